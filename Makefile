@@ -1,0 +1,44 @@
+# Two commands matter: `make run` starts CoquiMail, `make test` proves it. The rest is for those who work on it.
+.PHONY: help run test check soak bench requirements clean
+
+PYTHON := .venv/bin/python
+PYTEST := $(PYTHON) -m pytest
+
+help:
+	@echo "make run     start CoquiMail on http://127.0.0.1:8000 (PORT=8001 make run for another port)"
+	@echo "make test    everything that has to be true: style, types, tests on real servers"
+	@echo "make check   style and types only"
+	@echo "make soak    the long proofs (hours); goes on where it stopped"
+	@echo "make bench   speed against limits and peers"
+	@echo "make clean   remove what these commands made, but not instance/ (the data)"
+
+run:
+	@sh scripts/bootstrap.sh run
+	@exec $(PYTHON) scripts/serve.py
+
+test:
+	@sh scripts/bootstrap.sh test
+	@$(MAKE) --no-print-directory check
+	@$(PYTEST) $(PYTEST_ARGS)
+
+check:
+	@sh scripts/bootstrap.sh check
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m mypy
+
+soak:
+	@sh scripts/bootstrap.sh test
+	@$(PYTEST) -m slow $(PYTEST_ARGS)
+
+bench:
+	@sh scripts/bootstrap.sh bench
+	@$(PYTHON) -m benchmarks
+
+# Pin anew after a change of a requirements*.in file.
+requirements:
+	@sh scripts/bootstrap.sh requirements
+
+clean:
+	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
