@@ -1,0 +1,557 @@
+"""Mail addresses: read them from headers however broken, compare them, write them so that they can't forge a header.
+
+Three spellings of one address are kept apart. *As written*: what stood in the header. *Key* (``normalise``): what is
+stored and compared; the domain is readable (``bücher.example``). *On the wire* (``wire_address``): what SMTP gets
+(``xn--bcher-kva.example``).
+"""
+
+import base64
+import binascii
+import ipaddress
+import quopri
+import re
+import unicodedata
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+
+from mail.sentences import Why, why
+
+LONGEST_ADDRESS = 320  # RFC 3696: 64 + 1 + 255; some forwarders' local parts are longer than 64, so only the sum counts
+LONGEST_DOMAIN = 253
+
+_ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~-"
+_PLAIN = re.compile(rf"[.{_ATEXT}]++@[A-Za-z0-9._-]++")
+_DOMAIN = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_DOT_ATOM = re.compile(rf"[.\u0080-\U0010ffff{_ATEXT}]+")
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*+)"')
+# What NFC or lower() would turn into an ASCII character: such a letter must not become somebody else's address.
+_ASCII_IN_DISGUISE = re.compile("[\u212a\u037e\u1fef]")
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
+_ENCODED_WORD = re.compile(r"=\?([^?\s]{1,60})\?([bBqQ])\?([^?\s]*(?: [^?\s]+)*)\?=")
+_BETWEEN_WORDS = re.compile(r"(?<=\?=)[ \t\r\n]+(?==\?[^?\s]{1,60}\?[bBqQ]\?)")
+
+
+class AddressError(ValueError):
+    """An address can't be used; ``why`` says for the screen what is wrong with it."""
+
+    def __init__(self, reason: Why) -> None:
+        super().__init__(reason["code"], reason["values"])
+        self.why = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One mailbox of a header: the display name, decoded, and the address as written (compare by ``key``)."""
+
+    name: str
+    address: str
+
+    @property
+    def key(self) -> str:
+        """The address as it is stored and compared."""
+        return normalise(self.address) or ""
+
+    @property
+    def domain(self) -> str:
+        """The domain, readable and lower-case."""
+        return domain_of(self.address)
+
+    def __str__(self) -> str:
+        """The mailbox for people to read: not encoded, quoted where needed."""
+        return show_address(self.name, self.address)
+
+
+# --- one address
+
+
+def normalise(address: str | None) -> str | None:
+    """Return the key of an address: bare, trimmed, lower-case, readable domain; None if it is not usable.
+
+    Plus tags and dots stay: they make another address. Quotes that the local part does not need are dropped.
+
+    >>> normalise(" Sales+Spring@Example.COM ")
+    'sales+spring@example.com'
+    >>> normalise("info@xn--bcher-kva.example") == normalise("info@BÜCHER.example") == "info@bücher.example"
+    True
+    >>> normalise("Bob <bob@example.com>"), normalise("bob"), normalise("bob@"), normalise(None)
+    ('bob@example.com', None, None, None)
+    """
+    if not address:
+        return None
+    address = address.strip()
+    if len(address) <= LONGEST_ADDRESS and _PLAIN.fullmatch(address):
+        lowered = address.lower()
+        domain = lowered[lowered.index("@") + 1 :]
+        if "xn--" not in domain:
+            return lowered if _DOMAIN.fullmatch(domain) and len(domain) <= LONGEST_DOMAIN else None
+    if "<" in address:
+        found = parse_addresses(address)
+        return found[0].key if len(found) == 1 else None
+    return _normalise_slowly(address)
+
+
+def domain_of(address: str) -> str:
+    """Return the domain of an address, lower-case and IDNA-decoded; "" if there is none.
+
+    >>> domain_of("info@XN--BCHER-KVA.example"), domain_of("nobody")
+    ('bücher.example', '')
+    """
+    domain = address.rpartition("@")[2] if "@" in address else ""
+    return normalise_domain(domain) or "" if domain else ""
+
+
+def local_part(address: str) -> str:
+    """Return what stands before the ``@``, as written, without quotes; "" if there is no ``@``.
+
+    >>> local_part("Sales.Desk@example.com"), local_part('"sales desk"@example.com'), local_part("nobody")
+    ('Sales.Desk', 'sales desk', '')
+    """
+    local = address.strip().rpartition("@")[0]
+    quoted = _QUOTED.fullmatch(local)
+    return _unescape(quoted[1]) if quoted else local
+
+
+def normalise_domain(domain: str) -> str | None:
+    """Return a domain as it is compared: trimmed, lower-case, IDNA-decoded; None if it is not one.
+
+    An internationalised label that IDNA 2008 does not know (an emoji) stays as its ``xn--`` form.
+
+    >>> normalise_domain("Example.COM."), normalise_domain("xn--bcher-kva.example"), normalise_domain("a b")
+    ('example.com', 'bücher.example', None)
+    """
+    domain = domain.strip().lower().removesuffix(".")
+    if domain.isascii() and "xn--" not in domain:
+        if len(domain) <= LONGEST_DOMAIN and _DOMAIN.fullmatch(domain):
+            return domain
+        return domain if _is_literal(domain) else None
+    wire = _wire_domain(domain)
+    return _readable_domain(wire) if wire else None
+
+
+def needs_smtputf8(address: str) -> bool:
+    """Say whether only a server with SMTPUTF8 (RFC 6531) can take this address: its local part is not ASCII.
+
+    >>> needs_smtputf8("jürgen@example.com"), needs_smtputf8("info@bücher.example")
+    (True, False)
+    """
+    return not address.rpartition("@")[0].isascii()
+
+
+def wire_address(address: str, *, smtputf8: bool = False) -> str:
+    """Return the address for SMTP and headers: bare, the domain in punycode (RFC 5891).
+
+    Raises ``AddressError`` if it is not usable, or if its local part needs SMTPUTF8 and ``smtputf8`` is not given.
+
+    >>> wire_address("info@Bücher.example")
+    'info@xn--bcher-kva.example'
+    """
+    address = address.strip()
+    local, _, domain = address.rpartition("@")
+    wire = domain.strip() if _is_literal(domain.strip().lower()) else _wire_domain(domain)
+    if not wire or normalise(address) is None:
+        raise AddressError(why("address_invalid", address=_clean(address)))
+    if needs_smtputf8(address) and not smtputf8:
+        raise AddressError(why("needs_smtputf8", address=_clean(address)))
+    return f"{local}@{wire}"
+
+
+# --- headers
+
+
+def parse_addresses(header: str | None) -> list[Address]:
+    """Return the usable mailboxes of an address header, in its order; what can't be used is left out.
+
+    Takes raw and decoded headers, quotes, comments, groups, ``;`` and commas between addresses, missing quotes and
+    brackets. An address inside a display name counts for nothing. Linear in the length of the header.
+
+    >>> parse_addresses('"Doe, John" <john@example.com>; ann@example.com (Ann)')
+    [Address(name='Doe, John', address='john@example.com'), Address(name='Ann', address='ann@example.com')]
+    >>> parse_addresses("boss@example.com <thief@example.net>")
+    [Address(name='boss@example.com', address='thief@example.net')]
+    >>> parse_addresses("=?utf-8?q?J=C3=BCrgen?= <j@example.com>")[0].name
+    'Jürgen'
+    """
+    if not header or "@" not in header:
+        return []
+    quick = _ONE_MAILBOX.fullmatch(header)
+    if quick:
+        quoted, unquoted, in_brackets, bare = quick.groups()
+        address = in_brackets or bare
+        return [Address(" ".join((quoted or unquoted or "").split()), address)] if normalise(address) else []
+    header = repair(header)
+    for quotes, comments in product((True, False), repeat=2):
+        found = _Reader(quotes, comments).read(header)
+        if found is not None:
+            return found
+    return []
+
+
+def first_address(header: str | None) -> Address | None:
+    """Return the first usable mailbox of a header, or None.
+
+    >>> first_address("undisclosed-recipients:;") is None
+    True
+    """
+    return next(iter(parse_addresses(header)), None)
+
+
+def format_address(name: str | None, address: str) -> str:
+    """Return a mailbox as the value of a header (RFC 5322), ready to be sent, on one line; it can't forge a header.
+
+    The name is quoted, or encoded (RFC 2047) if it is not ASCII; the domain goes out in punycode. Only a local part
+    that needs SMTPUTF8 leaves characters beyond ASCII. Raises ``AddressError`` if the address is not usable.
+
+    >>> print(format_address("Admin", "admin@example.com"))
+    "Admin" <admin@example.com>
+    >>> print(format_address('Ann "the boss", Ltd.', "ann@bücher.example"))
+    "Ann \\"the boss\\", Ltd." <ann@xn--bcher-kva.example>
+    >>> print(format_address("Jürgen", "j@example.com"))
+    =?utf-8?q?J=C3=BCrgen?= <j@example.com>
+    """
+    bare = wire_address(address, smtputf8=True)
+    name = _clean(name or "")
+    if not name:
+        return bare
+    if name.isascii() and "=?" not in name:
+        return f"{_quote(name)} <{bare}>"
+    return f"{' '.join(encode_words(name))} <{bare}>"
+
+
+def show_address(name: str | None, address: str) -> str:
+    """Return a mailbox for people to read and for ``parse_addresses`` to read back: not encoded, domain readable.
+
+    >>> print(show_address("Jürgen", "Jo@xn--bcher-kva.example"))
+    "Jürgen" <Jo@bücher.example>
+    """
+    local, at, domain = address.strip().rpartition("@")
+    readable = normalise_domain(domain)
+    bare = f"{local}{at}{readable}" if readable else _clean(address)
+    name = _clean(name or "")
+    return f"{_quote(name)} <{bare}>" if name else bare
+
+
+# --- words of a header
+
+
+def encode_words(text: str) -> list[str]:
+    """Return text as RFC 2047 encoded words of at most 75 characters; no character is split between two words.
+
+    >>> encode_words("Your quote, Jürgen"), encode_words("日本")
+    (['=?utf-8?q?Your_quote=2C_J=C3=BCrgen?='], ['=?utf-8?b?5pel5pys?='])
+    """
+    in_q = "".join(_Q_SAFE.get(octet) or f"={octet:02X}" for octet in text.encode("utf-8", "replace"))
+    shorter_in_q = len(in_q) <= len(text.encode("utf-8", "replace")) * 4 / 3 + 4
+    letter, room, size = ("q", 63, _q_size) if shorter_in_q else ("b", 45, _b_size)
+    words: list[str] = []
+    chunk, used = "", 0
+    for character in text:
+        length = size(character)
+        if used + length > room:
+            words.append(_encode_word(chunk, letter))
+            chunk, used = "", 0
+        chunk, used = chunk + character, used + length
+    return [*words, _encode_word(chunk, letter)] if chunk else words
+
+
+def decode_words(text: str) -> str:
+    """Return the value of a header with its encoded words decoded, on one line, without control characters.
+
+    Never raises: what can't be decoded stays as it is, an unknown character set is read as UTF-8, else as Latin-1.
+    Characters that were split between two words are put together again.
+
+    >>> decode_words("=?utf-8?q?Gr=C3?= =?utf-8?q?=BC=C3=9Fe?= from =?iso-8859-1?q?K=F6ln?=")
+    'Grüße from Köln'
+    """
+    text = repair(text)
+    if "=?" in text:
+        text = _decode_runs(_BETWEEN_WORDS.sub("", text))
+    return _clean(text)
+
+
+def repair(text: str) -> str:
+    """Return header text whose raw 8-bit bytes (kept by the stdlib as surrogates) are read as UTF-8, else as Latin-1.
+
+    >>> repair(b"M\\xc3\\xbcller".decode("ascii", "surrogateescape"))
+    'Müller'
+    """
+    if text.isascii() or not _SURROGATES.search(text):
+        return text
+    return _SURROGATES.sub(lambda run: _guess(run[0].encode("utf-8", "surrogateescape")), _LONE.sub("\ufffd", text))
+
+
+# --- inside: one address
+
+
+def _normalise_slowly(address: str) -> str | None:
+    """Quoted or non-ASCII local parts, internationalised domains, address literals."""
+    local, at, domain = address.rpartition("@")
+    local, domain = local.strip(), domain.strip()
+    readable = normalise_domain(domain)
+    if not at or not local or not readable or len(address) > LONGEST_ADDRESS:
+        return None
+    quoted = _QUOTED.fullmatch(local)
+    if quoted:
+        inner = _unescape(quoted[1])
+        if not inner.isprintable():
+            return None
+        local = inner if _DOT_ATOM.fullmatch(inner) and inner.isprintable() else _quote(inner)
+    elif not _DOT_ATOM.fullmatch(local) or not local.isprintable():
+        return None
+    if not local.isascii():
+        if _ASCII_IN_DISGUISE.search(local):
+            return None
+        local = unicodedata.normalize("NFC", local.lower())
+    return f"{local.lower()}@{readable}"
+
+
+@lru_cache(maxsize=4096)
+def _wire_domain(domain: str) -> str | None:
+    """The domain in ASCII; None if it is not one."""
+    domain = domain.strip().lower().removesuffix(".")
+    if not domain.isascii():
+        if len(domain) > LONGEST_DOMAIN:
+            return None
+        import idna  # large tables: only an office that meets such a domain pays for them
+
+        try:
+            domain = idna.encode(domain, uts46=True).decode("ascii").removesuffix(".")
+        except (idna.IDNAError, UnicodeError):
+            return None
+    return domain if len(domain) <= LONGEST_DOMAIN and _DOMAIN.fullmatch(domain) else None
+
+
+@lru_cache(maxsize=4096)
+def _readable_domain(wire: str) -> str:
+    import idna
+
+    labels = []
+    for label in wire.split("."):
+        try:
+            readable = idna.decode(label) if label.startswith("xn--") else label
+            # Only what leads back to the same label: two domains must never be shown and compared as one.
+            labels.append(readable if idna.encode(readable).decode("ascii") == label else label)
+        except (idna.IDNAError, UnicodeError):
+            labels.append(label)
+    return ".".join(labels)
+
+
+def _is_literal(domain: str) -> bool:
+    """``[192.0.2.1]`` or ``[ipv6:2001:db8::1]`` (RFC 5321 4.1.3)."""
+    if not (domain.startswith("[") and domain.endswith("]")):
+        return False
+    try:
+        ipaddress.ip_address(domain[1:-1].removeprefix("ipv6:"))
+    except ValueError:
+        return False
+    return True
+
+
+# --- inside: headers
+
+# The usual case, without the reader below: `name <address>`, `"name" <address>` or a bare address, all ASCII.
+_ONE_MAILBOX = re.compile(
+    rf"""[ \t]*+(?:(?:"([A-Za-z0-9 .,_-]*+)"[ ]*+|([A-Za-z0-9 ._-]*+))<([.{_ATEXT}]++@[A-Za-z0-9.-]++)>"""
+    rf"""|([.{_ATEXT}]++@[A-Za-z0-9.-]++))[ \t]*+"""
+)
+_PIECES = re.compile(
+    r""""(?:[^"\\]|\\.)*+" | <\s*+"(?:[^"\\<>]|\\.)*+"[^<>"]*+> | <[^<>"]*+> | [^"<>(),;:]++ | .""",
+    re.DOTALL | re.VERBOSE,
+)
+
+
+class _Reader:
+    """Reads one header; says None when quotes or comments are left open, so that it is read again without them."""
+
+    def __init__(self, quotes: bool, comments: bool) -> None:
+        self.quotes = quotes
+        self.comments = comments
+        self.found: list[Address] = []
+        self.pending: list[str] = []  # `Doe` of an unquoted `Doe, John <john@example.com>`
+        self._reset()
+
+    def _reset(self) -> None:
+        self.words: list[str] = []  # the text of this mailbox outside of brackets, quoted strings with their quotes
+        self.bracketed: str | None = None
+        self.at_seen = False
+        self.comment: list[str] = []
+
+    def read(self, header: str) -> list[Address] | None:
+        depth, position, end = 0, 0, len(header)
+        while position < end:
+            match = _PIECES.match(header, position)
+            assert match is not None  # "." matches anything
+            piece, position = match[0], match.end()
+            if piece == '"' and self.quotes:
+                return None
+            if self.comments and (depth or piece == "("):
+                depth += (piece == "(") - (piece == ")")
+                self.comment.append(piece if depth > 1 or piece not in "()" else "")
+            elif piece in (",", ";"):
+                self._finish(piece)
+            elif piece == ":" and self.bracketed is None and not self.at_seen:
+                self.words.clear()  # the name of a group, or `mailto:`
+                self.pending.clear()
+            elif piece[0] == "<" and piece[-1] == ">" and len(piece) > 1:
+                if self.bracketed is not None:
+                    self.words.append(f"<{self.bracketed}>")
+                self.bracketed = piece[1:-1]
+            elif piece == "<":
+                self.words.append(" ")
+            elif piece not in ('"', ">"):
+                self.words.append(piece)
+                self.at_seen = self.at_seen or "@" in piece
+        if depth:
+            return None
+        self._finish(";")
+        return self.found
+
+    def _finish(self, separator: str) -> None:
+        """End one mailbox; a piece without an address before a comma may be the first half of a name."""
+        if self.bracketed is not None:
+            name = ", ".join([*self.pending, _unquoted(self.words)])
+            self._add(name or "".join(self.comment), self.bracketed)
+            self.pending.clear()
+        elif self.at_seen:
+            self._add_unbracketed(self._pieces())
+            self.pending.clear()
+        elif separator == ",":
+            self.pending += filter(None, [_unquoted(self.words)])
+        else:
+            self.pending.clear()
+        self._reset()
+
+    def _pieces(self) -> list[str]:
+        """The words of the mailbox, split at blanks; a quoted string stays whole and joined to what follows it."""
+        pieces = [""]
+        for word in self.words:
+            if word[0] == '"' and len(word) > 1:
+                pieces[-1] += word
+                continue
+            first, *others = re.split(r"\s+", word)
+            pieces[-1] += first
+            pieces += others
+        return [piece for piece in pieces if piece]
+
+    def _add_unbracketed(self, pieces: list[str]) -> None:
+        """`ann@example.com`, `Ann ann@example.com`, `ann@example.com bob@example.com`."""
+        usable = [(piece, _bare(piece)) for piece in pieces]
+        addresses = [bare for _, bare in usable if bare]
+        rest = " ".join(_unquoted([piece]) for piece, bare in usable if not bare)
+        name = ", ".join([*self.pending, rest] if rest else self.pending) if len(addresses) == 1 else ""
+        for address in addresses:
+            self.found.append(Address(_name(name) or _name("".join(self.comment)), address))
+        if not addresses:
+            self._add("".join(self.comment), "".join(pieces))  # `ann @ example.com`
+
+    def _add(self, name: str, address: str) -> None:
+        bare = _bare(address)
+        if bare:
+            self.found.append(Address(_name(name), bare))
+
+
+def _bare(text: str) -> str | None:
+    """The usable address in what stood between brackets, as written; None if there is none."""
+    text = text.strip()
+    if text[:1] == "@" and ":" in text:  # a route, obsolete since 1982 (RFC 5322 4.4)
+        text = text.rpartition(":")[2]
+    if text[:7].lower() == "mailto:":
+        text = text[7:]
+    if text[:1] != '"':
+        text = "".join(text.split())
+    if text[:1] == text[-1:] == "'":
+        text = text[1:-1]
+    if text[-1:] == "]" and "[" not in text:
+        text = text[:-1]
+    text = text.removesuffix(".")
+    if '"@' not in text and text[:1] == '"':
+        return None
+    return text if "<" not in text and normalise(text) else None
+
+
+def _unquoted(words: list[str]) -> str:
+    return "".join(
+        _unescape(word[1:-1]) if len(word) > 1 and word[0] == word[-1] == '"' else word for word in words
+    ).strip()
+
+
+def _name(text: str) -> str:
+    """A display name, decoded and on one line; single quotes around all of it are Outlook's, not the person's."""
+    name = decode_words(text)
+    if len(name) > 1 and name[0] == name[-1] == "'":
+        name = name[1:-1].strip()
+    return name
+
+
+def _quote(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _unescape(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL) if "\\" in text else text
+
+
+def _clean(text: str) -> str:
+    """Text on one line, without control characters and without those that turn the direction of reading."""
+    if not text.isprintable():
+        text = _UNSAFE.sub(" ", text)
+    return " ".join(text.split())
+
+
+# --- inside: encoded words
+
+_SURROGATES = re.compile("[\udc80-\udcff]+")
+_LONE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+_Q_SAFE = {
+    ord(character): character for character in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/"
+}
+_Q_SAFE[ord(" ")] = "_"
+
+
+def _q_size(character: str) -> int:
+    return 1 if ord(character) in _Q_SAFE else 3 * len(character.encode("utf-8", "replace"))
+
+
+def _b_size(character: str) -> int:
+    return len(character.encode("utf-8", "replace"))
+
+
+def _encode_word(text: str, letter: str) -> str:
+    octets = text.encode("utf-8", "replace")
+    if letter == "q":
+        return f"=?utf-8?q?{''.join(_Q_SAFE.get(octet) or f'={octet:02X}' for octet in octets)}?="
+    return f"=?utf-8?b?{base64.b64encode(octets).decode('ascii')}?="
+
+
+def _decode_runs(text: str) -> str:
+    """Decode encoded words; neighbours of one character set are joined as bytes first."""
+    pieces: list[str] = []
+    run, run_charset, position = b"", "", 0
+    for match in _ENCODED_WORD.finditer(text):
+        charset = match[1].partition("*")[0].lower()
+        octets = _octets(match[2], match[3])
+        if match.start() != position or charset != run_charset:
+            pieces += [_guess(run, run_charset), text[position : match.start()]]
+            run = b""
+        run, run_charset, position = run + octets, charset, match.end()
+    return "".join([*pieces, _guess(run, run_charset), text[position:]])
+
+
+def _octets(letter: str, payload: str) -> bytes:
+    ascii_payload = payload.encode("utf-8", "replace")
+    if letter in "qQ":
+        return quopri.decodestring(ascii_payload, header=True)
+    try:
+        return base64.b64decode(ascii_payload + b"=" * (-len(ascii_payload) % 4))
+    except binascii.Error:
+        return ascii_payload
+
+
+def _guess(octets: bytes, charset: str = "utf-8") -> str:
+    for guess in (charset, "utf-8"):
+        try:
+            return octets.decode(guess or "utf-8")
+        except (UnicodeDecodeError, LookupError, ValueError):
+            continue
+    return octets.decode("latin-1")
