@@ -1,0 +1,158 @@
+"""The environment, read once at the start: where things lie, which database, which default server, which keys."""
+
+import base64
+import hashlib
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from cryptography.fernet import Fernet, MultiFernet
+from flask import current_app
+
+EXTENSION = "coquimail"
+
+
+class ConfigError(Exception):
+    """A setting of the environment cannot be used; the text says which one and what to do."""
+
+
+@dataclass(frozen=True)
+class DefaultServer:
+    """The mail server of the environment (the Flask-Mail keys), or the practice mailbox when there is none."""
+
+    host: str
+    port: int
+    encryption: Literal["none", "starttls", "tls"]
+    user: str = ""
+    password: str = field(default="", repr=False)
+    from_filter: str = ""
+    practice: bool = False
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the environment says. ``keys``: our secrets, the present one first."""
+
+    data: Path
+    database_url: str
+    hosting: Literal["online", "on_premise"]
+    default_server: DefaultServer
+    keys: tuple[bytes, ...] = field(repr=False)
+    url: str = "http://localhost:8000"
+    proxies: int = 0
+    clock_file: Path | None = None
+    testing: bool = False
+    mass_connections: int = 2
+    send_connections: int = 4
+
+    @property
+    def allow_local(self) -> bool:
+        """Whether mail servers may stand on this machine or in a private network: not where strangers are hosted."""
+        return self.hosting == "on_premise"
+
+    @property
+    def journal_folder(self) -> Path:
+        return self.data / "journal"
+
+    @property
+    def wake_folder(self) -> Path:
+        return self.data / "wake"
+
+    def derive(self, purpose: str) -> list[bytes]:
+        """Return a 32-byte key for a purpose from each of our secrets, the present one first."""
+        return [hashlib.blake2b(key, digest_size=32, person=purpose.encode()[:16]).digest() for key in self.keys]
+
+    def fernet(self) -> MultiFernet:
+        """Return what encrypts the secrets in the database."""
+        return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in self.derive("secrets")])
+
+
+def settings() -> Settings:
+    """Return the settings of the running application."""
+    found: Settings = current_app.extensions[EXTENSION]
+    return found
+
+
+def read(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Return the settings that the environment gives; raises ``ConfigError`` with a sentence for what can't be used."""
+    data = Path(environment.get("COQUI_DATA") or "instance").resolve()
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    hosting = environment.get("COQUI_HOSTING") or "on_premise"
+    if hosting not in ("online", "on_premise"):
+        raise ConfigError(f"COQUI_HOSTING is {hosting!r}; it can be online or on_premise.")
+    testing = environment.get("COQUI_TESTING") == "1"
+    clock_file = environment.get("COQUI_CLOCK_FILE")
+    if clock_file and not testing:
+        raise ConfigError("COQUI_CLOCK_FILE moves the clock and is for tests only; remove it.")
+    port = environment.get("PORT") or "8000"
+    return Settings(
+        data=data,
+        database_url=_database_url(environment.get("DATABASE_URL") or "", data),
+        hosting=hosting,  # type: ignore[arg-type]
+        default_server=_default_server(environment),
+        keys=_keys(environment.get("COQUI_SECRET_KEY") or "", data),
+        url=(environment.get("COQUI_URL") or f"http://localhost:{port}").rstrip("/"),
+        proxies=_number(environment, "COQUI_PROXIES", 0),
+        clock_file=Path(clock_file) if clock_file else None,
+        testing=testing,
+        mass_connections=_number(environment, "COQUI_MASS_CONNECTIONS", 2),
+        send_connections=_number(environment, "COQUI_SEND_CONNECTIONS", 4),
+    )
+
+
+def _number(environment: Mapping[str, str], key: str, default: int) -> int:
+    value = environment.get(key) or str(default)
+    if not value.isdecimal():
+        raise ConfigError(f"{key} is {value!r}; it must be a number.")
+    return int(value)
+
+
+def _database_url(url: str, data: Path) -> str:
+    if not url:
+        return f"sqlite:///{data / 'coquimail.db'}"
+    for prefix in ("postgres://", "postgresql://"):
+        if url.startswith(prefix):
+            return "postgresql+psycopg://" + url.removeprefix(prefix)
+    return url
+
+
+def _default_server(environment: Mapping[str, str]) -> DefaultServer:
+    host = environment.get("MAIL_SERVER") or ""
+    from_filter = environment.get("MAIL_DEFAULT_FROM_FILTER") or ""
+    if not host:
+        return DefaultServer("practice", 0, "none", from_filter=from_filter, practice=True)
+    tls, ssl = (
+        environment.get(key, "").lower() in ("1", "true", "yes", "on") for key in ("MAIL_USE_TLS", "MAIL_USE_SSL")
+    )
+    return DefaultServer(
+        host=host,
+        port=_number(environment, "MAIL_PORT", 465 if ssl else 587 if tls else 25),
+        encryption="tls" if ssl else "starttls" if tls else "none",
+        user=environment.get("MAIL_USERNAME") or "",
+        password=environment.get("MAIL_PASSWORD") or "",
+        from_filter=from_filter,
+    )
+
+
+def _keys(given: str, data: Path) -> tuple[bytes, ...]:
+    """Our secrets: from the environment (for several machines) or from a file that the first start made."""
+    if given:
+        keys = tuple(part.strip().encode() for part in given.split(",") if part.strip())
+        if any(len(key) < 32 for key in keys):
+            raise ConfigError("COQUI_SECRET_KEY is too short; use 32 characters or more.")
+        return keys
+    path = data / "secret.key"
+    if not path.exists():
+        made = data / f"secret.key.{os.getpid()}.{secrets.token_hex(4)}"
+        made.touch(mode=0o600)
+        made.write_text(secrets.token_hex(32) + "\n")
+        try:
+            os.link(made, path)  # the first process wins; the others read what it made
+        except FileExistsError:
+            pass
+        finally:
+            made.unlink()
+    return tuple(line.encode() for line in path.read_text().split())

@@ -1,0 +1,77 @@
+"""Rows: columns, constraints, state names and the queries on one table. Nothing here knows what a mail means.
+
+``db`` is the one Flask-SQLAlchemy object; ``init_app`` teaches a Flask application (web or worker) to use it, with
+transactions that keep what they were given on SQLite and on PostgreSQL alike.
+"""
+
+from models.base import db, init_app, reading, writing
+from models.clock import database_clock
+from models.document import Document, DocumentType, Stage
+from models.event import Event
+from models.incoming import IncomingServer, MailboxState, ReceivedMail, RouteResult
+from models.job import ActionRun, Lease, ScheduledAction, Worker
+from models.mailing import (
+    AddressHealth,
+    BlacklistedAddress,
+    Bounce,
+    Chunk,
+    Contact,
+    Mailing,
+    MailingList,
+    Subscription,
+    Trace,
+    mailing_lists,
+)
+from models.outgoing import DeliveryAttempt, OutgoingMail, Recipient
+from models.parameter import SystemParameter
+from models.practice import PracticeMail
+from models.server import OutgoingServer, ServerCheck
+from models.store import Blob
+from models.thread import Alias, Attachment, Follower, Notification, Post, Thread
+from models.user import LoginAttempt, User
+
+__all__ = [
+    "ActionRun",
+    "AddressHealth",
+    "Alias",
+    "Attachment",
+    "BlacklistedAddress",
+    "Blob",
+    "Bounce",
+    "Chunk",
+    "Contact",
+    "DeliveryAttempt",
+    "Document",
+    "DocumentType",
+    "Event",
+    "Follower",
+    "IncomingServer",
+    "Lease",
+    "LoginAttempt",
+    "MailboxState",
+    "Mailing",
+    "MailingList",
+    "Notification",
+    "OutgoingMail",
+    "OutgoingServer",
+    "Post",
+    "PracticeMail",
+    "ReceivedMail",
+    "Recipient",
+    "RouteResult",
+    "ScheduledAction",
+    "ServerCheck",
+    "Stage",
+    "Subscription",
+    "SystemParameter",
+    "Thread",
+    "Trace",
+    "User",
+    "Worker",
+    "database_clock",
+    "db",
+    "init_app",
+    "mailing_lists",
+    "reading",
+    "writing",
+]

@@ -1,0 +1,159 @@
+"""The database object, the column types and the transactions that every row shares."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from cryptography.fernet import MultiFernet
+from flask import Flask, current_app
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import JSON, BigInteger, CheckConstraint, Connection, DateTime, Engine, Integer, MetaData, String, event
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.types import TypeDecorator
+
+NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+BUSY_TIMEOUT = 10_000  # milliseconds that SQLite waits for another writer
+FERNET = "coquimail-secrets"
+
+
+class Base(DeclarativeBase):
+    """The base of all rows; its metadata gives every constraint a name, so that migrations can find it."""
+
+    metadata = MetaData(naming_convention=NAMES)
+
+
+db = SQLAlchemy(model_class=Base, disable_autonaming=True)
+
+if TYPE_CHECKING:
+    Model = Base
+else:
+    Model = db.Model
+
+Id = BigInteger().with_variant(Integer, "sqlite")
+Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment in UTC: takes only datetimes with a zone, gives back only datetimes in UTC, on both databases."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a moment without a zone cannot be stored")
+        moment = value.astimezone(UTC)
+        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Encrypted(TypeDecorator[str]):
+    """A secret: encrypted before it reaches the database, readable only with the key that lies outside of it."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return _fernet().encrypt(value.encode()).decode() if value else value
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        return _fernet().decrypt(value.encode()).decode() if value else value
+
+
+def _fernet() -> MultiFernet:
+    fernet: MultiFernet = current_app.extensions[FERNET]
+    return fernet
+
+
+def one_of(column: str, *values: str) -> CheckConstraint:
+    """Return the constraint that a column holds one of these words."""
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+# --- transactions -----------------------------------------------------------------------------------------------------
+
+_reading: ContextVar[bool] = ContextVar("reading", default=False)
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Begin transactions inside this block as read-only ones: they wait for no writer and can change nothing."""
+    token = _reading.set(True)
+    try:
+        yield
+    finally:
+        _reading.reset(token)
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """Begin transactions inside this block as writing ones, which is also what happens outside of any block."""
+    token = _reading.set(False)
+    try:
+        yield
+    finally:
+        _reading.reset(token)
+
+
+def _prepare_sqlite(dbapi_connection: Any, _record: Any) -> None:
+    # Python's own transaction handling commits behind our back and breaks savepoints; we say BEGIN ourselves.
+    dbapi_connection.isolation_level = None
+    for pragma in (
+        f"busy_timeout = {BUSY_TIMEOUT}",
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        "temp_store = MEMORY",
+        "cache_size = -32000",
+    ):
+        dbapi_connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that reads first and writes later loses its write to another one; taking the lock first cannot.
+    if _reading.get():
+        connection.exec_driver_sql("PRAGMA query_only = ON")
+        connection.exec_driver_sql("BEGIN")
+    else:
+        connection.exec_driver_sql("PRAGMA query_only = OFF")
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    if _reading.get():
+        connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+
+
+def guard_transactions(engine: Engine) -> None:
+    """Make an engine begin its transactions as described in ``reading`` and ``writing``."""
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    else:
+        event.listen(engine, "begin", _begin_postgresql)
+
+
+def init_app(app: Flask, fernet: MultiFernet) -> None:
+    """Connect an application to its database; ``fernet`` encrypts the columns that hold secrets."""
+    app.extensions[FERNET] = fernet
+    db.init_app(app)
+    with app.app_context():
+        guard_transactions(db.engine)

@@ -1,0 +1,121 @@
+"""Incoming servers, how far each mailbox was read, and the ledger of every mail that ever reached us."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from models.base import Encrypted, Id, Json, Model, UtcDateTime, one_of
+from models.document import DocumentType
+
+RECEIVED_STATES = ("received", "processed", "duplicate", "ignored", "rejected", "quarantined")
+
+
+class IncomingServer(Model):
+    """A mailbox that is fetched. Only ``confirmed`` ones are; ``why`` explains the last failure."""
+
+    __tablename__ = "incoming_server"
+    __table_args__ = (
+        Index(None, "active", "priority", "id"),
+        one_of("kind", "imap", "pop3"),
+        one_of("encryption", "none", "starttls", "tls"),
+        one_of("after_fetch", "mark_read", "move", "delete"),
+        one_of("state", "draft", "confirmed"),
+    )
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    name: Mapped[str] = mapped_column(String(120))
+    kind: Mapped[str] = mapped_column(String(10), default="imap")
+    host: Mapped[str] = mapped_column(String(255))
+    port: Mapped[int] = mapped_column(default=993)
+    encryption: Mapped[str] = mapped_column(String(10), default="tls")
+    verify_tls: Mapped[bool] = mapped_column(default=True)
+    user: Mapped[str] = mapped_column(String(320), default="")
+    password: Mapped[str | None] = mapped_column(Encrypted)
+    folder: Mapped[str] = mapped_column(String(255), default="INBOX")
+    action_type_id: Mapped[int | None] = mapped_column(ForeignKey("document_type.id", ondelete="SET NULL"))
+    keep_attachments: Mapped[bool] = mapped_column(default=True)
+    keep_original: Mapped[bool] = mapped_column(default=True)
+    after_fetch: Mapped[str] = mapped_column(String(20), default="mark_read")
+    move_to: Mapped[str] = mapped_column(String(255), default="")
+    fetch_existing: Mapped[bool] = mapped_column(default=False)  # also what lay there before it was confirmed
+    priority: Mapped[int] = mapped_column(default=10)
+    active: Mapped[bool] = mapped_column(default=True)
+    state: Mapped[str] = mapped_column(String(10), default="draft")
+    last_success_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_failure_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    why: Mapped[dict[str, Any] | None] = mapped_column(Json)
+
+    action_type: Mapped[DocumentType | None] = relationship()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class MailboxState(Model):
+    """How far a folder was read (IMAP): everything up to ``last_uid`` is stored; ``start_uid`` was there before us."""
+
+    __tablename__ = "mailbox_state"
+    __table_args__ = (UniqueConstraint("incoming_server_id", "folder", "uidvalidity"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    incoming_server_id: Mapped[int] = mapped_column(ForeignKey("incoming_server.id", ondelete="CASCADE"))
+    folder: Mapped[str] = mapped_column(String(255))
+    uidvalidity: Mapped[int] = mapped_column(Id)
+    last_uid: Mapped[int] = mapped_column(Id, default=0)
+    start_uid: Mapped[int] = mapped_column(Id, default=0)
+
+
+class ReceivedMail(Model):
+    """The ledger: every mail that reached us, in exactly one state. The raw bytes are stored before anything else."""
+
+    __tablename__ = "received_mail"
+    __table_args__ = (
+        UniqueConstraint("source", "source_key"),
+        Index(None, "message_key"),
+        Index(None, "from_key", "received_at"),
+        Index("ix_received_mail_waiting", "id", sqlite_where=text("state = 'received'"),
+              postgresql_where=text("state = 'received'")),
+        Index("ix_received_mail_quarantined", "id", sqlite_where=text("state = 'quarantined'"),
+              postgresql_where=text("state = 'quarantined'")),
+        Index(None, "state", "id"),
+        one_of("state", *RECEIVED_STATES),
+    )  # fmt: skip
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    source: Mapped[str] = mapped_column(String(60))  # "server:3", "practice", "pipe"
+    source_key: Mapped[str] = mapped_column(String(255))  # uidvalidity.uid, UIDL or random
+    incoming_server_id: Mapped[int | None] = mapped_column(ForeignKey("incoming_server.id", ondelete="SET NULL"))
+    blob_id: Mapped[int | None] = mapped_column(ForeignKey("blob.id"))
+    size: Mapped[int] = mapped_column(Id)
+    message_id: Mapped[str | None] = mapped_column(String(1000))
+    message_key: Mapped[str | None] = mapped_column(String(64))
+    from_key: Mapped[str | None] = mapped_column(String(320))
+    from_text: Mapped[str] = mapped_column(String(500), default="")
+    to_text: Mapped[str] = mapped_column(String(500), default="")
+    subject: Mapped[str] = mapped_column(String(500), default="")
+    state: Mapped[str] = mapped_column(String(20), default="received")
+    result: Mapped[str] = mapped_column(String(20), default="")  # document, reply, bounce, auto_reply, complaint ...
+    decision: Mapped[list[Any] | None] = mapped_column(Json)  # the steps of the routing, as codes and values
+    worker_id: Mapped[int | None] = mapped_column(ForeignKey("worker.id"))
+    attempts: Mapped[int] = mapped_column(default=0)
+    received_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    processed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    def __str__(self) -> str:
+        return self.subject
+
+
+class RouteResult(Model):
+    """A destination that a mail has reached: the same mail never reaches the same one twice."""
+
+    __tablename__ = "route_result"
+    __table_args__ = (UniqueConstraint("message_key", "target"), Index(None, "received_mail_id"))
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    received_mail_id: Mapped[int] = mapped_column(ForeignKey("received_mail.id", ondelete="CASCADE"))
+    message_key: Mapped[str] = mapped_column(String(64))
+    target: Mapped[str] = mapped_column(String(60))  # "type:2", "thread:9", "line:77", "trace:5"
+    post_id: Mapped[int | None] = mapped_column(ForeignKey("post.id", ondelete="SET NULL"))
+    document_id: Mapped[int | None] = mapped_column(ForeignKey("document.id", ondelete="SET NULL"))

@@ -1,0 +1,235 @@
+"""Contacts, lists, mailings with a trace per recipient, bounces and the blacklist."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Column, Float, ForeignKey, Index, String, Table, Text, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from models.base import Id, Json, Model, UtcDateTime, db, one_of
+
+if TYPE_CHECKING:
+    from models.server import OutgoingServer
+
+MAILING_STATES = ("draft", "scheduled", "sending", "paused", "done", "cancelled")
+TRACE_STATES = ("queued", "deferred", "sent", "failed", "unknown", "bounced", "cancelled")
+CHUNK_SIZE = 200  # traces of one chunk at the most: one claim, one commit
+
+
+class Contact(Model):
+    """A person or company that mail goes to or comes from. ``address_key`` is the normalised address."""
+
+    __tablename__ = "contact"
+    __table_args__ = (Index(None, "name", "id"), Index(None, "active", "id"))
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    name: Mapped[str] = mapped_column(String(200), default="")
+    address: Mapped[str | None] = mapped_column(String(320))
+    address_key: Mapped[str | None] = mapped_column(String(320), unique=True)
+    company: Mapped[str] = mapped_column(String(200), default="")
+    language: Mapped[str] = mapped_column(String(10), default="")
+    active: Mapped[bool] = mapped_column(default=True)
+    thread_id: Mapped[int | None] = mapped_column(ForeignKey("thread.id"), unique=True)
+    created_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    def __str__(self) -> str:
+        return self.name or self.address or ""
+
+
+class MailingList(Model):
+    """A list of contacts that mailings go to."""
+
+    __tablename__ = "mailing_list"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    name: Mapped[str] = mapped_column(String(120), unique=True)
+    active: Mapped[bool] = mapped_column(default=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Subscription(Model):
+    """A contact on a list; who unsubscribed stays on it with the date and the reason."""
+
+    __tablename__ = "subscription"
+    __table_args__ = (
+        UniqueConstraint("list_id", "contact_id"),
+        Index(None, "contact_id"),
+        one_of("state", "pending", "subscribed", "unsubscribed"),
+    )
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    list_id: Mapped[int] = mapped_column(ForeignKey("mailing_list.id", ondelete="CASCADE"))
+    contact_id: Mapped[int] = mapped_column(ForeignKey("contact.id", ondelete="CASCADE"))
+    state: Mapped[str] = mapped_column(String(20), default="subscribed")
+    why: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    list: Mapped[MailingList] = relationship()
+    contact: Mapped[Contact] = relationship()
+
+
+mailing_lists = Table(
+    "mailing_to_list",
+    db.metadata,
+    Column("mailing_id", ForeignKey("mailing.id", ondelete="CASCADE"), primary_key=True),
+    Column("list_id", ForeignKey("mailing_list.id", ondelete="RESTRICT"), primary_key=True),
+)
+
+
+class Mailing(Model):
+    """One mail to many. Its totals are kept by delta in the transaction that changes the traces."""
+
+    __tablename__ = "mailing"
+    __table_args__ = (Index(None, "state", "scheduled_at"), one_of("state", *MAILING_STATES))
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    subject: Mapped[str] = mapped_column(String(500), default="")
+    preview: Mapped[str] = mapped_column(String(300), default="")
+    from_address: Mapped[str] = mapped_column(String(400), default="")
+    reply_to: Mapped[str] = mapped_column(String(400), default="")
+    html: Mapped[str] = mapped_column(Text, default="")
+    state: Mapped[str] = mapped_column(String(20), default="draft")
+    why: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    forced_server_id: Mapped[int | None] = mapped_column(ForeignKey("outgoing_server.id", ondelete="SET NULL"))
+    server_id: Mapped[int | None] = mapped_column(ForeignKey("outgoing_server.id", ondelete="SET NULL"))
+    decision: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    created_by_id: Mapped[int | None] = mapped_column(ForeignKey("user.id", ondelete="SET NULL"))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    scheduled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    prepared: Mapped[bool] = mapped_column(default=False)  # its traces and chunks are there
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    total: Mapped[int] = mapped_column(default=0)
+    sent: Mapped[int] = mapped_column(default=0)
+    failed: Mapped[int] = mapped_column(default=0)
+    deferred: Mapped[int] = mapped_column(default=0)
+    unknown: Mapped[int] = mapped_column(default=0)
+    bounced: Mapped[int] = mapped_column(default=0)
+    cancelled: Mapped[int] = mapped_column(default=0)
+    replied: Mapped[int] = mapped_column(default=0)
+    unsubscribed: Mapped[int] = mapped_column(default=0)
+
+    lists: Mapped[list[MailingList]] = relationship(secondary=mailing_lists)
+    server: Mapped["OutgoingServer | None"] = relationship(foreign_keys=[server_id])
+    forced_server: Mapped["OutgoingServer | None"] = relationship(foreign_keys=[forced_server_id])
+
+    @property
+    def queued(self) -> int:
+        """Recipients that are still to be sent to for the first time."""
+        return self.total - self.sent - self.failed - self.deferred - self.unknown - self.bounced - self.cancelled
+
+    def __str__(self) -> str:
+        return self.subject
+
+
+class Trace(Model):
+    """One recipient of a mailing. Its Message-ID is derived from its id, not stored."""
+
+    __tablename__ = "trace"
+    __table_args__ = (
+        UniqueConstraint("mailing_id", "contact_id"),
+        Index(None, "mailing_id", "state", "id"),
+        Index(None, "contact_id", "id"),
+        Index("ix_trace_queued", "mailing_id", "id", sqlite_where=text("state = 'queued'"),
+              postgresql_where=text("state = 'queued'")),
+        Index("ix_trace_deferred", "next_try_at", sqlite_where=text("state = 'deferred'"),
+              postgresql_where=text("state = 'deferred'")),
+        one_of("state", *TRACE_STATES),
+    )  # fmt: skip
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    mailing_id: Mapped[int] = mapped_column(ForeignKey("mailing.id", ondelete="CASCADE"))
+    contact_id: Mapped[int] = mapped_column(ForeignKey("contact.id", ondelete="CASCADE"))
+    address: Mapped[str] = mapped_column(String(320), default="")
+    state: Mapped[str] = mapped_column(String(10), default="queued")
+    why: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    code: Mapped[int | None]
+    reply: Mapped[str | None] = mapped_column(Text)
+    attempts: Mapped[int] = mapped_column(default=0, server_default="0")
+    next_try_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    replied_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    bounced_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    unsubscribed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    mailing: Mapped[Mailing] = relationship()
+    contact: Mapped[Contact] = relationship()
+
+
+class Chunk(Model):
+    """A range of traces of a mailing that one connection sends: taken with a lease by the database's clock."""
+
+    __tablename__ = "chunk"
+    __table_args__ = (
+        UniqueConstraint("mailing_id", "pass_number", "first_id"),
+        Index("ix_chunk_waiting", "mailing_id", "id", sqlite_where=text("state = 'waiting'"),
+              postgresql_where=text("state = 'waiting'")),
+        Index("ix_chunk_taken", "worker_id", sqlite_where=text("state = 'taken'"),
+              postgresql_where=text("state = 'taken'")),
+        one_of("state", "waiting", "taken", "done"),
+    )  # fmt: skip
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    mailing_id: Mapped[int] = mapped_column(ForeignKey("mailing.id", ondelete="CASCADE"))
+    first_id: Mapped[int] = mapped_column(Id)
+    last_id: Mapped[int] = mapped_column(Id)
+    pass_number: Mapped[int] = mapped_column(default=1)
+    state: Mapped[str] = mapped_column(String(10), default="waiting")
+    worker_id: Mapped[int | None] = mapped_column(ForeignKey("worker.id"))
+    lease_until: Mapped[float] = mapped_column(Float, default=0.0)
+
+
+class Bounce(Model):
+    """A delivery that failed for good or for now, as a report or a server's answer told it."""
+
+    __tablename__ = "bounce"
+    __table_args__ = (
+        Index(None, "address_key", "at"),
+        Index("uq_bounce_trace_counted", "trace_id", unique=True, sqlite_where=text("counted"),
+              postgresql_where=text("counted")),
+        Index("uq_bounce_recipient_counted", "recipient_id", unique=True, sqlite_where=text("counted"),
+              postgresql_where=text("counted")),
+        one_of("kind", "hard", "soft", "blocked", "full", "complaint", "delay"),
+    )  # fmt: skip
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    address_key: Mapped[str | None] = mapped_column(String(320))
+    kind: Mapped[str] = mapped_column(String(10))
+    status: Mapped[str] = mapped_column(String(20), default="")
+    text: Mapped[str] = mapped_column(Text, default="")
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    counted: Mapped[bool] = mapped_column(default=False)
+    recipient_id: Mapped[int | None] = mapped_column(ForeignKey("outgoing_recipient.id", ondelete="SET NULL"))
+    trace_id: Mapped[int | None] = mapped_column(ForeignKey("trace.id", ondelete="SET NULL"))
+    received_mail_id: Mapped[int | None] = mapped_column(ForeignKey("received_mail.id", ondelete="SET NULL"))
+
+
+class AddressHealth(Model):
+    """Arithmetic per address: the count that is shown, and since when bounces count for the blacklist."""
+
+    __tablename__ = "address_health"
+
+    address_key: Mapped[str] = mapped_column(String(320), primary_key=True)
+    bounces: Mapped[int] = mapped_column(default=0)
+    counted_from: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class BlacklistedAddress(Model):
+    """An address that mass mail skips. Personal mail is not blocked by it."""
+
+    __tablename__ = "blacklisted_address"
+    __table_args__ = (one_of("reason", "bounces", "complaint", "manual", "unsubscribed"), Index(None, "at"))
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    address_key: Mapped[str] = mapped_column(String(320), unique=True)
+    reason: Mapped[str] = mapped_column(String(20), default="manual")
+    why: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    mailing_id: Mapped[int | None] = mapped_column(ForeignKey("mailing.id", ondelete="SET NULL"))
+    thread_id: Mapped[int | None] = mapped_column(ForeignKey("thread.id"))
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    def __str__(self) -> str:
+        return self.address_key

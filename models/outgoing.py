@@ -1,0 +1,115 @@
+"""Outgoing mail and its recipient lines. States stand on the lines; the state of a mail is derived from them."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Float, ForeignKey, Index, String, Text, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from models.base import Id, Json, Model, UtcDateTime, one_of
+
+if TYPE_CHECKING:
+    from models.mailing import Contact
+    from models.server import OutgoingServer
+    from models.thread import Post
+
+LINE_STATES = ("queued", "sending", "sent", "failed", "unknown", "bounced", "cancelled")
+
+
+class OutgoingMail(Model):
+    """A mail to one or more recipients, each a line of its own.
+
+    The content lacks its From and To lines: they are put before it for each line at delivery, so that another server
+    with another From can be chosen without composing again. ``decision`` holds the steps of that choice.
+    """
+
+    __tablename__ = "outgoing_mail"
+    __table_args__ = (one_of("kind", "post", "rejection", "digest", "test"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    post_id: Mapped[int | None] = mapped_column(ForeignKey("post.id", ondelete="SET NULL"), index=True)
+    subject: Mapped[str] = mapped_column(String(500), default="")
+    author: Mapped[str] = mapped_column(String(400), default="")  # the From before the decision
+    from_header: Mapped[str] = mapped_column(String(1000), default="")  # the From that is sent
+    reply_to: Mapped[str] = mapped_column(String(1000), default="")
+    message_id: Mapped[str] = mapped_column(String(255), unique=True)
+    content_blob_id: Mapped[int] = mapped_column(ForeignKey("blob.id"))
+    size: Mapped[int] = mapped_column(Id, default=0)
+    server_id: Mapped[int | None] = mapped_column(ForeignKey("outgoing_server.id", ondelete="SET NULL"))
+    forced_server_id: Mapped[int | None] = mapped_column(ForeignKey("outgoing_server.id", ondelete="SET NULL"))
+    decision: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    envelope_sender: Mapped[str] = mapped_column(String(400), default="")
+    scheduled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    post: Mapped["Post | None"] = relationship()
+    server: Mapped["OutgoingServer | None"] = relationship(foreign_keys=[server_id])
+    lines: Mapped[list["Recipient"]] = relationship(back_populates="mail", order_by="Recipient.id")
+
+    def __str__(self) -> str:
+        return self.subject
+
+
+class Recipient(Model):
+    """One recipient of an outgoing mail: a line of the queue. ``wait`` says what a queued line waits for."""
+
+    __tablename__ = "outgoing_recipient"
+    __table_args__ = (
+        UniqueConstraint("mail_id", "address_key"),
+        Index(None, "address_key", "id"),
+        Index(None, "state", "id"),
+        Index("ix_outgoing_recipient_due", "next_try_at", "id", sqlite_where=text("state = 'queued'"),
+              postgresql_where=text("state = 'queued'")),
+        Index("ix_outgoing_recipient_sending", "worker_id", sqlite_where=text("state = 'sending'"),
+              postgresql_where=text("state = 'sending'")),
+        Index("ix_outgoing_recipient_failure", "id",
+              sqlite_where=text("state IN ('failed', 'bounced') AND seen_at IS NULL"),
+              postgresql_where=text("state IN ('failed', 'bounced') AND seen_at IS NULL")),
+        one_of("state", *LINE_STATES),
+        one_of("wait", "", "retry", "schedule", "limit"),
+    )  # fmt: skip
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    mail_id: Mapped[int] = mapped_column(ForeignKey("outgoing_mail.id", ondelete="CASCADE"))
+    contact_id: Mapped[int | None] = mapped_column(ForeignKey("contact.id", ondelete="SET NULL"))
+    name: Mapped[str] = mapped_column(String(200), default="")
+    address: Mapped[str] = mapped_column(String(320))
+    address_key: Mapped[str] = mapped_column(String(320))
+    state: Mapped[str] = mapped_column(String(10), default="queued")
+    wait: Mapped[str] = mapped_column(String(10), default="")
+    next_try_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    first_try_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    attempts: Mapped[int] = mapped_column(default=0)
+    doubts: Mapped[int] = mapped_column(default=0)  # how often its answer was never seen
+    worker_id: Mapped[int | None] = mapped_column(ForeignKey("worker.id"))
+    code: Mapped[int | None]
+    enhanced: Mapped[str] = mapped_column(String(20), default="")
+    reply: Mapped[str] = mapped_column(Text, default="")  # the server's own words
+    why: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    bounced_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    seen_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # the author has seen the failure
+
+    mail: Mapped[OutgoingMail] = relationship(back_populates="lines")
+    contact: Mapped["Contact | None"] = relationship()
+
+    def __str__(self) -> str:
+        return self.address
+
+
+class DeliveryAttempt(Model):
+    """One try to deliver a line, with the dialogue that was held."""
+
+    __tablename__ = "delivery_attempt"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    recipient_id: Mapped[int] = mapped_column(ForeignKey("outgoing_recipient.id", ondelete="CASCADE"), index=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    server_id: Mapped[int | None] = mapped_column(ForeignKey("outgoing_server.id", ondelete="SET NULL"))
+    server_name: Mapped[str] = mapped_column(String(120), default="")
+    phase: Mapped[str] = mapped_column(String(20))
+    code: Mapped[int | None]
+    seconds: Mapped[float] = mapped_column(Float, default=0.0)
+    why: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    transcript: Mapped[str] = mapped_column(Text, default="")

@@ -1,0 +1,69 @@
+"""Outgoing servers, and the tests of servers that a person asked for in the browser."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Encrypted, Id, Json, Model, UtcDateTime, db, one_of
+
+ENCRYPTIONS = ("none", "starttls", "tls")
+REWRITES = ("not_ours", "never", "always")
+
+
+class OutgoingServer(Model):
+    """A mail server that takes our mail. ``from_filter`` is the text as typed: domains and addresses, or empty."""
+
+    __tablename__ = "outgoing_server"
+    __table_args__ = (
+        Index(None, "active", "priority", "id"),
+        one_of("encryption", *ENCRYPTIONS),
+        one_of("authentication", "none", "password", "certificate"),
+        one_of("rewrite", *REWRITES),
+    )
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    name: Mapped[str] = mapped_column(String(120))
+    host: Mapped[str] = mapped_column(String(255))
+    port: Mapped[int] = mapped_column(default=587)
+    encryption: Mapped[str] = mapped_column(String(10), default="starttls")
+    verify_tls: Mapped[bool] = mapped_column(default=True)
+    authentication: Mapped[str] = mapped_column(String(20), default="password")
+    user: Mapped[str] = mapped_column(String(320), default="")
+    password: Mapped[str | None] = mapped_column(Encrypted)
+    client_certificate: Mapped[str | None] = mapped_column(Text)
+    client_key: Mapped[str | None] = mapped_column(Encrypted)
+    from_filter: Mapped[str] = mapped_column(String(1000), default="")
+    priority: Mapped[int] = mapped_column(default=10)
+    active: Mapped[bool] = mapped_column(default=True)
+    rewrite: Mapped[str] = mapped_column(String(10), default="not_ours")
+    helo: Mapped[str] = mapped_column(String(255), default="")
+    comment: Mapped[str] = mapped_column(Text, default="")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ServerCheck(Model):
+    """A test or a fetch that a person asked for: the worker does it and writes each step down as it happens."""
+
+    __tablename__ = "server_check"
+    __table_args__ = (
+        one_of("kind", "outgoing_test", "incoming_test", "fetch"),
+        one_of("state", "waiting", "running", "done", "failed"),
+        Index("ix_server_check_waiting", "id", sqlite_where=db.text("state = 'waiting'"),
+              postgresql_where=db.text("state = 'waiting'")),
+        Index(None, "kind", "server_id", "id"),
+    )  # fmt: skip
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    server_id: Mapped[int] = mapped_column(Id)
+    requested_by_id: Mapped[int | None] = mapped_column(ForeignKey("user.id", ondelete="SET NULL"))
+    requested_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    state: Mapped[str] = mapped_column(String(10), default="waiting")
+    worker_id: Mapped[int | None] = mapped_column(ForeignKey("worker.id"))
+    steps: Mapped[list[Any]] = mapped_column(Json, default=list)
+    transcript: Mapped[str] = mapped_column(Text, default="")
