@@ -54,8 +54,146 @@ SENTENCES: dict[str, Any] = {
     ),
     # --- composing and delivering (compose.py, retry.py, transport/smtp.py)
     # --- connecting and testing (transport/smtp.py, imap.py, pop3.py)
+    "name_not_found": _l(
+        "The name %(host)s does not exist. Compare it, letter by letter, with what your mail provider tells you to "
+        "enter."
+    ),
+    "name_lookup_failed": _l(
+        "The name %(host)s could not be looked up just now (%(detail)s). CoquiMail tries again by itself; if it stays "
+        "so, ask whoever looks after your network to check the name service (DNS) of this machine."
+    ),
+    "address_not_allowed": _l(
+        "%(host)s stands for %(address)s, and this installation does not connect to such addresses. If the server "
+        "really is inside your own network, whoever runs CoquiMail can allow local addresses."
+    ),
+    "port_not_allowed": _l(
+        "Port %(port)s of %(host)s is not a mail port. Use one of %(ports)s, or ask whoever runs CoquiMail to allow "
+        "local addresses."
+    ),
+    "connection_refused": _l(
+        "%(host)s is there, but nothing answers on port %(port)s. Check the port and the encryption (465 for TLS, 587 "
+        "for STARTTLS); if they are right, ask the provider whether the service is running."
+    ),
+    "unreachable": _l(
+        "No connection to %(host)s, port %(port)s (%(detail)s). Check host and port; a firewall between this machine "
+        "and the server may also block the port: ask whoever looks after your network."
+    ),
+    "timed_out": _l(
+        "%(host)s did not answer within %(seconds)s seconds. Often a firewall swallows the port, or the encryption "
+        "does not fit the port (465 for TLS, 587 for STARTTLS). CoquiMail tries again by itself."
+    ),
+    "connection_lost": _l(
+        "%(host)s closed the connection before the mail was handed over. Nothing was sent; CoquiMail tries again by "
+        "itself."
+    ),
+    "not_understood": _l(
+        "What answers at %(host)s, port %(port)s does not speak the expected mail protocol (it said “%(reply)s”). "
+        "Check the port, and whether the encryption fits it (465 for TLS, 587 for STARTTLS)."
+    ),
+    "tls_failed": _l(
+        "The encrypted connection to %(host)s could not be set up (%(detail)s). Check that the encryption fits the "
+        "port (465 for TLS, 587 for STARTTLS); otherwise the provider has to look at the server."
+    ),
+    "starttls_missing": _l(
+        "%(host)s does not offer STARTTLS on this port. Choose TLS with port 465, or ask the provider. Nothing was "
+        "sent unencrypted."
+    ),
+    "certificate_refused": _l(
+        "The certificate of %(host)s could not be verified (%(detail)s), so nobody can say who is listening there. The "
+        "provider has to install a certificate from a public authority."
+    ),
+    "certificate_expired": _l(
+        "The certificate of %(host)s has expired. The provider has to renew it; mail waits until then."
+    ),
+    "certificate_self_signed": _l(
+        "%(host)s shows a certificate that it signed itself, which anybody could do. The provider has to install one "
+        "from a public authority; for a server of your own, its authority can be added to this machine."
+    ),
+    "certificate_wrong_name": _l(
+        "The certificate shown at %(host)s is for another name (%(detail)s). Enter the host name that the provider "
+        "gives for sending; if this one is right, the provider has to correct the certificate."
+    ),
+    "client_certificate_unusable": _l(
+        "The client certificate or its key can't be used (%(detail)s). Paste both again, as PEM text, the key without "
+        "a password."
+    ),
+    "greeting_refused": _l(
+        "%(host)s refuses to talk to this machine: “%(reply)s”. Often the internet address of this machine is on a "
+        "block list or not registered there: ask the provider."
+    ),
+    "login_refused": _l(
+        "%(host)s refused the user %(user)s: “%(reply)s”. Enter user and password again; many providers want a special "
+        "password for programs (“app password”)."
+    ),
+    "login_not_offered": _l(
+        "%(host)s offers no login that CoquiMail knows (it offers: %(offered)s). Often the login is only offered over "
+        "an encrypted connection: choose STARTTLS or TLS, or set the authentication to none."
+    ),
+    "journal_failed": _l(
+        "The sending journal on this machine can't be written (%(detail)s), so nothing is sent. Whoever looks after "
+        "this machine has to make room on its disk or correct the rights of the data folder; mail then goes on by "
+        "itself."
+    ),
+    "refused": _l(
+        "The server refused the mail: “%(reply)s”. It is not tried again by itself. Correct the cause the server "
+        "names, then send it again."
+    ),
+    "sender_refused": _l(
+        "The server refused to send as %(address)s: “%(reply)s”. The account has to be allowed to send as this "
+        "address: ask the provider, or choose another From filter or default address."
+    ),
+    "recipient_refused": _l(
+        "The server refused the recipient %(address)s: “%(reply)s”. Check the address; if it is right, the recipient's "
+        "provider has to tell why."
+    ),
+    "deferred": _l("The server did not take the mail yet: “%(reply)s”. CoquiMail tries again by itself."),
+    "too_large": _l(
+        "The mail has %(size)s bytes, and %(host)s takes no more than %(limit)s. Send it with smaller attachments."
+    ),
+    "invalid_address": _l("“%(address)s” can't be used as an address in a delivery. Correct it and send again."),
+    "in_doubt": _l(
+        "The mail was handed to %(host)s completely, but its answer was never seen: it may or may not have arrived. "
+        "Ask the recipient before sending it again."
+    ),
+    "test_name_found": _l("The name %(host)s was found: %(addresses)s."),
+    "test_connected": _l("Connected to %(address)s, port %(port)s."),
+    "test_greeting": _l("The server answers: “%(reply)s”."),
+    "test_capabilities": _l("The server offers: %(offered)s."),
+    "test_tls": _l("The connection is encrypted with %(version)s; the certificate is valid until %(expires)s."),
+    "test_tls_expires_soon": _l(
+        "The connection is encrypted with %(version)s, but the certificate expires on %(expires)s, in %(days)s days. "
+        "The provider has to renew it, or mail will wait from then on."
+    ),
+    "test_tls_unverified": _l(
+        "The connection is encrypted with %(version)s, but the certificate is not verified: switch verification on "
+        "unless you know exactly why it is off."
+    ),
+    "test_tls_off": _l("No encryption: user, password and mails can be read on their way."),
+    "test_login": _l("The server accepted the user %(user)s."),
+    "test_login_by_certificate": _l("The client certificate was presented; the server raised no objection."),
+    "test_login_off": _l("No login is set up for this server."),
+    "test_sender": _l("The server lets you send as %(address)s."),
+    "test_sender_but_recipient": _l(
+        "The server lets you send as %(address)s, but refused to deliver to %(recipient)s: “%(reply)s”. If that "
+        "address is right, ask the provider whether this account may send to it."
+    ),
+    "test_sender_deferred": _l(
+        "The server does not take mail from %(address)s at the moment: “%(reply)s”. Test again in a few minutes."
+    ),
+    "test_not_tried": _l("Not tried, because an earlier step failed."),
+    "test_out_of_time": _l("Not tried: the test ends after %(seconds)s seconds, and the steps before took them."),
     # --- parsing, routing, threads (message.py, routing.py, incoming.py)
     # --- bounces and the blacklist (bounce.py)
     # --- mailings (mailing.py)
+    "merge_unknown_field": _l(
+        "%(part)s, line %(line)s: there is no merge field “%(field)s”. The fields are: %(fields)s."
+    ),
+    "merge_syntax": _l(
+        "%(part)s, line %(line)s: “%(text)s” is not a merge field. Write {{ contact.first_name }} or "
+        "{{ contact.first_name or \"there\" }}."
+    ),
+    "merge_not_closed": _l(
+        "%(part)s, line %(line)s: the merge field that begins with “%(text)s” has no }} at its end."
+    ),
     # --- the worker and its actions (scheduler/)
 }

@@ -1,0 +1,167 @@
+"""Every failure that we name: its code, whether trying again later can help, and the sentence that explains it.
+
+The edge (``transport/``) translates what libraries and servers say into these once; nobody else in the house knows
+``smtplib``, ``ssl`` or ``socket``. The sentence stands in ``sentences.SENTENCES`` under the error's code and tells what
+happened and who can fix it.
+"""
+
+from typing import Any, ClassVar
+
+from mail.sentences import Why, why
+
+
+class MailError(Exception):
+    """A failure with a name.
+
+    ``code`` is stored and counted, ``retry`` is what the queue asks, ``why`` is the stored explanation.
+
+    >>> error = TimedOut(host="smtp.example.com", seconds=30)
+    >>> error.code, error.retry, error.why["values"]["seconds"]
+    ('timed_out', True, 30)
+    """
+
+    code: ClassVar[str]
+    retry: ClassVar[bool] = False
+
+    def __init__(self, **values: Any) -> None:
+        self.why: Why = why(self.code, **values)
+        super().__init__(self.code, values)
+
+
+# --- reaching a server. The mail itself is not to blame: it waits, and goes out by itself once the cause is mended.
+
+
+class ConnectionFailed(MailError):
+    """No usable connection to a mail server."""
+
+    code, retry = "unreachable", True
+
+
+class NameNotFound(ConnectionFailed):
+    code = "name_not_found"
+
+
+class NameLookupFailed(ConnectionFailed):  # the name service did not answer: not the same as "no such name"
+    code = "name_lookup_failed"
+
+
+class AddressNotAllowed(ConnectionFailed):
+    code = "address_not_allowed"
+
+
+class PortNotAllowed(ConnectionFailed):
+    code = "port_not_allowed"
+
+
+class ConnectionRefused(ConnectionFailed):
+    code = "connection_refused"
+
+
+class Unreachable(ConnectionFailed):
+    code = "unreachable"
+
+
+class TimedOut(ConnectionFailed):
+    code = "timed_out"
+
+
+class ConnectionLost(ConnectionFailed):
+    code = "connection_lost"
+
+
+class NotUnderstood(ConnectionFailed):  # something answers there, but it does not speak this protocol
+    code = "not_understood"
+
+
+class TlsFailed(ConnectionFailed):
+    code = "tls_failed"
+
+
+class StarttlsMissing(TlsFailed):
+    code = "starttls_missing"
+
+
+class CertificateRefused(TlsFailed):
+    code = "certificate_refused"
+
+
+class CertificateExpired(CertificateRefused):
+    code = "certificate_expired"
+
+
+class CertificateSelfSigned(CertificateRefused):
+    code = "certificate_self_signed"
+
+
+class CertificateWrongName(CertificateRefused):
+    code = "certificate_wrong_name"
+
+
+class ClientCertificateUnusable(ConnectionFailed):  # our own certificate or key can't be read
+    code = "client_certificate_unusable"
+
+
+class GreetingRefused(ConnectionFailed):  # the server answers 4xx or 5xx before we said anything
+    code = "greeting_refused"
+
+
+class LoginRefused(ConnectionFailed):  # a wrong password is no fault of the mail: it waits until it is corrected
+    code = "login_refused"
+
+
+class LoginNotOffered(ConnectionFailed):
+    code = "login_not_offered"
+
+
+class JournalFailed(ConnectionFailed):  # no journal, no send
+    code = "journal_failed"
+
+
+# --- one mail
+
+
+class DeliveryFailed(MailError):
+    """One mail was not taken."""
+
+    code = "refused"
+
+
+class Refused(DeliveryFailed):  # 5xx: trying again can't help
+    code = "refused"
+
+
+class Deferred(DeliveryFailed):  # 4xx, "not now": greylisting, full mailbox, rate limit
+    code, retry = "deferred", True
+
+
+class TooLarge(DeliveryFailed):
+    code = "too_large"
+
+
+class NeedsSmtputf8(DeliveryFailed):
+    code = "needs_smtputf8"
+
+
+class InvalidAddress(DeliveryFailed):
+    code = "invalid_address"
+
+
+class InDoubt(DeliveryFailed):  # the content was sent completely, the answer was never seen
+    code = "in_doubt"
+
+
+# --- the text of a mailing
+
+
+class MergeError(MailError):
+    """A merge field that can't be filled; ``why`` names the part of the mailing and the line."""
+
+    code = "merge_syntax"
+
+
+class UnknownField(MergeError):
+    code = "merge_unknown_field"
+
+
+class FieldNotClosed(MergeError):
+    code = "merge_not_closed"
