@@ -7,6 +7,7 @@ stored and compared; the domain is readable (``bücher.example``). *On the wire*
 
 import base64
 import binascii
+import codecs
 import ipaddress
 import quopri
 import re
@@ -83,7 +84,7 @@ def normalise(address: str | None) -> str | None:
     if len(address) <= LONGEST_ADDRESS and _PLAIN.fullmatch(address):
         lowered = address.lower()
         domain = lowered[lowered.index("@") + 1 :]
-        if "xn--" not in domain:
+        if "xn--" not in domain and not domain.endswith("."):
             return lowered if _DOMAIN.fullmatch(domain) and len(domain) <= LONGEST_DOMAIN else None
     if "<" in address:
         found = parse_addresses(address)
@@ -358,6 +359,7 @@ _PIECES = re.compile(
     r""""(?:[^"\\]|\\.)*+" | <\s*+"(?:[^"\\<>]|\\.)*+"[^<>"]*+> | <[^<>"]*+> | [^"<>(),;:]++ | .""",
     re.DOTALL | re.VERBOSE,
 )
+_PIECES_WITHOUT_QUOTES = re.compile(r"<[^<>]*+>|[^\"<>(),;:]++|.", re.DOTALL)
 
 
 class _Reader:
@@ -365,6 +367,7 @@ class _Reader:
 
     def __init__(self, quotes: bool, comments: bool) -> None:
         self.quotes = quotes
+        self.pieces = _PIECES if quotes else _PIECES_WITHOUT_QUOTES
         self.comments = comments
         self.found: list[Address] = []
         self.pending: list[str] = []  # `Doe` of an unquoted `Doe, John <john@example.com>`
@@ -379,14 +382,15 @@ class _Reader:
     def read(self, header: str) -> list[Address] | None:
         depth, position, end = 0, 0, len(header)
         while position < end:
-            match = _PIECES.match(header, position)
+            match = self.pieces.match(header, position)
             assert match is not None  # "." matches anything
             piece, position = match[0], match.end()
             if piece == '"' and self.quotes:
                 return None
             if self.comments and (depth or piece == "("):
                 depth += (piece == "(") - (piece == ")")
-                self.comment.append(piece if depth > 1 or piece not in "()" else "")
+                if depth > (piece == "("):  # not the outermost pair
+                    self.comment.append(piece)
             elif piece in (",", ";"):
                 self._finish(piece)
             elif piece == ":" and self.bracketed is None and not self.at_seen:
@@ -503,6 +507,8 @@ def _clean(text: str) -> str:
 
 _SURROGATES = re.compile("[\udc80-\udcff]+")
 _LONE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+# Python's codecs that are no character sets; some take quadratic time.
+_NO_CHARSETS = {"idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined"}
 _Q_SAFE = {
     ord(character): character for character in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/"
 }
@@ -548,10 +554,11 @@ def _octets(letter: str, payload: str) -> bytes:
         return ascii_payload
 
 
-def _guess(octets: bytes, charset: str = "utf-8") -> str:
+def _guess(octets: bytes, charset: str = "") -> str:
     for guess in (charset, "utf-8"):
         try:
-            return octets.decode(guess or "utf-8")
-        except (UnicodeDecodeError, LookupError, ValueError):
+            if codecs.lookup(guess).name not in _NO_CHARSETS:
+                return octets.decode(guess)
+        except (LookupError, ValueError):  # unknown; not decodable
             continue
     return octets.decode("latin-1")

@@ -190,7 +190,7 @@ SENTENCES: dict[str, Any] = {
     ),
     "merge_syntax": _l(
         "%(part)s, line %(line)s: “%(text)s” is not a merge field. Write {{ contact.first_name }} or "
-        "{{ contact.first_name or \"there\" }}."
+        '{{ contact.first_name or "there" }}.'
     ),
     "merge_not_closed": _l(
         "%(part)s, line %(line)s: the merge field that begins with “%(text)s” has no }} at its end."
