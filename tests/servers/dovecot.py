@@ -1,0 +1,227 @@
+"""A real Dovecot: IMAP and POP3, plain and TLS, on ports of its own with mailboxes in a temporary folder."""
+
+import grp
+import os
+import shutil
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+
+from tests.servers.certificates import Authority
+from tests.servers.process import (
+    HOST,
+    IS_ROOT,
+    MAIL_USER,
+    PartMissing,
+    Program,
+    answers,
+    free_port,
+    remove_folder,
+    temporary_folder,
+)
+from tests.waiting import wait_until
+
+DOVECOT = Path("/usr/sbin/dovecot")
+PARTS = {Path("/usr/lib/dovecot/imap"): "dovecot-imapd", Path("/usr/lib/dovecot/pop3"): "dovecot-pop3d"}
+
+CONFIGURATION = """
+base_dir = {folder}/run
+state_dir = {folder}/state
+log_path = {folder}/dovecot.log
+protocols = imap pop3
+listen = {host}
+ssl = yes
+ssl_cert = <{certificate}
+ssl_key = <{key}
+disable_plaintext_auth = no
+auth_mechanisms = plain login
+auth_failure_delay = 0
+mail_location = maildir:~/Maildir
+mail_max_userip_connections = 1000
+first_valid_uid = 1
+first_valid_gid = 1
+pop3_uidl_format = %08Xu%08Xv
+passdb {{
+  driver = passwd-file
+  args = scheme=PLAIN username_format=%u {folder}/users
+}}
+userdb {{
+  driver = static
+  args = uid={uid} gid={gid} home={folder}/mail/%u
+}}
+service imap-login {{
+  chroot =
+  inet_listener imap {{
+    port = {imap_port}
+  }}
+  inet_listener imaps {{
+    port = {imaps_port}
+    ssl = yes
+  }}
+}}
+service pop3-login {{
+  chroot =
+  inet_listener pop3 {{
+    port = {pop3_port}
+  }}
+  inet_listener pop3s {{
+    port = {pop3s_port}
+    ssl = yes
+  }}
+}}
+service anvil {{
+  chroot =
+}}
+service stats {{
+  chroot =
+}}
+"""
+
+# Without root every process runs as the person who tests.
+WITHOUT_ROOT = """
+default_internal_user = {user}
+default_login_user = {user}
+default_internal_group = {group}
+"""
+
+
+@dataclass(frozen=True)
+class StoredMail:
+    """A mail in a mailbox: its bytes and its Maildir flags (``S`` seen, ``T`` deleted)."""
+
+    raw: bytes
+    flags: str
+
+    @property
+    def seen(self) -> bool:
+        return "S" in self.flags
+
+
+class Dovecot:
+    """One server; ``port("imap", "tls")`` is where it listens. Every user's password is ``password``."""
+
+    password = "a secret of the tests"
+
+    def __init__(self, authority: Authority, name: str = "mail.office.test") -> None:
+        if not DOVECOT.exists():
+            raise PartMissing("Dovecot is not installed (dovecot-imapd, dovecot-pop3d)")
+        for part, package in PARTS.items():
+            if not part.exists():
+                raise PartMissing(f"Dovecot is not complete ({package})")
+        self.name = name
+        self.folder = temporary_folder("dovecot")
+        self.ports = {name: free_port() for name in ("imap", "imaps", "pop3", "pop3s")}
+        self._serial = count(1)
+        self._users: dict[str, str] = {}
+        key, certificate = authority.issue(name, self.folder)
+        values = {f"{name}_port": port for name, port in self.ports.items()} | {
+            "folder": self.folder,
+            "host": HOST,
+            "key": key,
+            "certificate": certificate,
+            "uid": MAIL_USER.pw_uid,
+            "gid": MAIL_USER.pw_gid,
+        }
+        text = CONFIGURATION.format(**values)
+        if not IS_ROOT:
+            text += WITHOUT_ROOT.format(user=MAIL_USER.pw_name, group=grp.getgrgid(os.getegid()).gr_name)
+        (self.folder / "dovecot.conf").write_text(text)
+        (self.folder / "mail").mkdir()
+        self._own(self.folder / "mail")
+        self._write_users()
+        self.start()
+
+    def port(self, kind: str, encryption: str = "none") -> int:
+        """Return the port of ``imap`` or ``pop3``; ``tls`` has one of its own, ``starttls`` shares that of ``none``."""
+        return self.ports[kind + ("s" if encryption == "tls" else "")]
+
+    # --- mailboxes
+
+    def add_mailbox(self, user: str, password: str | None = None) -> str:
+        """Make an empty mailbox and return the user's name; one that is there already keeps its mails."""
+        self._users[user] = password or self.password
+        self._write_users()
+        for part in ("new", "cur", "tmp"):
+            (self.maildir(user) / part).mkdir(parents=True, exist_ok=True)
+        self._own_tree(self.folder / "mail" / user)
+        return user
+
+    def set_password(self, user: str, password: str) -> None:
+        """Change the password that the server asks for."""
+        self._users[user] = password
+        self._write_users()
+
+    def maildir(self, user: str, folder: str = "INBOX") -> Path:
+        """Return the Maildir of a folder."""
+        root = self.folder / "mail" / user / "Maildir"
+        return root if folder == "INBOX" else root / f".{folder}"
+
+    def append(self, user: str, raw: bytes, *, seen: bool = False, arrived: datetime | None = None) -> None:
+        """Put a mail into a mailbox as a delivery would; ``seen`` as if a person had read it meanwhile."""
+        serial = next(self._serial)
+        stamp = int(arrived.timestamp()) if arrived else 1_700_000_000 + serial
+        name = f"{stamp}.M{serial:08d}P{os.getpid()}.test"
+        temporary = self.maildir(user) / "tmp" / name
+        temporary.write_bytes(raw.replace(b"\r\n", b"\n"))
+        os.utime(temporary, (stamp, stamp))
+        self._own(temporary)
+        temporary.rename(self.maildir(user) / (f"cur/{name}:2,S" if seen else f"new/{name}"))
+
+    def mails(self, user: str, folder: str = "INBOX") -> list[StoredMail]:
+        """Return what lies in a folder, in the order of delivery."""
+        found = []
+        for part in ("new", "cur"):
+            for file in (self.maildir(user, folder) / part).glob("*"):
+                found.append((file.name, StoredMail(file.read_bytes(), file.name.partition(":2,")[2])))
+        return [mail for _, mail in sorted(found, key=lambda pair: pair[0])]
+
+    def change_uidvalidity(self, user: str) -> None:
+        """Forget the numbers of all mails, as a server that was restored from a backup does."""
+        for file in self.maildir(user).glob("dovecot*"):
+            if "uidvalidity" not in file.name or file.name == "dovecot-uidvalidity":
+                file.unlink()
+
+    def remove_mailbox(self, user: str) -> None:
+        """Remove a mailbox with all that is in it."""
+        self._users.pop(user, None)
+        self._write_users()
+        shutil.rmtree(self.folder / "mail" / user, ignore_errors=True)
+
+    # --- its life
+
+    def start(self) -> None:
+        """Start it; returns when all four ports accept connections."""
+        command = [DOVECOT, "-F", "-c", self.folder / "dovecot.conf"]
+        self.program = Program("dovecot", command, self.folder / "output")
+        for port in self.ports.values():
+            self.program.wait_for_port(port)
+
+    def kill(self) -> None:
+        """Cut every connection at once; ``start`` brings it back with all mails."""
+        self.program.kill()
+        wait_until(lambda: not any(answers(port) for port in self.ports.values()), 10)
+
+    def close(self) -> None:
+        """End it and remove the mailboxes."""
+        self.program.kill()
+        remove_folder(self.folder)
+
+    def log(self) -> str:
+        """Return Dovecot's own log."""
+        log = self.folder / "dovecot.log"
+        return log.read_text(errors="replace") if log.exists() else ""
+
+    def _write_users(self) -> None:
+        fresh = self.folder / "users.new"
+        fresh.write_text("".join(f"{user}:{password}\n" for user, password in self._users.items()))
+        fresh.chmod(0o644)
+        fresh.rename(self.folder / "users")
+
+    def _own(self, path: Path) -> None:
+        if IS_ROOT:
+            os.chown(path, MAIL_USER.pw_uid, MAIL_USER.pw_gid)
+
+    def _own_tree(self, folder: Path) -> None:
+        for path in (folder, *folder.rglob("*")):
+            self._own(path)
