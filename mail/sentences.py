@@ -183,6 +183,26 @@ SENTENCES: dict[str, Any] = {
     "test_not_tried": _l("Not tried, because an earlier step failed."),
     "test_out_of_time": _l("Not tried: the test ends after %(seconds)s seconds, and the steps before took them."),
     # --- parsing, routing, threads (message.py, routing.py, incoming.py)
+    "parse_failed": _l("The mail could not be read (%(error)s). Open the original, and report this to the developers."),
+    "parse_line_ends": _l("The lines of this mail ended in an outdated way; they were repaired."),
+    "parse_header_repeated": _l("The header “%(name)s” stood more than once; the first one counts."),
+    "parse_no_message_id": _l("The mail has no Message-ID."),
+    "parse_no_sender": _l("No sender's address could be read."),
+    "parse_no_date": _l("The mail has no date; the time of arrival is used."),
+    "parse_date_unreadable": _l("The date “%(date)s” could not be read; the time of arrival is used."),
+    "parse_date_future": _l("The date of the mail (%(date)s) is in the future; the time of arrival is used."),
+    "parse_no_blank_line": _l("No empty line ended the header; the text begins where the header fields end."),
+    "parse_line_noise": _l("The header held lines that are no header fields; they were left out."),
+    "parse_no_boundary": _l("The mail says that it has several parts, but they could not be told apart."),
+    "parse_not_closed": _l("The mail ends before its last part does; it may be cut off."),
+    "parse_base64": _l("An encoded part was damaged; what could be read of it is here."),
+    "parse_text_damaged": _l("Some characters are not valid in the character set “%(charset)s” and were replaced."),
+    "parse_charset_unknown": _l("The character set “%(charset)s” is not known; the text was read as UTF-8."),
+    "parse_zero_bytes": _l("The mail held zero bytes; they were left out of the text."),
+    "parse_too_large": _l("The mail has %(megabytes)s MB; the limit is %(limit)s MB. Open the original to see it."),
+    "parse_too_many_parts": _l("The mail has more than %(limit)s parts. Open the original to see all of it."),
+    "parse_too_deep": _l("More than %(limit)s parts are nested in each other. Open the original to see it."),
+    "parse_header_too_large": _l("The header of the mail has %(kilobytes)s KB; more than %(limit)s KB are not read."),
     # --- bounces and the blacklist (bounce.py)
     # --- mailings (mailing.py)
     "merge_unknown_field": _l(

@@ -1,0 +1,402 @@
+"""What people see of a mail: HTML that is safe to show, text as HTML, and where the quoted part begins. Pure, linear.
+
+Every pattern here runs over what strangers wrote: none may backtrack over more than a line.
+"""
+
+import html as html_entities
+import re
+from collections.abc import Callable
+
+import nh3
+
+# --- HTML for display
+
+_ALLOWED_TAGS = """
+    a abbr address article aside b bdi bdo big blockquote br caption center cite code col colgroup dd del details div dl
+    dt em figcaption figure font footer h1 h2 h3 h4 h5 h6 header hr i img ins kbd li main map mark nav ol p pre q s samp
+    section small span strike strong sub summary sup table tbody td tfoot th thead time tr tt u ul var wbr
+"""
+_TAGS = set(_ALLOWED_TAGS.split())
+_EVERYWHERE = {"style", "dir", "lang", "title", "align", "id"}
+_CELLS = {"bgcolor", "width", "height", "valign", "colspan", "rowspan", "nowrap"}
+_ATTRIBUTES = {
+    "*": _EVERYWHERE,
+    "a": {"href", "name"},
+    "img": {"src", "alt", "width", "height", "border"},
+    "table": {"bgcolor", "width", "height", "border", "cellpadding", "cellspacing"},
+    "td": _CELLS,
+    "th": _CELLS,
+    "tr": {"bgcolor", "valign", "height"},
+    "col": {"width", "span"},
+    "colgroup": {"width", "span"},
+    "font": {"color", "face", "size"},
+    "blockquote": {"type", "cite"},
+    "ol": {"start", "type"},
+    "ul": {"type"},
+    "li": {"value"},
+    "hr": {"width", "size", "color"},
+    "time": {"datetime"},
+}
+_ALLOWED_STYLES = """
+    background background-color border border-bottom border-bottom-color border-bottom-style border-bottom-width
+    border-collapse border-color border-left border-left-color border-left-style border-left-width border-radius
+    border-right border-right-color border-right-style border-right-width border-spacing border-style border-top
+    border-top-color border-top-style border-top-width border-width clear color direction display float font font-family
+    font-size font-style font-variant font-weight height letter-spacing line-height list-style list-style-type margin
+    margin-bottom margin-left margin-right margin-top max-height max-width min-height min-width overflow-wrap padding
+    padding-bottom padding-left padding-right padding-top table-layout text-align text-decoration text-indent
+    text-transform vertical-align white-space width word-break word-spacing word-wrap
+"""
+# The marks by which fold_at() knows a quoted part; every other class and id goes, they could meet the page's own.
+_MARKS = {
+    "gmail_quote", "gmail_quote_container", "gmail_attr", "gmail_signature", "moz-cite-prefix", "moz-signature",
+    "yahoo_quoted", "protonmail_quote", "protonmail_signature_block", "OutlookMessageHeader", "zmail_extra", "qt",
+}  # fmt: skip
+_MARKED_IDS = {
+    "divRplyFwdMsg",
+    "appendonsend",
+    "Signature",
+    "reply-intro",
+    "OLK_SRC_BODY_SECTION",
+    "mail-editor-reference-message-container",
+}
+
+
+def _filter_attribute(tag: str, name: str, value: str) -> str | None:
+    if name == "style":
+        lowered = value.lower()
+        if "url" in lowered or "\\" in value or "expression" in lowered or "image" in lowered:
+            kept = [one for one in value.split(";") if not _LOADS.search(one)]
+            return ";".join(kept) or None
+    elif name == "id":
+        return value if value in _MARKED_IDS else None
+    elif name in ("href", "src", "cite"):
+        scheme = value.strip().partition(":")[0].lower()
+        if scheme == "data":
+            return value if tag == "img" and _DATA_IMAGE.match(value.strip()) else None
+        if scheme == "cid":
+            return value if tag == "img" else None
+        if tag == "img" and value.strip().startswith("//"):
+            return "https:" + value.strip()
+    return value
+
+
+_LOADS = re.compile(r"url|image|expression|\\", re.IGNORECASE)
+_DATA_IMAGE = re.compile(r"data:image/(?:png|jpe?g|gif|webp|bmp)[;,]", re.IGNORECASE)
+
+_CLEANER = nh3.Cleaner(
+    tags=_TAGS,
+    clean_content_tags={
+        "script",
+        "style",
+        "title",
+        "template",
+        "noscript",
+        "iframe",
+        "object",
+        "svg",
+        "math",
+        "select",
+    },
+    attributes=_ATTRIBUTES,
+    attribute_filter=_filter_attribute,
+    url_schemes={"http", "https", "mailto", "tel", "cid", "data"},
+    url_relative="deny",
+    link_rel="noopener noreferrer nofollow",
+    set_tag_attribute_values={"a": {"target": "_blank"}},
+    allowed_classes=dict.fromkeys(("div", "blockquote", "span", "p", "table"), _MARKS),
+    filter_style_properties=set(_ALLOWED_STYLES.split()),
+)
+
+# A tag as nh3 writes it: lower-case, every value in double quotes, a quote inside a value escaped.
+_IMAGE = re.compile(r'<img(?: [a-z-]++(?:="[^"]*+")?)*+>')
+_SOURCE = re.compile(r' (src|data-src|data-cid)="([^"]*+)"')
+
+
+def clean_html(html: str) -> str:
+    """Return HTML that is safe to store and show: an allow-list of tags, attributes and styles.
+
+    Nothing is loaded when it is shown: the address of a remote image waits in ``data-src``, that of an inline image in
+    ``data-cid``; ``with_images`` brings them back.
+
+    >>> clean_html('<p onclick="x()">Hi <script>bad()</script><img src="https://a.example/p.png"></p>')
+    '<p>Hi <img data-src="https://a.example/p.png"></p>'
+    >>> clean_html('<img src="cid:logo@1">')
+    '<img data-cid="logo@1">'
+    """
+    cleaned = _CLEANER.clean(html.replace("\0", ""))
+    return _IMAGE.sub(_put_aside, cleaned) if "<img" in cleaned else cleaned
+
+
+def _put_aside(tag: re.Match[str]) -> str:
+    def aside(source: re.Match[str]) -> str:
+        address = source[2].strip()
+        if address[:4].lower() == "cid:":
+            return f' data-cid="{address[4:]}"'
+        return source[0] if address[:5].lower() == "data:" else f' data-src="{address}"'
+
+    return _SOURCE.sub(aside, tag[0])
+
+
+def with_images(cleaned: str, cid_url: Callable[[str], str | None], remote: bool = False) -> str:
+    """Return cleaned HTML with its images in place: ``cid_url`` maps a Content-ID to an address (None: unknown).
+
+    Remote images come back only when the reader asks for them (``remote``).
+
+    >>> with_images('<img data-cid="logo"><img data-src="https://a.example/p.png">', {"logo": "/file/7"}.get)
+    '<img src="/file/7"><img data-src="https://a.example/p.png">'
+    """
+
+    def back(source: re.Match[str]) -> str:
+        if source[1] == "data-cid":
+            address = cid_url(html_entities.unescape(source[2]))
+            return f' src="{html_entities.escape(address)}"' if address else source[0]
+        return f' src="{source[2]}"' if source[1] == "data-src" and remote else source[0]
+
+    return _IMAGE.sub(lambda tag: _SOURCE.sub(back, tag[0]), cleaned)
+
+
+def has_remote_images(cleaned: str) -> bool:
+    """Say whether ``with_images(..., remote=True)`` would load something from another host."""
+    return any(' data-src="' in tag[0] for tag in _IMAGE.finditer(cleaned))
+
+
+def text_to_html(text: str) -> str:
+    """Return plain text as HTML that looks the same, with its links to click.
+
+    >>> text_to_html("a < b")
+    '<div style="white-space:pre-wrap">a &lt; b</div>'
+    """
+    pieces = []
+    position = 0
+    for match in _LINK.finditer(text):
+        address = match[0].rstrip(".,;:!?)'\"")
+        pieces.append(html_entities.escape(text[position : match.start()], quote=False))
+        escaped = html_entities.escape(address)
+        pieces.append(f'<a href="{escaped}" target="_blank" rel="noopener noreferrer nofollow">{escaped}</a>')
+        position = match.start() + len(address)
+    pieces.append(html_entities.escape(text[position:], quote=False))
+    return f'<div style="white-space:pre-wrap">{"".join(pieces)}</div>'
+
+
+_LINK = re.compile(r"\bhttps?://[^\s<>\"]++")
+
+
+def text_of_html(html: str) -> str:
+    """Return the words of HTML, for searching, keys and lists; not meant to be pretty. Linear.
+
+    >>> text_of_html("<style>x</style><p>Hello<br>there &amp; you</p>")
+    'Hello\\nthere & you'
+    """
+    for tag in ("style", "script", "title"):
+        html = _without(html, tag)
+    text = _LINE_BREAK.sub("\n", " ".join(html.replace("\xa0", " ").split()))
+    text = html_entities.unescape(_TAG.sub("", text)).replace("\xa0", " ")
+    return _BLANKS.sub("\n", text).strip()
+
+
+_TAG = re.compile(r"<[a-zA-Z/!?][^<>]*+>")
+_LINE_BREAK = re.compile(r"<(?:br|/p|/div|/tr|/li|/h[1-6]|/blockquote)\b[^<>]*+>", re.IGNORECASE)
+_BLANKS = re.compile(r"[ \t]*+\n\s*+")
+
+
+def _without(html: str, tag: str) -> str:
+    """Cut an element with its contents."""
+    if f"<{tag}" not in html and f"<{tag.upper()}" not in html:
+        return html
+    opening, closing = re.compile(rf"<{tag}\b", re.IGNORECASE), re.compile(rf"</{tag}[^<>]*+>", re.IGNORECASE)
+    kept, position = [], 0
+    while (start := opening.search(html, position)) is not None:
+        kept.append(html[position : start.start()])
+        end = closing.search(html, start.end())
+        position = end.end() if end else len(html)
+    return "".join([*kept, html[position:]])
+
+
+# --- the quoted part of an answer
+
+_WROTE = (
+    "wrote", "schrieb", "écrit", "ecrit", "escribió", "escribio", "ha scritto", "scritto", "schreef", "escreveu",
+    "napisał", "pisze", "skrev", "kirjoitti", "написал", "пишет", "yazdı", "napsal", "napísal", "írta", "έγραψε",
+    "a scris", "写道", "寫道", "のメール", "님이 작성",
+)  # fmt: skip
+_SEPARATORS = re.compile(
+    r"[ \t]*-{2,20}[ \t]*(?:original message|ursprüngliche nachricht|message d'origine|mensaje original"
+    r"|messaggio originale"
+    r"|oorspronkelijk bericht|mensagem original|oprindelig meddelelse|originalmeddelande|wiadomość oryginalna"
+    r"|исходное сообщение|forwarded message|weitergeleitete nachricht|message transféré|mensaje reenviado"
+    r"|messaggio inoltrato|begin forwarded message|reply message)[ \t]*-{0,20}[ \t]*",
+    re.IGNORECASE,
+)
+# The block that Outlook puts above what it quotes: a line for the sender, and below it at least two of the others.
+_FROM_LINE = re.compile(
+    r"[ \t>*]*(?:from|von|de|da|van|från|fra|lähettäjä|od|от|kimden|feladó|差出人|发件人|發件人|보낸 ?사람)"
+    r"\*?[ \t]*[:：]\*?[ \t]*\S",
+    re.IGNORECASE,
+)
+_OTHER_LINE = re.compile(
+    r"[ \t>*]*(?:sent|gesendet|envoyé|enviado|inviato|verzonden|skickat|sendt|lähetetty|wysłano|отправлено|gönderilen"
+    r"|date|datum|fecha|data|dato|datum|päivämäärä|to|an|à|para|a|aan|till|til|vastaanottaja|do|кому|kime|címzett"
+    r"|cc|kopie|subject|betreff|objet|asunto|oggetto|onderwerp|assunto|ämne|emne|aihe|temat|тема|konu|tárgy"
+    r"|送信日時|日時|宛先|件名|发送时间|收件人|主题|주제|제목|받는 ?사람|날짜)\*?[ \t]*[:：]",
+    re.IGNORECASE,
+)
+_LONGEST_LINE = 1000  # of a line more than this is not looked at
+
+
+def fold_at(body: str, is_html: bool = False) -> int | None:
+    """Return where the quoted part or the signature begins, as an offset into ``body``; None if all of it is shown.
+
+    Only what stands at the end is folded: an answer written below or between the quoted lines stays in view, and
+    a mail that would show nothing is not folded. Linear in the length of the body.
+
+    >>> text = "Fine, thanks.\\n\\nOn 3 May 2024, Ann <ann@a.example> wrote:\\n> How are you?\\n"
+    >>> text[: fold_at(text)]
+    'Fine, thanks.\\n\\n'
+    """
+    at = _fold_html(body) if is_html else _fold_text(body)
+    if at is None or not (text_of_html(body[:at]) if is_html else body[:at].strip()):
+        return None
+    return at
+
+
+def _fold_text(body: str) -> int | None:
+    lines = body.split("\n")
+    starts = [0]
+    for line in lines[:-1]:
+        starts.append(starts[-1] + len(line) + 1)
+    cut = len(lines)
+    for number, line in enumerate(lines):
+        if (line in ("-- ", "--") and number + 1 < len(lines)) or _begins_quote(lines, number):
+            cut = number
+            break
+    cut = _before_trailing_quote(lines, cut)
+    return starts[cut] if cut < len(lines) else None
+
+
+def _begins_quote(lines: list[str], number: int) -> bool:
+    """Say whether all from this line on is what a program quoted below the answer."""
+    line = lines[number][:_LONGEST_LINE]
+    if not line.strip():
+        return False
+    if _SEPARATORS.fullmatch(line):
+        return True
+    if _FROM_LINE.match(line):
+        following = [other for other in lines[number + 1 : number + 8] if other.strip()][:5]
+        if sum(bool(_OTHER_LINE.match(other[:_LONGEST_LINE])) for other in following) >= 2:
+            return True
+    end = _attribution(lines, number)
+    # Without marks in front of them: Outlook on phones. With marks, only the quote at the very end is folded.
+    if end is None:
+        return False
+    after = next((other for other in lines[end + 1 :] if other.strip()), "")
+    return bool(after) and not after.lstrip().startswith(">")
+
+
+def _attribution(lines: list[str], number: int) -> int | None:
+    """The last line of `On <date>, <somebody> wrote:` that begins here, in at most three lines; None if it is none."""
+    joined = ""
+    for end in range(number, min(number + 3, len(lines))):
+        line = lines[end][:_LONGEST_LINE].strip()
+        if not line or line.startswith(">"):
+            return None
+        joined = f"{joined} {line}".strip()
+        if line[-1] in (":", "："):
+            lowered = joined.lower()
+            dated = any(character.isdigit() for character in joined)
+            return end if dated and len(joined) < 400 and any(word in lowered for word in _WROTE) else None
+    return None
+
+
+def _before_trailing_quote(lines: list[str], cut: int) -> int:
+    """Move the cut up over the `>` lines, the empty ones and the attribution directly above it."""
+    first = cut
+    while first > 0 and (not lines[first - 1].strip() or lines[first - 1].lstrip().startswith(">")):
+        first -= 1
+    quoted = next((n for n in range(first, cut) if lines[n].lstrip().startswith(">")), None)
+    if quoted is None:
+        return cut
+    for above in range(max(first - 3, 0), first):
+        if _attribution(lines, above) == first - 1:
+            return above
+    return quoted
+
+
+_QUOTE_MARKS = re.compile(
+    r'<div[^<>]*\b(?:class="[^"<>]*(?:gmail_quote|gmail_attr|moz-cite-prefix|yahoo_quoted|protonmail_quote'
+    r'|OutlookMessageHeader|zmail_extra)|id="(?:divRplyFwdMsg|appendonsend|reply-intro|OLK_SRC_BODY_SECTION'
+    r'|mail-editor-reference-message-container)")|<blockquote\b|</blockquote\b'
+    r"|<(?:div|p|td)[^<>]*\bborder-top: ?solid[^<>]*>|<hr\b"
+)
+_SIGNATURE_MARKS = re.compile(
+    r'<(?:div|span|p|table)[^<>]*\b(?:class="[^"<>]*(?:gmail_signature|moz-signature|protonmail_signature_block)|id="Signature")'
+    r"|(?:<br>|<p>|<div>|\n)-- ?(?=<br>|</p>|</div>|\n)"
+)
+
+
+def _fold_html(body: str) -> int | None:
+    quote = _html_quote(body)
+    if quote is not None:
+        signature = _SIGNATURE_MARKS.search(body, 0, quote)
+        return signature.start() if signature else quote
+    signatures = [match.start() for match in _SIGNATURE_MARKS.finditer(body)]
+    closed = body.rfind("</blockquote")
+    return next((start for start in signatures if start > closed), None)
+
+
+def _html_quote(body: str) -> int | None:
+    """Where the quote begins that lasts to the end; None if the person went on writing below it."""
+    depth = 0
+    start: int | None = None
+    closed = 0
+    for mark in _QUOTE_MARKS.finditer(body):
+        found = mark[0]
+        if found.startswith("</"):
+            depth = max(depth - 1, 0)
+            closed = mark.end() if not depth else closed
+            continue
+        if depth == 0:
+            if start is not None and closed and _says_something(body[closed : mark.start()]):
+                start, closed = None, 0
+            if found.startswith(("<hr", "<div", "<p", "<td")) and "class=" not in found and "id=" not in found:
+                if start is None and _outlook_header(body[mark.end() : mark.end() + 3000]):
+                    return mark.start()
+            elif start is None:
+                start = mark.start()
+        if found.startswith("<blockquote"):
+            depth += 1
+    if start is None:
+        return None
+    rest = body[closed:] if closed else ""
+    signature = _SIGNATURE_MARKS.search(rest)
+    return None if _says_something(rest[: signature.start()] if signature else rest) else _with_attribution(body, start)
+
+
+def _says_something(html: str) -> bool:
+    return bool(text_of_html(html.partition(">")[2] if html.startswith("</") or html[:1] == ">" else html))
+
+
+def _outlook_header(html: str) -> bool:
+    lines = [line for line in text_of_html(html).split("\n") if line.strip()][:6]
+    return (
+        bool(lines)
+        and bool(_FROM_LINE.match(lines[0]))
+        and sum(bool(_OTHER_LINE.match(line)) for line in lines[1:]) >= 2
+    )
+
+
+def _with_attribution(body: str, start: int) -> int:
+    """A bare blockquote is introduced by a line of its own: that line belongs to the quote."""
+    if not body.startswith("<blockquote", start):
+        return start
+    before = body[max(start - 1500, 0) : start]
+    for block in ("<div", "<p", "<br"):
+        at = before.rfind(block)
+        while at >= 0:
+            words = text_of_html(before[at:]).split("\n")
+            if words and len(" ".join(words)) < 400 and _attribution(words, 0) is not None:
+                return start - len(before) + at
+            if len(words) > 3:
+                break
+            at = before.rfind(block, 0, at)
+    return start
