@@ -1,12 +1,14 @@
 """Outgoing mail and its recipient lines. States stand on the lines; the state of a mail is derived from them."""
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Float, ForeignKey, Index, String, Text, UniqueConstraint, text
+from sqlalchemy import Float, ForeignKey, Index, String, Text, UniqueConstraint, func, select, text, update
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from models.base import Id, Json, Model, UtcDateTime, one_of
+from models.base import Id, Json, Model, UtcDateTime, db, one_of
 
 if TYPE_CHECKING:
     from models.mailing import Contact
@@ -113,3 +115,88 @@ class DeliveryAttempt(Model):
     seconds: Mapped[float] = mapped_column(Float, default=0.0)
     why: Mapped[dict[str, Any] | None] = mapped_column(Json)
     transcript: Mapped[str] = mapped_column(Text, default="")
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A line that this worker holds, with what its delivery needs; plain values, no row objects."""
+
+    id: int
+    mail_id: int
+    post_id: int | None
+    name: str
+    address: str
+    attempts: int
+    doubts: int
+    first_try_at: datetime
+    from_header: str
+    envelope_sender: str
+    message_id: str
+    content_blob_id: int
+
+
+def due_server(now: datetime, busy: Collection[int]) -> int | None:
+    """Return the server of the line that has waited longest, 0 for the default server, None when nothing is due.
+
+    Servers in ``busy`` are passed over.
+    """
+    server = func.coalesce(OutgoingMail.server_id, 0)
+    due = (
+        select(server)
+        .join(Recipient, Recipient.mail_id == OutgoingMail.id)
+        .where(Recipient.state == "queued", Recipient.next_try_at <= now)
+        .order_by(Recipient.next_try_at, Recipient.id)
+        .limit(1)
+    )
+    return db.session.scalar(due.where(server.not_in(busy)) if busy else due)
+
+
+def claim(worker_id: int, server_id: int, now: datetime, limit: int) -> list[Claimed]:
+    """Take due lines of one server (0: the default server) for a worker and commit; no line is given to two callers."""
+    due = (
+        select(Recipient.id)
+        .join(OutgoingMail, Recipient.mail_id == OutgoingMail.id)
+        .where(
+            Recipient.state == "queued",
+            Recipient.next_try_at <= now,
+            func.coalesce(OutgoingMail.server_id, 0) == server_id,
+        )
+        .order_by(Recipient.next_try_at, Recipient.id)
+        .limit(limit)
+        .with_for_update(of=Recipient, skip_locked=True)
+    )
+    taken = db.session.scalars(
+        update(Recipient)
+        .where(Recipient.id.in_(due.scalar_subquery()), Recipient.state == "queued")
+        .values(
+            state="sending",
+            wait="",
+            worker_id=worker_id,
+            attempts=Recipient.attempts + 1,
+            first_try_at=func.coalesce(Recipient.first_try_at, now),
+        )
+        .returning(Recipient.id)
+        .execution_options(synchronize_session=False)
+    ).all()
+    rows = db.session.execute(
+        select(
+            Recipient.id,
+            Recipient.mail_id,
+            OutgoingMail.post_id,
+            Recipient.name,
+            Recipient.address,
+            Recipient.attempts,
+            Recipient.doubts,
+            Recipient.first_try_at,
+            OutgoingMail.from_header,
+            OutgoingMail.envelope_sender,
+            OutgoingMail.message_id,
+            OutgoingMail.content_blob_id,
+        )
+        .join(OutgoingMail, Recipient.mail_id == OutgoingMail.id)
+        .where(Recipient.id.in_(taken))
+        .order_by(Recipient.id)
+    ).mappings()
+    lines = [Claimed(**row) for row in rows]
+    db.session.commit()
+    return lines

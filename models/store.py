@@ -30,13 +30,9 @@ class Blob(Model):
     @classmethod
     def keep(cls, content: bytes) -> int:
         """Return the id under which these bytes lie, storing them if they are new; the caller commits."""
-        sha256 = hashlib.sha256(content).hexdigest()
-        found = db.session.scalar(select(cls.id).where(cls.sha256 == sha256))
-        if found is None:
-            row = {"sha256": sha256, "size": len(content), "data": zlib.compress(content, 1)}
-            found = db.session.scalar(upsert(cls).values(row).on_conflict_do_nothing().returning(cls.id))
-        if found is None:  # another transaction stored the same bytes between our two statements
-            found = db.session.scalar(select(cls.id).where(cls.sha256 == sha256))
+        row = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "data": zlib.compress(content, 1)}
+        new = upsert(cls).values(row).on_conflict_do_nothing().returning(cls.id)
+        found = db.session.scalar(new) or db.session.scalar(select(cls.id).where(cls.sha256 == row["sha256"]))
         assert found is not None
         return found
 
