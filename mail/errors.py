@@ -113,8 +113,8 @@ class LoginNotOffered(ConnectionFailed):
     code = "login_not_offered"
 
 
-class JournalFailed(ConnectionFailed):  # no journal, no send
-    code = "journal_failed"
+class JournalFailed(MailError):  # no journal, no send
+    code, retry = "journal_failed", True
 
 
 # --- one mail
