@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 
-from mail.sentences import Why, why
+from mail.errors import InvalidAddress, NeedsSmtputf8
 
 LONGEST_ADDRESS = 320  # RFC 3696: 64 + 1 + 255; some forwarders' local parts are longer than 64, so only the sum counts
 LONGEST_DOMAIN = 253
@@ -31,14 +31,6 @@ _ASCII_IN_DISGUISE = re.compile("[\u212a\u037e\u1fef]")
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
 _ENCODED_WORD = re.compile(r"=\?([^?\s]{1,60})\?([bBqQ])\?([^?\s]*(?: [^?\s]+)*)\?=")
 _BETWEEN_WORDS = re.compile(r"(?<=\?=)[ \t\r\n]+(?==\?[^?\s]{1,60}\?[bBqQ]\?)")
-
-
-class AddressError(ValueError):
-    """An address can't be used; ``why`` says for the screen what is wrong with it."""
-
-    def __init__(self, reason: Why) -> None:
-        super().__init__(reason["code"], reason["values"])
-        self.why = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +134,8 @@ def needs_smtputf8(address: str) -> bool:
 def wire_address(address: str, *, smtputf8: bool = False) -> str:
     """Return the address for SMTP and headers: bare, the domain in punycode (RFC 5891).
 
-    Raises ``AddressError`` if it is not usable, or if its local part needs SMTPUTF8 and ``smtputf8`` is not given.
+    Raises ``InvalidAddress`` if it is not usable, ``NeedsSmtputf8`` if only a server with SMTPUTF8 can take it and
+    ``smtputf8`` is not given.
 
     >>> wire_address("info@Bücher.example")
     'info@xn--bcher-kva.example'
@@ -151,9 +144,9 @@ def wire_address(address: str, *, smtputf8: bool = False) -> str:
     local, _, domain = address.rpartition("@")
     wire = domain.strip() if _is_literal(domain.strip().lower()) else _wire_domain(domain)
     if not wire or normalise(address) is None:
-        raise AddressError(why("address_invalid", address=_clean(address)))
+        raise InvalidAddress(address=_clean(address))
     if needs_smtputf8(address) and not smtputf8:
-        raise AddressError(why("needs_smtputf8", address=_clean(address)))
+        raise NeedsSmtputf8(address=_clean(address))
     return f"{local}@{wire}"
 
 
@@ -201,7 +194,7 @@ def format_address(name: str | None, address: str) -> str:
     """Return a mailbox as the value of a header (RFC 5322), ready to be sent, on one line; it can't forge a header.
 
     The name is quoted, or encoded (RFC 2047) if it is not ASCII; the domain goes out in punycode. Only a local part
-    that needs SMTPUTF8 leaves characters beyond ASCII. Raises ``AddressError`` if the address is not usable.
+    that needs SMTPUTF8 leaves characters beyond ASCII. Raises ``InvalidAddress`` if it is not usable.
 
     >>> print(format_address("Admin", "admin@example.com"))
     "Admin" <admin@example.com>

@@ -47,7 +47,103 @@ class _Named(dict[str, Any]):
 SENTENCES: dict[str, Any] = {
     # --- the choice of the outgoing server and the From (servers.py, sender.py)
     "no_server": _l("There is no active outgoing server and no default server. Add one under Outgoing Email Servers."),
-    "address_invalid": _l("“%(address)s” is not a mail address. Correct it and try again."),
+    "server_off": _l(
+        "The outgoing server “%(server)s” that this mail has to go through is switched off. Switch it on, or choose "
+        "another one; nothing was sent through another server."
+    ),
+    "server_gone": _l(
+        "The outgoing server that this mail has to go through does not exist any more. Choose another one; nothing was "
+        "sent through another server."
+    ),
+    "filter_blank": _l("The From filter holds only blanks or commas. Leave it empty, or write a domain or an address."),
+    "filter_entry_invalid": _l(
+        "“%(entry)s” is neither a domain nor an address. Write example.com or sales@example.com, separated by commas."
+    ),
+    "search_forced": _l("This mail has a server of its own, “%(server)s”: there is no search."),
+    "search_custom_off": _l("Custom Email Servers are switched off, so the default server sends."),
+    "search_no_record": _l("No outgoing server is active, so the default server sends."),
+    "search_no_sender": _l("%(number)s. Not looked for: the mail has no usable From address."),
+    "search_no_default": _l("%(number)s. Not looked for: there is no default address (mail.default.from)."),
+    "search_address": _l("%(number)s. A server whose From filter has the address %(wanted)s: none of %(count)s."),
+    "search_address_found": _l("%(number)s. A server whose From filter has the address %(wanted)s: “%(server)s”."),
+    "search_domain": _l("%(number)s. A server whose From filter has the domain %(wanted)s: none of %(count)s."),
+    "search_domain_found": _l("%(number)s. A server whose From filter has the domain %(wanted)s: “%(server)s”."),
+    "search_no_filter": _l("%(number)s. A server without a From filter: none of %(count)s."),
+    "search_no_filter_found": _l("%(number)s. A server without a From filter: “%(server)s”."),
+    "search_default_address": _l(
+        "%(number)s. A server whose From filter has the default address %(wanted)s: none of %(count)s."
+    ),
+    "search_default_address_found": _l(
+        "%(number)s. A server whose From filter has the default address %(wanted)s: “%(server)s”."
+    ),
+    "search_default_domain": _l(
+        "%(number)s. A server whose From filter has the domain of the default address, %(wanted)s: none of %(count)s."
+    ),
+    "search_default_domain_found": _l(
+        "%(number)s. A server whose From filter has the domain of the default address, %(wanted)s: “%(server)s”."
+    ),
+    "search_first_found": _l("%(number)s. The first server by priority: “%(server)s”."),
+    "search_more": _l("… and %(count)s more servers."),
+    "server_chosen": _l("“%(server)s” (priority %(priority)s) matches and comes first."),
+    "server_later": _l("“%(server)s” (priority %(priority)s) matches too, but comes later."),
+    "server_other_filter": _l("“%(server)s” does not match: its From filter is %(filter)s."),
+    "server_without_filter": _l("“%(server)s” does not match: it has no From filter."),
+    "server_has_filter": _l("“%(server)s” does not match: it has the From filter %(filter)s."),
+    "default_filter_parameter": _l("The From filter of the default server is the parameter: %(filter)s."),
+    "default_filter_environment": _l("The From filter of the default server comes from the environment: %(filter)s."),
+    "default_filter_none": _l("The default server has no From filter."),
+    "from_missing": _l(
+        "The mail has no From, and there is no default address to send it as. Set the system parameter "
+        "mail.default.from, then send it again."
+    ),
+    "from_invalid": _l(
+        "“%(sender)s” holds no usable address, and there is no default address to send the mail as. Correct the From, "
+        "or set the system parameter mail.default.from, then send it again."
+    ),
+    "from_default": _l("The mail has no usable From (“%(sender)s”), so it is sent as the default address %(address)s."),
+    "from_first_of_several": _l("The From holds several addresses: the first, %(address)s, is used."),
+    "from_in_filter": _l("The From %(address)s stays: the filter of “%(server)s” has %(entry)s."),
+    "from_on_alias_domain": _l("The From %(address)s stays: %(domain)s is the alias domain."),
+    "from_in_other_filter": _l("The From %(address)s stays: it is one of ours, the filter of “%(server)s” has it."),
+    "from_kept_by_server": _l("The From %(address)s stays: “%(server)s” is set to keep it always."),
+    "from_kept_no_default": _l("The From %(address)s stays, because there is no default address to put in its place."),
+    "from_is_default": _l("The From is the default address %(address)s already."),
+    "from_not_in_filter": _l(
+        "The filter of “%(server)s” (%(filter)s) does not have %(address)s: the mail is sent as %(default)s under the "
+        "author's name."
+    ),
+    "from_not_ours": _l(
+        "%(address)s is not one of our addresses, and its domain may forbid that we send as it: the mail is sent as "
+        "%(default)s under the author's name."
+    ),
+    "from_always_rewritten": _l(
+        "“%(server)s” is set to rewrite every From: the mail is sent as %(default)s under the author's name."
+    ),
+    "from_needs_smtputf8": _l(
+        "%(address)s has letters before the @ that only a server with SMTPUTF8 can take; others will refuse the mail."
+    ),
+    "no_default_address": _l(
+        "“%(server)s” may refuse %(address)s, and there is no default address to send as. Set the system parameters "
+        "mail.default.from and mail.catchall.domain."
+    ),
+    "default_not_in_filter": _l(
+        "The default address %(address)s is not in the filter of “%(server)s” (%(filter)s) either: the server may "
+        "refuse the mail. Add it to the filter, or change mail.default.from."
+    ),
+    "envelope_bounce": _l("Delivery failures go to the bounce address %(address)s."),
+    "envelope_given": _l("Delivery failures go to %(address)s, as the mail says."),
+    "envelope_null": _l("Delivery failures go nowhere: the mail is an automatic answer."),
+    "envelope_not_in_filter": _l(
+        "Delivery failures go to the From %(address)s: the filter of “%(server)s” does not have %(wanted)s."
+    ),
+    "envelope_no_bounce_address": _l(
+        "Delivery failures go to the From %(address)s: without mail.catchall.domain there is no bounce address."
+    ),
+    "reply_to_given": _l("Answers go to %(reply_to)s, as the mail says."),
+    "reply_to_invalid": _l("“%(reply_to)s” holds no usable address, so it is not used for answers."),
+    "reply_to_alias": _l("Answers go to the alias of the document's type, %(address)s."),
+    "reply_to_catchall": _l("Answers go to the catchall address %(address)s."),
+    "reply_to_author": _l("Answers go to the author, %(address)s."),
     "needs_smtputf8": _l(
         "The address %(address)s has letters before the @ that the outgoing server can't take (it does not offer "
         "SMTPUTF8). Use another address, or a server that offers SMTPUTF8."

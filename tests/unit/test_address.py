@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from mail.address import (
     Address,
-    AddressError,
     decode_words,
     domain_of,
     encode_words,
@@ -23,6 +22,7 @@ from mail.address import (
     show_address,
     wire_address,
 )
+from mail.errors import InvalidAddress, NeedsSmtputf8
 
 
 @pytest.mark.parametrize(
@@ -178,16 +178,16 @@ def test_how_a_mailbox_is_written(name, address, header):
     "address", ["", "ann", "ann@", "ann@x.com\r\nBcc: b@x.com", "a@x.com, b@x.com", "<a@x.com>", "a b@x.com"]
 )
 def test_what_is_no_address_is_not_written(address):
-    with pytest.raises(AddressError) as refused:
+    with pytest.raises(InvalidAddress) as refused:
         format_address("Ann", address)
-    assert refused.value.why["code"] == "address_invalid"
+    assert refused.value.why["code"] == "invalid_address"
 
 
 def test_a_local_part_beyond_ascii_needs_smtputf8():
     assert needs_smtputf8("jürgen@example.com")
     assert not needs_smtputf8("info@bücher.example")
     assert wire_address("jürgen@bücher.example", smtputf8=True) == "jürgen@xn--bcher-kva.example"
-    with pytest.raises(AddressError) as refused:
+    with pytest.raises(NeedsSmtputf8) as refused:
         wire_address("jürgen@bücher.example")
     assert refused.value.why == {"code": "needs_smtputf8", "values": {"address": "jürgen@bücher.example"}}
 
