@@ -300,6 +300,14 @@ SENTENCES: dict[str, Any] = {
     "parse_too_deep": _l("More than %(limit)s parts are nested in each other. Open the original to see it."),
     "parse_header_too_large": _l("The header of the mail has %(kilobytes)s KB; more than %(limit)s KB are not read."),
     # --- bounces and the blacklist (bounce.py)
+    "bounce_detector_failed": _l("Part of the report could not be examined (%(error)s)."),
+    "blacklist_due": _l(
+        "%(count)s bounces in the last %(days)s days (limit %(bounces)s), the first and the last %(apart)s days apart"
+        " (at least %(spread_days)s): the address is taken for invalid and gets no more mailings."
+    ),
+    "blacklist_not_due": _l(
+        "%(count)s of %(bounces)s bounces in %(days)s days, %(apart)s of %(spread_days)s days apart."
+    ),
     # --- mailings (mailing.py)
     "merge_unknown_field": _l(
         "%(part)s, line %(line)s: there is no merge field “%(field)s”. The fields are: %(fields)s."
