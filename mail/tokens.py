@@ -9,10 +9,10 @@ nobody but us can make one, so a number can't be guessed and a link can't be ben
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"  # RFC 4648, lower case
 SIGNATURE_BYTES = 10
@@ -58,7 +58,7 @@ class Tokens:
     """Makes and reads tokens with the keys of this office.
 
     `keys` maps a key id (one character of a-z2-7) to a secret of at least 16 bytes; new tokens are signed with the
-    first one, all are accepted, so a key is rotated by putting another in front.
+    first one, all are accepted, so a key is rotated by putting another in front. ``Tokens.of`` names the keys itself.
 
     >>> tokens = Tokens({"a": b"a secret of this office"})
     >>> token = tokens.make(Kind.TRACE, 456)
@@ -69,22 +69,37 @@ class Tokens:
     """
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
+        self._prepare([(key_id, key) for key_id, key in keys.items()])
+
+    @classmethod
+    def of(cls, secrets: Sequence[bytes]) -> Self:
+        """Return the tokens of a list of secrets, the present one first; a key's id follows from the key.
+
+        >>> old, new = b"the secret of last year", b"the secret of this year"
+        >>> Tokens.of([new, old]).read(Tokens.of([old]).make(Kind.POST, 5))
+        Named(kind=<Kind.POST: 'p'>, id=5)
+        """
+        tokens = cls.__new__(cls)
+        tokens._prepare([(ALPHABET[hashlib.sha256(b"id:" + secret).digest()[0] % 32], secret) for secret in secrets])
+        return tokens
+
+    def _prepare(self, keys: list[tuple[str, bytes]]) -> None:
         if not keys:
             raise ValueError("there must be a key")
-        for key_id, key in keys.items():
+        # By chance two keys can have the same id: both are tried then.
+        self._states: dict[str, list[hashlib.blake2b]] = {}
+        for key_id, key in keys:
             if len(key_id) != 1 or key_id not in ALPHABET:
                 raise ValueError(f"a key id is one character of {ALPHABET}")
             if len(key) < 16:
                 raise ValueError("a key must have 16 bytes or more")
-        # A copied state is quicker than starting with the key again, and keys longer than 64 bytes are hashed first.
-        self._states = {
-            key_id: hashlib.blake2b(
+            # A copied state is quicker than starting with the key again; a key of BLAKE2b has 64 bytes at most.
+            state = hashlib.blake2b(
                 digest_size=SIGNATURE_BYTES, key=hashlib.sha512(key).digest(), person=b"coquimail token"
             )
-            for key_id, key in keys.items()
-        }
-        self._key_id = next(iter(self._states))
-        self._state = self._states[self._key_id]
+            self._states.setdefault(key_id, []).append(state)
+        self._key_id = keys[0][0]
+        self._state = self._states[self._key_id][0]
         self._heads = {kind: kind.value + self._key_id for kind in Kind}
 
     def make(self, kind: Kind, id: int, expires_at: datetime | None = None) -> str:
@@ -128,8 +143,8 @@ class Tokens:
         if not SIGNATURE_LENGTH + 3 <= len(token) <= MAX_LENGTH or not token.isascii():
             return None
         body, signature = token[:-SIGNATURE_LENGTH], token[-SIGNATURE_LENGTH:]
-        kind, state = _KINDS.get(body[0]), self._states.get(body[1])
-        if kind is None or state is None or not hmac.compare_digest(_signature(state, body), signature):
+        kind, states = _KINDS.get(body[0]), self._states.get(body[1], ())
+        if kind is None or not any(hmac.compare_digest(_signature(state, body), signature) for state in states):
             return None
         digits = body[2:]
         if kind in EXPIRING:

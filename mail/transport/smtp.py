@@ -53,7 +53,7 @@ REPLY_LIMIT = 65_536
 TEXT_LIMIT = 500
 TRANSCRIPT_LIMIT = 16_384
 
-_ASCII_ADDRESS = re.compile(r"""(?:[!#-'*-;=?A-\[\]-~]+|"(?:[ !#-\[\]-~]|\\[ -~])*"@[!#-'*-;=?A-\[\]-~]+)""")
+_ASCII_ADDRESS = re.compile(r"""(?:[!#-'*+\--;=?A-\[\]-~]+|"(?:[ !#-\[\]-~]|\\[ -~])*")@[!#-;=?A-\[\]-~]+""")
 _WIDE_ADDRESS = re.compile(r'[^\x00-\x20<>"\\\x7f-\xa0\ud800-\udfff]+@[^\x00-\x20<>"\\@\x7f-\xa0\ud800-\udfff]+')
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s+|$)")
 _LEADING_DOT = re.compile(rb"^\.", re.MULTILINE)
@@ -452,11 +452,13 @@ class ServerConnection(Connection):
         before_content: Callable[[], None] | None = None,
         after_accept: Callable[[], None] | None = None,
         after_refusal: Callable[[], None] | None = None,
+        ready: bool = False,
     ) -> Outcome:
         """Deliver one mail to one recipient and return what became of it; a failure is an Outcome, never an exception.
 
         Addresses are bare, domains in ASCII; an empty `envelope_from` is the null sender. `content` is the whole mail;
-        line endings that are not CRLF are made so (a bare one lets a second mail be smuggled in), dots are stuffed.
+        line endings that are not CRLF are made so (a bare one lets a second mail be smuggled in), dots are stuffed;
+        `ready` skips the search for both, for what ``merge.py`` rendered.
         `before_content` is called after the server asked for the content and before a byte of it goes out: what it
         raises goes through, the connection is dropped and nothing was sent. `after_accept` is called after the 250,
         `after_refusal` when the content was begun and is not accepted for certain; a JournalFailed of these two is
@@ -467,14 +469,16 @@ class ServerConnection(Connection):
             fresh = self._make_ready()
         except MailError as error:
             return _not_delivered("connect", error)
-        outcome = self._deliver(envelope_from, recipient, content, before_content, after_accept, after_refusal)
+        outcome = self._deliver(envelope_from, recipient, content, before_content, after_accept, after_refusal, ready)
         if self.host is None and outcome.phase == "mail" and outcome.code in (None, 421) and not fresh:
             # The server had closed the kept connection before it heard of this mail: the same mail, a new connection.
             try:
                 self.host = self.configure_host()
             except MailError as error:
                 return _not_delivered("connect", error)
-            outcome = self._deliver(envelope_from, recipient, content, before_content, after_accept, after_refusal)
+            outcome = self._deliver(
+                envelope_from, recipient, content, before_content, after_accept, after_refusal, ready
+            )
         return outcome
 
     def _make_ready(self) -> bool:
@@ -508,6 +512,7 @@ class ServerConnection(Connection):
         before_content: Callable[[], None] | None,
         after_accept: Callable[[], None] | None,
         after_refusal: Callable[[], None] | None,
+        ready: bool,
     ) -> Outcome:
         session = self.host
         assert session is not None
@@ -534,7 +539,7 @@ class ServerConnection(Connection):
             phase = "content"
             if session.transcript:
                 session.transcript.note(f"{len(content)} bytes of content, then the final dot")
-            session.transmit(_on_the_wire(content))
+            session.transmit(content + b".\r\n" if ready else _on_the_wire(content))
             phase = "end"
             reply = session.read_reply(self.target.answer_timeout)
         except ConnectionFailed as error:
