@@ -219,6 +219,7 @@ class AddressHealth(Model):
     address_key: Mapped[str] = mapped_column(String(320), primary_key=True)
     bounces: Mapped[int] = mapped_column(default=0)
     counted_from: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    thread_id: Mapped[int | None] = mapped_column(ForeignKey("thread.id"))  # its log: outlives the entry of the blacklist
 
 
 class BlacklistedAddress(Model):
