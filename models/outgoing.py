@@ -42,6 +42,8 @@ class OutgoingMail(Model):
     forced_server_id: Mapped[int | None] = mapped_column(ForeignKey("outgoing_server.id", ondelete="SET NULL"))
     decision: Mapped[dict[str, Any] | None] = mapped_column(Json)
     envelope_sender: Mapped[str] = mapped_column(String(400), default="")
+    # A report about this mail that does not say which of its recipients failed: the post is marked, nobody is blamed.
+    bounce_why: Mapped[dict[str, Any] | None] = mapped_column(Json)
     scheduled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 

@@ -2,7 +2,8 @@
 
 import hashlib
 import zlib
-from typing import Any, Self
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple, Self
 
 from sqlalchemy import LargeBinary, String, select
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
@@ -15,6 +16,19 @@ from models.base import Id, Model, db
 def upsert(table: type[Model]) -> Any:
     """Return an INSERT for ``table`` that knows ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
     return (sqlite_insert if db.engine.dialect.name == "sqlite" else postgresql_insert)(table)
+
+
+class Packed(NamedTuple):
+    """Bytes as a row of ``Blob`` holds them."""
+
+    sha256: str
+    size: int
+    data: bytes
+
+
+def pack(content: bytes) -> Packed:
+    """Return content ready to be stored: hashed and compressed, which takes time that no transaction should spend."""
+    return Packed(hashlib.sha256(content).hexdigest(), len(content), zlib.compress(content, 1))
 
 
 class Blob(Model):
@@ -35,6 +49,34 @@ class Blob(Model):
         found = db.session.scalar(new) or db.session.scalar(select(cls.id).where(cls.sha256 == row["sha256"]))
         assert found is not None
         return found
+
+    @classmethod
+    def keep_all(cls, contents: Sequence[bytes]) -> list[int]:
+        """Return the ids of many contents, in their order: two statements at most; the caller commits."""
+        return cls.keep_packed([pack(content) for content in contents])
+
+    @classmethod
+    def keep_packed(cls, packed: Sequence[Packed]) -> list[int]:
+        """Store contents that were packed before the transaction began; see ``keep_all``."""
+        new = {one.sha256: one._asdict() for one in packed}
+        if not new:
+            return []
+        # One order for everybody: two transactions that store the same contents wait for each other, never in a ring.
+        rows = upsert(cls).values([new[key] for key in sorted(new)]).on_conflict_do_nothing()
+        ids: dict[str, int] = {row.sha256: row.id for row in db.session.execute(rows.returning(cls.sha256, cls.id))}
+        missing = new.keys() - ids.keys()
+        if missing:
+            found = db.session.execute(select(cls.sha256, cls.id).where(cls.sha256.in_(missing)))
+            ids.update((row.sha256, row.id) for row in found)
+        return [ids[one.sha256] for one in packed]
+
+    @classmethod
+    def read_all(cls, blob_ids: Collection[int]) -> dict[int, bytes]:
+        """Return the bytes of many blobs in one statement; an id that is not there is left out."""
+        if not blob_ids:
+            return {}
+        rows = db.session.execute(select(cls.id, cls.data).where(cls.id.in_(blob_ids)))
+        return {row.id: zlib.decompress(row.data) for row in rows}
 
     @classmethod
     def read(cls, blob_id: int) -> bytes:
