@@ -19,7 +19,7 @@ run:
 test:
 	@sh scripts/bootstrap.sh test
 	@$(MAKE) --no-print-directory check
-	@$(PYTEST) $(PYTEST_ARGS)
+	@$(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
 check:
 	@sh scripts/bootstrap.sh check

@@ -84,7 +84,7 @@ virtual_uid_maps = static:{uid}
 virtual_gid_maps = static:{gid}
 """
 
-# "late" hands an accepted mail to a program that refuses it with the text that the policy service named: a later bounce.
+# "late" hands an accepted mail to a program that refuses it, with the text that the policy service named.
 MASTER_CF = """
 {host}:{port}        inet  n - n - -   smtpd
 {host}:{tls_port}    inet  n - n - -   smtpd -o smtpd_tls_wrappermode=yes
@@ -108,7 +108,22 @@ anvil      unix  - - n - 1     anvil
 scache     unix  - - n - 1     scache
 """
 
-QUEUE = "active bounce corrupt defer deferred flush hold incoming maildrop pid private public saved trace".split()
+QUEUE = [
+    "active",
+    "bounce",
+    "corrupt",
+    "defer",
+    "deferred",
+    "flush",
+    "hold",
+    "incoming",
+    "maildrop",
+    "pid",
+    "private",
+    "public",
+    "saved",
+    "trace",
+]
 
 
 @dataclass
@@ -216,7 +231,9 @@ class Postfix:
 
     def start(self) -> None:
         """Start it; returns when it accepts connections."""
-        self.program = Program("postfix", [DAEMONS / "master", "-c", self.folder, "-d"], self.folder / "output", self.env)
+        self.program = Program(
+            "postfix", [DAEMONS / "master", "-c", self.folder, "-d"], self.folder / "output", self.env
+        )
         self.program.wait_for_port(self.port)
 
     def stop(self) -> None:

@@ -60,6 +60,7 @@ class Program:
         log: Path,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
+        user: str | None = None,
     ) -> None:
         self.name, self.log = name, log
         with log.open("ab") as output:
@@ -70,6 +71,9 @@ class Program:
                 stderr=subprocess.STDOUT,
                 env=dict(env) if env is not None else None,
                 cwd=cwd,
+                user=user,
+                group=pwd.getpwnam(user).pw_gid if user else None,
+                extra_groups=[] if user else None,
                 start_new_session=True,
             )
 
@@ -86,7 +90,7 @@ class Program:
         return self.log.read_text(errors="replace")
 
     def wait_for_port(self, port: int, seconds: float = 20) -> None:
-        """Return when the port accepts connections; an AssertionError shows the output when the program ends instead."""
+        """Return when the port accepts connections; when the program ends instead, an AssertionError shows why."""
         wait_until(lambda: answers(port) or not self.running(), seconds)
         assert self.running(), f"{self.name} ended with {self.process.returncode}:\n{self.output()[-3000:]}"
 
@@ -98,7 +102,9 @@ class Program:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise AssertionError(f"{self.name} did not end within {seconds:g} s of SIGTERM:\n{self.output()[-3000:]}") from None
+            raise AssertionError(
+                f"{self.name} did not end within {seconds:g} s of SIGTERM:\n{self.output()[-3000:]}"
+            ) from None
 
     def kill(self) -> None:
         """``kill -9`` for the program and all its children, as a power cut would."""
