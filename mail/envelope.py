@@ -1,0 +1,166 @@
+"""The envelope of a post: what became of its mail, in one colour, and who must hear of a failure.
+
+Read by the pages, written by the two flows that learn of failures: sending (a refusal) and receiving (a report).
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import exists, select, update
+from sqlalchemy.orm import joinedload
+
+from mail.sentences import Why
+from models import Document, Event, Notification, OutgoingMail, Post, Recipient, User, db
+from models.store import upsert
+
+SENDING = ("queued", "sending")
+FAILED = ("failed", "bounced")
+
+Colour = Literal["grey", "green", "red", "amber"]
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What became of a post that was mailed: one colour, and the lines behind it. ``why`` is a report without a name."""
+
+    colour: Colour
+    lines: list[Recipient]
+    why: Why | None = None
+
+    @property
+    def unseen(self) -> bool:
+        """Whether a failure waits for somebody to look at it."""
+        return any(line.state in FAILED and line.seen_at is None for line in self.lines)
+
+
+def colour_of(states: Collection[str], is_marked: bool = False) -> Colour:
+    """Return the colour of an envelope from the states of its lines: the worst of them shows.
+
+    >>> colour_of(["sent", "bounced", "queued"]), colour_of(["sent", "unknown"]), colour_of(["sent", "queued"])
+    ('red', 'amber', 'grey')
+    >>> colour_of(["sent", "cancelled"])
+    'green'
+    """
+    if is_marked or any(state in FAILED for state in states):
+        return "red"
+    if "unknown" in states:
+        return "amber"
+    if any(state in SENDING for state in states) or "sent" not in states:
+        return "grey"
+    return "green"
+
+
+def envelopes(post_ids: Collection[int]) -> dict[int, Envelope]:
+    """Return the envelope of each of these posts that was mailed; two statements, however many posts."""
+    if not post_ids:
+        return {}
+    mails = db.session.execute(
+        select(OutgoingMail.id, OutgoingMail.post_id, OutgoingMail.bounce_why).where(OutgoingMail.post_id.in_(post_ids))
+    ).all()
+    if not mails:
+        return {}
+    post_of = {mail.id: mail.post_id for mail in mails}
+    marks = {mail.post_id: mail.bounce_why for mail in mails if mail.bounce_why}
+    lines: dict[int, list[Recipient]] = {mail.post_id: [] for mail in mails}
+    found = select(Recipient).where(Recipient.mail_id.in_(post_of)).options(joinedload(Recipient.contact))
+    for line in db.session.scalars(found.order_by(Recipient.id)):
+        lines[post_of[line.mail_id]].append(line)
+    return {
+        post_id: Envelope(colour_of({line.state for line in of_post}, post_id in marks), of_post, marks.get(post_id))
+        for post_id, of_post in lines.items()
+    }
+
+
+def mark_failures(post_ids: Collection[int], now: datetime) -> None:
+    """Mark posts whose delivery failed: on their documents, in the inbox of their authors, in open pages.
+
+    Three statements at most, however many posts; the caller commits.
+    """
+    if not post_ids:
+        return
+    rows = db.session.execute(
+        select(Post.id, Post.thread_id, Document.id.label("document_id"), Document.type_id, User.id.label("user_id"))
+        .outerjoin(Document, Document.thread_id == Post.thread_id)
+        .outerjoin(User, User.contact_id == Post.author_contact_id)
+        .where(Post.id.in_(post_ids))
+    ).all()
+    documents = {row.document_id for row in rows if row.document_id is not None}
+    if documents:
+        db.session.execute(
+            update(Document)
+            .where(Document.id.in_(documents), Document.failure_unread.is_(False))
+            .values(failure_unread=True)
+            .execution_options(synchronize_session=False)
+        )
+    tell_inboxes([(row.id, row.user_id) for row in rows if row.user_id is not None], "failure", now)
+    Event.add(thread_topics(rows), now)
+
+
+def show_progress(post_ids: Collection[int], now: datetime) -> None:
+    """Tell open pages that the envelopes of these posts changed colour; the caller commits."""
+    if post_ids:
+        rows = db.session.execute(select(Post.thread_id).where(Post.id.in_(post_ids)).distinct())
+        Event.add([f"thread:{row.thread_id}" for row in rows], now)
+
+
+def thread_topics(rows: Iterable[Any]) -> list[str]:
+    """Return the topics of open pages that show these threads (rows with ``thread_id`` and ``type_id``)."""
+    topics = []
+    for row in rows:
+        topics.append(f"thread:{row.thread_id}")
+        if row.type_id is not None:
+            topics.append(f"documents:{row.type_id}")
+    return topics
+
+
+def mark_seen(post_id: int, now: datetime) -> None:
+    """Take note of a post's failures ("ignore"): they stay red, but no list warns of them any more. Commit yourself."""
+    of_post = select(OutgoingMail.id).where(OutgoingMail.post_id == post_id)
+    db.session.execute(
+        update(Recipient)
+        .where(Recipient.mail_id.in_(of_post), Recipient.state.in_(FAILED), Recipient.seen_at.is_(None))
+        .values(seen_at=now)
+        .execution_options(synchronize_session=False)
+    )
+    db.session.execute(
+        update(Notification)
+        .where(Notification.post_id == post_id, Notification.kind == "failure", Notification.read_at.is_(None))
+        .values(read_at=now)
+        .execution_options(synchronize_session=False)
+    )
+    thread_id = db.session.scalar(select(Post.thread_id).where(Post.id == post_id))
+    if thread_id is not None:
+        settle_failures(thread_id, now)
+
+
+def settle_failures(thread_id: int, now: datetime) -> None:
+    """Take the failure mark from a document when none of its failures waits to be seen; the caller commits."""
+    unseen = (
+        exists()
+        .where(Recipient.mail_id == OutgoingMail.id, Recipient.state.in_(FAILED), Recipient.seen_at.is_(None))
+        .where(OutgoingMail.post_id == Post.id, Post.thread_id == thread_id)
+    )
+    settled = db.session.execute(
+        update(Document)
+        .where(Document.thread_id == thread_id, Document.failure_unread, ~unseen)
+        .values(failure_unread=False)
+        .returning(Document.thread_id, Document.type_id)
+        .execution_options(synchronize_session=False)
+    ).all()
+    Event.add(thread_topics(settled) or [f"thread:{thread_id}"], now)
+
+
+def tell_inboxes(pairs: Sequence[tuple[int, int]], kind: str, now: datetime) -> None:
+    """Put posts (post id, user id) into the inboxes of users, unread again if they lie there; the caller commits."""
+    if not pairs:
+        return
+    rows = [{"post_id": post_id, "user_id": user_id, "kind": kind, "at": now} for post_id, user_id in pairs]
+    statement = upsert(Notification).values(rows)
+    db.session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["post_id", "user_id", "kind"], set_={"read_at": None, "at": statement.excluded.at}
+        )
+    )
+    Event.add([f"inbox:{user_id}" for _, user_id in pairs], now)
