@@ -153,6 +153,7 @@ class Trace(Model):
     code: Mapped[int | None]
     reply: Mapped[str | None] = mapped_column(Text)
     attempts: Mapped[int] = mapped_column(default=0, server_default="0")
+    first_try_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # deferred ones only
     next_try_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     replied_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
