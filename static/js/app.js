@@ -1,0 +1,28 @@
+// What every page does; each concern has a file of its own.
+//   data-theme-switch                 a button that turns the look               look.js
+//   data-confirm="Question?"          asks before a button or form goes on       confirm.js
+//   data-live, data-poll-url          parts that stay true while open            live.js
+//   data-bulk, data-submit-on-change  lists                                      lists.js
+//   data-lookup, select[multiple]     choices with search                        choices.js
+//   data-port-for, data-shown-if,     forms that help                            forms.js
+//   data-guard-changes, data-copy
+// A part that is fetched later fires "coqui:fresh" on itself, so that these can be connected in it as well.
+import { connectLook } from "./look.js";
+import { connectMenu } from "./menu.js";
+import { connectConfirm } from "./confirm.js";
+import { connectLists } from "./lists.js";
+import { connectChoices } from "./choices.js";
+import { connectForms } from "./forms.js";
+import { connectLive } from "./live.js";
+
+connectLook();
+connectMenu();
+connectConfirm();
+connectLists();
+connectChoices(document);
+connectForms(document);
+connectLive();
+document.addEventListener("coqui:fresh", (event) => {
+  connectChoices(event.target);
+  connectForms(event.target);
+});

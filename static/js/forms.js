@@ -1,0 +1,52 @@
+// Forms that help: the encryption picks the port, fields appear when they matter, unsaved work is not lost by a slip.
+export function connectForms(part) {
+  // <select data-port-for="port" data-ports='{"tls": 465, "starttls": 587, "none": 25}'>: only a usual port is changed
+  for (const choice of part.querySelectorAll("[data-port-for]")) {
+    const ports = JSON.parse(choice.dataset.ports);
+    const usual = new Set(Object.values(ports).map(String));
+    choice.addEventListener("change", () => {
+      const port = document.getElementById(choice.dataset.portFor);
+      if (port && (port.value === "" || usual.has(port.value)) && ports[choice.value]) port.value = ports[choice.value];
+    });
+  }
+  // <div data-shown-if="auth=password,certificate">: shown while that field has one of these values
+  for (const block of part.querySelectorAll("[data-shown-if]")) {
+    const [name, values] = block.dataset.shownIf.split("=");
+    const form = block.closest("form") || document;
+    const fields = form.querySelectorAll(`[name="${CSS.escape(name)}"]`);
+    const show = () => {
+      const field = [...fields].find((one) => one.type !== "radio" || one.checked);
+      const value = field?.type === "checkbox" ? (field.checked ? "1" : "") : field?.value ?? "";
+      block.hidden = !values.split(",").includes(value);
+    };
+    fields.forEach((field) => field.addEventListener("change", show));
+    show();
+  }
+  for (const form of part.querySelectorAll("form[data-guard-changes]")) {
+    let changed = false;
+    const leaving = (event) => { if (changed) event.preventDefault(); };
+    form.addEventListener("input", () => { changed = true; });
+    form.addEventListener("change", () => { changed = true; });
+    document.addEventListener("submit", () => { changed = false; });
+    window.addEventListener("beforeunload", leaving);
+  }
+  for (const button of part.querySelectorAll("[data-copy]")) {
+    button.addEventListener("click", () => {
+      const shownBefore = button.title;
+      navigator.clipboard?.writeText(button.dataset.copy).then(() => {
+        button.title = "✓";
+        button.classList.add("text-success");
+        setTimeout(() => { button.title = shownBefore; button.classList.remove("text-success"); }, 1500);
+      });
+    });
+  }
+  // A form is sent once, however often the button is pressed.
+  for (const form of part.querySelectorAll('form[method="post"]')) {
+    form.addEventListener("submit", (event) => {
+      if (event.defaultPrevented) return;
+      if (form.dataset.sent) { event.preventDefault(); return; }
+      form.dataset.sent = "1";
+      setTimeout(() => { delete form.dataset.sent; }, 3000);
+    });
+  }
+}

@@ -1,0 +1,90 @@
+// Parts of a page that stay true while it is open and visible.
+//   data-live="thread:12 mailing:3" data-live-url="…"   fetched anew when one of these topics changes (asked every 2 s)
+//   data-poll-url="…"                                   fetched every 0.7 s until what came has [data-done]
+// A part in which somebody is typing is left alone until the cursor is elsewhere.
+const EVERY = 2000;
+const POLL = 700;
+const seen = new Set();
+let stale = new Set();
+
+async function fragment(url) {
+  const answer = await fetch(url, { headers: { "X-Fragment": "1", Accept: "text/html" } });
+  if (answer.redirected && new URL(answer.url).pathname === "/login") { location.reload(); throw new Error("logged out"); }
+  if (!answer.ok) throw new Error(`${answer.status} ${url}`);
+  return answer.text();
+}
+
+export async function refresh(part, url = part.dataset.liveUrl) {
+  const text = await fragment(url);
+  if (part.innerHTML === text) return;
+  part.innerHTML = text;
+  part.dispatchEvent(new CustomEvent("coqui:fresh", { bubbles: true }));
+}
+
+function typingIn(part) {
+  const field = document.activeElement;
+  return field && part.contains(field) && field.matches("input, textarea, select, [contenteditable]");
+}
+
+function parts() {
+  return [...document.querySelectorAll("[data-live][data-live-url]")];
+}
+
+async function freshen() {
+  for (const part of [...stale]) {
+    if (!part.isConnected) { stale.delete(part); continue; }
+    if (typingIn(part)) continue;
+    stale.delete(part);
+    try { await refresh(part); } catch { /* the next round tries again when something happens */ }
+  }
+}
+
+async function listen() {
+  const mark = document.querySelector('meta[name="events-after"]');
+  if (!mark) return;
+  let after = Number(mark.content) || 0;
+  let wait = EVERY;
+  for (;;) {
+    await new Promise((go) => setTimeout(go, wait));
+    if (document.hidden || parts().length === 0) continue;
+    try {
+      const answer = await fetch(`${mark.dataset.url}?after=${after}`, { headers: { Accept: "application/json" } });
+      if (!answer.ok || answer.redirected) throw new Error("no answer");
+      const told = await answer.json();
+      const topics = new Set();
+      for (const [id, topic] of told.events) if (!seen.has(id)) { seen.add(id); topics.add(topic); }
+      after = told.after;
+      for (const part of parts()) {
+        if (told.all || part.dataset.live.split(/\s+/).some((topic) => topics.has(topic))) stale.add(part);
+      }
+      if (seen.size > 5000) seen.clear();
+      wait = EVERY;
+      await freshen();
+    } catch {
+      wait = Math.min(wait * 2, 30000); // the server is away: ask less often
+    }
+  }
+}
+
+async function poll(part) {
+  part.dataset.polling = "1";
+  let wait = POLL;
+  while (part.isConnected && part.dataset.pollUrl && !part.querySelector("[data-done]")) {
+    await new Promise((go) => setTimeout(go, wait));
+    if (document.hidden) continue;
+    try { await refresh(part, part.dataset.pollUrl); wait = POLL; } catch { wait = Math.min(wait * 2, 10000); }
+  }
+  delete part.dataset.polling;
+}
+
+function pollAll(root) {
+  const found = [...root.querySelectorAll("[data-poll-url]")];
+  if (root.matches?.("[data-poll-url]")) found.push(root);
+  for (const part of found) if (!part.dataset.polling) poll(part);
+}
+
+export function connectLive() {
+  pollAll(document);
+  document.addEventListener("coqui:fresh", (event) => pollAll(event.target));
+  listen();
+}

@@ -1,0 +1,191 @@
+"""The door for people: pages, lists, forms and the commands around them. No mail is sent or fetched in here."""
+
+import logging
+from contextlib import AbstractContextManager
+from importlib import import_module
+from typing import Any
+
+from flask import Flask, current_app, g, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_babel import Babel, get_locale, gettext
+from flask_login import current_user, login_required
+from flask_wtf.csrf import CSRFError, CSRFProtect
+from werkzeug.exceptions import HTTPException
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+import models
+from mail import config as mail_config
+from mail.config import Settings, settings
+from webapp import admin, auth, cli, live, looks, menu, security
+
+log = logging.getLogger("coquimail.web")
+
+# Pages made for their purpose: each module of webapp/pages (or webapp) has a ``blueprint``. One line each.
+PAGES: tuple[str, ...] = ()
+
+LARGEST_UPLOAD = 32 * 1024 * 1024  # octets, of a whole request
+READING_METHODS = ("GET", "HEAD", "OPTIONS")
+READING_POSTS = {
+    "security.login",
+    "security_headers.csp_report",
+}  # they change nothing, or in a transaction of their own
+
+
+class CoquiMail(Flask):
+    """A Flask application whose GET requests read only: on SQLite they wait for no writer, and they can't write."""
+
+    def full_dispatch_request(self) -> Any:
+        with _transactions():
+            return super().full_dispatch_request()
+
+
+def _transactions() -> AbstractContextManager[None]:
+    if request.method in READING_METHODS or request.endpoint in READING_POSTS:
+        return models.reading()
+    return models.writing()
+
+
+def create_app(config: Settings | None = None) -> Flask:
+    """Return the web application, by these settings or those of the environment."""
+    found = config or mail_config.read()
+    app = CoquiMail(__name__, static_folder="../static", template_folder="../templates")
+    app.config.update(
+        SQLALCHEMY_DATABASE_URI=found.database_url,
+        MAX_CONTENT_LENGTH=LARGEST_UPLOAD,
+        MAX_FORM_MEMORY_SIZE=8 * 1024 * 1024,
+        WTF_CSRF_TIME_LIMIT=None,  # as long as the session: a page that was open over lunch can still be saved
+        BABEL_DEFAULT_LOCALE="en",
+        TESTING=found.testing,
+        **auth.config(found),
+    )
+    app.extensions[mail_config.EXTENSION] = found
+    app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
+    if found.proxies:
+        proxies = found.proxies
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies, x_prefix=proxies
+        )
+    models.init_app(app, found.fernet())
+    Babel(app, locale_selector=_language, timezone_selector=_zone)
+    csrf = CSRFProtect(app)
+    security.init_app(app, csrf)
+    auth.init_app(app)
+    admin.init_app(app)
+    cli.init_app(app)
+    app.register_blueprint(live.blueprint)
+    for name in PAGES:
+        module = import_module(name)
+        app.register_blueprint(module.blueprint)
+        for endpoint in getattr(module, "CSRF_EXEMPT", ()):  # one-click links that carry a signed token instead
+            csrf.exempt(endpoint)
+    app.jinja_env.globals.update(looks.GLOBALS)
+    app.context_processor(_for_every_page)
+    app.register_error_handler(HTTPException, _explain)
+    app.register_error_handler(Exception, _our_fault)
+    app.add_url_rule("/", "start", _start)
+    app.add_url_rule("/healthz", "healthz", _healthz)
+    return app
+
+
+def _language() -> str:
+    return current_user.language if current_user and current_user.is_authenticated else "en"
+
+
+def _zone() -> str:
+    return current_user.zone if current_user and current_user.is_authenticated else "UTC"
+
+
+def _for_every_page() -> dict[str, Any]:
+    """What base.html and all pages may name; worked out only when a page does."""
+    return {
+        "role": auth.role,
+        "developer_mode": auth.developer_mode,
+        "menu": _menu,
+        "practice": lambda: settings().default_server.practice,
+        "last_event": live.last_event,
+        "locale": get_locale,
+        "has_page": lambda endpoint: endpoint in current_app.view_functions,
+    }
+
+
+def _menu() -> tuple[menu.Entry, ...]:
+    if "menu" not in g:
+        g.menu = menu.for_request(auth.role(), auth.developer_mode())
+    found: tuple[menu.Entry, ...] = g.menu
+    return found
+
+
+@login_required
+def _start() -> ResponseReturnValue:
+    """Send people to the first page of their menu."""
+    first = next((entry.url for entry in _pages(_menu()) if entry.url), None)
+    return redirect(first) if first else render_template("pages/start.html")
+
+
+def _pages(entries: tuple[menu.Entry, ...]) -> list[menu.Entry]:
+    return [page for entry in entries for page in (entry, *_pages(entry.children))]
+
+
+def _healthz() -> tuple[str, int, dict[str, str]]:
+    return "ok\n", 200, {"Content-Type": "text/plain; charset=utf-8"}
+
+
+# --- pages that say no, and what to do next
+
+
+def _explain(error: HTTPException) -> ResponseReturnValue:
+    if error.code is None or error.code < 400:
+        return error
+    title, text = _words(error)
+    return _no(error.code, title, text)
+
+
+def _words(error: HTTPException) -> tuple[str, str]:
+    if isinstance(error, CSRFError):
+        return (
+            gettext("This page was open for too long"),
+            gettext("Nothing was changed. Go back, load the page again and repeat what you did."),
+        )
+    match error.code:
+        case 403:
+            return (
+                gettext("This page is not for your account"),
+                gettext("If you need it, ask an admin of your office to change your role."),
+            )
+        case 404:
+            return (
+                gettext("There is nothing here"),
+                gettext("It may have been deleted, or the link is not complete. The menu shows what there is."),
+            )
+        case 405:
+            return (
+                gettext("This address does something only from its page"),
+                gettext("Open the page it belongs to and use the button there."),
+            )
+        case 413:
+            return (
+                gettext("That is too large"),
+                gettext(
+                    "Files of one form may have %(size)s MB together. Send fewer or smaller ones.",
+                    size=LARGEST_UPLOAD // 1024 // 1024,
+                ),
+            )
+    return gettext("That did not work"), gettext("Go back and try again.")
+
+
+def _our_fault(error: Exception) -> ResponseReturnValue:
+    log.exception("unexpected error at %s", request.endpoint)
+    if settings().testing:
+        raise error
+    return _no(
+        500,
+        gettext("Something went wrong on our side"),
+        gettext("What you did was not saved. The error has been written down; try again in a moment."),
+    )
+
+
+def _no(code: int, title: str, text: str) -> ResponseReturnValue:
+    models.db.session.rollback()
+    if request.headers.get("X-Fragment") or request.accept_mimetypes.best == "application/json":
+        return {"error": title, "text": text}, code
+    return render_template("pages/stop.html", code=code, title=title, text=text, home=url_for("start")), code

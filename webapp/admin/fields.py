@@ -1,0 +1,182 @@
+"""Fields of the admin forms, and how columns of ours become such fields."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from flask_admin.contrib.sqla.form import AdminModelConverter
+from flask_admin.helpers import get_url
+from flask_admin.model.form import converts
+from flask_babel import gettext, to_user_timezone, to_utc
+from flask_babel import lazy_gettext as _l
+from markupsafe import Markup
+from sqlalchemy import Select, String, cast, or_, select
+from wtforms import BooleanField, Field, PasswordField, StringField, TextAreaField
+from wtforms.validators import Optional, ValidationError
+from wtforms.widgets import html_params
+
+from models import db
+from models.base import Encrypted, Model, UtcDateTime
+
+SHOWN_AT_ONCE = 30
+SHOWN_WITHOUT_SEARCH = 200
+NONE_CHOSEN = _l("none")
+
+
+class SecretField(PasswordField):
+    """A secret that can be written but never read: blank keeps the one that is stored. ``is_set`` tells the page."""
+
+    is_set = False
+
+    def process_data(self, value: Any) -> None:
+        self.is_set = bool(value)
+        self.data = ""
+
+    def process_formdata(self, valuelist: list[str]) -> None:
+        if valuelist and valuelist[0]:
+            self.data = valuelist[0]
+
+    def populate_obj(self, obj: Any, name: str) -> None:
+        if self.data:
+            setattr(obj, name, self.data)
+
+
+class SecretTextField(SecretField):
+    """A secret of several lines, such as a private key."""
+
+    is_text = True
+
+
+class SwitchField(BooleanField):
+    """A yes or no, shown as a switch."""
+
+
+class MomentField(StringField):
+    """A date and time, entered in the reader's zone and kept in UTC."""
+
+    def _value(self) -> str:
+        if self.raw_data:
+            return str(self.raw_data[0])
+        return to_user_timezone(self.data).strftime("%Y-%m-%dT%H:%M") if self.data else ""
+
+    def process_formdata(self, valuelist: list[str]) -> None:
+        text = valuelist[0].strip() if valuelist else ""
+        if not text:
+            self.data = None
+            return
+        try:
+            self.data = to_utc(datetime.fromisoformat(text)).replace(tzinfo=UTC)
+        except ValueError as error:
+            self.data = None
+            raise ValueError(gettext("Write date and time, such as 2026-03-31T09:30.")) from error
+
+
+class ReferenceField(Field):
+    """Another record by its id. Few records are a plain choice; with ``search`` columns the choice asks the server.
+
+    ``ReferenceField(_l("Contact"), model=Contact, search=("name", "address_key"), label=lambda c: c.name)``
+    """
+
+    def __init__(
+        self,
+        label: Any = None,
+        validators: Sequence[Any] | None = None,
+        *,
+        model: type[Model],
+        search: Sequence[str] = (),
+        text: Callable[[Any], str] = str,
+        only: Callable[[Select[Any]], Select[Any]] = lambda rows: rows,
+        blank: Any = NONE_CHOSEN,
+        required: bool = False,
+        lookup: str = "",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(label, validators or ([] if required else [Optional()]), **kwargs)
+        self.model, self.columns, self.text, self.only = model, search, text, only
+        self.blank, self.required, self.lookup = blank, required, lookup
+
+    def process_formdata(self, valuelist: list[str]) -> None:
+        text = valuelist[0].strip() if valuelist else ""
+        if text and not text.isdecimal():
+            raise ValueError(gettext("Choose one of the list."))
+        self.data = int(text) if text else None
+
+    def pre_validate(self, form: Any) -> None:
+        if self.data is None:
+            if self.required:
+                raise ValidationError(gettext("Choose one of the list."))
+        elif self.chosen() is None:
+            raise ValidationError(gettext("That one does not exist any more; choose another."))
+
+    def chosen(self) -> Any:
+        """The record that the field stands at, None for none or one that may not be chosen."""
+        if self.data is None:
+            return None
+        rows = self.only(select(self.model)).where(self.model.id == self.data)  # type: ignore[attr-defined]
+        return db.session.scalar(rows)
+
+    def found(self, words: str) -> list[tuple[int, str]]:
+        """Return id and text of the first records that the words fit."""
+        rows = self.only(select(self.model))
+        for word in words.split():
+            pattern = "%" + word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+            rows = rows.where(
+                or_(*(cast(getattr(self.model, name), String).ilike(pattern, escape="\\") for name in self.columns))
+            )
+        first = self.columns[0] if self.columns else "id"
+        limit = SHOWN_AT_ONCE if self.columns else SHOWN_WITHOUT_SEARCH
+        found = db.session.scalars(rows.order_by(getattr(self.model, first)).limit(limit))
+        return [(row.id, self.text(row)) for row in found]
+
+    def widget(self, field: Any, **attributes: Any) -> Markup:
+        """Return the select element."""
+        attributes.setdefault("id", self.id)
+        attributes["name"] = self.name
+        if self.required:
+            attributes["required"] = True
+        options = self.found("") if not self.columns else []
+        if self.columns:
+            attributes["data-lookup"] = self.lookup or get_url(".lookup", name=self.short_name)
+            attributes["data-placeholder"] = gettext("Type to search")
+            chosen = self.chosen()
+            options = [(chosen.id, self.text(chosen))] if chosen is not None else []
+        empty = Markup('<option value="">{}</option>').format(self.blank)
+        listed = Markup("").join(
+            Markup('<option value="{}"{}>{}</option>').format(
+                number, Markup(" selected") if number == self.data else "", text
+            )
+            for number, text in options
+        )
+        return Markup("<select {}>{}{}</select>").format(Markup(html_params(**attributes)), empty, listed)  # noqa: S704
+
+
+class Converter(AdminModelConverter):
+    """Turns our column types into fields; the rest is Flask-Admin's."""
+
+    @converts("models.base.Encrypted")
+    def conv_encrypted(self, field_args: Any, **extra: Any) -> SecretField:
+        return SecretField(**field_args)
+
+    @converts("models.base.UtcDateTime")
+    def conv_moment(self, field_args: Any, **extra: Any) -> MomentField:
+        return MomentField(**field_args)
+
+    @converts("Boolean")
+    def conv_boolean(self, field_args: Any, **extra: Any) -> SwitchField:
+        field_args["validators"] = [Optional()]
+        return SwitchField(**field_args)
+
+    @converts("Text")
+    def conv_text(self, column: Any, field_args: Any, **extra: Any) -> TextAreaField:
+        self._string_common(column=column, field_args=field_args, **extra)
+        return TextAreaField(**field_args)
+
+
+def is_secret(column: Any) -> bool:
+    """Whether a column must never be shown or exported."""
+    return isinstance(getattr(column, "type", None), Encrypted)
+
+
+def is_moment(column: Any) -> bool:
+    """Whether a column holds a moment in time."""
+    return isinstance(getattr(column, "type", None), UtcDateTime)

@@ -1,0 +1,72 @@
+"""What an admin may automate: ``flask --app wsgi create-user``, ``first-start``, ``upgrade``."""
+
+import sys
+from pathlib import Path
+
+import click
+from flask import Flask
+from flask.cli import with_appcontext
+from flask_migrate import Migrate, downgrade
+from flask_migrate import upgrade as migrate_to
+
+from mail.clock import now
+from models import db
+from models.user import ROLES
+from webapp import auth
+
+MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+
+
+@click.command("create-user")
+@click.argument("email")
+@click.option("--role", type=click.Choice(ROLES), default="user", show_default=True)
+@click.option("--name", default="", help="The name that others see; without it the part before the @.")
+@click.option("--password", help="Without it you are asked; - reads it from the standard input.")
+@click.option("--zone", default="UTC", show_default=True, help="Time zone, such as Europe/Madrid.")
+@with_appcontext
+def create_user(email: str, role: str, name: str, password: str | None, zone: str) -> None:
+    """Add somebody who may log in."""
+    if password is None:
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    elif password == "-":  # noqa: S105
+        password = sys.stdin.readline().rstrip("\n")
+    try:
+        user = auth.create_user(email, name, password, role, now())
+    except auth.AccountError as error:
+        raise click.ClickException(str(error)) from error
+    user.zone = zone
+    db.session.commit()
+    click.echo(f"{user.email} may log in as {role}.")
+
+
+@click.command("first-start")
+@with_appcontext
+def first_start() -> None:
+    """Print the one-time link that makes the first account; nothing when there is an account."""
+    if auth.nobody_yet():
+        click.echo(auth.first_start_link())
+    else:
+        click.echo("There is an account already; add others with create-user.", err=True)
+
+
+@click.command("upgrade")
+@click.option("--to", "revision", default="head", show_default=True)
+@with_appcontext
+def upgrade(revision: str) -> None:
+    """Bring the database to the present version (or --to another)."""
+    migrate_to(directory=str(MIGRATIONS), revision=revision)
+
+
+@click.command("downgrade")
+@click.argument("revision")
+@with_appcontext
+def go_back(revision: str) -> None:
+    """Bring the database back to an older version."""
+    downgrade(directory=str(MIGRATIONS), revision=revision)
+
+
+def init_app(app: Flask) -> None:
+    """Add the commands to an application."""
+    Migrate(app, db, directory=str(MIGRATIONS), compare_type=True, render_as_batch=True)
+    for command in (create_user, first_start, upgrade, go_back):
+        app.cli.add_command(command)

@@ -1,0 +1,189 @@
+"""The menu: one table of entries with the labels of the documentation, and who sees which of them.
+
+An entry whose page is not registered is left out, so a page can be announced here before it is built.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from flask import current_app, request, url_for
+from flask_babel import lazy_gettext as _l
+from sqlalchemy import select
+
+from models import DocumentType, db
+
+EVERYBODY = frozenset({"user", "marketing", "admin"})
+MARKETING = frozenset({"marketing", "admin"})
+ADMIN = frozenset({"admin"})
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the menu, or a group when it has children. ``also``: other words for it, for the search box."""
+
+    label: Any
+    endpoint: str = ""
+    icon: str = ""
+    roles: frozenset[str] = EVERYBODY
+    developer: bool = False
+    also: str = ""
+    children: tuple["Entry", ...] = ()
+    arguments: dict[str, Any] = field(default_factory=dict)
+    url: str = ""
+    current: bool = False
+
+    @property
+    def open(self) -> bool:
+        """Whether the page being shown is this entry or one below it."""
+        return self.current or any(child.open for child in self.children)
+
+
+MENU: tuple[Entry, ...] = (
+    Entry(_l("Documents"), icon="files"),  # its children are the types of documents
+    Entry(_l("Inbox"), "inbox.index", "inbox"),
+    Entry(
+        _l("Email Marketing"),
+        icon="speakerphone",
+        roles=MARKETING,
+        children=(
+            Entry(_l("Mailings"), "mailings.index", "mail-fast", MARKETING, also="mass mailing newsletter campaign"),
+            Entry(_l("Mailing Lists"), "mailing_lists.index_view", "list-check", MARKETING, also="subscribers"),
+            Entry(_l("Contacts"), "contacts.index_view", "users", MARKETING, also="recipients addresses"),
+            Entry(
+                _l("Configuration"),
+                icon="adjustments-horizontal",
+                roles=MARKETING,
+                children=(
+                    Entry(
+                        _l("Blacklisted Email Addresses"),
+                        "blacklist.index_view",
+                        roles=MARKETING,
+                        also="opt-out bounces",
+                    ),
+                ),
+            ),
+            Entry(_l("Settings"), "marketing_settings.index", "settings", MARKETING, also="dedicated server"),
+        ),
+    ),
+    Entry(
+        _l("Settings"),
+        icon="settings",
+        roles=ADMIN,
+        children=(
+            Entry(
+                _l("General Settings"),
+                "settings.index",
+                "adjustments",
+                ADMIN,
+                also="discuss custom email servers alias domain custom mail servers developer mode outgoing incoming",
+            ),
+            Entry(_l("Users"), "users.index_view", "users-group", ADMIN, also="accounts roles passwords"),
+            Entry(_l("Practice mailbox"), "practice.index", "mailbox", ADMIN, also="test trial mail"),
+            Entry(
+                _l("Technical"),
+                icon="tool",
+                roles=ADMIN,
+                developer=True,
+                children=(
+                    Entry(
+                        _l("Outgoing email servers"),
+                        "outgoing_servers.index_view",
+                        roles=ADMIN,
+                        also="outgoing mail servers smtp from filtering",
+                    ),
+                    Entry(
+                        _l("Email"),
+                        roles=ADMIN,
+                        children=(
+                            Entry(
+                                _l("Incoming"),
+                                "incoming_servers.index_view",
+                                roles=ADMIN,
+                                also="incoming mail servers imap pop3 fetch",
+                            ),
+                            Entry(_l("Aliases"), "aliases.index_view", roles=ADMIN, also="catchall bounce"),
+                            Entry(_l("Outgoing mails"), "outgoing_mails.index_view", roles=ADMIN, also="queue emails"),
+                            Entry(
+                                _l("Received mails"),
+                                "received_mails.index_view",
+                                roles=ADMIN,
+                                also="quarantine incoming",
+                            ),
+                        ),
+                    ),
+                    Entry(
+                        _l("Parameters"),
+                        roles=ADMIN,
+                        children=(
+                            Entry(
+                                _l("System Parameters"),
+                                "system_parameters.index_view",
+                                roles=ADMIN,
+                                also="mail.default.from mail.catchall.domain",
+                            ),
+                        ),
+                    ),
+                    Entry(
+                        _l("Automation"),
+                        roles=ADMIN,
+                        children=(
+                            Entry(
+                                _l("Scheduled Actions"),
+                                "scheduled_actions.index_view",
+                                roles=ADMIN,
+                                also="cron fetchmail service queue",
+                            ),
+                        ),
+                    ),
+                ),
+            ),
+        ),
+    ),
+)
+
+
+def visible(
+    entries: Iterable[Entry], role: str, developer: bool, pages: frozenset[str] | None = None
+) -> tuple[Entry, ...]:
+    """Return the entries that somebody sees: by role, by developer mode and, when given, by the pages that exist."""
+    seen = []
+    for entry in entries:
+        if role not in entry.roles or (entry.developer and not developer):
+            continue
+        children = visible(entry.children, role, developer, pages)
+        has_page = bool(entry.endpoint) and (pages is None or entry.endpoint in pages)
+        if children or has_page:
+            seen.append(replace(entry, children=children))
+    return tuple(seen)
+
+
+def for_request(role: str, developer: bool) -> tuple[Entry, ...]:
+    """Return the menu of the page that is being shown, with addresses and the present place marked."""
+    pages = frozenset(current_app.view_functions)
+    return tuple(_placed(entry) for entry in visible(_with_types(MENU), role, developer, pages))
+
+
+def _with_types(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    types = db.session.execute(
+        select(DocumentType.code, DocumentType.plural, DocumentType.icon)
+        .where(DocumentType.active)
+        .order_by(DocumentType.position, DocumentType.id)
+    )
+    of_types = tuple(Entry(name, "documents.index", picture, arguments={"code": code}) for code, name, picture in types)
+    documents, *others = entries
+    return (replace(documents, children=of_types), *others)
+
+
+def _placed(entry: Entry) -> Entry:
+    children = tuple(_placed(child) for child in entry.children)
+    if not entry.endpoint or entry.endpoint not in current_app.view_functions:
+        return replace(entry, children=children)
+    return replace(entry, children=children, url=url_for(entry.endpoint, **entry.arguments), current=_is_current(entry))
+
+
+def _is_current(entry: Entry) -> bool:
+    if request.endpoint is None or request.endpoint.partition(".")[0] != entry.endpoint.partition(".")[0]:
+        return False
+    shown = request.view_args or {}
+    return all(shown.get(name) == value for name, value in entry.arguments.items())

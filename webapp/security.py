@@ -1,0 +1,74 @@
+"""What every answer carries: a strict Content-Security-Policy and the headers that keep a page to itself."""
+
+import json
+import logging
+
+from flask import Blueprint, Flask, Response, request
+from flask_wtf.csrf import CSRFProtect
+
+log = logging.getLogger("coquimail.security")
+
+# No inline script and no foreign host on any page; a page that needs an exception sets the header itself.
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "font-src 'self'",
+        "connect-src 'self'",
+        "frame-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+        "report-uri /csp-report",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=()",
+}
+A_YEAR = 365 * 24 * 3600
+LONGEST_REPORT = 16_384  # octets
+
+blueprint = Blueprint("security_headers", __name__)
+
+
+@blueprint.post("/csp-report")
+def csp_report() -> tuple[str, int]:
+    """Take what a browser blocked and log it: directive and address, nothing of the page."""
+    raw = request.stream.read(LONGEST_REPORT)
+    try:
+        report = json.loads(raw).get("csp-report", {})
+    except (ValueError, AttributeError):
+        return "", 400
+    log.warning(
+        "csp_report directive=%.80r blocked=%.200r page=%.200r",
+        report.get("effective-directive") or report.get("violated-directive"),
+        report.get("blocked-uri"),
+        report.get("document-uri"),
+    )
+    return "", 204
+
+
+def add_headers(response: Response) -> Response:
+    """Give an answer our headers; what a page has set itself stays."""
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    if request.is_secure:
+        response.headers.setdefault("Strict-Transport-Security", f"max-age={A_YEAR}")
+    if request.endpoint == "static" and "v" in request.args:
+        response.headers["Cache-Control"] = f"public, max-age={A_YEAR}, immutable"
+    elif response.mimetype == "text/html":
+        response.headers.setdefault("Cache-Control", "private, no-cache")
+    return response
+
+
+def init_app(app: Flask, csrf: CSRFProtect) -> None:
+    """Teach the application the headers and the address that reports go to."""
+    app.after_request(add_headers)
+    app.register_blueprint(blueprint)
+    csrf.exempt(blueprint)
