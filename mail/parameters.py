@@ -121,7 +121,7 @@ LOOP_THRESHOLD = Parameter(
     _number,
     _l("How many mails one sender may send to the same alias or thread in that time before the loop is cut."),
 )
-LOOP_ALLOWED = Parameter(
+LOOP_ALLOWED: Parameter[tuple[str, ...]] = Parameter(
     "mail.gateway.allowed", (), _addresses, _l("Senders that the loop brake leaves alone, separated by commas.")
 )
 BLACKLIST_BOUNCES = Parameter(

@@ -44,6 +44,7 @@ class OutgoingMail(Model):
     envelope_sender: Mapped[str] = mapped_column(String(400), default="")
     # A report about this mail that does not say which of its recipients failed: the post is marked, nobody is blamed.
     bounce_why: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    return_path: Mapped[str] = mapped_column(String(400), default="")  # the one it was given, "<>" for none
     scheduled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 

@@ -721,6 +721,7 @@ def upgrade() -> None:
         sa.Column("decision", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=True),
         sa.Column("envelope_sender", sa.String(length=400), nullable=False),
         sa.Column("bounce_why", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=True),
+        sa.Column("return_path", sa.String(length=400), nullable=False),
         sa.Column("scheduled_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint("kind IN ('post', 'rejection', 'digest', 'test')", name=op.f("ck_outgoing_mail_kind")),
