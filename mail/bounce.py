@@ -9,7 +9,7 @@ import email
 import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.message import Message
 from enum import StrEnum
@@ -145,9 +145,7 @@ def _may_be_report(message: IncomingMessage) -> bool:
     """What a machine sent, or what says that it is a report: worth a closer look."""
     return (
         message.content_type in ("multipart/report", *_STATUS)
-        or message.return_path == ""
-        or from_mailer_daemon(message)
-        or _from_postmaster(message)
+        or _may_be_machine(message)
         or any(part.type in _STATUS or part.type == "message/feedback-report" for part in message.attachments)
     )
 
@@ -169,7 +167,11 @@ _FIELD = re.compile(
 
 def _delivery_report(message: IncomingMessage, at_bounce_address: bool) -> Report | None:
     parts = [part for part in message.attachments if part.type in _STATUS]
-    is_report = message.content_type == "multipart/report" and message.report_type in ("", "delivery-status", "delivery")
+    is_report = message.content_type == "multipart/report" and message.report_type in (
+        "",
+        "delivery-status",
+        "delivery",
+    )
     if parts and (is_report or message.content_type in _STATUS or at_bounce_address or _may_be_machine(message)):
         fields = "\n\n".join(_text(part, 1_000_000) for part in parts)
     elif _FIELDS_IN_TEXT.search(message.text[:SCANNED]) and (is_report or _may_be_machine(message)):
@@ -197,7 +199,9 @@ def _delivery_report(message: IncomingMessage, at_bounce_address: bool) -> Repor
 
 
 _FIELDS_IN_TEXT = re.compile(r"^(?:Final|Original)-Recipient[ \t]*:", re.IGNORECASE | re.MULTILINE)
-_CHALLENGE = re.compile(r"boxbe\.com|sender verification|verify that you are (?:a )?(?:human|person|real)", re.IGNORECASE)
+_CHALLENGE = re.compile(
+    r"boxbe\.com|sender verification|verify that you are (?:a )?(?:human|person|real)", re.IGNORECASE
+)
 
 
 def _recipients(fields: str, words: str) -> tuple[Reported, ...]:
@@ -230,9 +234,8 @@ def _recipients(fields: str, words: str) -> tuple[Reported, ...]:
 
 
 def _reported(group: dict[str, str], words: str) -> Reported | None:
-    final = _recipient(group.get("final-recipient", ""))
-    others = [_recipient(group.get(name, "")) for name in ("original-recipient", "x-actual-recipient")]
-    names = list(dict.fromkeys(name for name in (final, *others) if name))
+    named = (_recipient(group.get(name, "")) for name in ("final-recipient", "original-recipient"))
+    names = list(dict.fromkeys(name for name in named if name))
     if not names:
         return None
     status = match[0] if (match := _STATUS_CODE.search(group.get("status", ""))) else ""
@@ -306,6 +309,10 @@ def _receipt(message: IncomingMessage, at_bounce_address: bool) -> Report | None
     address = _recipient(match[1]) if match else message.from_key
     ids = dict.fromkeys(re.findall(r"^Original-Message-ID[ \t]*:\s*(<[^<>\s]+>)", fields, re.IGNORECASE | re.MULTILINE))
     ids.update(dict.fromkeys(returned_ids(message)))
+    if "rejected" in message.raw_header("auto-submitted"):  # how Dovecot says that a mailbox is full
+        text = _short(message.text)
+        failed = (Reported(address, kind_of("", text), text=text),) if address else ()
+        return Report(About.BOUNCE if failed else About.UNREADABLE, failed, tuple(ids), "receipt", text)
     recipients = (Reported(address, Kind.DELIVERED),) if address else ()
     return Report(About.RECEIPT, recipients, tuple(ids), "receipt", _short(message.text))
 
@@ -325,12 +332,7 @@ def _words(message: IncomingMessage, at_bounce_address: bool) -> Report | None:
         return None
     temporary, permanent, problems = _flufl(message)
     words = _own_words(message)
-    kind = kind_of("", words)
-    recipients = tuple(
-        Reported(address, kind, "", _short(words)) for address in sorted(permanent)[:MOST_RECIPIENTS]
-    ) + tuple(
-        Reported(address, Kind.DELAY, "", _short(words)) for address in sorted(temporary - permanent)[:MOST_RECIPIENTS]
-    )
+    recipients = _said_about(permanent, words, None) + _said_about(temporary - permanent, words, Kind.DELAY)
     if recipients:
         about = About.BOUNCE if permanent else About.DELAY
         return Report(about, recipients, returned_ids(message), "words", _short(words), problems=problems)
@@ -339,8 +341,29 @@ def _words(message: IncomingMessage, at_bounce_address: bool) -> Report | None:
     return None
 
 
+def _said_about(addresses: set[str], words: str, kind: Kind | None) -> tuple[Reported, ...]:
+    """Recipients with what the report says after each of their addresses, and the kind which that means."""
+    lowered = words.lower()
+    places = sorted((lowered.find(address), address) for address in list(addresses)[:MOST_RECIPIENTS])
+    found = []
+    for number, (start, address) in enumerate(places):
+        end = places[number + 1][0] if number + 1 < len(places) else len(words)
+        said = words[start:end][:600] if start >= 0 else words
+        status = match[0] if (match := _STATUS_CODE.search(said)) else ""
+        reason = kind or kind_of(status, said.lower().replace(address, ""))
+        if reason is Kind.SOFT and len(places) == 1:
+            reason = kind_of(status, lowered.replace(address, ""))
+        found.append(Reported(address, reason, status, _short(said)))
+    return tuple(found)
+
+
 def _may_be_machine(message: IncomingMessage) -> bool:
-    return message.return_path == "" or from_mailer_daemon(message) or _from_postmaster(message)
+    return (
+        message.return_path == ""
+        or "x-failed-recipients" in message.fields
+        or from_mailer_daemon(message)
+        or _from_postmaster(message)
+    )
 
 
 def _flufl(message: IncomingMessage) -> tuple[set[str], set[str], tuple[Why, ...]]:
@@ -385,7 +408,12 @@ _RETURNED_BELOW = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 
-_READERS: tuple[Callable[[IncomingMessage, bool], Report | None], ...] = (_complaint, _receipt, _delivery_report, _words)
+_READERS: tuple[Callable[[IncomingMessage, bool], Report | None], ...] = (
+    _complaint,
+    _receipt,
+    _delivery_report,
+    _words,
+)
 
 
 # --- why it failed
@@ -405,50 +433,85 @@ def kind_of(status: str, text: str) -> Kind:
     detail = status.partition(".")[2]
     if _FULL.search(text) or (detail == "2.2" and not _GONE.search(text)):
         return Kind.FULL
-    if _GONE.search(text) and not _ABOUT_SENDER.search(text):
+    lasting = not status.startswith("4") and not _LATER.search(text)
+    if lasting and _GONE.search(text) and not _ABOUT_SENDER.search(text):
         return Kind.HARD
     if _BLOCKED.search(text):
         return Kind.BLOCKED
     if detail.startswith(("7.", "6.")) or detail in ("3.4", "2.3"):
         return Kind.BLOCKED
-    if status.startswith("5") and detail in _HARD_DETAILS and not _NOT_GONE.search(text):
+    if lasting and status and detail in _HARD_DETAILS and not _NOT_GONE.search(text):
         return Kind.HARD
     return Kind.SOFT
 
 
 _HARD_DETAILS = {"1.0", "1.1", "1.2", "1.3", "1.6", "1.10", "1.351", "4.4"}
-_FULL = re.compile(
-    r"(?:mail)?box (?:is |size |was )?(?:full|over|exceed)|(?:over|exceed\w*|out of|disk|mail|user|message|storage)[ -]?"
-    r"(?:the |its |his |their |allotted |storage |mail |mailbox |disk )*quota|quota (?:is )?(?:exceeded|full|violation)"
-    r"|exceeded (?:its |the |his )?(?:storage|mailbox)|out of storage|insufficient (?:disk|system )?(?:space|quota)"
-    r"|not enough (?:storage )?space|mail(?:box|folder) full|QuotaExceeded|too much mail data",
-    re.IGNORECASE,
+
+
+def _any_of(*phrases: str) -> re.Pattern[str]:
+    return re.compile("|".join(phrases), re.IGNORECASE)
+
+
+_FULL = _any_of(
+    r"(?:mail)?box (?:is |size |was )?(?:full|over|exceed)",
+    r"(?:over|exceed\w{0,3}|out of|disk|mail|user|message|storage)[ -]?(?:(?:the|its|his|their|mailbox|disk) ){0,3}quota",
+    r"quota (?:is )?(?:exceeded|full|violation)",
+    r"exceeded (?:its |the |his )?(?:storage|mailbox)",
+    r"out of storage",
+    r"insufficient (?:disk |system )?(?:space|quota)",
+    r"not enough (?:storage )?space",
+    r"mail(?:box|folder) full",
+    r"QuotaExceeded",
+    r"too much mail data",
 )
-_GONE = re.compile(
-    r"user[\w\s'-]{0,20}unknown|unknown[\w\s-]{0,12}(?:user|recipient|address|account|mailbox|local)"
-    r"|no such (?:user|mailbox|recipient|address|account|person|local|domain|host|email|name)|no (?:mailbox|user|account)"
-    r" (?:here|by that|with)|(?:user|recipient|mailbox|address|account|domain|host|resource)[^.;]{0,60}"
-    r"(?:does(?: not|n't) exist|not exist|(?:is |was |be |could not be |couldn't be )?not (?:be )?found|couldn't be found"
-    r"|no longer (?:exist|valid|active|in use|available|on)|is unknown|isn't a known)|doesn't have an? [^.;]{0,40}account"
-    r"|invalid (?:user|recipient|mailbox|address|email|final delivery)|not a valid (?:user|recipient|mailbox|address)"
-    r"|(?:recipient|address)(?: address)? (?:unknown|not found|not listed)|(?:bad|illegal) (?:destination|alias|recipient)"
-    r"|unrout?e?able (?:address|domain|mail)|host unknown|(?:host|domain)(?: or domain)?(?: name)?(?: lookup)? (?:was )?"
-    r"not found|RecipNotFound|recipientnotfound|not our customer|no (?:valid )?(?:mx|a) record|null ?mx"
-    r"|does(?: not|n't) accept (?:any )?(?:e-?)?mail|have any \w+ entries|listed as (?:an )?unknown|has moved"
-    r"|this (?:user|account|address) (?:has been |was |is )?(?:deleted|removed|closed)|can't create output"
-    r"|not listed in|undeliverable address|mailbox (?:unavailable or )?not (?:available|local)|no recipients?\b"
-    r"|address (?:you sent|rejected)[^.;]{0,30}(?:wrong|unknown)|could not be resolved|lookup failure",
-    re.IGNORECASE,
+_GONE = _any_of(
+    r"user[\w\s'-]{0,20}unknown",
+    r"unknown[\w\s-]{0,12}(?:user|recipient|address|account|mailbox|local)",
+    r"no such (?:user|mailbox|recipient|address|account|person|local|domain|host|email|name)",
+    r"no (?:mailbox|user|account) (?:here|by that|with)",
+    r"(?:user|recipient|mailbox|address|account|domain|host|resource)[^.;]{0,60}"
+    r"(?:n[o']t exist|not (?:be )?found|couldn't be found|is unknown|isn't a known)",
+    r"no longer (?:exist|valid|active|in use|available|on)",
+    r"doesn't have an? [^.;]{0,40}account",
+    r"invalid (?:user|recipient|mailbox|address|email|final delivery)",
+    r"not a valid (?:user|recipient|mailbox|address)",
+    r"(?:recipient|address)(?: address)? (?:unknown|not found|not listed)",
+    r"(?:bad|illegal) (?:destination|alias|recipient)",
+    r"unrout?e?able (?:address|domain|mail)",
+    r"host unknown",
+    r"(?:host|domain)(?: or domain)?(?: name)?(?: lookup)? (?:was )?not found",
+    r"recip(?:ient)?notfound",
+    r"not our customer",
+    r"no (?:valid )?(?:mx|a) record|null ?mx|no smtp service",
+    r"n[o']t accept (?:any )?(?:e-?)?mail",
+    r"have any \w{1,20} entries",
+    r"listed as (?:an )?unknown|not listed in",
+    r"has moved",
+    r"this (?:user|account|address) (?:has been |was |is )?(?:deleted|removed|closed)",
+    r"undeliverable address",
+    r"mailbox (?:unavailable or )?not (?:available|local)",
+    r"no (?:valid )?recipients?\b",
+    r"address (?:you sent|rejected)[^.;]{0,30}(?:wrong|unknown)",
+    r"could not be resolved",
+    r"couldn't find (?:any host|a mail exchanger)",
+    r"domain is not reachable",
+    r"action not taken: mailbox unavailable",
 )
-_ABOUT_SENDER = re.compile(
-    r"sender (?:address |domain |verify )[^.;]{0,60}(?:reject|fail|not found|not exist|unknown)|relay|spf|dmarc", re.IGNORECASE
+_ABOUT_SENDER = _any_of(
+    r"sender (?:address |domain |verify )[^.;]{0,60}(?:reject|fail|not found|not exist|unknown)",
+    r"relay",
+    r"spf",
+    r"dmarc",
 )
-_NOT_GONE = re.compile(r"access denied|policy|reject|timed? ?out|temporar|try again", re.IGNORECASE)
-_BLOCKED = re.compile(
-    r"\bspam|\bblock(?:ed|list|ing)|black ?list|\bpolicy|reputation|\bdmarc|\bspf\b|\bdkim|spamhaus|\brbls?\b|dnsbl|virus|malware"
-    r"|not (?:authori[sz]ed|permitted|allowed) to send|unsolicited|content (?:reject|filter|not)|attachment|prohibited"
-    r"|too large|size limit|exceeds? (?:the )?(?:maximum|size|message)|message (?:size|rejected due)|banned|bulk mail",
-    re.IGNORECASE,
+_NOT_GONE = _any_of(r"access denied", r"preferences", r"too many", r"procmail", r"refused to (?:accept|talk)")
+_LATER = _any_of(r"try again", r"temporar", r"timed? ?out", r"too many", r"this hour")
+_BLOCKED = _any_of(
+    r"\bspam|unsolicited|bulk mail|virus|malware|banned|prohibited",
+    r"\bblock(?:ed|list|ing)|black ?list|\brbls?\b|dnsbl|\bpolicy|reputation",
+    r"\bdmarc|\bspf\b|\bdkim",
+    r"not (?:authori[sz]ed|permitted|allowed) to send",
+    r"content (?:reject|filter|not)|attachment|message (?:size|rejected due)",
+    r"too large|size limit|exceeds? (?:the )?(?:maximum|size|message)",
 )
 
 
