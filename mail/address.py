@@ -144,9 +144,9 @@ def wire_address(address: str, *, smtputf8: bool = False) -> str:
     local, _, domain = address.rpartition("@")
     wire = domain.strip() if _is_literal(domain.strip().lower()) else _wire_domain(domain)
     if not wire or normalise(address) is None:
-        raise InvalidAddress(address=_clean(address))
+        raise InvalidAddress(address=one_line(address))
     if needs_smtputf8(address) and not smtputf8:
-        raise NeedsSmtputf8(address=_clean(address))
+        raise NeedsSmtputf8(address=one_line(address))
     return f"{local}@{wire}"
 
 
@@ -204,7 +204,7 @@ def format_address(name: str | None, address: str) -> str:
     =?utf-8?q?J=C3=BCrgen?= <j@example.com>
     """
     bare = wire_address(address, smtputf8=True)
-    name = _clean(name or "")
+    name = one_line(name or "")
     if not name:
         return bare
     if name.isascii() and "=?" not in name:
@@ -220,8 +220,8 @@ def show_address(name: str | None, address: str) -> str:
     """
     local, at, domain = address.strip().rpartition("@")
     readable = normalise_domain(domain)
-    bare = f"{local}{at}{readable}" if readable else _clean(address)
-    name = _clean(name or "")
+    bare = f"{local}{at}{readable}" if readable else one_line(address)
+    name = one_line(name or "")
     return f"{_quote(name)} <{bare}>" if name else bare
 
 
@@ -229,14 +229,16 @@ def show_address(name: str | None, address: str) -> str:
 
 
 def encode_words(text: str) -> list[str]:
-    """Return text as RFC 2047 encoded words of at most 75 characters; no character is split between two words.
+    """Return text as RFC 2047 encoded words of at most 60 characters, so that one fits beside the name of its header.
+
+    No character is split between two words.
 
     >>> encode_words("Your quote, Jürgen"), encode_words("日本")
     (['=?utf-8?q?Your_quote=2C_J=C3=BCrgen?='], ['=?utf-8?b?5pel5pys?='])
     """
     in_q = "".join(_Q_SAFE.get(octet) or f"={octet:02X}" for octet in text.encode("utf-8", "replace"))
     shorter_in_q = len(in_q) <= len(text.encode("utf-8", "replace")) * 4 / 3 + 4
-    letter, room, size = ("q", 63, _q_size) if shorter_in_q else ("b", 45, _b_size)
+    letter, room, size = ("q", 48, _q_size) if shorter_in_q else ("b", 36, _b_size)
     words: list[str] = []
     chunk, used = "", 0
     for character in text:
@@ -260,7 +262,18 @@ def decode_words(text: str) -> str:
     text = repair(text)
     if "=?" in text:
         text = _decode_runs(_BETWEEN_WORDS.sub("", text))
-    return _clean(text)
+    return one_line(text)
+
+
+def one_line(text: str) -> str:
+    """Return text on one line, without control characters and without those that turn the direction of reading.
+
+    >>> one_line("Ann\\r\\nBcc: bob@example.com\\0")
+    'Ann Bcc: bob@example.com'
+    """
+    if not text.isprintable():
+        text = _UNSAFE.sub(" ", text)
+    return " ".join(text.split())
 
 
 def repair(text: str) -> str:
@@ -487,13 +500,6 @@ def _quote(text: str) -> str:
 
 def _unescape(text: str) -> str:
     return re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL) if "\\" in text else text
-
-
-def _clean(text: str) -> str:
-    """Text on one line, without control characters and without those that turn the direction of reading."""
-    if not text.isprintable():
-        text = _UNSAFE.sub(" ", text)
-    return " ".join(text.split())
 
 
 # --- inside: encoded words

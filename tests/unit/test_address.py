@@ -251,7 +251,7 @@ def test_a_name_never_forges_a_header_and_is_read_back(name, address):
 )
 def test_encoded_words_are_short_and_decode_to_what_was_given(text):
     words = encode_words(text)
-    assert all(len(word) <= 75 for word in words)
+    assert all(len(word) <= 60 for word in words)
     assert decode_words(" ".join(words)) == text
 
 

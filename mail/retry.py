@@ -1,0 +1,34 @@
+"""When a mail is tried again, and when it is given up."""
+
+from datetime import datetime, timedelta
+
+DELAYS = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 30, 60))  # the last one again and again
+GIVE_UP_AFTER = timedelta(hours=48)
+
+
+def next_try(attempts: int, first_try_at: datetime, now: datetime) -> datetime | None:
+    """Return when a mail that could not be delivered is tried again, or None when its time is over.
+
+    ``attempts`` counts the tries so far, the one just made included; both times are aware. After 1, 5, 15, 30 and 60
+    minutes, then every hour, until 48 hours after the first try.
+
+    >>> from datetime import UTC
+    >>> first = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
+    >>> next_try(1, first, first).isoformat()
+    '2026-11-22T10:01:00+00:00'
+    >>> next_try(50, first, first + timedelta(hours=47, minutes=30)) is None
+    True
+    """
+    later = now + DELAYS[min(max(attempts, 1), len(DELAYS)) - 1]
+    return later if later - first_try_at <= GIVE_UP_AFTER else None
+
+
+def is_temporary(code: int | None) -> bool:
+    """Say whether trying again can help after this answer to a mail; None means that no answer came.
+
+    Only 5xx is final (RFC 5321 4.2.1); an answer that SMTP does not know is no final word.
+
+    >>> [is_temporary(code) for code in (None, 421, 451, 550, 999)]
+    [True, True, True, False, True]
+    """
+    return code is None or not 500 <= code <= 599
