@@ -41,7 +41,7 @@ FIELDS = {
 
 LINE = 75  # 76 with the "=" of a soft line break (RFC 2045 6.7)
 HEADER_LINE = 76
-HARD_HEADER_LINE = 900  # RFC 5322 allows 998 octets
+LONGEST_WORD = 60  # a longer one can't be folded; encoded it can
 ALTERNATIVE = "=_coqui_alternative"
 MIXED = "=_coqui_mixed"
 
@@ -143,6 +143,11 @@ def _clean(value: str) -> str:
     return _CONTROLS.sub(" ", value).strip()
 
 
+def _one_space(subject: str) -> str:
+    """A field without a value leaves no hole in a subject."""
+    return re.sub(" {2,}", " ", subject) if "  " in subject else subject
+
+
 # --- compiling
 
 
@@ -190,8 +195,8 @@ def compile_mailing(
     ]
     return CompiledMailing(
         subject_pieces=_joined(subject_pieces),
-        text_pieces=_ended(text_pieces),
-        html_pieces=_ended(html_pieces),
+        text_pieces=text_pieces,
+        html_pieces=html_pieces,
         fixed_headers=_fixed_headers(from_header, reply_to, list_id, feedback_id, headers or {}),
         attachments=attachments,
     )
@@ -206,13 +211,6 @@ def _with_constants(pieces: Sequence[str | Hole], constants: Mapping[str, str], 
         else:
             filled.append(piece)
     return _joined(filled)
-
-
-def _ended(pieces: list[str | Hole]) -> list[str | Hole]:
-    """A body ends with a line break, so that no reader has to guess to whom the last one belongs."""
-    if pieces and isinstance(pieces[-1], str) and pieces[-1].endswith("\n"):
-        return pieces
-    return _joined([*pieces, "\n"])
 
 
 def _with_preheader(html: list[str | Hole], preheader: list[str | Hole]) -> list[str | Hole]:
@@ -271,13 +269,18 @@ def _fixed_headers(
     if reply_to:
         lines.append(_address_header("Reply-To", reply_to))
     if list_id:
-        lines.append(header("List-Id", f"<{list_id.strip('<>')}>"))
+        lines.append(f"List-Id: <{_identifier(list_id.strip('<>'))}>\r\n".encode())
     lines.append(header("Precedence", "bulk"))
     if feedback_id:
-        lines.append(header("Feedback-ID", feedback_id))
+        lines.append(f"Feedback-ID: {_identifier(feedback_id)}\r\n".encode())
     lines += [header(name, value) for name, value in headers.items()]
     lines.append(b"MIME-Version: 1.0\r\n")
     return b"".join(lines)
+
+
+def _identifier(text: str) -> str:
+    """An id that a machine reads: it is never encoded, so it holds nothing that would have to be."""
+    return re.sub("[^!-;=?-~]+", "-", text)
 
 
 def _address_header(name: str, value: str) -> bytes:
@@ -296,7 +299,7 @@ def header(name: str, text: str) -> bytes:
     if not re.fullmatch("[!-9;-~]+", name):
         raise ValueError(f"not a header name: {name!r}")
     text = _clean(text)
-    if text.isascii() and "=?" not in text and max(map(len, text.split(" "))) <= HARD_HEADER_LINE:
+    if text.isascii() and "=?" not in text and max(map(len, text.split(" "))) <= LONGEST_WORD:
         return f"{name}: ".encode() + _folded(text, len(name) + 2) + b"\r\n"
     return f"{name}: ".encode() + _folded(" ".join(encode_words(text)), len(name) + 2) + b"\r\n"
 
@@ -386,7 +389,7 @@ class CompiledMailing:
         self._subject_numbers = [self._numbers[piece] if isinstance(piece, Hole) else piece for piece in subject_pieces]
         self._fixed_subject = None
         if not any(isinstance(piece, Hole) for piece in subject_pieces):
-            self._fixed_subject = header("Subject", "".join(map(str, subject_pieces)))
+            self._fixed_subject = header("Subject", self.subject({}))
         body = self._compiled_body(fixed_headers, attachments)
         self._parts, self._slots = body.parts, body.slots
 
@@ -399,7 +402,7 @@ class CompiledMailing:
 
     def subject(self, values: Mapping[str, str]) -> str:
         """Return the subject for one recipient, as a person reads it."""
-        return _clean(self._filled(self._subject, values))
+        return _one_space(_clean(self._filled(self._subject, values)))
 
     def text(self, values: Mapping[str, str]) -> str:
         """Return the text part for one recipient (line breaks as LF)."""
@@ -492,6 +495,7 @@ class CompiledMailing:
         subject = self._fixed_subject
         if subject is None:
             words = "".join([piece if isinstance(piece, str) else raw[piece] for piece in self._subject_numbers])
+            words = _one_space(words)
             subject = f"Subject: {words}\r\n".encode() if _PLAIN_SUBJECT.fullmatch(words) else header("Subject", words)
         unsubscribe = ""
         if unsubscribe_url:
@@ -511,9 +515,9 @@ class CompiledMailing:
             start += f'Content-Type: multipart/mixed;\r\n boundary="{MIXED}"\r\n\r\n--{MIXED}\r\n'.encode()
         body = _Body([b"", start + alternative + _part_head("plain")], [])
         self._add_slots(body, self._text, in_html=False)
-        body.parts.append(_part_head("html"))
+        body.parts.append(b"\r\n" + _part_head("html"))  # this line break belongs to the boundary, not to the text
         self._add_slots(body, self._html, in_html=True)
-        end = f"--{ALTERNATIVE}--\r\n".encode()
+        end = f"\r\n--{ALTERNATIVE}--\r\n".encode()
         for attachment in attachments:
             end += _attached(attachment)
         if attachments:
@@ -538,6 +542,7 @@ class CompiledMailing:
                 body.slots.append(_Slot(len(body.parts), self._numbers[piece], in_html))
                 body.parts.append(b"")
                 open_line = b"=\r\n"
+        body.parts.append(open_line)
 
 
 def _united(body: _Body) -> _Body:
