@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import bindparam, exists, insert, select, update
 
@@ -20,7 +20,6 @@ from mail.address import normalise, show_address, wire_address
 from mail.bounce import kind_of
 from mail.clock import now as clock_now
 from mail.compose import AutoSubmitted, Draft, File, compose, header, with_addresses
-from mail.connections import Connections
 from mail.envelope import FAILED, mark_failures, show_progress
 from mail.errors import MailError, ServerGone
 from mail.journal import Journal, State
@@ -32,6 +31,9 @@ from mail.tokens import Kind
 from mail.transport.smtp import Outcome, ServerConnection
 from models import Blob, DeliveryAttempt, OutgoingMail, Recipient, db
 from models.outgoing import Claimed, claim, due_server
+
+if TYPE_CHECKING:
+    from mail.connections import Connections
 
 log = logging.getLogger("coquimail.outgoing")
 
@@ -241,7 +243,7 @@ class _Batch:
 
 def send_some(
     worker: WorkerLease,
-    connections: Connections,
+    connections: "Connections",
     journal: Journal,
     slots: Slots,
     stopping: Callable[[], bool] = lambda: False,
@@ -270,7 +272,7 @@ def _send_batch(
     batch: _Batch,
     server_id: int | None,
     worker: WorkerLease,
-    connections: Connections,
+    connections: "Connections",
     journal: Journal,
     stopping: Callable[[], bool],
 ) -> None:
@@ -303,7 +305,7 @@ def _send_batch(
         hand_back([line.id for line in waiting], worker.id)
 
 
-def _connection(lines: Sequence[Claimed], server_id: int | None, connections: Connections) -> ServerConnection:
+def _connection(lines: Sequence[Claimed], server_id: int | None, connections: "Connections") -> ServerConnection:
     if server_id is None and _another_was_chosen(lines):
         raise ServerGone(id=0)  # the record was deleted, which emptied the column
     connection = connections.to(server_id, transcript=True)

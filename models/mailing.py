@@ -101,7 +101,9 @@ class Mailing(Model):
     prepared: Mapped[bool] = mapped_column(default=False)  # its traces and chunks are there
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    content_key: Mapped[str] = mapped_column(String(64), default="")  # what is sent, as a hash: compiled once per process
+    content_key: Mapped[str] = mapped_column(
+        String(64), default=""
+    )  # what is sent, as a hash: compiled once per process
     next_try_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # its server can't be reached: see why
     tries: Mapped[int] = mapped_column(default=0)  # how often in a row it could not
     recent: Mapped[list[Any]] = mapped_column(Json, default=list)  # [tried, failed] of the last chunks, newest first
@@ -220,7 +222,9 @@ class AddressHealth(Model):
     address_key: Mapped[str] = mapped_column(String(320), primary_key=True)
     bounces: Mapped[int] = mapped_column(default=0)
     counted_from: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    thread_id: Mapped[int | None] = mapped_column(ForeignKey("thread.id"))  # its log: outlives the entry of the blacklist
+    thread_id: Mapped[int | None] = mapped_column(
+        ForeignKey("thread.id")
+    )  # its log: outlives the entry of the blacklist
 
 
 class BlacklistedAddress(Model):

@@ -167,10 +167,11 @@ def claim(worker_id: int, server_id: int, now: datetime, limit: int) -> list[Cla
         .order_by(Recipient.next_try_at, Recipient.id)
         .limit(limit)
         .with_for_update(of=Recipient, skip_locked=True)
+        .cte("due")  # PostgreSQL may run a plain subquery more than once, and its limit would not hold
     )
     taken = db.session.scalars(
         update(Recipient)
-        .where(Recipient.id.in_(due.scalar_subquery()), Recipient.state == "queued")
+        .where(Recipient.id.in_(select(due.c.id)), Recipient.state == "queued")
         .values(
             state="sending",
             wait="",
