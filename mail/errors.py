@@ -113,8 +113,39 @@ class LoginNotOffered(ConnectionFailed):
     code = "login_not_offered"
 
 
+class ServerGone(ConnectionFailed):  # the record was deleted or switched off after the decision
+    code = "server_away"
+
+
+class PracticeMailboxAway(ConnectionFailed):
+    code = "practice_away"
+
+
 class JournalFailed(MailError):  # no journal, no send
     code, retry = "journal_failed", True
+
+
+# --- a mailbox that is fetched. Nothing is lost: the mails stay where they are until it works again.
+
+
+class MailboxBusy(ConnectionFailed):  # another program has it open, or the server is short of something
+    code = "mailbox_busy"
+
+
+class FolderMissing(ConnectionFailed):
+    code = "mailbox_folder_missing"
+
+
+class MailboxUnusable(ConnectionFailed):  # it gives its mails no lasting numbers, so nothing could be told apart
+    code = "mailbox_unusable"
+
+
+class MailboxRefused(ConnectionFailed):  # the server said no to a command that should work
+    code = "mailbox_refused"
+
+
+class TookTooLong(ConnectionFailed):  # every piece came in time, but there were too many of them
+    code = "mailbox_took_too_long"
 
 
 # --- one mail

@@ -280,11 +280,80 @@ SENTENCES: dict[str, Any] = {
     "test_out_of_time": _l("Not tried: the test ends after %(seconds)s seconds, and the steps before took them."),
     "server_away": _l("The outgoing server that was chosen is deleted or switched off; another one is chosen."),
     "practice_away": _l("The practice mailbox is not listening yet; the mail goes out as soon as it does."),
+    "larger_than_allowed": _l(
+        "The mail has %(size)s MB, the largest that is sent has %(limit)s MB (mail.max_size). Send a smaller file."
+    ),
+    "address_unusable": _l("“%(address)s” is not a mail address. Correct it."),
+    "address_has_it": _l("%(address)s is a recipient of this mail already."),
     "left_the_queue": _l("Cancelled by a person before it was sent."),
     "gave_up": _l("Tried for 48 hours without success. The last answer was: %(last)s"),
-    "unknown_once": _l("The process ended while the server was answering, so nobody knows whether it took the mail. It is sent once more under the same Message-ID."),
-    "unknown_final": _l("Twice nobody saw the server's answer, so it is not certain that the mail arrived. Ask the recipient, or press Retry."),
+    "unknown_once": _l(
+        "The process ended while the server was answering, so nobody knows whether it took the mail. It is sent once more under the same Message-ID."
+    ),
+    "unknown_final": _l(
+        "Twice nobody saw the server's answer, so it is not certain that the mail arrived. Ask the recipient, or press Retry."
+    ),
     "address_corrected": _l("The address was corrected from %(before)s to %(after)s."),
+    "mailbox_connection_refused": _l(
+        "%(host)s is there, but nothing answers on port %(port)s. Check the port and the encryption (IMAP: 993 for TLS, "
+        "143 for STARTTLS; POP3: 995 and 110); if they are right, ask the provider whether the service is running."
+    ),
+    "mailbox_timed_out": _l(
+        "%(host)s did not answer within %(seconds)s seconds. Often a firewall swallows the port, or the encryption does "
+        "not fit the port (IMAP: 993 for TLS, 143 for STARTTLS; POP3: 995 and 110). The mails stay there; CoquiMail "
+        "tries again by itself."
+    ),
+    "mailbox_connection_lost": _l(
+        "%(host)s closed the connection. Mails that were not stored yet stay there and are fetched the next time."
+    ),
+    "mailbox_not_understood": _l(
+        "What answers at %(host)s, port %(port)s does not speak the expected protocol (it said “%(reply)s”). Check the "
+        "type of the server, the port, and whether the encryption fits it (IMAP: 993 for TLS, 143 for STARTTLS; POP3: "
+        "995 and 110)."
+    ),
+    "mailbox_tls_failed": _l(
+        "The encrypted connection to %(host)s could not be set up (%(detail)s). Check that the encryption fits the port "
+        "(IMAP: 993 for TLS, 143 for STARTTLS; POP3: 995 and 110); otherwise the provider has to look at the server."
+    ),
+    "mailbox_starttls_missing": _l(
+        "%(host)s does not offer STARTTLS on this port. Choose TLS (IMAP: port 993, POP3: port 995), or ask the "
+        "provider. The password was not sent."
+    ),
+    "mailbox_certificate_wrong_name": _l(
+        "The certificate shown at %(host)s is for another name (%(detail)s). Enter the host name that the provider gives "
+        "for receiving; if this one is right, the provider has to correct the certificate."
+    ),
+    "mailbox_busy": _l(
+        "%(host)s can't open the mailbox of %(user)s just now: “%(reply)s”. Often another program has it open; CoquiMail "
+        "tries again by itself."
+    ),
+    "mailbox_folder_missing": _l(
+        "The mailbox has no folder “%(folder)s” that can be opened. The server has: %(folders)s. Enter one of these."
+    ),
+    "mailbox_unusable": _l(
+        "%(host)s gives its mails no lasting numbers (%(detail)s), so CoquiMail could not tell which ones it already "
+        "has. Choose the other type (IMAP or POP3), or ask the provider."
+    ),
+    "mailbox_refused": _l(
+        "%(host)s refused a request: “%(reply)s”. CoquiMail tries again by itself; if it stays so, show this to the "
+        "provider."
+    ),
+    "mailbox_took_too_long": _l(
+        "%(host)s did not get done within %(seconds)s seconds. What was stored is kept, and the next fetch goes on from "
+        "there."
+    ),
+    "mailbox_mail_too_large": _l(
+        "The mail has %(megabytes)s MB; the limit is %(limit)s MB. Only its header was brought; the mail itself stays on "
+        "the server."
+    ),
+    "mailbox_mail_unreadable": _l(
+        "The server could not give this mail out: “%(reply)s”. It stays there; look at it with a mail program, or show "
+        "this to the provider."
+    ),
+    "mailbox_test_tls_off": _l("No encryption: the password and all mails can be read on their way."),
+    "mailbox_test_empty": _l("The folder %(folder)s is there and empty."),
+    "mailbox_test_mails": _l("The folder %(folder)s is there with %(count)s mails."),
+    "mailbox_test_newest": _l("The folder %(folder)s is there with %(count)s mails, the newest of %(newest)s."),
     # --- parsing, routing, threads (message.py, routing.py, incoming.py)
     "route_own_mail": _l("One of our own mails came back (%(id)s): nothing to do."),
     "route_duplicate": _l("Every place that this mail goes to has had it already."),

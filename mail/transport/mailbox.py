@@ -1,0 +1,387 @@
+"""EDGE: what the two ways to read a mailbox have in common: where it is, what comes out of it, and how it is tested.
+
+``imap.py`` and ``pop3.py`` bring mails in batches that are bounded by count and bytes. A mail is taken from its server
+(flagged, moved, deleted) by ``acknowledge`` only, which the caller says after it has stored the batch for good.
+"""
+
+import contextlib
+import socket
+import ssl
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import TracebackType
+from typing import Literal, Protocol, Self
+
+from mail.errors import LoginRefused, MailError, TookTooLong
+from mail.sentences import SENTENCES, Why, why
+from mail.transport import network
+from mail.transport.smtp import Step, StepState
+from mail.transport.smtp import _certificate as certificate_seen
+
+Kind = Literal["imap", "pop3"]
+After = Literal["mark_read", "move", "delete"]
+
+BATCH_MAILS = 50
+BATCH_BYTES = 8 * 1024 * 1024
+LARGEST_MAIL = 50 * 1024 * 1024  # above it only the header is brought
+LARGEST_HEADER = 256 * 1024
+TEST_SECONDS = 20.0  # a person is waiting
+FOLDERS_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class MailboxTarget:
+    """Where a mailbox is and how to open it: an incoming server without its row. Times are in seconds."""
+
+    name: str
+    kind: Kind
+    host: str
+    port: int
+    encryption: Literal["none", "starttls", "tls"] = "tls"
+    user: str = ""
+    password: str = field(default="", repr=False)
+    folder: str = "INBOX"
+    verify_tls: bool = True
+    timeout_connect: float = 20.0
+    timeout_read: float = 60.0
+    timeout_run: float = 600.0  # for everything together
+    allow_local: bool = False
+
+
+def all_of_them(keys: Sequence[str]) -> Collection[str]:
+    """Return every key: the answer of somebody who knows no mail yet."""
+    return keys
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far the caller has read.
+
+    IMAP goes on after ``last_uid`` as long as the server's ``uidvalidity`` is the same; with another one all numbers
+    are new and it begins at the first mail. POP3 has no order to rely on: ``unknown`` is asked which of a list of keys
+    the caller does not have yet. Mails that arrived before ``since`` are left alone (IMAP; POP3 tells no arrival).
+    """
+
+    uidvalidity: int = 0
+    last_uid: int = 0
+    unknown: Callable[[Sequence[str]], Collection[str]] = all_of_them
+    since: datetime | None = None
+
+
+@dataclass(frozen=True)
+class FetchedMail:
+    """One mail as the server gave it.
+
+    ``source_key`` names it in this mailbox for ever: ``uidvalidity.uid``, or the UIDL. ``size`` is the server's word,
+    in octets; ``arrived`` is when it reached the mailbox (None for POP3). With a ``problem`` (too large, or the server
+    can't give it out) ``raw`` is its header at most.
+    """
+
+    source_key: str
+    size: int
+    arrived: datetime | None
+    raw: bytes = field(repr=False)
+    problem: Why | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Mails to be stored together; ``position`` is where to go on once they are."""
+
+    mails: tuple[FetchedMail, ...]
+    position: Position
+
+    @property
+    def keys(self) -> list[str]:
+        return [mail.source_key for mail in self.mails]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a mailbox looks like from outside. ``keys`` are all UIDLs of a POP3 mailbox, empty for IMAP."""
+
+    capabilities: tuple[str, ...]
+    mails: int
+    newest: datetime | None = None
+    uidvalidity: int = 0
+    uidnext: int = 0
+    keys: tuple[str, ...] = ()
+
+
+class Mailbox(Protocol):
+    """An open mailbox; a context manager. Every method raises errors of ``mail.errors`` only."""
+
+    uidvalidity: int
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def look(self) -> Look:
+        """Return what is there, without changing anything."""
+        ...
+
+    def batches(self, after: Position) -> Iterator[Batch]:
+        """Yield the mails that the caller does not have yet, oldest first."""
+        ...
+
+    def acknowledge(self, batch: Batch, how: After, folder: str = "") -> None:
+        """Mark the mails of a stored batch as read, move them to ``folder``, or delete them."""
+        ...
+
+
+def open_mailbox(target: MailboxTarget) -> Mailbox:
+    """Return the mailbox, connected, logged in and with its folder open; raises an error of ``mail.errors``."""
+    from mail.transport import imap, pop3  # they build on this module
+
+    return imap.ImapMailbox(target) if target.kind == "imap" else pop3.Pop3Mailbox(target)
+
+
+def test_steps(target: MailboxTarget) -> Iterator[Step]:
+    """Open a mailbox the way fetching does and yield each step as it is known, all within 20 seconds.
+
+    The names are lookup, connect, tls, greeting, capabilities, login, folder. Nothing in the mailbox changes. What
+    follows a failed step is yielded as skipped.
+    """
+    from mail.transport import imap, pop3  # they build on this module
+
+    line = Line(target, seconds=TEST_SECONDS)
+    speaks = imap.Conversation if target.kind == "imap" else pop3.Conversation
+    return _Trial(speaks(target, line)).run()
+
+
+test_steps.__test__ = False  # type: ignore[attr-defined]  # pytest takes the name for a test
+
+
+def in_batches(sizes: Sequence[tuple[str, int]]) -> Iterator[list[str]]:
+    """Group keys so that no group has more mails or bytes than a batch may; of a too large mail only the header counts.
+
+    >>> list(in_batches([("a", 100), ("b", 5_000_000), ("c", 5_000_000), ("d", 90_000_000), ("e", 1)]))
+    [['a', 'b'], ['c', 'd', 'e']]
+    """
+    group: list[str] = []
+    octets = 0
+    for key, size in sizes:
+        cost = LARGEST_HEADER if size > LARGEST_MAIL else size
+        if group and (len(group) >= BATCH_MAILS or octets + cost > BATCH_BYTES):
+            yield group
+            group, octets = [], 0
+        group.append(key)
+        octets += cost
+    if group:
+        yield group
+
+
+def too_large(size: int) -> Why:
+    """Return the explanation for a mail of which only the header was brought."""
+    return why("mailbox_mail_too_large", megabytes=round(size / 1024 / 1024), limit=LARGEST_MAIL // 1024 // 1024)
+
+
+def check_login(target: MailboxTarget) -> None:
+    """Refuse a user or password that would end the line it is sent in (and let it say another command)."""
+    if any(ord(letter) < 32 or ord(letter) == 127 for letter in target.user + target.password):
+        raise LoginRefused(host=target.host, user=target.user, reply="control characters in user or password")
+
+
+class Line:
+    """The way to a server, step by step; both kinds of mailbox go it, and the test shows each step."""
+
+    def __init__(self, target: MailboxTarget, seconds: float | None = None) -> None:
+        self.target = target
+        self.addresses: list[network.Address] = []
+        self.socket: socket.socket | None = None
+        self.late = False
+        self.started = time.monotonic()
+        self.seconds = seconds or target.timeout_run
+        # The time limit of a socket is for each piece; a server that drips bytes is cut off by this one.
+        self._watch = threading.Timer(self.seconds, self._cut)
+        self._watch.daemon = True
+        self._watch.start()
+
+    def look_up(self) -> list[network.Address]:
+        """Find the addresses of the server."""
+        target = self.target
+        self.addresses = network.look_up(
+            target.host, target.port, allow_local=target.allow_local, timeout=self._left(target.timeout_connect)
+        )
+        return self.addresses
+
+    def connect(self) -> str:
+        """Connect and return the address that answered."""
+        self.socket = network.open_socket(self.target.host, self.addresses, self._left(self.target.timeout_connect))
+        self.socket.settimeout(self.target.timeout_read)
+        return str(self.socket.getpeername()[0])
+
+    def secure(self) -> None:
+        """Speak TLS from the first byte."""
+        assert self.socket is not None
+        self.socket.settimeout(self._left(self.target.timeout_connect))
+        self.socket = network.start_tls(self.socket, self.target.host, self.context())
+        self.socket.settimeout(self.target.timeout_read)
+
+    def context(self) -> ssl.SSLContext:
+        """Return how certificates are checked here."""
+        return network.tls_context(verify=self.target.verify_tls)
+
+    def trouble(self, error: OSError) -> MailError:
+        """Return our name for what a socket said."""
+        if self.late:
+            return TookTooLong(host=self.target.host, seconds=round(self.seconds))
+        return in_our_words(
+            network.connection_trouble(error, self.target.host, self.target.port, self.target.timeout_read)
+        )
+
+    def close(self) -> None:
+        """Let go of the connection, whatever state it is in."""
+        self._watch.cancel()
+        if self.socket is not None:
+            with contextlib.suppress(OSError):
+                self.socket.close()
+
+    def _left(self, limit: float) -> float:
+        return max(min(limit, self.seconds - (time.monotonic() - self.started)), 0.05)
+
+    def _cut(self) -> None:
+        self.late = True
+        if self.socket is not None:
+            with contextlib.suppress(OSError):
+                self.socket.shutdown(socket.SHUT_RDWR)
+
+
+def in_our_words(error: MailError) -> MailError:
+    """Return the same error, with the sentence for a mailbox where the one for sending would mislead."""
+    ours = f"mailbox_{error.why['code']}"
+    if ours in SENTENCES:
+        error.why = {"code": ours, "values": error.why["values"]}
+    return error
+
+
+class Conversation(ABC):
+    """What both the mailbox and its test say to a server, step by step; all that goes wrong is one of our errors."""
+
+    def __init__(self, target: MailboxTarget, line: Line) -> None:
+        self.target, self.line = target, line
+
+    @abstractmethod
+    def greet(self) -> str:
+        """Read the greeting and return its text."""
+
+    @abstractmethod
+    def capabilities(self) -> tuple[str, ...]:
+        """Return what the server offers now."""
+
+    @abstractmethod
+    def upgrade(self) -> None:
+        """Encrypt the connection from here on. A server that can't gets no password: never go on in the open."""
+
+    @abstractmethod
+    def login(self) -> None:
+        """Log in."""
+
+    @abstractmethod
+    def look(self) -> Look:
+        """Return what is in the folder, without changing anything."""
+
+    @abstractmethod
+    def end(self) -> None:
+        """Say good-bye, if there is still somebody to say it to."""
+
+    def start(self) -> None:
+        """Go all the way until the server knows us."""
+        self.line.look_up()
+        self.line.connect()
+        if self.target.encryption == "tls":
+            self.line.secure()
+        self.greet()
+        if self.target.encryption == "starttls":
+            self.upgrade()
+        check_login(self.target)
+        self.login()
+
+    def close(self) -> None:
+        """Say good-bye and let go of the connection."""
+        try:
+            self.end()
+        finally:
+            self.line.close()
+
+
+class _Trial:
+    """A test of a mailbox: the conversation with each step told."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        self.conversation = conversation
+        self.target, self.line = conversation.target, conversation.line
+        self.blocked: Why | None = None
+
+    def run(self) -> Iterator[Step]:
+        """Yield the steps."""
+        steps: list[tuple[str, Callable[[], tuple[StepState, Why]]]] = [
+            ("lookup", self._look_up),
+            ("connect", self._connect),
+        ]
+        speak = [("greeting", self._greet), ("capabilities", self._capabilities)]
+        secure = [("tls", self._secure)]
+        steps += secure + speak if self.target.encryption == "tls" else speak + secure
+        steps += [("login", self._login), ("folder", self._look)]
+        try:
+            for name, action in steps:
+                yield self._step(name, action)
+        finally:
+            self.conversation.close()
+
+    def _step(self, name: str, action: Callable[[], tuple[StepState, Why]]) -> Step:
+        if self.blocked:
+            return Step(name, "skipped", self.blocked, 0.0)
+        started = time.monotonic()
+        state: StepState
+        try:
+            state, reason = action()
+        except MailError as error:
+            state, reason = "failed", in_our_words(error).why
+            late = self.line.late
+            self.blocked = why("test_out_of_time", seconds=round(TEST_SECONDS)) if late else why("test_not_tried")
+        return Step(name, state, reason, round(time.monotonic() - started, 3))
+
+    def _look_up(self) -> tuple[StepState, Why]:
+        addresses = ", ".join(dict.fromkeys(address.ip for address in self.line.look_up()))
+        return "ok", why("test_name_found", host=self.target.host, addresses=addresses)
+
+    def _connect(self) -> tuple[StepState, Why]:
+        return "ok", why("test_connected", address=self.line.connect(), port=self.target.port)
+
+    def _greet(self) -> tuple[StepState, Why]:
+        return "ok", why("test_greeting", reply=self.conversation.greet())
+
+    def _capabilities(self) -> tuple[StepState, Why]:
+        return "ok", why("test_capabilities", offered=", ".join(self.conversation.capabilities()))
+
+    def _secure(self) -> tuple[StepState, Why]:
+        if self.target.encryption == "none":
+            return "warning", why("mailbox_test_tls_off")
+        if self.target.encryption == "tls":
+            self.line.secure()
+        else:
+            self.conversation.upgrade()
+        return certificate_seen(self.line.socket, self.target.verify_tls)
+
+    def _login(self) -> tuple[StepState, Why]:
+        check_login(self.target)
+        self.conversation.login()
+        return "ok", why("test_login", user=self.target.user)
+
+    def _look(self) -> tuple[StepState, Why]:
+        seen = self.conversation.look()
+        folder = self.target.folder if self.target.kind == "imap" else "INBOX"
+        if seen.mails == 0:
+            return "ok", why("mailbox_test_empty", folder=folder)
+        if seen.newest is None:
+            return "ok", why("mailbox_test_mails", folder=folder, count=seen.mails)
+        newest = f"{seen.newest:%Y-%m-%d %H:%M} UTC"
+        return "ok", why("mailbox_test_newest", folder=folder, count=seen.mails, newest=newest)

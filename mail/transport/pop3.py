@@ -1,0 +1,292 @@
+"""EDGE: reading a mailbox by POP3 (RFC 1939, 2449, 2595).
+
+A mail is known by its UIDL alone; which ones are new is the caller's knowledge. DELE is said only by ``acknowledge``
+and takes effect when the connection is ended in order (QUIT): a cut leaves the mails where they are.
+"""
+
+import contextlib
+import poplib
+import re
+import socket
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Self
+
+from mail.errors import (
+    ConnectionLost,
+    LoginNotOffered,
+    LoginRefused,
+    MailboxBusy,
+    MailboxRefused,
+    MailboxUnusable,
+    MailError,
+    NotUnderstood,
+    StarttlsMissing,
+    TookTooLong,
+)
+from mail.sentences import why
+from mail.transport import mailbox, network
+from mail.transport.mailbox import (
+    LARGEST_HEADER,
+    LARGEST_MAIL,
+    After,
+    Batch,
+    FetchedMail,
+    Line,
+    Look,
+    MailboxTarget,
+    Position,
+    in_batches,
+    in_our_words,
+    too_large,
+)
+
+LONGEST_LINE = 1_000_000  # octets; mails with a picture in one line exist, and poplib stops at 2,048
+IN_FLIGHT = 8  # requests sent ahead where the server offers PIPELINING
+_BUSY = re.compile(r"\[(IN-USE|LOGIN-DELAY|SYS/TEMP)\]", re.IGNORECASE)
+
+
+class Session(poplib.POP3):
+    """poplib over a socket that is already connected, to an address that was checked."""
+
+    def __init__(self, connected: socket.socket, host: str, port: int) -> None:
+        self._connected = connected
+        super().__init__(host, port)
+
+    def _create_socket(self, timeout: float | None) -> socket.socket:
+        return self._connected
+
+    def _getline(self) -> tuple[bytes, int]:
+        line = self.file.readline(LONGEST_LINE + 1)
+        if len(line) > LONGEST_LINE:
+            raise poplib.error_proto("line too long")
+        if not line:
+            raise EOFError
+        return line.rstrip(b"\r\n"), len(line)
+
+    def ask(self, line: str) -> None:
+        """Send a command without waiting for its answer."""
+        self.sock.sendall(f"{line}\r\n".encode("ascii"))
+
+    def text(self) -> bytes:
+        """Return the text that answers a RETR or TOP, dots undone; raises error_proto when there is none."""
+        answer, _ = self._getline()
+        if not answer.startswith(b"+"):
+            raise poplib.error_proto(answer)
+        pieces: list[bytes] = []
+        octets, at_start = 0, True
+        while True:
+            piece = self.file.readline(LONGEST_LINE)
+            if not piece:
+                raise EOFError
+            if at_start and piece.startswith(b"."):
+                if piece in (b".\r\n", b".\n"):
+                    return b"".join(pieces)
+                piece = piece[1:]
+            at_start = piece.endswith(b"\n")
+            pieces.append(piece)
+            octets += len(piece)
+            if octets > 2 * LARGEST_MAIL:
+                raise poplib.error_proto("more text than announced")
+
+
+class Conversation(mailbox.Conversation):
+    """The steps of a POP3 connection."""
+
+    def __init__(self, target: MailboxTarget, line: Line) -> None:
+        super().__init__(target, line)
+        self._session: Session | None = None
+        self._offers: dict[str, list[str]] = {}
+
+    @property
+    def session(self) -> Session:
+        assert self._session is not None, "greet() comes first"
+        return self._session
+
+    @contextlib.contextmanager
+    def our_errors(self) -> Iterator[None]:
+        """Raise our errors in place of poplib's and the socket's."""
+        try:
+            yield
+        except MailError as error:
+            raise in_our_words(error) from error.__cause__
+        except poplib.error_proto as error:
+            raise self._name(_said(error)) from error
+        except EOFError as error:
+            raise self._lost() from error
+        except OSError as error:
+            raise self.line.trouble(error) from error
+        except (ValueError, IndexError, UnicodeError) as error:
+            raise in_our_words(self._nonsense(str(error))) from error
+
+    def _lost(self) -> MailError:
+        if self.line.late:
+            return TookTooLong(host=self.target.host, seconds=round(self.line.seconds))
+        return in_our_words(ConnectionLost(host=self.target.host))
+
+    def _name(self, said: str) -> MailError:
+        if not said.startswith("-ERR"):
+            return in_our_words(self._nonsense(said))
+        return MailboxRefused(host=self.target.host, reply=said.removeprefix("-ERR").strip())
+
+    def _nonsense(self, said: str) -> MailError:
+        return NotUnderstood(host=self.target.host, port=self.target.port, reply=said)
+
+    def greet(self) -> str:
+        """Read the greeting and return its text."""
+        assert self.line.socket is not None
+        with self.our_errors():
+            self._session = Session(self.line.socket, self.target.host, self.target.port)
+            return _plain(self._session.welcome.decode("utf-8", "replace")).removeprefix("+OK").strip()
+
+    def capabilities(self) -> tuple[str, ...]:
+        """Return what the server offers now; an old one that does not know the question offers what all do."""
+        with self.our_errors():
+            try:
+                self._offers = {name.upper(): values for name, values in self.session.capa().items()}
+            except poplib.error_proto as error:
+                if not _said(error).startswith("-ERR"):
+                    raise
+                self._offers = {"USER": []}
+        return tuple(" ".join([name, *values]) for name, values in self._offers.items())
+
+    def upgrade(self) -> None:
+        """STLS (RFC 2595)."""
+        self.capabilities()
+        with self.our_errors():
+            if "STLS" not in self._offers:
+                raise StarttlsMissing(host=self.target.host)
+            try:
+                self.session.stls(self.line.context())
+            except poplib.error_proto as error:
+                raise StarttlsMissing(host=self.target.host) from error
+            except (OSError, ValueError) as error:
+                raise network.tls_trouble(error, self.target.host, self.target.timeout_read) from error
+            self.line.socket = self.session.sock
+
+    def login(self) -> None:
+        """Log in by USER and PASS."""
+        target = self.target
+        offers = self.capabilities()
+        with self.our_errors():
+            if "USER" not in self._offers and "SASL" in self._offers and "PLAIN" not in self._offers["SASL"]:
+                raise LoginNotOffered(host=target.host, offered=", ".join(offers))
+            try:
+                self.session.user(target.user)
+                self.session.pass_(target.password)
+            except poplib.error_proto as error:
+                said = _said(error)
+                if not said.startswith("-ERR"):
+                    raise
+                said = said.removeprefix("-ERR").strip()
+                if _BUSY.search(said):
+                    raise MailboxBusy(host=target.host, user=target.user, reply=said) from error
+                raise LoginRefused(host=target.host, user=target.user, reply=said) from error
+        self.capabilities()  # some servers offer more to those they know
+
+    def look(self) -> Look:
+        """Return what is in the mailbox."""
+        keys = self.keys()
+        return Look(capabilities=self.capabilities(), mails=len(keys), keys=tuple(keys.values()))
+
+    def keys(self) -> dict[int, str]:
+        """Return the UIDL of each mail by its number in this connection."""
+        with self.our_errors():
+            try:
+                listed = self.session.uidl()[1]
+            except poplib.error_proto as error:
+                if not _said(error).startswith("-ERR"):
+                    raise
+                raise MailboxUnusable(host=self.target.host, detail="UIDL") from error
+            rows = [line.split(None, 1) for line in listed]
+            return {int(row[0]): row[1].decode("ascii", "backslashreplace").strip() for row in rows if len(row) == 2}
+
+    def sizes(self) -> dict[int, int]:
+        """Return the octets of each mail by its number in this connection."""
+        with self.our_errors():
+            rows = [line.split() for line in self.session.list()[1]]
+            return {int(row[0]): int(row[1]) for row in rows if len(row) >= 2}
+
+    def end(self) -> None:
+        """QUIT: only now does the server delete what it was told to. One that does not answer any more is left."""
+        if self._session is not None and self.line.socket is not None and not self.line.late:
+            with contextlib.suppress(poplib.error_proto, EOFError, OSError):
+                self._session.quit()
+
+
+class Pop3Mailbox(Conversation):
+    """An open POP3 mailbox; see ``mailbox.Mailbox`` for what its methods promise."""
+
+    uidvalidity = 0  # POP3 has none; a UIDL is valid for ever
+
+    def __init__(self, target: MailboxTarget) -> None:
+        super().__init__(target, Line(target))
+        self._numbers: dict[str, list[int]] = {}  # two mails may share a UIDL: the same mail twice
+        try:
+            with self.our_errors():
+                self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def batches(self, after: Position) -> Iterator[Batch]:
+        """Yield the mails whose UIDL the caller does not know."""
+        self._numbers = {}
+        for number, key in self.keys().items():
+            self._numbers.setdefault(key, []).append(number)
+        unknown = set(after.unknown(list(self._numbers)))
+        new = [key for key in self._numbers if key in unknown]
+        if not new:
+            return
+        sizes = self.sizes()
+        octets = {key: sizes.get(self._numbers[key][0], 0) for key in new}
+        for keys in in_batches([(key, octets[key]) for key in new]):
+            yield Batch(tuple(self._mails_of(keys, octets)), after)
+
+    def _mails_of(self, keys: Sequence[str], octets: dict[str, int]) -> Iterator[FetchedMail]:
+        """Yield the mails of one batch, with a few requests ahead where the server allows that."""
+        ahead = IN_FLIGHT if "PIPELINING" in self._offers else 1
+        asked = 0
+        for position, key in enumerate(keys):
+            with self.our_errors():
+                while asked < min(position + ahead, len(keys)):
+                    number = self._numbers[keys[asked]][0]
+                    large = octets[keys[asked]] > LARGEST_MAIL
+                    self.session.ask(f"TOP {number} 0" if large else f"RETR {number}")
+                    asked += 1
+                large = octets[key] > LARGEST_MAIL
+                try:
+                    raw, problem = self.session.text(), too_large(octets[key]) if large else None
+                except poplib.error_proto as error:
+                    said = _said(error)
+                    if not said.startswith("-ERR"):
+                        raise
+                    raw, problem = b"", why("mailbox_mail_unreadable", reply=said.removeprefix("-ERR").strip())
+            yield FetchedMail(key, octets[key], None, raw[:LARGEST_HEADER] if large else raw, problem)
+
+    def acknowledge(self, batch: Batch, how: After, folder: str = "") -> None:
+        """Delete the mails, if that is what was chosen; POP3 has neither folders nor marks."""
+        if how != "delete":
+            return
+        for mail in batch.mails:
+            if mail.problem is None:
+                for number in self._numbers.pop(mail.source_key, []):
+                    with self.our_errors():
+                        self.session.dele(number)
+
+
+def _said(error: poplib.error_proto) -> str:
+    said = error.args[0] if error.args else b""
+    return _plain(said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said))
+
+
+def _plain(said: str) -> str:
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", said)[:300].strip()
