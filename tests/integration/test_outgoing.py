@@ -346,7 +346,7 @@ def test_a_failure_marks_the_document_and_tells_the_author(desk: Desk) -> None:
         draft = OutgoingDraft(
             kind="post", author="Clerk <clerk@home.test>", subject="S", html="<p>x</p>", post_id=post.id
         )
-        outgoing.enqueue(draft, [To("bad@x.test")], NOW)
+        outgoing.enqueue(draft, [To("bad@x.test")], datetime.now(UTC))
         db.session.commit()
     desk.send_all()
     with desk.app.app_context():
