@@ -19,6 +19,8 @@ from urllib.parse import quote
 from inscriptis import get_text
 from inscriptis.css_profiles import CSS_PROFILES
 from inscriptis.model.config import ParserConfig
+from inscriptis.model.css import CssParse
+from inscriptis.model.html_element import HtmlElement
 
 from mail.address import encode_words, format_address, one_line, parse_addresses
 from mail.errors import InvalidAddress
@@ -330,9 +332,26 @@ def _file_name(name: str) -> list[str]:
 
 # --- text
 
+
+def _text_style() -> ParserConfig:
+    """How a page becomes text: links with their address; of the styles only what hides or keeps line breaks.
+
+    Widths are left out: nested ones would be written as gigabytes of blanks.
+    """
+
+    def of_styles(styles: str, element: HtmlElement) -> None:
+        kept = [one for one in styles.split(";") if one.strip().lower().startswith(("display", "white-space"))]
+        CssParse.attr_style(";".join(kept), element)
+
+    style = ParserConfig(css=CSS_PROFILES["strict"], display_links=True)
+    known = style.attribute_handler.attribute_mapping
+    style.attribute_handler.attribute_mapping = {**known, "style": of_styles}
+    return style
+
+
 _BEYOND_ASCII = bytes(range(0x80, 0x100))
 _LARGE_HTML = 2_000_000
-_TEXT_STYLE = ParserConfig(css=CSS_PROFILES["strict"], display_links=True)
+_TEXT_STYLE = _text_style()
 _LINK = re.compile(r"\[([^\[\]\n]{0,500})\]\(([^\s\[\]]{1,2000})\)")
 _TAG = re.compile(r"<[^<>]*+>")
 _UNSEEN = [

@@ -275,6 +275,8 @@ def test_what_is_not_written(values, error):
         ("a\0b\x07c", "abc\n"),
         ("<div>" * 5000 + "deep", "deep\n"),
         ("<!-- only a comment -->", ""),
+        ('<div style="display:none">hidden</div>seen', "seen\n"),
+        ('<div style="padding-left: 90000em; margin-top: 90000em">x</div>', "x\n"),
         ("<?xml version='1.0' encoding='latin-1'?><p>x</p>", "x\n"),
     ],
 )
