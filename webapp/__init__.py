@@ -76,8 +76,8 @@ def create_app(config: Settings | None = None) -> Flask:
     for name in PAGES:
         module = import_module(name)
         app.register_blueprint(module.blueprint)
-        for endpoint in getattr(module, "CSRF_EXEMPT", ()):  # one-click links that carry a signed token instead
-            csrf.exempt(endpoint)
+        for view in getattr(module, "CSRF_EXEMPT", ()):  # functions whose address carries a signed token instead
+            csrf.exempt(view)
     app.jinja_env.globals.update(looks.GLOBALS)
     app.context_processor(_for_every_page)
     app.register_error_handler(HTTPException, _explain)

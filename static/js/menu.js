@@ -39,6 +39,7 @@ function narrow(sidebar, words) {
     group.classList.toggle("d-none", !found);
     group.open = words ? Boolean(found) : Boolean(group.querySelector('[aria-current="page"]')) || remembered(group);
   }
+  sidebar.querySelector("[data-menu-nothing]").hidden = Boolean(sidebar.querySelector("a.nav-entry:not([hidden])"));
   for (const heading of sidebar.querySelectorAll(".nav-heading")) {
     const list = heading.nextElementSibling;
     heading.classList.toggle("d-none", !list?.querySelector("a.nav-entry:not([hidden])"));

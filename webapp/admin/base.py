@@ -42,7 +42,6 @@ from flask_admin.actions import action
 from flask_admin.contrib.sqla import ModelView
 from flask_babel import gettext, ngettext
 from flask_babel import lazy_gettext as _l
-from markupsafe import Markup
 from sqlalchemy import ColumnElement, Select, String, cast, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import joinedload
@@ -225,7 +224,7 @@ class AdminView(ModelView):
     # --- the list
 
     def search_clause(self, words: str) -> ColumnElement[bool] | None:
-        """Return the condition that all words occur in the searchable columns; a view with a better index replaces it."""
+        """Return the condition that every word occurs in a searchable column; a better index may replace it."""
         clauses = []
         for word in words.split()[:8]:
             pattern = "%" + word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
@@ -335,11 +334,11 @@ class AdminView(ModelView):
             value = getattr(value, part, None)
         return value
 
-    @expose("/lookup/<name>")
-    def lookup(self, name: str) -> ResponseReturnValue:
+    @expose("/lookup/<field_name>")
+    def lookup(self, field_name: str) -> ResponseReturnValue:
         """Answer what a choice with search asks: ``[{"value": id, "text": name}, …]``."""
         form = self._edit_form_class()
-        field = form._fields.get(name)
+        field = form._fields.get(field_name)
         if not isinstance(field, ReferenceField):
             abort(404)
         found = field.found(request.args.get("q", "")[:100])
@@ -409,11 +408,11 @@ class AdminView(ModelView):
         answer: str = self.render(self.details_template, row=self._row(request.args.get("id", "")))
         return answer
 
-    @expose("/press/<name>", methods=("POST",))
-    def press(self, name: str) -> ResponseReturnValue:
+    @expose("/press/<button>", methods=("POST",))
+    def press(self, button: str) -> ResponseReturnValue:
         """Do what a button of a row's page says."""
         row = self._row(request.form.get("id", ""))
-        return self._pressed(name, row)
+        return self._pressed(button, row)
 
     def _pressed(self, name: str, row: Any) -> ResponseReturnValue:
         if name not in {button.name for button in self.buttons_of(row)}:
@@ -545,10 +544,10 @@ class AdminView(ModelView):
 
 
 def shown(value: Any) -> Any:
-    """Return how a value looks by its kind: ticks, times, dashes; everything else as text."""
+    """Return how a value looks by its kind: ticks for yes and no, times as people say them, the rest as text."""
     match value:
-        case None | "":
-            return Markup('<span class="text-secondary">–</span>')
+        case None:
+            return ""
         case bool():
             return looks.yes_no(value)
         case datetime():

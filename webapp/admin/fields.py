@@ -136,7 +136,7 @@ class ReferenceField(Field):
             attributes["required"] = True
         options = self.found("") if not self.columns else []
         if self.columns:
-            attributes["data-lookup"] = self.lookup or get_url(".lookup", name=self.short_name)
+            attributes["data-lookup"] = self.lookup or get_url(".lookup", field_name=self.short_name)
             attributes["data-placeholder"] = gettext("Type to search")
             chosen = self.chosen()
             options = [(chosen.id, self.text(chosen))] if chosen is not None else []
