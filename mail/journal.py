@@ -19,8 +19,8 @@ from mail.errors import JournalFailed
 State = Literal["ok", "begun"]
 
 BEGUN, OK, REFUSED = b"-", b"+", b"!"
-_RECORD = re.compile(rb"([-+!])([a-z][a-z0-9]{0,39})")
-_KEY = re.compile(r"[a-z][a-z0-9]{0,39}")
+_RECORD = re.compile(rb"([-+!])([a-z][a-z0-9]{1,39})")
+_KEY = re.compile(r"[a-z][a-z0-9]{1,39}")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
@@ -56,10 +56,11 @@ class Journal:
         path = Path(folder) / f"{worker_id}.{connection_name}.journal"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            size = os.fstat(descriptor).st_size
-            if size and os.pread(descriptor, 1, size - 1) != b"\n":
-                os.write(descriptor, b"\n")  # a torn record must not swallow the next one
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            # A record that a power cut tore counts as never written; it must not run into the next one either.
+            complete = path.read_bytes().rfind(b"\n") + 1
+            if os.fstat(descriptor).st_size > complete:
+                os.ftruncate(descriptor, complete)
             _sync_folder(path.parent)  # or a power cut takes the file's name away, however well its content is kept
         except OSError as error:
             raise JournalFailed(detail=error.strerror or str(error)) from error
