@@ -37,7 +37,8 @@ from wtforms.validators import EqualTo, InputRequired, Length
 from mail.address import normalise
 from mail.clock import now
 from mail.config import Settings, settings
-from models import Contact, LoginAttempt, User, db, writing
+from mail.contacts import find_or_make
+from models import LoginAttempt, User, db, writing
 from models.user import ROLES
 
 SHORTEST_PASSWORD = 10
@@ -184,10 +185,7 @@ def create_user(address: str, name: str, password: str, role: str, moment: datet
     hashed = hash_checked(password)
     if db.session.scalar(select(exists().where(User.email == key))):
         raise AccountError(gettext("There is an account for %(address)s already.", address=key))
-    contact = db.session.scalar(select(Contact).where(Contact.address_key == key))
-    if contact is None:
-        contact = Contact(address=address.strip(), address_key=key, created_at=moment)
-        db.session.add(contact)
+    contact = find_or_make(key, name, moment)
     contact.name = name.strip() or contact.name or key.partition("@")[0]
     user = User(contact=contact, email=key, password=hashed, role=role, fs_uniquifier=uuid.uuid4().hex)
     db.session.add(user)

@@ -10,6 +10,7 @@ from flask_migrate import Migrate, downgrade
 from flask_migrate import upgrade as migrate_to
 
 from mail.clock import now
+from mail.setup import first_rows
 from models import db
 from models.user import ROLES
 from webapp import auth
@@ -44,7 +45,7 @@ def create_user(email: str, role: str, name: str, password: str | None, zone: st
 def first_start() -> None:
     """Print the one-time link that makes the first account; nothing when there is an account."""
     if auth.nobody_yet():
-        click.echo(auth.first_start_link())
+        click.echo(f"Make the first account here (the link works once): {auth.first_start_link()}")
     else:
         click.echo("There is an account already; add others with create-user.", err=True)
 
@@ -53,8 +54,10 @@ def first_start() -> None:
 @click.option("--to", "revision", default="head", show_default=True)
 @with_appcontext
 def upgrade(revision: str) -> None:
-    """Bring the database to the present version (or --to another)."""
+    """Bring the database to the present version (or --to another) and add what every office starts with."""
     migrate_to(directory=str(MIGRATIONS), revision=revision)
+    if revision == "head":
+        first_rows(now())
 
 
 @click.command("downgrade")
