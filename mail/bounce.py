@@ -454,7 +454,7 @@ def _any_of(*phrases: str) -> re.Pattern[str]:
 
 _FULL = _any_of(
     r"(?:mail)?box (?:is |size |was )?(?:full|over|exceed)",
-    r"(?:over|exceed\w{0,3}|out of|disk|mail|user|message|storage)[ -]?(?:(?:the|its|his|their|mailbox|disk) ){0,3}quota",
+    r"(?:over|exceed\w{0,3}|out of|disk|mail|user|message|storage)[ -]?(?:(?:the|its|their|mailbox|disk) ){0,3}quota",
     r"quota (?:is )?(?:exceeded|full|violation)",
     r"exceeded (?:its |the |his )?(?:storage|mailbox)",
     r"out of storage",

@@ -525,10 +525,10 @@ def _content_type(value: str, default: str) -> tuple[str, dict[str, str]]:
 
 @lru_cache(maxsize=512)
 def _parameters(value: str, default: str) -> tuple[str, dict[str, str]]:
-    kind, _, rest = value.partition(";")
-    kind = "".join(kind.split()).lower()
-    if default and (kind.count("/") != 1 or kind[0] == "/" or kind[-1] == "/"):
-        kind = {"text": "text/plain", "html": "text/html"}.get(kind, default if "/" not in kind else "text/plain")
+    token = _TYPE.match(value)
+    kind, rest = ("".join(token[1].lower().split()), value[token.end() :]) if token else ("", value)
+    if default and "/" not in kind:
+        kind = {"text": "text/plain", "html": "text/html", "pdf": "application/pdf"}.get(kind, default)
     found: dict[str, str] = {}
     pieces: dict[str, list[tuple[int, bool, str]]] = {}
     for name, text in _PARAMETER.findall(rest):
@@ -548,6 +548,7 @@ def _parameters(value: str, default: str) -> tuple[str, dict[str, str]]:
     return kind, found
 
 
+_TYPE = re.compile(r"\s*+([a-z0-9!#$&^_.+-]++(?:\s*+/\s*+[a-z0-9!#$&^_.+-]++)?)", re.IGNORECASE)
 _PARAMETER = re.compile(r"""([^\s=;"]++)\s*+=\s*+("(?:[^"\\]|\\.)*+"?|[^;]*+)""", re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
