@@ -141,6 +141,12 @@ CUSTOM_SERVERS = Parameter(
 DEDICATED_SERVER = Parameter(
     "mailing.dedicated_server", 0, _number, _l("The number of the outgoing server for mailings; 0 for none.")
 )
+PAUSE_PERCENT = Parameter(
+    "mailing.pause_percent",
+    5,
+    _number,
+    _l("A mailing pauses by itself when more than this percentage of its last 200 recipients failed; 0 for never."),
+)
 KEEP_RAW_DAYS = Parameter("mail.retention.raw_days", 365, _number, _l("How long raw mails are kept, in days."))
 KEEP_TRANSCRIPT_DAYS = Parameter(
     "mail.retention.transcript_days", 30, _number, _l("How long dialogues with servers are kept, in days.")

@@ -1,0 +1,198 @@
+"""FLOW: contacts, found or made by their address, and the lists they are on."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+
+from mail.address import first_address, normalise, parse_addresses
+from mail.sentences import Why, why
+from models import Contact, MailingList, Subscription, User, db
+from models.store import upsert
+
+SLICE = 500  # lines of an import that are looked up together
+LONGEST_LINE = 1000  # characters
+MOST_LINES = 20_000  # more belongs into a file
+LONGEST_NAME = 200
+
+# --- one contact
+
+
+def find(address: str | None) -> Contact | None:
+    """Return the contact with this address, archived or not."""
+    key = normalise(address)
+    return db.session.scalar(select(Contact).where(Contact.address_key == key)) if key else None
+
+
+def find_or_make(address: str, name: str, now: datetime) -> Contact:
+    """Return the contact with this address, a new one unless there is one; flushed, the caller commits.
+
+    A contact without a name gets this one. Raises ``ValueError`` when the address can't be used.
+    """
+    found = first_address(address)
+    if found is None or not found.key:
+        raise ValueError(f"not an address: {address!r}")
+    name = " ".join((name or found.name).split())[:LONGEST_NAME]
+    row = _row(name, found.address, found.key, now)
+    db.session.execute(upsert(Contact).values(row).on_conflict_do_nothing(index_elements=["address_key"]))
+    contact = db.session.scalar(select(Contact).where(Contact.address_key == found.key))
+    assert contact is not None
+    if name and not contact.name:
+        contact.name = name
+        db.session.flush()
+    return contact
+
+
+def _row(name: str, address: str, key: str, now: datetime) -> dict[str, Any]:
+    return {
+        "name": name,
+        "address": address,
+        "address_key": key,
+        "company": "",
+        "language": "",
+        "active": True,
+        "created_at": now,
+    }
+
+
+# --- lists
+
+
+def subscribe(list_id: int, contact_ids: Iterable[int], reason: Why, now: datetime) -> int:
+    """Put contacts on a list and return how many are new there; who unsubscribed stays so. The caller commits."""
+    rows = [
+        {"list_id": list_id, "contact_id": contact_id, "state": "subscribed", "why": reason, "at": now}
+        for contact_id in dict.fromkeys(contact_ids)
+    ]
+    if not rows:
+        return 0
+    new = db.session.scalars(
+        upsert(Subscription).values(rows).on_conflict_do_nothing().returning(Subscription.contact_id)
+    )
+    return len(new.all())
+
+
+# --- lines that somebody pastes
+
+
+@dataclass(frozen=True, slots=True)
+class ImportLine:
+    """One line that was not simply taken; ``number`` counts from 1."""
+
+    number: int
+    text: str
+    why: Why
+
+
+@dataclass
+class ImportReport:
+    """What became of pasted lines. ``added`` are new on the list, ``known`` were on it; ``made`` are new contacts."""
+
+    added: int = 0
+    known: int = 0
+    made: int = 0
+    refused: list[ImportLine] = field(default_factory=list)
+    remarks: list[ImportLine] = field(default_factory=list)  # taken, but something is worth knowing
+
+
+@dataclass(frozen=True, slots=True)
+class _Person:
+    number: int
+    text: str
+    name: str
+    address: str
+    key: str
+
+
+def import_lines(text: str, list_id: int, now: datetime, user: User | None = None) -> ImportReport:
+    """Read lines such as ``Ann Lee <ann@example.com>`` onto a list and say of each refused line why. Caller commits.
+
+    Who unsubscribed from the list stays unsubscribed. Raises ``LookupError`` when there is no such list.
+    """
+    mailing_list = db.session.get(MailingList, list_id)
+    if mailing_list is None:
+        raise LookupError(f"mailing list {list_id}")
+    report = ImportReport()
+    people = _read(text, report)
+    reason = why("subscribed_by_import", user=user.name if user else "", list=mailing_list.name)
+    for start in range(0, len(people), SLICE):
+        _take(people[start : start + SLICE], list_id, reason, report, now)
+    return report
+
+
+def _read(text: str, report: ImportReport) -> list[_Person]:
+    """The lines that name one person each; the others go into the report."""
+    people: list[_Person] = []
+    first_line: dict[str, int] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        line = line.strip().strip(",;").strip()
+        if not line:
+            continue
+        person = _person(number, line)
+        if not isinstance(person, _Person):
+            report.refused.append(ImportLine(number, line[:100], person))
+        elif len(people) >= MOST_LINES:
+            report.refused.append(ImportLine(number, line[:100], why("import_too_many", most=MOST_LINES)))
+            break
+        elif person.key in first_line:
+            twice = why("import_twice", address=person.key, line=first_line[person.key])
+            report.refused.append(ImportLine(number, line[:100], twice))
+        else:
+            first_line[person.key] = number
+            people.append(person)
+    return people
+
+
+def _person(number: int, line: str) -> _Person | Why:
+    if len(line) > LONGEST_LINE:
+        return why("import_line_too_long", most=LONGEST_LINE)
+    if "@" not in line:
+        return why("import_no_address")
+    found = parse_addresses(line)
+    if not found:
+        return why("import_bad_address", text=line[:100])
+    if len(found) > 1:
+        return why("import_several", count=len(found))
+    one = found[0]
+    return _Person(number, line, one.name[:LONGEST_NAME], one.address, one.key)
+
+
+def _take(people: list[_Person], list_id: int, reason: Why, report: ImportReport, now: datetime) -> None:
+    keys = {person.key: person for person in people}
+    contacts = _contacts_of(keys)
+    new = [_row(person.name, person.address, key, now) for key, person in keys.items() if key not in contacts]
+    if new:
+        made = upsert(Contact).values(new).on_conflict_do_nothing().returning(Contact.id)
+        report.made += len(db.session.scalars(made).all())
+        contacts = _contacts_of(keys)
+    ids = {contact_id for contact_id, _ in contacts.values()}
+    states = dict(
+        db.session.execute(
+            select(Subscription.contact_id, Subscription.state).where(
+                Subscription.list_id == list_id, Subscription.contact_id.in_(ids)
+            )
+        )
+        .tuples()
+        .all()
+    )
+    subscribed = []
+    for key, person in keys.items():
+        contact_id, active = contacts[key]
+        if not active:
+            report.refused.append(ImportLine(person.number, person.text[:100], why("import_archived", address=key)))
+        elif states.get(contact_id) == "unsubscribed":
+            report.refused.append(ImportLine(person.number, person.text[:100], why("import_unsubscribed", address=key)))
+        elif contact_id in states:
+            report.known += 1
+        else:
+            subscribed.append(contact_id)
+    report.added += subscribe(list_id, subscribed, reason, now)
+
+
+def _contacts_of(keys: Iterable[str]) -> dict[str, tuple[int, bool]]:
+    rows = db.session.execute(
+        select(Contact.address_key, Contact.id, Contact.active).where(Contact.address_key.in_(list(keys)))
+    )
+    return {str(key): (contact_id, active) for key, contact_id, active in rows}
