@@ -24,7 +24,8 @@ from typing import NamedTuple
 
 from flask_babel import lazy_gettext as _l
 
-from mail.address import encode_words, format_address, parse_addresses
+from mail.address import format_address, one_line, parse_addresses
+from mail.compose import header, html_to_text
 from mail.errors import FieldNotClosed, InvalidAddress, MergeError, UnknownField
 
 # What the editor offers. Fields of an office's own go to compile_mailing() as `fields`.
@@ -41,7 +42,6 @@ FIELDS = {
 
 LINE = 75  # 76 with the "=" of a soft line break (RFC 2045 6.7)
 HEADER_LINE = 76
-LONGEST_WORD = 60  # a longer one can't be folded; encoded it can
 ALTERNATIVE = "=_coqui_alternative"
 MIXED = "=_coqui_mixed"
 
@@ -51,12 +51,11 @@ _EXPRESSION = re.compile(
     rf"\s* (?: (?P<field>{_NAME}) (?: \s+ or \s* (?P<fallback>{_STRING}) )? | (?P<literal>{_STRING}) ) \s*", re.VERBOSE
 )
 _LONGEST_FIELD = 500
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]+")
 
 # A value that is the same in text, HTML and quoted-printable, fits on its line and begins neither with a dot nor as a
 # line that old mailboxes take for a separator. Nearly every value does.
 _PLAIN_VALUE = re.compile(r"(?!\.|From )[ !#$%(-;?-~]{0,75}")
-_PLAIN_SUBJECT = re.compile(r"(?!.*=\?)[!-~](?:[ -~]{0,64}[!-~])?")
+_PLAIN_SUBJECT = re.compile(r"(?!.*(?:=\?|  ))[!-~](?:[ -~]{0,64}[!-~])?")
 _PLAIN_NAME = re.compile(r"(?!.*=\?)[!#-\[\]-~](?:[ !#-\[\]-~]{0,38}[!#-\[\]-~])?")
 _PLAIN_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&*+/=?^_`{|}~'-]{1,64}@[a-z0-9.-]+")
 _HEADER_SAFE = re.compile(r"[!-~]*")
@@ -117,7 +116,7 @@ def parse(source: str, part: str, fields: Collection[str], *, in_html: bool = Fa
         elif match["field"] not in fields:
             raise UnknownField(part=part, line=line, field=match["field"], fields=", ".join(fields))
         else:
-            pieces.append(Hole(match["field"], _clean(_unquoted(match["fallback"] or '""'))))
+            pieces.append(Hole(match["field"], one_line(_unquoted(match["fallback"] or '""'))))
         position = end + 2
     pieces.append(source[position:])
     return _joined(pieces)
@@ -136,16 +135,6 @@ def _joined(pieces: Sequence[str | Hole]) -> list[str | Hole]:
         elif piece != "":
             joined.append(piece)
     return joined
-
-
-def _clean(value: str) -> str:
-    """A value on one line, without control characters: nothing in it can end a header."""
-    return _CONTROLS.sub(" ", value).strip()
-
-
-def _one_space(subject: str) -> str:
-    """A field without a value leaves no hole in a subject."""
-    return re.sub(" {2,}", " ", subject) if "  " in subject else subject
 
 
 # --- compiling
@@ -190,11 +179,8 @@ def compile_mailing(
     html_pieces = parsed(html, "HTML", in_html=True)
     text_pieces = parsed(text, "Text") if text.strip() else derive_text(html_pieces)
     html_pieces = _with_preheader(html_pieces, parsed(preheader, "Preview text"))
-    subject_pieces = [
-        _CONTROLS.sub(" ", piece) if isinstance(piece, str) else piece for piece in parsed(subject, "Subject")
-    ]
     return CompiledMailing(
-        subject_pieces=_joined(subject_pieces),
+        subject_pieces=parsed(subject, "Subject"),
         text_pieces=text_pieces,
         html_pieces=html_pieces,
         fixed_headers=_fixed_headers(from_header, reply_to, list_id, feedback_id, headers or {}),
@@ -206,7 +192,7 @@ def _with_constants(pieces: Sequence[str | Hole], constants: Mapping[str, str], 
     filled: list[str | Hole] = []
     for piece in pieces:
         if isinstance(piece, Hole) and piece.field in constants:
-            value = _clean(constants[piece.field] or "") or piece.fallback
+            value = one_line(constants[piece.field] or "") or piece.fallback
             filled.append(html_module.escape(value) if in_html else value)
         else:
             filled.append(piece)
@@ -227,22 +213,7 @@ def _with_preheader(html: list[str | Hole], preheader: list[str | Hole]) -> list
 
 
 def derive_text(html: Sequence[str | Hole]) -> list[str | Hole]:
-    """Return the text part of an HTML body, with its holes: links as ``text (address)``, tables as columns."""
-    # Imported here: lxml is large, and a worker that sends no mailings does not need it.
-    from inscriptis import get_text
-    from inscriptis.css_profiles import STRICT_CSS_PROFILE
-    from inscriptis.model.config import ParserConfig
-    from inscriptis.model.html_document_state import HtmlDocumentState
-    from inscriptis.model.tag import CustomHtmlTagHandlerMapping
-
-    def link_start(state: HtmlDocumentState, attributes: Mapping[str, str]) -> None:
-        state.link_target = attributes.get("href", "").strip()
-
-    def link_end(state: HtmlDocumentState) -> None:
-        if state.link_target and not state.link_target.startswith(("#", "javascript:")):
-            state.tags[-1].write(f" ({state.link_target.removeprefix('mailto:')})")
-        state.link_target = ""
-
+    """Return the text part of an HTML body, with its holes; it ends with a line break."""
     holes = [piece for piece in html if isinstance(piece, Hole)]
     numbers = iter(range(len(holes)))
     # Holes travel through the conversion as private characters, which no text has a use for.
@@ -250,11 +221,7 @@ def derive_text(html: Sequence[str | Hole]) -> list[str | Hole]:
         f"\ue000{next(numbers)}\ue001" if isinstance(piece, Hole) else re.sub("[\ue000\ue001]", "", piece)
         for piece in html
     )
-    links = CustomHtmlTagHandlerMapping({"a": link_start}, {"a": link_end})
-    config = ParserConfig(css=STRICT_CSS_PROFILE, display_links=True, custom_html_tag_handler_mapping=links)
-    plain = get_text(marked, config)
-    plain = re.sub(r"(?<!\S)(\S{1,500}) \((?:https?://)?\1/?\)", r"\1", plain)  # a link whose text is its address
-    plain = re.sub(r"\n{3,}", "\n\n", "\n".join(line.rstrip() for line in plain.splitlines())).strip("\n")
+    plain = re.sub(r"\n{3,}", "\n\n", html_to_text(marked))  # tables that make the layout leave many empty lines
     pieces: list[str | Hole] = []
     for position, piece in enumerate(re.split("\ue000([0-9]+)\ue001", plain)):
         pieces.append(holes[int(piece)] if position % 2 else piece)
@@ -286,26 +253,12 @@ def _identifier(text: str) -> str:
 def _address_header(name: str, value: str) -> bytes:
     mailbox = next(iter(parse_addresses(value)), None)
     if mailbox is None:
-        raise InvalidAddress(address=_clean(value))
+        raise InvalidAddress(address=one_line(value))
     return f"{name}: ".encode() + _folded(format_address(mailbox.name, mailbox.address), len(name) + 2) + b"\r\n"
 
 
-def header(name: str, text: str) -> bytes:
-    """Return a whole header line for any text: encoded (RFC 2047) if needed, folded, never with a forged line.
-
-    >>> header("Subject", "Hello\\r\\nBcc: all@example.com"), header("Subject", "Your quote, Jürgen")
-    (b'Subject: Hello Bcc: all@example.com\\r\\n', b'Subject: =?utf-8?q?Your_quote=2C_J=C3=BCrgen?=\\r\\n')
-    """
-    if not re.fullmatch("[!-9;-~]+", name):
-        raise ValueError(f"not a header name: {name!r}")
-    text = _clean(text)
-    if text.isascii() and "=?" not in text and max(map(len, text.split(" "))) <= LONGEST_WORD:
-        return f"{name}: ".encode() + _folded(text, len(name) + 2) + b"\r\n"
-    return f"{name}: ".encode() + _folded(" ".join(encode_words(text)), len(name) + 2) + b"\r\n"
-
-
 def _folded(text: str, used: int) -> bytes:
-    """Break a value at single blanks, where a reader joins it to exactly the same text (RFC 5322 2.2.3)."""
+    """Break an address at single blanks, where a reader joins it to exactly the same text (RFC 5322 2.2.3)."""
     if used + len(text) <= HEADER_LINE:
         return text.encode()
     lines, line = [], ""
@@ -402,7 +355,7 @@ class CompiledMailing:
 
     def subject(self, values: Mapping[str, str]) -> str:
         """Return the subject for one recipient, as a person reads it."""
-        return _one_space(_clean(self._filled(self._subject, values)))
+        return one_line(self._filled(self._subject, values))
 
     def text(self, values: Mapping[str, str]) -> str:
         """Return the text part for one recipient (line breaks as LF)."""
@@ -416,7 +369,7 @@ class CompiledMailing:
         filled = []
         for piece in pieces:
             if isinstance(piece, Hole):
-                value = _clean(values.get(piece.field) or "") or piece.fallback
+                value = one_line(values.get(piece.field) or "") or piece.fallback
                 filled.append(html_module.escape(value) if in_html else value)
             else:
                 filled.append(piece)
@@ -451,7 +404,7 @@ class CompiledMailing:
             if plain(value):
                 ready.append(value.encode())
             else:
-                value = _clean(value) or fallback
+                value = one_line(value) or fallback
                 ready.append(None)
             raw.append(value)
         parts = self._parts.copy()
@@ -495,7 +448,6 @@ class CompiledMailing:
         subject = self._fixed_subject
         if subject is None:
             words = "".join([piece if isinstance(piece, str) else raw[piece] for piece in self._subject_numbers])
-            words = _one_space(words)
             subject = f"Subject: {words}\r\n".encode() if _PLAIN_SUBJECT.fullmatch(words) else header("Subject", words)
         unsubscribe = ""
         if unsubscribe_url:
@@ -570,7 +522,7 @@ def _part_head(subtype: str) -> bytes:
 
 def _attached(attachment: Attachment) -> bytes:
     """Return one attachment as a part (RFC 2183, its name as in RFC 2231)."""
-    name = _clean(attachment.name) or "attachment"
+    name = one_line(attachment.name) or "attachment"
     if name.isascii():
         shown = 'filename="' + re.sub(r'(["\\])', r"\\\1", name) + '"'
     else:
