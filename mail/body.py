@@ -76,8 +76,6 @@ def _filter_attribute(tag: str, name: str, value: str) -> str | None:
             return value if tag == "img" and _DATA_IMAGE.match(value.strip()) else None
         if scheme == "cid":
             return value if tag == "img" else None
-        if tag == "img" and value.strip().startswith("//"):
-            return "https:" + value.strip()
     return value
 
 
@@ -242,6 +240,7 @@ _OTHER_LINE = re.compile(
     re.IGNORECASE,
 )
 _LONGEST_LINE = 1000  # of a line more than this is not looked at
+_MOST_RULES = 100  # horizontal rules of a page behind which a quoted header is looked for
 
 
 def fold_at(body: str, is_html: bool = False) -> int | None:
@@ -349,6 +348,7 @@ def _html_quote(body: str) -> int | None:
     depth = 0
     start: int | None = None
     closed = 0
+    rules = 0
     for mark in _QUOTE_MARKS.finditer(body):
         found = mark[0]
         if found.startswith("</"):
@@ -359,7 +359,8 @@ def _html_quote(body: str) -> int | None:
             if start is not None and closed and _says_something(body[closed : mark.start()]):
                 start, closed = None, 0
             if found.startswith(("<hr", "<div", "<p", "<td")) and "class=" not in found and "id=" not in found:
-                if start is None and _outlook_header(body[mark.end() : mark.end() + 3000]):
+                rules += 1
+                if start is None and rules <= _MOST_RULES and _outlook_header(body[mark.end() : mark.end() + 3000]):
                     return mark.start()
             elif start is None:
                 start = mark.start()

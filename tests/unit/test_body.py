@@ -1,0 +1,215 @@
+"""What people see of a mail: safe HTML, images that wait, and the quoted part folded."""
+
+import re
+import time
+
+import pytest
+
+from mail.body import clean_html, fold_at, has_remote_images, text_of_html, text_to_html, with_images
+
+
+@pytest.mark.parametrize(
+    ("html", "cleaned"),
+    [
+        ("<p>plain</p>", "<p>plain</p>"),
+        ("<script>alert(1)</script>x", "x"),
+        ("<style>p{}</style>x", "x"),
+        ("<title>t</title>x", "x"),
+        ('<p onclick="x()">a</p>', "<p>a</p>"),
+        ("<img src=x onerror=alert(1)>", "<img>"),
+        ("<svg onload=alert(1)><script>x</script></svg>a", "a"),
+        ("<iframe src=https://x.test></iframe>a", "a"),
+        ('<form action="https://x.test"><input name=a></form>', ""),
+        ("<meta http-equiv=refresh content=0>a", "a"),
+        ("<base href=https://x.test/>a", "a"),
+        ('<a href="javascript:alert(1)">a</a>', '<a target="_blank" rel="noopener noreferrer nofollow">a</a>'),
+        ('<a href=" java\nscript:alert(1)">a</a>', '<a target="_blank" rel="noopener noreferrer nofollow">a</a>'),
+        ('<a href="data:text/html,x">a</a>', '<a target="_blank" rel="noopener noreferrer nofollow">a</a>'),
+        ('<a href="/local">a</a>', '<a target="_blank" rel="noopener noreferrer nofollow">a</a>'),
+        (
+            '<a href="https://x.test/?a=1&b=2">a</a>',
+            '<a href="https://x.test/?a=1&amp;b=2" target="_blank" rel="noopener noreferrer nofollow">a</a>',
+        ),
+        ('<p style="color:red;position:fixed">a</p>', '<p style="color:red">a</p>'),
+        ('<p style="background:url(https://x.test/p)">a</p>', "<p>a</p>"),
+        ('<p style="color:red;background:url(https://x.test/p)">a</p>', '<p style="color:red">a</p>'),
+        ('<p style="background:\\75rl(https://x.test/p)">a</p>', "<p>a</p>"),
+        ('<p class="navbar" id="top">a</p>', '<p class="">a</p>'),
+        ('<div class="gmail_quote evil" id="Signature">a</div>', '<div class="gmail_quote" id="Signature">a</div>'),
+        ('<img src="http://x.test/p.png">', '<img data-src="http://x.test/p.png">'),
+        ('<img src="//x.test/p.png">', "<img>"),
+        ('<img alt="a > b" src="https://x.test/p">', '<img alt="a &gt; b" data-src="https://x.test/p">'),
+        ('<img src="cid:a@b">', '<img data-cid="a@b">'),
+        ('<img src="data:image/png;base64,AA==">', '<img src="data:image/png;base64,AA==">'),
+        ('<img src="data:image/svg+xml,<svg/>">', "<img>"),
+        ('<img data-src="https://x.test/p">', "<img>"),
+        ('<img srcset="https://x.test/p 2x">', "<img>"),
+        ('<td background="https://x.test/p">a</td>', "a"),
+        ('<table background="https://x.test/p"><tr><td>a</td></tr></table>',
+         "<table><tbody><tr><td>a</td></tr></tbody></table>"),
+        ("<p>unclosed <b>bold", "<p>unclosed <b>bold</b></p>"),
+        ("<?xml version='1.0' encoding='utf-8'?><p>a</p>", "<p>a</p>"),
+        ("<!-- only a comment -->", ""),
+        ("a\0b", "ab"),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_html_is_cleaned(html, cleaned):
+    assert in_order(clean_html(html)) == in_order(cleaned)
+
+
+def in_order(html: str) -> str:
+    """The attributes of links sorted: the cleaner adds its own in any order."""
+    attributes = re.compile(r'[a-z]+="[^"]*"')
+    return re.sub(r"<a [^<>]*>", lambda tag: f"<a {sorted(attributes.findall(tag[0]))}>", html)
+
+
+def test_images_come_back_only_when_asked_for():
+    cleaned = clean_html('<img src="cid:logo"><img src="cid:other"><img src="https://x.test/p?a=1&b=2">')
+    known = {"logo": '/file/7?"'}.get
+    shown = '<img src="/file/7?&quot;"><img data-cid="other">'
+    assert with_images(cleaned, known) == shown + '<img data-src="https://x.test/p?a=1&amp;b=2">'
+    assert with_images(cleaned, known, remote=True) == shown + '<img src="https://x.test/p?a=1&amp;b=2">'
+    assert has_remote_images(cleaned) and not has_remote_images(clean_html('<img src="cid:logo">data-src="x"'))
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("<b>", "&lt;b&gt;"),
+        ("see https://x.test/a?b=1&c.", "see {https://x.test/a?b=1&amp;c}."),
+        ("<https://x.test>", "&lt;{https://x.test}&gt;"),
+        ('https://x.test/"onclick="x', '{https://x.test/}"onclick="x'),
+    ],
+)
+def test_text_becomes_html(text, html):
+    link = '<a href="{0}" target="_blank" rel="noopener noreferrer nofollow">{0}</a>'
+    before, brace, rest = html.partition("{")
+    if brace:
+        address, _, after = rest.partition("}")
+        html = before + link.format(address) + after
+    assert text_to_html(text) == f'<div style="white-space:pre-wrap">{html}</div>'
+
+
+# In the examples ‖ marks where the folded part begins; none: nothing is folded.
+TEXTS = [
+    "Just an answer.",
+    "",
+    "> only\n> quoted",
+    "Yes.\n\n‖On Mon, 2 Nov 2026 at 11:00, Ann <a@x.test> wrote:\n> Is it?\n> Really?\n",
+    "Yes.\n\n‖On Mon, 2 Nov 2026 at 11:00,\nAnn Somebody\n<a@x.test> wrote:\n\n> Is it?\n",
+    "Yes.\n\n‖On Mon, 2 Nov 2026 at 11:00, Ann <a@x.test> wrote:\n\nIs it?\nReally?\n",
+    "Ja.\n\n‖Am Montag, dem 02.11.2026 um 11:00 schrieb Ann:\n> Wirklich?\n",
+    "Ja.\n\n‖Am 02.11.26 um 11:00 schrieb Ann <a@x.test>:\n> Wirklich?\n",
+    "Oui.\n\n‖Le lun. 2 nov. 2026 à 11:00, Ann <a@x.test> a écrit :\n> Vraiment ?\n",
+    "Sí.\n\n‖El lun, 2 nov 2026 a las 11:00, Ann (<a@x.test>) escribió:\n> ¿De verdad?\n",
+    "Sì.\n\n‖Il giorno lun 2 nov 2026 alle ore 11:00 Ann <a@x.test> ha scritto:\n> Davvero?\n",
+    "Ja.\n\n‖Op ma 2 nov 2026 om 11:00 schreef Ann <a@x.test>:\n> Echt?\n",
+    "Tak.\n\n‖W dniu 2.11.2026 o 11:00, Ann pisze:\n> Naprawdę?\n",
+    "Да.\n\n‖пн, 2 нояб. 2026 г. в 11:00, Анна <a@x.test> написал:\n> Правда?\n",
+    "はい。\n\n‖2026年11月2日(月) 11:00 Ann <a@x.test> のメール:\n> 本当?\n",
+    "Yes.\n\n‖> Is it?\n> Really?\n",
+    "Yes.\n\n‖-----Original Message-----\nFrom: Ann <a@x.test>\nSent: Monday\nTo: Bob\nSubject: Hi\n\nIs it?\n",
+    "Ja.\n\n‖-----Ursprüngliche Nachricht-----\nVon: Ann\nGesendet: Montag\nAn: Bob\n\nWirklich?\n",
+    "Yes.\n\n‖From: Ann <a@x.test>\nSent: Monday, 2 November 2026 11:00\nTo: Bob\nSubject: Hi\n\nIs it?\n",
+    "Ja.\n\n‖Von: Ann <a@x.test>\nGesendet: Montag, 2. November 2026\nAn: Bob\nBetreff: Hallo\n\nWirklich?\n",
+    "Yes.\n\n‖-- \nBob\nMy Company Ltd.\n",
+    "Yes.\n\n‖-- \nBob\n\nOn Mon, 2 Nov 2026, Ann <a@x.test> wrote:\n> Is it?\n",
+    # the answer stands below or between: it must stay in view
+    "On Mon, 2 Nov 2026, Ann <a@x.test> wrote:\n> Is it?\n\nYes, it is.\n",
+    "On Mon, 2 Nov 2026, Ann <a@x.test> wrote:\n> Is it?\n\nYes, it is.\n\n‖-- \nBob\n",
+    "> Is it?\nYes.\n> Really?\nReally.\n",
+    "> Is it?\nYes.\n\n‖> Really?\n> Or not?\n",
+    # ordinary words that only look like it
+    "Look at what he wrote:\n\nSomething.",
+    "From: the bottom of my heart\nthanks a lot",
+    "At 10:00 my boss wrote to me, fine.\nBye",
+    "a -- b\n--- \nc",
+    "Dear Ann,\nTo: be or not to be\nBye",
+]
+
+
+@pytest.mark.parametrize("example", TEXTS)
+def test_the_quoted_part_of_text_is_folded(example):
+    shown, mark, _ = example.partition("‖")
+    body = example.replace("‖", "")
+    assert fold_at(body) == (len(shown) if mark else None)
+
+
+HTMLS = [
+    "<p>Just an answer.</p>",
+    '<div dir="ltr">Yes.</div><br>‖<div class="gmail_quote"><div class="gmail_attr">On Mon, Ann wrote:<br></div>'
+    "<blockquote>Is it?</blockquote></div>",
+    '<p>Yes.</p>‖<div class="moz-cite-prefix">On 2/11, Ann wrote:</div><blockquote type="cite">Is it?</blockquote>',
+    '<p>Yes.</p>‖<div id="appendonsend"></div><hr><div id="divRplyFwdMsg"><b>From:</b> Ann</div><div>Is it?</div>',
+    "<p>Yes.</p>‖<blockquote>Is it?</blockquote>",
+    "<p>Yes.</p>‖<div>On 2 Nov 2026, at 11:00, Ann &lt;a@x.test&gt; wrote:</div><blockquote>Is it?</blockquote>",
+    '<p>Yes.</p>‖<div class="yahoo_quoted"><div>On Monday, Ann wrote:</div><div>Is it?</div></div>',
+    '<p>Yes.</p>‖<div style="border-top:solid #E1E1E1 1.0pt"><p><b>From:</b> Ann<br><b>Sent:</b> Monday<br>'
+    "<b>To:</b> Bob<br><b>Subject:</b> Hi</p></div><p>Is it?</p>",
+    "<p>Ja.</p>‖<hr><p><b>Von:</b> Ann<br><b>Gesendet:</b> Montag<br><b>An:</b> Bob<br></p><p>Wirklich?</p>",
+    '<p>Yes.</p>‖<div class="gmail_signature">Bob</div>',
+    '<p>Yes.</p>‖<div class="gmail_signature">Bob</div><div class="gmail_quote"><blockquote>Is it?</blockquote></div>',
+    "<p>Yes.</p>‖<br>-- <br>Bob",
+    # the answer stands below or between
+    "<blockquote>Is it?</blockquote><p>Yes.</p>",
+    '<div class="gmail_quote"><blockquote>Is it?</blockquote></div><p>Yes.</p>',
+    "<blockquote>Is it?</blockquote><p>Yes.</p><blockquote>Really?</blockquote><p>Really.</p>",
+    "<blockquote>Is it?</blockquote><p>Yes.</p>‖<blockquote>And <blockquote>so</blockquote> on</blockquote>",
+    '<p>Yes.</p><blockquote>Is it?</blockquote><p>More.</p>‖<div class="moz-signature">-- <br>Bob</div>',
+    # a rule or a border is not yet a quote
+    "<p>One</p><hr><p>Two</p>",
+    '<p>One</p><div style="border-top:solid red 1px">Two</div>',
+    "<blockquote>only quoted</blockquote>",
+    "",
+]
+
+
+@pytest.mark.parametrize("example", HTMLS)
+def test_the_quoted_part_of_html_is_folded(example):
+    cleaned, body = (clean_html(html) for html in (example, example.replace("‖", "")))
+    shown, mark, _ = cleaned.partition("‖")
+    assert fold_at(body, is_html=True) == (len(shown) if mark else None)
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ("<p>a</p><p>b</p>", "a\nb"),
+        ("a<br>b", "a\nb"),
+        ("<STYLE>x</STYLE>a", "a"),
+        ("<script>never closed", ""),
+        ("1 &lt; 2 < 3", "1 < 2 < 3"),
+        ("&nbsp;a&nbsp;", "a"),
+    ],
+)
+def test_words_of_html(html, text):
+    assert text_of_html(html) == text
+
+
+HOSTILE = {
+    "On On On": "On " * 100_000,
+    "attributions": "On 1 wrote:\n" * 30_000,
+    "open tags": "<" * 300_000,
+    "open styles": "<style>" * 50_000,
+    "images": '<img src="' * 30_000,
+    "blockquotes": "<blockquote>a" * 20_000,
+    "closed quotes": "<blockquote></blockquote>a" * 20_000,
+    "quoted lines": ">\n" * 150_000,
+    "from lines": "From: a\n" * 50_000,
+    "rules": "<hr><p>From: a</p>" * 10_000,
+    "one line": "a:" * 150_000,
+    "links": "https://" * 50_000,
+    "divs": "<div class=" * 30_000,
+    "signatures": "-- \n" * 80_000,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_bodies_take_no_longer_than_others(name):
+    started = time.process_time()
+    body = HOSTILE[name]
+    cleaned = clean_html(body)
+    fold_at(body), fold_at(body, is_html=True), fold_at(cleaned, is_html=True)
+    text_of_html(body), text_to_html(body), with_images(cleaned, {}.get), has_remote_images(cleaned)
+    assert time.process_time() - started < 3
