@@ -87,7 +87,7 @@ class ReceivedMail(Model):
     source: Mapped[str] = mapped_column(String(60))  # "server:3", "practice", "pipe"
     source_key: Mapped[str] = mapped_column(String(255))  # uidvalidity.uid, UIDL or random
     incoming_server_id: Mapped[int | None] = mapped_column(ForeignKey("incoming_server.id", ondelete="SET NULL"))
-    blob_id: Mapped[int | None] = mapped_column(ForeignKey("blob.id"))
+    blob_id: Mapped[int | None] = mapped_column(ForeignKey("blob.id"), index=True)
     size: Mapped[int] = mapped_column(Id)
     message_id: Mapped[str | None] = mapped_column(String(1000))
     message_key: Mapped[str | None] = mapped_column(String(64))

@@ -36,7 +36,7 @@ class OutgoingMail(Model):
     from_header: Mapped[str] = mapped_column(String(1000), default="")  # the From that is sent
     reply_to: Mapped[str] = mapped_column(String(1000), default="")
     message_id: Mapped[str] = mapped_column(String(255), unique=True)
-    content_blob_id: Mapped[int] = mapped_column(ForeignKey("blob.id"))
+    content_blob_id: Mapped[int] = mapped_column(ForeignKey("blob.id"), index=True)
     size: Mapped[int] = mapped_column(Id, default=0)
     server_id: Mapped[int | None] = mapped_column(ForeignKey("outgoing_server.id", ondelete="SET NULL"))
     forced_server_id: Mapped[int | None] = mapped_column(ForeignKey("outgoing_server.id", ondelete="SET NULL"))

@@ -19,6 +19,6 @@ class PracticeMail(Model):
     recipient: Mapped[str] = mapped_column(String(320), index=True)
     from_text: Mapped[str] = mapped_column(String(500), default="")
     subject: Mapped[str] = mapped_column(String(500), default="")
-    blob_id: Mapped[int] = mapped_column(ForeignKey("blob.id"))
+    blob_id: Mapped[int] = mapped_column(ForeignKey("blob.id"), index=True)
     answered_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     bounced_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

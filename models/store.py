@@ -31,6 +31,11 @@ def pack(content: bytes) -> Packed:
     return Packed(hashlib.sha256(content).hexdigest(), len(content), zlib.compress(content, 1))
 
 
+def _kept(found: Any) -> Any:
+    """Make a look-up hold what it finds, so that Clean-up can't delete it before the caller has referred to it."""
+    return found.with_for_update(read=True, key_share=True)
+
+
 class Blob(Model):
     """Bytes, found by their SHA-256 and kept compressed."""
 
@@ -46,7 +51,7 @@ class Blob(Model):
         """Return the id under which these bytes lie, storing them if they are new; the caller commits."""
         row = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "data": zlib.compress(content, 1)}
         new = upsert(cls).values(row).on_conflict_do_nothing().returning(cls.id)
-        found = db.session.scalar(new) or db.session.scalar(select(cls.id).where(cls.sha256 == row["sha256"]))
+        found = db.session.scalar(new) or db.session.scalar(_kept(select(cls.id).where(cls.sha256 == row["sha256"])))
         assert found is not None
         return found
 
@@ -66,7 +71,7 @@ class Blob(Model):
         ids: dict[str, int] = {row.sha256: row.id for row in db.session.execute(rows.returning(cls.sha256, cls.id))}
         missing = new.keys() - ids.keys()
         if missing:
-            found = db.session.execute(select(cls.sha256, cls.id).where(cls.sha256.in_(missing)))
+            found = db.session.execute(_kept(select(cls.sha256, cls.id).where(cls.sha256.in_(missing))))
             ids.update((row.sha256, row.id) for row in found)
         return [ids[one.sha256] for one in packed]
 

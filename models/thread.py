@@ -72,7 +72,7 @@ class Attachment(Model):
     name: Mapped[str] = mapped_column(String(255))
     type: Mapped[str] = mapped_column(String(120))
     cid: Mapped[str | None] = mapped_column(String(255))
-    blob_id: Mapped[int] = mapped_column(ForeignKey("blob.id"))
+    blob_id: Mapped[int] = mapped_column(ForeignKey("blob.id"), index=True)
     size: Mapped[int] = mapped_column(Id)
 
 

@@ -205,6 +205,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_practice_mail")),
     )
     with op.batch_alter_table("practice_mail", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_practice_mail_blob_id"), ["blob_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_practice_mail_recipient"), ["recipient"], unique=False)
 
     op.create_table(
@@ -336,6 +337,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("source", "source_key", name=op.f("uq_received_mail_source_source_key")),
     )
     with op.batch_alter_table("received_mail", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_received_mail_blob_id"), ["blob_id"], unique=False)
         batch_op.create_index(
             batch_op.f("ix_received_mail_from_key_received_at"), ["from_key", "received_at"], unique=False
         )
@@ -611,6 +613,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_attachment")),
     )
     with op.batch_alter_table("attachment", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_attachment_blob_id"), ["blob_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_attachment_post_id"), ["post_id"], unique=False)
 
     op.create_table(
@@ -740,6 +743,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("message_id", name=op.f("uq_outgoing_mail_message_id")),
     )
     with op.batch_alter_table("outgoing_mail", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_outgoing_mail_content_blob_id"), ["content_blob_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_outgoing_mail_post_id"), ["post_id"], unique=False)
 
     op.create_table(
@@ -997,6 +1001,7 @@ def downgrade() -> None:
     op.drop_table("route_result")
     with op.batch_alter_table("outgoing_mail", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_outgoing_mail_post_id"))
+        batch_op.drop_index(batch_op.f("ix_outgoing_mail_content_blob_id"))
 
     op.drop_table("outgoing_mail")
     with op.batch_alter_table("notification", schema=None) as batch_op:
@@ -1023,6 +1028,7 @@ def downgrade() -> None:
     op.drop_table("blacklisted_address")
     with op.batch_alter_table("attachment", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_attachment_post_id"))
+        batch_op.drop_index(batch_op.f("ix_attachment_blob_id"))
 
     op.drop_table("attachment")
     op.drop_table("alias")
@@ -1075,6 +1081,7 @@ def downgrade() -> None:
         )
         batch_op.drop_index(batch_op.f("ix_received_mail_message_key"))
         batch_op.drop_index(batch_op.f("ix_received_mail_from_key_received_at"))
+        batch_op.drop_index(batch_op.f("ix_received_mail_blob_id"))
 
     op.drop_table("received_mail")
     op.drop_table("mailbox_state")
@@ -1090,6 +1097,7 @@ def downgrade() -> None:
     op.drop_table("scheduled_action")
     with op.batch_alter_table("practice_mail", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_practice_mail_recipient"))
+        batch_op.drop_index(batch_op.f("ix_practice_mail_blob_id"))
 
     op.drop_table("practice_mail")
     op.drop_table("lease")
