@@ -168,15 +168,10 @@ def _take(people: list[_Person], list_id: int, reason: Why, report: ImportReport
         report.made += len(db.session.scalars(made).all())
         contacts = _contacts_of(keys)
     ids = {contact_id for contact_id, _ in contacts.values()}
-    states = dict(
-        db.session.execute(
-            select(Subscription.contact_id, Subscription.state).where(
-                Subscription.list_id == list_id, Subscription.contact_id.in_(ids)
-            )
-        )
-        .tuples()
-        .all()
+    found = select(Subscription.contact_id, Subscription.state).where(
+        Subscription.list_id == list_id, Subscription.contact_id.in_(ids)
     )
+    states = dict(db.session.execute(found).all())
     subscribed = []
     for key, person in keys.items():
         contact_id, active = contacts[key]

@@ -282,17 +282,8 @@ def prepare_slice(mailing_id: int, now: datetime, size: int = SLICE) -> bool:
     last_trace = db.session.scalar(select(func.max(Trace.id)).where(Trace.mailing_id == mailing_id)) or 0
     until = _slice_end(lists, after, size)
     _make_traces(mailing_id, lists, after, until)
-    made = Counter(
-        dict(
-            db.session.execute(
-                select(Trace.state, func.count())
-                .where(Trace.mailing_id == mailing_id, Trace.id > last_trace)
-                .group_by(Trace.state)
-            )
-            .tuples()
-            .all()
-        )
-    )
+    by_state = select(Trace.state, func.count()).where(Trace.mailing_id == mailing_id, Trace.id > last_trace)
+    made = Counter(dict(db.session.execute(by_state.group_by(Trace.state)).all()))
     _make_chunks(mailing_id, 1, and_(Trace.state == "queued", Trace.id > last_trace))
     totals = {"total": Mailing.total + made.total(), "cancelled": Mailing.cancelled + made["cancelled"]}
     _update_mailing(mailing_id, totals | {"prepared": until is None})
@@ -860,9 +851,11 @@ _SENT_ONE_BY_ONE = (
     .where(_TRACE.c.id == bindparam("trace_id"), _TRACE.c.state == bindparam("from_state"))
     .values(state="sent", attempts=_TRACE.c.attempts + 1, sent_at=bindparam("at"), why=None, next_try_at=None)
 )
-_DONE = func.unnest(
-    bindparam("ids", type_=ARRAY(BigInteger)), bindparam("times", type_=ARRAY(DateTime(timezone=True)))
-).table_valued("id", "at", name="done")
+_DONE = (
+    func.unnest(bindparam("ids", type_=ARRAY(BigInteger)), bindparam("times", type_=ARRAY(DateTime(timezone=True))))
+    .table_valued("id", "at")
+    .render_derived(name="done")
+)
 _SENT_AT_ONCE = (
     update(_TRACE)
     .where(_TRACE.c.id == _DONE.c.id, _TRACE.c.state == bindparam("from_state"))
@@ -1014,8 +1007,8 @@ def recover_chunks(worker_id: int, said: Mapping[str, State] | None, now: dateti
 def bounce_trace(trace_id: int, reason: Why, status: str, words: str, now: datetime) -> bool:
     """Mark a recipient of a mailing as bounced, because a report says so; False if it had failed before.
 
-    The caller commits; the report itself is the caller's to record (``health.record``), and to ask ``blacklist.consider``
-    about the addresses whose count rose.
+    The caller commits. The report itself is the caller's to record (``health.record``); then ``blacklist.consider`` is
+    asked about the addresses whose count rose.
     """
     trace = db.session.execute(
         select(Trace.mailing_id, Trace.state).where(Trace.id == trace_id).with_for_update()
