@@ -428,6 +428,9 @@ SENTENCES: dict[str, Any] = {
     "parse_too_many_parts": _l("The mail has more than %(limit)s parts. Open the original to see all of it."),
     "parse_too_deep": _l("More than %(limit)s parts are nested in each other. Open the original to see it."),
     "parse_header_too_large": _l("The header of the mail has %(kilobytes)s KB; more than %(limit)s KB are not read."),
+    "changed_title": _l("%(who)s changed the title from “%(before)s” to “%(after)s”."),
+    "changed_stage": _l("%(who)s moved it from %(before)s to %(after)s."),
+    "changed_responsible": _l("%(who)s made %(after)s responsible (before: %(before)s)."),
     # --- bounces and the blacklist (bounce.py)
     "bounce_detector_failed": _l("Part of the report could not be examined (%(error)s)."),
     "blacklist_due": _l(
@@ -437,7 +440,46 @@ SENTENCES: dict[str, Any] = {
     "blacklist_not_due": _l(
         "%(count)s of %(bounces)s bounces in %(days)s days, %(apart)s of %(spread_days)s days apart."
     ),
+    "blacklist_complaint": _l("Blacklisted, because the owner of the address reported our mail as spam."),
+    "blacklist_manual": _l("Blacklisted by %(user)s."),
+    "blacklist_unsubscribed": _l("Blacklisted, because the owner of the address wants no more mailings at all."),
+    "blacklist_removed": _l("Taken from the blacklist by %(user)s: %(reason)s. Only bounces from now on count."),
     # --- mailings (mailing.py)
+    "mailing_no_subject": _l("The subject is empty. Write one: it is the first thing that the recipients see."),
+    "mailing_no_content": _l("The mailing has no text yet."),
+    "mailing_no_list": _l("No list is chosen. Choose at least one list of recipients."),
+    "mailing_nobody": _l("Nobody is subscribed to the chosen lists. Add contacts to a list first."),
+    "mailing_not_draft": _l("This mailing was sent or scheduled before. Duplicate it to send it again."),
+    "mailing_has_begun": _l("This mailing has begun, so it can't become a draft again. Pause or cancel it instead."),
+    "mailing_paused_by": _l("Paused by %(user)s. Press Resume to go on with those who have not got it yet."),
+    "mailing_cancelled_by": _l("Cancelled by %(user)s. Who had not got it by then will not."),
+    "mailing_paused_failures": _l(
+        "Paused by itself: %(failed)s of the last %(tried)s recipients failed. Look at the failed recipients, mend the "
+        "cause, then press Resume."
+    ),
+    "left_out_pending": _l("Left out: has not confirmed the subscription yet."),
+    "left_out_unsubscribed": _l("Left out: unsubscribed from the chosen lists."),
+    "left_out_archived": _l("Left out: the contact is archived."),
+    "left_out_no_address": _l("Left out: the contact has no mail address."),
+    "left_out_blacklisted": _l("Left out: the address is on the blacklist."),
+    "left_out_cancelled": _l("Not sent: the mailing was cancelled before."),
+    "trace_in_doubt": _l(
+        "The worker was stopped while this mail was being handed over: it may or may not have arrived. It is not sent "
+        "again by itself."
+    ),
+    "unsubscribed_by_page": _l("Unsubscribed by the link in the mailing “%(mailing)s”."),
+    "unsubscribed_by_one_click": _l("Unsubscribed by the button of the mail program, from the mailing “%(mailing)s”."),
+    "unsubscribed_by_mail": _l("Unsubscribed by a mail, from the mailing “%(mailing)s”."),
+    "subscribed_again": _l("Took back unsubscribing, on the page of the mailing “%(mailing)s”."),
+    "subscribed_by_import": _l("Added to the list “%(list)s” by %(user)s, who pasted the address."),
+    "import_no_address": _l("There is no mail address in this line. Write a line like: Ann Lee <ann@example.com>"),
+    "import_bad_address": _l("“%(text)s” holds no mail address that can be used. Correct it and add it again."),
+    "import_several": _l("There are %(count)s addresses in this line. Put each into a line of its own."),
+    "import_twice": _l("%(address)s stands in line %(line)s already."),
+    "import_unsubscribed": _l("%(address)s unsubscribed from this list and is not added again by us."),
+    "import_archived": _l("The contact with the address %(address)s is archived. Restore it first."),
+    "import_line_too_long": _l("The line is longer than %(most)s characters."),
+    "import_too_many": _l("Only the first %(most)s addresses were taken. Paste the rest in a second step."),
     "merge_unknown_field": _l(
         "%(part)s, line %(line)s: there is no merge field “%(field)s”. The fields are: %(fields)s."
     ),
@@ -449,4 +491,36 @@ SENTENCES: dict[str, Any] = {
         "%(part)s, line %(line)s: the merge field that begins with “%(text)s” has no }} at its end."
     ),
     # --- the worker and its actions (scheduler/)
+    "loop_died": _l(
+        "This part of the worker ended unexpectedly (%(error)s: %(detail)s) and was started again. If that goes on, "
+        "report it together with the log of the worker."
+    ),
+    "database_away": _l("The database can't be used just now (%(detail)s). The worker waits and goes on by itself."),
+    "unexpected_failure": _l(
+        "Something unexpected happened (%(error)s: %(detail)s). It is tried again at the next run; if it stays so, "
+        "report it together with the log of the worker."
+    ),
+    "run_lost": _l("The worker that did this run ended before it was done. The run is made up by itself."),
+    "action_unknown": _l("This version of CoquiMail has no action “%(code)s”: switch it off."),
+    "fetch_failed": _l(
+        "%(failed)s of %(servers)s incoming servers could not be fetched. %(name)s: %(reason)s The others are not held "
+        "up, and it is tried again at the next run."
+    ),
+    "fetch_under_way": _l("This mailbox is being fetched already."),
+    "fetch_interrupted": _l("The worker ended while this mailbox was fetched; what is left comes with the next run."),
+    "fetch_started": _l("Fetching the mail of %(name)s."),
+    "fetch_done": _l("%(mails)s new mails were fetched."),
+    "fetch_goes_on": _l("This takes a while: fetching goes on by itself, and the mails appear as they come."),
+    "check_lost": _l("The worker that did this test ended before it was done. Press the button again."),
+    "check_server_gone": _l("This server was deleted meanwhile."),
+    "check_no_sender": _l(
+        "No address to send as is known: set the alias domain and mail.default.from, or fill in the From filter; then "
+        "test again."
+    ),
+    "check_confirmed": _l(
+        "The server is confirmed: mail that arrives from now on is fetched. What lies in the mailbox already is left "
+        "alone."
+    ),
+    "check_confirmed_all": _l("The server is confirmed: what lies in the mailbox is fetched, and so is new mail."),
+    "practice_refusal": _l("The practice mailbox refused this mail, as its address asks for."),
 }
