@@ -126,6 +126,9 @@ class Addresses(MailUtil):
 class LoginForm(StockLoginForm):
     """The log-in. One sentence for every failure, so that nobody learns which accounts exist."""
 
+    def validate_next(self, field: Any) -> None:
+        field.data = _own_page(field.data or "")  # a link that leads away from us leads to the start instead
+
     def validate(self, **kwargs: Any) -> bool:
         if not Form.validate(self, **kwargs):
             return False
@@ -152,15 +155,12 @@ def _decoy(kept: list[str] = []) -> str:  # noqa: B006  made once a process, on 
 
 
 def _exhausted(keys: tuple[str, str], moment: datetime) -> bool:
-    counts = dict(
-        db.session.execute(
-            select(LoginAttempt.key, func.count())
-            .where(LoginAttempt.key.in_(keys), LoginAttempt.at > moment - LOCKED_FOR)
-            .group_by(LoginAttempt.key)
-        )
-        .tuples()
-        .all()
+    rows = db.session.execute(
+        select(LoginAttempt.key, func.count())
+        .where(LoginAttempt.key.in_(keys), LoginAttempt.at > moment - LOCKED_FOR)
+        .group_by(LoginAttempt.key)
     )
+    counts = {key: count for key, count in rows}  # noqa: C416  rows are not pairs to the type checker
     return counts.get(keys[0], 0) >= TRIES or counts.get(keys[1], 0) >= TRIES_OF_CALLER
 
 

@@ -40,9 +40,10 @@ blueprint = Blueprint("security_headers", __name__)
 @blueprint.post("/csp-report")
 def csp_report() -> tuple[str, int]:
     """Take what a browser blocked and log it: directive and address, nothing of the page."""
-    raw = request.stream.read(LONGEST_REPORT)
+    if (request.content_length or 0) > LONGEST_REPORT:
+        return "", 413
     try:
-        report = json.loads(raw).get("csp-report", {})
+        report = json.loads(request.get_data()).get("csp-report", {})
     except (ValueError, AttributeError):
         return "", 400
     log.warning(

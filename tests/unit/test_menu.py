@@ -1,0 +1,65 @@
+"""The menu has the labels of the documentation word for word, and everybody sees what is for them."""
+
+import pytest
+
+from webapp.menu import MENU, Entry, visible
+
+
+def paths(entries: tuple[Entry, ...], above: str = "") -> list[str]:
+    """Return the menu as lines such as ``Settings ‣ General Settings``, pages only."""
+    found = []
+    for entry in entries:
+        path = f"{above}{entry.label}"
+        if entry.endpoint:
+            found.append(path)
+        found += paths(entry.children, f"{path} ‣ ")
+    return found
+
+
+MARKETING = [
+    "Email Marketing ‣ Mailings",
+    "Email Marketing ‣ Mailing Lists",
+    "Email Marketing ‣ Contacts",
+    "Email Marketing ‣ Configuration ‣ Blacklisted Email Addresses",
+    "Email Marketing ‣ Settings",
+]
+TECHNICAL = [
+    "Settings ‣ Technical ‣ Outgoing email servers",
+    "Settings ‣ Technical ‣ Email ‣ Incoming",
+    "Settings ‣ Technical ‣ Email ‣ Aliases",
+    "Settings ‣ Technical ‣ Email ‣ Outgoing mails",
+    "Settings ‣ Technical ‣ Email ‣ Received mails",
+    "Settings ‣ Technical ‣ Parameters ‣ System Parameters",
+    "Settings ‣ Technical ‣ Automation ‣ Scheduled Actions",
+]
+SETTINGS = ["Settings ‣ General Settings", "Settings ‣ Users", "Settings ‣ Practice mailbox"]
+
+
+@pytest.mark.parametrize(
+    ("role", "developer", "seen"),
+    [
+        ("user", False, ["Inbox"]),
+        ("user", True, ["Inbox"]),
+        ("marketing", False, ["Inbox", *MARKETING]),
+        ("marketing", True, ["Inbox", *MARKETING]),
+        ("admin", False, ["Inbox", *MARKETING, *SETTINGS]),
+        ("admin", True, ["Inbox", *MARKETING, *SETTINGS, *TECHNICAL]),
+        ("", True, []),
+    ],
+)
+def test_everybody_sees_what_is_for_them(role, developer, seen):
+    assert paths(visible(MENU, role, developer)) == seen
+
+
+def test_a_page_that_is_not_there_is_not_announced_and_an_empty_group_neither():
+    pages = frozenset({"inbox.index", "aliases.index_view"})
+    assert paths(visible(MENU, "admin", True, pages)) == ["Inbox", "Settings ‣ Technical ‣ Email ‣ Aliases"]
+
+
+@pytest.mark.parametrize(
+    ("current", "is_open"), [((), False), (("inner",), True), (("outer",), True), (("elsewhere",), False)]
+)
+def test_a_group_is_open_when_the_page_shown_is_in_it(current, is_open):
+    inner = Entry("Inner", "inner.index", current="inner" in current)
+    outer = Entry("Outer", current="outer" in current, children=(Entry("Group", children=(inner,)),))
+    assert outer.open is is_open
