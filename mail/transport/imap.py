@@ -24,6 +24,7 @@ from imapclient.exceptions import IMAPClientError, LoginError
 from mail.errors import (
     ConnectionLost,
     FolderMissing,
+    GreetingRefused,
     LoginNotOffered,
     LoginRefused,
     MailboxBusy,
@@ -57,6 +58,7 @@ WIDEST_WINDOW = 1_000_000
 _UID = re.compile(rb"\bUID (\d+)")
 _SIZE = re.compile(rb"\bRFC822\.SIZE (\d+)")
 _DATE = re.compile(rb'\bINTERNALDATE "([^"]+)"')
+_NONSENSE = ("unexpected", "got more than", "a literal of", " => BAD")  # imaplib's words for what is no IMAP
 # An answer code that says "not now" (RFC 5530), as against a wrong password.
 _BUSY = re.compile(r"\[(UNAVAILABLE|INUSE|LIMIT|SERVERBUG)\]", re.IGNORECASE)
 
@@ -147,12 +149,10 @@ class Conversation(mailbox.Conversation):
             return TookTooLong(host=target.host, seconds=round(self.line.seconds))
         if isinstance(error.__cause__, OSError):
             return self.line.trouble(error.__cause__)
-        if isinstance(error, imaplib.IMAP4.abort):
-            if "EOF" in said or "BYE" in said or "socket error" in said:
-                return in_our_words(ConnectionLost(host=target.host))
+        if any(sign in said for sign in _NONSENSE):
             return in_our_words(self._nonsense(said))
-        if "got more than" in said or "unexpected" in said:
-            return in_our_words(self._nonsense(said))
+        if isinstance(error, imaplib.IMAP4.abort):  # the end of the connection, or BYE with whatever text
+            return in_our_words(ConnectionLost(host=target.host))
         return MailboxRefused(host=target.host, reply=said)
 
     def _nonsense(self, said: str) -> MailError:
@@ -162,7 +162,16 @@ class Conversation(mailbox.Conversation):
         """Read the greeting and return its text."""
         assert self.line.socket is not None
         with self.our_errors():
-            self._session = Session(self.line.socket, self.target)
+            try:
+                self._session = Session(self.line.socket, self.target)
+            except imaplib.IMAP4.error as error:
+                greeting = error.args[0] if error.args else ""
+                if isinstance(greeting, bytes) and greeting.startswith(b"* BYE"):
+                    said = _plain(greeting[5:].decode("utf-8", "replace"))
+                    raise GreetingRefused(host=self.target.host, reply=said) from error
+                if isinstance(greeting, bytes):
+                    raise self._nonsense(greeting.decode("utf-8", "replace")) from error
+                raise
             return _plain(self.session.welcome.decode("utf-8", "replace")).removeprefix("* OK ")
 
     def capabilities(self) -> tuple[str, ...]:
@@ -346,9 +355,8 @@ class ImapMailbox(Conversation):
 
     def acknowledge(self, batch: Batch, how: After, folder: str = "") -> None:
         """Mark the mails as read, move them to ``folder`` (made when it is missing), or delete them."""
-        mails = [
-            mail for mail in batch.mails if how != "delete" or mail.problem is None
-        ]  # we have the others only in part
+        # Of a mail with a problem we have only a part: it is not deleted.
+        mails = [mail for mail in batch.mails if how != "delete" or mail.problem is None]
         uids = [int(mail.source_key.partition(".")[2]) for mail in mails]
         session = self.session
         if not uids:

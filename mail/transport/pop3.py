@@ -14,6 +14,7 @@ from typing import Self
 
 from mail.errors import (
     ConnectionLost,
+    GreetingRefused,
     LoginNotOffered,
     LoginRefused,
     MailboxBusy,
@@ -136,7 +137,13 @@ class Conversation(mailbox.Conversation):
         """Read the greeting and return its text."""
         assert self.line.socket is not None
         with self.our_errors():
-            self._session = Session(self.line.socket, self.target.host, self.target.port)
+            try:
+                self._session = Session(self.line.socket, self.target.host, self.target.port)
+            except poplib.error_proto as error:
+                if _said(error).startswith("-ERR"):
+                    said = _said(error).removeprefix("-ERR").strip()
+                    raise GreetingRefused(host=self.target.host, reply=said) from error
+                raise
             return _plain(self._session.welcome.decode("utf-8", "replace")).removeprefix("+OK").strip()
 
     def capabilities(self) -> tuple[str, ...]:

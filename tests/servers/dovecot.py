@@ -44,7 +44,7 @@ first_valid_gid = 1
 pop3_uidl_format = %08Xu%08Xv
 passdb {{
   driver = passwd-file
-  args = scheme=PLAIN username_format=%u {folder}/users
+  args = scheme=PLAIN username_format=%u {folder}/users/%u
 }}
 userdb {{
   driver = static
@@ -113,7 +113,6 @@ class Dovecot:
         self.folder = temporary_folder("dovecot")
         self.ports = {name: free_port() for name in ("imap", "imaps", "pop3", "pop3s")}
         self._serial = count(1)
-        self._users: dict[str, str] = {}
         key, certificate = authority.issue(name, self.folder)
         values = {f"{name}_port": port for name, port in self.ports.items()} | {
             "folder": self.folder,
@@ -129,7 +128,7 @@ class Dovecot:
         (self.folder / "dovecot.conf").write_text(text)
         (self.folder / "mail").mkdir()
         self._own(self.folder / "mail")
-        self._write_users()
+        (self.folder / "users").mkdir()
         self.start()
 
     def port(self, kind: str, encryption: str = "none") -> int:
@@ -140,8 +139,7 @@ class Dovecot:
 
     def add_mailbox(self, user: str, password: str | None = None) -> str:
         """Make an empty mailbox and return the user's name; one that is there already keeps its mails."""
-        self._users[user] = password or self.password
-        self._write_users()
+        self.set_password(user, password or self.password)
         for part in ("new", "cur", "tmp"):
             (self.maildir(user) / part).mkdir(parents=True, exist_ok=True)
         self._own_tree(self.folder / "mail" / user)
@@ -149,8 +147,12 @@ class Dovecot:
 
     def set_password(self, user: str, password: str) -> None:
         """Change the password that the server asks for."""
-        self._users[user] = password
-        self._write_users()
+        fresh = self.folder / "users" / f".{user}"
+        fresh.write_text(f"{user}:{password}\n")
+        stamp = 1_700_000_000 + next(self._serial)  # Dovecot reads a file again when its time, in seconds, is another
+        os.utime(fresh, (stamp, stamp))
+        fresh.chmod(0o644)
+        fresh.rename(self.folder / "users" / user)
 
     def maildir(self, user: str, folder: str = "INBOX") -> Path:
         """Return the Maildir of a folder."""
@@ -184,8 +186,7 @@ class Dovecot:
 
     def remove_mailbox(self, user: str) -> None:
         """Remove a mailbox with all that is in it."""
-        self._users.pop(user, None)
-        self._write_users()
+        (self.folder / "users" / user).unlink(missing_ok=True)
         shutil.rmtree(self.folder / "mail" / user, ignore_errors=True)
 
     # --- its life
@@ -211,12 +212,6 @@ class Dovecot:
         """Return Dovecot's own log."""
         log = self.folder / "dovecot.log"
         return log.read_text(errors="replace") if log.exists() else ""
-
-    def _write_users(self) -> None:
-        fresh = self.folder / "users.new"
-        fresh.write_text("".join(f"{user}:{password}\n" for user, password in self._users.items()))
-        fresh.chmod(0o644)
-        fresh.rename(self.folder / "users")
 
     def _own(self, path: Path) -> None:
         if IS_ROOT:
