@@ -431,6 +431,12 @@ SENTENCES: dict[str, Any] = {
     "changed_title": _l("%(who)s changed the title from “%(before)s” to “%(after)s”."),
     "changed_stage": _l("%(who)s moved it from %(before)s to %(after)s."),
     "changed_responsible": _l("%(who)s made %(after)s responsible (before: %(before)s)."),
+    "follows": _l("follows this document"),
+    "follow_added": _l("was added as a follower"),
+    "follow_contact": _l("is the customer of this document"),
+    "follow_responsible": _l("is responsible for this document"),
+    "follow_author": _l("wrote the mail that opened it"),
+    "follow_posted": _l("has written here"),
     # --- bounces and the blacklist (bounce.py)
     "bounce_detector_failed": _l("Part of the report could not be examined (%(error)s)."),
     "blacklist_due": _l(
@@ -513,6 +519,7 @@ SENTENCES: dict[str, Any] = {
     "fetch_goes_on": _l("This takes a while: fetching goes on by itself, and the mails appear as they come."),
     "check_lost": _l("The worker that did this test ended before it was done. Press the button again."),
     "check_server_gone": _l("This server was deleted meanwhile."),
+    "check_changed": _l("The server was changed while it was tested. Test it again."),
     "check_no_sender": _l(
         "No address to send as is known: set the alias domain and mail.default.from, or fill in the From filter; then "
         "test again."
@@ -522,5 +529,4 @@ SENTENCES: dict[str, Any] = {
         "alone."
     ),
     "check_confirmed_all": _l("The server is confirmed: what lies in the mailbox is fetched, and so is new mail."),
-    "practice_refusal": _l("The practice mailbox refused this mail, as its address asks for."),
 }

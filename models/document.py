@@ -3,10 +3,11 @@
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, text, update
+from sqlalchemy import ColumnElement, ForeignKey, Index, String, UniqueConstraint, text, update
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from models.base import Id, Model, UtcDateTime, db
+from models.search import contains
 
 if TYPE_CHECKING:
     from models.mailing import Contact
@@ -96,6 +97,11 @@ class Document(Model):
     contact: Mapped["Contact | None"] = relationship()
     responsible: Mapped["User | None"] = relationship()
     stage: Mapped[Stage | None] = relationship()
+
+    @classmethod
+    def matches(cls, words: str) -> ColumnElement[bool]:
+        """Return the condition that title, number or sender contain each of these words."""
+        return contains(words, cls.title, cls.number, cls.sender)
 
     def __str__(self) -> str:
         return f"{self.number} {self.title}"

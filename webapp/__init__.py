@@ -21,7 +21,11 @@ from webapp import admin, auth, cli, live, looks, menu, security
 log = logging.getLogger("coquimail.web")
 
 # Pages made for their purpose: each module of webapp/pages (or webapp) has a ``blueprint``. One line each.
-PAGES: tuple[str, ...] = ()
+PAGES: tuple[str, ...] = (
+    "webapp.pages.documents",
+    "webapp.pages.bodies",
+    "webapp.public",
+)
 
 LARGEST_UPLOAD = 32 * 1024 * 1024  # octets, of a whole request
 READING_METHODS = ("GET", "HEAD", "OPTIONS")

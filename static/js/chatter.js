@@ -1,0 +1,57 @@
+// The chatter of a document: frames as high as their mail, quoted parts on demand, the composer.
+function fit(frame) {
+  const resize = () => {
+    const body = frame.contentDocument?.documentElement;
+    if (body) frame.style.height = `${Math.min(body.scrollHeight + 2, 4000)}px`;
+  };
+  frame.addEventListener("load", () => {
+    resize();
+    const seen = frame.contentDocument?.body;
+    if (seen) new ResizeObserver(resize).observe(seen);
+  });
+  if (frame.contentDocument?.readyState === "complete") resize();
+}
+
+function connect(part) {
+  part.querySelectorAll("iframe.mail-body").forEach(fit);
+  for (const details of part.querySelectorAll("details.quoted")) {
+    details.addEventListener("toggle", () => {
+      const frame = details.querySelector("iframe[data-src]");
+      if (details.open && frame && !frame.src) frame.src = frame.dataset.src;
+    });
+  }
+  for (const button of part.querySelectorAll("[data-remote]")) {
+    button.addEventListener("click", () => {
+      for (const frame of button.closest("article").querySelectorAll("iframe")) {
+        for (const name of ["src", "data-src"]) {
+          const address = frame.getAttribute(name);
+          if (address) frame.setAttribute(name, `${address}${address.includes("?") ? "&" : "?"}remote=1`);
+        }
+      }
+      button.remove();
+    });
+  }
+}
+
+for (const composer of document.querySelectorAll("[data-composer]")) {
+  const words = composer.querySelector("textarea");
+  const show = () => {
+    const kind = composer.querySelector('[name="kind"]:checked').value;
+    composer.classList.toggle("is-note", kind === "note");
+    words.placeholder = words.dataset[kind];
+    const label = composer.querySelector("[data-label]");
+    label.textContent = label.dataset[kind];
+    for (const audience of composer.querySelectorAll("[data-audience]")) audience.hidden = audience.dataset.audience !== kind;
+  };
+  composer.querySelectorAll('[name="kind"]').forEach((choice) => choice.addEventListener("change", show));
+  show();
+  composer.querySelector("[data-files]").addEventListener("change", (event) => {
+    composer.querySelector("[data-attached]").textContent = [...event.target.files].map((file) => file.name).join(", ");
+  });
+  words.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) composer.requestSubmit();
+  });
+}
+
+connect(document);
+document.addEventListener("coqui:fresh", (event) => connect(event.target));

@@ -1,0 +1,92 @@
+"""The bodies of mails, from addresses of their own: what came by mail is shown in a frame that can do nothing.
+
+The answer's own Content-Security-Policy forbids scripts, forms and every other host. The frame keeps our origin so that
+the page can measure its height and images of the mail are found; without scripts that gives the mail no power.
+"""
+
+from urllib.parse import quote
+
+from flask import Blueprint, Response, abort, request, url_for
+from flask_login import login_required
+from markupsafe import escape
+from sqlalchemy import select
+
+from mail.body import text_to_html, with_images
+from models import Attachment, Blob, Post, ReceivedMail, db
+from webapp.auth import roles_required
+
+blueprint = Blueprint("bodies", __name__)
+
+SANDBOX = "sandbox allow-same-origin allow-popups allow-popups-to-escape-sandbox"
+POLICY = f"{SANDBOX}; default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'self'"
+POLICY_WITH_REMOTE = POLICY.replace("img-src 'self' data:", "img-src 'self' data: https: http:")
+SHOWN_IN_PLACE = {"image/png", "image/jpeg", "image/gif", "image/webp"}  # no SVG: it can carry scripts
+
+PAGE = """<!doctype html><html><head><meta charset="utf-8"><base target="_blank"><style>
+body {{ margin: 0; font: 15px/1.5 system-ui, sans-serif; color: #1a2721; background: #fff; overflow-wrap: anywhere; }}
+img {{ max-width: 100%; height: auto; }} pre {{ white-space: pre-wrap; }} table {{ max-width: 100%; }}
+blockquote {{ margin: .5em 0; padding-left: 1em; border-left: 3px solid #dfe3da; color: #57655d; }}
+</style><title>{title}</title></head><body>{body}</body></html>"""
+
+
+def framed(html: str, title: str = "", remote: bool = False) -> Response:
+    """Return the HTML of a mail as a page for a frame."""
+    answer = Response(PAGE.format(title=escape(title), body=html), mimetype="text/html")
+    answer.headers["Content-Security-Policy"] = POLICY_WITH_REMOTE if remote else POLICY
+    answer.headers["Referrer-Policy"] = "no-referrer"
+    answer.headers["Cache-Control"] = "private, max-age=3600"
+    return answer
+
+
+@blueprint.get("/posts/<int:post_id>/body")
+@login_required
+def body(post_id: int) -> Response:
+    """Answer what a mail says; ``?part=quoted`` the part that is folded, ``?remote=1`` with images of other hosts."""
+    post = db.session.get(Post, post_id) or abort(404)
+    whole = post.html or post.text
+    at = post.fold_at if post.fold_at is not None else len(whole)
+    part = whole[at:] if request.args.get("part") == "quoted" else whole[:at]
+    remote = request.args.get("remote") == "1"
+    if not post.html:
+        return framed(text_to_html(part), post.subject)
+    images = {attachment.cid: url_for(".inline", attachment_id=attachment.id) for attachment in post.attachments}
+    return framed(with_images(part, images.get, remote), post.subject, remote)
+
+
+@blueprint.get("/attachments/<int:attachment_id>/inline")
+@login_required
+def inline(attachment_id: int) -> Response:
+    """Answer an image that a mail shows in its text; anything else is only to be downloaded."""
+    attachment = db.session.get(Attachment, attachment_id) or abort(404)
+    if attachment.type.lower() not in SHOWN_IN_PLACE:
+        return download(attachment_id)
+    answer = Response(Blob.read(attachment.blob_id), mimetype=attachment.type.lower())
+    answer.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
+    answer.headers["Cache-Control"] = "private, max-age=86400, immutable"
+    return answer
+
+
+@blueprint.get("/attachments/<int:attachment_id>")
+@login_required
+def download(attachment_id: int) -> Response:
+    """Answer a file that came with a post, to be saved."""
+    attachment = db.session.get(Attachment, attachment_id) or abort(404)
+    return as_download(Blob.read(attachment.blob_id), attachment.name)
+
+
+@blueprint.get("/received/<int:received_id>/original")
+@roles_required("admin")
+def original(received_id: int) -> Response:
+    """Answer a received mail as it came, to be saved."""
+    blob_id = db.session.scalar(select(ReceivedMail.blob_id).where(ReceivedMail.id == received_id))
+    if blob_id is None:
+        abort(404)
+    return as_download(Blob.read(blob_id), f"mail-{received_id}.eml")
+
+
+def as_download(content: bytes, name: str) -> Response:
+    """Return bytes that the browser saves and never shows."""
+    answer = Response(content, mimetype="application/octet-stream")
+    answer.headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(name)}"
+    answer.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
+    return answer
