@@ -507,7 +507,7 @@ SENTENCES: dict[str, Any] = {
         "report it together with the log of the worker."
     ),
     "run_lost": _l("The worker that did this run ended before it was done. The run is made up by itself."),
-    "action_unknown": _l("This version of CoquiMail has no action “%(code)s”: switch it off."),
+    "action_unknown": _l("This version of CoquiMail has no action “%(action)s”: switch it off."),
     "fetch_failed": _l(
         "%(failed)s of %(servers)s incoming servers could not be fetched. %(name)s: %(reason)s The others are not held "
         "up, and it is tried again at the next run."

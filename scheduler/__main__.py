@@ -1,0 +1,75 @@
+"""``python -m scheduler``: the worker process."""
+
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from flask import Flask
+from sqlalchemy.exc import DBAPIError
+
+from mail.config import ConfigError
+from models import db, reading
+from scheduler import create_worker_app
+from scheduler.loops import database_away
+from scheduler.worker import Worker, install_signals
+
+MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+LOOK_EVERY = 2.0  # seconds between two looks for a database that is away
+
+log = logging.getLogger("coquimail.worker")
+
+
+def main() -> int:
+    """Run the worker until it is asked to end; returns its exit status, 2 when it can't start."""
+    logging.basicConfig(level=os.environ.get("COQUI_LOG") or "INFO", format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
+    try:
+        app = create_worker_app()
+    except ConfigError as error:
+        return _refuse(str(error))
+    problem = wait_for_database(app)
+    if problem:
+        return _refuse(problem)
+    worker = Worker(app)
+    install_signals(worker)
+    return worker.run()
+
+
+def wait_for_database(app: Flask) -> str:
+    """Return "" once the database is there and up to date, or the sentence that says why the worker can't start."""
+    told = False
+    while True:
+        try:
+            with app.app_context(), reading():
+                here = set(MigrationContext.configure(db.session.connection()).get_current_heads())
+                db.session.rollback()
+            break
+        except DBAPIError as error:
+            if not database_away(error):
+                raise
+            if not told:
+                log.warning("waiting for the database: %s", error.orig)
+                told = True
+            time.sleep(LOOK_EVERY)
+    wanted = set(ScriptDirectory(str(MIGRATIONS)).get_heads())
+    if here == wanted:
+        return ""
+    if not here:
+        return "The database is empty. Run once: flask --app wsgi upgrade"
+    return "The database belongs to another version of CoquiMail. Run once: flask --app wsgi upgrade"
+
+
+def _refuse(sentence: str) -> int:
+    print(f"The worker does not start. {sentence}", file=sys.stderr)  # noqa: T201
+    return 2
+
+
+if __name__ == "__main__":
+    status = main()
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(status)  # a thread that hangs in a network call must not keep the process

@@ -1,0 +1,221 @@
+"""What people ask for beside a server's form: Test Connection, TEST & CONFIRM, Fetch now; each step shows at once."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from concurrent.futures import TimeoutError as StillRunning
+
+from flask import Flask
+from sqlalchemy import select, update
+
+from mail import incoming, office
+from mail.address import local_part
+from mail.clock import now
+from mail.connections import target_of, target_of_record
+from mail.errors import MailError
+from mail.lease import WorkerLease
+from mail.sender import Office
+from mail.sentences import why
+from mail.servers import read_filter
+from mail.transport import mailbox, smtp
+from mail.transport.mailbox import MailboxTarget
+from mail.transport.smtp import Step
+from models import Event, IncomingServer, OutgoingServer, ServerCheck, User, db, reading
+from scheduler.fetching import Fetcher
+from scheduler.loops import NotNow, database_away
+from scheduler.tenure import Tenure
+
+log = logging.getLogger("coquimail.checks")
+
+MOST = 6  # tests at the same time: a slow server must not hold up the test of another one
+FETCH_PATIENCE = 20.0  # seconds that the page is kept waiting; a longer fetch goes on without it
+
+
+class Checks:
+    """The loop that takes the requests and does each in a thread of its own."""
+
+    def __init__(self, app: Flask, tenure: Tenure, fetcher: Fetcher) -> None:
+        self._app, self._tenure, self._fetcher = app, tenure, fetcher
+        self._free = threading.Semaphore(MOST)
+
+    def work(self) -> bool:
+        """Take the oldest request, if there is one; returns whether it did."""
+        with reading():
+            waiting = select(ServerCheck.id).where(ServerCheck.state == "waiting").order_by(ServerCheck.id).limit(1)
+            check_id = db.session.scalar(waiting)
+            db.session.rollback()
+        if check_id is None or not self._free.acquire(blocking=False):
+            return False
+        if not _claim(check_id, self._tenure.current()):
+            self._free.release()
+            return True
+        threading.Thread(target=self._run, args=(check_id,), name=f"check-{check_id}", daemon=True).start()
+        return True
+
+    def _run(self, check_id: int) -> None:
+        try:
+            with self._app.app_context(), self._tenure.work():
+                self._do(check_id)
+        except NotNow:
+            return
+        except Exception as error:
+            if not database_away(error):
+                raise
+            log.warning("test %s was left: the database is away", check_id)
+        finally:
+            self._free.release()
+
+    def _do(self, check_id: int) -> None:
+        check = db.session.get(ServerCheck, check_id)
+        if check is None:
+            return
+        kind, server_id, user_id = check.kind, check.server_id, check.requested_by_id
+        db.session.rollback()
+        transcript = smtp.Transcript()
+        failed = False
+        steps: list[Step] = []
+        try:
+            for step in self._steps(kind, server_id, user_id, transcript):
+                steps.append(step)
+                failed = failed or step.state == "failed"
+                _tell(check_id, steps)
+        except MailError as error:
+            failed = True
+            steps.append(Step("server", "failed", error.why, 0.0))
+        except Exception as error:
+            if database_away(error):
+                raise
+            log.exception("test %s failed", check_id)
+            failed = True
+            reason = why("unexpected_failure", error=type(error).__name__, detail=str(error)[:300])
+            steps.append(Step("server", "failed", reason, 0.0))
+            db.session.rollback()
+        _tell(check_id, steps, "failed" if failed else "done", transcript.take())
+        log.info("%s of server %s: %s (test %s)", kind, server_id, "failed" if failed else "done", check_id)
+
+    def _steps(self, kind: str, server_id: int, user_id: int | None, transcript: smtp.Transcript) -> Iterator[Step]:
+        if kind == "outgoing_test":
+            return _test_outgoing(server_id, user_id, transcript)
+        if kind == "incoming_test":
+            return _test_incoming(server_id)
+        return self._fetch(server_id)
+
+    def _fetch(self, server_id: int) -> Iterator[Step]:
+        server = db.session.get(IncomingServer, server_id)
+        if server is None:
+            yield _gone()
+            return
+        yield Step("fetch", "ok", why("fetch_started", name=server.name), 0.0)
+        db.session.rollback()
+        try:
+            fetched = self._fetcher.start(server_id).result(FETCH_PATIENCE)
+        except StillRunning:
+            yield Step("fetch", "ok", why("fetch_goes_on"), FETCH_PATIENCE)
+            return
+        if fetched.why:
+            yield Step("fetch", "failed", fetched.why, 0.0)
+        else:
+            yield Step("fetch", "ok", why("fetch_done", mails=fetched.mails), 0.0)
+
+
+def _test_outgoing(server_id: int, user_id: int | None, transcript: smtp.Transcript) -> Iterator[Step]:
+    """Try an outgoing server (0: the default server) as every address that it would send as."""
+    if server_id:
+        server = db.session.get(OutgoingServer, server_id)
+        if server is None:
+            yield _gone()
+            return
+        target = target_of_record(server)
+        filters = read_filter(server.from_filter)
+    else:
+        target = target_of(None)
+        known = office.load().office
+        filters = known.default_from_filter or (known.default_server.filters if known.default_server else ())
+    user = db.session.get(User, user_id) if user_id else None
+    senders = senders_of(filters, office.load().office) or ([user.email] if user else [])
+    db.session.rollback()
+    yield from smtp.test_steps(target, senders, transcript=transcript)
+    if not senders:
+        yield Step("sender", "warning", why("check_no_sender"), 0.0)
+
+
+def senders_of(filters: tuple[str, ...], known: Office) -> list[str]:
+    """Return every address that a server with this From filter would be given as a sender.
+
+    The addresses of the filter, one of each of its domains, and those of the office that the filter has: the default
+    address and the bounce address.
+    """
+    default, bounce = known.default_address, known.bounce_address
+    usual = local_part(default) if default else "notifications"
+    of_filter = [entry if "@" in entry else f"{usual}@{entry}" for entry in filters]
+    ours = [
+        address
+        for address in (default, bounce)
+        if address and (not filters or address in filters or address.rpartition("@")[2] in filters)
+    ]
+    return list(dict.fromkeys(of_filter + ours))
+
+
+def _test_incoming(server_id: int) -> Iterator[Step]:
+    """Try an incoming server; when every step went well it is confirmed, and mail is fetched from now on."""
+    server = db.session.get(IncomingServer, server_id)
+    if server is None:
+        yield _gone()
+        return
+    target = incoming.target_of(server)
+    db.session.rollback()
+    well = True
+    for step in mailbox.test_steps(target):
+        well = well and step.state != "failed"
+        yield step
+    if well:
+        yield _confirm(server_id, target)
+
+
+def _confirm(server_id: int, target: MailboxTarget) -> Step:
+    with mailbox.open_mailbox(target) as opened:
+        look = opened.look()
+    server = db.session.get(IncomingServer, server_id)
+    if server is None:
+        return _gone()
+    if incoming.target_of(server) != target:
+        db.session.rollback()
+        return Step("confirm", "failed", why("check_changed"), 0.0)
+    moment = now()
+    incoming.confirm(server, look, moment)
+    Event.add(["incoming_servers"], moment)
+    said = why("check_confirmed_all" if server.fetch_existing else "check_confirmed")
+    db.session.commit()
+    return Step("confirm", "ok", said, 0.0)
+
+
+def _gone() -> Step:
+    return Step("server", "failed", why("check_server_gone"), 0.0)
+
+
+def _claim(check_id: int, lease: WorkerLease) -> bool:
+    taken = db.session.execute(
+        update(ServerCheck)
+        .where(ServerCheck.id == check_id, ServerCheck.state == "waiting")
+        .values(state="running", worker_id=lease.id, steps=[])
+        .execution_options(synchronize_session=False)
+    )
+    Event.add([f"check:{check_id}"], now())
+    db.session.commit()
+    return bool(taken.rowcount)  # type: ignore[attr-defined]
+
+
+def _tell(check_id: int, steps: list[Step], state: str = "running", transcript: str = "") -> None:
+    """Write down the steps so far, and let the open page see them."""
+    moment = now()
+    values: dict[str, object] = {"steps": [step.as_json() for step in steps]}
+    if state != "running":
+        values |= {"state": state, "finished_at": moment, "transcript": transcript}
+    db.session.execute(
+        update(ServerCheck)
+        .where(ServerCheck.id == check_id, ServerCheck.state == "running")
+        .values(values)
+        .execution_options(synchronize_session=False)
+    )
+    Event.add([f"check:{check_id}"], moment)
+    db.session.commit()

@@ -1,0 +1,69 @@
+"""Fetching mailboxes: each in a thread of its own, never one mailbox by two workers at the same time."""
+
+import logging
+import threading
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from flask import Flask
+
+from mail import incoming
+from mail.clock import now
+from mail.lease import LeaseLost
+from mail.sentences import Why, why
+from scheduler.loops import NotNow, database_away
+from scheduler.tenure import Tenure
+
+log = logging.getLogger("coquimail.fetch")
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What came of fetching one server: how many mails were kept, or why it failed."""
+
+    server_id: int
+    mails: int = 0
+    why: Why | None = None
+
+
+class Fetcher:
+    """Starts a fetch, or joins the one that is under way for the same server."""
+
+    def __init__(self, app: Flask, tenure: Tenure) -> None:
+        self._app, self._tenure = app, tenure
+        self._lock = threading.Lock()
+        self._running: dict[int, Future[Fetched]] = {}
+
+    def start(self, server_id: int) -> Future[Fetched]:
+        """Return what will come of fetching this server."""
+        with self._lock:
+            found = self._running.get(server_id)
+            if found is not None:
+                return found
+            promise: Future[Fetched] = Future()
+            self._running[server_id] = promise
+        threading.Thread(target=self._run, args=(server_id, promise), name=f"fetch-{server_id}", daemon=True).start()
+        return promise
+
+    def _run(self, server_id: int, promise: Future[Fetched]) -> None:
+        fetched = Fetched(server_id, why=why("fetch_interrupted"))
+        try:
+            fetched = self._fetch(server_id)
+        except (NotNow, LeaseLost):
+            log.info("fetching server %s was interrupted", server_id)
+        except Exception as error:
+            if not database_away(error):
+                log.exception("fetching server %s failed", server_id)
+            reason = why("unexpected_failure", error=type(error).__name__, detail=str(error)[:300])
+            fetched = Fetched(server_id, why=reason)
+        finally:
+            with self._lock:
+                del self._running[server_id]
+            promise.set_result(fetched)
+
+    def _fetch(self, server_id: int) -> Fetched:
+        with self._app.app_context(), self._tenure.alone(f"fetch:{server_id}") as lease:
+            if lease is None:
+                return Fetched(server_id, why=why("fetch_under_way"))
+            result = incoming.fetch(server_id, lease, now())
+            return Fetched(server_id, result.kept, result.why)

@@ -1,0 +1,136 @@
+"""What each scheduled action does: a table of thin calls. When they run stands in their rows, not here."""
+
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from flask import Flask
+from sqlalchemy import func, select
+
+from mail import cleanup, mailing
+from mail.sentences import Why, say, why
+from mail.wake import wake
+from models import IncomingServer, Mailing, Recipient, Worker, db, reading
+from scheduler import recovery
+from scheduler.fetching import Fetched, Fetcher
+
+PATIENCE = 60.0  # seconds that one run waits for slow servers; what is not done then goes on beside the next run
+
+Counts = dict[str, int]
+
+
+class JobFailed(Exception):
+    """A run did not do all of what it should have; ``why`` says what is missing, ``counts`` what was done."""
+
+    def __init__(self, reason: Why, counts: Counts) -> None:
+        super().__init__(reason["code"])
+        self.why, self.counts = reason, counts
+
+
+@dataclass
+class Job:
+    """What a run may use. ``report`` writes the counts so far into the history, for those who watch."""
+
+    app: Flask
+    now: datetime
+    fetcher: Fetcher
+    stopping: Callable[[], bool]
+    report: Callable[[Counts], None]
+    counts: Counts = field(default_factory=dict)
+
+    def add(self, **more: int) -> None:
+        """Add to the counts of this run."""
+        for name, number in more.items():
+            self.counts[name] = self.counts.get(name, 0) + number
+
+
+def fetch(job: Job) -> None:
+    """Fetch every active, confirmed server, each in a thread of its own: a dead one delays nobody."""
+    with reading():
+        names = {
+            row.id: row.name
+            for row in db.session.execute(
+                select(IncomingServer.id, IncomingServer.name)
+                .where(IncomingServer.active, IncomingServer.state == "confirmed")
+                .order_by(IncomingServer.priority, IncomingServer.id)
+            )
+        }
+        db.session.rollback()
+    job.add(servers=len(names), mails=0)
+    waiting: set[Future[Fetched]] = {job.fetcher.start(server_id) for server_id in names}
+    failed: list[Fetched] = []
+    left = PATIENCE
+    while waiting and left > 0 and not job.stopping():
+        done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
+        left -= 0 if done else 0.5
+        for future in done:
+            fetched = future.result()
+            job.add(mails=fetched.mails)
+            if fetched.why:
+                failed.append(fetched)
+        if done and waiting:
+            job.report(job.counts)
+    if waiting:
+        job.add(still_fetching=len(waiting))
+    if failed:
+        job.add(failed=len(failed))
+        first = failed[0]
+        reason = why("fetch_failed", failed=len(failed), servers=len(names), name=names[first.server_id],
+                     reason=say(first.why))  # fmt: skip
+        raise JobFailed(reason, job.counts)
+
+
+def queue(job: Job) -> None:
+    """The safety net of the queue: wake the senders for what is due, and settle lines that a worker left behind."""
+    with reading():
+        due = db.session.scalars(
+            select(Recipient.id).where(Recipient.state == "queued", Recipient.next_try_at <= job.now).limit(10_000)
+        ).all()
+        forgotten = db.session.scalars(
+            select(Recipient.worker_id)
+            .join(Worker, Worker.id == Recipient.worker_id)
+            .where(Recipient.state == "sending", Worker.ended.is_(True))
+            .distinct()
+        ).all()
+        db.session.rollback()
+    for worker_id in forgotten:
+        if worker_id is not None:
+            recovery.settle(worker_id, job.now)
+    job.add(due=len(due), settled=len(forgotten))
+    if due:
+        wake()
+
+
+def mailings(job: Job) -> None:
+    """Start mailings that are due, try deferred recipients again, close what is done."""
+    before = _mailings_by_state()
+    while mailing.tend(job.now) and not job.stopping():
+        continue
+    after = _mailings_by_state()
+    job.add(sending=after.get("sending", 0), done=max(after.get("done", 0) - before.get("done", 0), 0))
+    if after.get("sending"):
+        wake("mass")
+
+
+def _mailings_by_state() -> Counts:
+    with reading():
+        found = db.session.execute(select(Mailing.state, func.count()).group_by(Mailing.state)).all()
+        db.session.rollback()
+    return {row[0]: row[1] for row in found}
+
+
+def clean_up(job: Job) -> None:
+    """Remove what is older than the retention parameters say, slice by slice."""
+    for slice_counts in cleanup.slices(job.now):
+        job.add(**slice_counts)
+        if job.stopping():
+            break
+
+
+JOBS: dict[str, Callable[[Job], None]] = {
+    "fetch": fetch,
+    "queue": queue,
+    "mailings": mailings,
+    "cleanup": clean_up,
+}

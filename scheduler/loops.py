@@ -1,0 +1,162 @@
+"""The loops of the worker: threads that do what there is to do, wait for a wake, and start anew when they die."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from flask import Flask
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+from mail.lease import LeaseLost
+from mail.sentences import Why, why
+from models import db
+
+log = logging.getLogger("coquimail.worker")
+
+PAUSE = 1.0  # seconds after which a loop looks by itself: the safety net below the wake
+FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0  # seconds before a loop that died is started again
+STEADY = 60.0  # a loop that lived so long starts again after FIRST_WAIT
+
+
+class NotNow(Exception):
+    """The loop can't work just now, for a reason that is known and passes by itself."""
+
+
+class Loop:
+    """One thread with a name. ``work`` does a piece of work in an app context of its own and says if there is more.
+
+    While the database is away the loop waits and goes on. Any other failure ends its thread, is written down and shown,
+    and ``revive`` starts it again.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        app: Flask,
+        work: Callable[[], bool],
+        stopping: threading.Event,
+        topics: Iterable[str] = (),
+        pause: float = PAUSE,
+        farewell: Callable[[], None] | None = None,
+    ) -> None:
+        self.name, self.topics, self.pause = name, frozenset(topics), pause
+        self.restarts = 0
+        self.why: Why | None = None
+        self.state = "starting"
+        self.seen_at = time.time()
+        self._app, self._work, self._stopping, self._farewell = app, work, stopping, farewell
+        self._bell = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._started, self._due, self._wait = 0.0, 0.0, FIRST_WAIT
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._started = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+        self._thread.start()
+
+    def ring(self) -> None:
+        """Let the loop look at once; a call while it works is not lost."""
+        self._bell.set()
+
+    def hears(self, topic: str) -> bool:
+        """Say whether a wake with this topic concerns this loop."""
+        return topic in self.topics
+
+    def alive(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def join(self, seconds: float) -> bool:
+        """Return whether the thread has ended, after waiting so long for it."""
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(max(seconds, 0))
+        return not self.alive()
+
+    def revive(self) -> None:
+        """Start the loop again if it died and its time has come."""
+        if self.alive() or self._stopping.is_set():
+            return
+        now = time.monotonic()
+        if not self._due:
+            if now - self._started > STEADY:
+                self._wait = FIRST_WAIT
+            self._due, self._wait = now + self._wait, min(self._wait * 2, LONGEST_WAIT)
+        elif now >= self._due:
+            self._due = 0.0
+            self.restarts += 1
+            self.start()
+
+    def says(self) -> dict[str, Any]:
+        """Return what the page Health shows of this loop."""
+        state = self.state if self.alive() else "dead"
+        return {"state": state, "at": round(self.seen_at, 1), "restarts": self.restarts, "why": self.why}
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self._bell.clear()
+                more = self._once()
+                if not more and not self._stopping.is_set():
+                    self._bell.wait(self.pause)
+        except Exception as error:
+            self.why = why("loop_died", error=type(error).__name__, detail=str(error)[:300])
+            log.exception("loop ended unexpectedly", extra={"loop": self.name})
+        finally:
+            self.state = "ended"
+            if self._farewell is not None:
+                self._farewell()
+
+    def _once(self) -> bool:
+        self.state, self.seen_at = "working", time.time()
+        try:
+            with self._app.app_context():
+                more = self._work()
+            self.why = None
+            self.state = "waiting"
+        except (NotNow, LeaseLost):
+            self.state = "waiting"
+            return False
+        except DBAPIError as error:
+            if not database_away(error):
+                raise
+            if self.state != "database_away" or self.why is None:
+                log.warning("the database is away", extra={"loop": self.name})
+            self.state, self.why = "database_away", why("database_away", detail=str(error.orig)[:300])
+            self._stopping.wait(PAUSE)
+            return False
+        finally:
+            self.seen_at = time.time()
+        return more
+
+
+def database_away(error: BaseException) -> bool:
+    """Return whether an error says that the database can't be used just now: away, locked, out of room."""
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    return isinstance(error, OperationalError | InterfaceError)
+
+
+class Bell:
+    """Hands a wake on to the loops that it concerns."""
+
+    def __init__(self, loops: Iterable[Loop]) -> None:
+        self._loops = list(loops)
+        self._known = frozenset(topic for loop in self._loops for topic in loop.topics)
+
+    def ring(self, topics: Iterable[str]) -> None:
+        """Ring the loops that listen to these topics; a topic that nobody knows rings all of them."""
+        for topic in set(topics):
+            for loop in self._loops:
+                if topic not in self._known or loop.hears(topic):
+                    loop.ring()
+
+
+def in_context(app: Flask, work: Callable[[], Any]) -> Any:
+    """Do one thing in an app context of its own, leaving no open transaction behind."""
+    with app.app_context():
+        try:
+            return work()
+        finally:
+            db.session.remove()

@@ -1,0 +1,17 @@
+"""Mail that was kept and waits to be understood: from the practice mailbox, pushed to us, or left by a dead worker."""
+
+from mail import incoming
+from mail.clock import now
+from scheduler.tenure import Tenure
+
+
+class Waiting:
+    """The loop that understands it."""
+
+    def __init__(self, tenure: Tenure) -> None:
+        self._tenure = tenure
+
+    def work(self) -> bool:
+        """Understand what waits; returns whether there was any."""
+        with self._tenure.work() as held:
+            return bool(incoming.process_waiting(now(), held))

@@ -1,0 +1,141 @@
+"""After a worker died: what it held is settled by its journal, by exactly one of the others, within seconds."""
+
+import logging
+import threading
+from datetime import datetime, timedelta
+
+from sqlalchemy import select, update
+
+from mail import lease, mailing, outgoing
+from mail.clock import now
+from mail.config import settings
+from mail.errors import JournalFailed
+from mail.journal import State, read_folder, remove_folder
+from mail.sentences import why
+from mail.wake import wake
+from models import ActionRun, Event, ScheduledAction, ServerCheck, Worker, database_clock, db, reading
+from scheduler.loops import NotNow
+from scheduler.tenure import Tenure
+
+log = logging.getLogger("coquimail.recovery")
+
+LEASE = "recovery"
+HELD = 30.0  # seconds that one recovery may take before another worker tries
+LOST_FOR_GOOD = 600.0  # seconds after which a journal on a machine that is away is given up
+FRESH = timedelta(seconds=60)  # a test of a server that is older has nobody waiting for it any more
+
+
+class Recovery:
+    """The loop that looks for the dead."""
+
+    def __init__(self, tenure: Tenure, stopping: threading.Event) -> None:
+        self._tenure, self._stopping = tenure, stopping
+
+    def work(self) -> bool:
+        """Settle what dead workers left behind."""
+        with reading():
+            found = [worker for worker in lease.dead_workers() if _can_be_settled(worker)]
+            db.session.rollback()
+        if not found:
+            return False
+        held = self._tenure.current()
+        if not lease.take(LEASE, held.id, HELD):
+            raise NotNow
+        try:
+            for worker in found:
+                if self._stopping.is_set():
+                    break
+                if lease.condemn(worker):
+                    settle(worker.id, now())
+        finally:
+            lease.release(held.id, LEASE)
+            db.session.commit()
+        return False
+
+
+def _can_be_settled(worker: Worker) -> bool:
+    """Its journal is here, or it is away for so long that nobody waits for it any longer."""
+    if lease.journal_is_here(worker.id):
+        return True
+    silence = db.session.scalar(select(database_clock() - Worker.seen_at).where(Worker.id == worker.id))
+    return silence is not None and silence > LOST_FOR_GOOD
+
+
+def settle(worker_id: int, moment: datetime) -> dict[str, int]:
+    """Settle everything that a worker held which does no more, and say that it ended; commits.
+
+    Returns how many lines and chunks went which way.
+    """
+    said = _journal(worker_id)
+    counts = outgoing.recover_lines(worker_id, said, moment)
+    counts |= {f"{name} (mailing)": n for name, n in mailing.recover_chunks(worker_id, said, moment).items()}
+    counts["runs lost"] = _lose_runs(worker_id, moment)
+    counts["tests"] = _give_back_checks(worker_id, moment)
+    lease.release(worker_id)
+    db.session.execute(
+        update(Worker).where(Worker.id == worker_id).values(ended=True).execution_options(synchronize_session=False)
+    )
+    db.session.commit()
+    remove_folder(settings().journal_folder, worker_id)
+    lease.remove_mark(worker_id)
+    (settings().wake_folder / f"{worker_id}.sock").unlink(missing_ok=True)
+    counts = {name: n for name, n in counts.items() if n}
+    log.info("worker %s settled: %s", worker_id, counts or "it held nothing")
+    if counts:
+        wake()
+        wake("mass")
+    return counts
+
+
+def _journal(worker_id: int) -> dict[str, State] | None:
+    if not lease.journal_is_here(worker_id):
+        return None
+    try:
+        return read_folder(settings().journal_folder, worker_id)
+    except JournalFailed:
+        silence = db.session.scalar(select(database_clock() - Worker.seen_at).where(Worker.id == worker_id))
+        if silence is not None and silence > LOST_FOR_GOOD:
+            return None
+        raise
+
+
+def _lose_runs(worker_id: int, moment: datetime) -> int:
+    """Mark the runs it was at as lost and have them made up once."""
+    lost = db.session.execute(
+        update(ActionRun)
+        .where(ActionRun.worker_id == worker_id, ActionRun.state == "running")
+        .values(state="lost", ended_at=moment, why=why("run_lost"))
+        .returning(ActionRun.action_id, ActionRun.requested)
+        .execution_options(synchronize_session=False)
+    ).all()
+    again = [run.action_id for run in lost if not run.requested]  # or one that kills its worker would do so for ever
+    db.session.execute(
+        update(ScheduledAction)
+        .where(ScheduledAction.id.in_(again), ScheduledAction.run_requested_at.is_(None))
+        .values(run_requested_at=moment)
+        .execution_options(synchronize_session=False)
+    )
+    db.session.execute(
+        update(ScheduledAction)
+        .where(ScheduledAction.running_by_id == worker_id)
+        .values(running_by_id=None, running_until=0.0)
+        .execution_options(synchronize_session=False)
+    )
+    if lost:
+        Event.add(["actions"], moment)
+    return len(lost)
+
+
+def _give_back_checks(worker_id: int, moment: datetime) -> int:
+    """Have the tests it was at done by another worker, if somebody still waits for them."""
+    checks = db.session.scalars(
+        select(ServerCheck).where(ServerCheck.worker_id == worker_id, ServerCheck.state == "running")
+    ).all()
+    for check in checks:
+        if moment - check.requested_at < FRESH:
+            check.state, check.worker_id, check.steps = "waiting", None, []
+        else:
+            lost = {"name": "lost", "state": "failed", "why": why("check_lost"), "seconds": 0.0}
+            check.state, check.finished_at, check.steps = "failed", moment, [*check.steps, lost]
+    Event.add([f"check:{check.id}" for check in checks], moment)
+    return len(checks)

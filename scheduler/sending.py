@@ -1,0 +1,70 @@
+"""The threads that send: each keeps its own connections and, for each worker row, its own journal."""
+
+from collections.abc import Callable
+
+from mail import mailing, outgoing
+from mail.clock import now
+from mail.config import settings
+from mail.connections import Connections
+from mail.journal import Journal
+from mail.lease import WorkerLease
+from mail.outgoing import Slots
+from models import db, reading
+from models.outgoing import due_server
+from scheduler.tenure import Tenure
+
+
+class _Line:
+    """What a sending thread keeps between two pieces of work; used by that thread alone."""
+
+    def __init__(self, name: str, tenure: Tenure) -> None:
+        self._name, self._tenure = name, tenure
+        self._connections = Connections()
+        self._journal: tuple[WorkerLease, Journal] | None = None
+
+    def _journal_of(self, held: WorkerLease) -> Journal:
+        """Return the journal of this thread under a worker row; what an earlier row's journal holds is recovered."""
+        if self._journal is None or self._journal[0] is not held:
+            self._close_journal()
+            self._journal = held, Journal.open(settings().journal_folder, held.id, self._name)
+        return self._journal[1]
+
+    def _close_journal(self) -> None:
+        if self._journal is not None:
+            self._journal[1].close()
+            self._journal = None
+
+    def close(self) -> None:
+        """Say good-bye to the servers; the journal stays for the recovery."""
+        self._connections.close()
+        self._close_journal()
+
+
+class Sender(_Line):
+    """Sends transactional mail: the due lines of one server after the other."""
+
+    def __init__(self, name: str, tenure: Tenure, slots: Slots, stopping: Callable[[], bool]) -> None:
+        super().__init__(name, tenure)
+        self._slots, self._stopping = slots, stopping
+
+    def work(self) -> bool:
+        """Send the next lines; returns whether there were any."""
+        self._connections.close_idle()
+        with reading():
+            due = due_server(now(), self._slots.full())
+            db.session.rollback()
+        if due is None:
+            return False
+        with self._tenure.claiming() as held:
+            journal = self._journal_of(held)
+            return outgoing.send_some(held, self._connections, journal, self._slots, self._stopping) > 0
+
+
+class MassSender(_Line):
+    """Sends mailings: one chunk after the other."""
+
+    def work(self) -> bool:
+        """Send the next chunk; returns whether there was one."""
+        self._connections.close_idle()
+        with self._tenure.claiming() as held:
+            return mailing.send_some(held, self._connections, self._journal_of(held))

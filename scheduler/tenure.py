@@ -1,0 +1,144 @@
+"""What this process holds: the worker row it works under, and leases of single things, all kept alive by one heartbeat.
+
+Everything that claims lines or chunks does so inside ``claiming()``. When such a piece of work fails, what it had
+claimed may be left half done, so the row is let go of: what is still at work under it may finish, and then its claims
+are recovered like those of a dead worker, while this process goes on under a new row.
+"""
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mail import lease
+from mail.clock import now
+from mail.lease import LeaseLost, Stopping, WorkerLease
+from models import Worker, db
+from scheduler.loops import Loop, NotNow
+
+log = logging.getLogger("coquimail.worker")
+
+HELD = 15.0  # seconds that a lease of a single thing outlives its last heartbeat
+
+
+class Tenure:
+    """The worker rows of this process. ``beat`` is called every two seconds, from a thread of its own."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._current: WorkerLease | None = None
+        self._users: dict[WorkerLease, int] = {}  # also those that were let go of, while they are in use
+        self._things: dict[str, WorkerLease] = {}
+        self._lost: set[WorkerLease] = set()  # declared dead by somebody else
+        self._stopping = False
+
+    def begin(self) -> WorkerLease:
+        """Return the lease of a new row of this process."""
+        fresh = WorkerLease.register(now())
+        lease.leave_mark(fresh.id)
+        with self._lock:
+            self._current = fresh
+            self._users[fresh] = 0
+        log.info("worker %s registered", fresh.id)
+        return fresh
+
+    def current(self) -> WorkerLease:
+        """Return what this process works under now; raises ``NotNow`` when there is none for the moment."""
+        if self._current is None:
+            raise NotNow
+        return self._current
+
+    @contextmanager
+    def work(self) -> Iterator[WorkerLease]:
+        """Give the lease for a piece of work; the row is kept alive until its end."""
+        with self._lock:
+            if self._current is None or self._stopping:
+                raise NotNow
+            held = self._current
+            self._users[held] += 1
+        try:
+            yield held
+        finally:
+            with self._lock:
+                self._users[held] -= 1
+
+    @contextmanager
+    def claiming(self) -> Iterator[WorkerLease]:
+        """Give the lease for a piece of work that claims rows; a failure inside lets go of the worker's row."""
+        with self.work() as held:
+            try:
+                yield held
+            except (Stopping, NotNow):
+                raise
+            except Exception:
+                self._let_go(held)
+                raise
+
+    @contextmanager
+    def alone(self, thing: str) -> Iterator[WorkerLease | None]:
+        """Give the lease to the only one of all workers that is in here for this thing, None to the others."""
+        with self.work() as held:
+            with self._lock:
+                ours = thing in self._things
+            if ours or not lease.take(thing, held.id, HELD):
+                yield None
+                return
+            with self._lock:
+                self._things[thing] = held
+            try:
+                yield held
+            finally:
+                with self._lock:
+                    del self._things[thing]
+                db.session.rollback()
+                lease.release(held.id, thing)
+                db.session.commit()
+
+    def beat(self, loops: list[Loop]) -> None:
+        """Keep what is in use alive, let go of the rest, and make sure that there is a row to work under."""
+        for held in list(self._users):
+            if held in self._lost:
+                continue
+            try:
+                held.heartbeat({loop.name: loop.says() for loop in loops} if held is self._current else None)
+            except LeaseLost:
+                log.warning("worker %s was declared dead", held.id)
+                self._let_go(held)
+                self._lost.add(held)
+        for thing, held in list(self._things.items()):
+            lease.take(thing, held.id, HELD)
+        for held in self._unused():
+            row = db.session.get(Worker, held.id)
+            if row is not None:
+                lease.condemn(row)  # so that its claims are recovered at once
+            with self._lock:
+                del self._users[held]
+            self._lost.discard(held)
+        if self._current is None and not self._stopping:
+            self.begin()
+
+    def stop(self) -> None:
+        """Let everything under way come to its end; nothing new begins."""
+        with self._lock:
+            self._stopping = True
+            for held in self._users:
+                held.stop()
+
+    def busy(self) -> int:
+        """Return how many pieces of work are under way."""
+        with self._lock:
+            return sum(self._users.values())
+
+    def rows(self) -> list[WorkerLease]:
+        """Return all leases that are still ours."""
+        return list(self._users)
+
+    def _unused(self) -> list[WorkerLease]:
+        with self._lock:
+            return [held for held, users in self._users.items() if users == 0 and held is not self._current]
+
+    def _let_go(self, held: WorkerLease) -> None:
+        with self._lock:
+            if self._current is held:
+                self._current = None
+                log.warning("worker %s let go of its row: what it holds will be recovered", held.id)

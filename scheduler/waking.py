@@ -1,0 +1,104 @@
+"""Hearing the wake: a datagram on this machine, and on PostgreSQL a notification from any machine."""
+
+import contextlib
+import os
+import select as readiness
+import socket
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import text
+
+from mail.config import settings
+from mail.wake import CHANNEL, reachable
+from models import db
+from scheduler.loops import Bell
+from scheduler.tenure import Tenure
+
+PATIENCE = 5.0  # seconds after which the listener looks whether it is to end, and whether the worker's row is a new one
+
+
+class Listener:
+    """The loop that waits for wakes and rings the others."""
+
+    def __init__(self, tenure: Tenure) -> None:
+        self._tenure = tenure
+        self.bell = Bell([])
+        self._path: Path | None = None
+        self._socket: socket.socket | None = None
+        self._database: Any = None
+
+    def work(self) -> bool:
+        """Wait for wakes for a few seconds and hand them on."""
+        self._listen(self._tenure.current().id)
+        assert self._socket is not None
+        sources = [self._socket, *([self._database] if self._database is not None else [])]
+        ready, _, _ = readiness.select(sources, [], [], PATIENCE)
+        topics = self._heard() if ready else []
+        if topics:
+            self.bell.ring(topics)
+        return True
+
+    def poke(self) -> None:
+        """End the present wait."""
+        if self._path is not None:
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as poker:
+                poker.setblocking(False)
+                with reachable(self._path) as address:
+                    poker.sendto(b"", address)
+
+    def close(self) -> None:
+        """Stop listening and take our name away."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+            self._path = None
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def _listen(self, worker_id: int) -> None:
+        path = settings().wake_folder / f"{worker_id}.sock"
+        if self._socket is None or self._path != path or not path.exists():
+            if self._socket is not None:
+                self._socket.close()
+            if self._path is not None:
+                self._path.unlink(missing_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path.unlink(missing_ok=True)
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            self._socket.setblocking(False)
+            with reachable(path) as address:
+                self._socket.bind(address)
+            os.chmod(path, 0o600)
+            self._path = path
+        if self._database is None and db.engine.dialect.name == "postgresql":
+            self._database = _listening_connection()
+
+    def _heard(self) -> list[str]:
+        assert self._socket is not None
+        topics = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                topics.append(self._socket.recv(256).decode(errors="replace"))
+        if self._database is not None:
+            try:
+                topics += [notice.payload for notice in self._database.notifies(timeout=0)]
+            except Exception:
+                self._database.close()
+                self._database = None
+                raise
+        return [topic for topic in topics if topic]
+
+
+def _listening_connection() -> Any:
+    """Return a connection of its own to PostgreSQL that hears every wake; it never goes back into the pool."""
+    pooled = db.engine.raw_connection()
+    pooled.detach()
+    connection: Any = pooled.driver_connection
+    connection.rollback()
+    connection.autocommit = True
+    connection.execute(str(text(f"LISTEN {CHANNEL}")))
+    return connection

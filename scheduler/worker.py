@@ -1,0 +1,138 @@
+"""The worker: its loops, who watches over them, and how it ends in good order."""
+
+import logging
+import os
+import signal
+import threading
+import time
+from typing import Any
+
+from flask import Flask
+
+from mail.clock import now
+from mail.config import settings
+from mail.lease import LEASE
+from mail.outgoing import Slots
+from models import db
+from scheduler import recovery
+from scheduler.actions import Actions
+from scheduler.checks import Checks
+from scheduler.fetching import Fetcher
+from scheduler.loops import Bell, Loop
+from scheduler.mail_in import Waiting
+from scheduler.mailings import Tending
+from scheduler.practice import Receiver
+from scheduler.recovery import Recovery
+from scheduler.sending import MassSender, Sender
+from scheduler.tenure import Tenure
+from scheduler.waking import Listener
+
+log = logging.getLogger("coquimail.worker")
+
+WATCH = 0.5  # seconds between two looks at the loops
+HEARTBEAT = 2.0
+PATIENCE = 7.5  # seconds for what is under way at the end; what takes longer is recovered by the next worker
+
+
+class Worker:
+    """One worker process. ``run`` returns when it was asked to end and everything is handed back."""
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self._stopping, self._ended = threading.Event(), threading.Event()
+        self._tenure = Tenure()
+        with app.app_context():
+            found = settings()
+        fetcher = Fetcher(app, self._tenure)
+        self._actions = Actions(app, self._tenure, fetcher, self._stopping)
+        self._listener = Listener(self._tenure)
+        stopping, slots = self._stopping, Slots()
+        loop = self._loop
+        self._heart = Loop("heartbeat", app, self._beat, self._ended, pause=HEARTBEAT)
+        self._practice = Loop("practice mailbox", app, Receiver(app, self._ended).work, self._ended)
+        self.loops = [
+            loop("listener", self._listener, pause=0.0),
+            loop("scheduled actions", self._actions, "actions"),
+            loop("tests", Checks(app, self._tenure, fetcher), "check"),
+            loop("incoming", Waiting(self._tenure), "incoming"),
+            loop("mailings", Tending(), "mailings"),
+            loop("recovery", Recovery(self._tenure, stopping), "recovery", pause=2.0),
+        ]
+        for number in range(1, found.send_connections + 1):
+            name = f"send-{number}"
+            self.loops.append(loop(name, Sender(name, self._tenure, slots, stopping.is_set), "queue"))
+        for number in range(1, found.mass_connections + 1):
+            name = f"mass-{number}"
+            self.loops.append(loop(name, MassSender(name, self._tenure), "mass"))
+        self._listener.bell = Bell(self.loops)
+        self._watched = [self._heart, *self.loops]
+        if found.default_server.practice:
+            self._watched.append(self._practice)
+
+    def _loop(self, name: str, part: Any, *topics: str, pause: float = 1.0) -> Loop:
+        return Loop(name, self._app, part.work, self._stopping, topics, pause, getattr(part, "close", None))
+
+    def _beat(self) -> bool:
+        self._tenure.beat(self._watched)
+        return False
+
+    def stop(self) -> None:
+        """Ask the worker to end; returns at once."""
+        self._stopping.set()
+
+    def run(self) -> int:
+        """Work until ``stop`` and return the exit status: 0 when nothing was left under way."""
+        with self._app.app_context():
+            self._tenure.begin()
+        self._actions.start()
+        for loop in self._watched:
+            loop.start()
+        log.info("worker started: %s loops", len(self._watched))
+        while not self._stopping.wait(WATCH):
+            for loop in self._watched:
+                loop.revive()
+        return self._end()
+
+    def _end(self) -> int:
+        """Let what is under way finish, hand back what is not, and say good-bye."""
+        began = time.monotonic()
+        log.info("ending")
+        self._actions.shutdown()
+        self._tenure.stop()
+        self._listener.poke()
+        for loop in self.loops:
+            loop.ring()
+        end = began + PATIENCE
+        late = [loop.name for loop in self.loops if not loop.join(end - time.monotonic())]
+        while self._tenure.busy() and time.monotonic() < end:
+            time.sleep(0.02)  # a run or a test that is about to end
+        if not late and not self._tenure.busy():
+            self._hand_back()
+        else:
+            log.warning("still under way at the end: %s; the next worker settles it", late or "a scheduled action")
+        self._ended.set()
+        self._heart.ring()
+        log.info("ended after %.1f s", time.monotonic() - began)
+        return 1 if late else 0
+
+    def _hand_back(self) -> None:
+        """Settle what we claimed and did not do, exactly as it would be done for a dead worker, only at once."""
+        try:
+            with self._app.app_context():
+                for held in self._tenure.rows():
+                    recovery.settle(held.id, now())
+                db.session.rollback()
+        except Exception:
+            log.exception("could not hand back what was claimed: the next worker does, %s s from now", LEASE)
+
+
+def install_signals(worker: Worker) -> None:
+    """End in good order at the first SIGTERM or SIGINT, at once at the second."""
+
+    def ask(_number: int, _frame: object) -> None:
+        if worker._stopping.is_set():
+            os._exit(1)
+        worker.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ask)
