@@ -43,6 +43,7 @@ class IncomingServer(Model):
     priority: Mapped[int] = mapped_column(default=10)
     active: Mapped[bool] = mapped_column(default=True)
     state: Mapped[str] = mapped_column(String(10), default="draft")
+    confirmed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # what lay in the mailbox then is left alone
     last_success_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_failure_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     why: Mapped[dict[str, Any] | None] = mapped_column(Json)
