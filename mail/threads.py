@@ -8,17 +8,20 @@ import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from flask_babel import gettext
 from markupsafe import escape
-from sqlalchemy import exists, select, update
+from sqlalchemy import exists, func, select, update
+from sqlalchemy.orm import aliased
 
-from mail import envelope, outgoing, parameters
+from mail import envelope, office, outgoing, parameters
 from mail.address import show_address
 from mail.body import clean_html, text_of_html, with_images
-from mail.outgoing import File, OutgoingDraft, To
+from mail.compose import File
+from mail.outgoing import OutgoingDraft, To
 from mail.sentences import Why, why
+from mail.tokens import Kind
 from mail.wake import wake
 from models import (
     Attachment,
@@ -39,10 +42,6 @@ from models import (
 from models.store import upsert
 
 LONGEST_SUBJECT = 500
-SENDING = ("queued", "sending")
-FAILED = ("failed", "bounced")
-
-Colour = Literal["grey", "green", "red", "amber"]
 
 
 # --- where a post goes, and who hears of it
@@ -75,6 +74,8 @@ class Place:
     number: str = ""
     title: str = ""
     followers: list[Listener] = field(default_factory=list)
+    parent_id: int | None = None  # the last thing that was said, by a person
+    parent_message_id: str | None = None
 
     def follows(self, contact_id: int) -> bool:
         """Say whether this contact is among the followers."""
@@ -98,10 +99,19 @@ def places(thread_ids: Collection[int]) -> dict[int, Place]:
     found: dict[int, Place] = {}
     if not thread_ids:
         return found
+    last = aliased(Post)
+    last_id = (
+        select(func.max(Post.id))
+        .where(Post.thread_id == Thread.id, Post.kind.in_(("message", "note")))
+        .correlate(Thread)
+        .scalar_subquery()
+    )
     rows = db.session.execute(
         select(
             Thread.id.label("thread_id"),
             Thread.root_message_id,
+            last.id.label("parent_id"),
+            last.message_id.label("parent_message_id"),
             Document.id.label("document_id"),
             Document.type_id,
             Document.number,
@@ -117,6 +127,8 @@ def places(thread_ids: Collection[int]) -> dict[int, Place]:
             User.active.label("user_active"),
             User.notify,
         )
+        .outerjoin(last, last.id == last_id)
+        .select_from(Thread)
         .outerjoin(Document, Document.thread_id == Thread.id)
         .outerjoin(DocumentType, DocumentType.id == Document.type_id)
         .outerjoin(Follower, Follower.thread_id == Thread.id)
@@ -136,6 +148,8 @@ def places(thread_ids: Collection[int]) -> dict[int, Place]:
                 row.type_name or "",
                 row.number or "",
                 row.title or "",
+                parent_id=row.parent_id,
+                parent_message_id=row.parent_message_id,
             )
         if row.contact_id is not None:
             place.followers.append(
@@ -366,15 +380,16 @@ def add_post(
         received_mail_id=received_mail_id,
         at=now,
     )
-    blobs = Blob.keep_all([file.content for file in (attachments := list(attachments))])
-    post.attachments = [attachment_of(file, blob_id) for file, blob_id in zip(attachments, blobs, strict=True)]
+    files = list(attachments)
+    blobs = Blob.keep_all([file.content for file in files])
+    post.attachments = [attachment_of(file, blob_id) for file, blob_id in zip(files, blobs, strict=True)]
     db.session.add(post)
     db.session.flush()
+    touched: dict[str, Any] = {"last_post_at": now}
+    if kind == "message":
+        touched["root_message_id"] = func.coalesce(Thread.root_message_id, message_id or own_message_id(post.id))
     db.session.execute(
-        update(Thread)
-        .where(Thread.id == thread_id)
-        .values(last_post_at=now)
-        .execution_options(synchronize_session=False)
+        update(Thread).where(Thread.id == thread_id).values(touched).execution_options(synchronize_session=False)
     )
     Event.add([f"thread:{thread_id}"], now)
     return post
@@ -421,53 +436,45 @@ def post_from_browser(
     place = places([thread_id]).get(thread_id)
     if place is None:
         raise LookupError(f"thread {thread_id}")
-    parent = _last_mail(thread_id)
     post = add_post(
         thread_id,
         kind,
         now,
         html=html,
         text=text,
-        subject=reply_subject(place.title, parent is not None),
+        subject=reply_subject(place.title, place.parent_id is not None),
         author_contact_id=user.contact_id,
         author_address=show_address(user.contact.name, user.email),
         attachments=files,
-        parent_id=parent.id if parent else None,
+        parent_id=place.parent_id,
     )
     assert post is not None  # what a person writes has a key of its own
     if not place.follows(user.contact_id):
         follow(thread_id, user.contact_id, why("follow_posted"))
-    notify(post, now, place=place, parent_ids=parent.ids if parent else ())
+    notify(
+        post,
+        now,
+        place=place,
+        references=reply_references(place.root_message_id, place.parent_id, place.parent_message_id),
+        files=[File(file.name, file.type, file.content, file.cid or "") for file in files],
+    )
     db.session.commit()
     wake()
     return post
 
 
-@dataclass(frozen=True, slots=True)
-class Parent:
-    """The mail that an answer answers: its post, and the ids that people may have it under."""
-
-    id: int
-    ids: tuple[str, ...]
+def own_message_id(post_id: int) -> str:
+    """Return the Message-ID under which a post goes out by mail."""
+    return office.tokens().message_id(Kind.POST, post_id, office.load().message_domain)
 
 
-def _last_mail(thread_id: int) -> Parent | None:
-    last = (
-        select(Post.id, Post.message_id)
-        .where(Post.thread_id == thread_id, Post.kind.in_(("message", "note")))
-        .order_by(Post.id.desc())
-        .limit(1)
-        .subquery()
-    )
-    rows = db.session.execute(
-        select(last.c.id, last.c.message_id, OutgoingMail.message_id.label("sent_as")).outerjoin(
-            OutgoingMail, OutgoingMail.post_id == last.c.id
-        )
-    ).all()
-    if not rows:
-        return None
-    ids = [rows[0].message_id, *(row.sent_as for row in rows)]
-    return Parent(rows[0].id, tuple(dict.fromkeys(known for known in ids if known)))
+def reply_references(root: str | None, parent_id: int | None, parent_message_id: str | None) -> list[str]:
+    """Return the ids that an answer names: the thread's first mail, and its parent under each id that people have it.
+
+    Whoever wrote the parent has it under the id of his own mail, the others under the one that we sent it as.
+    """
+    ids = [root, own_message_id(parent_id) if parent_id is not None else None, parent_message_id]
+    return list(dict.fromkeys(id for id in ids if id))
 
 
 def reply_subject(title: str, is_reply: bool) -> str:
@@ -483,40 +490,47 @@ def reply_subject(title: str, is_reply: bool) -> str:
 # --- telling the followers
 
 
+class Said(Protocol):
+    """What ``notify`` needs of a post; a row of ``Post`` has it."""
+
+    id: Any
+    thread_id: Any
+    kind: Any
+    author_contact_id: Any
+    author_address: Any
+    subject: Any
+    html: Any
+    text: Any
+
+
 def notify(
-    post: Post,
+    post: Said,
     now: datetime,
     skip_addresses: Collection[str] = (),
     *,
     place: Place | None = None,
-    parent_ids: Sequence[str] = (),
-    files: Sequence[File] | None = None,
+    references: Sequence[str] = (),
+    files: Sequence[File] = (),
 ) -> OutgoingMail | None:
     """Tell the followers of a post: one mail with a line for each, or a notification in the browser's inbox.
 
     Nobody is told twice: not the author, nor ``skip_addresses``, who have the mail already. Notes go to users only. The
-    post must be flushed; ``place``, ``parent_ids`` and ``files`` spare the look-ups when they are known. The caller
-    commits, then calls ``wake()``.
+    post must be flushed; ``place`` spares its look-up when it is known; ``references`` come from ``reply_references``.
+    The caller commits, then calls ``wake()``.
     """
     if place is None:
         place = places([post.thread_id])[post.thread_id]
     told = addressees(place, post.kind, post.author_contact_id, skip_addresses)
-    in_browser = [addressee for addressee in told if addressee.channel == "inbox"]
-    if in_browser:
-        envelope.tell_inboxes(
-            [(post.id, addressee.user_id) for addressee in in_browser if addressee.user_id], "post", now
-        )
+    envelope.tell_inboxes(
+        [(post.id, addressee.user_id) for addressee in told if addressee.channel == "inbox" and addressee.user_id],
+        "post",
+        now,
+    )
     by_mail = [addressee for addressee in told if addressee.channel == "mail"]
     if not by_mail:
         return None
-    if files is None:
-        files = [
-            File(attachment.name, attachment.type, Blob.read(attachment.blob_id), attachment.cid)
-            for attachment in post.attachments
-        ]
-    ids = [place.root_message_id, *parent_ids, post.message_id]
     html, text = notification_bodies(post, place)
-    mail = outgoing.enqueue(
+    return outgoing.enqueue(
         OutgoingDraft(
             kind="post",
             post_id=post.id,
@@ -525,7 +539,7 @@ def notify(
             html=html,
             text=text,
             files=files,
-            references=tuple(dict.fromkeys(known for known in ids if known)),
+            references=references,
             type_id=place.type_id,
             title=place.title,
             has_document=place.document_id is not None,
@@ -533,12 +547,9 @@ def notify(
         [To(addressee.address, addressee.name, addressee.contact_id) for addressee in by_mail],
         now,
     )
-    if post.message_id is None:
-        post.message_id = mail.message_id
-    return mail
 
 
-def notification_bodies(post: Post, place: Place) -> tuple[str, str]:
+def notification_bodies(post: Said, place: Place) -> tuple[str, str]:
     """Return HTML and text of the mail that tells of a post: the post with all it quotes, and a small footer."""
     company = parameters.COMPANY_NAME.get()
     about = " ".join(part for part in (place.type_name, place.number) if part)

@@ -1,0 +1,633 @@
+"""FLOW of a mail coming in: fetch -> keep -> acknowledge -> parse -> route -> file (post, document, bounce, answer).
+
+A mail is stored and committed before its server hears that we have it, and only then understood. Mails are decided and
+filed in groups, because look-ups and inserts cost the same for one mail and for ten. A group that can't be filed is
+taken apart: one broken mail stops nobody, it goes to quarantine with the reason.
+"""
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete, or_, select, update
+from sqlalchemy.exc import OperationalError
+
+from mail import filing, office
+from mail.config import settings
+from mail.directory import Surroundings, around, surround_with_places
+from mail.errors import MailError
+from mail.filing import Case, Keeps
+from mail.lease import LEASE, WorkerLease
+from mail.routing import NewDocument, Outcome, PostTo, Rejected, Routing, route
+from mail.sentences import Why, why
+from mail.transport import mailbox as mailboxes
+from mail.transport.mailbox import Batch, FetchedMail, Look, Mailbox, MailboxTarget, Position
+from mail.wake import wake
+from models import (
+    Blob,
+    Document,
+    Event,
+    IncomingServer,
+    MailboxState,
+    ReceivedMail,
+    RouteResult,
+    Worker,
+    database_clock,
+    db,
+    reading,
+)
+from models.store import pack, upsert
+
+log = logging.getLogger("coquimail.incoming")
+
+GROUP = 16  # mails that are filed in one transaction: it stays short although answers are composed in it
+WAITING = 50  # mails that are claimed at once
+MOST_ATTEMPTS = 3
+RECENT = timedelta(days=1)  # a mail that should have been deleted and is still there is taken again for so long
+
+Open = Callable[[MailboxTarget], Mailbox]
+
+
+# --- fetch: from the mailbox into the ledger
+
+
+@dataclass
+class Fetched:
+    """What came of one fetch. ``kept`` mails are new here; ``counts`` has what became of them, by state."""
+
+    server_id: int
+    kept: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    why: Why | None = None  # why it ended before its time
+
+
+def fetch(server_id: int, worker: WorkerLease, now: datetime, open_mailbox: Open = mailboxes.open_mailbox) -> Fetched:
+    """Bring in what is new in one mailbox: kept first, then acknowledged, then understood; commits on its way.
+
+    A server that can't be reached or ends the talk is no exception: the reason stands in the result and on the server.
+    Call it for one server from one place at a time.
+    """
+    fetched = Fetched(server_id)
+    server = _server(server_id)
+    if server is None:
+        return fetched
+    try:
+        with open_mailbox(server.target) as mailbox:
+            for batch in mailbox.batches(_position(server, mailbox, now)):
+                worker.assert_alive()
+                with _in_hand(_keep_batch(server, batch, worker, now)) as kept:
+                    fetched.kept += len(kept)
+                    try:
+                        mailbox.acknowledge(batch, server.after_fetch, server.move_to)  # type: ignore[arg-type]
+                        _go_on_after(server, batch.position)
+                    finally:  # what was kept is ours to understand, whatever its server says now
+                        fetched.counts += _understand(kept, worker, now)
+    except MailError as error:
+        fetched.why = error.why
+    _note_run(server, fetched, now)
+    return fetched
+
+
+def confirm(server: IncomingServer, look: Look, now: datetime) -> None:
+    """Turn a tested server from draft into confirmed; the caller commits.
+
+    What lies in its mailbox at this moment is left alone, unless the admin asked for it (``fetch_existing``).
+    """
+    server.state, server.confirmed_at, server.why = "confirmed", now, None
+    if server.kind == "imap":
+        _begin_after(server.id, server.folder or "INBOX", look.uidvalidity, max(look.uidnext - 1, 0))
+    elif not server.fetch_existing:
+        _leave_alone(server.id, look.keys, now)
+
+
+def target_of(server: IncomingServer) -> MailboxTarget:
+    """Return where the mailbox of an incoming server is and how to open it."""
+    return MailboxTarget(
+        name=server.name,
+        kind=server.kind,  # type: ignore[arg-type]
+        host=server.host,
+        port=server.port,
+        encryption=server.encryption,  # type: ignore[arg-type]
+        user=server.user,
+        password=server.password or "",
+        folder=server.folder or "INBOX",
+        verify_tls=server.verify_tls,
+        allow_local=settings().allow_local,
+    )
+
+
+@dataclass(frozen=True)
+class _Server:
+    """An incoming server without its row. ``states``: of each uidvalidity, how far it was read and where we began."""
+
+    id: int
+    target: MailboxTarget
+    states: dict[int, tuple[int, int]]
+    confirmed_at: datetime | None
+    fetch_existing: bool
+    after_fetch: str
+    move_to: str
+    keeps: Keeps
+
+    @property
+    def source(self) -> str:
+        return f"server:{self.id}"
+
+    @property
+    def is_imap(self) -> bool:
+        return self.target.kind == "imap"
+
+
+def _server(server_id: int) -> _Server | None:
+    with reading():
+        row = db.session.get(IncomingServer, server_id)
+        if row is None or row.state != "confirmed" or not row.active:
+            db.session.rollback()
+            return None
+        target = target_of(row)
+        states = db.session.execute(
+            select(MailboxState.uidvalidity, MailboxState.last_uid, MailboxState.start_uid).where(
+                MailboxState.incoming_server_id == server_id, MailboxState.folder == target.folder
+            )
+        )
+        server = _Server(
+            id=row.id,
+            target=target,
+            states={state.uidvalidity: (state.last_uid, state.start_uid) for state in states},
+            confirmed_at=row.confirmed_at,
+            fetch_existing=row.fetch_existing,
+            after_fetch=row.after_fetch,
+            move_to=row.move_to,
+            keeps=Keeps(row.action_type_id, row.keep_attachments, row.keep_original),
+        )
+        db.session.rollback()
+    return server
+
+
+# --- how far a mailbox was read
+
+
+def _position(server: _Server, mailbox: Mailbox, now: datetime) -> Position:
+    """Return where to go on in a mailbox."""
+    if not server.is_imap:
+        return Position(unknown=lambda keys: _unknown(server, keys, now))
+    uidvalidity = mailbox.uidvalidity
+    if uidvalidity in server.states:
+        last, start = server.states[uidvalidity]
+        # Whoever asks for the old mails afterwards gets them; those that are here already are not kept twice.
+        return Position(uidvalidity, 0 if server.fetch_existing and start else last)
+    if server.fetch_existing:
+        return Position(uidvalidity, 0)
+    if server.states:  # all numbers are new: the date of arrival tells what was there before us
+        return Position(uidvalidity, 0, since=server.confirmed_at)
+    start = max(mailbox.look().uidnext - 1, 0)
+    _begin_after(server.id, server.target.folder, uidvalidity, start)
+    db.session.commit()
+    return Position(uidvalidity, start)
+
+
+def _begin_after(server_id: int, folder: str, uidvalidity: int, uid: int) -> None:
+    """Note what was in a folder before us; in one that we know already we stay where we are."""
+    row = {
+        "incoming_server_id": server_id,
+        "folder": folder,
+        "uidvalidity": uidvalidity,
+        "last_uid": uid,
+        "start_uid": uid,
+    }
+    db.session.execute(upsert(MailboxState).values(row).on_conflict_do_nothing())
+
+
+def _go_on_after(server: _Server, position: Position) -> None:
+    """Note how far a folder was read. Its server was told before: a crash in between repeats a batch, harmlessly."""
+    if not server.is_imap:
+        return
+    row = {
+        "incoming_server_id": server.id,
+        "folder": server.target.folder,
+        "uidvalidity": position.uidvalidity,
+        "last_uid": position.last_uid,
+        "start_uid": 0,
+    }
+    statement = upsert(MailboxState).values(row)
+    changes: dict[str, Any] = {"last_uid": statement.excluded.last_uid}
+    if server.fetch_existing:
+        changes["start_uid"] = 0
+    db.session.execute(
+        statement.on_conflict_do_update(index_elements=["incoming_server_id", "folder", "uidvalidity"], set_=changes)
+    )
+    db.session.commit()
+
+
+def _leave_alone(server_id: int, keys: Iterable[str], now: datetime) -> None:
+    """Note mails of a POP3 mailbox that were there before us: its server tells neither an order nor a date."""
+    note = {
+        "source": f"server:{server_id}",
+        "incoming_server_id": server_id,
+        "size": 0,
+        "state": "ignored",
+        "result": "left_alone",
+        "decision": [why("left_alone")],
+        "received_at": now,
+        "processed_at": now,
+    }
+    rows = [{**note, "source_key": key[:255]} for key in keys]
+    if rows:
+        db.session.execute(upsert(ReceivedMail).on_conflict_do_nothing(), rows)
+
+
+def _unknown(server: _Server, keys: Sequence[str], now: datetime) -> Collection[str]:
+    """Return which of these UIDLs are not here yet; with *delete* also those that should be gone and are not."""
+    here = select(ReceivedMail.source_key).where(ReceivedMail.source == server.source)
+    if server.fetch_existing:
+        here = here.where(ReceivedMail.result != "left_alone")
+    if server.after_fetch == "delete":
+        here = here.where(or_(ReceivedMail.result == "left_alone", ReceivedMail.received_at < now - RECENT))
+    known: set[str] = set()
+    with reading():
+        for start in range(0, len(keys), 500):
+            known.update(db.session.scalars(here.where(ReceivedMail.source_key.in_(keys[start : start + 500]))))
+        db.session.rollback()
+    return [key for key in keys if key not in known]
+
+
+def _note_run(server: _Server, fetched: Fetched, now: datetime) -> None:
+    ended = "last_failure_at" if fetched.why else "last_success_at"
+    db.session.execute(
+        update(IncomingServer)
+        .where(IncomingServer.id == server.id)
+        .values({"why": fetched.why, ended: now})
+        .execution_options(synchronize_session=False)
+    )
+    Event.add(["incoming"], now)
+    db.session.commit()
+    log.info("server %s: kept %s %s", server.id, fetched.kept, fetched.why["code"] if fetched.why else "")
+
+
+# --- keep: nothing is lost from here on
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A mail that is stored and that we are to understand, with its bytes at hand.
+
+    ``problem``: only its header could be had, and why.
+    """
+
+    id: int
+    raw: bytes
+    keeps: Keeps
+    attempts: int = 1
+    problem: Why | None = None
+
+
+def keep(
+    source: str,
+    mails: Sequence[FetchedMail],
+    now: datetime,
+    *,
+    server_id: int | None = None,
+    keeps: Keeps | None = None,
+    worker: WorkerLease | None = None,
+) -> list[Kept]:
+    """Store mails and commit; return those that were not here before, by ``source`` and their key.
+
+    With a ``worker`` they are its own to understand; without one they wait for ``process_waiting``: call
+    ``wake("received")`` then.
+    """
+    packed = [pack(mail.raw) for mail in mails]  # before the transaction
+    blobs = Blob.keep_packed(packed)
+    kept: list[Kept] = []
+    rows = {
+        mail.source_key[:255]: {
+            "source": source,
+            "source_key": mail.source_key[:255],
+            "incoming_server_id": server_id,
+            "blob_id": blob_id,
+            "size": max(mail.size, len(mail.raw)),
+            "decision": [mail.problem] if mail.problem else None,
+            "worker_id": worker.id if worker else None,
+            "attempts": 1 if worker else 0,
+            "received_at": now,
+        }
+        for mail, blob_id in zip(mails, blobs, strict=True)
+    }
+    if rows:
+        new = upsert(ReceivedMail).values([_LEDGER | row for row in rows.values()])
+        new = new.on_conflict_do_nothing(index_elements=["source", "source_key"])
+        ids = {
+            row.source_key: row.id
+            for row in db.session.execute(new.returning(ReceivedMail.id, ReceivedMail.source_key))
+        }
+        for mail in mails:
+            number = ids.pop(mail.source_key[:255], None)
+            if number is not None:
+                kept.append(Kept(number, mail.raw, keeps or Keeps(), problem=mail.problem))
+    db.session.commit()
+    return kept
+
+
+_LEDGER = {"state": "received", "result": "", "from_text": "", "to_text": "", "subject": ""}
+
+
+def _keep_batch(server: _Server, batch: Batch, worker: WorkerLease, now: datetime) -> list[Kept]:
+    if server.fetch_existing and not server.is_imap:  # the old mails were asked for: the notes about them go
+        db.session.execute(
+            delete(ReceivedMail).where(
+                ReceivedMail.source == server.source,
+                ReceivedMail.source_key.in_(batch.keys),
+                ReceivedMail.result == "left_alone",
+            )
+        )
+    return keep(server.source, batch.mails, now, server_id=server.id, keeps=server.keeps, worker=worker)
+
+
+# --- whose mails these are
+
+_hands_lock = threading.Lock()
+_hands: set[int] = set()
+
+
+@contextmanager
+def _in_hand(kept: list[Kept]) -> Iterator[list[Kept]]:
+    """Say that a thread of this process is busy with some mails: no other one takes them up."""
+    ids = {one.id for one in kept}
+    with _hands_lock:
+        _hands.update(ids)
+    try:
+        yield kept
+    finally:
+        with _hands_lock:
+            _hands.difference_update(ids)
+
+
+def process_waiting(now: datetime, worker: WorkerLease) -> Counter[str]:
+    """Understand the mails that wait: after a crash, from the practice mailbox, pushed to us. Commits.
+
+    A mail that was begun before and not finished is taken by itself, so that one that kills its worker takes no other
+    with it; after three times it goes to quarantine untouched. Returns what became of them, by state.
+    """
+    counts: Counter[str] = Counter()
+    if not _any_waiting():
+        return counts
+    for fresh, limit in ((True, WAITING), (False, 1)):
+        while True:
+            worker.assert_alive()
+            with _in_hand(_claim(worker, fresh, limit)) as kept:
+                if not kept:
+                    break
+                if kept[0].attempts > MOST_ATTEMPTS:
+                    reason = why("process_gave_up", attempts=MOST_ATTEMPTS)
+                    counts += _quarantine([kept[0].id], reason, now)
+                else:
+                    counts += _understand(kept, worker, now)
+    return counts
+
+
+def _any_waiting() -> bool:
+    with reading():
+        found = db.session.scalar(select(ReceivedMail.id).where(ReceivedMail.state == "received").limit(1))
+        db.session.rollback()
+    return found is not None
+
+
+def _claim(worker: WorkerLease, fresh: bool, limit: int) -> list[Kept]:
+    """Take waiting mails that no living worker is busy with; commits, with one more attempt on each."""
+    others = select(Worker.id).where(
+        Worker.ended.is_(False), Worker.seen_at > database_clock() - LEASE, Worker.id != worker.id
+    )
+    with _hands_lock:
+        busy = set(_hands)
+    waiting = (
+        select(ReceivedMail.id)
+        .where(
+            ReceivedMail.state == "received",
+            ReceivedMail.attempts == 0 if fresh else ReceivedMail.attempts > 0,
+            or_(ReceivedMail.worker_id.is_(None), ReceivedMail.worker_id.not_in(others)),
+            ReceivedMail.id.not_in(busy),
+        )
+        .order_by(ReceivedMail.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    rows = db.session.execute(
+        update(ReceivedMail)
+        .where(ReceivedMail.id.in_(waiting.scalar_subquery()), ReceivedMail.state == "received")
+        .values(worker_id=worker.id, attempts=ReceivedMail.attempts + 1)
+        .returning(
+            ReceivedMail.id,
+            ReceivedMail.blob_id,
+            ReceivedMail.incoming_server_id,
+            ReceivedMail.attempts,
+            ReceivedMail.decision,
+        )
+        .execution_options(synchronize_session=False)
+    ).all()
+    db.session.commit()
+    return _with_contents(rows)
+
+
+def _with_contents(rows: Iterable[Any]) -> list[Kept]:
+    """Rows of the ledger as mails to understand."""
+    rows = sorted(rows, key=lambda row: row.id)
+    with reading():
+        contents = Blob.read_all({row.blob_id for row in rows if row.blob_id is not None})
+        servers = {row.incoming_server_id for row in rows if row.incoming_server_id is not None}
+        keeps = {}
+        if servers:
+            found = db.session.execute(
+                select(
+                    IncomingServer.id,
+                    IncomingServer.action_type_id,
+                    IncomingServer.keep_attachments,
+                    IncomingServer.keep_original,
+                ).where(IncomingServer.id.in_(servers))
+            )
+            keeps = {row.id: Keeps(row.action_type_id, row.keep_attachments, row.keep_original) for row in found}
+        db.session.rollback()
+    return [
+        Kept(
+            id=row.id,
+            raw=contents.get(row.blob_id, b""),
+            keeps=keeps.get(row.incoming_server_id, Keeps()),
+            attempts=row.attempts,
+            problem=row.decision[0] if row.decision else None,
+        )
+        for row in rows
+    ]
+
+
+# --- understand: parse, route, file
+
+
+def _understand(kept: Sequence[Kept], worker: WorkerLease | None, now: datetime) -> Counter[str]:
+    """Parse, route and file mails, group by group; return what became of them, by state. Commits."""
+    counts: Counter[str] = Counter()
+    cases = [filing.read(one.id, one.raw, one.keeps, now, one.problem) for one in kept]
+    while cases:
+        if worker is not None:
+            worker.assert_alive()
+        group, surroundings = _decide(cases[:GROUP], now)
+        del cases[: len(group)]
+        if not _file(group, surroundings, now):
+            for case in group:  # one of them can't be filed: find out which
+                alone, surroundings = _decide([case], now)
+                if not _file(alone, surroundings, now, last_try=True):
+                    counts["quarantined"] += 1
+                else:
+                    counts[case.routing.state] += 1
+        else:
+            counts.update(case.routing.state for case in group)
+    return counts
+
+
+def _decide(cases: Sequence[Case], now: datetime) -> tuple[list[Case], Surroundings]:
+    """Route mails, as far as none of them depends on what an earlier one does; changes nothing."""
+    group: list[Case] = []
+    office.forget()
+    with reading():
+        surroundings = around([case.message for case in cases], now)
+        for number, case in enumerate(cases):
+            if group and surroundings.waits_for_another(number):
+                break
+            case.key = surroundings.look_ups[number].message_key
+            case.routing = route(case.message, surroundings.directory(number, case.keeps.action_type_id))
+            if group and surroundings.goes_to_a_crowd(case.routing):
+                break
+            surroundings.learn(number, case.message, case.routing)
+            group.append(case)
+        surround_with_places(surroundings, [case.routing for case in group])
+        db.session.rollback()
+    return group, surroundings
+
+
+def _file(group: Sequence[Case], surroundings: Surroundings, now: datetime, last_try: bool = False) -> bool:
+    """Write down what was decided and commit; False if that failed and each mail is to be tried alone.
+
+    On the last try a mail that can't be filed goes to quarantine.
+    """
+    try:
+        queued = filing.write(group, surroundings, now)
+        db.session.commit()
+    except Exception as error:
+        db.session.rollback()
+        if last_try and isinstance(error, OperationalError):
+            raise  # the database is in trouble, not the mail: it waits
+        if last_try:
+            log.exception("mail %s can't be filed", group[0].id)
+            reason = why("process_failed", error=f"{type(error).__name__}: {error}"[:300])
+            _quarantine([group[0].id], reason, now, group[0])
+        else:
+            log.warning("a group of %s mails can't be filed at once: %s", len(group), type(error).__name__)
+        return False
+    for case in group:
+        log.info("mail %s: %s %s", case.id, case.routing.state, case.routing.result)
+    if queued:
+        wake()
+    return True
+
+
+def _quarantine(ids: Collection[int], reason: Why, now: datetime, case: Case | None = None) -> Counter[str]:
+    """Put mails that wait into quarantine with a reason; commits."""
+    values: dict[str, Any] = {"state": "quarantined", "processed_at": now, "decision": [reason]}
+    if case is not None:
+        values |= filing.ledger_values(case) | {"state": "quarantined", "result": ""}
+        values["decision"] = [*case.message.problems, *(case.routing.steps if case.routing else ()), reason]
+    db.session.execute(
+        update(ReceivedMail)
+        .where(ReceivedMail.id.in_(ids), ReceivedMail.state == "received")
+        .values(values)
+        .execution_options(synchronize_session=False)
+    )
+    if case is not None:
+        filing.note_alias_failure(case, reason)
+    Event.add(["incoming"], now)
+    db.session.commit()
+    return Counter(quarantined=len(ids))
+
+
+# --- what a person does with a mail in quarantine
+
+
+class NotInQuarantine(LookupError):
+    """The mail is not in quarantine (any more): somebody else was quicker."""
+
+
+def retry(received_id: int, now: datetime) -> str:
+    """Route a mail anew by the rules as they are now; return the state it comes to. Commits."""
+    return _again(received_id, None, now)
+
+
+def route_to_document(received_id: int, document_id: int, now: datetime) -> str:
+    """Post a mail from quarantine in the chatter of a document; return the state it comes to. Commits."""
+    document = db.session.get(Document, document_id)
+    if document is None:
+        raise LookupError(f"document {document_id}")
+    step = why("quarantine_routed_document", number=document.number)
+    return _again(received_id, (PostTo(document.thread_id, alias_id=0), step), now)
+
+
+def route_to_type(received_id: int, type_id: int, now: datetime) -> str:
+    """Open a new document of a type for a mail from quarantine; return the state it comes to. Commits."""
+    return _again(received_id, (NewDocument(type_id), why("quarantine_routed_type")), now)
+
+
+def reject(received_id: int, text: str, now: datetime) -> str:
+    """Answer a mail from quarantine with a text of ours; return the state it comes to. Commits."""
+    step = why("quarantine_rejected")
+    return _again(received_id, (Rejected(step, "quarantine_answer", text=text.strip()), step), now)
+
+
+def drop(received_id: int, now: datetime) -> str:
+    """Take a mail out of quarantine for good, unread by anybody; return its state. Commits."""
+    row = _quarantined(received_id)
+    row.state, row.processed_at = "ignored", now
+    row.decision = [*(row.decision or []), why("quarantine_dropped")]
+    Event.add(["incoming"], now)
+    db.session.commit()
+    return "ignored"
+
+
+def _quarantined(received_id: int) -> ReceivedMail:
+    row = db.session.scalar(
+        select(ReceivedMail)
+        .where(ReceivedMail.id == received_id, ReceivedMail.state == "quarantined")
+        .with_for_update()
+    )
+    if row is None:
+        db.session.rollback()
+        raise NotInQuarantine(f"received mail {received_id}")
+    return row
+
+
+def _again(received_id: int, forced: tuple[Outcome, Why] | None, now: datetime) -> str:
+    """Take a mail out of quarantine and through the flow again, to where a person says or by the rules."""
+    row = _quarantined(received_id)
+    before = list(row.decision or [])
+    row.state, row.attempts, row.worker_id, row.decision = "received", 1, None, None
+    db.session.execute(delete(RouteResult).where(RouteResult.received_mail_id == received_id))
+    (kept,) = _with_contents_of(row)
+    with _in_hand([kept]):
+        db.session.commit()
+        case = filing.read(kept.id, kept.raw, kept.keeps, now, None if forced else kept.problem)
+        group, surroundings = _decide([case], now)
+        if forced is not None:
+            outcome, step = forced
+            case.routing = Routing((outcome,), (*before, step))
+            with reading():
+                surround_with_places(surroundings, [case.routing])
+                db.session.rollback()
+        return case.routing.state if _file(group, surroundings, now, last_try=True) else "quarantined"
+
+
+def _with_contents_of(row: ReceivedMail) -> list[Kept]:
+    """One row as a mail to understand, within its transaction."""
+    raw = Blob.read(row.blob_id) if row.blob_id is not None else b""
+    server = db.session.get(IncomingServer, row.incoming_server_id) if row.incoming_server_id else None
+    keeps = Keeps(server.action_type_id, server.keep_attachments, server.keep_original) if server else Keeps()
+    return [Kept(row.id, raw, keeps)]
