@@ -401,7 +401,7 @@ class CompiledMailing:
         plain = _PLAIN_VALUE.fullmatch
         for field, fallback in self._holes:
             value = (values.get(field) or fallback).strip() or fallback
-            if plain(value):
+            if plain(value) and "  " not in value:
                 ready.append(value.encode())
             else:
                 value = one_line(value) or fallback

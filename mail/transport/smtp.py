@@ -142,12 +142,15 @@ class _Session(SMTP):
     Raises only errors of ``mail.errors``. Not connected until ``open``.
     """
 
+    ehlo_msg = "EHLO"
+
     def __init__(self, target: SmtpTarget, transcript: Transcript | None, deadline: float | None = None) -> None:
         super().__init__(local_hostname="localhost", timeout=target.timeout)
         self._host = target.host  # smtplib's name for what the certificate must say
         self.target = target
         self.transcript = transcript
         self.deadline = deadline
+        self.used = False  # a mail was tried over it
         self._rest = b""
 
     # --- the socket
@@ -391,13 +394,14 @@ class _Session(SMTP):
 class ServerConnection(Connection):
     """A kept connection to one target; a context manager whose opening raises an error of ``mail.errors``.
 
-    A connection that died between two mails is replaced without a word. Not to be shared between threads. With
-    `transcript` the dialogue is kept and ``transcript.take()`` gives it.
+    A connection that died between two mails is replaced without a word; one that was idle for more than `idle_seconds`
+    is asked first whether it still lives. Not to be shared between threads. With `transcript` the dialogue is kept and
+    ``transcript.take()`` gives it.
     """
 
     host: _Session | None
 
-    def __init__(self, target: SmtpTarget, transcript: bool = False) -> None:
+    def __init__(self, target: SmtpTarget, transcript: bool = False, idle_seconds: float = IDLE_SECONDS) -> None:
         # What Connection reads of Flask-Mail's settings; none of the application's own, and nothing is suppressed.
         super().__init__(
             _Mail(  # type: ignore[arg-type]
@@ -416,6 +420,7 @@ class ServerConnection(Connection):
         )
         self.target = target
         self.transcript = Transcript() if transcript else None
+        self.idle_seconds = idle_seconds
         self._last_used = 0.0
 
     def __exit__(
@@ -464,13 +469,12 @@ class ServerConnection(Connection):
         `after_refusal` when the content was begun and is not accepted for certain; a JournalFailed of these two is
         swallowed, because the outcome stands.
         """
-        fresh = self.host is None
         try:
-            fresh = self._make_ready()
+            kept = self._make_ready()
         except MailError as error:
             return _not_delivered("connect", error)
         outcome = self._deliver(envelope_from, recipient, content, before_content, after_accept, after_refusal, ready)
-        if self.host is None and outcome.phase == "mail" and outcome.code in (None, 421) and not fresh:
+        if self.host is None and outcome.phase == "mail" and outcome.code in (None, 421) and kept:
             # The server had closed the kept connection before it heard of this mail: the same mail, a new connection.
             try:
                 self.host = self.configure_host()
@@ -482,16 +486,16 @@ class ServerConnection(Connection):
         return outcome
 
     def _make_ready(self) -> bool:
-        """Make sure that there is a connection for the next mail and return whether it is a new one."""
+        """Make sure that there is a connection for the next mail; return whether it has served another one before."""
         if self.host is not None and self.target.max_messages and self.num_emails >= self.target.max_messages:
             self.close()
-        if self.host is not None and time.monotonic() - self._last_used > IDLE_SECONDS and not self._answers():
+        if self.host is not None and time.monotonic() - self._last_used > self.idle_seconds and not self._answers():
             self.drop()
         if self.host is None:
             self.host = self.configure_host()
             self.num_emails = 0
-            return True
-        return False
+        kept, self.host.used = self.host.used, True
+        return kept
 
     def _answers(self) -> bool:
         session = self.host
@@ -638,7 +642,8 @@ def _envelope(session: _Session, envelope_from: str, recipient: str, content: by
             raise InvalidAddress(address=envelope_from)
     else:
         for address in filter(None, (envelope_from, recipient)):
-            if not (_ASCII_ADDRESS if address.isascii() else _WIDE_ADDRESS).fullmatch(address):
+            fits = (_ASCII_ADDRESS if address.isascii() else _WIDE_ADDRESS).fullmatch(address)
+            if not fits or not address.isprintable():
                 raise InvalidAddress(address=address)
         if b"SMTPUTF8" not in options:
             options += _smtputf8(session, envelope_from if recipient.isascii() else recipient)
@@ -714,15 +719,19 @@ class Step(NamedTuple):
 
 
 def test_steps(
-    target: SmtpTarget, senders: Sequence[str], recipient: str = "", transcript: Transcript | None = None
+    target: SmtpTarget,
+    senders: Sequence[str],
+    recipient: str = "",
+    transcript: Transcript | None = None,
+    seconds: float = TEST_SECONDS,
 ) -> Iterator[Step]:
-    """Try a server the way a delivery would and yield each step as it is known, all within 20 seconds.
+    """Try a server the way a delivery would and yield each step as it is known, all within `seconds`.
 
     For each of `senders` (bare addresses) MAIL FROM and RCPT are said and taken back by RSET: no mail is sent. The
     recipient is `recipient`, else the sender itself. What follows a failed step is yielded as skipped. The dialogue is
     added to `transcript`, secrets masked.
     """
-    return _Test(target, senders, recipient, transcript).run()
+    return _Test(target, senders, recipient, transcript, seconds).run()
 
 
 test_steps.__test__ = False  # type: ignore[attr-defined]  # pytest takes the name for a test
@@ -732,9 +741,15 @@ class _Test:
     __test__ = False
 
     def __init__(
-        self, target: SmtpTarget, senders: Sequence[str], recipient: str, transcript: Transcript | None
+        self,
+        target: SmtpTarget,
+        senders: Sequence[str],
+        recipient: str,
+        transcript: Transcript | None,
+        seconds: float,
     ) -> None:
-        self.session = _Session(target, transcript, deadline=time.monotonic() + TEST_SECONDS)
+        self.session = _Session(target, transcript, deadline=time.monotonic() + seconds)
+        self.seconds = seconds
         self.target = target
         self.senders = list(dict.fromkeys(senders))
         self.recipient = recipient
@@ -770,7 +785,7 @@ class _Test:
             state, reason = "failed", error.why
             out_of_time = self.session.deadline is not None and time.monotonic() >= self.session.deadline
             self.trouble = (
-                why("test_out_of_time", seconds=round(TEST_SECONDS)) if out_of_time else why("test_not_tried")
+                why("test_out_of_time", seconds=round(self.seconds)) if out_of_time else why("test_not_tried")
             )
         return Step(name, state, reason, round(time.monotonic() - started, 3))
 

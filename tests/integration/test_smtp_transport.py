@@ -1,0 +1,973 @@
+"""Deliveries to real servers, and to ones that misbehave at every moment of the dialogue."""
+
+import base64
+import contextlib
+import datetime
+import re
+import smtplib
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from mail.errors import (
+    AddressNotAllowed,
+    CertificateExpired,
+    CertificateRefused,
+    CertificateSelfSigned,
+    CertificateWrongName,
+    ClientCertificateUnusable,
+    ConnectionFailed,
+    ConnectionLost,
+    ConnectionRefused,
+    GreetingRefused,
+    JournalFailed,
+    LoginNotOffered,
+    LoginRefused,
+    NameNotFound,
+    NotUnderstood,
+    PortNotAllowed,
+    StarttlsMissing,
+    TimedOut,
+    TlsFailed,
+)
+from mail.journal import Journal, read_folder
+from mail.sentences import say
+from mail.transport import network, smtp
+from mail.transport.smtp import Outcome, ServerConnection, SmtpTarget, Transcript
+from tests.servers.certificates import Authority
+from tests.servers.misbehaving import misbehaving, says, silent
+from tests.servers.postfix import Postfix
+from tests.servers.process import HOST, free_port
+from tests.servers.sink import SmtpSink
+
+MAIL = b"From: office@office.test\r\nTo: ann@example.com\r\nSubject: Hello\r\n\r\nHello\r\n"
+pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
+
+SENDER, ANN = "bounce@office.test", "ann@example.com"
+
+
+def target(port: int, **more) -> SmtpTarget:
+    return SmtpTarget(**{"name": "test", "host": HOST, "port": port, "timeout": 10.0, "allow_local": True} | more)
+
+
+def send(connection: ServerConnection, recipient: str = ANN, content: bytes = MAIL, **more) -> Outcome:
+    return connection.deliver(SENDER, recipient, content, **more)
+
+
+def opening(port: int, **more) -> ConnectionFailed:
+    """What opening a connection raises."""
+    with pytest.raises(ConnectionFailed) as caught, ServerConnection(target(port, **more)):
+        pass
+    assert say(caught.value.why)
+    return caught.value
+
+
+# --- a real server whose answers a test decides
+
+
+class Receiver:
+    """aiosmtpd: what it took, over how many connections, and what it answers to whom."""
+
+    def __init__(self, host: str = HOST, **options) -> None:
+        self.mails: list[Envelope] = []
+        self.sessions: set[int] = set()
+        self.greetings: list[str] = []
+        self.answers: dict[str, str] = {}
+        self.logins: list[tuple[str, bytes]] = []
+        self.port = free_port()
+        if options.pop("login", None):
+            options |= {"authenticator": self.authenticate, "auth_required": True, "auth_require_tls": False}
+        self._controller = Controller(self, hostname=host, port=self.port, enable_SMTPUTF8=True, **options)
+        self._controller.start()
+
+    def close(self) -> None:
+        if self._controller.server is not None:
+            self._controller.stop()
+
+    def authenticate(
+        self, server: SMTP, session: Session, envelope: Envelope, how: str, data: LoginPassword
+    ) -> AuthResult:
+        self.logins.append((how, data.password))
+        return AuthResult(success=data == LoginPassword(b"clerk", "pässword".encode()), handled=False)
+
+    async def handle_EHLO(self, server, session, envelope, hostname, responses):
+        session.host_name = hostname
+        self.greetings.append(hostname)
+        return [line for line in responses if not line.startswith("250-NO")]
+
+    async def handle_MAIL(self, server, session, envelope, address, options):
+        if address in self.answers:
+            return self.answers[address]
+        envelope.mail_from, envelope.mail_options = address, options
+        return "250 2.1.0 Ok"
+
+    async def handle_RCPT(self, server, session, envelope, address, options):
+        if address in self.answers:
+            return self.answers[address]
+        envelope.rcpt_tos.append(address)
+        return "250 2.1.5 Ok"
+
+    async def handle_DATA(self, server, session, envelope):
+        self.sessions.add(session.peer[1])
+        refused = self.answers.get(f"content {envelope.rcpt_tos[0]}")
+        if refused:
+            return refused
+        self.mails.append(envelope)
+        return "250 2.0.0 Ok: queued as 4711"
+
+
+@pytest.fixture
+def receivers() -> Iterator[Callable[..., Receiver]]:
+    started: list[Receiver] = []
+
+    def start(**options) -> Receiver:
+        started.append(Receiver(**options))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.close()
+
+
+@pytest.fixture
+def receiver(receivers) -> Receiver:
+    return receivers()
+
+
+def server_tls(files: tuple[Path, Path]) -> ssl.SSLContext:
+    key, certificate = files
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+def self_signed(folder: Path, name: str) -> tuple[Path, Path]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    files = folder / f"{name}.key", folder / f"{name}.pem"
+    files[0].write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    files[1].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    return files
+
+
+# --- what arrives
+
+
+def test_a_mail_arrives_and_the_outcome_says_so(receiver):
+    with ServerConnection(target(receiver.port, helo="office.test")) as connection:
+        outcome = send(connection)
+    assert outcome == Outcome("end", 250, "2.0.0", "Ok: queued as 4711", True, False, False, None)
+    [mail] = receiver.mails
+    assert (mail.mail_from, mail.rcpt_tos, mail.content) == (SENDER, [ANN], MAIL)
+    assert receiver.greetings == ["office.test"]
+
+
+def test_an_answer_to_nobody_has_the_null_sender(receiver):
+    with ServerConnection(target(receiver.port)) as connection:
+        assert connection.deliver("", ANN, MAIL).accepted
+    assert receiver.mails[0].mail_from == "<>"  # as aiosmtpd writes it
+
+
+def test_without_a_name_of_ours_we_introduce_ourselves_by_name_or_address(receiver):
+    with ServerConnection(target(receiver.port)):
+        pass
+    [name] = receiver.greetings
+    assert name == f"[{HOST}]" or ("." in name and name == socket.gethostname())
+
+
+@pytest.mark.parametrize(
+    ("content", "arrives"),
+    [
+        (b"A: b\r\n\r\n.\r\n", b"A: b\r\n\r\n.\r\n"),
+        (b"A: b\r\n\r\n..\r\n.x\r\n", b"A: b\r\n\r\n..\r\n.x\r\n"),
+        (b"A: b\n\nx\n.\ny\n", b"A: b\r\n\r\nx\r\n.\r\ny\r\n"),
+        (b"A: b\r\n\r\nx\n.\r\nMAIL FROM:<evil@x.test>\r\n", b"A: b\r\n\r\nx\r\n.\r\nMAIL FROM:<evil@x.test>\r\n"),
+        (b"A: b\r\n\r\nx\r.\rMAIL\r\n", b"A: b\r\n\r\nx\r\n.\r\nMAIL\r\n"),
+        (b"A: b\r\n\r\nno end", b"A: b\r\n\r\nno end\r\n"),
+        (b"A: b\r\n\r\nno end\n.", b"A: b\r\n\r\nno end\r\n.\r\n"),
+        (b".\r\n", b".\r\n"),
+        (b"", b"\r\n"),
+        (b"A: b\r\n\r\n" + b"x" * 900 + b"\r\n" + b"y" * 70 + b"\r\n", None),
+        (b"A: b\r\n\r\n" + b"line of a large mail\r\n" * 50_000, None),
+    ],
+)
+def test_the_content_arrives_as_it_is(receiver, content, arrives):
+    with ServerConnection(target(receiver.port)) as connection:
+        assert send(connection, content=content).accepted
+        assert send(connection).accepted  # and the dialogue goes on in step
+    assert [mail.content for mail in receiver.mails] == [arrives or content, MAIL]
+
+
+def test_what_mailings_render_is_sent_as_it_is(receiver):
+    with ServerConnection(target(receiver.port)) as connection:
+        assert send(connection, ready=True).accepted
+    assert receiver.mails[0].content == MAIL
+
+
+def test_eight_bit_content_is_announced(receiver):
+    content = "Subject: Hello\r\n\r\nGrüße\r\n".encode()
+    with ServerConnection(target(receiver.port)) as connection:
+        assert send(connection, content=content).accepted
+    assert "BODY=8BITMIME" in receiver.mails[0].mail_options
+    assert receiver.mails[0].content == content
+
+
+def test_many_mails_go_over_one_connection(receiver):
+    with ServerConnection(target(receiver.port)) as connection:
+        assert all(send(connection, f"p{number}@example.com").accepted for number in range(50))
+    assert len(receiver.mails) == 50
+    assert len(receiver.sessions) == 1
+
+
+def test_no_more_mails_over_one_connection_than_the_server_likes(receiver):
+    with ServerConnection(target(receiver.port, max_messages=2)) as connection:
+        assert all(send(connection).accepted for _ in range(5))
+    assert len(receiver.sessions) == 3
+
+
+def test_a_connection_can_be_used_again_after_its_end(receiver):
+    connection = ServerConnection(target(receiver.port))
+    assert send(connection).accepted  # opens by itself
+    connection.close()
+    assert send(connection).accepted
+    connection.drop()
+    connection.drop()
+    assert len(receiver.sessions) == 2
+
+
+def test_postfix_takes_refuses_and_defers(postfix: Postfix, trusted: Authority):
+    postfix.refuse("nobody@example.com", "550 5.1.1 No such user here")
+    postfix.defer("full@example.com", "452 4.2.2 Mailbox full")
+    with ServerConnection(target(postfix.port, encryption="starttls", host="localhost")) as connection:
+        first, refused, deferred, last = (
+            send(connection, address) for address in (ANN, "nobody@example.com", "full@example.com", "bob@example.com")
+        )
+    assert first.accepted
+    assert last.accepted
+    assert (refused.phase, refused.code, refused.enhanced, refused.temporary) == ("rcpt", 550, "5.1.1", False)
+    assert "No such user here" in say(refused.why)
+    assert (deferred.phase, deferred.code, deferred.enhanced, deferred.temporary) == ("rcpt", 452, "4.2.2", True)
+    assert postfix.wait_for(ANN)
+    assert postfix.wait_for("bob@example.com")
+
+
+def test_smtp_sink_takes_a_thousand(smtp_sink: SmtpSink, tmp_path: Path):
+    with ServerConnection(target(smtp_sink.port)) as connection, Journal.open(tmp_path, 1, "c1") as journal:
+        assert all(send(connection, **journal.in_flight(f"l{number}")).accepted for number in range(1000))
+    assert read_folder(tmp_path, 1) == {f"l{number}": "ok" for number in range(1000)}
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize(
+    ("answer_to", "answer", "phase", "temporary", "code"),
+    [
+        (SENDER, "550 5.7.1 Not your address", "mail", False, "sender_refused"),
+        (SENDER, "451 4.3.0 Try later", "mail", True, "deferred"),
+        (ANN, "550 5.1.1 No such user", "rcpt", False, "recipient_refused"),
+        (ANN, "450 4.2.0 Greylisted", "rcpt", True, "deferred"),
+        (f"content {ANN}", "554 5.7.1 Spam", "end", False, "refused"),
+        (f"content {ANN}", "452 4.3.1 Disk full", "end", True, "deferred"),
+    ],
+)
+def test_a_refusal_is_told_apart_and_the_next_mail_goes(receiver, answer_to, answer, phase, temporary, code):
+    receiver.answers[answer_to] = answer
+    with ServerConnection(target(receiver.port)) as connection:
+        outcome = send(connection)
+        receiver.answers.clear()
+        assert send(connection, "bob@example.com").accepted
+    assert (outcome.phase, outcome.temporary, outcome.accepted, outcome.in_doubt) == (phase, temporary, False, False)
+    assert outcome.why["code"] == code
+    assert f"{outcome.code} {outcome.enhanced} {outcome.text}" == answer
+    assert answer in say(outcome.why)
+    assert [mail.rcpt_tos for mail in receiver.mails] == [["bob@example.com"]]
+    assert len(receiver.sessions) == 1
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "nobody", "a@b.test>\r\nRCPT TO:<c@d.test", "a b@c.test", "<a@b.test>", "a@b.test\n", "a@b@c.test",
+     "é é@x.test", "a\x00@b.test", "a@é\u2028.test"],
+)  # fmt: skip
+def test_addresses_that_would_break_the_dialogue_never_reach_it(receiver, address):
+    with ServerConnection(target(receiver.port), transcript=True) as connection:
+        connection.transcript.take()
+        outcome = send(connection, address)
+        assert "MAIL" not in connection.transcript.take()
+        if address:
+            assert connection.deliver(address, ANN, MAIL).why["code"] == "invalid_address"
+        assert send(connection).accepted
+    assert outcome.why["code"] == "invalid_address"
+    assert not outcome.temporary
+    assert len(receiver.mails) == 1
+
+
+@pytest.mark.parametrize("address", ['"ann doe"@example.com', "a!#$%&'*+-/=?^_`{|}~z@example.com", "a@[127.0.0.1]"])
+def test_odd_addresses_that_are_legal(receiver, address):
+    with ServerConnection(target(receiver.port)) as connection:
+        assert send(connection, address).accepted
+
+
+def test_wide_addresses_need_a_server_that_takes_them(receiver):
+    with ServerConnection(target(receiver.port)) as connection:
+        assert send(connection, "jürgen@example.com").accepted
+        assert send(connection, content="From: jürgen@example.com\r\n\r\nx\r\n".encode()).accepted
+        assert send(connection).accepted
+    assert [("SMTPUTF8" in mail.mail_options) for mail in receiver.mails] == [True, True, False]
+    with misbehaving(Server().talk) as port, ServerConnection(target(port)) as connection:
+        outcome = send(connection, "jürgen@example.com")
+        assert outcome.why == {"code": "needs_smtputf8", "values": {"address": "jürgen@example.com"}}
+        assert not outcome.temporary
+        assert send(connection).accepted
+
+
+def test_a_mail_that_is_too_large_is_not_even_begun(receivers):
+    receiver = receivers(data_size_limit=1000)
+    with ServerConnection(target(receiver.port)) as connection:
+        outcome = send(connection, content=MAIL + b"x" * 1000)
+        assert send(connection).accepted
+    assert outcome.why["code"] == "too_large"
+    assert outcome.why["values"]["limit"] == 1000
+    assert not outcome.temporary
+
+
+# --- what is cut, and when
+
+
+class Server:
+    """A server that stops at one moment: ``cut`` closes, ``silent`` says nothing more, a text is its answer there."""
+
+    def __init__(self, moment: str = "", how: str = "cut", only: int = 0) -> None:
+        self.moment, self.how, self.only = moment, how, only
+        self.mails: list[bytes] = []
+        self.connections = 0
+
+    def talk(self, connection: socket.socket) -> None:
+        self.connections += 1
+        lines = connection.makefile("rb")
+        faulty = not self.only or self.connections == self.only
+        if self._stops("greeting", connection, faulty, b"220 hi\r\n"):
+            return
+        for line in lines:
+            verb = line[:4].upper().decode("ascii", "replace").strip().lower()
+            answer = {"ehlo": b"250-me\r\n250 PIPELINING\r\n", "data": b"354 go\r\n", "quit": b"221 bye\r\n"}.get(verb)
+            if self._stops(verb, connection, faulty, answer or b"250 ok\r\n"):
+                return
+            if verb == "data":
+                if faulty and self.moment == "content":
+                    lines.read(1000)
+                    if self.how == "cut":
+                        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                        lines.close()
+                        connection.close()
+                        return
+                content = b""
+                while not content.endswith(b"\r\n.\r\n"):
+                    content += lines.readline()
+                if not (faulty and self.moment == "end"):
+                    self.mails.append(content)
+                if self._stops("end", connection, faulty, b"250 taken\r\n"):
+                    return
+
+    def _stops(self, moment: str, connection: socket.socket, faulty: bool, answer: bytes) -> bool:
+        if not faulty or moment != self.moment:
+            connection.sendall(answer)
+            return False
+        if self.how == "silent":
+            connection.recv(1)
+        elif self.how != "cut":
+            connection.sendall(self.how.encode())
+            return False
+        # The reader's file keeps the socket open: the other side must see the end now.
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+        return True
+
+
+@pytest.mark.parametrize("how", ["cut", "silent"])
+@pytest.mark.parametrize(
+    ("moment", "phase", "in_doubt", "journal"),
+    [
+        ("mail", "mail", False, {}),
+        ("rcpt", "rcpt", False, {}),
+        ("data", "data", False, {}),
+        ("end", "end", True, {"l1": "begun"}),
+    ],
+)
+def test_only_after_the_final_dot_a_cut_leaves_doubt(tmp_path, moment, phase, in_doubt, journal, how):
+    server = Server(moment, how)
+    with (
+        misbehaving(server.talk) as port,
+        ServerConnection(target(port, timeout=0.3, answer_timeout=0.5)) as connection,
+        Journal.open(tmp_path, 1, "c1") as kept,
+    ):
+        outcome = send(connection, **kept.in_flight("l1"))
+    assert (outcome.phase, outcome.in_doubt, outcome.accepted, outcome.code) == (phase, in_doubt, False, None)
+    assert outcome.temporary is not in_doubt
+    assert outcome.why["code"] == ("in_doubt" if in_doubt else "timed_out" if how == "silent" else "connection_lost")
+    assert read_folder(tmp_path, 1) == journal
+    assert server.mails == []
+
+
+def test_a_cut_in_the_middle_of_the_content_leaves_no_doubt(tmp_path):
+    with (
+        misbehaving(Server("content").talk) as port,
+        ServerConnection(target(port)) as connection,
+        Journal.open(tmp_path, 1, "c1") as journal,
+    ):
+        outcome = send(connection, content=MAIL + b"a long line\r\n" * 2_000_000, **journal.in_flight("l1"))
+    assert (outcome.phase, outcome.in_doubt, outcome.temporary) == ("content", False, True)
+    assert read_folder(tmp_path, 1) == {}
+
+
+def test_a_server_that_stops_reading_is_left(tmp_path):
+    def stuck(connection: socket.socket) -> None:
+        lines = connection.makefile("rb")
+        connection.sendall(b"220 hi\r\n")
+        for line in lines:
+            connection.sendall(b"354 go\r\n" if line.startswith(b"DATA") else b"250 ok\r\n")
+            if line.startswith(b"DATA"):
+                break
+        ended.wait(30)
+
+    ended = threading.Event()
+    with misbehaving(stuck) as port, ServerConnection(target(port, timeout=0.3)) as connection:
+        outcome = send(connection, content=b"x: y\r\n\r\n" + b"a long line\r\n" * 2_000_000)
+        ended.set()
+    assert (outcome.phase, outcome.in_doubt, outcome.temporary) == ("content", False, True)
+    assert outcome.why["code"] == "timed_out"
+
+
+def test_a_slow_answer_to_the_final_dot_is_waited_for():
+    def slow(connection: socket.socket) -> None:
+        lines = connection.makefile("rb")
+        connection.sendall(b"220 hi\r\n")
+        for line in lines:
+            if line == b".\r\n":
+                threading.Event().wait(0.6)
+            if line == b".\r\n" or re.match(rb"EHLO|MAIL|RCPT|DATA", line):
+                connection.sendall(b"354 go\r\n" if line.startswith(b"DATA") else b"250 ok\r\n")
+
+    with misbehaving(slow) as port, ServerConnection(target(port, timeout=0.2, answer_timeout=20)) as connection:
+        assert send(connection).accepted
+
+
+@pytest.mark.parametrize("how", ["cut", "421 4.3.2 Shutting down\r\n"])
+def test_a_kept_connection_that_the_server_closed_is_replaced(how):
+    server = Server("mail", how, only=1)
+    with misbehaving(server.talk) as port, ServerConnection(target(port)) as connection:
+        server.moment = ""
+        assert send(connection, "first@example.com").accepted
+        server.moment = "mail"
+        assert send(connection, "second@example.com").accepted
+    assert server.connections == 2
+    assert len(server.mails) == 2
+
+
+def test_a_kept_connection_that_dies_later_in_the_dialogue_fails_its_mail_only():
+    server = Server("rcpt", "cut", only=1)
+    with misbehaving(server.talk) as port, ServerConnection(target(port)) as connection:
+        assert send(connection).why["code"] == "connection_lost"
+        assert send(connection).accepted
+    assert server.connections == 2
+
+
+def test_a_connection_that_fell_silent_while_idle_is_noticed_before_a_mail_pays_for_it():
+    server = Server("noop", "silent", only=1)
+    with (
+        misbehaving(server.talk) as port,
+        ServerConnection(target(port, timeout=0.3), idle_seconds=-1) as connection,
+    ):
+        assert send(connection).accepted
+    assert server.connections == 2
+    assert len(server.mails) == 1
+
+
+def test_an_idle_connection_that_lives_is_kept(receiver):
+    with ServerConnection(target(receiver.port), idle_seconds=-1, transcript=True) as connection:
+        assert send(connection).accepted
+        assert send(connection).accepted
+        assert connection.transcript.take().count("NOOP") == 2
+    assert len(receiver.sessions) == 1
+
+
+def test_a_server_that_is_gone_for_good_fails_the_mail_not_the_worker(receivers):
+    receiver = receivers()
+    with ServerConnection(target(receiver.port)) as connection:
+        assert send(connection).accepted
+        receiver.close()
+        outcome = send(connection)
+        assert send(connection).why["code"] == "connection_refused"
+    assert outcome.why["code"] in ("connection_refused", "connection_lost")
+    assert (outcome.temporary, outcome.in_doubt) == (True, False)
+
+
+@pytest.mark.parametrize("moment", ["mail", "rcpt", "end"])
+def test_421_closes_and_is_temporary(moment):
+    server = Server(moment, "421 4.7.0 Too much\r\n", only=1)
+    with misbehaving(server.talk) as port, ServerConnection(target(port)) as connection:
+        outcome = send(connection)
+        assert (outcome.code, outcome.temporary, outcome.in_doubt) == (421, True, False)
+        assert send(connection).accepted
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize("answer", ["hello\r\n", "25\r\n", "x" * 100_000, "999-\r\nabc\r\n"])
+@pytest.mark.parametrize("moment", ["mail", "end"])
+def test_nonsense_is_no_acceptance(moment, answer):
+    with misbehaving(Server(moment, answer).talk) as port, ServerConnection(target(port)) as connection:
+        outcome = send(connection)
+    assert not outcome.accepted
+    assert outcome.in_doubt is (moment == "end")
+
+
+def test_answers_of_several_lines_and_in_pieces_are_read_whole():
+    def dripping(connection: socket.socket) -> None:
+        for character in "220-hi\r\n220 there\r\n":
+            connection.sendall(character.encode())
+        for line in connection.makefile("rb"):
+            answer = "354 go\r\n" if line.startswith(b"DATA") else "250-one\r\n250-\r\n250 2.0.0 two\r\n"
+            if line == b".\r\n" or re.match(rb"EHLO|MAIL|RCPT|DATA", line):
+                for piece in (answer[:7], answer[7:9], answer[9:]):
+                    connection.sendall(piece.encode())
+
+    with misbehaving(dripping) as port, ServerConnection(target(port)) as connection:
+        outcome = send(connection)
+    assert outcome.accepted
+    assert (outcome.enhanced, outcome.text) == ("2.0.0", "one  two")
+
+
+def test_a_server_that_drips_gets_no_more_time_for_it():
+    def forever(connection: socket.socket) -> None:
+        while True:
+            connection.sendall(b"220-")
+            stop.wait(0.05)
+
+    stop = threading.Event()
+    with misbehaving(forever) as port:
+        started = time.monotonic()
+        opening(port, timeout=0.5)
+        assert time.monotonic() - started < 5
+        stop.set()
+
+
+# --- the journal
+
+
+def test_content_goes_out_after_the_journal_and_never_without_it(receiver):
+    told = []
+
+    def no_room() -> None:
+        raise JournalFailed(detail="No space left on device")
+
+    with ServerConnection(target(receiver.port)) as connection:
+        assert send(
+            connection, before_content=lambda: told.append("begin"), after_accept=lambda: told.append("ok")
+        ).accepted
+        with pytest.raises(JournalFailed):
+            send(connection, before_content=no_room)
+        assert len(receiver.mails) == 1
+        assert send(connection, after_accept=no_room).accepted  # the server has it: the outcome stands
+        assert send(connection).accepted
+    assert told == ["begin", "ok"]
+    assert len(receiver.mails) == 3
+
+
+def test_a_refusal_of_the_content_ends_the_doubt(receiver, tmp_path):
+    receiver.answers[f"content {ANN}"] = "554 5.7.1 Spam"
+    with ServerConnection(target(receiver.port)) as connection, Journal.open(tmp_path, 1, "c1") as journal:
+        for number in range(3):
+            assert not send(connection, **journal.in_flight(f"l{number}")).accepted
+        assert send(connection, "bob@example.com", **journal.in_flight("l9")).accepted
+    assert read_folder(tmp_path, 1) == {"l9": "ok"}
+
+
+# --- opening
+
+
+def test_what_opening_says():
+    assert isinstance(opening(free_port()), ConnectionRefused)
+    with misbehaving(silent) as port:
+        assert isinstance(opening(port, timeout=0.3), TimedOut)
+    with misbehaving(says(b"554 5.7.1 You are on a block list\r\n")) as port:
+        error = opening(port)
+        assert isinstance(error, GreetingRefused)
+        assert "block list" in say(error.why)
+    with misbehaving(says(b"SSH-2.0-OpenSSH_9.2\r\n")) as port:
+        error = opening(port)
+        assert isinstance(error, NotUnderstood)
+        assert "SSH-2.0" in say(error.why)
+    with misbehaving(lambda connection: None) as port:
+        assert isinstance(opening(port), ConnectionLost)
+    with misbehaving(Server("ehlo", "550 no\r\n").talk) as port, ServerConnection(target(port)) as connection:
+        assert send(connection).accepted  # an old server that only knows HELO
+    assert isinstance(opening(25, host="a" * 70 + ".test"), NameNotFound)
+    assert isinstance(opening(25, host="a..b"), NameNotFound)
+
+
+def test_tls_is_never_given_up_silently(receiver):
+    assert isinstance(opening(receiver.port, encryption="starttls"), StarttlsMissing)
+    assert isinstance(opening(receiver.port, encryption="tls", timeout=0.5), TlsFailed | TimedOut)
+    assert receiver.logins == []
+
+
+def test_bytes_before_the_encryption_are_not_taken_for_answers_after_it():
+    script = says(b"220 hi\r\n", b"250-me\r\n250 STARTTLS\r\n", b"220 go\r\n250-me\r\n250 AUTH PLAIN\r\n")
+    with misbehaving(script) as port:
+        assert isinstance(opening(port, encryption="starttls", verify_tls=False), NotUnderstood)
+
+
+@pytest.mark.parametrize("encryption", ["starttls", "tls"])
+@pytest.mark.parametrize("host", ["localhost", HOST])
+def test_a_verified_connection(receivers, trusted: Authority, tmp_path, encryption, host):
+    context = server_tls(trusted.issue("mail.office.test", tmp_path))
+    options = {"ssl_context": context} if encryption == "tls" else {"tls_context": context, "require_starttls": True}
+    receiver = receivers(**options)
+    with ServerConnection(target(receiver.port, encryption=encryption, host=host)) as connection:
+        assert isinstance(connection.host.sock, ssl.SSLSocket)
+        assert connection.host.sock.version() in ("TLSv1.2", "TLSv1.3")
+        assert all(send(connection).accepted for _ in range(3))
+        assert send(connection, content=MAIL + b"large\r\n" * 100_000).accepted
+    assert len(receiver.sessions) == 1
+
+
+def test_old_tls_is_not_spoken():
+    assert network.tls_context().minimum_version == ssl.TLSVersion.TLSv1_2
+    assert network.tls_context(verify=False).minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+@pytest.mark.parametrize("encryption", ["starttls", "tls"])
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        ("self-signed", CertificateSelfSigned),
+        ("unknown authority", CertificateRefused),
+        ("expired", CertificateExpired),
+        ("other name", CertificateWrongName),
+    ],
+)
+def test_a_certificate_that_proves_nothing(receivers, trusted: Authority, tmp_path, encryption, fault, error):
+    files = {
+        "self-signed": lambda: self_signed(tmp_path, "localhost"),
+        "unknown authority": lambda: Authority(tmp_path, "Somebody").issue("localhost", tmp_path),
+        "expired": lambda: trusted.issue("localhost", tmp_path, days=-1),
+        "other name": lambda: trusted.issue("other.test", tmp_path),
+    }[fault]()
+    context = server_tls(files)
+    host = "127.0.0.2" if fault == "other name" else "localhost"
+    listens = "127.0.0.2" if fault == "other name" else HOST
+    receiver = receivers(
+        host=listens, **({"ssl_context": context} if encryption == "tls" else {"tls_context": context})
+    )
+    raised = opening(receiver.port, encryption=encryption, host=host)
+    assert type(raised) is error
+    assert raised.retry  # "TLS trouble" is retried: outgoing.md 7
+    unverified = target(receiver.port, encryption=encryption, host=host, verify_tls=False)
+    with ServerConnection(unverified) as connection:  # what an administrator can choose per server
+        assert send(connection).accepted
+
+
+def test_a_client_certificate(receivers, trusted: Authority, tmp_path):
+    context = server_tls(trusted.issue("localhost", tmp_path))
+    key, certificate = self_signed(tmp_path, "client.office.test")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(certificate)
+    receiver = receivers(ssl_context=context)
+    ours = {
+        "host": "localhost",
+        "encryption": "tls",
+        "auth": "certificate",
+        "client_cert": certificate.read_text(),
+        "client_key": key.read_text(),
+    }
+    with ServerConnection(target(receiver.port, **ours)) as connection:
+        assert send(connection).accepted
+    assert isinstance(opening(receiver.port, **ours | {"auth": "none"}), TlsFailed | ConnectionLost)
+    assert isinstance(opening(receiver.port, **ours | {"client_key": ""}), ClientCertificateUnusable)
+    assert isinstance(opening(receiver.port, **ours | {"client_cert": "nonsense"}), ClientCertificateUnusable)
+
+
+@pytest.mark.parametrize(("ways", "used"), [((), "PLAIN"), (("PLAIN",), "LOGIN")])
+def test_logging_in(receivers, ways, used):
+    receiver = receivers(login=True, auth_exclude_mechanism=ways)
+    login = {"auth": "password", "user": "clerk", "password": "pässword"}
+    with ServerConnection(target(receiver.port, **login), transcript=True) as connection:
+        assert send(connection).accepted
+        transcript = connection.transcript.take()
+    assert [how for how, _ in receiver.logins] == [used]
+    assert f"AUTH {used}" in transcript
+    for secret in ("pässword", "pässword".encode(), b"\0clerk\0" + "pässword".encode()):
+        octets = secret.encode() if isinstance(secret, str) else secret
+        assert base64.b64encode(octets).decode() not in transcript
+        assert octets.decode() not in transcript
+    error = opening(receiver.port, **login | {"password": "wrong"})
+    assert isinstance(error, LoginRefused)
+    assert error.retry  # the mail is not to blame for the password
+    assert "clerk" in say(error.why)
+    assert "wrong" not in say(error.why)
+
+
+def test_logging_in_by_challenge():
+    def challenging(connection: socket.socket) -> None:
+        connection.sendall(b"220 hi\r\n")
+        for line in connection.makefile("rb"):
+            seen.append(line)
+            answers = {
+                b"EHLO": b"250-me\r\n250 AUTH CRAM-MD5\r\n",
+                b"AUTH": b"334 PDEyMzRAbWU+\r\n",
+                b"QUIT": b"221 x\r\n",
+            }
+            connection.sendall(answers.get(line[:4], b"235 ok\r\n"))
+
+    seen: list[bytes] = []
+    login = {"auth": "password", "user": "tim", "password": "tanstaaftanstaaf"}
+    with misbehaving(challenging) as port, ServerConnection(target(port, **login)):
+        pass
+    expected = smtplib.hmac.HMAC(b"tanstaaftanstaaf", b"<1234@me>", "md5").hexdigest()
+    assert base64.b64decode(seen[2]).decode() == f"tim {expected}"
+
+
+def test_a_server_without_a_login_we_know(receiver):
+    login = {"auth": "password", "user": "clerk", "password": "x"}
+    with misbehaving(says(b"220 hi\r\n", b"250-me\r\n250 AUTH GSSAPI\r\n", b"221 bye\r\n")) as port:
+        error = opening(port, **login)
+    assert isinstance(error, LoginNotOffered)
+    assert error.why["values"]["offered"] == "GSSAPI"
+
+
+# --- where a connection may go
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "allow_local", "error"),
+    [
+        ("169.254.169.254", 25, True, AddressNotAllowed),
+        ("0.0.0.0", 25, True, AddressNotAllowed),
+        ("224.0.0.1", 25, True, AddressNotAllowed),
+        ("255.255.255.255", 25, True, AddressNotAllowed),
+        ("::", 25, True, AddressNotAllowed),
+        ("fe80::1", 25, True, AddressNotAllowed),
+        ("fd00:ec2::254", 25, True, AddressNotAllowed),
+        ("::ffff:169.254.169.254", 25, True, AddressNotAllowed),
+        ("64:ff9b::a9fe:a9fe", 25, True, AddressNotAllowed),
+        ("2002:a9fe:a9fe::1", 25, True, AddressNotAllowed),
+        ("100.100.100.200", 25, True, AddressNotAllowed),
+        ("127.0.0.1", 25, False, AddressNotAllowed),
+        ("localhost", 25, False, AddressNotAllowed),
+        ("0x7f.1", 25, False, AddressNotAllowed),
+        ("2130706433", 25, False, AddressNotAllowed),
+        ("10.0.0.1", 25, False, AddressNotAllowed),
+        ("192.168.1.1", 587, False, AddressNotAllowed),
+        ("172.16.0.1", 587, False, AddressNotAllowed),
+        ("100.64.0.1", 587, False, AddressNotAllowed),
+        ("::1", 25, False, AddressNotAllowed),
+        ("fd12::1", 25, False, AddressNotAllowed),
+        ("::ffff:127.0.0.1", 25, False, AddressNotAllowed),
+        ("1.1.1.1", 22, False, PortNotAllowed),
+        ("1.1.1.1", 6379, False, PortNotAllowed),
+        ("1.1.1.1", 587, False, None),
+        ("127.0.0.1", 6379, True, None),
+        ("10.0.0.1", 25, True, None),
+        ("fd12::1", 25, True, None),
+    ],
+)
+def test_where_a_connection_may_go(host, port, allow_local, error):
+    def look_up() -> list[network.Address]:
+        return network.look_up(host, port, allow_local=allow_local, timeout=10)
+
+    if error is None:
+        assert [address.ip for address in look_up()] == [host]
+    else:
+        with pytest.raises(error):
+            look_up()
+
+
+def test_the_second_address_is_tried_when_the_first_is_dead(receiver):
+    dead = network.Address(socket.AF_INET, "127.0.0.3", free_port())
+    alive = network.Address(socket.AF_INET, HOST, receiver.port)
+    with network.open_socket("mail.test", [dead, alive], timeout=5) as connection:
+        assert connection.getpeername() == (HOST, receiver.port)
+
+
+# --- Test Connection
+
+
+def steps_of(server: SmtpTarget, senders=("office@office.test",), **more) -> list[smtp.Step]:
+    steps = list(smtp.test_steps(server, senders, **more))
+    assert all(say(step.why) and "?" not in say(step.why) and step.seconds >= 0 for step in steps)
+    return steps
+
+
+def states(steps: list[smtp.Step]) -> list[tuple[str, str]]:
+    return [(step.name, step.state) for step in steps]
+
+
+def test_a_test_without_fault(receivers, trusted: Authority, tmp_path):
+    context = server_tls(trusted.issue("localhost", tmp_path, days=90))
+    receiver = receivers(tls_context=context, login=True)
+    login = {"auth": "password", "user": "clerk", "password": "pässword"}
+    transcript = Transcript()
+    steps = steps_of(
+        target(receiver.port, host="localhost", encryption="starttls", **login),
+        ["office@office.test", "bounce@office.test", "office@office.test"],
+        transcript=transcript,
+    )
+    assert states(steps) == [
+        ("lookup", "ok"), ("connect", "ok"), ("greeting", "ok"), ("capabilities", "ok"), ("tls", "ok"), ("login", "ok"),
+        ("sender", "ok"), ("sender", "ok"),
+    ]  # fmt: skip
+    assert "TLSv1.3" in say(steps[4].why)
+    assert re.search(r"valid until \d{4}-\d\d-\d\d", say(steps[4].why))
+    assert [step.why["values"]["address"] for step in steps[6:]] == ["office@office.test", "bounce@office.test"]
+    assert receiver.mails == []
+    shown = transcript.take()
+    assert shown.count("RSET") == 2
+    assert "AUTH PLAIN ***" in shown
+    assert base64.b64encode(b"\0clerk\0" + "pässword".encode()).decode() not in shown
+
+
+def test_a_test_of_postfix_by_both_encryptions(postfix: Postfix, trusted: Authority):
+    for encryption, port in (("starttls", postfix.port), ("tls", postfix.tls_port)):
+        steps = steps_of(target(port, host="localhost", encryption=encryption), recipient="me@example.com")
+        assert {step.name for step in steps if step.state == "failed"} == set()
+        tls = next(step for step in steps if step.name == "tls")
+        assert tls.state == "warning"  # the certificate of the tests is valid for a day
+        assert "expires" in say(tls.why)
+
+
+def test_a_test_goes_on_after_a_refused_sender(receiver):
+    receiver.answers |= {
+        "one@office.test": "553 5.7.1 Sender address rejected: not owned by user",
+        "two@office.test": "451 4.3.0 Later",
+        "me@example.com": "550 5.1.1 Relay denied",
+    }
+    senders = ["one@office.test", "two@office.test", "three@office.test"]
+    steps = steps_of(target(receiver.port), senders, recipient="me@example.com")[-3:]
+    assert [step.state for step in steps] == ["failed"] * 3
+    assert [step.why["code"] for step in steps] == [
+        "sender_refused",
+        "test_sender_deferred",
+        "test_sender_but_recipient",
+    ]
+    assert "not owned by user" in say(steps[0].why)
+    assert states(steps_of(target(receiver.port), ["four@office.test"], recipient="you@example.com"))[-1] == (
+        "sender",
+        "ok",
+    )
+
+
+@pytest.mark.parametrize(
+    ("fault", "failed", "code"),
+    [
+        ("refused", "connect", "connection_refused"),
+        ("ssh", "greeting", "not_understood"),
+        ("block list", "greeting", "greeting_refused"),
+        ("no starttls", "tls", "starttls_missing"),
+        ("wrong password", "login", "login_refused"),
+        ("name", "lookup", "name_not_found"),
+        ("metadata", "lookup", "address_not_allowed"),
+    ],
+)
+def test_a_test_names_the_step_that_fails_and_skips_the_rest(receivers, fault, failed, code):
+    login = {"auth": "password", "user": "clerk", "password": "wrong"}
+    with contextlib.ExitStack() as stack:
+        match fault:
+            case "refused":
+                server = target(free_port())
+            case "ssh":
+                server = target(stack.enter_context(misbehaving(says(b"SSH-2.0-x\r\n"))))
+            case "block list":
+                server = target(stack.enter_context(misbehaving(says(b"554 blocked\r\n"))))
+            case "no starttls":
+                server = target(receivers().port, encryption="starttls", **login)
+            case "wrong password":
+                server = target(receivers(login=True).port, **login)
+            case "name":
+                server = target(25, host="a" * 70 + ".test")
+            case _:
+                server = target(25, host="169.254.169.254")
+        steps = steps_of(server)
+    position = next(number for number, step in enumerate(steps) if step.state == "failed")
+    assert (steps[position].name, steps[position].why["code"]) == (failed, code)
+    assert all(step.state == "skipped" for step in steps[position + 1 :])
+    assert steps[-1].name == "sender"
+
+
+def test_a_test_says_what_is_open_to_see(receivers, trusted: Authority, tmp_path):
+    receiver = receivers(login=True)
+    login = {"auth": "password", "user": "clerk", "password": "pässword"}
+    assert ("tls", "warning") in states(steps_of(target(receiver.port, **login)))
+    context = server_tls(self_signed(tmp_path, "localhost"))
+    steps = steps_of(target(receivers(ssl_context=context).port, encryption="tls", verify_tls=False))
+    assert ("tls", "warning") in states(steps)
+    assert "not verified" in say(next(step.why for step in steps if step.name == "tls"))
+
+
+def test_a_test_never_takes_longer_than_its_time(monkeypatch):
+    def forever(connection: socket.socket) -> None:
+        while True:
+            connection.sendall(b"220-still there\r\n")
+            stop.wait(0.02)
+
+    stop = threading.Event()
+    for script in (silent, forever):
+        with misbehaving(script) as port:
+            started = time.monotonic()
+            steps = steps_of(target(port, timeout=30), seconds=0.6)
+            assert time.monotonic() - started < 3
+        assert [(step.state, step.why["code"]) for step in steps if step.name in ("greeting", "capabilities")] == [
+            ("failed", "timed_out"),
+            ("skipped", "test_out_of_time"),
+        ]
+    stop.set()
+
+
+def test_a_step_can_be_stored(receiver):
+    step = steps_of(target(receiver.port))[0]
+    assert step.as_json() == {"name": "lookup", "state": "ok", "why": step.why, "seconds": step.seconds}
+
+
+# --- transcripts
+
+
+def test_a_transcript_is_taken_piece_by_piece_and_stays_small(receiver):
+    with ServerConnection(target(receiver.port), transcript=True) as connection:
+        opened = connection.transcript.take()
+        assert send(connection).accepted
+        first = connection.transcript.take()
+        for _ in range(300):
+            assert send(connection).accepted
+        rest = connection.transcript.take()
+    assert "EHLO" in opened
+    assert f"→ MAIL FROM:<{SENDER}>" in first
+    assert "EHLO" not in first
+    assert "Subject" not in first
+    assert len(rest) < 20_000
+    assert "left out" in rest
