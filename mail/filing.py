@@ -288,7 +288,7 @@ def _open(opening: Sequence[_Placed], surroundings: Surroundings, now: datetime)
         )
         place.thread_id, place.number = thread_id, numbers[outcome.type_id].pop(0)
         if one.author is not None and (outcome.make_contact or one.case.sender not in surroundings.made):
-            one.new_followers[one.author.contact_id] = why("follow_opened")
+            one.new_followers[one.author.contact_id] = why("follow_author")
         if responsible is not None:
             place.followers.append(responsible)
             one.new_followers.setdefault(responsible.contact_id, why("follow_responsible"))

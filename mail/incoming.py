@@ -332,7 +332,7 @@ def keep(
     return kept
 
 
-_LEDGER = {"state": "received", "result": "", "from_text": "", "to_text": "", "subject": ""}
+_LEDGER: dict[str, Any] = {"state": "received", "result": "", "from_text": "", "to_text": "", "subject": ""}
 
 
 def _keep_batch(server: _Server, batch: Batch, worker: WorkerLease, now: datetime) -> list[Kept]:

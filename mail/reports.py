@@ -95,7 +95,7 @@ def _lines(ids: set[int], mail_id: int | None) -> list[Sent]:
     rows = db.session.execute(
         select(Recipient.id, Recipient.address_key, Recipient.mail_id, OutgoingMail.post_id)
         .join(OutgoingMail, OutgoingMail.id == Recipient.mail_id)
-        .where(or_(Recipient.id.in_(ids), Recipient.mail_id == mail_id if mail_id is not None else False))
+        .where(or_(Recipient.id.in_(ids), Recipient.mail_id == (mail_id or 0)))
         .order_by(Recipient.id)
     )
     return [Sent(row.address_key, line_id=row.id, mail_id=row.mail_id, post_id=row.post_id) for row in rows]

@@ -437,7 +437,39 @@ SENTENCES: dict[str, Any] = {
     "follow_responsible": _l("is responsible for this document"),
     "follow_author": _l("wrote the mail that opened it"),
     "follow_posted": _l("has written here"),
+    "follow_opened": _l("made this document"),
+    "follow_wrote": _l("wrote to the address of this document"),
+    "left_alone": _l(
+        "This mail lay in the mailbox before CoquiMail was connected to it, so it is left alone. The incoming server has "
+        "a setting that fetches such mails too."
+    ),
+    "process_failed": _l(
+        "The mail could not be filed (%(error)s). Press Retry; if that fails again, choose a document for it, and report "
+        "this to the developers."
+    ),
+    "process_gave_up": _l(
+        "The worker stopped %(attempts)s times while it was busy with this mail, so it was put aside. Open it with care, "
+        "and report this to the developers."
+    ),
+    "quarantine_routed_document": _l("Somebody chose the document %(number)s for this mail."),
+    "quarantine_routed_type": _l("Somebody had a new document made of this mail."),
+    "quarantine_rejected": _l("Your mail could not be delivered to anybody here. Please use another address or call us."),
+    "quarantine_dropped": _l("Somebody looked at this mail and dropped it."),
     # --- bounces and the blacklist (bounce.py)
+    "bounced_hard": _l(
+        "The mail came back: there is no mailbox %(address)s (“%(text)s”). Ask the recipient for the right address and "
+        "correct it."
+    ),
+    "bounced_soft": _l("The mail to %(address)s came back (“%(text)s”). Send it again later, or call the recipient."),
+    "bounced_blocked": _l(
+        "The recipient's server refused the mail to %(address)s for its content or its sender (“%(text)s”). Write "
+        "differently, or ask the recipient to let your mail in."
+    ),
+    "bounced_full": _l("The mailbox %(address)s is full (“%(text)s”). Send it again later, or call the recipient."),
+    "bounce_names_nobody": _l(
+        "A report says that one of the recipients did not get this mail, but not which one (“%(text)s”). Ask those who "
+        "do not answer."
+    ),
     "bounce_detector_failed": _l("Part of the report could not be examined (%(error)s)."),
     "blacklist_due": _l(
         "%(count)s bounces in the last %(days)s days (limit %(bounces)s), the first and the last %(apart)s days apart"

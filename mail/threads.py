@@ -267,7 +267,7 @@ def start_document(
         if chosen is not None:
             followers.setdefault(chosen.contact_id, why("follow_responsible"))
     if author_contact_id is not None:
-        followers.setdefault(author_contact_id, why("follow_author"))
+        followers.setdefault(author_contact_id, why("follow_opened"))
     for follower_id, reason in followers.items():
         follow(document.thread_id, follower_id, reason)
     Event.add([f"documents:{type_.id}"], now)
@@ -493,14 +493,22 @@ def reply_subject(title: str, is_reply: bool) -> str:
 class Said(Protocol):
     """What ``notify`` needs of a post; a row of ``Post`` has it."""
 
-    id: Any
-    thread_id: Any
-    kind: Any
-    author_contact_id: Any
-    author_address: Any
-    subject: Any
-    html: Any
-    text: Any
+    @property
+    def id(self) -> Any: ...
+    @property
+    def thread_id(self) -> Any: ...
+    @property
+    def kind(self) -> Any: ...
+    @property
+    def author_contact_id(self) -> Any: ...
+    @property
+    def author_address(self) -> Any: ...
+    @property
+    def subject(self) -> Any: ...
+    @property
+    def html(self) -> Any: ...
+    @property
+    def text(self) -> Any: ...
 
 
 def notify(
