@@ -133,9 +133,17 @@ def returned_ids(message: IncomingMessage) -> tuple[str, ...]:
     return tuple(found)
 
 
-_RETURNED = ("message/rfc822", "text/rfc822-headers", "message/global", "message/global-headers", "text/rfc822-header")
+_RECEIPT = ("message/disposition-notification", "message/global-disposition-notification")
+_RETURNED = (
+    "message/rfc822",
+    "text/rfc822-headers",
+    "text/rfc822-header",
+    "message/global",
+    "message/global-headers",
+    *_RECEIPT,
+)
 _RETURNED_ID = re.compile(
-    rf"^[ \t>|]{{0,9}}(?:Message-ID|X-Microsoft-Original-Message-ID|{OWN_ID_HEADER})[ \t]*:[ \t]*(?:\r?\n[ \t]+)?"
+    rf"^[ \t>|]{{0,9}}(?:(?:X-Microsoft-)?(?:Original-)?Message-ID|{OWN_ID_HEADER})[ \t]*:[ \t]*(?:\r?\n[ \t]+)?"
     r"(<[^<>]{3,990}>|[^\s<>]{3,990})",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -299,22 +307,20 @@ _COMPLAINING = re.compile(r"^(?:Original-Rcpt-To|Removal-Recipient)[ \t]*:[ \t]*
 
 
 def _receipt(message: IncomingMessage, at_bounce_address: bool) -> Report | None:
-    types = ("message/disposition-notification", "message/global-disposition-notification")
-    part = next((part for part in message.attachments if part.type in types), None)
+    part = next((part for part in message.attachments if part.type in _RECEIPT), None)
     is_receipt = message.content_type == "multipart/report" and message.report_type == "disposition-notification"
-    if not is_receipt and (part is None or message.content_type not in ("multipart/report", *types)):
+    if not is_receipt and (part is None or message.content_type not in ("multipart/report", *_RECEIPT)):
         return None
     fields = _text(part, 100_000) if part else ""
     match = re.search(r"^Final-Recipient[ \t]*:[ \t]*(.+)", fields, re.IGNORECASE | re.MULTILINE)
     address = _recipient(match[1]) if match else message.from_key
-    ids = dict.fromkeys(re.findall(r"^Original-Message-ID[ \t]*:\s*(<[^<>\s]+>)", fields, re.IGNORECASE | re.MULTILINE))
-    ids.update(dict.fromkeys(returned_ids(message)))
+    ids = returned_ids(message)
     if "rejected" in message.raw_header("auto-submitted"):  # how Dovecot says that a mailbox is full
         text = _short(message.text)
         failed = (Reported(address, kind_of("", text), text=text),) if address else ()
-        return Report(About.BOUNCE if failed else About.UNREADABLE, failed, tuple(ids), "receipt", text)
+        return Report(About.BOUNCE if failed else About.UNREADABLE, failed, ids, "receipt", text)
     recipients = (Reported(address, Kind.DELIVERED),) if address else ()
-    return Report(About.RECEIPT, recipients, tuple(ids), "receipt", _short(message.text))
+    return Report(About.RECEIPT, recipients, ids, "receipt", _short(message.text))
 
 
 # --- reports in plain words

@@ -270,7 +270,7 @@ _AUTO_HEADERS = ("x-autoreply", "x-autorespond", "x-autoreply-from", "x-mail-aut
 _AUTO_SUBJECTS = re.compile(
     r"(?:auto(?:matic|mated)?[- ]?(?:reply|response|answer)|out of (?:the )?office"
     r"|(?:i am |i'm )?away from (?:my |the )?(?:office|mail)|on vacation|vacation (?:reply|message)"
-    r"|automatische antwort|automatisch antwoord|abwesen(?:d|heit)"
+    r"|automatische antwort|automatisch antwoord|abwesen(?:d|heit\w{0,20})"
     r"|r[ée]ponse automatique|absence du bureau|message d'absence|respuesta autom[áa]tica|fuera de (?:la )?oficina"
     r"|risposta automatica|fuori sede|resposta autom[áa]tica|fora do escrit[óo]rio|autosvar|automatisk(?:t)? svar"
     r"|frånvaro|fravær|automaattinen vastaus|poissa|odpowied[źz] automatyczna|autoodpowied[źz]"

@@ -177,6 +177,7 @@ def test_subjects_are_decoded(subject, expected):
         ("Precedence: bulk", False),
         ("Subject: Automatic reply: Your offer", True),
         ("Subject: Automatische Antwort: Ihr Angebot", True),
+        ("Subject: Abwesenheitsnotiz: Ihr Angebot", True),
         ("Subject: Re: Automatic reply: Your offer", False),
         ("Subject: Automatic doors", False),
         ("Subject: Automobile", False),

@@ -1,0 +1,474 @@
+"""Where a mail goes: raw mails in files, one line each, through all rules of the gateway."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from mail.message import IncomingMessage, message_key, parse
+from mail.routing import (
+    AddressBook,
+    Alias,
+    AutoNote,
+    Bounced,
+    Directory,
+    Duplicate,
+    Ignored,
+    Known,
+    NewDocument,
+    Outcome,
+    PostTo,
+    Quarantined,
+    Rejected,
+    Replied,
+    Reply,
+    Sender,
+    answer_to,
+    look_up,
+    route,
+    threads_to_check,
+)
+from mail.sentences import SENTENCES, say
+
+NOW = datetime(2026, 11, 3, 12, 0, tzinfo=UTC)
+FOLDER = Path(__file__).parents[1] / "data" / "routing"
+
+# --- the office: types 1 sales, 2 support, 3 projects; threads 100 (sales), 200 (support), 300, 50 and 60 (projects)
+
+BOOK = AddressBook(
+    [
+        Alias(1, "sales@mycompany.test", type_id=1),
+        Alias(2, "support@mycompany.test", type_id=2, make_contact=False),
+        Alias(3, "partners@mycompany.test", type_id=2, policy="contacts"),
+        Alias(4, "team@mycompany.test", type_id=3, policy="users", refusal="Please call us."),
+        Alias(5, "project@mycompany.test", type_id=3, policy="followers", parent_thread_id=50),
+        Alias(6, "broken@mycompany.test", type_id=3, policy="followers"),
+        Alias(7, "board@mycompany.test", type_id=3, fixed_thread_id=60),
+        Alias(8, "info@mycompany.test", type_id=1, any_domain=True),
+        Alias(9, "old-sales@mycompany.test", type_id=1, retired=True),
+        Alias(10, "catchall@mycompany.test", "catchall"),
+        Alias(11, "bounce@mycompany.test", "bounce"),
+        Alias(12, "old-catchall@mycompany.test", "catchall", retired=True),
+        Alias(13, "old-bounce@mycompany.test", "bounce", retired=True),
+        Alias(14, "board2@mycompany.test", type_id=3, fixed_thread_id=60),
+    ],
+    own=["notifications@mycompany.test"],
+)
+N1 = Known(2, sender="notifications@mycompany.test", thread_id=100, type_id=1, post_id=11, mail_id=21)
+KNOWN = {
+    "<root@home.test>": Known(1, sent=False, thread_id=100, type_id=1, post_id=10),
+    "<n1@mycompany.test>": N1,
+    "ownid1": N1,
+    "<n2@mycompany.test>": Known(3, thread_id=200, type_id=2, post_id=12, mail_id=22),
+    "<note@mycompany.test>": Known(4, thread_id=100, type_id=1, post_id=13, is_note=True, mail_id=23),
+    "<n3@mycompany.test>": Known(5, thread_id=300, type_id=3, post_id=14, mail_id=24),
+    "<t1@mycompany.test>": Known(6, trace_id=7),
+    "<t2@mycompany.test>": Known(7, trace_id=8, thread_id=100, type_id=1, post_id=15),
+    "<gone@mycompany.test>": Known(8, mail_id=25),
+}
+REJECTIONS = frozenset({"<rejection@mycompany.test>", "looptag"})
+SENDERS = {
+    "ann@home.test": Sender(contact_id=1, follows=frozenset({50, 300})),
+    "bob@home.test": Sender(contact_id=2),
+    "clerk@home.test": Sender(contact_id=3, user_id=1),
+}
+
+
+def raw(file: str) -> bytes:
+    return next(FOLDER.glob(f"{file}-*.eml")).read_bytes()
+
+
+def read(file: str) -> IncomingMessage:
+    return parse(raw(file), NOW)
+
+
+def office_for(message: IncomingMessage, **changes: object) -> Directory:
+    """What a flow finds out, for the ids that the mail names and no others."""
+    asked = look_up(message, BOOK)
+    known = {id: KNOWN[id] for id in asked.ids if id in KNOWN}
+    sender = SENDERS.get(asked.sender, Sender())
+    checked = threads_to_check(message, BOOK, known)
+    directory = Directory(
+        BOOK,
+        known=known,
+        rejections=REJECTIONS & set(asked.ids),
+        sender=replace(sender, follows=sender.follows & checked),
+    )
+    return replace(directory, **changes)
+
+
+def in_words(outcome: Outcome) -> str:
+    match outcome:
+        case Duplicate():
+            return "duplicate"
+        case Ignored(reason):
+            return f"ignored {reason['code']}"
+        case Bounced(report, about, token):
+            return f"{report.about.value} of {(about.mail_id or about.trace_id) if about else token or 'nothing'}"
+        case AutoNote(thread):
+            return f"auto-note {thread}"
+        case Reply(thread, _, is_note):
+            return f"{'note' if is_note else 'reply'} {thread}"
+        case PostTo(thread):
+            return f"post {thread}"
+        case NewDocument(_, None):
+            return f"new {outcome.target}"
+        case NewDocument(_, alias):
+            return f"new by {alias}"
+        case Replied(trace):
+            return f"replied {trace}"
+        case Rejected(reason, target):
+            return f"{reason['code']} {target}"
+        case Quarantined(_, address):
+            return f"quarantine {address}".strip()
+    raise AssertionError(outcome)
+
+
+# --- the table: file, what becomes of it
+
+MAILS = [
+    # 0: our own mails come back
+    ("01", "duplicate"),
+    ("02", "duplicate"),
+    ("03", "duplicate"),
+    ("04", "reply 100"),
+    ("05", "reply 100"),
+    # 1: answers to our rejections
+    ("06", "ignored route_own_answer"),
+    ("07", "ignored route_own_answer"),
+    ("08", "ignored route_own_answer"),
+    # 2: reports
+    ("09", "bounce of 21"),
+    ("10", "bounce of babcdef"),
+    ("11", "bounce of 21"),
+    ("12", "bounce of 21"),
+    ("13", "delay of 21"),
+    ("14", "delivered of 21"),
+    ("15", "bounce of nothing"),
+    ("16", "bounce of 21"),
+    ("17", "unreadable of nothing"),
+    ("18", "unreadable of nothing"),
+    ("19", "new by 1"),
+    ("20", "unreadable of nothing"),
+    ("21", "auto-note 100"),
+    ("22", "ignored route_auto_reply_ignored"),
+    ("23", "complaint of 7"),
+    ("24", "receipt of 21"),
+    ("25", "new by 1"),
+    # 3: automatic answers
+    ("26", "auto-note 100"),
+    ("27", "ignored route_auto_reply_ignored"),
+    ("28", "ignored route_auto_reply_ignored"),
+    ("29", "ignored route_auto_reply_ignored"),
+    ("30", "new by 1"),
+    # 4: replies
+    ("31", "reply 100"),
+    ("32", "reply 100"),
+    ("33", "reply 100"),
+    ("34", "reply 100"),
+    ("35", "reply 100"),
+    ("36", "reply 200"),
+    ("37", "reply 100"),
+    ("38", "note 100"),
+    ("39", "reply 100"),
+    ("40", "reply 100"),
+    ("41", "reply 100"),
+    ("42", "new by 1"),
+    ("43", "reject_users thread:300"),
+    ("44", "reply 300"),
+    ("45", "reply 300"),
+    ("46", "reject_followers thread:300"),
+    ("47", "reply 300"),
+    ("48", "new by 2"),
+    ("49", "new by 2"),
+    ("50", "reply 100"),
+    ("51", "reply 100"),
+    ("52", "new by 2"),
+    ("53", "replied 7, new by 1"),
+    ("54", "replied 7, reject_catchall catchall"),
+    ("55", "replied 8, reply 100"),
+    # 5: the catchall and no alias
+    ("56", "reject_catchall catchall"),
+    ("57", "reject_catchall catchall"),
+    ("58", "reject_catchall catchall"),
+    ("59", "new by 1"),
+    ("60", "reject_catchall catchall"),
+    # 6: aliases
+    ("61", "new by 1"),
+    ("62", "new by 1"),
+    ("63", "new by 1"),
+    ("64", "new by 1"),
+    ("65", "new by 1"),
+    ("66", "new by 1, new by 2"),
+    ("67", "new by 1"),
+    ("68", "new by 8"),
+    ("69", "quarantine"),
+    ("70", "new by 9"),
+    ("71", "new by 3"),
+    ("72", "reject_contacts alias:3"),
+    ("73", "new by 4"),
+    ("74", "reject_users alias:4"),
+    ("75", "new by 5"),
+    ("76", "reject_followers alias:5"),
+    ("77", "reject_followers_of_nothing alias:6"),
+    ("78", "reject_users alias:4, new by 1"),
+    ("79", "post 60"),
+    ("80", "post 60"),
+    ("81", "reply 300"),
+    ("82", "reject_contacts alias:3"),
+    ("83", "quarantine"),
+    # 7, 8: the server's action is blank; nobody's
+    ("84", "quarantine"),
+    ("85", "quarantine nobody@mycompany.test"),
+    ("86", "quarantine"),
+    ("87", "quarantine"),
+]
+
+
+def test_every_file_is_in_the_table():
+    files = sorted(path.name.partition("-")[0] for path in FOLDER.glob("*.eml"))
+    assert files == [file for file, _ in MAILS] and len(files) >= 40
+
+
+@pytest.mark.parametrize(("file", "expected"), MAILS)
+def test_where_a_mail_goes(file, expected):
+    message = read(file)
+    routing = route(message, office_for(message))
+    assert ", ".join(map(in_words, routing.outcomes)) == expected
+
+
+@pytest.mark.parametrize("file", [file for file, _ in MAILS])
+def test_line_ends_make_no_difference(file):
+    message = parse(raw(file).replace(b"\n", b"\r\n"), NOW)
+    same = read(file)
+    assert message_key(message) == message_key(same)
+    assert route(message, office_for(message)) == route(same, office_for(same))
+
+
+# --- what the office knows or has seen changes the outcome: file, directory, what becomes of it
+
+LOOP = {"mails_in_window": {"alias:1": 20, "thread:100": 20, "thread:60": 20, "type:9": 20}}
+CHANGED = [
+    # 0: each destination has a mail once
+    ("61", {"done": {"alias:1"}}, "duplicate"),
+    ("66", {"done": {"alias:1"}}, "new by 2"),
+    ("66", {"done": {"alias:2"}}, "new by 1"),
+    ("66", {"done": {"alias:1", "alias:2"}}, "duplicate"),
+    ("66", {"done": {"alias:1", "alias:2", "thread:5"}}, "duplicate"),
+    ("31", {"done": {"thread:100"}}, "duplicate"),
+    ("31", {"done": {"alias:1"}}, "reply 100"),
+    ("80", {"done": {"thread:60"}}, "duplicate"),
+    ("78", {"done": {"alias:4"}}, "new by 1"),
+    ("56", {"done": {"catchall"}}, "duplicate"),
+    ("84", {"done": {"quarantine"}}, "duplicate"),
+    ("53", {"done": {"trace:7", "alias:1"}}, "duplicate"),
+    ("53", {"done": {"alias:1"}}, "replied 7"),
+    ("09", {"done": {"report"}}, "duplicate"),
+    ("61", {"done": {"alias:1"}, **LOOP}, "duplicate"),  # a copy is a copy, however often he wrote
+    # 7: the incoming server's action
+    ("84", {"action_type_id": 9}, "new type:9"),
+    ("85", {"action_type_id": 9}, "new type:9"),
+    ("61", {"action_type_id": 9}, "new by 1"),
+    ("56", {"action_type_id": 9}, "reject_catchall catchall"),
+    ("74", {"action_type_id": 9}, "reject_users alias:4"),
+    ("31", {"action_type_id": 9}, "reply 100"),
+    ("09", {"action_type_id": 9}, "bounce of 21"),
+    ("28", {"action_type_id": 9}, "ignored route_auto_reply_ignored"),
+    # 9: the loop brake
+    ("61", {"mails_in_window": {"alias:1": 19}}, "new by 1"),
+    ("61", LOOP, "reject_loop alias:1"),
+    ("61", {**LOOP, "told": {"alias:1"}}, "ignored route_loop_ignored"),
+    ("61", {**LOOP, "told": {"alias:2"}}, "reject_loop alias:1"),
+    ("61", {**LOOP, "loop_allowed": {"stranger@home.test"}}, "new by 1"),
+    ("61", {**LOOP, "loop_allowed": {"home.test"}}, "new by 1"),
+    ("61", {**LOOP, "loop_allowed": {"other@home.test"}}, "reject_loop alias:1"),
+    ("61", {"mails_in_window": {"alias:1": 2}, "loop_threshold": 2}, "reject_loop alias:1"),
+    ("31", LOOP, "reject_loop thread:100"),
+    ("31", {**LOOP, "told": {"thread:100"}}, "ignored route_loop_ignored"),
+    ("79", LOOP, "reject_loop thread:60"),
+    ("84", {**LOOP, "action_type_id": 9}, "reject_loop type:9"),
+    ("66", LOOP, "reject_loop alias:1, new by 2"),
+    ("30", LOOP, "reject_loop alias:1"),
+    ("26", LOOP, "auto-note 100"),
+    ("09", LOOP, "bounce of 21"),
+    # senders
+    ("43", {"sender": Sender(contact_id=5)}, "reject_users thread:300"),
+    ("46", {"sender": Sender(follows=frozenset({300}))}, "reply 300"),
+    ("46", {"sender": Sender(follows=frozenset({50}))}, "reject_followers thread:300"),
+    ("75", {"sender": Sender(contact_id=1, follows=frozenset({300}))}, "reject_followers alias:5"),
+    ("72", {"sender": Sender(user_id=1)}, "new by 3"),
+]
+
+
+@pytest.mark.parametrize(("file", "changes", "expected"), CHANGED)
+def test_what_the_office_knows_changes_the_outcome(file, changes, expected):
+    message = read(file)
+    routing = route(message, office_for(message, **changes))
+    assert ", ".join(map(in_words, routing.outcomes)) == expected
+
+
+# --- beyond the outcome
+
+
+@pytest.mark.parametrize(
+    ("file", "state", "result"),
+    [
+        ("01", "duplicate", ""),
+        ("06", "ignored", ""),
+        ("09", "processed", "bounce"),
+        ("13", "processed", "delay"),
+        ("23", "processed", "complaint"),
+        ("26", "processed", "auto_reply"),
+        ("31", "processed", "reply"),
+        ("53", "processed", "document"),
+        ("54", "rejected", ""),
+        ("61", "processed", "document"),
+        ("72", "rejected", ""),
+        ("78", "processed", "document"),
+        ("79", "processed", "reply"),
+        ("84", "quarantined", ""),
+    ],
+)
+def test_the_state_in_the_ledger(file, state, result):
+    message = read(file)
+    routing = route(message, office_for(message))
+    assert (routing.state, routing.result) == (state, result)
+
+
+@pytest.mark.parametrize(
+    ("file", "hits"),
+    [
+        ("61", (1,)),
+        ("66", (1, 2)),
+        ("70", (9,)),
+        ("40", (9,)),
+        ("41", (12,)),
+        ("11", (13,)),
+        ("56", (10,)),
+        ("78", (4, 1)),
+        ("84", ()),
+        ("01", ()),
+    ],
+)
+def test_hits_are_counted_on_the_aliases_that_were_written_to(file, hits):
+    message = read(file)
+    assert route(message, office_for(message)).hits == hits
+
+
+@pytest.mark.parametrize("file", [file for file, _ in MAILS])
+def test_every_step_can_be_read(file):
+    message = read(file)
+    routing = route(message, office_for(message))
+    assert routing.steps
+    for step in routing.steps:
+        assert step["code"] in SENTENCES
+        assert "?" not in say(step).replace("%", "?"), "a value is missing in the sentence"
+
+
+def test_the_steps_tell_the_way_in_order():
+    message = read("61")
+    codes = [step["code"] for step in route(message, office_for(message)).steps]
+    assert codes == ["route_no_own_answer", "route_no_report", "route_no_auto_reply", "route_no_thread",
+                     "route_no_catchall", "route_alias"]  # fmt: skip
+
+
+def test_a_rejection_brings_the_words_of_its_alias():
+    message = read("74")
+    (rejected,) = route(message, office_for(message)).outcomes
+    assert (rejected.text, rejected.alias_id, rejected.misconfigured) == ("Please call us.", 4, False)
+    message = read("77")
+    (rejected,) = route(message, office_for(message)).outcomes
+    assert rejected.misconfigured and rejected.alias_id == 6
+
+
+def test_the_catchalls_rejection_names_an_address_to_write_to():
+    message = read("56")
+    (rejected,) = route(message, office_for(message)).outcomes
+    assert "sales@mycompany.test" in say(rejected.reason)
+    empty = Directory(AddressBook([Alias(10, "catchall@mycompany.test", "catchall")]))
+    (rejected,) = route(message, empty).outcomes
+    assert rejected.reason["code"] == "reject_catchall_only"
+
+
+def test_the_parent_post_is_the_one_that_was_answered():
+    message = read("31")
+    (reply,) = route(message, office_for(message)).outcomes
+    assert (reply.parent_post_id, reply.relay) == (11, True)
+
+
+def test_a_mail_beyond_the_limits_is_quarantined_with_the_reason():
+    message = parse(b"To: sales@mycompany.test\nX: " + b"x" * 300_000 + b"\n\nhello", NOW)
+    routing = route(message, office_for(message))
+    assert routing.state == "quarantined"
+    assert routing.outcomes[0].reason["code"] == "parse_header_too_large"
+
+
+# --- what must be known
+
+
+@pytest.mark.parametrize(
+    ("file", "ids"),
+    [
+        ("61", ("<in-61@home.test>",)),
+        ("03", ("<rewritten@relay.test>", "ownid1")),
+        ("07", ("<in-07@home.test>", "looptag")),
+        ("32", ("<in-32@home.test>", "<root@home.test>", "<n1@mycompany.test>")),
+        ("09", ("<in-09@home.test>", "<n1@mycompany.test>", "ownid1")),
+        ("23", ("<in-23@home.test>", "<t1@mycompany.test>")),
+        ("87", ()),
+    ],
+)
+def test_the_ids_to_look_up(file, ids):
+    assert look_up(read(file), BOOK).ids == ids
+
+
+@pytest.mark.parametrize(("file", "threads"), [("61", set()), ("45", {50, 300}), ("75", {50}), ("77", set())])
+def test_following_is_asked_only_where_an_alias_wants_to_know(file, threads):
+    assert threads_to_check(read(file), BOOK, KNOWN) == threads
+
+
+@pytest.mark.parametrize(
+    ("address", "alias"),
+    [
+        ("sales@mycompany.test", 1),
+        ("sales@another.test", None),
+        ("sales+offer@mycompany.test", None),
+        ("info@another.test", 8),
+        ("bounce@mycompany.test", 11),
+        ("bounce+abc@mycompany.test", 11),
+        ("old-bounce+abc@mycompany.test", 13),
+        ("bounce+abc@another.test", None),
+        ("notifications@mycompany.test", None),
+    ],
+)
+def test_addresses_find_their_alias(address, alias):
+    found = BOOK.find(address)
+    assert (found.id if found else None) == alias
+
+
+# --- answers of the system
+
+
+@pytest.mark.parametrize(
+    ("header", "answer"),
+    [
+        ("From: a@x.test", "a@x.test"),
+        ("From: a@x.test\nReturn-Path: <r@x.test>", "r@x.test"),
+        ("From: a@x.test\nReturn-Path: <>", None),
+        ("From: a@x.test\nList-Id: <l.x.test>", None),
+        ("From: a@x.test\nPrecedence: bulk", None),
+        ("From: a@x.test\nAuto-Submitted: auto-generated", None),
+        ("From: a@x.test\nAuto-Submitted: auto-replied", None),
+        ("From: a@x.test\nAuto-Submitted: no", "a@x.test"),
+        ("From: MAILER-DAEMON@x.test", None),
+        ("From: sales@mycompany.test", None),
+        ("From: notifications@mycompany.test", None),
+        ("From: a@x.test\nReturn-Path: <bounce+abc@mycompany.test>", None),
+        ("From: Sales@MyCompany.test\nReturn-Path: <r@x.test>", None),
+        ("Subject: nobody", None),
+    ],
+)
+def test_answers_go_to_people_only(header, answer):
+    message = parse(f"{header}\n\nhello".encode(), NOW)
+    assert answer_to(message, BOOK) == answer
