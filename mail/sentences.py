@@ -440,20 +440,22 @@ SENTENCES: dict[str, Any] = {
     "follow_opened": _l("made this document"),
     "follow_wrote": _l("wrote to the address of this document"),
     "left_alone": _l(
-        "This mail lay in the mailbox before CoquiMail was connected to it, so it is left alone. The incoming server has "
-        "a setting that fetches such mails too."
+        "This mail lay in the mailbox before CoquiMail was connected to it, so it is left alone. The incoming server "
+        "has a setting that fetches such mails too."
     ),
     "process_failed": _l(
-        "The mail could not be filed (%(error)s). Press Retry; if that fails again, choose a document for it, and report "
-        "this to the developers."
+        "The mail could not be filed (%(error)s). Press Retry; if that fails again, choose a document for it, and "
+        "report this to the developers."
     ),
     "process_gave_up": _l(
-        "The worker stopped %(attempts)s times while it was busy with this mail, so it was put aside. Open it with care, "
-        "and report this to the developers."
+        "The worker stopped %(attempts)s times while it was busy with this mail, so it was put aside. Open it with "
+        "care, and report this to the developers."
     ),
     "quarantine_routed_document": _l("Somebody chose the document %(number)s for this mail."),
     "quarantine_routed_type": _l("Somebody had a new document made of this mail."),
-    "quarantine_rejected": _l("Your mail could not be delivered to anybody here. Please use another address or call us."),
+    "quarantine_rejected": _l(
+        "Your mail could not be delivered to anybody here. Please use another address or call us."
+    ),
     "quarantine_dropped": _l("Somebody looked at this mail and dropped it."),
     # --- bounces and the blacklist (bounce.py)
     "bounced_hard": _l(
