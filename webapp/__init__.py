@@ -24,6 +24,7 @@ log = logging.getLogger("coquimail.web")
 PAGES: tuple[str, ...] = (
     "webapp.pages.documents",
     "webapp.pages.bodies",
+    "webapp.pages.inbox",
     "webapp.public",
 )
 

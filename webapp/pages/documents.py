@@ -348,6 +348,7 @@ def _line(line_id: int) -> tuple[Recipient, int]:
     """A recipient line and the document it belongs to."""
     found = db.session.execute(
         select(Recipient, Document.id)
+        .select_from(Recipient)
         .join(OutgoingMail, Recipient.mail_id == OutgoingMail.id)
         .join(Post, OutgoingMail.post_id == Post.id)
         .join(Document, Document.thread_id == Post.thread_id)

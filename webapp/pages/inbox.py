@@ -1,0 +1,79 @@
+"""The inbox of a person: what was said where they follow, for those who read in the browser, and failures of their mail."""
+
+from flask import Blueprint, abort, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext
+from flask_login import current_user, login_required
+from sqlalchemy import select, update
+from sqlalchemy.orm import joinedload
+
+from mail.clock import now
+from models import Document, Event, Notification, Post, db
+
+blueprint = Blueprint("inbox", __name__, url_prefix="/inbox")
+
+MOST = 100
+
+
+@blueprint.get("")
+@login_required
+def index() -> ResponseReturnValue:
+    """Show what waits to be read, or with ``?all=1`` what was read as well."""
+    everything = request.args.get("all") == "1"
+    query = (
+        select(Notification, Document)
+        .select_from(Notification)
+        .join(Post, Post.id == Notification.post_id)
+        .outerjoin(Document, Document.thread_id == Post.thread_id)
+        .where(Notification.user_id == current_user.id)
+        .options(joinedload(Notification.post).joinedload(Post.author))
+        .order_by(Notification.id.desc())
+        .limit(MOST)
+    )
+    if not everything:
+        query = query.where(Notification.read_at.is_(None))
+    template = "pages/inbox_live.html" if request.headers.get("X-Fragment") else "pages/inbox.html"
+    return render_template(template, notices=db.session.execute(query).all(), everything=everything, title=_title)
+
+
+def _title(notice: Notification) -> str:
+    if notice.kind == "failure":
+        return gettext("A mail of yours did not arrive")
+    return str(notice.post.author or notice.post.author_address or gettext("Unknown sender"))
+
+
+@blueprint.post("/<int:notice_id>/open")
+@login_required
+def open_notice(notice_id: int) -> ResponseReturnValue:
+    """Mark something as read and go to where it was said."""
+    found = db.session.execute(
+        select(Notification, Document.id)
+        .select_from(Notification)
+        .join(Post, Post.id == Notification.post_id)
+        .outerjoin(Document, Document.thread_id == Post.thread_id)
+        .where(Notification.id == notice_id, Notification.user_id == current_user.id)
+    ).first()
+    if found is None:
+        abort(404)
+    notice, document_id = found
+    notice.read_at = notice.read_at or now()
+    Event.add([f"inbox:{current_user.id}"], now())
+    db.session.commit()
+    if document_id is None:
+        return redirect(url_for(".index"))
+    return redirect(url_for("documents.show", document_id=document_id, _anchor=f"post-{notice.post_id}"))
+
+
+@blueprint.post("/read")
+@login_required
+def read_all() -> ResponseReturnValue:
+    """Mark everything as read."""
+    db.session.execute(
+        update(Notification)
+        .where(Notification.user_id == current_user.id, Notification.read_at.is_(None))
+        .values(read_at=now())
+        .execution_options(synchronize_session=False)
+    )
+    Event.add([f"inbox:{current_user.id}"], now())
+    db.session.commit()
+    return redirect(url_for(".index"))
