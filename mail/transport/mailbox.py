@@ -19,8 +19,7 @@ from typing import Literal, Protocol, Self
 from mail.errors import LoginRefused, MailError, TookTooLong
 from mail.sentences import SENTENCES, Why, why
 from mail.transport import network
-from mail.transport.smtp import Step, StepState
-from mail.transport.smtp import _certificate as certificate_seen
+from mail.transport.smtp import Step, StepState, certificate_seen
 
 Kind = Literal["imap", "pop3"]
 After = Literal["mark_read", "move", "delete"]

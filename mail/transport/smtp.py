@@ -85,8 +85,9 @@ class SmtpTarget:
 class Outcome(NamedTuple):
     """What became of one mail.
 
-    ``phase`` is how far it came: ``connect``, ``mail``, ``rcpt``, ``data`` (before the content), ``content`` (while it
-    went out: not complete, so not accepted) or ``end`` (the answer to the final dot). Exactly one of these holds:
+    ``phase`` is how far it came: ``connect`` (no connection: the server's trouble, not this mail's), ``mail``, ``rcpt``,
+    ``data`` (before the content), ``content`` (while it went out: not complete, so not accepted) or ``end`` (the answer
+    to the final dot). ``code`` is the server's, None when it gave no answer or was not asked. Exactly one of these holds:
     ``accepted``; ``in_doubt`` (complete, but the answer was never seen); neither: not accepted for certain, and
     ``temporary`` says whether trying again can help. ``why`` explains everything but an accepted mail.
     """
@@ -449,6 +450,13 @@ class ServerConnection(Connection):
             self.host.close()
             self.host = None
 
+    def interrupt(self) -> None:
+        """End a delivery that waits for the server in another thread: it returns at once, as for a cut connection."""
+        session = self.host
+        if session is not None and session.sock is not None:
+            with contextlib.suppress(OSError):
+                session.sock.shutdown(socket.SHUT_RDWR)
+
     def deliver(
         self,
         envelope_from: str,
@@ -548,8 +556,8 @@ class ServerConnection(Connection):
             reply = session.read_reply(self.target.answer_timeout)
         except ConnectionFailed as error:
             return self._cut(phase, error, recipient, after_refusal)
-        except (InvalidAddress, NeedsSmtputf8, TooLarge) as error:
-            return _not_delivered("connect", error)
+        except (InvalidAddress, NeedsSmtputf8, TooLarge) as error:  # no command was said: the connection is as it was
+            return _not_delivered("mail", error)
         self._last_used = time.monotonic()
         if reply[:1] != b"2":
             _tell(after_refusal)
@@ -812,7 +820,7 @@ class _Test:
         else:
             self.session.upgrade()
             self.session.introduce()
-        return _certificate(self.session.sock, self.target.verify_tls)
+        return certificate_seen(self.session.sock, self.target.verify_tls)
 
     def sign_in(self) -> tuple[StepState, Why]:
         if self.target.auth == "password":
@@ -845,7 +853,7 @@ class _Test:
         return "failed", why("sender_refused", address=sender, reply=said)
 
 
-def _certificate(connection: socket.socket | None, verified: bool) -> tuple[StepState, Why]:
+def certificate_seen(connection: socket.socket | None, verified: bool) -> tuple[StepState, Why]:
     """Return what the test says of an encrypted connection."""
     assert isinstance(connection, ssl.SSLSocket)
     version = connection.version()

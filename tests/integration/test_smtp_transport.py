@@ -324,8 +324,7 @@ def test_addresses_that_would_break_the_dialogue_never_reach_it(receiver, addres
         if address:
             assert connection.deliver(address, ANN, MAIL).why["code"] == "invalid_address"
         assert send(connection).accepted
-    assert outcome.why["code"] == "invalid_address"
-    assert not outcome.temporary
+    assert (outcome.phase, outcome.why["code"], outcome.temporary) == ("mail", "invalid_address", False)
     assert len(receiver.mails) == 1
 
 
@@ -463,6 +462,19 @@ def test_a_server_that_stops_reading_is_left(tmp_path):
         ended.set()
     assert (outcome.phase, outcome.in_doubt, outcome.temporary) == ("content", False, True)
     assert outcome.why["code"] == "timed_out"
+
+
+def test_a_worker_that_stops_need_not_wait_for_an_answer():
+    with misbehaving(Server("end", "silent").talk) as port, ServerConnection(target(port)) as connection:
+        begun = threading.Event()
+        outcomes: list[Outcome] = []
+        sending = threading.Thread(target=lambda: outcomes.append(send(connection, before_content=begun.set)))
+        sending.start()
+        assert begun.wait(10)
+        wait_until(lambda: connection.interrupt() or not sending.is_alive(), 5)
+        sending.join()
+    assert outcomes[0].phase in ("content", "end")
+    assert outcomes[0].in_doubt is (outcomes[0].phase == "end")
 
 
 def test_a_slow_answer_to_the_final_dot_is_waited_for():
