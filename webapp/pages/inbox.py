@@ -1,4 +1,4 @@
-"""The inbox of a person: what was said where they follow, for those who read in the browser, and failures of their mail."""
+"""The inbox of a person: what was said where they follow, and failures of their own mail."""
 
 from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
