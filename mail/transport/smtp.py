@@ -85,11 +85,11 @@ class SmtpTarget:
 class Outcome(NamedTuple):
     """What became of one mail.
 
-    ``phase`` is how far it came: ``connect`` (no connection: the server's trouble, not this mail's), ``mail``, ``rcpt``,
-    ``data`` (before the content), ``content`` (while it went out: not complete, so not accepted) or ``end`` (the answer
-    to the final dot). ``code`` is the server's, None when it gave no answer or was not asked. Exactly one of these holds:
-    ``accepted``; ``in_doubt`` (complete, but the answer was never seen); neither: not accepted for certain, and
-    ``temporary`` says whether trying again can help. ``why`` explains everything but an accepted mail.
+    ``phase`` is how far it came: ``connect`` (no connection: the server's trouble, not this mail's), ``mail``,
+    ``rcpt``, ``data`` (before the content), ``content`` (while it went out: not complete, so not accepted) or ``end``
+    (the answer to the final dot). ``code`` is the server's, None when it gave no answer or was not asked. Exactly one
+    of these holds: ``accepted``; ``in_doubt`` (complete, but the answer was never seen); neither: not accepted for
+    certain, and ``temporary`` says whether trying again can help. ``why`` explains everything but an accepted mail.
     """
 
     phase: Phase

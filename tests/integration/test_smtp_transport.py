@@ -51,6 +51,7 @@ from tests.servers.misbehaving import misbehaving, says, silent
 from tests.servers.postfix import Postfix
 from tests.servers.process import HOST, free_port
 from tests.servers.sink import SmtpSink
+from tests.waiting import wait_until
 
 MAIL = b"From: office@office.test\r\nTo: ann@example.com\r\nSubject: Hello\r\n\r\nHello\r\n"
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
