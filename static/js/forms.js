@@ -1,12 +1,15 @@
 // Forms that help: the encryption picks the port, fields appear when they matter, unsaved work is not lost by a slip.
 export function connectForms(part) {
   // <select data-port-for="port" data-ports='{"tls": 465, "starttls": 587, "none": 25}'>: only a usual port is changed
+  // data-port-by="kind encryption": the port depends on both fields, the keys are then such as "imap tls"
   for (const choice of part.querySelectorAll("[data-port-for]")) {
     const ports = JSON.parse(choice.dataset.ports);
     const usual = new Set(Object.values(ports).map(String));
+    const by = choice.dataset.portBy?.split(" ") ?? [choice.name];
     choice.addEventListener("change", () => {
       const port = document.getElementById(choice.dataset.portFor);
-      if (port && (port.value === "" || usual.has(port.value)) && ports[choice.value]) port.value = ports[choice.value];
+      const wanted = ports[by.map((name) => choice.form.elements[name]?.value ?? "").join(" ")];
+      if (port && (port.value === "" || usual.has(port.value)) && wanted) port.value = wanted;
     });
   }
   // <div data-shown-if="auth=password,certificate">: shown while that field has one of these values

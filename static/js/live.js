@@ -1,6 +1,6 @@
 // Parts of a page that stay true while it is open and visible.
 //   data-live="thread:12 mailing:3" data-live-url="…"   fetched anew when one of these topics changes (asked every 2 s)
-//   data-poll-url="…"                                   fetched every 0.7 s until what came has [data-done]
+//   data-poll-url="…" data-poll-every="5000"            fetched every 5 s (0.7 s without) until what came has [data-done]
 // A part in which somebody is typing is left alone until the cursor is elsewhere.
 const EVERY = 2000;
 const POLL = 700;
@@ -68,11 +68,12 @@ async function listen() {
 
 async function poll(part) {
   part.dataset.polling = "1";
-  let wait = POLL;
+  const every = Number(part.dataset.pollEvery) || POLL;
+  let wait = every;
   while (part.isConnected && part.dataset.pollUrl && !part.querySelector("[data-done]")) {
     await new Promise((go) => setTimeout(go, wait));
     if (document.hidden) continue;
-    try { await refresh(part, part.dataset.pollUrl); wait = POLL; } catch { wait = Math.min(wait * 2, 10000); }
+    try { await refresh(part, part.dataset.pollUrl); wait = every; } catch { wait = Math.min(wait * 2, 10000); }
   }
   delete part.dataset.polling;
 }
