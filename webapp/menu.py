@@ -1,13 +1,14 @@
 """The menu: one table of entries with the labels of the documentation, and who sees which of them.
 
-An entry whose page is not registered is left out, so a page can be announced here before it is built.
+An entry whose page is not registered is left out, so a page can be announced here before it is built. A page below an
+entry with arguments says where it belongs: ``g.menu_place = {"code": document.type.code}``.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from flask import current_app, request, url_for
+from flask import current_app, g, request, url_for
 from flask_babel import lazy_gettext as _l
 from sqlalchemy import select
 
@@ -185,5 +186,5 @@ def _placed(entry: Entry) -> Entry:
 def _is_current(entry: Entry) -> bool:
     if request.endpoint is None or request.endpoint.partition(".")[0] != entry.endpoint.partition(".")[0]:
         return False
-    shown = request.view_args or {}
+    shown = {**(request.view_args or {}), **g.get("menu_place", {})}
     return all(shown.get(name) == value for name, value in entry.arguments.items())

@@ -7,7 +7,10 @@ from flask.typing import ResponseReturnValue
 from flask_admin import Admin, AdminIndexView, expose
 
 # module and class of each view; one line each
-VIEWS: tuple[tuple[str, str], ...] = ()
+VIEWS: tuple[tuple[str, str], ...] = (
+    ("webapp.admin.outgoing_mails", "OutgoingMailView"),
+    ("webapp.admin.received_mails", "ReceivedMailView"),
+)
 
 
 class Start(AdminIndexView):

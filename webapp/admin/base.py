@@ -45,6 +45,8 @@ from flask_babel import lazy_gettext as _l
 from sqlalchemy import ColumnElement, Select, String, cast, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import joinedload
+from wtforms import SelectField
+from wtforms.fields.choices import SelectChoice
 
 from mail.clock import now
 from models import db, reading
@@ -138,7 +140,6 @@ class AdminView(ModelView):
 
     def __init__(self) -> None:
         self.form_columns = [name for group in self.groups for name in group.fields]
-        self.form_choices = dict(self.choices)
         self.column_labels = {**self._labels_of_columns(), **self.labels}
         self.form_extra_fields = {
             **(self.form_extra_fields or {}),  # type: ignore[has-type]
@@ -146,6 +147,7 @@ class AdminView(ModelView):
                 name: ReferenceField(self.column_labels.get(name, name), **options)
                 for name, options in self.references.items()
             },
+            **{name: self._choice_field(name) for name in self.choices if name in self.form_columns},
         }
         self.column_list = list(self.columns)
         self.column_details_list = list(self.details or self.columns)
@@ -156,6 +158,19 @@ class AdminView(ModelView):
         super().__init__(self.model, db, name=self.title, endpoint=self.page, url=f"/admin/{self.path}")
         if not self.small:
             self._check_indexes()
+
+    def _choice_field(self, name: str) -> Any:
+        column = self.model.__table__.columns[name]
+        kind = column.type.python_type
+        options = [SelectChoice(value=value, label=label) for value, label in self.choices[name]]
+        if column.nullable:
+            options.insert(0, SelectChoice(value="", label="–"))
+        return SelectField(
+            self.column_labels.get(name, name),
+            choices=options,
+            coerce=lambda value: kind(value) if value not in (None, "") else None,
+            default=column.default.arg if column.default is not None and column.default.is_scalar else None,
+        )
 
     @classmethod
     def _labels_of_columns(cls) -> dict[str, str]:

@@ -1,0 +1,122 @@
+"""Outgoing mails: a line per recipient, and of each mail why it went this way."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from flask import flash
+from flask_babel import gettext, ngettext
+from flask_babel import lazy_gettext as _l
+from markupsafe import Markup
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import joinedload
+
+from mail import outgoing
+from mail.clock import now
+from mail.sender import Decision
+from mail.sentences import Why, say
+from mail.wake import wake
+from models import DeliveryAttempt, Document, OutgoingMail, Post, Recipient, db
+from models.outgoing import LINE_STATES
+from models.search import contains
+from webapp import looks
+from webapp.admin.base import AdminView, Choice, Empty, action
+
+
+class OutgoingMailView(AdminView):
+    model, page, path = Recipient, "outgoing_mails", "outgoing-mails"
+    title, one = _l("Outgoing mails"), _l("outgoing mail")
+    lead = _l("Every mail to every recipient: where it is, and why it went this way.")
+    trail = (_l("Settings"), _l("Technical"), _l("Email"))
+    icon = "mail-forward"
+    can_create = can_edit = can_delete = False
+    columns = ("state", "mail.subject", "address", "why", "mail.server", "next_try_at")
+    details = ("state",)
+    exported = ("id", "state", "mail.subject", "address", "attempts", "code", "enhanced", "reply", "sent_at")
+    eager = (Recipient.mail,)
+    searchable = ("address",)
+    filters = (Choice("state", _l("State"), tuple((state, looks.STATES[state][1]) for state in LINE_STATES)),)
+    default_sort = "-id"
+    labels = {
+        "mail.subject": _l("Subject"),
+        "address": _l("Recipient"),
+        "why": _l("Reason"),
+        "mail.server": _l("Server"),
+        "next_try_at": _l("When"),
+    }
+    formats = {
+        "state": lambda view, line: looks.state(line.state),
+        "why": lambda view, line: say(line.why),
+        "mail.server": lambda view, line: _server(line.mail),
+        "next_try_at": lambda view, line: _moment(line),
+    }
+    details_template = "admin/outgoing_mail.html"
+    empty = Empty(
+        "mail-forward", _l("No mail has been sent yet"), _l("Post a message on a document that has followers.")
+    )
+
+    def search_clause(self, words: str) -> ColumnElement[bool]:
+        return contains(words, Recipient.address)
+
+    def title_of(self, row: Any) -> str:
+        return str(row.mail.subject or gettext("Mail without a subject"))
+
+    # --- the page of one mail
+
+    def decision_of(self, line: Recipient) -> Decision:
+        """Return the stored choice of the server and the From."""
+        return Decision.from_json(line.mail.decision or {})
+
+    def lines_of(self, line: Recipient) -> Sequence[Recipient]:
+        """Return all recipients of the mail of this line."""
+        query = select(Recipient).where(Recipient.mail_id == line.mail_id).options(joinedload(Recipient.contact))
+        return db.session.scalars(query.order_by(Recipient.id)).all()
+
+    def attempts_of(self, line: Recipient) -> Sequence[DeliveryAttempt]:
+        """Return the tries to deliver this line, the newest first."""
+        query = select(DeliveryAttempt).where(DeliveryAttempt.recipient_id == line.id)
+        return db.session.scalars(query.order_by(DeliveryAttempt.id.desc()).limit(50)).all()
+
+    def document_of(self, line: Recipient) -> Document | None:
+        """Return the document that this mail belongs to."""
+        if line.mail.post_id is None:
+            return None
+        query = select(Document).join(Post, Post.thread_id == Document.thread_id).where(Post.id == line.mail.post_id)
+        return db.session.scalar(query)
+
+    def say(self, reason: Why | None) -> str:
+        """Return the sentence of a step."""
+        return say(reason)
+
+    # --- what can be done to many
+
+    @action("retry", _l("Send again"), _l("Queue the selected mails again?"))
+    def retry(self, ids: list[str]) -> None:
+        """Queue lines again, whatever became of them but sent."""
+        queued = outgoing.retry([line.id for line in self.chosen(ids) if line.state != "sent"], now())
+        db.session.commit()
+        wake()
+        flash(ngettext("%(num)s mail is queued again.", "%(num)s mails are queued again.", queued), "success")
+
+    @action("cancel", _l("Cancel"), _l("Cancel the selected mails? Those that wait will not be sent."))
+    def cancel(self, ids: list[str]) -> None:
+        """Take waiting lines out of the queue."""
+        cancelled = outgoing.cancel([line.id for line in self.chosen(ids)], now())
+        db.session.commit()
+        flash(ngettext("%(num)s mail was cancelled.", "%(num)s mails were cancelled.", cancelled), "success")
+
+    @action("delete", _l("Delete"))
+    def action_delete(self, ids: list[str]) -> None:
+        """Mails are kept: what was sent stays explained."""
+
+    def is_action_allowed(self, name: str) -> bool:
+        return name != "delete"
+
+
+def _server(mail: OutgoingMail) -> Any:
+    return (mail.decision or {}).get("server_name") or Markup('<span class="text-secondary">–</span>')
+
+
+def _moment(line: Recipient) -> Markup:
+    if line.state == "queued":
+        return looks.ago(line.next_try_at)
+    return looks.ago(line.sent_at or line.bounced_at or line.next_try_at)

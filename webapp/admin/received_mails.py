@@ -1,0 +1,151 @@
+"""Received mails: the ledger of everything that reached us, why it went where it went, and the quarantine."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from flask import flash, redirect, request
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext, ngettext
+from flask_babel import lazy_gettext as _l
+from sqlalchemy import ColumnElement, func, select
+
+from mail import incoming
+from mail.clock import now
+from mail.message import IncomingMessage, parse
+from mail.sentences import Why, say
+from mail.wake import wake
+from models import Blob, Document, DocumentType, ReceivedMail, RouteResult, db
+from models.incoming import RECEIVED_STATES
+from models.search import contains
+from webapp import looks
+from webapp.admin.base import AdminView, Choice, Empty, action, expose
+
+RESULTS = {
+    "document": _l("New document"),
+    "reply": _l("Reply"),
+    "bounce": _l("Bounce"),
+    "auto_reply": _l("Automatic answer"),
+    "complaint": _l("Complaint"),
+    "receipt": _l("Receipt"),
+}
+
+
+class ReceivedMailView(AdminView):
+    model, page, path = ReceivedMail, "received_mails", "received-mails"
+    title, one = _l("Received mails"), _l("received mail")
+    lead = _l("Every mail that ever reached us, in exactly one state. Nothing is thrown away without a word.")
+    trail = (_l("Settings"), _l("Technical"), _l("Email"))
+    icon = "inbox"
+    can_create = can_edit = can_delete = False
+    columns = ("state", "subject", "from_text", "to_text", "result", "received_at")
+    details = ("state",)
+    exported = ("id", "state", "result", "subject", "from_text", "to_text", "received_at", "message_id")
+    searchable = ("subject", "from_text", "to_text")
+    filters = (Choice("state", _l("State"), tuple((state, looks.STATES[state][1]) for state in RECEIVED_STATES)),)
+    default_sort = "-id"
+    labels = {"from_text": _l("From"), "to_text": _l("To"), "result": _l("What came of it"), "received_at": _l("When")}
+    formats = {
+        "state": lambda view, row: looks.state(row.state),
+        "subject": lambda view, row: row.subject or gettext("Without a subject"),
+        "result": lambda view, row: RESULTS.get(row.result, row.result or "–"),
+    }
+    list_template = "admin/received_mails.html"
+    details_template = "admin/received_mail.html"
+    empty = Empty(
+        "inbox",
+        _l("No mail has arrived yet"),
+        _l("Add an incoming server, or write to yourself from the practice mailbox."),
+    )
+
+    def search_clause(self, words: str) -> ColumnElement[bool]:
+        return contains(words, ReceivedMail.subject, ReceivedMail.from_text, ReceivedMail.to_text)
+
+    def title_of(self, row: Any) -> str:
+        return str(row.subject or gettext("Without a subject"))
+
+    def waiting(self) -> int:
+        """Return how many mails lie in quarantine."""
+        query = select(func.count()).select_from(ReceivedMail).where(ReceivedMail.state == "quarantined")
+        return db.session.scalar(query) or 0
+
+    # --- the page of one mail
+
+    def say(self, reason: Why | None) -> str:
+        """Return the sentence of a step."""
+        return say(reason)
+
+    def message_of(self, row: ReceivedMail) -> IncomingMessage | None:
+        """Return the mail, read anew from its bytes; None when the original was not kept."""
+        return parse(Blob.read(row.blob_id), row.received_at) if row.blob_id else None
+
+    def documents_of(self, row: ReceivedMail) -> Sequence[Document]:
+        """Return the documents that this mail opened or was posted on."""
+        query = select(Document).join(RouteResult, RouteResult.document_id == Document.id)
+        return db.session.scalars(query.where(RouteResult.received_mail_id == row.id).distinct()).all()
+
+    def types(self) -> Sequence[DocumentType]:
+        """Return the types that a mail from quarantine can become."""
+        return db.session.scalars(select(DocumentType).where(DocumentType.active).order_by(DocumentType.position)).all()
+
+    # --- quarantine
+
+    @expose("/decide", methods=("POST",))
+    def decide(self) -> ResponseReturnValue:
+        """Do with a mail from quarantine what the person chose."""
+        row = self._row(request.form.get("id", ""))
+        back = redirect(self.row_url(row))
+        try:
+            state = self._decided(row.id, request.form.get("what", ""))
+        except incoming.NotInQuarantine:
+            flash(gettext("Somebody else was quicker: this mail is not in quarantine any more."), "error")
+            return back
+        except LookupError:
+            flash(gettext("There is no such document. Its number stands above it, such as OPP/00012."), "error")
+            return back
+        wake()
+        words = gettext("Done. The mail is now: %(state)s.", state=looks.STATES[state][1])
+        flash(words, "error" if state == "quarantined" else "success")
+        return back
+
+    def _decided(self, mail_id: int, what: str) -> str:
+        match what:
+            case "retry":
+                return incoming.retry(mail_id, now())
+            case "type":
+                return incoming.route_to_type(mail_id, request.form.get("type", 0, type=int), now())
+            case "document":
+                number = request.form.get("document", "").strip()
+                found = db.session.scalar(select(Document.id).where(func.lower(Document.number) == number.lower()))
+                return incoming.route_to_document(mail_id, found or 0, now())
+            case "reject":
+                return incoming.reject(mail_id, request.form.get("text", ""), now())
+            case "drop":
+                return incoming.drop(mail_id, now())
+        raise LookupError(what)
+
+    @action("retry", _l("Retry"), _l("Route the selected mails of the quarantine again?"))
+    def retry(self, ids: list[str]) -> None:
+        """Route mails of the quarantine again, by the rules as they are now."""
+        self._each(ids, incoming.retry)
+
+    @action("drop", _l("Drop"), _l("Drop the selected mails of the quarantine? They stay in the ledger as ignored."))
+    def drop(self, ids: list[str]) -> None:
+        """Take mails out of quarantine for good."""
+        self._each(ids, incoming.drop)
+
+    def _each(self, ids: list[str], do: Callable[[int, Any], str]) -> None:
+        settled = 0
+        for mail_id in [row.id for row in self.chosen(ids) if row.state == "quarantined"]:
+            try:
+                settled += do(mail_id, now()) != "quarantined"
+            except incoming.NotInQuarantine:
+                continue
+        wake()
+        flash(ngettext("%(num)s mail left the quarantine.", "%(num)s mails left the quarantine.", settled), "success")
+
+    @action("delete", _l("Delete"))
+    def action_delete(self, ids: list[str]) -> None:
+        """The ledger keeps everything."""
+
+    def is_action_allowed(self, name: str) -> bool:
+        return name != "delete"
