@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from mail import practice
+from mail.practice import listening_port
 from mail.config import settings
 from mail.errors import PracticeMailboxAway, ServerGone
 from mail.transport.smtp import ServerConnection, SmtpTarget
@@ -96,7 +96,7 @@ def target_of_record(server: OutgoingServer) -> SmtpTarget:
 def _default_target() -> SmtpTarget:
     default = settings().default_server
     if default.practice:
-        port = practice.listening_port()
+        port = listening_port()
         if port is None:
             raise PracticeMailboxAway()
         return SmtpTarget(default.name, "127.0.0.1", port, allow_local=True)

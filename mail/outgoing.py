@@ -330,7 +330,7 @@ def _deliver(batch: _Batch, line: Claimed, content: bytes, connection: ServerCon
     outcome = connection.deliver(
         line.envelope_sender,
         wire_address(line.address, smtputf8=True),
-        _whole(line, content),
+        _whole(line.id, line.name, line.address, line.from_header, content),
         **journal.in_flight(f"l{line.id}"),
     )
     transcript = connection.transcript.take() if connection.transcript else ""
@@ -338,11 +338,19 @@ def _deliver(batch: _Batch, line: Claimed, content: bytes, connection: ServerCon
     _note(batch, line, outcome, transcript, time.monotonic() - began)
 
 
-def _whole(line: Claimed, content: bytes) -> bytes:
+def _whole(line_id: int, name: str, address: str, from_header: str, content: bytes) -> bytes:
     """The mail as one recipient gets it: what differs between recipients stands before what they share."""
-    token = office.tokens().make(Kind.LINE, line.id)
-    to = show_address(line.name, line.address)
-    return header("X-CoquiMail-Id", token) + with_addresses(content, line.from_header, to)
+    token = office.tokens().make(Kind.LINE, line_id)
+    return header("X-CoquiMail-Id", token) + with_addresses(content, from_header, show_address(name, address))
+
+
+def whole_mail(line_id: int) -> bytes | None:
+    """Return the mail as the recipient of a line gets it, None if it can't be made (no such line, no From)."""
+    line = db.session.get(Recipient, line_id)
+    if line is None or not line.mail.from_header:
+        return None
+    content = Blob.read(line.mail.content_blob_id)
+    return _whole(line.id, line.name, line.address, line.mail.from_header, content)
 
 
 def _not_tried(reason: Why) -> Outcome:

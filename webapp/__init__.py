@@ -25,6 +25,7 @@ PAGES: tuple[str, ...] = (
     "webapp.pages.documents",
     "webapp.pages.bodies",
     "webapp.pages.inbox",
+    "webapp.pages.practice",
     "webapp.public",
 )
 

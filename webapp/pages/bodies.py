@@ -4,6 +4,7 @@ The answer's own Content-Security-Policy forbids scripts, forms and every other 
 the page can measure its height and images of the mail are found; without scripts that gives the mail no power.
 """
 
+from datetime import datetime
 from urllib.parse import quote
 
 from flask import Blueprint, Response, abort, request, url_for
@@ -11,7 +12,9 @@ from flask_login import login_required
 from markupsafe import escape
 from sqlalchemy import select
 
-from mail.body import text_to_html, with_images
+from mail import outgoing
+from mail.body import clean_html, text_to_html, with_images
+from mail.message import parse
 from models import Attachment, Blob, Post, ReceivedMail, db
 from webapp.auth import roles_required
 
@@ -82,6 +85,36 @@ def original(received_id: int) -> Response:
     if blob_id is None:
         abort(404)
     return as_download(Blob.read(blob_id), f"mail-{received_id}.eml")
+
+
+@blueprint.get("/received/<int:received_id>/body")
+@roles_required("admin")
+def received(received_id: int) -> Response:
+    """Answer what a received mail says, read anew from its bytes: images of its own are left out."""
+    found = db.session.execute(
+        select(ReceivedMail.blob_id, ReceivedMail.received_at).where(ReceivedMail.id == received_id)
+    ).first()
+    if found is None or found.blob_id is None:
+        abort(404)
+    return of_mail(Blob.read(found.blob_id), found.received_at)
+
+
+def of_mail(raw: bytes, arrived: datetime) -> Response:
+    """Return what a mail says, from its bytes, as a page for a frame."""
+    message = parse(raw, arrived)
+    if message.html:
+        return framed(with_images(clean_html(message.html), lambda cid: None), message.subject)
+    return framed(text_to_html(message.text), message.subject)
+
+
+@blueprint.get("/sent/<int:line_id>")
+@roles_required("admin")
+def sent(line_id: int) -> Response:
+    """Answer a mail as one recipient gets it, to be saved."""
+    content = outgoing.whole_mail(line_id)
+    if content is None:
+        abort(404)
+    return as_download(content, f"sent-{line_id}.eml")
 
 
 def as_download(content: bytes, name: str) -> Response:

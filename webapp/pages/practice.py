@@ -1,0 +1,115 @@
+"""The practice mailbox: read what was sent, and answer, bounce or write as somebody outside would."""
+
+from flask import Blueprint, Response, abort, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext
+from sqlalchemy import select
+
+from mail import office, practice
+from mail.address import first_address
+from mail.clock import now
+from mail.config import settings
+from models import Blob, PracticeMail, db
+from webapp.auth import roles_required
+from webapp.pages.bodies import as_download, of_mail
+
+blueprint = Blueprint("practice", __name__, url_prefix="/practice")
+
+PAGE = 50
+
+
+def _only_in_practice() -> None:
+    """With a real mail server there is no practice mailbox to play in."""
+    if not settings().default_server.practice:
+        abort(404)
+
+
+@blueprint.get("")
+@roles_required("admin")
+def index() -> ResponseReturnValue:
+    """Show what was sent, newest first, as the recipients have it."""
+    _only_in_practice()
+    query = select(PracticeMail).order_by(PracticeMail.id.desc()).limit(PAGE + 1)
+    if before := request.args.get("before", 0, type=int):
+        query = query.where(PracticeMail.id < before)
+    if recipient := request.args.get("recipient", ""):
+        query = query.where(PracticeMail.recipient == recipient)
+    found = db.session.scalars(query).all()
+    template = "pages/practice_live.html" if request.headers.get("X-Fragment") else "pages/practice.html"
+    return render_template(
+        template,
+        mails=found[:PAGE],
+        older=found[PAGE - 1].id if len(found) > PAGE else None,
+        recipient=recipient,
+        aliases=sorted(set(office.load().type_aliases.values())),
+    )
+
+
+@blueprint.post("/write")
+@roles_required("admin")
+def write() -> ResponseReturnValue:
+    """Send a mail to the office, as a customer would."""
+    _only_in_practice()
+    sender, to = first_address(request.form.get("from", "")), first_address(request.form.get("to", ""))
+    if sender is None or to is None:
+        flash(gettext("Write both addresses in full, such as ann@customer.test and sales@office.test."), "error")
+        return redirect(url_for(".index"))
+    words = request.form.get("words", "").strip() or gettext("Hello!")
+    practice.write_new(str(sender), to.address, request.form.get("subject", ""), words, now())
+    flash(
+        gettext("The mail is on its way to %(address)s: it opens a document within seconds.", address=to.address),
+        "success",
+    )
+    return redirect(url_for(".index"))
+
+
+def _mail(mail_id: int) -> PracticeMail:
+    _only_in_practice()
+    return db.session.get(PracticeMail, mail_id) or abort(404)
+
+
+@blueprint.get("/<int:mail_id>")
+@roles_required("admin")
+def show(mail_id: int) -> ResponseReturnValue:
+    """Show one mail as its recipient has it."""
+    mail = _mail(mail_id)
+    return render_template("pages/practice_mail.html", mail=mail, message=practice.read(mail))
+
+
+@blueprint.get("/<int:mail_id>/body")
+@roles_required("admin")
+def body(mail_id: int) -> Response:
+    """Answer the text of the mail, for its frame."""
+    mail = _mail(mail_id)
+    return of_mail(Blob.read(mail.blob_id), mail.at)
+
+
+@blueprint.get("/<int:mail_id>/original")
+@roles_required("admin")
+def original(mail_id: int) -> Response:
+    """Answer the mail as it was received, to be saved."""
+    return as_download(Blob.read(_mail(mail_id).blob_id), f"practice-{mail_id}.eml")
+
+
+@blueprint.post("/<int:mail_id>/answer")
+@roles_required("admin")
+def answer(mail_id: int) -> ResponseReturnValue:
+    """Answer as the recipient: the answer comes in by the real pipeline."""
+    _mail(mail_id)
+    words = request.form.get("words", "").strip()
+    if not words:
+        flash(gettext("Write an answer first."), "error")
+        return redirect(url_for(".show", mail_id=mail_id))
+    practice.answer(mail_id, words, now())
+    flash(gettext("The answer is on its way: look at the document it belongs to."), "success")
+    return redirect(url_for(".show", mail_id=mail_id))
+
+
+@blueprint.post("/<int:mail_id>/bounce")
+@roles_required("admin")
+def bounce(mail_id: int) -> ResponseReturnValue:
+    """Return the mail as a server does that does not know the recipient."""
+    _mail(mail_id)
+    practice.bounce(mail_id, now())
+    flash(gettext("The delivery report is on its way: the envelope of the message turns red."), "success")
+    return redirect(url_for(".show", mail_id=mail_id))
