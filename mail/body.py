@@ -122,8 +122,48 @@ def clean_html(html: str) -> str:
     >>> clean_html('<img src="cid:logo@1">')
     '<img data-cid="logo@1">'
     """
+    if _is_tangled(html):
+        return text_to_html(text_of_html(html))
     cleaned = _CLEANER.clean(html.replace("\0", ""))
     return _IMAGE.sub(_put_aside, cleaned) if "<img" in cleaned else cleaned
+
+
+def _is_tangled(html: str) -> bool:
+    """Say whether HTML is made to keep a parser busy for minutes: such a mail is shown as its words.
+
+    HTML5 has a parser walk up all open elements at a tag, and open forgotten formatting again at every block: both
+    are quadratic. Real mails are far below these limits.
+    """
+    if len(html) > _MOST_ATTRIBUTES and any(
+        tag.end() - tag.start() > _MOST_ATTRIBUTES and len(tag[0].split()) > _MOST_ATTRIBUTES
+        for tag in _WHOLE_TAG.finditer(html)
+    ):
+        return True
+    if html.count("<") < _FEW_TAGS:
+        return False
+    tags = depth = deepest = formatting = forgotten = 0
+    for tag in _TAG_START.finditer(html):
+        tags += 1
+        name = tag[2].lower()
+        step = -1 if tag[1] else 1
+        if name in _FORMATTING:
+            formatting = max(formatting + step, 0)
+            forgotten = max(forgotten, formatting)
+        if name not in _NEVER_OPEN:
+            depth = max(depth + step, 0)
+            deepest = max(deepest, depth)
+    return tags > _MOST_TAGS or deepest > _DEEPEST or forgotten * tags > _MOST_REOPENED
+
+
+_FEW_TAGS, _MOST_TAGS, _DEEPEST, _MOST_REOPENED, _MOST_ATTRIBUTES = 1000, 200_000, 1000, 1_000_000, 5000
+_TAG_START = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]{0,20})")
+_WHOLE_TAG = re.compile(r"""<[a-zA-Z](?:[^>"']++|"[^"]*+"|'[^']*+')*+""")
+_FORMATTING = frozenset(
+    ["a", "b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u"]
+)
+_NEVER_OPEN = frozenset(
+    ["p", "br", "img", "hr", "li", "td", "th", "tr", "tbody", "meta", "link", "input", "col", "wbr", "dd", "dt", "o"]
+)
 
 
 def _put_aside(tag: re.Match[str]) -> str:

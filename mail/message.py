@@ -284,7 +284,7 @@ _AUTO_SUBJECTS = re.compile(
 
 def _is_auto_reply(message: IncomingMessage) -> bool:
     """Say whether a machine answered (RFC 3834): absence notes, acknowledgements; not mail that is only generated."""
-    if message.auto_submitted.startswith(("auto-replied", "auto-reply", "auto-notified")):
+    if message.auto_submitted.startswith(("auto-replied", "auto-reply")):
         return True
     if message.auto_submitted == "no" and "auto-submitted" in message.fields:
         return False

@@ -202,6 +202,15 @@ HOSTILE = {
     "links": "https://" * 50_000,
     "divs": "<div class=" * 30_000,
     "signatures": "-- \n" * 80_000,
+    "nested": "<div>" * 200_000,
+    "nested lists": "<ul><li>" * 100_000,
+    "nested and said": "<div>a" * 900 + "<p>b" * 100_000,
+    "forgotten formatting": "<p>" + "".join(f"<font color={n}>" for n in range(900)) + "</p>" + "<p>x</p>" * 900,
+    "attributes": "<p " + " ".join(f"a{n}=1" for n in range(300_000)) + ">",
+    "attributes in quotes": "<p " + " ".join(f'a{n}=">"' for n in range(200_000)) + ">",
+    "tables": "<table><tr><td>" * 30_000,
+    "entities": "&#" * 150_000,
+    "quotes": "<a \"'" * 100_000,
 }
 
 

@@ -13,10 +13,14 @@ import pytest
 
 from mail import message as parsing
 from mail.address import Address
+from mail.body import fold_at, text_of_html
 from mail.message import IncomingMessage, display_html, message_key, parse
 
 NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
-SAMPLES = sorted((Path(__file__).parents[1] / "data").glob("*/**/*.[et][mx][lt]"))
+FOLDER = Path(__file__).parents[1] / "data"
+SAMPLES = sorted(
+    path for name in ("bounces", "messages", "routing") for path in (FOLDER / name).rglob("*.[et][mx][lt]")
+)
 
 
 def read(raw: bytes | str) -> IncomingMessage:
@@ -170,6 +174,7 @@ def test_subjects_are_decoded(subject, expected):
         ("Auto-Submitted: auto-replied", True),
         ("Auto-Submitted: auto-replied (vacation)", True),
         ("Auto-Submitted: auto-generated", False),
+        ("Auto-Submitted: auto-notified", False),
         ("Auto-Submitted: no\nSubject: Out of office", False),
         ("X-Autoreply: yes", True),
         ("X-Autorespond: x", True),
@@ -346,6 +351,38 @@ def test_winmail_is_unpacked():
     assert [(part.name, part.content) for part in read(raw).attachments] == [("offer.doc", b"contents")]
     broken = raw.replace(base64.b64encode(tnef).decode(), base64.b64encode(tnef[:9]).decode())
     assert [part.name for part in read(broken).attachments] == ["winmail.dat"]
+
+
+# --- as mail programs write them
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "subject", "shown", "attachments"),
+    [
+        ("gmail-reply", "Ann Customer", "Re: Your offer", "Thanks, we take it — all five.\nAnn", []),
+        ("outlook-reply", "Jürgen Müller", "AW: Ihr Angebot",
+         "Einverstanden, bitte liefern.\nMit freundlichen Grüßen\nJ. Müller",
+         ["image001.png inline", "Auftragsbestätigung.pdf"]),
+        ("apple-mail-reply", "Bob", "Re: Your offer", "Too expensive.", []),
+        ("thunderbird-below-the-quote", "Carl", "Re: Your offer",
+         "On 02/11/2026 10:00, Clerk wrote:\n> Dear Carl,\n> here is our offer.\n\n"
+         "Good, please send the invoice to the old address.", []),
+        ("invitation", "Ann", "Invitation: Meeting @ Tue", "You are invited.", ["invite.ics", "invite.ics"]),
+        ("japanese", "山田", "Re: 見積", "お世話になっております。\n注文します。", []),
+        ("list-footer-and-attached-mail", "Dora", "[talk] Printer broken",
+         "It prints überhaupt nothing.\n_______________________________________________ talk mailing list"
+         " https://lists.test/talk", ["Error 42.eml"]),
+        ("raw-8-bit-and-no-id", "Jürgen", "Größe der Tür", "Wie groß ist die Tür?", []),
+    ],
+)  # fmt: skip
+def test_mails_of_real_programs(file, name, subject, shown, attachments):
+    message = read((FOLDER / "messages" / f"{file}.eml").read_bytes())
+    body, is_html = (display_html(message), True) if message.html else (message.text, False)
+    visible = body[: fold_at(body, is_html)]
+    assert (message.from_.name, message.subject) == (name, subject)
+    assert (text_of_html(visible) if is_html else visible.strip()) == shown
+    found = [f"{part.name} inline" if part.inline else part.name for part in message.attachments]
+    assert found == attachments
 
 
 # --- broken and hostile
