@@ -30,7 +30,9 @@ class DocumentType(Model):
     position: Mapped[int] = mapped_column(default=10)
     active: Mapped[bool] = mapped_column(default=True)
 
-    stages: Mapped[list["Stage"]] = relationship(back_populates="type", order_by="Stage.position")
+    stages: Mapped[list["Stage"]] = relationship(
+        back_populates="type", order_by="Stage.position", cascade="all, delete-orphan", passive_deletes=True
+    )
 
     def take_number(self) -> str:
         """Return the next number of this type; no other transaction gets the same. The caller commits."""

@@ -24,6 +24,22 @@ class NotNow(Exception):
     """The loop can't work just now, for a reason that is known and passes by itself."""
 
 
+class Group:
+    """Loops that look for the same work: without a wake only one of them looks at a time, whichever is idle."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._looked = 0.0
+
+    def may_look(self) -> bool:
+        """Say whether the caller is to look now for all of them."""
+        with self._lock:
+            if time.monotonic() - self._looked < PAUSE * 0.9:
+                return False
+            self._looked = time.monotonic()
+            return True
+
+
 class Loop:
     """One thread with a name. ``work`` does a piece of work in an app context of its own and says if there is more.
 
@@ -40,6 +56,7 @@ class Loop:
         topics: Iterable[str] = (),
         pause: float = PAUSE,
         farewell: Callable[[], None] | None = None,
+        group: Group | None = None,
     ) -> None:
         self.name, self.topics, self.pause = name, frozenset(topics), pause
         self.restarts = 0
@@ -47,7 +64,7 @@ class Loop:
         self.state = "starting"
         self.seen_at = time.time()
         self._app, self._work, self._stopping, self._farewell = app, work, stopping, farewell
-        self._bell = threading.Event()
+        self._bell, self._group = threading.Event(), group
         self._thread: threading.Thread | None = None
         self._started, self._due, self._wait = 0.0, 0.0, FIRST_WAIT
 
@@ -98,8 +115,8 @@ class Loop:
             while not self._stopping.is_set():
                 self._bell.clear()
                 more = self._once()
-                if not more and not self._stopping.is_set():
-                    self._bell.wait(self.pause)
+                if not more:
+                    self._wait_for_work()
         except Exception as error:
             self.why = why("loop_died", error=type(error).__name__, detail=str(error)[:300])
             log.exception("loop ended unexpectedly", extra={"loop": self.name})
@@ -107,6 +124,11 @@ class Loop:
             self.state = "ended"
             if self._farewell is not None:
                 self._farewell()
+
+    def _wait_for_work(self) -> None:
+        while not self._stopping.is_set() and not self._bell.wait(self.pause):
+            if self._group is None or self._group.may_look():
+                return
 
     def _once(self) -> bool:
         self.state, self.seen_at = "working", time.time()

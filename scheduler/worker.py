@@ -18,7 +18,7 @@ from scheduler import recovery
 from scheduler.actions import Actions
 from scheduler.checks import Checks
 from scheduler.fetching import Fetcher
-from scheduler.loops import Bell, Loop
+from scheduler.loops import PAUSE, Bell, Group, Loop
 from scheduler.mail_in import Waiting
 from scheduler.mailings import Tending
 from scheduler.practice import Receiver
@@ -29,7 +29,7 @@ from scheduler.waking import Listener
 
 log = logging.getLogger("coquimail.worker")
 
-WATCH = 0.5  # seconds between two looks at the loops
+WATCH = 1.0  # seconds between two looks at the loops
 HEARTBEAT = 2.0
 PATIENCE = 7.5  # seconds for what is under way at the end; what takes longer is recovered by the next worker
 
@@ -58,19 +58,21 @@ class Worker:
             loop("mailings", Tending(), "mailings"),
             loop("recovery", Recovery(self._tenure, stopping), "recovery", pause=2.0),
         ]
+        sending, mass = Group(), Group()
         for number in range(1, found.send_connections + 1):
             name = f"send-{number}"
-            self.loops.append(loop(name, Sender(name, self._tenure, slots, stopping.is_set), "queue"))
+            sender = Sender(name, self._tenure, slots, stopping.is_set)
+            self.loops.append(loop(name, sender, "queue", group=sending))
         for number in range(1, found.mass_connections + 1):
             name = f"mass-{number}"
-            self.loops.append(loop(name, MassSender(name, self._tenure), "mass"))
+            self.loops.append(loop(name, MassSender(name, self._tenure), "mass", group=mass))
         self._listener.bell = Bell(self.loops)
         self._watched = [self._heart, *self.loops]
         if found.default_server.practice:
             self._watched.append(self._practice)
 
-    def _loop(self, name: str, part: Any, *topics: str, pause: float = 1.0) -> Loop:
-        return Loop(name, self._app, part.work, self._stopping, topics, pause, getattr(part, "close", None))
+    def _loop(self, name: str, part: Any, *topics: str, pause: float = PAUSE, group: Group | None = None) -> Loop:
+        return Loop(name, self._app, part.work, self._stopping, topics, pause, getattr(part, "close", None), group)
 
     def _beat(self) -> bool:
         self._tenure.beat(self._watched)
