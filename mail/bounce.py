@@ -118,9 +118,9 @@ def from_mailer_daemon(message: IncomingMessage) -> bool:
 _DAEMON = re.compile(r"(?:mailer|mail|maildrop)[-_.]?(?:daemon|deamon)\b|<?mailer-daemon")
 
 
-def returned_ids(message: IncomingMessage) -> tuple[str, ...]:
+def returned_ids(message: IncomingMessage, at_bounce_address: bool = False) -> tuple[str, ...]:
     """Return the ids of the mail that a report returns, and those it refers to: what a flow must look up."""
-    if not _may_be_report(message):
+    if not at_bounce_address and not _may_be_report(message):
         return ()
     found: dict[str, None] = {}
     for part in message.attachments:
@@ -203,7 +203,7 @@ def _delivery_report(message: IncomingMessage, at_bounce_address: bool) -> Repor
         about = About.BOUNCE
     elif Kind.DELAY in kinds:
         about = About.DELAY
-    return Report(about, recipients, returned_ids(message), "delivery_status", _short(message.text))
+    return Report(about, recipients, returned_ids(message, at_bounce_address), "delivery_status", _short(message.text))
 
 
 _FIELDS_IN_TEXT = re.compile(r"^(?:Final|Original)-Recipient[ \t]*:", re.IGNORECASE | re.MULTILINE)
@@ -299,7 +299,7 @@ def _complaint(message: IncomingMessage, at_bounce_address: bool) -> Report | No
     )
     about = About.FEEDBACK if kind in ("not-spam", "auth-failure") else About.COMPLAINT
     recipients = tuple(Reported(address, Kind.DELIVERED) for address in list(addresses)[:MOST_RECIPIENTS])
-    return Report(about, recipients, returned_ids(message), "feedback", _short(message.text), kind)
+    return Report(about, recipients, returned_ids(message, at_bounce_address), "feedback", _short(message.text), kind)
 
 
 _FEEDBACK_TYPE = re.compile(r"^Feedback-Type[ \t]*:[ \t]*([\w-]+)", re.IGNORECASE | re.MULTILINE)
@@ -314,7 +314,7 @@ def _receipt(message: IncomingMessage, at_bounce_address: bool) -> Report | None
     fields = _text(part, 100_000) if part else ""
     match = re.search(r"^Final-Recipient[ \t]*:[ \t]*(.+)", fields, re.IGNORECASE | re.MULTILINE)
     address = _recipient(match[1]) if match else message.from_key
-    ids = returned_ids(message)
+    ids = returned_ids(message, at_bounce_address)
     if "rejected" in message.raw_header("auto-submitted"):  # how Dovecot says that a mailbox is full
         text = _short(message.text)
         failed = (Reported(address, kind_of("", text), text=text),) if address else ()
@@ -341,9 +341,13 @@ def _words(message: IncomingMessage, at_bounce_address: bool) -> Report | None:
     recipients = _said_about(permanent, words, None) + _said_about(temporary - permanent, words, Kind.DELAY)
     if recipients:
         about = About.BOUNCE if permanent else About.DELAY
-        return Report(about, recipients, returned_ids(message), "words", _short(words), problems=problems)
+        return Report(
+            about, recipients, returned_ids(message, at_bounce_address), "words", _short(words), problems=problems
+        )
     if daemon or is_report or at_bounce_address:
-        return Report(About.UNREADABLE, (), returned_ids(message), "", _short(words), problems=problems)
+        return Report(
+            About.UNREADABLE, (), returned_ids(message, at_bounce_address), "", _short(words), problems=problems
+        )
     return None
 
 

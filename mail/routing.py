@@ -127,7 +127,7 @@ class LookUp:
 def look_up(message: IncomingMessage, book: AddressBook) -> LookUp:
     """Return what must be known about a mail; the lists of many mails can be asked for in one query each."""
     ids = [message.message_id, message.own_id, message.loop_tag, *message.references]
-    ids += returned_ids(message)
+    ids += returned_ids(message, at_bounce_address=bool(_bounce_aliases(message, book)))
     return LookUp(message_key(message), message.from_key, tuple(dict.fromkeys(id for id in ids if id)))
 
 
@@ -371,10 +371,9 @@ def _answer_to_rejection(case: _Case) -> list[Outcome] | None:
 
 
 def _report(case: _Case) -> list[Outcome] | None:
-    """Rule 2. Cc does not count: a person may send a copy to the bounce address."""
+    """Rule 2."""
     message = case.message
-    addressed = [*message.to, *message.delivered_to, *message.resent_to]
-    bounce_aliases = case.book.among(addressed, "bounce")
+    bounce_aliases = _bounce_aliases(message, case.book)
     report = read_report(message, at_bounce_address=bool(bounce_aliases))
     if report is None:
         case.step("route_auto_at_bounce" if bounce_aliases else "route_no_report")
@@ -385,7 +384,7 @@ def _report(case: _Case) -> list[Outcome] | None:
     token = next(
         (
             local_part(address).partition("+")[2]
-            for address in addressed
+            for address in _addressed(message)
             if "+" in address and (alias := case.book.find(address)) is not None and alias.role == "bounce"
         ),
         "",
@@ -394,6 +393,15 @@ def _report(case: _Case) -> list[Outcome] | None:
     case.step(f"route_report_{report.about.value}", addresses=names, n=len(report.recipients))
     case.step("route_report_ours" if about or token else "route_report_not_ours")
     return [Bounced(report, about, token)]
+
+
+def _addressed(message: IncomingMessage) -> list[str]:
+    """The recipients but those in Cc: a person may send a copy to the bounce address."""
+    return [*message.to, *message.delivered_to, *message.resent_to]
+
+
+def _bounce_aliases(message: IncomingMessage, book: AddressBook) -> list[Alias]:
+    return book.among(_addressed(message), "bounce")
 
 
 def _automatic_answer(case: _Case) -> list[Outcome] | None:

@@ -150,7 +150,7 @@ MAILS = [
     ("17", "unreadable of nothing"),
     ("18", "unreadable of nothing"),
     ("19", "new by 1"),
-    ("20", "unreadable of nothing"),
+    ("20", "unreadable of 21"),
     ("21", "auto-note 100"),
     ("22", "ignored route_auto_reply_ignored"),
     ("23", "complaint of 7"),
