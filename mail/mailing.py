@@ -334,14 +334,13 @@ def _make_traces(mailing_id: int, lists: Sequence[int], after: int, until: int |
         (Contact.address_key.is_(None), "left_out_no_address"),
         (BlacklistedAddress.id.is_not(None), "left_out_blacklisted"),
     )
-    json = Trace.__table__.c.why.type
     rows = (
         select(
             literal(mailing_id),
             Contact.id,
             func.coalesce(Contact.address, ""),
             case(*((condition, "cancelled") for condition, _ in left_out), else_="queued"),
-            case(*((condition, cast(literal(why(code), json), json)) for condition, code in left_out), else_=None),
+            case(*((condition, _json(why(code))) for condition, code in left_out), else_=None),
         )
         .join_from(chosen, Contact, Contact.id == chosen.c.contact_id)
         .outerjoin(BlacklistedAddress, BlacklistedAddress.address_key == Contact.address_key)
@@ -352,10 +351,17 @@ def _make_traces(mailing_id: int, lists: Sequence[int], after: int, until: int |
     db.session.execute(insert(Trace).from_select(columns, rows, include_defaults=False))
 
 
+def _json(value: Why) -> Any:
+    kind = Trace.__table__.c.why.type
+    return (
+        literal(value, kind) if _is_sqlite() else cast(literal(value, kind), kind)
+    )  # SQLite would make a number of it
+
+
 def _make_chunks(mailing_id: int, pass_number: int, which: Any) -> None:
     """Cut traces into ranges of at most CHUNK_SIZE by one INSERT ... SELECT."""
     place = func.row_number().over(order_by=Trace.id) - 1
-    numbered = select(Trace.id, (place / CHUNK_SIZE if _is_sqlite() else func.div(place, CHUNK_SIZE)).label("chunk"))
+    numbered = select(Trace.id, (place // CHUNK_SIZE).label("chunk"))
     traces = numbered.where(Trace.mailing_id == mailing_id, which).subquery()
     ranges = select(
         literal(mailing_id), func.min(traces.c.id), func.max(traces.c.id), literal(pass_number), literal("waiting"),

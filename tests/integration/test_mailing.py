@@ -7,9 +7,7 @@ import pytest
 from flask import Flask
 
 from mail import mailing
-from models import db
-from tests.integration.mass import NOW, Clock, Sender, add_contacts, add_server, draft, mailing_of, states
-from tests.servers.postfix import Postfix
+from tests.integration.mass import NOW, Sender, add_contacts, add_server, draft, mailing_of, states
 
 
 @pytest.fixture

@@ -72,11 +72,8 @@ def test_the_button_unsubscribes_and_the_way_back_is_offered(web, visitor, trace
     page = visitor.post(link(web, trace_id), data={"wish": "unsubscribe"}, follow_redirects=True).text
     assert "You are unsubscribed" in page
     gone = subscription(web)
-    assert (gone.state, gone.why["code"], gone.why["values"]["trace_id"]) == (
-        "unsubscribed",
-        "unsubscribed_by_page",
-        trace_id,
-    )
+    assert (gone.state, gone.why["code"]) == ("unsubscribed", "unsubscribed_by_page")
+    assert gone.why["values"]["trace_id"] == trace_id
     with web.app_context():
         assert db.session.scalars(select(Trace.unsubscribed_at)).one() is not None
     assert total(web) == 1
