@@ -196,9 +196,10 @@ class Supervisor:
 
 
 def announce() -> None:
-    """Say that the pages are there, once they are."""
+    """Say that the pages are there, once they are; say once when they are there but broken."""
     url = f"http://{'127.0.0.1' if BIND in ('0.0.0.0', '::') else BIND}:{PORT}"
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    complained = False
     while True:
         try:
             opener.open(f"{url}/", timeout=5).close()
@@ -207,9 +208,12 @@ def announce() -> None:
             error.close()
             if error.code < 500:
                 break
+            if not complained:
+                say(f"the pages answer, but with an error ({error.code}): see the lines of web above")
+                complained = True
         except OSError:
             pass
-        time.sleep(0.1)
+        time.sleep(0.1 if not complained else 2)
     say(f"CoquiMail is ready: {url}")
 
 
