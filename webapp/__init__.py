@@ -26,6 +26,7 @@ PAGES: tuple[str, ...] = (
     "webapp.pages.bodies",
     "webapp.pages.inbox",
     "webapp.pages.practice",
+    "webapp.pages.account",
     "webapp.public",
 )
 

@@ -205,7 +205,12 @@ def hash_checked(password: str) -> str:
 
 def change_password(user: User, password: str) -> None:
     """Give an account a new password and end all of its sessions; the caller commits. Raises ``AccountError``."""
-    user.password = hash_checked(password)
+    set_password(user, hash_checked(password))
+
+
+def set_password(user: User, hashed: str) -> None:
+    """Give an account a password that is hashed already, and end all of its sessions; the caller commits."""
+    user.password = hashed
     user.fs_uniquifier = uuid.uuid4().hex
 
 

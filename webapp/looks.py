@@ -122,6 +122,11 @@ def initials(name: str) -> str:
     return ("".join(word[0] for word in (words[:1] + words[-1:] if len(words) > 1 else words[:1]))).upper() or "?"
 
 
+def person(name: str) -> Markup:
+    """Return the initials of somebody in a circle."""
+    return Markup('<span class="initials initials-sm" aria-hidden="true">{}</span>').format(initials(name))
+
+
 def joined(values: Iterable[Any], by: str = ", ") -> Markup:
     """Return values behind one another, each escaped."""
     return escape(by).join(values)
@@ -140,4 +145,6 @@ def _mark(path: str, _changed: int) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:10]
 
 
-GLOBALS = {function.__name__: function for function in (icon, state, ago, at, yes_no, size, initials, joined, asset)}
+GLOBALS = {
+    function.__name__: function for function in (icon, state, ago, at, yes_no, size, initials, person, joined, asset)
+}

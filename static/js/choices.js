@@ -1,6 +1,6 @@
 // Choices with search: select[data-lookup] asks the server, select[multiple] searches what it has.
 export function connectChoices(part) {
-  for (const select of part.querySelectorAll("select[data-lookup], select[multiple]:not([data-plain])")) {
+  for (const select of part.querySelectorAll("select[data-lookup], select[data-search], select[multiple]:not([data-plain])")) {
     if (select.tomselect) continue;
     const lookup = select.dataset.lookup;
     const options = {

@@ -242,3 +242,90 @@ def test_a_static_file_may_be_kept_while_its_mark_is_in_the_address(visitor):
     marked = re.search(r'href="(/static/css/app\.css\?v=\w+)"', visitor.get("/login").text)[1]
     assert "immutable" in visitor.get(marked).headers["Cache-Control"]
     assert "immutable" not in visitor.get("/static/css/app.css").headers["Cache-Control"]
+
+
+# --- accounts in the browser
+
+NEW = {"name": "Eva", "email": "Eva@Home.test", "role": "marketing", "active": "y", "notify": "inbox", "zone": "UTC"}
+
+
+def user(app: Flask, address: str) -> User:
+    with app.app_context():
+        found = db.session.scalar(select(User).where(User.email == address))
+        db.session.expunge_all()
+        return found
+
+
+def test_an_admin_makes_an_account_that_may_log_in(app, visitor):
+    visitor.as_role("admin")
+    assert visitor.post("/admin/users/new", {**NEW, "password": PASSWORD}).status_code == 302
+    made = user(app, "eva@home.test")
+    assert (made.name, made.role, made.notify, made.contact.address_key) == ("Eva", "marketing", "inbox", made.email)
+    assert Visitor(app).log_in("eva@home.test").status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"password": ""}, "Give the account a first password."),
+        ({"password": "short"}, "needs 10 characters or more"),
+        ({"email": "nonsense"}, "is not a mail address"),
+        ({"email": "admin@home.test"}, "There is an account for admin@home.test already."),
+        ({"role": "owner"}, "Not a valid choice"),
+        ({"zone": "Mars/Base"}, "Not a valid choice"),
+    ],
+)
+def test_an_account_that_cannot_be_is_refused_in_words(app, visitor, wrong, words):
+    visitor.as_role("admin")
+    answer = visitor.post("/admin/users/new", {**NEW, "password": PASSWORD, **wrong})
+    assert answer.status_code == 200 and words in answer.text
+    assert user(app, "eva@home.test") is None
+
+
+def test_an_admin_gives_a_new_password_and_old_sessions_end(app, visitor):
+    visitor.as_role("admin")
+    clerk = Visitor(app).as_role("user")
+    changed = {**NEW, "name": "Clerk", "role": "user", "password": "another frog in the rain"}
+    assert visitor.post(f"/admin/users/edit?id={user(app, 'user@home.test').id}", changed).status_code == 302
+    assert clerk.get("/events").status_code == 302
+    assert clerk.log_in("user@home.test").status_code == 200
+    assert clerk.log_in("user@home.test", "another frog in the rain").status_code == 302
+    assert user(app, "user@home.test").email == "user@home.test"
+
+
+@pytest.mark.parametrize("wrong", [{"role": "user"}, {"active": ""}])
+def test_an_admin_cannot_lock_the_door_from_outside(app, visitor, wrong):
+    visitor.as_role("admin")
+    number = user(app, "admin@home.test").id
+    changed = {**NEW, "name": "Ada", "role": "admin", **wrong}
+    assert "own access" in visitor.post(f"/admin/users/edit?id={number}", changed).text
+    answer = visitor.post("/admin/users/delete", {"id": number}, follow_redirects=True)
+    assert "your own account" in answer.text
+    assert (user(app, "admin@home.test").role, user(app, "admin@home.test").active) == ("admin", True)
+
+
+def test_people_change_their_own_name_zone_and_notifications(app, visitor):
+    visitor.as_role("user")
+    visitor.post("/account", {"name": "Clara", "zone": "Europe/Madrid", "notify": "inbox", "role": "admin"})
+    me = user(app, "user@home.test")
+    assert (me.name, me.zone, me.notify, me.role) == ("Clara", "Europe/Madrid", "inbox", "user")
+    assert visitor.post("/account", {"name": "", "zone": "Europe/Madrid", "notify": "inbox"}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("present", "new", "again", "changed"),
+    [
+        (PASSWORD, "another frog in the rain", "another frog in the rain", True),
+        ("a guess", "another frog in the rain", "another frog in the rain", False),
+        (PASSWORD, "another frog in the rain", "another frog", False),
+        (PASSWORD, "short", "short", False),
+    ],
+)
+def test_people_change_their_own_password(app, visitor, present, new, again, changed):
+    visitor.as_role("user")
+    elsewhere = Visitor(app)
+    elsewhere.log_in("user@home.test")
+    visitor.post("/account/password", {"present": present, "new": new, "again": again})
+    assert visitor.get("/events").status_code == 200
+    assert elsewhere.get("/events").status_code == (302 if changed else 200)
+    assert Visitor(app).log_in("user@home.test", new if changed else PASSWORD).status_code == 302

@@ -8,6 +8,7 @@ from flask_admin import Admin, AdminIndexView, expose
 
 # module and class of each view; one line each
 VIEWS: tuple[tuple[str, str], ...] = (
+    ("webapp.admin.users", "UserView"),
     ("webapp.admin.outgoing_mails", "OutgoingMailView"),
     ("webapp.admin.received_mails", "ReceivedMailView"),
 )

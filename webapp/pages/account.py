@@ -1,0 +1,107 @@
+"""My account: name, time zone, how notifications come, a new password."""
+
+from typing import Any
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext
+from flask_babel import lazy_gettext as _l
+from flask_login import current_user, login_required
+from flask_security import login_user
+from flask_security.utils import verify_password
+from flask_wtf import FlaskForm
+from wtforms import PasswordField, RadioField, SelectField, StringField
+from wtforms.fields.choices import SelectChoice
+from wtforms.validators import EqualTo, InputRequired, Length
+
+from models import User, db
+from webapp import auth
+from webapp.admin.users import NOTIFY, zones
+
+blueprint = Blueprint("account", __name__, url_prefix="/account")
+
+
+class ProfileForm(FlaskForm):
+    """What others see of somebody, and what that somebody likes."""
+
+    name = StringField(_l("Name"), [InputRequired(), Length(max=200)], description=_l("As it stands in your mails."))
+    zone = SelectField(
+        _l("Time zone"),
+        choices=zones,
+        description=_l("All times are shown in it."),
+        render_kw={"data-search": "1"},
+    )
+    notify = RadioField(
+        _l("Notifications"),
+        choices=[SelectChoice(value=value, label=label) for value, label in NOTIFY],
+        description=_l("Where you hear of messages on documents that you follow."),
+    )
+
+
+class PasswordForm(FlaskForm):
+    """A new password."""
+
+    present = PasswordField(_l("Present password"), [InputRequired()], render_kw={"autocomplete": "current-password"})
+    new = PasswordField(
+        _l("New password"),
+        [InputRequired()],
+        description=_l(
+            "%(number)s characters or more. All other sessions of yours end.", number=auth.SHORTEST_PASSWORD
+        ),
+        render_kw={"autocomplete": "new-password"},
+    )
+    again = PasswordField(
+        _l("The new password again"),
+        [InputRequired(), EqualTo("new", _l("The two passwords differ."))],
+        render_kw={"autocomplete": "new-password"},
+    )
+
+
+@blueprint.get("")
+@login_required
+def index() -> ResponseReturnValue:
+    """Show both forms."""
+    return _page(ProfileForm(obj=current_user), PasswordForm())
+
+
+@blueprint.post("")
+@login_required
+def save() -> ResponseReturnValue:
+    """Save name, time zone and how notifications come."""
+    form = ProfileForm()
+    if not form.validate():
+        return _page(form, PasswordForm())
+    current_user.contact.name = form.name.data.strip()
+    current_user.zone, current_user.notify = form.zone.data, form.notify.data
+    db.session.commit()
+    flash(gettext("Saved."), "success")
+    return redirect(url_for("account.index"))
+
+
+@blueprint.post("/password")
+@login_required
+def change_password() -> ResponseReturnValue:
+    """Change the password; this session goes on, all others end."""
+    form = PasswordForm()
+    if not form.validate():
+        return _page(ProfileForm(formdata=None, obj=current_user), form)
+    kept, number = current_user.password, current_user.id
+    db.session.rollback()  # hashing is slow on purpose and must not hold a transaction
+    try:
+        if not verify_password(form.present.data, kept):
+            raise auth.AccountError(gettext("The present password is another one."))
+        hashed = auth.hash_checked(form.new.data)
+    except auth.AccountError as error:
+        flash(str(error), "error")
+        return redirect(url_for("account.index"))
+    user = db.session.get_one(User, number)
+    auth.set_password(user, hashed)
+    db.session.commit()
+    login_user(user)
+    flash(gettext("The password is changed; your other sessions ended."), "success")
+    return redirect(url_for("account.index"))
+
+
+def _page(profile: Any, password: Any) -> ResponseReturnValue:
+    code = 200 if request.method == "GET" else 422
+    return render_template("pages/account.html", profile=profile, password=password), code
