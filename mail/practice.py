@@ -6,13 +6,15 @@ Answers and reports are written as a mail program and a mail server write them, 
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
+from email import message_from_string
 from email.headerregistry import Address as HeaderAddress
-from email.message import EmailMessage, MIMEPart
+from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 
 from markupsafe import escape
 
+from mail import incoming
 from mail.address import Address, domain_of, first_address, parse_addresses, wire_address
 from mail.message import IncomingMessage, parse
 from mail.transport.mailbox import FetchedMail
@@ -198,17 +200,16 @@ def _write_body(letter: EmailMessage, text: str, original: IncomingMessage | Non
     letter.add_alternative(f"<html><body>{html}</body></html>", subtype="html", cte="quoted-printable")
 
 
-def _part(kind: str, text: str) -> MIMEPart:
-    part = MIMEPart(policy=PROGRAM)
-    part["Content-Type"] = kind + ("; charset=utf-8" if kind == "text/plain" else "")
-    part.set_payload(text)
+def _part(kind: str, text: str) -> EmailMessage:
+    """Return a part by reading it: groups of a delivery status become the messages that the library writes."""
+    kind += "; charset=utf-8" if kind == "text/plain" else ""
+    part = message_from_string(f"Content-Type: {kind}\r\n\r\n{text}", policy=PROGRAM)
+    assert isinstance(part, EmailMessage)
     return part
 
 
 def _hand_in(letter: EmailMessage, now: datetime) -> None:
     """Give a mail to the pipeline as one that was fetched, and commit."""
-    from mail import incoming  # it sends as well, and those who send ask this module for the port
-
     raw = letter.as_bytes()
     incoming.keep(SOURCE, [FetchedMail(secrets.token_hex(16), len(raw), now, raw)], now)
     wake("incoming")

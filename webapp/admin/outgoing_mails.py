@@ -29,7 +29,7 @@ class OutgoingMailView(AdminView):
     trail = (_l("Settings"), _l("Technical"), _l("Email"))
     icon = "mail-forward"
     can_create = can_edit = can_delete = False
-    columns = ("state", "mail.subject", "address", "why", "mail.server", "next_try_at")
+    columns = ("mail.subject", "state", "address", "why", "mail.server", "next_try_at")
     details = ("state",)
     exported = ("id", "state", "mail.subject", "address", "attempts", "code", "enhanced", "reply", "sent_at")
     eager = (Recipient.mail,)

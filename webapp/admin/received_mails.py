@@ -37,7 +37,7 @@ class ReceivedMailView(AdminView):
     trail = (_l("Settings"), _l("Technical"), _l("Email"))
     icon = "inbox"
     can_create = can_edit = can_delete = False
-    columns = ("state", "subject", "from_text", "to_text", "result", "received_at")
+    columns = ("subject", "state", "from_text", "to_text", "result", "received_at")
     details = ("state",)
     exported = ("id", "state", "result", "subject", "from_text", "to_text", "received_at", "message_id")
     searchable = ("subject", "from_text", "to_text")
