@@ -1,9 +1,11 @@
 """Contacts, lists, mailings with a trace per recipient, bounces and the blacklist."""
 
-from datetime import datetime
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Column, Float, ForeignKey, Index, String, Table, Text, UniqueConstraint, text
+from sqlalchemy import Column, Float, ForeignKey, Index, String, Table, Text, UniqueConstraint, func, select, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from models.base import Id, Json, Model, UtcDateTime, db, one_of
@@ -56,6 +58,7 @@ class Subscription(Model):
     __table_args__ = (
         UniqueConstraint("list_id", "contact_id"),
         Index(None, "contact_id"),
+        Index(None, "list_id", "state", "id"),
         one_of("state", "pending", "subscribed", "unsubscribed"),
     )
 
@@ -68,6 +71,15 @@ class Subscription(Model):
 
     list: Mapped[MailingList] = relationship()
     contact: Mapped[Contact] = relationship()
+
+    @classmethod
+    def counts(cls, list_ids: Iterable[int]) -> dict[int, Counter[str]]:
+        """Return how many contacts are on each of these lists, by the state of their subscription."""
+        counted: dict[int, Counter[str]] = {list_id: Counter() for list_id in list_ids}
+        found = select(cls.list_id, cls.state, func.count()).where(cls.list_id.in_(counted))
+        for list_id, state, count in db.session.execute(found.group_by(cls.list_id, cls.state)):
+            counted[list_id][state] = count
+        return counted
 
 
 mailing_lists = Table(
@@ -165,6 +177,15 @@ class Trace(Model):
     mailing: Mapped[Mailing] = relationship()
     contact: Mapped[Contact] = relationship()
 
+    @classmethod
+    def pace(cls, mailing_id: int, now: datetime, of_last: int = 400) -> float:
+        """Return how many mails of a mailing are sent in a second, by its last ones; 0 when none went out lately."""
+        last = select(cls.sent_at).where(cls.mailing_id == mailing_id, cls.state == "sent", cls.sent_at.is_not(None))
+        times = sorted(at for at in db.session.scalars(last.order_by(cls.id.desc()).limit(of_last)) if at is not None)
+        if len(times) < 2 or now - times[-1] > timedelta(seconds=15):
+            return 0.0
+        return (len(times) - 1) / max((times[-1] - times[0]).total_seconds(), 0.1)
+
 
 class Chunk(Model):
     """A range of traces of a mailing that one connection sends: taken with a lease by the database's clock."""
@@ -231,7 +252,11 @@ class BlacklistedAddress(Model):
     """An address that mass mail skips. Personal mail is not blocked by it."""
 
     __tablename__ = "blacklisted_address"
-    __table_args__ = (one_of("reason", "bounces", "complaint", "manual", "unsubscribed"), Index(None, "at"))
+    __table_args__ = (
+        one_of("reason", "bounces", "complaint", "manual", "unsubscribed"),
+        Index(None, "at"),
+        Index(None, "reason", "id"),
+    )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     address_key: Mapped[str] = mapped_column(String(320), unique=True)

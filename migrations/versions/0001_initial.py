@@ -379,6 +379,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("subscription", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_subscription_contact_id"), ["contact_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_subscription_list_id_state_id"), ["list_id", "state", "id"], unique=False)
 
     op.create_table(
         "user",
@@ -638,6 +639,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("blacklisted_address", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_blacklisted_address_at"), ["at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_blacklisted_address_reason_id"), ["reason", "id"], unique=False)
 
     op.create_table(
         "chunk",
@@ -1024,6 +1026,7 @@ def downgrade() -> None:
 
     op.drop_table("chunk")
     with op.batch_alter_table("blacklisted_address", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_blacklisted_address_reason_id"))
         batch_op.drop_index(batch_op.f("ix_blacklisted_address_at"))
 
     op.drop_table("blacklisted_address")
@@ -1065,6 +1068,7 @@ def downgrade() -> None:
     op.drop_table("document")
     op.drop_table("user")
     with op.batch_alter_table("subscription", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_subscription_list_id_state_id"))
         batch_op.drop_index(batch_op.f("ix_subscription_contact_id"))
 
     op.drop_table("subscription")
