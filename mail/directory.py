@@ -157,10 +157,8 @@ class Surroundings:
                     self.new_ids.add(message.message_id)
                 if not isinstance(outcome, Reply) and outcome.make_contact and asked.sender not in self.authors:
                     self.new_senders.add(asked.sender)
-            elif isinstance(outcome, Rejected):
-                self.refusals[asked.sender] += 1
-                if outcome.reason["code"] == "reject_loop":
-                    self.told.setdefault(asked.sender, set()).add(outcome.target)
+            elif isinstance(outcome, Rejected) and outcome.reason["code"] == "reject_loop":
+                self.told.setdefault(asked.sender, set()).add(outcome.target)
 
 
 def targets(routing: Routing) -> list[str]:

@@ -443,6 +443,7 @@ def _answer(cases: Sequence[Case], surroundings: Surroundings, now: datetime) ->
         address = answer_to(case.message, surroundings.book) if rejected else None
         if address is None or surroundings.answered_often(case.sender):
             continue
+        surroundings.refusals[case.sender] += 1
         texts = dict.fromkeys(outcome.text.strip() or say(outcome.reason) for outcome in rejected)
         outgoing.enqueue(
             OutgoingDraft(

@@ -7,6 +7,7 @@ taken apart: one broken mail stops nobody, it goes to quarantine with the reason
 
 import logging
 import threading
+import traceback
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -415,9 +416,11 @@ def _claim(worker: WorkerLease, fresh: bool, limit: int) -> list[Kept]:
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
+    # Two statements: PostgreSQL may evaluate a subquery with SKIP LOCKED and LIMIT more than once, and take more rows.
+    ids = db.session.scalars(waiting).all()
     rows = db.session.execute(
         update(ReceivedMail)
-        .where(ReceivedMail.id.in_(waiting.scalar_subquery()), ReceivedMail.state == "received")
+        .where(ReceivedMail.id.in_(ids))
         .values(worker_id=worker.id, attempts=ReceivedMail.attempts + 1)
         .returning(
             ReceivedMail.id,
@@ -519,8 +522,10 @@ def _file(group: Sequence[Case], surroundings: Surroundings, now: datetime, last
         if last_try and isinstance(error, OperationalError):
             raise  # the database is in trouble, not the mail: it waits
         if last_try:
-            log.exception("mail %s can't be filed", group[0].id)
-            reason = why("process_failed", error=f"{type(error).__name__}: {error}"[:300])
+            where = "".join(traceback.format_tb(error.__traceback__)[-3:])  # no values: they are somebody's mail
+            log.error("mail %s can't be filed: %s\n%s", group[0].id, type(error).__name__, where)
+            said = str(getattr(error, "orig", None) or error).splitlines() or [""]
+            reason = why("process_failed", error=f"{type(error).__name__}: {said[0]}"[:300])
             _quarantine([group[0].id], reason, now, group[0])
         else:
             log.warning("a group of %s mails can't be filed at once: %s", len(group), type(error).__name__)

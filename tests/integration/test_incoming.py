@@ -1,0 +1,752 @@
+"""Mail in, from the ledger to documents, posts, answers and red envelopes, on both databases."""
+
+from collections import Counter
+
+import pytest
+from flask import Flask
+from sqlalchemy import select, update
+
+from mail import envelope, incoming, office
+from mail.lease import WorkerLease
+from mail.sentences import say
+from mail.tokens import Kind
+from mail.transport.mailbox import FetchedMail
+from models import (
+    AddressHealth,
+    Alias,
+    BlacklistedAddress,
+    Blob,
+    Bounce,
+    Contact,
+    Document,
+    Mailing,
+    Notification,
+    OutgoingMail,
+    Post,
+    ReceivedMail,
+    Recipient,
+    RouteResult,
+    Trace,
+    Worker,
+    database_clock,
+    db,
+)
+from tests.integration.frontdesk import (
+    DOMAIN,
+    NOW,
+    FrontDesk,
+    SentMail,
+    counted_statements,
+    delivery_report,
+    mail,
+    sentences,
+)
+
+SALES, ORDERS, CATCHALL = f"sales@{DOMAIN}", f"orders@{DOMAIN}", f"catchall@{DOMAIN}"
+ANN, BOB = "Ann Lee <ann@customer.test>", "Bob <bob@customer.test>"
+
+
+@pytest.fixture
+def desk(app: Flask) -> FrontDesk:
+    return FrontDesk(app)
+
+
+# --- new documents
+
+
+def test_a_mail_to_an_alias_opens_a_document(desk: FrontDesk) -> None:
+    raw = mail(ANN, html="<p>Hello <script>x()</script></p>", files=[("plan.pdf", b"%PDF")])
+    (row,) = desk.receive(raw)
+    assert (row.state, row.result) == ("processed", "document")
+    (document,) = desk.documents("opportunity")
+    assert (document.number, document.title, document.sender) == (
+        "OPP/00001",
+        "Need a quote",
+        '"Ann Lee" <ann@customer.test>',
+    )
+    assert document.contact is not None
+    assert document.contact.name == "Ann Lee"
+    assert document.stage_id is not None
+    (post,) = desk.posts(document.thread_id)
+    assert (post.kind, post.author_contact_id) == ("message", document.contact_id)
+    assert post.html.strip() == "<p>Hello </p>"
+    assert post.received_mail_id == row.id
+    assert [(file.name, file.size) for file in post.attachments] == [("plan.pdf", 4)]
+    assert desk.followers(document.thread_id) == {"ann@customer.test": "follow_author"}
+    assert (row.subject, row.from_key, row.to_text) == ("Need a quote", "ann@customer.test", SALES)
+    with desk.app.app_context():
+        alias = db.session.scalar(select(Alias).where(Alias.address_key == SALES))
+        assert alias is not None
+        assert (alias.hits, alias.last_hit_at, alias.valid) == (1, NOW, True)
+        assert row.blob_id is not None
+        assert Blob.read(row.blob_id) == raw
+
+
+def test_the_responsible_person_of_an_alias_gets_the_mail(desk: FrontDesk) -> None:
+    clerk = desk.user("Clerk")
+    desk.set_alias("sales", responsible_id=clerk.id, defaults={"priority": 2, "title": "From the web"})
+    desk.receive(mail(ANN))
+    (document,) = desk.documents()
+    assert (document.responsible_id, document.priority, document.title) == (clerk.id, 2, "From the web")
+    (sent,) = desk.sent()
+    assert sent.to == {"clerk@home.test"}
+    assert sent.author == '"Ann Lee" <ann@customer.test>'
+    assert sent.subject == "Need a quote"
+
+
+@pytest.mark.parametrize(
+    ("known", "make_contact", "follower", "contacts"),
+    [
+        ("", True, True, 1),
+        ("", False, False, 0),
+        ("active", True, True, 1),
+        ("active", False, True, 1),
+        ("archived", True, False, 1),
+        ("archived", False, False, 1),
+    ],
+)
+def test_who_becomes_a_contact_and_follower(
+    desk: FrontDesk, known: str, make_contact: bool, follower: bool, contacts: int
+) -> None:
+    if known:
+        desk.contact("ann@customer.test", "Known Ann", active=known == "active")
+    desk.set_alias("sales", make_contact=make_contact)
+    desk.receive(mail(ANN))
+    (document,) = desk.documents()
+    assert set(desk.followers(document.thread_id)) == ({"ann@customer.test"} if follower else set())
+    assert (document.contact_id is not None) == follower
+    with desk.app.app_context():
+        found = db.session.scalars(select(Contact).where(Contact.address_key == "ann@customer.test")).all()
+        assert len(found) == contacts
+        assert all(contact.active == (known != "archived") for contact in found)
+
+
+def test_an_address_of_ours_is_nobody(desk: FrontDesk) -> None:
+    desk.receive(mail(f"Orders <{ORDERS}>", SALES))
+    (document,) = desk.documents()
+    assert document.contact_id is None
+    assert desk.followers(document.thread_id) == {}
+    with desk.app.app_context():
+        assert db.session.scalar(select(Contact.id).where(Contact.address_key == ORDERS)) is None
+
+
+def test_a_mail_to_two_aliases_opens_two_documents_and_a_further_copy_only_what_is_missing(desk: FrontDesk) -> None:
+    both = mail(ANN, f"{SALES}, {ORDERS}", message_id="<one@x.test>")
+    first, again = desk.receive(both, both)
+    assert (first.state, again.state) == ("processed", "duplicate")
+    assert len(desk.documents("opportunity")) == len(desk.documents("sales_order")) == 1
+    (later,) = desk.receive(b"Delivered-To: support@" + DOMAIN.encode() + b"\r\n" + both)
+    assert later.state == "processed"
+    assert len(desk.documents()) == 3
+    assert len(desk.documents("ticket")) == 1
+    (last,) = desk.receive(b"Delivered-To: support@" + DOMAIN.encode() + b"\r\n" + both)
+    assert last.state == "duplicate"
+    assert say(last.decision[-1]) if last.decision else False
+
+
+def test_two_aliases_of_one_type_make_two_documents(desk: FrontDesk) -> None:
+    desk.set_alias("orders", type_id=desk.types["opportunity"])
+    desk.receive(mail(ANN, f"{SALES}, {ORDERS}"))
+    assert [document.number for document in desk.documents("opportunity")] == ["OPP/00001", "OPP/00002"]
+
+
+def test_a_mail_without_a_subject_gets_a_title(desk: FrontDesk) -> None:
+    desk.receive(mail(ANN, subject=""))
+    assert desk.documents()[0].title == '"Ann Lee" <ann@customer.test>'
+
+
+def test_what_the_incoming_server_keeps(desk: FrontDesk) -> None:
+    raw = mail(ANN, files=[("plan.pdf", b"%PDF")])
+    with desk.app.app_context():
+        keeps = incoming.Keeps(attachments=False, original=False)
+        kept = incoming.keep(
+            "server:9", [FetchedMail("1.1", len(raw), None, raw)], NOW, keeps=keeps, worker=desk.worker
+        )
+        incoming._understand(kept, desk.worker, NOW)
+        row = db.session.get(ReceivedMail, kept[0].id)
+        assert row is not None
+        assert (row.state, row.blob_id) == ("processed", None)
+        assert Blob.of(raw) is None
+    assert [post.attachments for post in desk.posts(desk.documents()[0].thread_id)] == [[]]
+
+
+def test_the_action_of_the_incoming_server_takes_what_no_alias_takes(desk: FrontDesk) -> None:
+    raw = mail(ANN, "somebody@elsewhere.test")
+    with desk.app.app_context():
+        keeps = incoming.Keeps(action_type_id=desk.types["invoice"])
+        kept = incoming.keep(
+            "server:9", [FetchedMail("1.1", len(raw), None, raw)], NOW, keeps=keeps, worker=desk.worker
+        )
+        incoming._understand(kept, desk.worker, NOW)
+    assert [document.number for document in desk.documents("invoice")] == ["INV/00001"]
+    assert set(desk.followers(desk.documents()[0].thread_id)) == {"ann@customer.test"}
+
+
+# --- replies
+
+
+def conversation(desk: FrontDesk) -> tuple[Document, SentMail]:
+    """A document that Ann's mail opened, followed by Bob and two users, with an answer by the clerk."""
+    desk.receive(mail(ANN, message_id="<first@customer.test>"))
+    (document,) = desk.documents()
+    clerk, dora = desk.user("Clerk"), desk.user("Dora")
+    desk.follow(document.thread_id, clerk.contact_id, dora.contact_id, desk.contact("bob@customer.test", "Bob"))
+    post = desk.post(clerk, document.thread_id, "<p>It costs 7.</p>")
+    (sent,) = desk.sent(post_id=post.id)
+    assert sent.to == {"ann@customer.test", "bob@customer.test", "dora@home.test"}
+    assert sent.headers["References"].split()[0] == "<first@customer.test>"
+    return document, sent
+
+
+def test_a_reply_lands_in_its_thread_and_is_relayed_to_the_others_only(desk: FrontDesk) -> None:
+    document, sent = conversation(desk)
+    answer = mail(ANN, sent.reply_to, "Re: Need a quote", "Fine.", answers=["<first@customer.test>", sent.message_id])
+    (row,) = desk.receive(answer)
+    assert (row.state, row.result) == ("processed", "reply")
+    post = desk.posts(document.thread_id)[-1]
+    assert (post.text.strip(), post.parent_id is not None) == ("Fine.", True)
+    assert post.author is not None
+    assert post.author.name == "Ann Lee"
+    (relay,) = desk.sent(post_id=post.id)
+    assert relay.to == {"bob@customer.test", "clerk@home.test", "dora@home.test"}
+    assert relay.from_header == f'"Ann Lee" <notifications@{DOMAIN}>'
+    assert relay.headers["References"].split() == ["<first@customer.test>", sent.message_id]
+    assert len(desk.documents()) == 1
+
+
+def test_who_has_the_answer_in_to_or_cc_gets_it_once(desk: FrontDesk) -> None:
+    document, sent = conversation(desk)
+    desk.receive(mail(ANN, f"{SALES}, Dora@home.test", "Re:", answers=[sent.message_id], Cc="Bob <BOB@customer.test>"))
+    (relay,) = desk.sent(post_id=desk.posts(document.thread_id)[-1].id)
+    assert relay.to == {"clerk@home.test"}
+
+
+def test_a_reply_of_a_stranger_is_posted_under_his_address(desk: FrontDesk) -> None:
+    document, sent = conversation(desk)
+    desk.receive(mail("Zoe <zoe@else.test>", CATCHALL, "Re:", answers=[sent.message_id]))
+    post = desk.posts(document.thread_id)[-1]
+    assert (post.author_contact_id, post.author_address) == (None, '"Zoe" <zoe@else.test>')
+    assert "zoe@else.test" not in desk.followers(document.thread_id)
+
+
+def test_our_id_header_finds_the_thread_when_the_ids_are_lost(desk: FrontDesk) -> None:
+    document, sent = conversation(desk)
+    with desk.app.app_context():
+        token = office.tokens().make(Kind.LINE, sent.lines["ann@customer.test"])
+    (row,) = desk.receive(mail(ANN, CATCHALL, "Re:", **{"X-CoquiMail-Id": token}))
+    assert (row.state, row.result) == ("processed", "reply"), sentences(row)
+    assert len(desk.posts(document.thread_id)) == 3
+
+
+def test_our_own_mail_that_comes_back_is_a_duplicate(desk: FrontDesk) -> None:
+    conversation(desk)
+    (row,) = desk.receive(desk.on_the_wire("ann@customer.test"))
+    assert row.state == "duplicate", sentences(row)
+    assert len(desk.documents()) == 1
+
+
+def test_an_answer_to_a_note_is_a_note_whoever_writes_it(desk: FrontDesk) -> None:
+    document, _ = conversation(desk)
+    ida = desk.user("Ida")
+    note = desk.post(ida, document.thread_id, "<p>Careful.</p>", kind="note")
+    (sent,) = desk.sent(post_id=note.id)
+    desk.receive(mail(BOB, CATCHALL, "Re:", answers=[sent.message_id]))
+    post = desk.posts(document.thread_id)[-1]
+    assert post.kind == "note"
+    (relay,) = desk.sent(post_id=post.id)
+    assert relay.to == {"clerk@home.test", "dora@home.test", "ida@home.test"}
+
+
+def test_a_forward_to_an_alias_of_another_type_opens_a_document_there(desk: FrontDesk) -> None:
+    document, sent = conversation(desk)
+    before = len(desk.posts(document.thread_id))
+    desk.receive(mail("Dora <dora@home.test>", f"{ORDERS}, {SALES}", "Fwd: Need a quote", answers=[sent.message_id]))
+    assert len(desk.posts(document.thread_id)) == before
+    assert [one.title for one in desk.documents("sales_order")] == ["Fwd: Need a quote"]
+    assert len(desk.documents("opportunity")) == 1
+
+
+def test_an_answer_in_the_same_batch_as_the_mail_that_it_answers(desk: FrontDesk) -> None:
+    first = mail(ANN, message_id="<a@customer.test>")
+    second = mail(BOB, CATCHALL, "Re: Need a quote", answers=["<a@customer.test>"])
+    rows = desk.receive(first, second)
+    assert [(row.state, row.result) for row in rows] == [("processed", "document"), ("processed", "reply")]
+    (document,) = desk.documents()
+    assert len(desk.posts(document.thread_id)) == 2
+    (relay,) = desk.sent()
+    assert relay.to == {"ann@customer.test"}
+
+
+def test_an_alias_with_a_fixed_document(desk: FrontDesk) -> None:
+    fixed = desk.document("All applications")
+    desk.set_alias("sales", fixed_document_id=fixed.id)
+    desk.receive(mail(ANN), mail(BOB))
+    assert len(desk.documents()) == 1
+    assert [post.author.name if post.author else "" for post in desk.posts(fixed.thread_id)] == ["Ann Lee", "Bob"]
+    assert desk.followers(fixed.thread_id) == {"ann@customer.test": "follow_wrote", "bob@customer.test": "follow_wrote"}
+    assert [sent.to for sent in desk.sent()] == [{"ann@customer.test"}], "Bob's mail reaches Ann, who wrote before him"
+
+
+def test_an_answer_to_a_mailing_marks_its_trace_and_goes_on(desk: FrontDesk) -> None:
+    trace_id, address = mailing_trace(desk)
+    with desk.app.app_context():
+        sent_as = office.tokens().message_id(Kind.TRACE, trace_id, DOMAIN)
+    (row,) = desk.receive(mail(address, SALES, "Re: News", answers=[sent_as]))
+    assert (row.state, row.result) == ("processed", "document")
+    with desk.app.app_context():
+        trace, mailing = db.session.get(Trace, trace_id), db.session.scalar(select(Mailing))
+        assert trace is not None
+        assert mailing is not None
+        assert (trace.replied_at, mailing.replied) == (NOW, 1)
+
+
+# --- what is not posted: rejections, automatic answers, loops, nobody's mail
+
+
+def test_the_catchall_has_no_action_of_its_own(desk: FrontDesk) -> None:
+    (row,) = desk.receive(mail(ANN, CATCHALL, message_id="<lost@customer.test>"))
+    assert row.state == "rejected"
+    (answer,) = desk.sent(kind="rejection")
+    assert answer.to == {"ann@customer.test"}
+    assert SALES in answer.text
+    headers = answer.headers
+    assert headers["Auto-Submitted"] == "auto-replied"
+    assert headers["In-Reply-To"] == "<lost@customer.test>"
+    with desk.app.app_context():
+        assert db.session.scalar(select(OutgoingMail.envelope_sender)) == ""
+    # Whatever answers to that is not answered again.
+    rows = desk.receive(
+        mail(ANN, CATCHALL, "Re: Re:", answers=[answer.message_id]),
+        mail(ANN, CATCHALL, "Re: Re:", **{"X-CoquiMail-Loop": headers["X-CoquiMail-Loop"]}),
+    )
+    assert [row.state for row in rows] == ["ignored", "ignored"]
+    assert len(desk.sent(kind="rejection")) == 1
+
+
+@pytest.mark.parametrize(
+    ("sender", "headers", "answered"),
+    [
+        (ANN, {}, "ann@customer.test"),
+        (ANN, {"Return-Path": "<other@customer.test>"}, "other@customer.test"),
+        (ANN, {"Return-Path": "<>"}, None),
+        (ANN, {"List-Id": "<news.customer.test>"}, None),
+        (ANN, {"Auto-Submitted": "auto-generated"}, None),
+        (f"Us <{ORDERS}>", {}, None),
+    ],
+)
+def test_who_is_told_that_a_mail_was_rejected(
+    desk: FrontDesk, sender: str, headers: dict[str, str], answered: str | None
+) -> None:
+    (row,) = desk.receive(mail(sender, CATCHALL, **headers))
+    assert row.state == "rejected"
+    assert [set(sent.lines) for sent in desk.sent()] == ([{answered}] if answered else [])
+
+
+def test_answers_to_one_sender_come_to_an_end(desk: FrontDesk) -> None:
+    desk.set_parameter("mail.gateway.loop.threshold", "3")
+    for _ in range(6):
+        desk.receive(mail(ANN, CATCHALL))
+    assert len(desk.sent(kind="rejection")) == 3
+    assert desk.states() == Counter(rejected=6)
+
+
+def test_each_alias_judges_by_itself(desk: FrontDesk) -> None:
+    desk.set_alias("sales", policy="users", refusal="Please call us.")
+    (row,) = desk.receive(mail(ANN, f"{SALES}, {ORDERS}"))
+    assert row.state == "processed"
+    assert [document.type_id for document in desk.documents()] == [desk.types["sales_order"]]
+    (answer,) = desk.sent(kind="rejection")
+    assert answer.text.startswith("Please call us.")
+
+
+def test_a_followers_alias_without_a_parent_is_marked(desk: FrontDesk) -> None:
+    desk.set_alias("sales", policy="followers")
+    (row,) = desk.receive(mail(ANN))
+    assert row.state == "rejected"
+    with desk.app.app_context():
+        alias = db.session.scalar(select(Alias).where(Alias.address_key == SALES))
+        assert alias is not None
+        assert alias.valid is False
+        assert alias.why is not None
+        assert alias.why["code"] == "reject_followers_of_nothing"
+
+
+@pytest.mark.parametrize(("follows", "state"), [(True, "processed"), (False, "rejected")])
+def test_only_followers_of_the_parent_may_write(desk: FrontDesk, follows: bool, state: str) -> None:
+    ann = desk.contact("ann@customer.test", "Ann")
+    parent = desk.document(followers=[ann] if follows else [])
+    desk.set_alias("orders", policy="followers", parent_document_id=parent.id)
+    (row,) = desk.receive(mail(ANN, ORDERS))
+    assert row.state == state, sentences(row)
+
+
+def test_an_absence_note_is_a_note_that_nobody_is_sent(desk: FrontDesk) -> None:
+    document, sent = conversation(desk)
+    before = len(desk.sent())
+    away = {"Auto-Submitted": "auto-replied"}
+    in_thread, nowhere = desk.receive(
+        mail(BOB, CATCHALL, "Out of office", answers=[sent.message_id], **away),
+        mail(ANN, SALES, "Out of office", **away),
+    )
+    assert (in_thread.state, in_thread.result) == ("processed", "auto_reply")
+    assert desk.posts(document.thread_id)[-1].kind == "auto"
+    assert nowhere.state == "ignored"
+    assert len(desk.sent()) == before
+    assert len(desk.documents()) == 1
+
+
+def test_the_loop_brake_tells_once_and_lets_go_with_time(desk: FrontDesk) -> None:
+    desk.set_parameter("mail.gateway.loop.threshold", "4")
+    rows = [row for _ in range(4) for row in desk.receive(mail(ANN), mail(ANN))]
+    assert [row.state for row in rows] == ["processed"] * 4 + ["rejected"] + ["ignored"] * 3
+    assert len(desk.documents()) == 4
+    assert len(desk.sent(kind="rejection")) == 1
+    assert desk.receive(mail(BOB))[0].state == "processed"
+    desk.later(minutes=121)
+    assert desk.receive(mail(ANN))[0].state == "processed"
+
+
+def test_a_whole_batch_of_one_sender_is_counted(desk: FrontDesk) -> None:
+    desk.set_parameter("mail.gateway.loop.threshold", "4")
+    desk.receive(*(mail(ANN) for _ in range(9)))
+    assert desk.states() == Counter(processed=4, rejected=1, ignored=4)
+
+
+# --- quarantine
+
+
+def test_nobodys_mail_waits_for_a_person(desk: FrontDesk) -> None:
+    (row,) = desk.receive(mail(ANN, f"hr@{DOMAIN}"))
+    assert row.state == "quarantined"
+    assert row.decision is not None
+    assert row.decision[-1] == {"code": "route_unknown_address", "values": {"address": f"hr@{DOMAIN}"}}
+    with desk.app.app_context():
+        assert incoming.retry(row.id, NOW) == "quarantined"
+        db.session.add(Alias(local_part="hr", address_key=f"hr@{DOMAIN}", type_id=desk.types["applicant"]))
+        db.session.commit()
+        assert incoming.retry(row.id, NOW) == "processed"
+    assert len(desk.documents("applicant")) == 1
+    assert desk.sent() == []
+
+
+def test_a_person_says_where_it_goes(desk: FrontDesk) -> None:
+    document = desk.document(followers=[desk.contact("bob@customer.test")])
+    rows = desk.receive(*(mail(ANN, f"hr@{DOMAIN}", f"Number {n}") for n in range(4)))
+    with desk.app.app_context():
+        assert incoming.route_to_document(rows[0].id, document.id, NOW) == "processed"
+        assert incoming.route_to_type(rows[1].id, desk.types["task"], NOW) == "processed"
+        assert incoming.reject(rows[2].id, "Wrong address, sorry.", NOW) == "rejected"
+        assert incoming.drop(rows[3].id, NOW) == "ignored"
+    assert [post.subject for post in desk.posts(document.thread_id)] == ["Number 0"]
+    assert [one.title for one in desk.documents("task")] == ["Number 1"]
+    relay, answer = desk.sent()
+    assert relay.to == {"bob@customer.test"}
+    assert answer.text.startswith("Wrong address, sorry.")
+    with desk.app.app_context(), pytest.raises(incoming.NotInQuarantine):
+        incoming.drop(rows[0].id, NOW)
+    assert "quarantine_routed_document" in {step["code"] for step in desk.ledger()[0].decision or []}
+
+
+def test_one_broken_mail_does_not_stop_the_others(desk: FrontDesk) -> None:
+    desk.set_alias("orders", defaults={"stage_id": 987654})
+    rows = desk.receive(mail(ANN), mail(BOB, ORDERS), mail("Zoe <zoe@else.test>", "nobody@else.test"), mail(BOB))
+    assert [row.state for row in rows] == ["processed", "quarantined", "quarantined", "processed"]
+    assert rows[1].decision is not None
+    assert rows[1].decision[-1]["code"] == "process_failed"
+    assert rows[1].subject == "Need a quote"
+    assert [document.number for document in desk.documents()] == ["OPP/00001", "OPP/00002"], "no number is lost"
+    with desk.app.app_context():
+        alias = db.session.scalar(select(Alias).where(Alias.address_key == ORDERS))
+        assert alias is not None
+        assert alias.valid is False
+    desk.set_alias("orders", defaults={})
+    with desk.app.app_context():
+        assert incoming.retry(rows[1].id, NOW) == "processed"
+
+
+NOISE = {
+    "nothing": b"",
+    "line noise": bytes(range(256)) * 40,
+    "zero bytes": mail(ANN, subject="Zero").replace(b"Hello", b"He\0\0llo"),
+    "raw 8-bit header": mail(ANN).replace(b"Need a quote", b"Gr\xfc\xdfe \xff\xfe \x00"),
+    "half a character": mail(ANN).replace(b"Need a quote", b"=?utf-7?q?+2AA-?= =?utf-8?q?=ED=A0=80?="),
+    "a charset that is none": mail(ANN, html="<p>\u00fc</p>").replace(b"utf-8", b"nonsense"),
+    "a long header": mail(ANN).replace(b"Subject:", b"X-Long: " + b"a" * 300_000 + b"\nSubject:"),
+    "a deep mail": b"From: a@b.test\nTo: " + SALES.encode() + b"\n"
+    + b"".join(b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(200)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NOISE)
+def test_no_bytes_can_stop_the_ledger(desk: FrontDesk, name: str) -> None:
+    rows = desk.receive(NOISE[name], mail(ANN))
+    assert rows[0].state in ("processed", "quarantined")
+    assert rows[1].state == "processed"
+    codes = {step["code"] for step in rows[0].decision or []}
+    assert "process_failed" not in codes
+
+
+# --- whose mails these are
+
+
+def test_a_mail_that_kills_its_worker_three_times_is_put_aside(desk: FrontDesk) -> None:
+    with desk.app.app_context():
+        raws = [mail(ANN, subject=f"{n}") for n in range(3)]
+        kept = incoming.keep("x", [FetchedMail(f"{n}", 1, None, raw) for n, raw in enumerate(raws)], NOW)
+        for one, attempts in zip(kept, (0, 2, 3), strict=True):
+            db.session.execute(update(ReceivedMail).where(ReceivedMail.id == one.id).values(attempts=attempts))
+        db.session.commit()
+        counts = incoming.process_waiting(NOW, desk.worker)
+    assert counts == Counter(processed=2, quarantined=1)
+    assert [row.state for row in desk.ledger()] == ["processed", "processed", "quarantined"]
+    assert desk.ledger()[2].decision == [{"code": "process_gave_up", "values": {"attempts": 3}}]
+
+
+def test_what_a_living_worker_holds_is_left_to_it_and_what_a_dead_one_held_is_not(desk: FrontDesk) -> None:
+    with desk.app.app_context():
+        other = WorkerLease.register(NOW)
+        raw = mail(ANN)
+        incoming.keep("x", [FetchedMail("1", len(raw), None, raw)], NOW, worker=other)
+        assert incoming.process_waiting(NOW, desk.worker) == Counter()
+        db.session.execute(update(Worker).where(Worker.id == other.id).values(seen_at=database_clock() - 11))
+        db.session.commit()
+        assert incoming.process_waiting(NOW, desk.worker) == Counter(processed=1)
+        assert db.session.scalar(select(ReceivedMail.attempts)) == 2
+
+
+def test_the_same_key_is_kept_once(desk: FrontDesk) -> None:
+    with desk.app.app_context():
+        raw = mail(ANN)
+        assert len(incoming.keep("server:1", [FetchedMail("7.1", len(raw), None, raw)], NOW)) == 1
+        assert len(incoming.keep("server:1", [FetchedMail("7.1", len(raw), None, raw)], NOW)) == 0
+        assert len(incoming.keep("server:2", [FetchedMail("7.1", len(raw), None, raw)], NOW)) == 1
+        assert incoming.process_waiting(NOW, desk.worker) == Counter(processed=1, duplicate=1)
+
+
+def test_what_waits_is_claimed_one_by_one_after_a_crash(desk: FrontDesk) -> None:
+    with desk.app.app_context():
+        raws = [mail(ANN, subject=f"{n}") for n in range(5)]
+        incoming.keep("x", [FetchedMail(f"{n}", 1, None, raw) for n, raw in enumerate(raws)], NOW)
+        db.session.execute(update(ReceivedMail).values(attempts=1))
+        db.session.commit()
+        assert [len(incoming._claim(desk.worker, fresh=False, limit=1)) for _ in range(3)] == [1, 1, 1]
+
+
+# --- bounces
+
+
+def line_of(desk: FrontDesk, address: str) -> Recipient:
+    with desk.app.app_context():
+        line = db.session.scalar(
+            select(Recipient).where(Recipient.address_key == address).order_by(Recipient.id.desc())
+        )
+        assert line is not None
+        db.session.expunge(line)
+        return line
+
+
+def test_a_bounce_paints_the_envelope_red(desk: FrontDesk) -> None:
+    document, sent = conversation(desk)
+    desk.mark_sent()
+    report = delivery_report("bob@customer.test", desk.on_the_wire("bob@customer.test"))
+    (row,) = desk.receive(report)
+    assert (row.state, row.result) == ("processed", "bounce"), sentences(row)
+    assert line_of(desk, "bob@customer.test").state == "bounced"
+    assert line_of(desk, "ann@customer.test").state == "sent"
+    with desk.app.app_context():
+        post_id = db.session.scalar(select(OutgoingMail.post_id).where(OutgoingMail.id == sent.id))
+        assert post_id is not None
+        found = envelope.envelopes([post_id])[post_id]
+        assert found.colour == "red"
+        assert "bob@customer.test" in say(next(line.why for line in found.lines if line.state == "bounced"))
+        again = db.session.get(Document, document.id)
+        assert again is not None
+        assert again.failure_unread
+        notice = db.session.scalar(select(Notification).where(Notification.kind == "failure"))
+        assert notice is not None
+        assert notice.post_id == post_id
+        health = db.session.get(AddressHealth, "bob@customer.test")
+        assert health is not None
+        assert health.bounces == 1
+    # A second report about the same mail counts once, and a person's mail sets the shown count to 0.
+    desk.receive(report.replace(b"<report", b"<again"))
+    with desk.app.app_context():
+        assert db.session.scalars(select(Bounce.counted).order_by(Bounce.id)).all() == [True, False]
+        health = db.session.get(AddressHealth, "bob@customer.test")
+        assert health is not None
+        assert health.bounces == 1
+    desk.receive(mail(BOB))
+    with desk.app.app_context():
+        health = db.session.get(AddressHealth, "bob@customer.test")
+        assert health is not None
+        assert health.bounces == 0
+    assert len(desk.documents()) == 2
+    assert desk.sent(kind="rejection") == []
+
+
+@pytest.mark.parametrize(
+    ("action", "status", "said", "state", "kind", "counts"),
+    [
+        ("failed", "5.1.1", "no such user", "bounced", "hard", 1),
+        ("failed", "5.2.2", "mailbox full", "bounced", "full", 1),
+        ("failed", "5.7.1", "rejected as spam", "bounced", "blocked", 0),
+        ("delayed", "4.4.1", "connection timed out", "sent", "delay", 0),
+        ("delivered", "2.0.0", "ok", "sent", None, 0),
+    ],
+)
+def test_what_a_report_does(
+    desk: FrontDesk, action: str, status: str, said: str, state: str, kind: str | None, counts: int
+) -> None:
+    conversation(desk)
+    desk.mark_sent()
+    wire = desk.on_the_wire("ann@customer.test")
+    desk.receive(delivery_report("ann@customer.test", wire, action=action, status=status, said=said))
+    assert line_of(desk, "ann@customer.test").state == state
+    with desk.app.app_context():
+        assert [bounce.kind for bounce in db.session.scalars(select(Bounce))] == ([kind] if kind else [])
+        health = db.session.get(AddressHealth, "ann@customer.test")
+        assert (health.bounces if health else 0) == counts
+
+
+def test_a_report_about_a_forwarded_mail_means_the_one_we_wrote_to(desk: FrontDesk) -> None:
+    conversation(desk)
+    desk.mark_sent()
+    desk.receive(delivery_report("private@elsewhere.test", desk.on_the_wire("ann@customer.test")))
+    assert line_of(desk, "ann@customer.test").state == "bounced"
+    with desk.app.app_context():
+        assert db.session.scalars(select(Bounce.address_key)).all() == ["ann@customer.test"]
+
+
+def nameless(raw: bytes) -> bytes:
+    """The same report without its recipient, and without what names the line."""
+    lines = [
+        line for line in raw.split(b"\r\n") if not line.startswith((b"Final-Recipient", b"X-CoquiMail-Id", b"To: ann"))
+    ]
+    return b"\r\n".join(lines)
+
+
+def test_a_report_that_names_nobody_marks_the_post_and_blames_nobody(desk: FrontDesk) -> None:
+    _, sent = conversation(desk)
+    desk.mark_sent()
+    (row,) = desk.receive(nameless(delivery_report("x@x.test", desk.on_the_wire("ann@customer.test"))))
+    assert row.state == "processed", sentences(row)
+    assert {line_of(desk, address).state for address in sent.to} == {"sent"}
+    with desk.app.app_context():
+        post_id = db.session.scalar(select(OutgoingMail.post_id).where(OutgoingMail.id == sent.id))
+        assert post_id is not None
+        assert envelope.envelopes([post_id])[post_id].colour == "red"
+        assert db.session.scalars(select(Bounce.address_key)).all() == [None]
+
+
+def test_a_report_that_names_nobody_about_a_mail_to_one_means_that_one(desk: FrontDesk) -> None:
+    clerk = desk.user("Clerk")
+    desk.post(clerk, desk.document(followers=[desk.contact("ann@customer.test")]).thread_id)
+    desk.mark_sent()
+    desk.receive(nameless(delivery_report("x@x.test", desk.on_the_wire("ann@customer.test"))))
+    assert line_of(desk, "ann@customer.test").state == "bounced"
+
+
+def test_a_report_about_nothing_of_ours_is_recorded_and_blames_nobody(desk: FrontDesk) -> None:
+    (row,) = desk.receive(delivery_report("ann@customer.test", b"Message-ID: <other@else.test>\r\n\r\n"))
+    assert (row.state, row.result) == ("processed", "bounce")
+    with desk.app.app_context():
+        assert db.session.scalar(select(Bounce.recipient_id)) is None
+    assert desk.documents() == []
+    assert desk.sent() == []
+
+
+def mailing_trace(desk: FrontDesk) -> tuple[int, str]:
+    """One recipient of a mailing that was sent."""
+    contact = desk.contact("reader@customer.test", "Reader")
+    with desk.app.app_context():
+        mailing = Mailing(subject="News", from_address=f"news@{DOMAIN}", state="done", created_at=NOW, total=1, sent=1)
+        db.session.add(mailing)
+        db.session.flush()
+        trace = Trace(
+            mailing_id=mailing.id, contact_id=contact, address="reader@customer.test", state="sent", sent_at=NOW
+        )
+        db.session.add(trace)
+        db.session.commit()
+        return trace.id, trace.address
+
+
+def test_the_bounce_of_a_mailing_marks_its_trace_and_the_rule_is_asked(desk: FrontDesk) -> None:
+    desk.set_parameter("mail.blacklist.bounces", "1")
+    desk.set_parameter("mail.blacklist.spread_days", "0")
+    trace_id, address = mailing_trace(desk)
+    with desk.app.app_context():
+        sent_as = office.tokens().message_id(Kind.TRACE, trace_id, DOMAIN)
+    returned = f"Message-ID: {sent_as}\r\nTo: {address}\r\n\r\n".encode()
+    desk.receive(delivery_report(address, returned), delivery_report(address, returned))
+    with desk.app.app_context():
+        trace, mailing = db.session.get(Trace, trace_id), db.session.scalar(select(Mailing))
+        assert trace is not None
+        assert mailing is not None
+        assert (trace.state, trace.bounced_at) == ("bounced", NOW)
+        assert (mailing.sent, mailing.bounced) == (0, 1)
+        assert db.session.scalars(select(Bounce.counted).order_by(Bounce.id)).all() == [True, False]
+        assert db.session.scalars(select(BlacklistedAddress.address_key)).all() == [address]
+
+
+def test_a_token_in_the_envelope_names_the_recipient_before_anything_else(desk: FrontDesk) -> None:
+    conversation(desk)
+    desk.mark_sent()
+    with desk.app.app_context():
+        token = office.tokens().make(Kind.LINE_BOUNCE, line_of(desk, "dora@home.test").id)
+    report = delivery_report("x@x.test", b"Subject: x\r\n\r\n", to=f"bounce+{token}@{DOMAIN}")
+    desk.receive(report)
+    assert line_of(desk, "dora@home.test").state == "bounced"
+
+
+def test_a_complaint_puts_the_address_on_the_blacklist(desk: FrontDesk) -> None:
+    trace_id, address = mailing_trace(desk)
+    with desk.app.app_context():
+        sent_as = office.tokens().message_id(Kind.TRACE, trace_id, DOMAIN)
+    raw = (
+        f"From: feedback@provider.test\r\nTo: bounce@{DOMAIN}\r\nSubject: FW: News\r\nMIME-Version: 1.0\r\n"
+        "Date: Sun, 22 Nov 2026 09:50:00 +0000\r\nMessage-ID: <arf@provider.test>\r\n"
+        'Content-Type: multipart/report; report-type=feedback-report; boundary="B"\r\n\r\n'
+        "--B\r\nContent-Type: text/plain\r\n\r\nThis is spam.\r\n\r\n"
+        "--B\r\nContent-Type: message/feedback-report\r\n\r\nFeedback-Type: abuse\r\nVersion: 1\r\n\r\n"
+        f"--B\r\nContent-Type: message/rfc822\r\n\r\nMessage-ID: {sent_as}\r\nSubject: News\r\n\r\nx\r\n--B--\r\n"
+    ).encode()
+    (row,) = desk.receive(raw)
+    assert (row.state, row.result) == ("processed", "complaint"), sentences(row)
+    with desk.app.app_context():
+        entry = db.session.scalar(select(BlacklistedAddress))
+        assert entry is not None
+        assert (entry.address_key, entry.reason) == (address, "complaint")
+
+
+# --- what it costs
+
+
+@pytest.mark.parametrize("batch", [1, 16, 50])
+def test_a_mail_costs_few_statements(desk: FrontDesk, batch: int) -> None:
+    clerk = desk.user("Clerk")
+    document = desk.document(followers=[clerk.contact_id])
+    sent_as = desk.sent(post_id=desk.post(desk.user("Dora"), document.thread_id).id)[0].message_id
+    raws = []
+    for number in range(batch):
+        sender = f"C{number} <c{number}@customer.test>"
+        is_reply = number % 2 or batch == 1
+        raws.append(mail(sender, SALES, f"Number {number}", answers=[sent_as] if is_reply else []))
+    with counted_statements(desk.app) as statements, desk.app.app_context():
+        fetched = [FetchedMail(f"{number}", len(raw), None, raw) for number, raw in enumerate(raws)]
+        kept = incoming.keep("server:1", fetched, NOW, worker=desk.worker)
+        counts = incoming._understand(kept, desk.worker, NOW)
+    assert counts == Counter(processed=batch)
+    print(f"{len(statements) / batch:.1f} statements a mail, in batches of {batch}")
+    assert len(statements) <= (10 * batch if batch > 1 else 32), "\n".join(statements)
+
+
+def test_every_mail_is_in_exactly_one_state(desk: FrontDesk) -> None:
+    _, sent = conversation(desk)
+    raws = [mail(ANN), mail(BOB, CATCHALL), mail(ANN, "x@else.test"), mail(BOB, answers=[sent.message_id])]
+    desk.receive(*raws, *raws)
+    with desk.app.app_context():
+        assert db.session.scalar(select(RouteResult.id).where(RouteResult.post_id.is_(None))) is not None
+        assert len(db.session.scalars(select(Post.id)).all()) == 4
+    states = desk.states()
+    assert sum(states.values()) == 9
+    assert states == Counter(processed=3, rejected=1, quarantined=2, duplicate=3)

@@ -1,0 +1,289 @@
+"""Documents and their chatter: who follows, who is told by which way, what the mail looks like, and the envelope."""
+
+import time
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from sqlalchemy import select, update
+
+from mail import envelope, threads
+from mail.config import settings
+from mail.threads import NewFile
+from models import Contact, Document, Event, Notification, OutgoingMail, Post, Recipient, User, db
+from tests.integration.frontdesk import DOMAIN, NOW, FrontDesk, counted_statements
+
+
+@pytest.fixture
+def desk(app: Flask) -> FrontDesk:
+    return FrontDesk(app)
+
+
+@pytest.mark.parametrize(
+    ("kind", "author", "skip", "told"),
+    [
+        ("message", "clerk", (), {"ann": "mail", "bob": "mail", "ida": "inbox"}),
+        ("message", "bob", (), {"ann": "mail", "clerk": "mail", "ida": "inbox"}),
+        ("message", None, (), {"ann": "mail", "bob": "mail", "clerk": "mail", "ida": "inbox"}),
+        ("message", "clerk", ("bob@customer.test",), {"ann": "mail", "ida": "inbox"}),
+        ("message", "clerk", ("ida@home.test",), {"ann": "mail", "bob": "mail"}),
+        ("note", "clerk", (), {"ida": "inbox"}),
+        ("note", "bob", (), {"clerk": "mail", "ida": "inbox"}),
+        ("auto", "bob", (), {}),
+        ("log", None, (), {}),
+    ],
+)
+def test_who_is_told_of_a_post(
+    desk: FrontDesk, kind: str, author: str | None, skip: tuple[str, ...], told: dict[str, str]
+) -> None:
+    contacts = {
+        "ann": desk.contact("ann@customer.test", "ann"),
+        "bob": desk.contact("bob@customer.test", "bob"),
+        "gone": desk.contact("gone@customer.test", "gone", active=False),
+        "clerk": desk.user("clerk").contact_id,
+        "ida": desk.user("ida", notify="inbox").contact_id,
+        "left": desk.user("left", active=False).contact_id,
+    }
+    document = desk.document(followers=list(contacts.values()))
+    with desk.app.app_context():
+        found = threads.audience(document.thread_id, kind, contacts[author] if author else None, skip)
+    assert {one.name: one.channel for one in found} == told
+    assert all(one.why["code"] == "follow_added" for one in found)
+
+
+def test_a_post_is_mailed_to_the_followers_but_its_author(desk: FrontDesk) -> None:
+    clerk = desk.user("Clerk")
+    ann, bob = desk.contact("ann@customer.test", "Ann"), desk.contact("bob@customer.test", "Bob")
+    document = desk.document("Need a quote", [clerk.contact_id, ann, bob])
+    post = desk.post(clerk, document.thread_id, '<p onclick="x()">The price is <b>7</b>.</p>')
+    assert post.html == "<p>The price is <b>7</b>.</p>"
+    (sent,) = desk.sent(post_id=post.id)
+    assert sent.to == {"ann@customer.test", "bob@customer.test"}
+    assert sent.author == '"Clerk" <clerk@home.test>'
+    assert sent.from_header == f'"Clerk" <notifications@{DOMAIN}>'
+    assert f"<sales@{DOMAIN}>" in sent.reply_to
+    assert sent.subject == "Need a quote"
+    assert "The price is 7." in sent.text
+    assert document.number in sent.text
+    assert "References" not in sent.headers
+
+
+def test_an_answer_names_the_first_mail_and_its_parent(desk: FrontDesk) -> None:
+    clerk, dora = desk.user("Clerk"), desk.user("Dora")
+    document = desk.document(followers=[clerk.contact_id, dora.contact_id])
+    first, second = desk.post(clerk, document.thread_id), desk.post(dora, document.thread_id)
+    third = desk.post(clerk, document.thread_id)
+    ids = {sent.id: sent for sent in desk.sent()}
+    by_post = {post.id: next(s for s in desk.sent(post_id=post.id)) for post in (first, second, third)}
+    assert len(ids) == 3
+    assert by_post[second.id].headers["References"] == by_post[first.id].message_id
+    assert by_post[third.id].headers["References"].split() == [
+        by_post[first.id].message_id, by_post[second.id].message_id
+    ]  # fmt: skip
+    assert by_post[third.id].headers["In-Reply-To"] == by_post[second.id].message_id
+    assert by_post[third.id].subject == "Re: Need a quote"
+    assert [post.parent_id for post in (first, second, third)] == [None, first.id, second.id]
+
+
+def test_a_note_never_leaves_the_office(desk: FrontDesk) -> None:
+    clerk, dora = desk.user("Clerk"), desk.user("Dora")
+    document = desk.document(followers=[clerk.contact_id, dora.contact_id, desk.contact("ann@customer.test")])
+    post = desk.post(clerk, document.thread_id, "<p>She always haggles.</p>", kind="note")
+    (sent,) = desk.sent()
+    assert (post.kind, sent.to) == ("note", {"dora@home.test"})
+
+
+def test_who_reads_in_the_browser_gets_no_mail_but_a_notification(desk: FrontDesk) -> None:
+    clerk, ida = desk.user("Clerk"), desk.user("Ida", notify="inbox")
+    document = desk.document(followers=[clerk.contact_id, ida.contact_id])
+    post = desk.post(clerk, document.thread_id)
+    assert desk.sent() == []
+    with desk.app.app_context():
+        (notice,) = db.session.scalars(select(Notification))
+        assert (notice.post_id, notice.user_id, notice.kind, notice.read_at) == (post.id, ida.id, "post", None)
+        topics = set(db.session.scalars(select(Event.topic)))
+        assert {f"inbox:{ida.id}", f"thread:{document.thread_id}"} <= topics
+        threads.mark_read(ida.id, document.thread_id, NOW)
+        db.session.commit()
+        assert db.session.scalar(select(Notification.read_at)) == NOW
+
+
+def test_files_are_kept_once_and_go_with_the_mail(desk: FrontDesk) -> None:
+    clerk = desk.user("Clerk")
+    document = desk.document(followers=[desk.contact("ann@customer.test")])
+    files = [NewFile("a.txt", "text/plain", b"same"), NewFile("b.txt", "text/plain", b"same")]
+    post = desk.post(clerk, document.thread_id, files=files)
+    (stored,) = [post for post in desk.posts(document.thread_id) if post.id == post.id]
+    assert [(file.name, file.size) for file in stored.attachments] == [("a.txt", 4), ("b.txt", 4)]
+    assert stored.attachments[0].blob_id == stored.attachments[1].blob_id
+    (sent,) = desk.sent(post_id=post.id)
+    assert sent.content.count(b"Content-Disposition: attachment") == 2
+
+
+def test_the_author_follows_what_he_wrote_in_and_following_twice_is_once(desk: FrontDesk) -> None:
+    clerk = desk.user("Clerk")
+    document = desk.document()
+    desk.post(clerk, document.thread_id)
+    desk.post(clerk, document.thread_id)
+    desk.follow(document.thread_id, clerk.contact_id)
+    assert desk.followers(document.thread_id) == {"clerk@home.test": "follow_posted"}
+    with desk.app.app_context():
+        threads.unfollow(document.thread_id, clerk.contact_id)
+        db.session.commit()
+    assert desk.followers(document.thread_id) == {}
+
+
+@pytest.mark.parametrize(
+    ("html", "kind", "error"),
+    [("", "message", ValueError), ("<p> </p>", "message", ValueError), ("<script>x()</script>", "note", ValueError),
+     ("<p>x</p>", "log", ValueError), ("<p>x</p>", "message", LookupError)],
+)  # fmt: skip
+def test_what_can_not_be_posted(desk: FrontDesk, html: str, kind: str, error: type[Exception]) -> None:
+    clerk = desk.user("Clerk")
+    thread_id = 999_999 if error is LookupError else desk.document().thread_id
+    with pytest.raises(error):
+        desk.post(clerk, thread_id, html, kind)
+
+
+def test_a_mail_is_in_a_thread_once(desk: FrontDesk) -> None:
+    document = desk.document()
+    with desk.app.app_context():
+        assert threads.add_post(document.thread_id, "message", NOW, text="x", message_key="k" * 64) is not None
+        assert threads.add_post(document.thread_id, "message", NOW, text="x", message_key="k" * 64) is None
+        db.session.commit()
+
+
+def test_numbers_stages_and_followers_of_a_new_document(desk: FrontDesk) -> None:
+    ann, dora = desk.contact("ann@customer.test"), desk.user("Dora")
+    with desk.app.app_context():
+        from models import DocumentType
+
+        kind = db.session.get(DocumentType, desk.types["opportunity"])
+        assert kind is not None
+        responsible = db.session.get(User, dora.id)
+        documents = [
+            threads.start_document(kind, "A  quote\n please", NOW, contact_id=ann, responsible=responsible)
+            for _ in range(2)
+        ]
+        db.session.commit()
+        assert [document.number for document in documents] == ["OPP/00001", "OPP/00002"]
+        assert documents[0].title == "A quote please"
+        assert documents[0].stage is not None
+        assert documents[0].stage.name == "New"
+        thread_id = documents[0].thread_id
+    assert desk.followers(thread_id) == {
+        "ann@customer.test": "follow_contact", "dora@home.test": "follow_responsible"
+    }  # fmt: skip
+
+
+# --- envelopes
+
+
+@pytest.mark.parametrize(
+    ("states", "colour"),
+    [
+        (["queued", "queued"], "grey"),
+        (["sent", "sending"], "grey"),
+        (["sent", "sent"], "green"),
+        (["sent", "cancelled"], "green"),
+        (["sent", "unknown"], "amber"),
+        (["unknown", "failed"], "red"),
+        (["sent", "bounced"], "red"),
+    ],
+)
+def test_the_colour_of_an_envelope(desk: FrontDesk, states: list[str], colour: str) -> None:
+    clerk = desk.user("Clerk")
+    document = desk.document(followers=[desk.contact(f"c{n}@customer.test") for n in range(2)])
+    post = desk.post(clerk, document.thread_id)
+    note = desk.post(clerk, document.thread_id, kind="note")
+    with desk.app.app_context():
+        for line, state in zip(db.session.scalars(select(Recipient).order_by(Recipient.id)), states, strict=True):
+            line.state = state
+        db.session.commit()
+        found = envelope.envelopes([post.id, note.id])
+    assert set(found) == {post.id}, "a note to nobody has no envelope"
+    assert found[post.id].colour == colour
+    assert [line.state for line in found[post.id].lines] == states
+
+
+def test_a_failure_marks_the_document_until_it_was_seen(desk: FrontDesk) -> None:
+    clerk = desk.user("Clerk")
+    document = desk.document(followers=[desk.contact("ann@customer.test")])
+    post = desk.post(clerk, document.thread_id)
+    with desk.app.app_context():
+        db.session.execute(update(Recipient).values(state="failed"))
+        envelope.mark_failures([post.id], NOW)
+        db.session.commit()
+    with desk.app.app_context():
+        row = db.session.get(Document, document.id)
+        assert row is not None
+        assert row.failure_unread
+        notice = db.session.scalar(select(Notification).where(Notification.kind == "failure"))
+        assert notice is not None
+        assert (notice.user_id, notice.post_id, notice.read_at) == (clerk.id, post.id, None)
+        envelope.mark_seen(post.id, NOW)
+        db.session.commit()
+    with desk.app.app_context():
+        row = db.session.get(Document, document.id)
+        assert row is not None
+        assert not row.failure_unread
+        assert db.session.scalar(select(Notification.read_at)) == NOW
+        assert envelope.envelopes([post.id])[post.id].colour == "red", "seen is not mended"
+
+
+# --- what it costs
+
+
+def ten_followers(desk: FrontDesk) -> tuple[User, Document]:
+    clerk = desk.user("Clerk")
+    contacts = [desk.contact(f"f{n}@customer.test", f"F{n}") for n in range(10)]
+    return clerk, desk.document(followers=[clerk.contact_id, *contacts])
+
+
+def test_a_post_to_ten_followers_costs_ten_statements_at_most(desk: FrontDesk) -> None:
+    clerk, document = ten_followers(desk)
+    with counted_statements(desk.app) as statements, desk.app.app_context():
+        threads.post_from_browser(clerk, document.thread_id, "<p>Hello</p>", "message", (), NOW)
+    assert len(statements) <= 10, "\n".join(statements)
+    assert len(desk.sent()[0].to) == 10
+
+
+def test_the_click_is_quick_and_the_worker_is_woken(desk: FrontDesk, tmp_path: Path) -> None:
+    import socket
+
+    clerk, document = ten_followers(desk)
+    times = []
+    with desk.app.app_context():
+        folder = settings().wake_folder
+        folder.mkdir(parents=True, exist_ok=True)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as worker:
+            worker.bind(str(folder / "test.sock"))
+            worker.settimeout(2)
+            for _ in range(8):
+                began = time.perf_counter()
+                threads.post_from_browser(clerk, document.thread_id, "<p>Hello</p>", "message", (), NOW)
+                times.append(time.perf_counter() - began)
+            assert worker.recv(100)
+    assert min(times) < 0.05, times
+
+
+def test_envelopes_of_many_posts_cost_two_statements(desk: FrontDesk) -> None:
+    clerk, document = ten_followers(desk)
+    posts = [desk.post(clerk, document.thread_id).id for _ in range(5)]
+    with counted_statements(desk.app) as statements, desk.app.app_context():
+        found = envelope.envelopes(posts)
+        assert [line.contact.name for line in found[posts[0]].lines if line.contact] == [f"F{n}" for n in range(10)]
+    assert len(statements) == 2, "\n".join(statements)
+
+
+def test_nothing_is_told_when_the_transaction_is_given_up(desk: FrontDesk) -> None:
+    document = desk.document(followers=[desk.contact("ann@customer.test")])
+    with desk.app.app_context():
+        contact = db.session.scalar(select(Contact.id))
+        post = threads.add_post(document.thread_id, "message", NOW, text="x", author_address="Clerk <clerk@home.test>")
+        assert post is not None
+        assert threads.notify(post, NOW) is not None
+        db.session.rollback()
+        assert contact
+        for table in (Post, OutgoingMail, Recipient):
+            assert db.session.scalar(select(table.id).limit(1)) is None, table
