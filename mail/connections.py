@@ -6,13 +6,22 @@ from typing import Any
 
 from sqlalchemy import select
 
-from mail.practice import listening_port
 from mail.config import settings
 from mail.errors import PracticeMailboxAway, ServerGone
 from mail.transport.smtp import ServerConnection, SmtpTarget
 from models import OutgoingServer, db
 
 IDLE = 60.0  # seconds after which an unused connection is closed: most servers close it soon after
+
+
+_practice: dict[str, int] = {}
+
+
+def practice_listens_at(port: int | None) -> None:
+    """Tell the senders of this process where the practice mailbox listens; None when it does not."""
+    _practice.clear()
+    if port is not None:
+        _practice["port"] = port
 
 
 @dataclass
@@ -96,7 +105,7 @@ def target_of_record(server: OutgoingServer) -> SmtpTarget:
 def _default_target() -> SmtpTarget:
     default = settings().default_server
     if default.practice:
-        port = listening_port()
+        port = _practice.get("port")
         if port is None:
             raise PracticeMailboxAway()
         return SmtpTarget(default.name, "127.0.0.1", port, allow_local=True)

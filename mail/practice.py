@@ -27,20 +27,6 @@ PROGRAM = SMTP.clone(max_line_length=998)  # no folding: an id that is cut in th
 MOST_REFERENCES = 12
 LONGEST_QUOTE = 20_000  # characters
 
-_listening: dict[str, int] = {}
-
-
-def listening_port() -> int | None:
-    """Return the port of this process' receiver on the loopback address, None while it does not listen."""
-    return _listening.get("port")
-
-
-def set_listening_port(port: int | None) -> None:
-    """Tell the senders of this process where the receiver listens."""
-    _listening.clear()
-    if port is not None:
-        _listening["port"] = port
-
 
 def store(envelope_sender: str, recipients: Sequence[str], content: bytes, now: datetime) -> None:
     """Put a mail into the mailbox of each recipient; the caller commits."""

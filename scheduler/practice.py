@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from mail import practice
 from mail.clock import now
+from mail.connections import practice_listens_at
 from models import db
 
 HOST = "127.0.0.1"
@@ -41,11 +42,11 @@ class Receiver:
 
     async def _listen(self) -> None:
         server = await asyncio.get_running_loop().create_server(self._protocol, HOST, 0)
-        practice.set_listening_port(server.sockets[0].getsockname()[1])
+        practice_listens_at(server.sockets[0].getsockname()[1])
         try:
             await asyncio.to_thread(self._ended.wait)
         finally:
-            practice.set_listening_port(None)
+            practice_listens_at(None)
             server.close()
 
     def _protocol(self) -> SMTP:
