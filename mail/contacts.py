@@ -74,6 +74,20 @@ def subscribe(list_id: int, contact_ids: Iterable[int], reason: Why, now: dateti
     return len(new.all())
 
 
+def set_subscription(subscription_id: int, state: str, reason: str, now: datetime, user: User | None = None) -> bool:
+    """Unsubscribe somebody by hand, or subscribe them again, because they asked for it; returns whether it changed.
+
+    ``state`` is subscribed or unsubscribed, ``reason`` what the person who does it writes down. The caller commits.
+    """
+    subscription = db.session.get(Subscription, subscription_id, with_for_update=True)
+    if subscription is None or subscription.state == state:
+        return False
+    by = user.name if user else ""
+    subscription.why = why(f"{state}_by_hand", user=by, reason=reason.strip().rstrip("."))
+    subscription.state, subscription.at = state, now
+    return True
+
+
 # --- lines that somebody pastes
 
 

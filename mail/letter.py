@@ -82,6 +82,10 @@ class Letter:
         """Return the HTML for one recipient, as "view in browser" shows it."""
         return self.compiled.html(self._values(reader, f"{self._url}/u/{self._unsubscribe_token(reader.trace_id)}"))
 
+    def text_for(self, reader: Reader) -> str:
+        """Return the text part for one recipient."""
+        return self.compiled.text(self._values(reader, f"{self._url}/u/{self._unsubscribe_token(reader.trace_id)}"))
+
     def subject_for(self, reader: Reader) -> str:
         """Return the subject for one recipient."""
         return self.compiled.subject(self._values(reader, ""))

@@ -119,6 +119,19 @@ def audience(mailing: Mailing) -> int:
     return db.session.scalar(select(func.count()).select_from(subscribed.distinct().subquery())) or 0
 
 
+def expected(mailing: Mailing) -> Counter[str]:
+    """Count who would get a mailing now, under "", and who would be left out, under the code of the reason."""
+    chosen = _on_lists([one.id for one in mailing.lists])
+    code = case(*((condition, literal(code)) for condition, code in _left_out(chosen)), else_=literal("")).label("code")
+    each = (
+        select(code)
+        .join_from(chosen, Contact, Contact.id == chosen.c.contact_id)
+        .outerjoin(BlacklistedAddress, BlacklistedAddress.address_key == Contact.address_key)
+        .subquery()
+    )
+    return Counter(dict(db.session.execute(select(each.c.code, func.count()).group_by(each.c.code)).all()))
+
+
 def send(mailing_id: int, now: datetime, at: datetime | None = None) -> Mailing:
     """Let a draft go out, now or ``at`` a time; stores the server and the From with their reasons.
 
@@ -195,6 +208,7 @@ def _change(mailing_id: int, states: Sequence[str], values: dict[str, Any], now:
         log.info("mailing %s: %s", mailing_id, values["state"])
     db.session.commit()
     wake("mailings")
+    wake("mass")
     return changed is not None
 
 
@@ -315,25 +329,8 @@ def _slice_end(lists: Sequence[int], after: int, size: int) -> int | None:
 
 def _make_traces(mailing_id: int, lists: Sequence[int], after: int, until: int | None) -> None:
     """One INSERT ... SELECT: a trace per contact, however many of the lists it is on."""
-    on_lists = (
-        select(
-            Subscription.contact_id,
-            func.max(case((Subscription.state == "subscribed", 1), else_=0)).label("opted_in"),
-            func.max(case((Subscription.state == "pending", 1), else_=0)).label("pending"),
-        )
-        .where(Subscription.list_id.in_(lists), Subscription.contact_id > after)
-        .group_by(Subscription.contact_id)
-    )
-    if until is not None:
-        on_lists = on_lists.where(Subscription.contact_id <= until)
-    chosen = on_lists.subquery()
-    left_out = (
-        (and_(chosen.c.opted_in == 0, chosen.c.pending == 1), "left_out_pending"),
-        (chosen.c.opted_in == 0, "left_out_unsubscribed"),
-        (Contact.active.is_(False), "left_out_archived"),
-        (Contact.address_key.is_(None), "left_out_no_address"),
-        (BlacklistedAddress.id.is_not(None), "left_out_blacklisted"),
-    )
+    chosen = _on_lists(lists, after, until)
+    left_out = _left_out(chosen)
     rows = (
         select(
             literal(mailing_id),
@@ -356,6 +353,33 @@ def _json(value: Why) -> Any:
     return (
         literal(value, kind) if _is_sqlite() else cast(literal(value, kind), kind)
     )  # SQLite would make a number of it
+
+
+def _on_lists(lists: Sequence[int], after: int = 0, until: int | None = None) -> Any:
+    """The contacts of some lists, each once, and how they stand on them."""
+    on_lists = (
+        select(
+            Subscription.contact_id,
+            func.max(case((Subscription.state == "subscribed", 1), else_=0)).label("opted_in"),
+            func.max(case((Subscription.state == "pending", 1), else_=0)).label("pending"),
+        )
+        .where(Subscription.list_id.in_(lists), Subscription.contact_id > after)
+        .group_by(Subscription.contact_id)
+    )
+    if until is not None:
+        on_lists = on_lists.where(Subscription.contact_id <= until)
+    return on_lists.subquery()
+
+
+def _left_out(chosen: Any) -> tuple[tuple[Any, str], ...]:
+    """Who of ``_on_lists`` gets no mail: conditions in their order, each with the code of its reason."""
+    return (
+        (and_(chosen.c.opted_in == 0, chosen.c.pending == 1), "left_out_pending"),
+        (chosen.c.opted_in == 0, "left_out_unsubscribed"),
+        (Contact.active.is_(False), "left_out_archived"),
+        (Contact.address_key.is_(None), "left_out_no_address"),
+        (BlacklistedAddress.id.is_not(None), "left_out_blacklisted"),
+    )
 
 
 def _make_chunks(mailing_id: int, pass_number: int, which: Any) -> None:

@@ -482,6 +482,7 @@ SENTENCES: dict[str, Any] = {
     ),
     "blacklist_complaint": _l("Blacklisted, because the owner of the address reported our mail as spam."),
     "blacklist_manual": _l("Blacklisted by %(user)s."),
+    "blacklist_manual_reason": _l("Blacklisted by %(user)s: %(reason)s."),
     "blacklist_unsubscribed": _l("Blacklisted, because the owner of the address wants no more mailings at all."),
     "blacklist_removed": _l("Taken from the blacklist by %(user)s: %(reason)s. Only bounces from now on count."),
     # --- mailings (mailing.py)
@@ -512,6 +513,8 @@ SENTENCES: dict[str, Any] = {
     "unsubscribed_by_mail": _l("Unsubscribed by a mail, from the mailing “%(mailing)s”."),
     "subscribed_again": _l("Took back unsubscribing, on the page of the mailing “%(mailing)s”."),
     "subscribed_by_import": _l("Added to the list “%(list)s” by %(user)s, who pasted the address."),
+    "unsubscribed_by_hand": _l("Unsubscribed by %(user)s: %(reason)s."),
+    "subscribed_by_hand": _l("Subscribed again by %(user)s: %(reason)s."),
     "import_no_address": _l("There is no mail address in this line. Write a line like: Ann Lee <ann@example.com>"),
     "import_bad_address": _l("“%(text)s” holds no mail address that can be used. Correct it and add it again."),
     "import_several": _l("There are %(count)s addresses in this line. Put each into a line of its own."),
@@ -563,4 +566,9 @@ SENTENCES: dict[str, Any] = {
         "alone."
     ),
     "check_confirmed_all": _l("The server is confirmed: what lies in the mailbox is fetched, and so is new mail."),
+    # --- servers and settings (uses.py, webapp/admin)
+    "used_as_dedicated": _l("it is the Dedicated Server under Email Marketing ‣ Settings"),
+    "used_by_mailing": _l("the mailing “%(subject)s” is not finished"),
+    "used_by_more_mailings": _l("%(number)s more mailings are not finished"),
+    "used_by_waiting_mails": _l("%(number)s waiting mails have to go through it"),
 }
