@@ -73,7 +73,10 @@ def add(text: str, type_id: int) -> Alias:
 
 
 def rename(alias: Alias, text: str) -> None:
-    """Give an alias another local part; the old address stays known. Raises ``NotValid``. The caller commits."""
+    """Give an alias another local part, or a new one its first; the old address stays known. The caller commits.
+
+    Raises ``NotValid``.
+    """
     local = check(text, alias.id)
     _move(alias, local, address(local))
 
@@ -143,7 +146,7 @@ def _role_row(role: str) -> Alias | None:
 
 def _move(alias: Alias, local: str, new: str) -> None:
     """Let an alias live at a new address and leave a retired one behind, so that old replies still arrive."""
-    old_local, old = alias.local_part, alias.address_key
+    old_local, old = alias.local_part, alias.address_key or ""
     if old == new:
         return
     _forget_retired(new)

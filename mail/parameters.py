@@ -33,6 +33,11 @@ class Parameter(Generic[Value]):
         text = _values().get(self.key, "")
         return self.read(text) if text else self.default
 
+    @property
+    def kind(self) -> Any:
+        """What its value is, in words."""
+        return _KINDS[self.read]
+
 
 def _text(text: str) -> str:
     return text.strip()
@@ -153,6 +158,16 @@ KEEP_TRANSCRIPT_DAYS = Parameter(
 )
 KEEP_EVENT_DAYS = Parameter("mail.retention.event_days", 7, _number, _l("How long page events are kept, in days."))
 KEEP_RUNS = Parameter("mail.retention.runs", 1000, _number, _l("How many runs are kept of each scheduled action."))
+
+_KINDS: dict[Callable[[str], Any], Any] = {
+    _text: _l("text"),
+    _domain: _l("a domain"),
+    _local_part: _l("the part of an address before the @"),
+    _local_part_or_address: _l("the part of an address before the @, or a whole address"),
+    _filter: _l("domains and addresses, separated by commas"),
+    _number: _l("a whole number"),
+    _addresses: _l("mail addresses, separated by commas"),
+}
 
 CATALOGUE: dict[str, Parameter[Any]] = {
     parameter.key: parameter for parameter in list(globals().values()) if isinstance(parameter, Parameter)

@@ -490,6 +490,7 @@ SENTENCES: dict[str, Any] = {
     "mailing_no_content": _l("The mailing has no text yet."),
     "mailing_no_list": _l("No list is chosen. Choose at least one list of recipients."),
     "mailing_nobody": _l("Nobody is subscribed to the chosen lists. Add contacts to a list first."),
+    "mailing_all_left_out": _l("Everybody on the chosen lists is left out. Choose other lists, or add contacts to them."),
     "mailing_not_draft": _l("This mailing was sent or scheduled before. Duplicate it to send it again."),
     "mailing_has_begun": _l("This mailing has begun, so it can't become a draft again. Pause or cancel it instead."),
     "mailing_paused_by": _l("Paused by %(user)s. Press Resume to go on with those who have not got it yet."),

@@ -22,6 +22,9 @@ log = logging.getLogger("coquimail.web")
 
 # Pages made for their purpose: each module of webapp/pages (or webapp) has a ``blueprint``. One line each.
 PAGES: tuple[str, ...] = (
+    "webapp.pages.settings",
+    "webapp.pages.checks",
+    "webapp.admin.system_parameters",
     "webapp.pages.documents",
     "webapp.pages.bodies",
     "webapp.pages.inbox",

@@ -8,6 +8,11 @@ from flask_admin import Admin, AdminIndexView, expose
 
 # module and class of each view; one line each
 VIEWS: tuple[tuple[str, str], ...] = (
+    ("webapp.admin.outgoing_servers", "OutgoingServerView"),
+    ("webapp.admin.incoming_servers", "IncomingServerView"),
+    ("webapp.admin.aliases", "AliasView"),
+    ("webapp.admin.scheduled_actions", "ScheduledActionView"),
+    ("webapp.admin.document_types", "DocumentTypeView"),
     ("webapp.admin.users", "UserView"),
     ("webapp.admin.outgoing_mails", "OutgoingMailView"),
     ("webapp.admin.received_mails", "ReceivedMailView"),

@@ -1,0 +1,302 @@
+"""Aliases: the addresses whose mail opens documents, who may write to them, and how they are doing."""
+
+from typing import Any
+
+from flask import flash, redirect, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext
+from flask_babel import lazy_gettext as _l
+from markupsafe import Markup
+from sqlalchemy import select
+from wtforms import SelectField, StringField
+from wtforms.validators import InputRequired
+
+from mail import aliases, office
+from mail.parameters import CATCHALL_DOMAIN, NotValid
+from mail.sentences import say
+from models import Alias, Document, DocumentType, Stage, User, db
+from webapp import looks
+from webapp.admin import servers
+from webapp.admin.base import AdminView, Button, Choice, Empty, Group, expose
+from webapp.admin.outgoing_servers import badge
+
+ROLES = {"catchall": _l("Catchall"), "bounce": _l("Bounce")}
+POLICIES = (
+    ("everyone", _l("Everyone")),
+    ("contacts", _l("Known contacts")),
+    ("followers", _l("Followers")),
+    ("users", _l("Users of this office")),
+)
+PRIORITIES = (("0", _l("Normal")), ("1", _l("Medium")), ("2", _l("High")), ("3", _l("Very high")))
+
+
+class LocalPartField(StringField):
+    """The part before the @; written to the row by ``mail.aliases``, which keeps the old address known."""
+
+    def populate_obj(self, obj: Any, name: str) -> None:
+        pass
+
+
+class DefaultField(SelectField):
+    """One of the values that an alias gives to new documents; they lie together in ``defaults``."""
+
+    def populate_obj(self, obj: Any, name: str) -> None:
+        pass
+
+
+class AliasView(AdminView):
+    """List and form of aliases; the catchall and the bounce address are shown and edited under System Parameters."""
+
+    model, page, path = Alias, "aliases", "aliases"
+    title, one = _l("Aliases"), _l("alias")
+    lead = _l("Mail to one of these addresses opens a document; answers find their thread by themselves.")
+    trail = (_l("Settings"), _l("Technical"), _l("Email"))
+    icon = "at"
+    small = True
+    columns = ("address_key", "type", "policy", "health", "hits", "last_hit_at")
+    details = ("address_key", "type", "policy", "state", "hits", "last_hit_at")
+    eager = (Alias.type,)
+    sortable, searchable = ("address_key", "hits"), ("address_key",)
+    filters = (
+        Choice("state", _l("State"), (("active", _l("Active")), ("retired", _l("Retired")))),
+        Choice("role", _l("Kind"), (("alias", _l("Alias")), ("catchall", _l("Catchall")), ("bounce", _l("Bounce")))),
+    )
+    default_sort = "address_key"
+    exported = ("address_key", "role", "type", "policy", "state", "hits", "last_hit_at")
+    create_template = edit_template = "admin/alias.html"
+    details_template = "admin/alias_retired.html"
+    labels = {
+        "address_key": _l("Address"),
+        "local_part": _l("Alias"),
+        "type": _l("Opens"),
+        "type_id": _l("Document type"),
+        "policy": _l("Who may write"),
+        "refusal": _l("Rejection text"),
+        "responsible_id": _l("Responsible"),
+        "make_contact": _l("Make a contact and follower of an unknown sender"),
+        "fixed_document_id": _l("Fixed document"),
+        "parent_document_id": _l("Parent document"),
+        "any_domain": _l("Accept any domain"),
+        "health": _l("Health"),
+        "hits": _l("Mails"),
+        "last_hit_at": _l("Last mail"),
+    }
+    groups = (
+        Group(_l("Address"), ("local_part", "any_domain")),
+        Group(_l("What its mail becomes"), ("type_id", "fixed_document_id")),
+        Group(
+            _l("Default values"),
+            ("default_stage", "default_priority", "responsible_id"),
+            _l("What a new document gets; its title is the subject of the mail."),
+        ),
+        Group(_l("Who may write"), ("policy", "parent_document_id", "refusal", "make_contact")),
+    )
+    choices = {"policy": POLICIES}
+    references = {
+        "type_id": {
+            "model": DocumentType,
+            "only": lambda rows: rows.where(DocumentType.active),
+            "blank": _l("choose a type"),
+            "validators": [InputRequired(_l("Choose what the mail becomes."))],
+            "required": True,
+        },
+        "fixed_document_id": {"model": Document, "search": ("title", "number")},
+        "parent_document_id": {"model": Document, "search": ("title", "number")},
+        "responsible_id": {
+            "model": User,
+            "only": lambda rows: rows.where(User.active),
+            "blank": _l("nobody"),
+        },
+    }
+    form_overrides = {"local_part": LocalPartField}
+    form_args = {
+        "local_part": {
+            "validators": [InputRequired(servers.NOTHING)],
+            "render_kw": {"maxlength": 64, "autocapitalize": "none", "spellcheck": "false"},
+        },
+        "refusal": {"render_kw": {"rows": 3}},
+    }
+    form_extra_fields = {
+        "default_stage": DefaultField(_l("Stage"), choices=[]),
+        "default_priority": DefaultField(_l("Priority"), choices=PRIORITIES),
+    }
+    help = {
+        "any_domain": _l("Only the part before the @ is compared, so mail to it on any other domain is taken as well."),
+        "type_id": _l("The kind of document that each new mail opens."),
+        "fixed_document_id": _l("If set, no new documents: all mail that answers no other thread is posted there."),
+        "default_stage": _l("Usually the first stage of the type."),
+        "responsible_id": _l("Becomes responsible for each new document and follows it."),
+        "policy": _l(
+            "Known contacts: senders under Contacts. Followers: of the document that is answered; for new mail those "
+            "of the parent document. Others get the rejection text and nothing else happens."
+        ),
+        "parent_document_id": _l("Whose followers may open new documents by mail."),
+        "refusal": _l("Sent to those who may not write. Empty: a friendly standard text."),
+        "make_contact": _l("On: the answers reach the sender. Off: the address is kept, nobody is added to Contacts."),
+    }
+    formats = {
+        "address_key": lambda view, row: view.address_of(row),
+        "type": lambda view, row: view.opens(row),
+        "policy": lambda view, row: view.policy_of(row),
+        "health": lambda view, row: view.health_of(row),
+        "state": lambda view, row: looks.state(row.state),
+    }
+    buttons = (
+        Button(
+            "retire",
+            _l("Retire"),
+            "archive",
+            confirm=_l("Retire this alias? Its address stays known for old replies, until you delete it."),
+            when=lambda row: row.role == "alias" and row.state == "active",
+        ),
+    )
+    empty = Empty("at", _l("No alias yet"), _l("An alias such as sales@ turns mail into documents."))
+
+    # --- the list
+
+    def address_of(self, row: Alias) -> Markup:
+        """Return the address; without an alias domain only its first part is known."""
+        local, at, domain = row.address_key.rpartition("@")
+        if not at:
+            return Markup('{}<span class="text-secondary">@…</span>').format(domain)
+        shown = "*" if row.any_domain else domain
+        return Markup('<span class="wrap-anywhere">{}<span class="text-secondary">@{}</span></span>').format(
+            local, shown
+        )
+
+    def opens(self, row: Alias) -> Any:
+        """Return what the mail to an alias becomes."""
+        if row.role in ROLES:
+            words = gettext("replies") if row.role == "catchall" else gettext("delivery failures")
+            return Markup('{} <span class="text-secondary">{}</span>').format(badge("wait", ROLES[row.role]), words)
+        name = row.type.name if row.type else "–"
+        return gettext("%(type)s, a fixed one", type=name) if row.fixed_document_id else name
+
+    def policy_of(self, row: Alias) -> str:
+        """Return who may write, in a word or two."""
+        return str(dict(POLICIES)[row.policy]) if row.role == "alias" else ""
+
+    def health_of(self, row: Alias) -> Markup:
+        """Return whether the last mail to an alias became what it should."""
+        if row.state == "retired":
+            return looks.state("retired")
+        if row.valid is False:
+            return badge("bad", gettext("last mail failed"), say(row.why))  # type: ignore[arg-type]
+        if row.valid:
+            return badge("good", gettext("valid"))
+        return badge("off", gettext("no mail yet"))
+
+    def is_off(self, row: Alias) -> bool:
+        return row.state == "retired"
+
+    def title_of(self, row: Alias) -> str:
+        return row.address_key
+
+    def row_url(self, row: Alias) -> str:
+        if row.role in ROLES and row.state == "active":
+            return url_for("system_parameters.edit", key=aliases.ROLE_KEYS[row.role])
+        if row.state == "retired":
+            return str(self.get_url(".details_view", id=row.id))
+        return str(super().row_url(row))
+
+    def why(self, row: Alias) -> str:
+        """Return why the last mail failed."""
+        return say(row.why)  # type: ignore[arg-type]
+
+    # --- the form
+
+    @expose("/edit", methods=("GET", "POST"))
+    def edit_view(self) -> ResponseReturnValue:
+        """Show or save an alias; the others are edited elsewhere."""
+        row = self._row(request.args.get("id", ""))
+        if row.role != "alias" or row.state != "active":
+            return redirect(self.row_url(row))
+        return super().edit_view()
+
+    def create_form(self, obj: Any = None) -> Any:
+        return self._dressed(super().create_form(obj), obj)
+
+    def edit_form(self, obj: Any = None) -> Any:
+        return self._dressed(super().edit_form(obj), obj)
+
+    def _dressed(self, form: Any, row: Alias | None) -> Any:
+        form.default_stage.choices = self._stages()
+        if row is not None and request.method != "POST":
+            given = row.defaults or {}
+            form.default_stage.data = str(given.get("stage_id") or "")
+            form.default_priority.data = str(given.get("priority") or "0")
+        domain = CATCHALL_DOMAIN.get()
+        form.local_part.description = (
+            gettext(
+                "The part before @%(domain)s, such as sales. After a change the old address stays known.", domain=domain
+            )
+            if domain
+            else gettext("The part before the @. Set the Alias Domain under General Settings, Discuss.")
+        )
+        form.parent_document_id.shown_if = "policy=followers"
+        form.refusal.shown_if = "policy=contacts,followers,users"
+        form.make_contact.shown_if = "policy=everyone,followers"
+        return form
+
+    def _stages(self) -> dict[str, list[tuple[str, str]]]:
+        rows = db.session.execute(
+            select(DocumentType.name.label("type"), Stage.id, Stage.name)
+            .join(DocumentType, Stage.type_id == DocumentType.id)
+            .where(DocumentType.active)
+            .order_by(DocumentType.position, DocumentType.id, Stage.position)
+        )
+        groups: dict[str, list[tuple[str, str]]] = {"": [("", gettext("the first stage"))]}
+        for row in rows:
+            groups.setdefault(row.type, []).append((str(row.id), row.name))
+        return groups
+
+    def before_save(self, form: Any, row: Alias, is_new: bool) -> None:
+        """Check what belongs together; the address moves by ``mail.aliases``."""
+        defaults = dict(row.defaults or {})
+        stage = db.session.get(Stage, int(form.default_stage.data)) if form.default_stage.data else None
+        if stage is not None and stage.type_id != row.type_id:
+            servers.refuse(form.default_stage, gettext("This stage belongs to another document type."))
+        for name, value in (("stage_id", stage.id if stage else 0), ("priority", int(form.default_priority.data or 0))):
+            if value:
+                defaults[name] = value
+            else:
+                defaults.pop(name, None)
+        row.defaults = defaults or None
+        fixed = db.session.get(Document, row.fixed_document_id) if row.fixed_document_id else None
+        if fixed is not None and fixed.type_id != row.type_id:
+            servers.refuse(form.fixed_document_id, gettext("This document is of another type than the alias."))
+        if row.policy == "followers" and not row.parent_document_id and not row.fixed_document_id:
+            servers.refuse(
+                form.parent_document_id,
+                gettext("Choose the document whose followers may write, or let others write as well: so nobody could."),
+            )
+        row.valid = row.why = None  # what failed before was another alias
+        try:
+            aliases.rename(row, form.local_part.data)
+        except NotValid as error:
+            servers.refuse(form.local_part, str(error))
+
+    def after_save(self, row: Alias, is_new: bool) -> None:
+        office.forget()
+
+    def press_retire(self, row: Alias) -> ResponseReturnValue:
+        """Keep an alias known for old replies, while nothing offers it any more."""
+        row.state = "retired"
+        db.session.commit()
+        office.forget()
+        flash(gettext("%(address)s is retired. Old replies to it still arrive.", address=row.address_key), "success")
+        return redirect(self.get_url(".index_view"))
+
+    # --- deleting
+
+    def why_not_delete(self, row: Alias) -> str:
+        if row.role in ROLES and row.state == "active":
+            return gettext(
+                "%(address)s is set by the system parameter %(key)s and can be changed there.",
+                address=row.address_key,
+                key=aliases.ROLE_KEYS[row.role],
+            )
+        return ""
+
+    def after_delete(self, row: Alias) -> None:
+        office.forget()

@@ -1,0 +1,277 @@
+"""Incoming servers: the mailboxes that are fetched, and what happens to their mail."""
+
+from typing import Any
+
+from flask import flash, g, redirect, url_for
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext
+from flask_babel import lazy_gettext as _l
+from markupsafe import Markup
+from sqlalchemy import Select, inspect, select
+
+from mail.sentences import say
+from models import DocumentType, IncomingServer, ScheduledAction, ServerCheck, db
+from webapp import looks
+from webapp.admin import servers
+from webapp.admin.base import AdminView, Button, Choice, Empty, Group, YesNo, action, expose
+from webapp.admin.outgoing_servers import badge
+from webapp.pages import checks
+
+PORTS = {
+    "imap tls": 993,
+    "imap starttls": 143,
+    "imap none": 143,
+    "pop3 tls": 995,
+    "pop3 starttls": 110,
+    "pop3 none": 110,
+}
+BACK_TO_DRAFT = ("host", "port", "user", "password", "kind")
+TESTS = ("incoming_test", "fetch")
+
+
+def _active_types(rows: Select[Any]) -> Select[Any]:
+    return rows.where(DocumentType.active)
+
+
+class IncomingServerView(AdminView):
+    """List and form of incoming servers."""
+
+    model, page, path = IncomingServer, "incoming_servers", "incoming-servers"
+    title, one = _l("Incoming Mail Servers"), _l("incoming mail server")
+    lead = _l("The mailboxes that CoquiMail reads: one for each alias, or one for all of them.")
+    trail = (_l("Settings"), _l("Technical"), _l("Email"))
+    icon = "inbox"
+    small = True
+    columns = ("name", "host", "state", "active", "last_success_at", "trouble", "priority")
+    sortable, searchable = ("name", "priority", "last_success_at"), ("name", "host", "user")
+    filters = (
+        Choice("state", _l("State"), (("draft", _l("Draft")), ("confirmed", _l("Confirmed")))),
+        YesNo("active", _l("Active")),
+    )
+    default_sort = "priority"
+    exported = ("name", "kind", "host", "port", "encryption", "user", "folder", "state", "active", "last_success_at")
+    create_template = edit_template = "admin/incoming_server.html"
+    labels = {
+        "kind": _l("Server type"),
+        "host": _l("Server name"),
+        "encryption": _l("Encryption"),
+        "port": _l("Port"),
+        "user": _l("User"),
+        "folder": _l("Folder"),
+        "action_type_id": _l("Actions to Perform on Incoming Mails"),
+        "keep_attachments": _l("Keep attachments"),
+        "keep_original": _l("Keep the original"),
+        "after_fetch": _l("After fetching"),
+        "move_to": _l("Move to the folder"),
+        "fetch_existing": _l("Also fetch what lies in the mailbox already"),
+        "verify_tls": _l("Check the certificate of the server"),
+        "priority": _l("Priority"),
+        "last_success_at": _l("Last success"),
+        "trouble": _l("Last failure"),
+    }
+    groups = (
+        Group(
+            _l("Server"),
+            ("name", "kind", "host", "encryption", "port"),
+            _l("What your mail provider calls “IMAP settings” or “POP settings”."),
+        ),
+        Group(_l("Log-in"), ("user", "password"), _l("The password is kept encrypted and is never shown again.")),
+        Group(
+            _l("What happens to the mail"),
+            ("action_type_id", "folder", "after_fetch", "move_to", "fetch_existing", "keep_attachments",
+             "keep_original"),
+        ),
+        Group(_l("When it is fetched"), ("priority", "active")),
+        Group(_l("Details"), ("verify_tls",), developer=True),
+    )  # fmt: skip
+    choices = {
+        "kind": (("imap", "IMAP"), ("pop3", "POP3")),
+        "encryption": (servers.ENCRYPTIONS[1], servers.ENCRYPTIONS[0], servers.ENCRYPTIONS[2]),
+        "after_fetch": (
+            ("mark_read", _l("Leave it there, marked as read")),
+            ("move", _l("Move it to a folder")),
+            ("delete", _l("Delete it on the server")),
+        ),
+    }
+    references = {
+        "action_type_id": {
+            "model": DocumentType,
+            "only": _active_types,
+            "text": lambda row: gettext("Create a new %(type)s", type=row.name),
+            "blank": "",
+        }
+    }
+    help = {
+        "name": _l("Your own name for this mailbox."),
+        "kind": _l("IMAP is the better choice: mail stays on the server, in folders. POP3 is for servers without it."),
+        "host": _l("The name of the server as the provider writes it."),
+        "encryption": _l("Choosing one fills in its usual port: 993 or 143 for IMAP, 995 or 110 for POP3."),
+        "user": _l("Often the whole mail address. Changing server, port, user or password asks for a new test."),
+        "password": _l("Many providers want a special password for programs (“app password”)."),
+        "action_type_id": _l(
+            "Leave it blank: aliases and replies decide where each mail goes. With an action, mail that nothing else "
+            "takes opens a new document of this type instead of waiting in quarantine."
+        ),
+        "folder": _l("The folder that is read."),
+        "after_fetch": _l(
+            "What happens on the server once a mail is stored here. It never happens before, so nothing is lost."
+        ),
+        "move_to": _l("A folder on the server; it has to exist."),
+        "fetch_existing": _l(
+            "Off: only mail that arrives after the confirmation is fetched, what lies there now is left alone. On: "
+            "everything in the folder becomes mail of CoquiMail, also what people have read long ago."
+        ),
+        "keep_attachments": _l("Off: only the text of a mail is kept."),
+        "keep_original": _l("Off: the original, byte for byte, is deleted once the mail was understood."),
+        "priority": _l("The lowest number is fetched first."),
+        "active": _l("A mailbox that is switched off is not fetched."),
+        "verify_tls": _l("Switch this off only for a server of your own whose certificate you know to be in order."),
+    }
+    examples = {
+        "name": "sales@",
+        "host": "imap.mycompany.com",
+        "user": "sales@mycompany.com",
+        "folder": "INBOX",
+        "move_to": "Done",
+    }
+    form_args = {
+        "name": servers.words(most=120),
+        "host": servers.HOST,
+        "port": servers.port(),
+        "user": servers.words(most=320),
+        "folder": servers.words(most=255, required=False),
+        "move_to": servers.words(most=255, required=False),
+        "priority": servers.number(0, 10_000, _l("A whole number from 0 to 10,000; usual is 10.")),
+    }
+    formats = {
+        "host": lambda view, row: view.host_of(row),
+        "state": lambda view, row: looks.state(row.state),
+        "trouble": lambda view, row: view.trouble_of(row),
+    }
+    buttons = (
+        Button("test", _l("TEST & CONFIRM"), "test-pipe", save_first=True),
+        Button("fetch", _l("Fetch now"), "download", when=lambda row: row.state == "confirmed" and row.active),
+    )
+    empty = Empty(
+        "inbox",
+        _l("No mailbox yet"),
+        _l(
+            "Create the addresses of your aliases at your mail provider (catchall@, bounce@, sales@ …), then add their "
+            "mailboxes here. One mailbox that gets the mail of all of them works as well."
+        ),
+    )
+
+    # --- the list
+
+    def host_of(self, row: IncomingServer) -> Markup:
+        """Return host, port and encryption, with a warning when nobody checks who is listening there."""
+        found = Markup('<span class="wrap-anywhere">{}:{}</span> <span class="text-secondary">{}</span>').format(
+            row.host, row.port, f"{row.kind.upper()}, {servers.ENCRYPTION_WORDS[row.encryption]}"
+        )
+        if row.encryption != "none" and not row.verify_tls:
+            found += Markup(" ") + badge("doubt", gettext("certificate not checked"))
+        return found
+
+    def trouble_of(self, row: IncomingServer) -> Any:
+        """Return why the last fetch failed, "" when it went well."""
+        if not row.why:
+            return ""
+        return Markup('<span class="trouble">{}</span> {}').format(self.say(row), looks.ago(row.last_failure_at))
+
+    def row_tools(self, row: IncomingServer) -> Markup:
+        """Return the button that fetches a mailbox, or tests one that is no more than a draft."""
+        if row.state == "confirmed" and row.active:
+            url = self.get_url(".press", button="fetch")
+            return checks.button_of_row(url, gettext("Fetch now"), "download", row.id)
+        url = self.get_url(".press", button="test")
+        return checks.button_of_row(url, gettext("TEST & CONFIRM"), "test-pipe", row.id)
+
+    @action("fetch", _l("Fetch now"))
+    def action_fetch(self, ids: list[str]) -> ResponseReturnValue | None:
+        """Fetch the ticked mailboxes and show how each goes."""
+        chosen = self.chosen(ids)
+        ready = [row.id for row in chosen if row.state == "confirmed" and row.active]
+        if len(ready) < len(chosen):
+            flash(gettext("Only mailboxes that are confirmed and active can be fetched."), "warning")
+        if not ready:
+            return None
+        return redirect(url_for("checks.together", id=[checks.ask("fetch", number) for number in ready]))
+
+    # --- the form
+
+    def create_form(self, obj: Any = None) -> Any:
+        return self._dressed(super().create_form(obj))
+
+    def edit_form(self, obj: Any = None) -> Any:
+        return self._dressed(super().edit_form(obj))
+
+    def _dressed(self, form: Any) -> Any:
+        for field in (form.kind, form.encryption):
+            servers.picks_port(field, PORTS, "kind encryption")
+        form.folder.shown_if = "kind=imap"
+        form.move_to.shown_if = "after_fetch=move"
+        return form
+
+    @property
+    def usual_ports(self) -> tuple[int, ...]:
+        """The ports that the form offers."""
+        return (993, 143, 995, 110)
+
+    def check_of(self, row: IncomingServer) -> ServerCheck | None:
+        """Return the last test or fetch of this mailbox that a person asked for."""
+        return checks.latest(TESTS, [row.id]).get(row.id)
+
+    def panel_of(self, check: ServerCheck | None) -> Markup:
+        """Return the card of a test or fetch."""
+        return checks.panel(check)
+
+    def next_fetch(self) -> ScheduledAction | None:
+        """Return the action that fetches all mailboxes."""
+        if "fetching" not in g:
+            g.fetching = db.session.scalar(select(ScheduledAction).where(ScheduledAction.code == "fetch"))
+        found: ScheduledAction | None = g.fetching
+        return found
+
+    @expose("/<int:number>/state")
+    def state_view(self, number: int) -> ResponseReturnValue:
+        """Answer the state of a mailbox alone, for an open page."""
+        answer: str = self.render("admin/incoming_server_state.html", row=self._row(str(number)), say=say)
+        return answer
+
+    def say(self, row: IncomingServer) -> str:
+        """Return why the last fetch failed."""
+        return say(row.why)  # type: ignore[arg-type]
+
+    def before_save(self, form: Any, row: IncomingServer, is_new: bool) -> None:
+        """Check what belongs together; another mailbox has to be tested anew."""
+        row.folder = row.folder or "INBOX"
+        if not row.password:
+            servers.refuse(form.password, gettext("Write the password of the mailbox."))
+        if row.after_fetch == "move":
+            if row.kind == "pop3":
+                servers.refuse(form.after_fetch, gettext("POP3 knows no folders: leave the mail there, or delete it."))
+            if not row.move_to:
+                servers.refuse(form.move_to, gettext("Write the folder that fetched mail is moved to."))
+            if row.move_to == row.folder:
+                servers.refuse(form.move_to, gettext("Choose another folder than the one that is read."))
+        attributes = inspect(row).attrs
+        if not is_new and any(attributes[name].history.has_changes() for name in BACK_TO_DRAFT):
+            if row.state == "confirmed":
+                flash(
+                    gettext("Server or log-in were changed: press TEST & CONFIRM, until then nothing is fetched."),
+                    "warning",
+                )
+            row.state = "draft"
+
+    def press_test(self, server: IncomingServer) -> ResponseReturnValue:
+        """Ask the worker to test the mailbox and to confirm it."""
+        checks.ask("incoming_test", server.id)
+        return redirect(self.row_url(server))
+
+    def press_fetch(self, server: IncomingServer) -> ResponseReturnValue:
+        """Ask the worker to fetch the mailbox now."""
+        checks.ask("fetch", server.id)
+        return redirect(self.row_url(server))
+
+    def after_delete(self, row: IncomingServer) -> None:
+        checks.forget(TESTS, row.id)

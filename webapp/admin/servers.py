@@ -1,0 +1,90 @@
+"""What the forms of outgoing and incoming servers have in common: hosts, ports, and marks on fields."""
+
+import ipaddress
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flask_babel import gettext
+from flask_babel import lazy_gettext as _l
+from wtforms import Field, Form
+from wtforms.validators import InputRequired, NumberRange, ValidationError
+
+from mail.address import normalise_domain
+from webapp.admin.base import Refused
+
+NOTHING = _l("Please fill this in.")
+NOT_A_PORT = _l("A port is a number from 1 to 65535.")
+LONGEST_HOST = 255
+ENCRYPTIONS = (
+    ("starttls", _l("STARTTLS: the connection becomes encrypted after the greeting")),
+    ("tls", _l("TLS: encrypted from the first byte")),
+    ("none", _l("None: anybody on the way can read along")),
+)
+ENCRYPTION_WORDS = {"starttls": "STARTTLS", "tls": "TLS", "none": _l("not encrypted")}
+
+
+def trimmed(text: str | None) -> str:
+    """Return a text of a form without blanks around it."""
+    return (text or "").strip()
+
+
+def a_host(form: Form, field: Field) -> None:
+    """Refuse what is not the name or the address of a machine."""
+    text = field.data
+    if "://" in text or "/" in text:
+        raise ValidationError(gettext("Only the name of the server, without https:// and without slashes."))
+    if "@" in text:
+        raise ValidationError(
+            gettext("This is a mail address. Write the name of the server, such as mail.example.com.")
+        )
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        if normalise_domain(text) is None and text != "localhost":
+            raise ValidationError(gettext("This is not the name of a server, such as mail.example.com.")) from None
+
+
+def words(*, most: int, required: bool = True) -> dict[str, Any]:
+    """Return how a line of text is checked and cleaned."""
+    return {
+        "filters": [trimmed],
+        "validators": [InputRequired(NOTHING)] if required else [],
+        "render_kw": {"maxlength": most},
+    }
+
+
+def number(low: int, high: int, sentence: Any) -> dict[str, Any]:
+    """Return how a number is checked; the sentence says what it can be."""
+    return {
+        "validators": [InputRequired(sentence), NumberRange(low, high, sentence)],
+        "render_kw": {"min": low, "max": high},
+    }
+
+
+def port(*checks: Callable[[Form, Field], None]) -> dict[str, Any]:
+    """Return how a port is checked; the form offers the usual ones."""
+    found = number(1, 65535, NOT_A_PORT)
+    found["validators"] += checks
+    found["render_kw"] |= {"list": "usual-ports"}
+    return found
+
+
+HOST = words(most=LONGEST_HOST) | {"validators": [InputRequired(NOTHING), a_host]}
+HOST["render_kw"] |= {"autocapitalize": "none", "spellcheck": "false"}
+
+
+def picks_port(field: Field, ports: Mapping[str, int], by: str = "") -> None:
+    """Let a choice fill in the usual port."""
+    field.render_kw = {
+        **(field.render_kw or {}),
+        "data-port-for": "port",
+        "data-ports": json.dumps(ports),
+        **({"data-port-by": by} if by else {}),
+    }
+
+
+def refuse(field: Field, sentence: str) -> None:
+    """Mark a field and stop the saving."""
+    field.errors = [*field.errors, sentence]
+    raise Refused(gettext("Not saved: look at the fields that are marked."))
