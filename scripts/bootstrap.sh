@@ -14,6 +14,7 @@ TEST_PARTS="
 /usr/bin/openssl                    openssl
 /usr/bin/chromium                   chromium
 /usr/share/fonts/truetype           fonts-liberation
+/usr/lib/*/libatomic.so.1           libatomic1
 "
 
 say() { echo "bootstrap: $*" >&2; }
@@ -106,7 +107,7 @@ install_requirements() { # NAME FILE...: what the files pin, by hash, only when 
         files=""
         for file; do files="$files -r $file"; done
         # shellcheck disable=SC2086  # one word a file
-        .venv/bin/python -m pip install --quiet --require-hashes $files
+        .venv/bin/python -m pip install -qq --require-hashes $files
         echo "$wanted" >"$stamp"
     fi
 }

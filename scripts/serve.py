@@ -25,7 +25,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PORT = os.environ.get("PORT") or "8000"
 BIND = os.environ.get("COQUI_BIND") or "127.0.0.1"
-FLASK = (sys.executable, "-m", "flask", "--app", "wsgi")
+# What ``flask upgrade`` and ``flask first-start`` do, in one process: the second start has to be quick.
+PREPARE = """
+from wsgi import app
+with app.app_context():
+    for command in ("upgrade", "first-start"):
+        app.cli.main([command], standalone_mode=False)
+"""
 COMMANDS = {
     "web": (sys.executable, "-m", "gunicorn", "--config", "gunicorn.conf.py", "wsgi:app"),
     "worker": (sys.executable, "-m", "scheduler"),
@@ -232,19 +238,18 @@ def port_is_free() -> bool:
 
 def prepare() -> bool:
     """Bring the database to the present version and, on the very first start, print the link to begin with."""
-    for command in ("upgrade", "first-start"):
-        done = subprocess.run(
-            [*FLASK, command],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            preexec_fn=end_with_parent(os.getpid(), signal.SIGTERM),
-        )
-        for line in (done.stdout if done.returncode == 0 else done.stdout + done.stderr).decode().splitlines():
-            say(line)
-        if done.returncode != 0:
-            say(f"could not start: {command} ended with {describe(done.returncode)}")
-            return False
-    return True
+    done = subprocess.run(
+        [sys.executable, "-c", PREPARE],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        preexec_fn=end_with_parent(os.getpid(), signal.SIGTERM),
+    )
+    failed = done.returncode != 0
+    for line in (done.stdout + done.stderr if failed else done.stdout).decode("utf-8", "replace").splitlines():
+        say(line)
+    if failed:
+        say(f"could not start: the database could not be prepared ({describe(done.returncode)}, see above)")
+    return not failed
 
 
 def main() -> int:
