@@ -1,13 +1,28 @@
 """A mailing on real servers and both databases: who gets it, how often, and what happens when something fails."""
 
+import re
+import socket
+import threading
 from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import event, func, select, update
 
-from mail import mailing
+from mail import blacklist, contacts, mailing, office, parameters
+from mail.config import settings
+from mail.journal import read_folder
+from mail.lease import LeaseLost
+from mail.sentences import SENTENCES, say, why
+from mail.tokens import Kind
+from models import Bounce, Chunk, Contact, OutgoingServer, Subscription, Trace, db
 from tests.integration.mass import NOW, Sender, add_contacts, add_server, draft, mailing_of, states
+from tests.servers.misbehaving import misbehaving
+from tests.servers.process import free_port
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -18,15 +33,642 @@ def sender(app: Flask) -> Iterator[Sender]:
     one.close()
 
 
-def test_everybody_on_the_lists_gets_it_once(app, sender, postfix):
+def sent_to(postfix: Any, count: int) -> Counter[str]:
+    """Count the mails that arrived by recipient, as soon as there are ``count``."""
+    wait_until(lambda: len(postfix.mails()) >= count and postfix.idle(), 60)
+    return Counter(mail.recipient for mail in postfix.mails())
+
+
+def once(*numbers: range) -> dict[str, int]:
+    return {f"r{i}@example.test": 1 for numbered in numbers for i in numbered}
+
+
+def reasons(mailing_id: int) -> dict[str, str | None]:
+    rows = db.session.execute(select(Trace.address, Trace.why).where(Trace.mailing_id == mailing_id))
+    return {address: reason and reason["code"] for address, reason in rows}
+
+
+# --- everybody, once
+
+
+def test_a_thousand_get_it_once_and_the_mail_says_what_it_must(app, sender, postfix):
+    with app.app_context():
+        parameters.put("company.address", "1 Rain Forest Road, San Juan", NOW)
+        add_server(postfix.port)
+        id = draft(add_contacts(1000))
+        mailing.send(id, NOW)
+        assert mailing_of(id).state == "scheduled"
+    sender.until_idle()
+    with app.app_context():
+        assert states(id) == {"sent": 1000}
+        row = mailing_of(id)
+        assert (row.state, row.ended_at, row.decision["server_name"]) == ("done", NOW, "relay")
+        assert db.session.scalar(select(func.max(Chunk.last_id - Chunk.first_id))) == 199
+    assert sent_to(postfix, 1000) == once(range(1000))
+    one = postfix.delivered_to("r7@example.test")[0]
+    message = one.message
+    assert message["Subject"] == "News for Reader7"
+    assert message["To"] == '"Reader7 Lee" <r7@example.test>' or message["To"] == "Reader7 Lee <r7@example.test>"
+    assert one.envelope_sender == "bounce@office.test"
+    assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    link = re.match(
+        r"<(http[^>]+/u/([a-z2-7]+))>,\s+<mailto:catchall@office\.test\?subject=unsubscribe%20\2>",
+        message["List-Unsubscribe"],
+    )
+    assert link
+    assert message["Precedence"] == "bulk"
+    assert message["List-Id"] and message["Feedback-ID"]
+    assert len({mail.message["Message-ID"] for mail in postfix.mails()}) == 1000
+    html = message.get_body(("html",)).get_content()
+    assert "Hello Reader7" in html and link[1] in html and "1 Rain Forest Road" in html
+    with app.app_context():
+        trace = db.session.scalars(select(Trace).where(Trace.address == "r7@example.test")).one()
+        assert office.tokens().from_message_id(message["Message-ID"]) == (Kind.TRACE, trace.id)
+        assert office.tokens().read(link[2]) == (Kind.UNSUBSCRIBE, trace.id)
+        assert (trace.attempts, trace.sent_at, trace.why) == (1, NOW, None)
+
+
+def test_who_is_left_out_and_why(app):
+    with app.app_context():
+        add_server(2525)
+        first, second = add_contacts(0, "First"), add_contacts(0, "Second")
+        cases: dict[str, tuple[dict[str, Any], dict[int, str], str | None]] = {
+            "plain@x.test": ({}, {first: "subscribed"}, None),
+            "both@x.test": ({}, {first: "subscribed", second: "subscribed"}, None),
+            "one-wins@x.test": ({}, {first: "unsubscribed", second: "subscribed"}, None),
+            "confirming-wins@x.test": ({}, {first: "pending", second: "subscribed"}, None),
+            "gone@x.test": ({}, {first: "unsubscribed"}, "left_out_unsubscribed"),
+            "gone-and-pending@x.test": ({}, {first: "unsubscribed", second: "pending"}, "left_out_pending"),
+            "pending@x.test": ({}, {first: "pending"}, "left_out_pending"),
+            "archived@x.test": ({"active": False}, {first: "subscribed"}, "left_out_archived"),
+            "listed@x.test": ({}, {first: "subscribed"}, "left_out_blacklisted"),
+            "": ({"address": None, "address_key": None}, {first: "subscribed"}, "left_out_no_address"),
+        }
+        for address, (values, lists, _) in cases.items():
+            contact = Contact(**({"address": address, "address_key": address} | values))
+            db.session.add(contact)
+            db.session.flush()
+            for list_id, state in lists.items():
+                db.session.add(Subscription(list_id=list_id, contact_id=contact.id, state=state, at=NOW))
+        blacklist.add("listed@x.test", "manual", NOW)
+        id = draft(first, second)
+        mailing.send(id, NOW)
+        mailing.prepare(id, NOW)
+        assert reasons(id) == {address: reason for address, (_, _, reason) in cases.items()}
+        assert states(id) == {"queued": 4, "cancelled": 6}
+        assert all(reason is None or reason in SENTENCES for reason in reasons(id).values())
+
+
+def test_preparing_goes_on_where_it_stopped_and_two_workers_make_each_trace_once(app):
+    with app.app_context():
+        add_server(2525)
+        first = add_contacts(700)
+        everybody = db.session.scalars(select(Contact.id)).all()
+        second = add_contacts(0, "Second")
+        contacts.subscribe(second, everybody[::3], why("subscribed_by_import", user="", list=""), NOW)
+        db.session.commit()
+        id = draft(first, second)
+        mailing.send(id, NOW)
+        assert mailing.prepare_slice(id, NOW, size=100)
+        db.session.rollback()
+        assert 0 < mailing_of(id).total < 700
+
+    def prepare() -> None:
+        with app.app_context():
+            while mailing.prepare_slice(id, NOW, size=50):
+                pass
+
+    threads = [threading.Thread(target=prepare) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    with app.app_context():
+        assert states(id) == {"queued": 700}
+        assert mailing_of(id).prepared
+        covered = db.session.execute(select(Chunk.first_id, Chunk.last_id)).all()
+        traces = db.session.scalars(select(Trace.id)).all()
+        assert [sum(first <= trace <= last for first, last in covered) for trace in traces] == [1] * 700
+
+
+def test_a_mailing_waits_for_its_time(app, sender):
+    with app.app_context():
+        add_server(free_port())
+        id = draft(add_contacts(1))
+        mailing.send(id, NOW, at=NOW + timedelta(hours=2))
+    sender.tend()
+    with app.app_context():
+        assert mailing_of(id).state == "scheduled"
+        mailing.back_to_draft(id, NOW)
+        assert mailing_of(id).state == "draft"
+        mailing.send(id, NOW, at=NOW + timedelta(hours=2))
+    sender.clock.move(hours=2)
+    sender.tend()
+    with app.app_context():
+        assert mailing_of(id).state == "sending"
+        with pytest.raises(mailing.NotReady):
+            mailing.back_to_draft(id, NOW)
+
+
+@pytest.mark.parametrize(
+    ("values", "listed", "codes"),
+    [
+        ({"subject": " "}, True, ["mailing_no_subject"]),
+        ({"html": ""}, True, ["mailing_no_content"]),
+        ({"subject": "", "html": ""}, False, ["mailing_no_subject", "mailing_no_content", "mailing_no_list"]),
+        ({"html": "{{ contact.password }}"}, True, ["merge_unknown_field"]),
+        ({"html": "<p>{{ contact.name </p>"}, True, ["merge_not_closed"]),
+        ({"from_address": "nobody"}, True, []),  # the default address takes its place
+        ({"forced_server_id": "off"}, True, ["server_off"]),
+    ],
+)
+def test_what_keeps_a_mailing_from_being_sent(app, values, listed, codes):
+    with app.app_context():
+        add_server(2525)
+        off = add_server(2525, "old", active=False)
+        values = {name: off if value == "off" else value for name, value in values.items()}
+        id = draft(*([add_contacts(1)] if listed else []), **values)
+        if not codes:
+            assert mailing.send(id, NOW).state == "scheduled"
+            return
+        with pytest.raises(mailing.NotReady) as refused:
+            mailing.send(id, NOW)
+        assert [problem["code"] for problem in refused.value.problems] == codes
+        assert mailing_of(id).state == "draft"
+        assert str(refused.value)
+
+
+def test_mass_mail_goes_through_the_dedicated_server(app, sender, postfix, second_postfix):
+    with app.app_context():
+        add_server(postfix.port, "transactional", priority=10)
+        dedicated = add_server(second_postfix.port, "mass", priority=20)
+        parameters.put("mailing.dedicated_server", str(dedicated), NOW)
+        list_id = add_contacts(3)
+        id = draft(list_id)
+        mailing.send(id, NOW)
+        own = draft(
+            list_id,
+            subject="By its own server",
+            forced_server_id=db.session.scalar(select(func.min(OutgoingServer.id))),
+        )
+        mailing.send(own, NOW)
+    sender.until_idle()
+    assert sent_to(second_postfix, 3) == once(range(3))
+    assert {mail.subject for mail in second_postfix.mails()} == {
+        "News for Reader0",
+        "News for Reader1",
+        "News for Reader2",
+    }
+    assert sent_to(postfix, 3) == once(range(3))
+    assert {mail.subject for mail in postfix.mails()} == {"By its own server"}
+
+
+# --- refused, put off, cut
+
+
+def test_a_refused_recipient_stops_nobody_and_counts_like_a_bounce(app, sender, postfix):
+    postfix.refuse("r1@example.test", "550 5.1.1 No such user here")
+    postfix.refuse("r2@example.test", "554 5.7.1 Blocked by policy")
+    with app.app_context():
+        add_server(postfix.port)
+        id = draft(add_contacts(5))
+        mailing.send(id, NOW)
+    sender.until_idle()
+    assert sent_to(postfix, 3) == once(range(1), range(3, 5))
+    with app.app_context():
+        assert states(id) == {"sent": 3, "failed": 2}
+        assert mailing_of(id).state == "done"
+        trace = db.session.scalars(select(Trace).where(Trace.address == "r1@example.test")).one()
+        assert (trace.code, trace.why["code"], trace.sent_at) == (550, "recipient_refused", None)
+        assert "No such user" in trace.reply
+        found = db.session.execute(
+            select(Bounce.address_key, Bounce.kind, Bounce.counted, Bounce.at).order_by(Bounce.id)
+        )
+        assert [tuple(row) for row in found] == [
+            ("r1@example.test", "hard", True, NOW),
+            ("r2@example.test", "blocked", False, NOW),
+        ]
+
+
+def test_who_was_put_off_gets_another_pass(app, sender, postfix):
+    for number in (1, 2, 3):
+        postfix.defer(f"r{number}@example.test")
+    with app.app_context():
+        add_server(postfix.port)
+        id = draft(add_contacts(5))
+        mailing.send(id, NOW)
+    sender.until_idle()
+    with app.app_context():
+        assert states(id) == {"sent": 2, "deferred": 3}
+        assert mailing_of(id).state == "sending"
+        assert set(db.session.scalars(select(Trace.next_try_at).where(Trace.state == "deferred"))) == {
+            NOW + timedelta(minutes=1)
+        }
+    postfix.accept("r1@example.test")
+    postfix.refuse("r2@example.test")
+    sender.clock.move(minutes=1)
+    sender.until_idle()
+    with app.app_context():
+        assert states(id) == {"sent": 3, "deferred": 1, "failed": 1}
+        assert db.session.scalars(select(Trace.attempts).where(Trace.state == "deferred")).one() == 2
+    for _ in range(60):
+        sender.clock.move(hours=1)
+        sender.until_idle()
+    with app.app_context():
+        assert states(id) == {"sent": 3, "failed": 2}
+        assert reasons(id)["r3@example.test"] == "gave_up"
+        assert mailing_of(id).state == "done"
+        assert db.session.scalar(select(func.count()).select_from(Bounce)) == 1  # a server's "not now" blames nobody
+    assert sent_to(postfix, 3) == once(range(2), range(4, 5))
+
+
+def test_a_mailing_pauses_itself_when_too_many_fail(app, sender, postfix):
+    for number in range(11):
+        postfix.refuse(f"r{number}@example.test")
+    with app.app_context():
+        add_server(postfix.port)
+        id = draft(add_contacts(410))
+        mailing.send(id, NOW)
+    sender.until_idle()
+    with app.app_context():
+        assert states(id) == {"sent": 189, "failed": 11, "queued": 210}
+        row = mailing_of(id)
+        assert (row.state, row.why["code"]) == ("paused", "mailing_paused_failures")
+        assert say(row.why).startswith("Paused by itself: 11 of the last 200 recipients failed.")
+        assert mailing.resume(id, NOW)
+    sender.until_idle()
+    with app.app_context():
+        assert states(id) == {"sent": 399, "failed": 11}
+        assert mailing_of(id).state == "done"
+
+
+def test_a_server_that_is_away_fails_nobody_and_delays_no_other_mailing(app, sender, postfix):
+    with app.app_context():
+        away = add_server(free_port(), "away")
+        here = add_server(postfix.port, "here")
+        list_id = add_contacts(3)
+        waiting, going = draft(list_id, forced_server_id=away), draft(list_id, forced_server_id=here)
+        for id in (waiting, going):
+            mailing.send(id, NOW)
+    sender.until_idle()
+    with app.app_context():
+        assert states(waiting) == {"queued": 3}
+        row = mailing_of(waiting)
+        assert (row.state, row.why["code"], row.tries) == ("sending", "connection_refused", 1)
+        assert row.next_try_at == NOW + timedelta(seconds=5)
+        assert states(going) == {"sent": 3}
+    sender.clock.move(seconds=5)
+    sender.until_idle()
+    with app.app_context():
+        assert mailing_of(waiting).next_try_at == NOW + timedelta(seconds=15)
+        db.session.execute(update(OutgoingServer).where(OutgoingServer.id == away).values(port=postfix.port))
+        db.session.commit()
+    sender.clock.move(seconds=10)
+    sender.until_idle()
+    with app.app_context():
+        row = mailing_of(waiting)
+        assert (row.state, row.why, row.tries, states(waiting)) == ("done", None, 0, {"sent": 3})
+
+
+@pytest.mark.parametrize("how", ["off", "gone"])
+def test_a_server_that_was_taken_away_pauses_the_mailing(app, sender, postfix, how):
+    with app.app_context():
+        server_id = add_server(postfix.port)
+        add_server(postfix.port, "other")
+        id = draft(add_contacts(2))
+        mailing.send(id, NOW)
+        server = db.session.get(OutgoingServer, server_id)
+        if how == "off":
+            server.active = False
+        else:
+            db.session.delete(server)
+        db.session.commit()
+    sender.until_idle()
+    with app.app_context():
+        row = mailing_of(id)
+        assert (row.state, row.why["code"], states(id)) == ("paused", "server_away", {"queued": 2})
+        mailing.resume(id, NOW)
+        assert mailing_of(id).decision["server_name"] == "other"
+    sender.until_idle()
+    with app.app_context():
+        assert states(id) == {"sent": 2}
+
+
+def smtp(at: bytes, act: str) -> Any:
+    """A server that is well but for one command: there it refuses, or cuts the connection."""
+
+    def script(connection: socket.socket) -> None:
+        connection.sendall(b"220 odd.test ESMTP\r\n")
+        lines = connection.makefile("rb")
+        for line in lines:
+            command = line[:4].upper().strip()
+            if command == b"DATA" and at != b"DATA":
+                connection.sendall(b"354 go on\r\n")
+                while lines.readline() not in (b".\r\n", b""):
+                    pass
+                command = b"."
+            if command == at:
+                if act == "cut":
+                    connection.shutdown(socket.SHUT_RDWR)
+                    return
+                connection.sendall(act.encode() + b"\r\n")
+                continue
+            connection.sendall(b"250 fine\r\n")
+
+    return script
+
+
+def test_a_server_that_refuses_us_pauses_the_mailing_and_fails_nobody(app, sender):
+    with misbehaving(smtp(b"MAIL", "550 5.7.1 You may not send as this address")) as port, app.app_context():
+        add_server(port)
+        id = draft(add_contacts(3))
+        mailing.send(id, NOW)
+        sender.until_idle()
+        row = mailing_of(id)
+        assert (row.state, row.why["code"], states(id)) == ("paused", "sender_refused", {"queued": 3})
+
+
+def test_an_answer_that_was_never_seen_is_unknown_and_final(app, sender):
+    with misbehaving(smtp(b".", "cut")) as port, app.app_context():
+        add_server(port)
+        id = draft(add_contacts(3))
+        mailing.send(id, NOW)
+        sender.until_idle()
+        assert states(id) == {"unknown": 3}
+        assert mailing_of(id).state == "done"
+        assert set(reasons(id).values()) == {"in_doubt"}
+
+
+def test_a_server_that_always_cuts_is_away_in_the_end(app, sender):
+    with misbehaving(smtp(b"RCPT", "cut")) as port, app.app_context():
+        add_server(port)
+        id = draft(add_contacts(10))
+        mailing.send(id, NOW)
+        sender.until_idle()
+        assert states(id) == {"deferred": 3, "queued": 7}
+        row = mailing_of(id)
+        assert (row.state, row.why["code"], row.tries) == ("sending", "connection_lost", 1)
+
+
+def test_a_bounce_may_be_quicker_than_our_record(app, sender, postfix):
+    with app.app_context():
+        add_server(postfix.port)
+        id = draft(add_contacts(3))
+        mailing.send(id, NOW)
+        mailing.prepare(id, NOW)
+        work = mailing.take_chunk(sender.worker, NOW)
+        trace_id = db.session.scalars(select(Trace.id).order_by(Trace.id)).first()
+
+        class Watched:  # the receiver's report is processed while the chunk is still being sent
+            def __init__(self, connection: Any) -> None:
+                self.connection = connection
+
+            def deliver(self, *arguments: Any) -> Any:
+                outcome = self.connection.deliver(*arguments)
+                with app.app_context():
+                    mailing.bounce_trace(trace_id, why("gave_up", last=""), "5.1.1", "No such user", NOW)
+                    db.session.commit()
+                return outcome
+
+        connection: Any = Watched(sender.connections.to(work.server_id))
+        mailing.deliver_chunk(work, sender.worker, connection, sender.journal, sender.clock)
+        assert states(id) == {"bounced": 1, "sent": 2}
+
+
+# --- pause, resume, cancel
+
+
+def test_pause_holds_within_two_seconds_and_resume_goes_on(app, sender, postfix):
+    with app.app_context():
+        add_server(postfix.port)
+        id = draft(add_contacts(80))
+        mailing.send(id, NOW)
+    sender.tend()
+    postfix.slow_down(0.05)
+    sending = threading.Thread(target=sender.step)
+    sending.start()
+    wait_until(lambda: len(postfix.mails()) >= 3, 20)
+    with app.app_context():
+        assert mailing.pause(id, NOW)
+        assert not mailing.pause(id, NOW), "it is paused already"
+    sending.join(2.5)
+    assert not sending.is_alive()
+    postfix.slow_down(0)
+    with app.app_context():
+        done = states(id)
+        assert 0 < done["sent"] < 80
+        assert done["queued"] == 80 - done["sent"]
+        assert db.session.scalars(select(Chunk.state)).all() == ["waiting"]
+    sender.until_idle()
+    with app.app_context():
+        assert states(id) == done, "a paused mailing hands out nothing"
+        assert mailing.resume(id, NOW)
+    sender.until_idle()
+    with app.app_context():
+        assert states(id) == {"sent": 80}
+    assert sent_to(postfix, 80) == once(range(80))
+
+
+def test_cancel_closes_who_has_not_got_it(app, sender, postfix):
+    postfix.defer("r0@example.test")
     with app.app_context():
         add_server(postfix.port)
         id = draft(add_contacts(450))
         mailing.send(id, NOW)
+    sender.tend()
+    assert sender.step()
+    with app.app_context():
+        assert mailing.cancel(id, NOW)
+        assert not mailing.resume(id, NOW)
+    assert not sender.step()
+    sender.tend()
+    with app.app_context():
+        assert states(id) == {"sent": 199, "cancelled": 251}
+        assert mailing_of(id).ended_at == NOW
+        assert set(db.session.scalars(select(Chunk.state))) == {"done"}
+
+
+def test_mailings_take_turns(app, sender, postfix):
+    with app.app_context():
+        add_server(postfix.port)
+        list_id = add_contacts(600)
+        both = [draft(list_id) for _ in range(2)]
+        for id in both:
+            mailing.send(id, NOW)
+    sender.tend()
+    for _ in range(4):
+        assert sender.step()
+    with app.app_context():
+        assert [states(id)["sent"] for id in both] == [400, 400]
+
+
+# --- several workers, and those that die
+
+
+def test_two_workers_send_each_mail_once(app, postfix):
+    with app.app_context():
+        add_server(postfix.port)
+        id = draft(add_contacts(1000))
+        mailing.send(id, NOW)
+        mailing.prepare(id, NOW)
+    workers = [Sender(app, name=f"mass-{n}") for n in range(2)]
+    threads = [threading.Thread(target=worker.until_idle) for worker in workers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    for worker in workers:
+        worker.close()
+    with app.app_context():
+        assert states(id) == {"sent": 1000}
+        assert mailing_of(id).state == "done"
+    assert sent_to(postfix, 1000) == once(range(1000))
+
+
+def test_the_journal_of_a_dead_worker_decides(app, sender, postfix):
+    with app.app_context():
+        add_server(postfix.port)
+        id = draft(add_contacts(5))
+        mailing.send(id, NOW)
+        mailing.prepare(id, NOW)
+        assert mailing.take_chunk(sender.worker, NOW)
+        first, second, third, *_ = db.session.scalars(select(Trace.id).order_by(Trace.id)).all()
+        sender.journal.begin(f"t{first}")
+        sender.journal.ok(f"t{first}")
+        sender.journal.begin(f"t{second}")
+        sender.journal.refused(f"t{second}")
+        sender.journal.begin(f"t{third}")
+        said = read_folder(settings().journal_folder, sender.worker.id)
+        assert mailing.recover_chunks(sender.worker.id, said, NOW) == {"sent": 1, "in doubt": 1, "queued": 3}
+        db.session.commit()
+        assert states(id) == {"sent": 1, "unknown": 1, "queued": 3}
+        assert mailing.recover_chunks(sender.worker.id, said, NOW) == {"sent": 0, "in doubt": 0, "queued": 0}
+    other = Sender(app, name="mass-2")
+    other.until_idle()
+    other.close()
+    with app.app_context():
+        assert states(id) == {"sent": 4, "unknown": 1}
+        assert mailing_of(id).state == "done"
+    assert sent_to(postfix, 3) == once(range(1, 2), range(3, 5))
+
+
+def test_without_a_journal_nobody_knows(app, sender):
+    with app.app_context():
+        add_server(2525)
+        id = draft(add_contacts(250))
+        mailing.send(id, NOW)
+        mailing.prepare(id, NOW)
+        assert mailing.take_chunk(sender.worker, NOW)
+        mailing.recover_chunks(sender.worker.id, None, NOW)
+        db.session.commit()
+        assert states(id) == {"unknown": 200, "queued": 50}
+
+
+def test_a_worker_whose_chunk_was_given_away_records_nothing(app, sender, postfix):
+    with app.app_context():
+        add_server(postfix.port)
+        id = draft(add_contacts(3))
+        mailing.send(id, NOW)
+        mailing.prepare(id, NOW)
+        work = mailing.take_chunk(sender.worker, NOW)
+        mailing.recover_chunks(sender.worker.id, {}, NOW)
+        db.session.commit()
+        connection = sender.connections.to(work.server_id)
+        with pytest.raises(LeaseLost):
+            mailing.deliver_chunk(work, sender.worker, connection, sender.journal, sender.clock)
+        assert states(id) == {"queued": 3}
+
+
+def test_a_worker_that_was_held_up_sends_nothing_more(app, sender, postfix):
+    with app.app_context():
+        add_server(postfix.port)
+        id = draft(add_contacts(3))
+        mailing.send(id, NOW)
+        mailing.prepare(id, NOW)
+        work = mailing.take_chunk(sender.worker, NOW)
+        sender.worker._seen -= 9  # no heartbeat for nine seconds
+        with pytest.raises(LeaseLost):
+            mailing.deliver_chunk(
+                work, sender.worker, sender.connections.to(work.server_id), sender.journal, sender.clock
+            )
+        assert states(id) == {"queued": 3}
+    assert postfix.mails() == []
+
+
+def test_a_worker_that_is_asked_to_end_hands_back_what_it_has_not_begun(app, sender, postfix):
+    with app.app_context():
+        add_server(postfix.port)
+        id = draft(add_contacts(60))
+        mailing.send(id, NOW)
+    sender.tend()
+    postfix.slow_down(0.05)
+    sending = threading.Thread(target=sender.step)
+    sending.start()
+    wait_until(lambda: len(postfix.mails()) >= 3, 20)
+    sender.worker.stop()
+    sending.join(5)
+    assert not sending.is_alive()
+    with app.app_context():
+        assert 0 < states(id)["sent"] < 60
+        assert db.session.scalars(select(Chunk.state)).all() == ["waiting"]
+
+
+# --- what it costs
+
+
+def test_a_recipient_costs_less_than_a_twentieth_of_a_statement(app, sender, smtp_sink):
+    counted: list[str] = []
+    with app.app_context():
+        add_server(smtp_sink.port)
+        id = draft(add_contacts(2000))
+        event.listen(
+            db.engine,
+            "before_cursor_execute",
+            lambda _connection, _cursor, statement, *_: counted.append(statement),
+        )
+        mailing.send(id, NOW)
     sender.until_idle()
     with app.app_context():
-        assert states(id) == {"sent": 450}
-        assert mailing_of(id).state == "done"
-    postfix.wait_for("r449@example.test")
-    got = Counter(mail.recipient for mail in postfix.mails())
-    assert got == {f"r{i}@example.test": 1 for i in range(450)}
+        assert states(id) == {"sent": 2000}
+    work = [sql for sql in counted if not sql.startswith(("BEGIN", "PRAGMA", "SET TRANSACTION"))]
+    heartbeats = [sql for sql in work if "seen_at" in sql]  # one a second in a worker; here one a chunk
+    assert len(work) - len(heartbeats) < 2000 * 0.05 + 40, Counter(work).most_common(12)  # 40: send, prepare, finish
+
+
+# --- pasted addresses
+
+
+def test_pasted_lines_are_taken_or_refused_with_the_reason(app):
+    with app.app_context():
+        list_id = add_contacts(2)
+        db.session.execute(
+            update(Subscription)
+            .where(Subscription.contact_id == db.session.scalar(select(func.max(Contact.id))))
+            .values(state="unsubscribed")
+        )
+        contacts.find_or_make("Old Friend <old@x.test>", "", NOW).active = False
+        db.session.commit()
+        lines = {
+            "Ann Lee <Ann@X.test>": None,
+            "bob@x.test,": None,
+            '"Doe, John" <john@x.test>': None,
+            "": None,
+            "r0@example.test": None,
+            "ANN@x.test": "import_twice",
+            "r1@example.test": "import_unsubscribed",
+            "old@x.test": "import_archived",
+            "Nobody": "import_no_address",
+            "two@x.test, three@x.test": "import_several",
+            "broken@": "import_bad_address",
+            "x" * 1000 + "@x.test": "import_line_too_long",
+        }
+        report = contacts.import_lines("\n".join(lines), list_id, NOW)
+        db.session.commit()
+        refused = {line.text: line.why["code"] for line in report.refused}
+        assert refused == {line[:100]: code for line, code in lines.items() if code}
+        assert (report.added, report.known, report.made) == (3, 1, 3)
+        assert all(say(line.why) for line in report.refused)
+        ann = contacts.find("ann@x.test")
+        assert (ann.name, ann.address) == ("Ann Lee", "Ann@X.test")
+        with pytest.raises(LookupError):
+            contacts.import_lines("a@x.test", list_id + 100, NOW)
