@@ -271,13 +271,22 @@ class ImapMailbox(Conversation):
         try:
             with self.our_errors():
                 self.start()
-            seen = self.select(readonly=False)
+            self._open()
         except BaseException:
             self.close()
             raise
+
+    def _open(self) -> None:
+        seen = self.select(readonly=False)
         self.uidvalidity = int(seen[b"UIDVALIDITY"])
         self._mails = int(seen[b"EXISTS"])
         self._uidnext = int(seen.get(b"UIDNEXT") or 0)
+
+    def look(self) -> Look:
+        """Return what is in the folder, and leave it open for ``acknowledge``."""
+        seen = super().look()
+        self._open()
+        return seen
 
     def __enter__(self) -> Self:
         return self

@@ -166,6 +166,15 @@ def test_mark_read(dovecot: Dovecot, mailbox: str, target: MailboxTarget) -> Non
     assert [stored.flags for stored in dovecot.mails(mailbox)] == ["S", "S", "S"]
 
 
+def test_a_look_does_not_close_the_way_to_mark_mails(dovecot: Dovecot, mailbox: str, target: MailboxTarget) -> None:
+    fill(dovecot, mailbox, 1)
+    with open_mailbox(target) as box:
+        assert box.look().uidnext == 2
+        for batch in box.batches(START):
+            box.acknowledge(batch, "mark_read")
+    assert [stored.flags for stored in dovecot.mails(mailbox)] == ["S"]
+
+
 @pytest.mark.parametrize("offered", ["MOVE and UIDPLUS", "neither"])
 @pytest.mark.parametrize("how", ["move", "delete"])
 def test_moved_and_deleted_mails_are_ours_alone(
