@@ -2,10 +2,11 @@
 
 import hashlib
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
-from sqlalchemy import LargeBinary, String, select
+from sqlalchemy import LargeBinary, Row, String, select
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Mapped, mapped_column
@@ -16,6 +17,30 @@ from models.base import Id, Model, db
 def upsert(table: type[Model]) -> Any:
     """Return an INSERT for ``table`` that knows ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
     return (sqlite_insert if db.engine.dialect.name == "sqlite" else postgresql_insert)(table)
+
+
+def insert_rows(
+    table: type[Model], rows: Sequence[Mapping[str, Any]], *returning: str, skip_known: bool = False
+) -> Sequence[Row[Any]]:
+    """Insert many rows in one statement (a thousand at a time) and return columns of those that are new, in any order.
+
+    ``skip_known`` leaves out rows that meet a unique constraint. All rows have the same columns; the caller commits.
+    """
+    if not rows:
+        return []
+    statement = _insert(table, returning, skip_known, db.engine.dialect.name)
+    result = db.session.connection().execute(statement, rows)
+    return result.all() if returning else []
+
+
+@lru_cache(maxsize=256)
+def _insert(table: type[Model], returning: tuple[str, ...], skip_known: bool, dialect: str) -> Any:
+    """The statement for ``insert_rows``, built once."""
+    columns: Any = table.__table__
+    statement = (sqlite_insert if dialect == "sqlite" else postgresql_insert)(columns)
+    if skip_known:
+        statement = statement.on_conflict_do_nothing()
+    return statement.returning(*(columns.c[name] for name in returning)) if returning else statement
 
 
 class Packed(NamedTuple):
@@ -67,8 +92,8 @@ class Blob(Model):
         if not new:
             return []
         # One order for everybody: two transactions that store the same contents wait for each other, never in a ring.
-        rows = upsert(cls).values([new[key] for key in sorted(new)]).on_conflict_do_nothing()
-        ids: dict[str, int] = {row.sha256: row.id for row in db.session.execute(rows.returning(cls.sha256, cls.id))}
+        rows = [new[key] for key in sorted(new)]
+        ids: dict[str, int] = {row.sha256: row.id for row in insert_rows(cls, rows, "sha256", "id", skip_known=True)}
         missing = new.keys() - ids.keys()
         if missing:
             found = db.session.execute(_kept(select(cls.sha256, cls.id).where(cls.sha256.in_(missing))))

@@ -42,7 +42,7 @@ from flask_admin.actions import action
 from flask_admin.contrib.sqla import ModelView
 from flask_babel import gettext, ngettext
 from flask_babel import lazy_gettext as _l
-from sqlalchemy import ColumnElement, Select, String, cast, or_, select
+from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import joinedload
 from wtforms import SelectField
@@ -50,6 +50,7 @@ from wtforms.fields.choices import SelectChoice
 
 from mail.clock import now
 from models import db, reading
+from models.search import contains
 from webapp import auth, looks
 from webapp.admin.fields import Converter, ReferenceField, is_secret
 from webapp.admin.listing import Choice, Filter, Order, Page, Since, YesNo, batches, csv_lines, page_of
@@ -239,13 +240,8 @@ class AdminView(ModelView):
     # --- the list
 
     def search_clause(self, words: str) -> ColumnElement[bool] | None:
-        """Return the condition that every word occurs in a searchable column; a better index may replace it."""
-        clauses = []
-        for word in words.split()[:8]:
-            pattern = "%" + word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-            columns = (getattr(self.model, name) for name in self.searchable)
-            clauses.append(or_(*(cast(column, String).ilike(pattern, escape="\\") for column in columns)))
-        return _all(clauses)
+        """Return the condition that every word occurs in a searchable column."""
+        return contains(words, *(getattr(self.model, name) for name in self.searchable))
 
     def _asked(self) -> Select[Any]:
         """The rows that the filters and the search of the address leave."""
@@ -568,10 +564,3 @@ def shown(value: Any) -> Any:
         case datetime():
             return looks.ago(value)
     return value
-
-
-def _all(clauses: list[ColumnElement[bool]]) -> ColumnElement[bool] | None:
-    found: ColumnElement[bool] | None = None
-    for clause in clauses:
-        found = clause if found is None else found & clause
-    return found

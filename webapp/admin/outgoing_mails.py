@@ -7,7 +7,7 @@ from flask import flash
 from flask_babel import gettext, ngettext
 from flask_babel import lazy_gettext as _l
 from markupsafe import Markup
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
 from mail import outgoing
@@ -17,7 +17,6 @@ from mail.sentences import Why, say
 from mail.wake import wake
 from models import DeliveryAttempt, Document, OutgoingMail, Post, Recipient, db
 from models.outgoing import LINE_STATES
-from models.search import contains
 from webapp import looks
 from webapp.admin.base import AdminView, Choice, Empty, action
 
@@ -33,7 +32,7 @@ class OutgoingMailView(AdminView):
     details = ("state",)
     exported = ("id", "state", "mail.subject", "address", "attempts", "code", "enhanced", "reply", "sent_at")
     eager = (Recipient.mail,)
-    searchable = ("address",)
+    searchable = ("address", "name")
     filters = (Choice("state", _l("State"), tuple((state, looks.STATES[state][1]) for state in LINE_STATES)),)
     default_sort = "-id"
     labels = {
@@ -53,9 +52,6 @@ class OutgoingMailView(AdminView):
     empty = Empty(
         "mail-forward", _l("No mail has been sent yet"), _l("Post a message on a document that has followers.")
     )
-
-    def search_clause(self, words: str) -> ColumnElement[bool]:
-        return contains(words, Recipient.address)
 
     def title_of(self, row: Any) -> str:
         return str(row.mail.subject or gettext("Mail without a subject"))

@@ -7,7 +7,7 @@ from flask import flash, redirect, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext, ngettext
 from flask_babel import lazy_gettext as _l
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import func, select
 
 from mail import incoming
 from mail.clock import now
@@ -16,7 +16,6 @@ from mail.sentences import Why, say
 from mail.wake import wake
 from models import Blob, Document, DocumentType, ReceivedMail, RouteResult, db
 from models.incoming import RECEIVED_STATES
-from models.search import contains
 from webapp import looks
 from webapp.admin.base import AdminView, Choice, Empty, action, expose
 
@@ -56,9 +55,6 @@ class ReceivedMailView(AdminView):
         _l("No mail has arrived yet"),
         _l("Add an incoming server, or write to yourself from the practice mailbox."),
     )
-
-    def search_clause(self, words: str) -> ColumnElement[bool]:
-        return contains(words, ReceivedMail.subject, ReceivedMail.from_text, ReceivedMail.to_text)
 
     def title_of(self, row: Any) -> str:
         return str(row.subject or gettext("Without a subject"))
