@@ -132,9 +132,9 @@ LOOP_ALLOWED: Parameter[tuple[str, ...]] = Parameter(
 BLACKLIST_BOUNCES = Parameter(
     "mail.blacklist.bounces", 5, _number, _l("How many mailing bounces put an address on the blacklist.")
 )
-BLACKLIST_DAYS = Parameter("mail.blacklist.days", 30, _number, _l("… within how many days."))
+BLACKLIST_DAYS = Parameter("mail.blacklist.days", 30, _number, _l("In how many days those bounces have to lie."))
 BLACKLIST_SPREAD = Parameter(
-    "mail.blacklist.spread_days", 7, _number, _l("… with how many days between the first and the last of them.")
+    "mail.blacklist.spread_days", 7, _number, _l("How many days have to lie between the first and the last of them.")
 )
 MAX_SIZE = Parameter("mail.max_size", 25, _number, _l("The largest mail that is sent, in MB."))
 CUSTOM_SERVERS = Parameter(

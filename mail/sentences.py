@@ -568,6 +568,7 @@ SENTENCES: dict[str, Any] = {
     ),
     "check_confirmed_all": _l("The server is confirmed: what lies in the mailbox is fetched, and so is new mail."),
     # --- servers and settings (uses.py, webapp/admin)
+    "test_rest_not_tried": _l("The other %(number)s steps were not tried."),
     "used_as_dedicated": _l("it is the Dedicated Server under Email Marketing ‣ Settings"),
     "used_by_mailing": _l("the mailing “%(subject)s” is not finished"),
     "used_by_more_mailings": _l("%(number)s more mailings are not finished"),

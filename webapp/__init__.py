@@ -10,12 +10,15 @@ from flask.typing import ResponseReturnValue
 from flask_babel import Babel, get_locale, gettext
 from flask_login import current_user, login_required
 from flask_wtf.csrf import CSRFError, CSRFProtect
+from sqlalchemy import select
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import models
 from mail import config as mail_config
 from mail.config import Settings, settings
+from mail.parameters import CUSTOM_SERVERS
+from models import OutgoingServer
 from webapp import admin, auth, cli, live, looks, menu, security
 
 log = logging.getLogger("coquimail.web")
@@ -111,11 +114,19 @@ def _for_every_page() -> dict[str, Any]:
         "role": auth.role,
         "developer_mode": auth.developer_mode,
         "menu": _menu,
-        "practice": lambda: settings().default_server.practice,
+        "practice": _only_practice,
         "last_event": live.last_event,
         "locale": get_locale,
         "has_page": lambda endpoint: endpoint in current_app.view_functions,
     }
+
+
+def _only_practice() -> bool:
+    """Whether nothing leaves this office: the default server is the practice mailbox, and no server of its own sends."""
+    if not settings().default_server.practice:
+        return False
+    own = select(OutgoingServer.id).where(OutgoingServer.active).limit(1)
+    return not (CUSTOM_SERVERS.get() and models.db.session.scalar(own))
 
 
 def _menu() -> tuple[menu.Entry, ...]:

@@ -40,6 +40,10 @@ class LocalPartField(StringField):
 class DefaultField(SelectField):
     """One of the values that an alias gives to new documents; they lie together in ``defaults``."""
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.type = SelectField.__name__  # it looks like one
+
     def populate_obj(self, obj: Any, name: str) -> None:
         pass
 

@@ -17,9 +17,9 @@ NOTHING = _l("Please fill this in.")
 NOT_A_PORT = _l("A port is a number from 1 to 65535.")
 LONGEST_HOST = 255
 ENCRYPTIONS = (
-    ("starttls", _l("STARTTLS: the connection becomes encrypted after the greeting")),
-    ("tls", _l("TLS: encrypted from the first byte")),
-    ("none", _l("None: anybody on the way can read along")),
+    ("starttls", _l("STARTTLS (encrypted after the greeting)")),
+    ("tls", _l("TLS (encrypted from the start)")),
+    ("none", _l("None (anybody can read along)")),
 )
 ENCRYPTION_WORDS = {"starttls": "STARTTLS", "tls": "TLS", "none": _l("not encrypted")}
 

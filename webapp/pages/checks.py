@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from flask import Blueprint, abort, get_template_attribute, render_template, request
 from flask.typing import ResponseReturnValue
@@ -13,7 +14,7 @@ from sqlalchemy import Select, delete, func, select
 
 from mail.clock import now
 from mail.lease import LEASE
-from mail.sentences import Why, say
+from mail.sentences import Why, say, why
 from mail.wake import wake
 from models import IncomingServer, OutgoingServer, ServerCheck, User, Worker, database_clock, db
 from webapp import auth
@@ -134,11 +135,21 @@ def steps_of(check: ServerCheck) -> Markup:
         render_template(
             "pages/checks_steps.html",
             check=check,
+            steps=shortened(check.steps),
             say=say,
             ignored=ignored,
             worker=worker_state() if ignored else None,
         )
     )
+
+
+def shortened(steps: list[Any]) -> list[Any]:
+    """Return the steps of a test with those that were not tried, because an earlier one failed, as one line."""
+    skipped = [step for step in steps if step["why"]["code"] == "test_not_tried"]
+    if len(skipped) < 2:
+        return steps
+    tried = [step for step in steps if step not in skipped]
+    return [*tried, {"state": "skipped", "why": why("test_rest_not_tried", number=len(skipped)), "seconds": None}]
 
 
 def button_of_row(url: str, label: str, picture: str, server_id: int) -> Markup:
