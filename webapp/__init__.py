@@ -122,7 +122,7 @@ def _for_every_page() -> dict[str, Any]:
 
 
 def _only_practice() -> bool:
-    """Whether nothing leaves this office: the default server is the practice mailbox, and no server of its own sends."""
+    """Whether nothing leaves this office: the practice mailbox is the default server and no other server sends."""
     if not settings().default_server.practice:
         return False
     own = select(OutgoingServer.id).where(OutgoingServer.active).limit(1)
