@@ -10,13 +10,16 @@ from typing import Any
 
 from flask import current_app, g, request, url_for
 from flask_babel import lazy_gettext as _l
-from sqlalchemy import select
+from flask_login import current_user
+from sqlalchemy import func, select
 
-from models import DocumentType, db
+from models import DocumentType, Notification, db
 
 EVERYBODY = frozenset({"user", "marketing", "admin"})
 MARKETING = frozenset({"marketing", "admin"})
 ADMIN = frozenset({"admin"})
+INBOX = "inbox.index"
+MOST_SHOWN = 99
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Entry:
     arguments: dict[str, Any] = field(default_factory=dict)
     url: str = ""
     current: bool = False
+    badge: str = ""
 
     @property
     def open(self) -> bool:
@@ -42,7 +46,7 @@ class Entry:
 
 MENU: tuple[Entry, ...] = (
     Entry(_l("Documents"), icon="files"),  # its children are the types of documents
-    Entry(_l("Inbox"), "inbox.index", "inbox"),
+    Entry(_l("Inbox"), INBOX, "inbox"),
     Entry(
         _l("Email Marketing"),
         icon="speakerphone",
@@ -165,6 +169,13 @@ def for_request(role: str, developer: bool) -> tuple[Entry, ...]:
     return tuple(_placed(entry) for entry in visible(_with_types(MENU), role, developer, pages))
 
 
+def unread(user_id: int) -> str:
+    """Return how many notifications somebody has not read, as the menu shows it: "" for none, "99+" for many."""
+    mine = select(Notification.id).where(Notification.user_id == user_id, Notification.read_at.is_(None))
+    count = db.session.scalar(select(func.count()).select_from(mine.limit(MOST_SHOWN + 1).subquery())) or 0
+    return f"{MOST_SHOWN}+" if count > MOST_SHOWN else str(count or "")
+
+
 def _with_types(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
     types = db.session.execute(
         select(DocumentType.code, DocumentType.plural, DocumentType.icon)
@@ -180,7 +191,13 @@ def _placed(entry: Entry) -> Entry:
     children = tuple(_placed(child) for child in entry.children)
     if not entry.endpoint or entry.endpoint not in current_app.view_functions:
         return replace(entry, children=children)
-    return replace(entry, children=children, url=url_for(entry.endpoint, **entry.arguments), current=_is_current(entry))
+    return replace(
+        entry,
+        children=children,
+        url=url_for(entry.endpoint, **entry.arguments),
+        current=_is_current(entry),
+        badge=unread(current_user.id) if entry.endpoint == INBOX else "",
+    )
 
 
 def _is_current(entry: Entry) -> bool:

@@ -24,8 +24,12 @@ export function connectChoices(part) {
           .catch(() => done());
       };
     }
-    const box = new window.TomSelect(select, options);
     const label = part.querySelector(`label[for="${CSS.escape(select.id)}"]`);
-    if (label) box.control_input.setAttribute("aria-label", label.textContent.replace("*", "").trim());
+    const box = new window.TomSelect(select, options);
+    if (label) { // the label now belongs to the box; the select behind it keeps its name
+      const words = label.textContent.replace("*", "").trim();
+      select.setAttribute("aria-label", words);
+      box.control_input.setAttribute("aria-label", words);
+    }
   }
 }
