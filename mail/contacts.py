@@ -83,7 +83,7 @@ def set_subscription(subscription_id: int, state: str, reason: str, now: datetim
     if subscription is None or subscription.state == state:
         return False
     by = user.name if user else ""
-    subscription.why = why(f"{state}_by_hand", user=by, reason=reason.strip().rstrip("."))
+    subscription.why = dict(why(f"{state}_by_hand", user=by, reason=reason.strip().rstrip(".")))
     subscription.state, subscription.at = state, now
     return True
 

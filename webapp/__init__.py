@@ -33,6 +33,8 @@ PAGES: tuple[str, ...] = (
     "webapp.pages.inbox",
     "webapp.pages.practice",
     "webapp.pages.account",
+    "webapp.pages.mailings",
+    "webapp.pages.marketing_settings",
     "webapp.public",
 )
 
@@ -41,6 +43,8 @@ READING_METHODS = ("GET", "HEAD", "OPTIONS")
 READING_POSTS = {
     "security.login",
     "security_headers.csp_report",
+    "mailings.check",
+    "mailings.preview",
 }  # they change nothing, or in a transaction of their own
 
 

@@ -5,6 +5,7 @@
 const EVERY = 2000;
 const POLL = 700;
 const seen = new Set();
+const shown = new WeakMap(); // part -> what was fetched last
 let stale = new Set();
 
 async function fragment(url) {
@@ -16,8 +17,12 @@ async function fragment(url) {
 
 export async function refresh(part, url = part.dataset.liveUrl) {
   const text = await fragment(url);
-  if (part.innerHTML === text) return;
+  const said = text.replace(/name="csrf_token" value="[^"]*"/g, ""); // the token is another one each time
+  if (part.innerHTML === text || shown.get(part) === said) return;
+  shown.set(part, said);
+  const focused = part.contains(document.activeElement) ? document.activeElement.id : "";
   part.innerHTML = text;
+  if (focused) document.getElementById(focused)?.focus(); // who works by keyboard stays where they were
   part.dispatchEvent(new CustomEvent("coqui:fresh", { bubbles: true }));
 }
 

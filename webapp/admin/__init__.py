@@ -16,6 +16,9 @@ VIEWS: tuple[tuple[str, str], ...] = (
     ("webapp.admin.users", "UserView"),
     ("webapp.admin.outgoing_mails", "OutgoingMailView"),
     ("webapp.admin.received_mails", "ReceivedMailView"),
+    ("webapp.admin.contacts", "ContactView"),
+    ("webapp.admin.mailing_lists", "MailingListView"),
+    ("webapp.admin.blacklist", "BlacklistView"),
 )
 
 

@@ -497,7 +497,7 @@ class AdminView(ModelView):
         """Delete a row and return "", or why not."""
         reason = self.why_not_delete(row)
         if reason:
-            return str(reason)
+            return reason
         try:
             db.session.delete(row)
             db.session.commit()

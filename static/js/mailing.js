@@ -1,0 +1,95 @@
+// The editor of mailings and the preview: what stands in the form is shown as it would arrive, mistakes with their line.
+const WAIT = 500;
+
+const editor = document.querySelector("form[data-mailing]");
+const frame = document.querySelector("iframe[data-preview]");
+const saved = document.querySelector("[data-saved-preview]");
+
+function chosenLook() {
+  return document.querySelector('[name="_look"]:checked')?.value ?? "desktop";
+}
+
+function values() {
+  const given = new FormData(editor);
+  for (const name of ["_look", "_bare", "_then"]) given.delete(name);
+  return given;
+}
+
+async function check() {
+  const part = editor.querySelector("[data-checked]");
+  try {
+    const answer = await fetch(editor.dataset.checkUrl, { method: "POST", body: values(), headers: { "X-Fragment": "1" } });
+    if (!answer.ok || answer.redirected) return;
+    const text = await answer.text();
+    if (part.innerHTML !== text) part.innerHTML = text;
+  } catch { /* the next change asks again */ }
+}
+
+// A form of its own is posted into the frame, so that what is shown was made by the same code as the real mail.
+function preview() {
+  const form = document.createElement("form");
+  form.method = "post";
+  form.action = editor.dataset.previewUrl;
+  form.target = frame.name;
+  form.hidden = true;
+  const given = values();
+  given.set("as", editor.querySelector('[name="_bare"]').checked ? "bare" : "full");
+  given.set("part", chosenLook() === "text" ? "text" : "html");
+  for (const [name, value] of given) {
+    const field = document.createElement("textarea"); // keeps line breaks, which an input would drop
+    field.name = name;
+    field.value = value;
+    form.append(field);
+  }
+  document.body.append(form);
+  form.submit();
+  form.remove();
+}
+
+function connectEditor() {
+  let waiting = 0;
+  let last = editor.elements.subject;
+  const changed = (event) => {
+    if (event.target.name?.startsWith("_")) return;
+    clearTimeout(waiting);
+    waiting = setTimeout(() => { check(); preview(); }, WAIT);
+  };
+  editor.addEventListener("input", changed);
+  editor.addEventListener("change", changed);
+  editor.querySelector('[name="_bare"]').addEventListener("change", preview);
+  const writable = ["subject", "preview", "html"].map((name) => editor.elements[name]);
+  last = editor.elements.html;
+  for (const field of writable) field.addEventListener("focus", () => { last = field; });
+  for (const chip of editor.querySelectorAll("[data-insert]")) {
+    chip.addEventListener("click", () => {
+      last.focus();
+      last.setRangeText(chip.dataset.insert, last.selectionStart, last.selectionEnd, "end");
+      last.dispatchEvent(new Event("input", { bubbles: true }));
+    });
+  }
+  editor.addEventListener("click", (event) => {
+    const link = event.target.closest("[data-go-to]");
+    if (link) goTo(editor.elements[link.dataset.goTo], Number(link.dataset.line));
+  });
+  preview();
+}
+
+function goTo(field, line) {
+  const lines = field.value.split("\n");
+  const start = lines.slice(0, line - 1).join("\n").length + (line > 1 ? 1 : 0);
+  field.focus();
+  field.setSelectionRange(start, start + (lines[line - 1]?.length ?? 0));
+  if (field.tagName === "TEXTAREA") field.scrollTop = Math.max(0, (line - 4) * parseFloat(getComputedStyle(field).lineHeight));
+}
+
+for (const look of document.querySelectorAll('[name="_look"]')) {
+  look.addEventListener("change", () => {
+    const before = frame.dataset.part ?? "html";
+    frame.classList.toggle("is-phone", chosenLook() === "phone");
+    frame.dataset.part = chosenLook() === "text" ? "text" : "html";
+    if (before === frame.dataset.part) return;
+    if (editor) preview();
+    else frame.src = `${saved.dataset.savedPreview}?part=${frame.dataset.part}`;
+  });
+}
+if (editor) connectEditor();

@@ -1,0 +1,213 @@
+"""Blacklisted Email Addresses: whom mailings skip, why, since when, and how an address comes off the list again."""
+
+import csv
+from collections.abc import Sequence
+from typing import Any
+
+from flask import flash, redirect, request
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext, ngettext
+from flask_babel import lazy_gettext as _l
+from flask_login import current_user
+from markupsafe import Markup
+from sqlalchemy import ColumnElement
+
+from mail import blacklist, contacts
+from mail.address import first_address
+from mail.bounce import Arithmetic
+from mail.clock import now
+from mail.sentences import Why, say, why
+from models import BlacklistedAddress, Contact, Mailing, Post, db
+from models.search import contains
+from webapp.admin.base import AdminView, Choice, Empty, Since, expose
+from webapp.admin.contacts import posts_of
+
+MOST_LINES = 2_000  # of one import: each writes its log notes
+LARGEST_FILE = 1024 * 1024  # octets
+COMMIT_EVERY = 50
+REFUSED_SHOWN = 100
+
+REASONS = (
+    ("bounces", _l("Too many bounces")),
+    ("complaint", _l("Complaint")),
+    ("manual", _l("Added by hand")),
+    ("unsubscribed", _l("Wants no mailings")),
+)
+
+
+class BlacklistView(AdminView):
+    """The entries; they are made and removed by ``mail.blacklist``, which writes the log."""
+
+    model, page, path = BlacklistedAddress, "blacklist", "blacklist"
+    title, one = _l("Blacklisted Email Addresses"), _l("address")
+    lead = _l("Mailings skip these addresses; personal mail and mail of documents still goes to them.")
+    trail = (_l("Email Marketing"), _l("Configuration"))
+    icon = "mail-off"
+    roles = frozenset({"marketing", "admin"})
+    columns = ("address_key", "reason", "why", "at")
+    details = ("address_key",)
+    exported = ("address_key", "reason", "why", "mailing_id", "at")
+    sortable, searchable = ("address_key", "at"), ("address_key",)
+    filters = (Choice("reason", _l("Reason"), REASONS), Since("at", _l("Added")))
+    default_sort = "-at"
+    choices = {"reason": REASONS}
+    labels = {
+        "address_key": _l("Mail address"),
+        "reason": _l("Reason"),
+        "why": _l("Explanation"),
+        "at": _l("Added"),
+        "mailing_id": _l("Mailing"),
+    }
+    formats = {"why": lambda view, row: Markup('<span class="wrap-anywhere">{}</span>').format(say(row.why))}
+    details_template = "admin/blacklisted.html"
+    can_edit = can_delete = False
+    empty = Empty(
+        "mail-off",
+        _l("No address is blacklisted"),
+        _l("Addresses whose mailings keep coming back are put here by themselves, and so are those who complain."),
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.can_create = True  # by a form of its own: an entry is not just a row
+
+    def search_clause(self, words: str) -> ColumnElement[bool]:
+        return contains(words, BlacklistedAddress.address_key)
+
+    def plain(self, row: Any, name: str) -> Any:
+        return say(row.why) if name == "why" else super().plain(row, name)
+
+    def is_action_allowed(self, name: str) -> bool:
+        return name != "delete"
+
+    # --- adding
+
+    @expose("/new", methods=("GET", "POST"))
+    def create_view(self) -> ResponseReturnValue:
+        """Ask for addresses and the reason, and blacklist them; a file that was exported here can be read back in."""
+        lines, reason = request.form.get("lines", ""), " ".join(request.form.get("reason", "").split())[:300]
+        if request.method == "POST":
+            lines = lines.strip() or _text_of_file()
+            if not lines:
+                flash(gettext("Write at least one address, or choose a file."), "error")
+            elif not reason:
+                flash(gettext("Write down why: it is noted in the log of each address."), "error")
+            else:
+                return self._added(lines, reason)
+        answer: str = self.render("admin/blacklist_new.html", lines=lines, reason=reason, most=MOST_LINES)
+        return answer
+
+    def _added(self, lines: str, reason: str) -> ResponseReturnValue:
+        added, known, refused = _add_lines(lines, reason.rstrip("."))
+        said = [ngettext("%(num)s address was added", "%(num)s addresses were added", added)]
+        if known:
+            said.append(ngettext("%(num)s was blacklisted already", "%(num)s were blacklisted already", known))
+        if refused:
+            said.append(ngettext("%(num)s line was not taken", "%(num)s lines were not taken", len(refused)))
+        summary = "; ".join(said) + "."
+        flash(summary, "success" if added else "info")
+        if not refused:
+            return redirect(self.get_url(".index_view"))
+        answer: str = self.render(
+            "admin/import_report.html",
+            row=None,
+            title=gettext("What was not taken"),
+            back=self.get_url(".index_view"),
+            summary=summary,
+            refused=refused[:REFUSED_SHOWN],
+            more=len(refused) - REFUSED_SHOWN,
+            remarks=[],
+        )
+        return answer
+
+    # --- removing
+
+    @expose("/remove", methods=("GET", "POST"))
+    def remove(self) -> ResponseReturnValue:
+        """Ask why an address may get mailings again, and take it from the list; only later bounces count then."""
+        row = self._row(request.values.get("id", ""))
+        reason = " ".join(request.form.get("reason", "").split())[:300]
+        if request.method == "POST":
+            if reason:
+                blacklist.remove(row.address_key, reason.rstrip("."), current_user, now())
+                db.session.commit()
+                flash(gettext("%(address)s gets mailings again.", address=row.address_key), "success")
+                return redirect(self.get_url(".index_view"))
+            flash(gettext("Write down why: it stays in the log of the address."), "error")
+        answer: str = self.render(
+            "admin/ask_reason.html",
+            row=row,
+            question=gettext("Take %(address)s from the blacklist?", address=row.address_key),
+            words=gettext("Mailings go to it again. Bounces from before do not count any more."),
+            example=gettext("the customer has mended the mailbox"),
+            button=gettext("Take from the blacklist"),
+            values={"id": row.id},
+            back=self.row_url(row),
+            danger=False,
+        )
+        return answer
+
+    # --- the page of one entry
+
+    def say(self, reason: Why | None) -> str:
+        """Return the sentence of a reason."""
+        return say(reason)
+
+    def mailing_of(self, row: BlacklistedAddress) -> Mailing | None:
+        """Return the mailing whose bounce or complaint was the last straw."""
+        return db.session.get(Mailing, row.mailing_id) if row.mailing_id else None
+
+    def contact_of(self, row: BlacklistedAddress) -> Contact | None:
+        """Return the contact with this address."""
+        return contacts.find(row.address_key)
+
+    def arithmetic_of(self, row: BlacklistedAddress) -> Arithmetic:
+        """Return the bounces of the address as they count today."""
+        return blacklist.arithmetic(row.address_key, now())
+
+    def log_of(self, row: BlacklistedAddress) -> Sequence[Post]:
+        """Return the log notes of an entry, the newest first."""
+        return posts_of(row.thread_id)
+
+
+def _text_of_file() -> str:
+    given = request.files.get("file")
+    if given is None or not given.filename:
+        return ""
+    return given.stream.read(LARGEST_FILE).decode("utf-8-sig", "replace")
+
+
+def _add_lines(lines: str, reason: str) -> tuple[int, int, list[contacts.ImportLine]]:
+    """Blacklist the address of each line; returns how many are new, how many were there, and what was not taken."""
+    added = known = 0
+    refused: list[contacts.ImportLine] = []
+    said = why("blacklist_manual_reason", user=current_user.name, reason=reason)
+    for number, line in enumerate(lines.splitlines(), 1):
+        if not line.strip():
+            continue
+        if added + known >= MOST_LINES:
+            refused.append(contacts.ImportLine(number, line[:100], why("import_too_many", most=MOST_LINES)))
+            break
+        address = _address_in(line)
+        if address is None:
+            if number > 1 or "@" in line:  # the first line of a file names its columns
+                refused.append(contacts.ImportLine(number, line[:100], why("import_no_address")))
+        elif blacklist.is_blacklisted(address):
+            known += 1
+        else:
+            blacklist.add(address, "manual", now(), why_added=said, user=current_user)
+            added += 1
+            if added % COMMIT_EVERY == 0:
+                db.session.commit()  # many short transactions: nobody waits for the whole import
+    db.session.commit()
+    return added, known, refused
+
+
+def _address_in(line: str) -> str | None:
+    """The address of a line: alone, as "Name <address>", or in a cell of a CSV file."""
+    cells = next(csv.reader([line[:2000]], delimiter=";" if ";" in line and "," not in line else ","), [])
+    for text in (line[:1000], *cells):
+        found = first_address(text.strip().removeprefix("'")) if "@" in text else None
+        if found is not None and found.key and ("," not in text or text != line[:1000]):
+            return found.address
+    return None

@@ -1,0 +1,229 @@
+"""Contacts: who mail goes to and comes from, and everything that is known about how their mail arrives."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from flask import flash, g, request
+from flask_babel import gettext, ngettext
+from flask_babel import lazy_gettext as _l
+from markupsafe import Markup
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import joinedload
+
+from mail import blacklist, contacts
+from mail.address import first_address
+from mail.bounce import Arithmetic
+from mail.clock import now
+from mail.sentences import Why, say
+from models import BlacklistedAddress, Contact, Document, Post, Subscription, Trace, User, db
+from models.search import contains
+from webapp import auth
+from webapp.admin import servers
+from webapp.admin.base import AdminView, Empty, Group, Refused, YesNo, action
+
+TRACES = 20  # mailings that a contact's page names
+DOCUMENTS = 10
+NOTES = 50
+
+
+class ContactView(AdminView):
+    """List and page of contacts."""
+
+    model, page, path = Contact, "contacts", "contacts"
+    title, one = _l("Contacts"), _l("contact")
+    lead = _l("People and companies: found by their mail address, whoever writes to you becomes one.")
+    trail = (_l("Email Marketing"),)
+    icon = "users"
+    roles = frozenset({"marketing", "admin"})
+    columns = ("name", "address", "company", "blacklisted")
+    exported = ("id", "name", "address", "company", "language", "active", "created_at")
+    sortable, searchable = ("name",), ("name", "address_key", "company")
+    filters = (YesNo("active", _l("Active"), _l("active"), _l("archived")),)
+    default_sort = "name"
+    labels = {
+        "address": _l("Mail address"),
+        "company": _l("Company"),
+        "language": _l("Language"),
+        "active": _l("Active"),
+        "blacklisted": _l("Mailings"),
+    }
+    groups = (Group(_l("Contact"), ("name", "address", "company", "language", "active")),)
+    help = {
+        "name": _l("As it is written in a greeting; the first word is the first name."),
+        "address": _l("One contact has one address. Capital letters make no difference."),
+        "company": _l("Where they work; a merge field of mailings."),
+        "language": _l("Two letters, such as en or es; a merge field of mailings."),
+        "active": _l("Off: archived. An archived contact gets no mailings and is not offered any more."),
+    }
+    examples = {"name": "Ann Lee", "address": "ann.lee@customer.com", "language": "en"}
+    form_args = {
+        "name": servers.words(most=200, required=False),
+        "address": servers.words(most=320, required=False),
+        "company": servers.words(most=200, required=False),
+        "language": servers.words(most=10, required=False),
+    }
+    formats = {"blacklisted": lambda view, row: view.mailings_of(row)}
+    edit_template = "admin/contact.html"
+    empty = Empty(
+        "users",
+        _l("No contact yet"),
+        _l("Who writes to you becomes one by itself. Paste addresses on the page of a mailing list to add many."),
+    )
+
+    def search_clause(self, words: str) -> ColumnElement[bool]:
+        return contains(words, Contact.name, Contact.address_key, Contact.company)
+
+    def title_of(self, row: Any) -> str:
+        return str(row) or gettext("Contact without a name")
+
+    def mailings_of(self, row: Contact) -> Markup | str:
+        """Return a mark for contacts that mailings leave out."""
+        if not row.active:
+            return Markup('<span class="state state-off">{}</span>').format(gettext("archived"))
+        if row.address_key is None:
+            return Markup('<span class="state state-off">{}</span>').format(gettext("no address"))
+        if row.address_key in self._blacklisted(row.address_key):
+            return Markup('<span class="state state-bad">{}</span>').format(gettext("blacklisted"))
+        return ""
+
+    def _blacklisted(self, key: str) -> set[str]:
+        """The blacklisted addresses among those of the page that is shown: one query for all of its rows."""
+        if "blacklisted_here" not in g:
+            g.blacklisted_here = set()
+            keys = [row.address_key for row in g.get("contacts_here", ())]
+            query = select(BlacklistedAddress.address_key).where(BlacklistedAddress.address_key.in_(keys or [key]))
+            g.blacklisted_here = set(db.session.scalars(query))
+        found: set[str] = g.blacklisted_here
+        return found
+
+    def _page(self) -> Any:
+        page = super()._page()
+        g.contacts_here = [row for row in page.rows if row.address_key]
+        return page
+
+    # --- the form
+
+    def before_save(self, form: Any, row: Contact, is_new: bool) -> None:
+        """Keep the address as it is compared, and one contact per address."""
+        row.name, row.company = " ".join(row.name.split()), " ".join(row.company.split())
+        row.language = (row.language or "").strip().lower()
+        row.created_at = row.created_at or now()
+        before = None if is_new else db.session.scalar(select(Contact.address_key).where(Contact.id == row.id))
+        if not (row.address or "").strip():
+            row.address = row.address_key = None
+        else:
+            self._take_address(form, row)
+        if not is_new and before != row.address_key:
+            self._may_change_address(form, row)
+        if not row.name and row.address is None:
+            servers.refuse(form.name, gettext("Write a name or an address."))
+
+    def _take_address(self, form: Any, row: Contact) -> None:
+        found = first_address(row.address)
+        if found is None or not found.key or found.name:
+            servers.refuse(form.address, gettext("This is not a mail address such as ann.lee@customer.com."))
+            return
+        row.address, row.address_key = found.address, found.key
+        other = contacts.find(found.key)
+        if other is not None and other.id != row.id:
+            form.address.errors = [
+                *form.address.errors,
+                Markup('{} <a href="{}">{}</a>').format(
+                    gettext("Another contact has this address already:"), self.row_url(other), self.title_of(other)
+                ),
+            ]
+            raise Refused(gettext("Not saved: look at the fields that are marked."))
+
+    def _may_change_address(self, form: Any, row: Contact) -> None:
+        account = _account(row)
+        if account is None:
+            return
+        if row.address is None:
+            servers.refuse(form.address, gettext("This is a colleague's contact: without an address no mail arrives."))
+        if auth.role() != "admin":
+            servers.refuse(
+                form.address, gettext("This is a colleague's contact: only an admin may change its address.")
+            )
+
+    def why_not_delete(self, row: Any) -> str:
+        name = self.title_of(row)
+        if _account(row) is not None:
+            return gettext("%(name)s has an account here and can't be deleted.", name=name)
+        if db.session.scalar(select(Trace.id).where(Trace.contact_id == row.id).limit(1)) is not None:
+            return gettext("%(name)s got mailings, which stay explained. Archive the contact instead.", name=name)
+        return ""
+
+    @action("archive", _l("Archive"), _l("Archive the selected contacts? They get no mailings any more."))
+    def archive(self, ids: list[str]) -> None:
+        """Leave contacts out of everything, without losing what is known of them."""
+        self._set_active(ids, False)
+
+    @action("restore", _l("Restore"))
+    def restore(self, ids: list[str]) -> None:
+        """Take contacts back from the archive."""
+        self._set_active(ids, True)
+
+    def _set_active(self, ids: Sequence[str], active: bool) -> None:
+        rows = [row for row in self.chosen(ids) if row.active is not active]
+        for row in rows:
+            row.active = active
+        db.session.commit()
+        count = len(rows)
+        if active:
+            flash(ngettext("%(num)s contact was restored.", "%(num)s contacts were restored.", count), "success")
+        else:
+            flash(ngettext("%(num)s contact was archived.", "%(num)s contacts were archived.", count), "success")
+
+    # --- the page of one contact
+
+    def say(self, reason: Why | None) -> str:
+        """Return the sentence of a reason."""
+        return say(reason)
+
+    def subscriptions_of(self, row: Contact) -> Sequence[Subscription]:
+        """Return the lists that a contact is or was on."""
+        query = select(Subscription).where(Subscription.contact_id == row.id).options(joinedload(Subscription.list))
+        return db.session.scalars(query.order_by(Subscription.id)).all()
+
+    def documents_of(self, row: Contact) -> Sequence[Document]:
+        """Return the newest documents of a contact."""
+        query = select(Document).where(Document.contact_id == row.id).options(joinedload(Document.stage))
+        return db.session.scalars(query.order_by(Document.id.desc()).limit(DOCUMENTS)).all()
+
+    def traces_of(self, row: Contact) -> Sequence[Trace]:
+        """Return the newest mailings that a contact got, or did not get."""
+        query = select(Trace).where(Trace.contact_id == row.id).options(joinedload(Trace.mailing))
+        before = request.args.get("before", 0, type=int)
+        if before:
+            query = query.where(Trace.id < before)
+        return db.session.scalars(query.order_by(Trace.id.desc()).limit(TRACES)).all()
+
+    @property
+    def traces_shown(self) -> int:
+        """How many mailings one page names."""
+        return TRACES
+
+    def entry_of(self, row: Contact) -> BlacklistedAddress | None:
+        """Return the entry of the blacklist that has this contact's address."""
+        query = select(BlacklistedAddress).where(BlacklistedAddress.address_key == row.address_key)
+        return db.session.scalar(query) if row.address_key else None
+
+    def arithmetic_of(self, row: Contact) -> Arithmetic | None:
+        """Return how near the address is to the blacklist."""
+        return blacklist.arithmetic(row.address_key, now()) if row.address_key else None
+
+    def log_of(self, row: Contact) -> Sequence[Post]:
+        """Return what was noted about a contact, the newest first."""
+        return posts_of(row.thread_id)
+
+
+def _account(row: Contact) -> User | None:
+    return db.session.scalar(select(User).where(User.contact_id == row.id))
+
+
+def posts_of(thread_id: int | None) -> Sequence[Post]:
+    """Return the notes of a thread, the newest first."""
+    if thread_id is None:
+        return []
+    query = select(Post).where(Post.thread_id == thread_id).options(joinedload(Post.author))
+    return db.session.scalars(query.order_by(Post.id.desc()).limit(NOTES)).all()

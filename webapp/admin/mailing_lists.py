@@ -1,0 +1,244 @@
+"""Mailing lists: who is on them, who is not any more and why, and pasting addresses."""
+
+from typing import Any
+
+from flask import abort, flash, g, redirect, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_babel import format_number, gettext, ngettext
+from flask_babel import lazy_gettext as _l
+from flask_login import current_user
+from markupsafe import Markup
+from sqlalchemy import func, inspect, select
+from sqlalchemy.orm import joinedload
+
+from mail import contacts
+from mail.clock import now
+from mail.contacts import ImportReport
+from mail.sentences import Why, say
+from mail.uses import UNFINISHED
+from models import Contact, Mailing, MailingList, Subscription, db, mailing_lists
+from models.search import contains
+from webapp.admin import servers
+from webapp.admin.base import AdminView, Empty, Group, YesNo, expose
+from webapp.admin.listing import Order, Page, page_of
+
+PEOPLE = 50  # subscriptions of one page
+SHOWN = 5  # mailings that a refusal names
+REFUSED_SHOWN = 100  # lines of a report
+STATES = ("subscribed", "pending", "unsubscribed")
+
+
+class MailingListView(AdminView):
+    """Lists of contacts, and the page of one with everybody on it."""
+
+    model, page, path = MailingList, "mailing_lists", "mailing-lists"
+    title, one = _l("Mailing Lists"), _l("mailing list")
+    lead = _l("Mailings go to everybody who is subscribed to one of their lists.")
+    trail = (_l("Email Marketing"),)
+    icon = "list-check"
+    roles = frozenset({"marketing", "admin"})
+    small = True
+    columns = ("name", "subscribed", "unsubscribed", "active")
+    exported = ("id", "name", "active")
+    sortable, searchable = ("name",), ("name",)
+    filters = (YesNo("active", _l("Active")),)
+    default_sort = "name"
+    labels = {
+        "active": _l("Active"),
+        "subscribed": _l("Subscribed"),
+        "unsubscribed": _l("Unsubscribed"),
+    }
+    groups = (Group(_l("List"), ("name", "active")),)
+    help = {
+        "name": _l("Your readers see it on the page where they unsubscribe."),
+        "active": _l("Off: the list stays with everybody on it, but no new mailing can use it."),
+    }
+    examples = {"name": "Customers of our shop"}
+    form_args = {"name": servers.words(most=120)}
+    formats = {
+        "subscribed": lambda view, row: format_number(view.counts_of(row)["subscribed"]),
+        "unsubscribed": lambda view, row: format_number(view.counts_of(row)["unsubscribed"]),
+    }
+    edit_template = "admin/mailing_list.html"
+    empty = Empty(
+        "list-check",
+        _l("No mailing list yet"),
+        _l("Make one, then paste the addresses of those who want your mailings."),
+    )
+
+    def counts_of(self, row: MailingList) -> Any:
+        """Return how many are on a list, by state."""
+        if "subscription_counts" not in g:
+            g.subscription_counts = {}
+        if row.id not in g.subscription_counts:
+            shown = {one.id for one in db.session.identity_map.values() if isinstance(one, MailingList)} | {row.id}
+            g.subscription_counts.update(Subscription.counts(shown))
+        return g.subscription_counts[row.id]
+
+    def before_save(self, form: Any, row: MailingList, is_new: bool) -> None:
+        """A name is there once; a list that an unfinished mailing needs stays on."""
+        row.name = " ".join(row.name.split())
+        same = select(MailingList.id).where(func.lower(MailingList.name) == row.name.lower())
+        if not is_new:
+            same = same.where(MailingList.id != row.id)
+        if db.session.scalar(same) is not None:
+            servers.refuse(form.name, gettext("There is a list with this name already."))
+        if not is_new and not row.active and inspect(row).attrs.active.history.has_changes():
+            places = _unfinished(row)
+            if places:
+                servers.refuse(form.active, _used(row, places))
+
+    def _next_page(self, row: Any, words: str) -> ResponseReturnValue:
+        if request.form.get("_then"):
+            return super()._next_page(row, words)
+        flash(words, "success")
+        return redirect(self.row_url(row))
+
+    def why_not_delete(self, row: Any) -> str:
+        places = _unfinished(row)
+        if places:
+            return _used(row, places)
+        used = select(mailing_lists.c.mailing_id).where(mailing_lists.c.list_id == row.id).limit(1)
+        if db.session.scalar(used) is not None:
+            return gettext(
+                "Mailings went to “%(list)s”, which stay explained. Switch the list off instead.", list=row.name
+            )
+        return ""
+
+    # --- the page of one list
+
+    def say(self, reason: Why | None) -> str:
+        """Return the sentence of a reason."""
+        return say(reason)
+
+    def people_of(self, row: MailingList) -> Page:
+        """Return one page of the subscriptions of a list, by the state and the words of the address."""
+        query = select(Subscription).where(Subscription.list_id == row.id).options(joinedload(Subscription.contact))
+        if request.args.get("state") in STATES:
+            query = query.where(Subscription.state == request.args["state"])
+        if words := request.args.get("search", "").strip():
+            found = select(Contact.id).where(contains(words, Contact.name, Contact.address_key))
+            query = query.where(Subscription.contact_id.in_(found))
+        order = Order(Subscription.id, Subscription.id)
+        return page_of(query, order, PEOPLE, request.args.get("after", ""), request.args.get("before", ""))
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """The states of a subscription."""
+        return STATES
+
+    def people_url(self, row: MailingList, **changes: Any) -> str:
+        """Return the address of a list's page with some of its arguments changed."""
+        arguments = {**request.args.to_dict(), "after": None, "before": None, **changes, "id": row.id}
+        known = {name: value for name, value in arguments.items() if value}
+        return f"{self.get_url('.edit_view', **known)}#people"
+
+    def mailings_of(self, row: MailingList) -> list[Mailing]:
+        """Return the newest mailings to a list."""
+        query = select(Mailing).join(mailing_lists).where(mailing_lists.c.list_id == row.id)
+        return list(db.session.scalars(query.order_by(Mailing.id.desc()).limit(SHOWN)))
+
+    @expose("/add", methods=("POST",))
+    def add_people(self) -> ResponseReturnValue:
+        """Put the pasted people on a list, and say of each line that was not taken why."""
+        row = self._row(request.form.get("id", ""))
+        report = contacts.import_lines(request.form.get("lines", ""), row.id, now(), current_user)
+        db.session.commit()
+        flash(_summary(report), "success" if report.added else "info")
+        if not report.refused and not report.remarks:
+            return redirect(self.row_url(row))
+        answer: str = self.render(
+            "admin/import_report.html",
+            row=row,
+            title=row.name,
+            back=self.row_url(row),
+            summary=_summary(report),
+            refused=report.refused[:REFUSED_SHOWN],
+            more=len(report.refused) - REFUSED_SHOWN,
+            remarks=report.remarks[:REFUSED_SHOWN],
+        )
+        return answer
+
+    @expose("/subscription", methods=("GET", "POST"))
+    def subscription(self) -> ResponseReturnValue:
+        """Ask why somebody is unsubscribed or subscribed again by hand, and do it."""
+        found = self._subscription(request.values.get("subscription", ""))
+        wanted = "subscribed" if found.state == "unsubscribed" else "unsubscribed"
+        reason = " ".join(request.form.get("reason", "").split())[:300]
+        if request.method == "POST":
+            if not reason:
+                flash(gettext("Write down why: it stays with the subscription."), "error")
+            elif request.form.get("state") == wanted:
+                contacts.set_subscription(found.id, wanted, reason, now(), current_user)
+                db.session.commit()
+                flash(gettext("Saved."), "success")
+                return redirect(self.people_url(found.list))
+            else:
+                return redirect(self.people_url(found.list))
+        name = str(found.contact) or gettext("this contact")
+        question = (
+            gettext("Unsubscribe %(name)s from “%(list)s”?", name=name, list=found.list.name)
+            if wanted == "unsubscribed"
+            else gettext("Subscribe %(name)s to “%(list)s” again?", name=name, list=found.list.name)
+        )
+        answer: str = self.render(
+            "admin/ask_reason.html",
+            row=found.list,
+            question=question,
+            words=gettext("Only if they asked for it. They can't be put back by pasting their address.")
+            if wanted == "unsubscribed"
+            else gettext("They unsubscribed. Only if they asked you to be on the list again."),
+            example=gettext("asked on the phone"),
+            button=gettext("Unsubscribe") if wanted == "unsubscribed" else gettext("Subscribe again"),
+            values={"subscription": found.id, "state": wanted},
+            back=self.people_url(found.list),
+            danger=wanted == "unsubscribed",
+        )
+        return answer
+
+    @expose("/remove", methods=("POST",))
+    def remove(self) -> ResponseReturnValue:
+        """Take somebody from a list as if they had never been on it."""
+        found = self._subscription(request.form.get("subscription", ""))
+        mailing_list, name = found.list, str(found.contact)
+        if found.state == "unsubscribed":
+            # The row is what keeps them from being added again.
+            flash(gettext("%(name)s unsubscribed; that is kept, so that nobody adds them again.", name=name), "error")
+        else:
+            db.session.delete(found)
+            db.session.commit()
+            flash(gettext("%(name)s was taken from the list.", name=name), "success")
+        return redirect(self.people_url(mailing_list))
+
+    def _subscription(self, number: str) -> Subscription:
+        found = db.session.get(Subscription, int(number)) if number.isdecimal() else None
+        return found or abort(404)
+
+
+def _unfinished(row: MailingList) -> list[Mailing]:
+    query = select(Mailing).join(mailing_lists).where(mailing_lists.c.list_id == row.id)
+    query = query.where(Mailing.state.in_(UNFINISHED)).order_by(Mailing.id.desc())
+    return list(db.session.scalars(query.limit(SHOWN)))
+
+
+def _used(row: MailingList, places: list[Mailing]) -> Markup:
+    """Why a list has to stay, with links to the mailings that need it."""
+    links = Markup(", ").join(
+        Markup('<a href="{}">{}</a>').format(url_for("mailings.show", mailing_id=one.id), one.subject or "–")
+        for one in places
+    )
+    words = gettext(
+        "“%(list)s” can't be deleted or switched off while a mailing that uses it is not finished:", list=row.name
+    )
+    return Markup("{} {}").format(words, links)
+
+
+def _summary(report: ImportReport) -> str:
+    said = [ngettext("%(num)s was added", "%(num)s were added", report.added)]
+    if report.made:
+        said.append(ngettext("%(num)s of them is a new contact", "%(num)s of them are new contacts", report.made))
+    if report.known:
+        said.append(ngettext("%(num)s was on the list already", "%(num)s were on the list already", report.known))
+    if report.refused:
+        said.append(ngettext("%(num)s line was not taken", "%(num)s lines were not taken", len(report.refused)))
+    return "; ".join(said) + "."

@@ -1,0 +1,196 @@
+"""Email Marketing ‣ Settings: the Dedicated Server for mailings, and what that means for all other mail."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext
+from flask_babel import lazy_gettext as _l
+from flask_login import current_user
+from flask_wtf import FlaskForm
+from sqlalchemy import select
+from wtforms import SelectField, TextAreaField
+from wtforms.validators import Length
+
+from mail import office, parameters
+from mail.address import normalise
+from mail.clock import now
+from mail.sentences import Why, say
+from mail.servers import Choice, Server, choose_server
+from mail.wake import wake
+from models import Mailing, OutgoingServer, db
+from webapp import auth
+from webapp.admin.fields import SwitchField
+
+blueprint = Blueprint("marketing_settings", __name__, url_prefix="/email-marketing")
+
+STRANGER = "somebody@customer.example"  # a domain that nobody has: RFC 2606
+UNFINISHED = ("scheduled", "sending", "paused")
+
+
+@blueprint.before_request
+def only_marketing() -> ResponseReturnValue | None:
+    """Let in whoever may send to many."""
+    return None if auth.role() in ("marketing", "admin") else auth.not_for_you()
+
+
+class SettingsForm(FlaskForm):
+    """The settings of Email Marketing."""
+
+    dedicated = SwitchField(_l("Dedicated Server"))
+    server = SelectField(_l("Outgoing server for mailings"), coerce=int, validate_choice=False)
+    postal_address = TextAreaField(_l("Postal address"), [Length(max=500)], render_kw={"rows": 2})
+
+
+@blueprint.route("/settings", methods=("GET", "POST"))
+def index() -> ResponseReturnValue:
+    """Show the settings, or save them."""
+    servers = _servers()
+    form = SettingsForm()
+    form.server.choices = [(0, gettext("Choose a server")), *((one.id, _named(one)) for one in servers)]
+    if form.validate_on_submit() and _saved(form, servers):
+        return redirect(url_for(".index"))
+    dedicated = _dedicated(servers)
+    if request.method == "GET":
+        form.dedicated.data = dedicated is not None or bool(parameters.DEDICATED_SERVER.get())
+        form.server.data = dedicated.id if dedicated else 0
+        form.postal_address.data = parameters.COMPANY_ADDRESS.get()
+    form.server.shown_if = "dedicated=y,1"
+    lanes = _lanes(dedicated)
+    return render_template(
+        "pages/marketing_settings.html",
+        form=form,
+        servers=servers,
+        dedicated=dedicated,
+        gone=dedicated is None and bool(parameters.DEDICATED_SERVER.get()),
+        lanes=lanes,
+        warnings=_warnings(dedicated, lanes) if dedicated else [],
+        transactional=lanes[0].server if lanes else None,
+        domains=_domains(lanes),
+        hosts={one.id: one.host for one in servers},
+        running=_running(),
+        say=say,
+    )
+
+
+def _servers() -> Sequence[OutgoingServer]:
+    query = select(OutgoingServer).where(OutgoingServer.active)
+    return db.session.scalars(query.order_by(OutgoingServer.priority, OutgoingServer.id)).all()
+
+
+def _named(server: OutgoingServer) -> str:
+    return gettext("%(name)s (priority %(priority)s)", name=server.name, priority=server.priority)
+
+
+def _dedicated(servers: Sequence[OutgoingServer]) -> OutgoingServer | None:
+    chosen = parameters.DEDICATED_SERVER.get()
+    return next((one for one in servers if one.id == chosen), None)
+
+
+def _saved(form: SettingsForm, servers: Sequence[OutgoingServer]) -> bool:
+    """Keep what the form says; False when a server has to be chosen first."""
+    chosen = form.server.data if form.dedicated.data else 0
+    if form.dedicated.data and chosen not in {one.id for one in servers}:
+        form.server.errors = [gettext("Choose the server that mailings shall go through.")]
+        flash(gettext("Not saved: look at the fields that are marked."), "error")
+        return False
+    parameters.put(parameters.DEDICATED_SERVER.key, str(chosen) if chosen else "", now(), current_user.id)
+    words = ", ".join(filter(None, (line.strip(" ,") for line in (form.postal_address.data or "").splitlines())))
+    parameters.put(parameters.COMPANY_ADDRESS.key, words, now(), current_user.id)
+    db.session.commit()
+    office.forget()
+    wake("mailings")
+    flash(gettext("Saved."), "success")
+    return True
+
+
+# --- what it means for the other mail
+
+
+@dataclass(frozen=True)
+class Lane:
+    """A kind of transactional mail, and the server that the search finds for it."""
+
+    name: Any
+    sender: str
+    choice: Choice
+
+    @property
+    def server(self) -> Server | None:
+        return self.choice.server
+
+    @property
+    def why(self) -> Why | None:
+        """The step that found the server."""
+        return self.choice.failure or (self.choice.steps[-1] if self.choice.steps else None)
+
+
+def _lanes(dedicated: OutgoingServer | None) -> list[Lane]:
+    """The usual kinds of transactional mail and where each goes."""
+    snapshot = office.load()
+    known = snapshot.office
+    senders = [
+        (_l("Notifications, as the default address"), known.default_address),
+        (_l("Your own messages"), normalise(current_user.email)),
+        (_l("Answers of a customer, passed on"), STRANGER),
+    ]
+    return [
+        Lane(
+            name,
+            sender,
+            choose_server(
+                snapshot.servers,
+                sender,
+                known.default_address,
+                default_server=known.default_server,
+                custom_servers=known.custom_servers,
+            ),
+        )
+        for name, sender in senders
+        if sender
+    ]
+
+
+def _warnings(dedicated: OutgoingServer, lanes: Sequence[Lane]) -> list[str]:
+    """What would send transactional mail through the server of the mailings."""
+    found = []
+    taken = [lane for lane in lanes if lane.server is not None and lane.server.id == dedicated.id]
+    others = [lane.server for lane in lanes if lane.server is not None and lane.server.id not in (None, dedicated.id)]
+    for lane in taken:
+        found.append(
+            gettext(
+                "%(kind)s (%(sender)s) would go through “%(server)s” too: %(reason)s Give the transactional server a "
+                "lower number, or a FROM Filtering that has this address.",
+                kind=lane.name,
+                sender=lane.sender,
+                server=dedicated.name,
+                reason=say(lane.why),
+            )
+        )
+    for server in dict.fromkeys(others):
+        if server.priority >= dedicated.priority:
+            found.append(
+                gettext(
+                    "“%(transactional)s” has the number %(number)s, “%(dedicated)s” has %(other)s. The transactional "
+                    "server must have the lower number: change one of the two.",
+                    transactional=server.name,
+                    number=server.priority,
+                    dedicated=dedicated.name,
+                    other=dedicated.priority,
+                )
+            )
+    return found
+
+
+def _domains(lanes: Sequence[Lane]) -> list[str]:
+    """The domains that mail is sent as, and whose SPF records must know the servers."""
+    known = office.load().office
+    addresses = (known.default_address, known.bounce_address)
+    return list(dict.fromkeys(address.partition("@")[2] for address in addresses if address))
+
+
+def _running() -> int:
+    """How many mailings keep the server that they began with."""
+    return len(db.session.scalars(select(Mailing.id).where(Mailing.state.in_(UNFINISHED)).limit(100)).all())
