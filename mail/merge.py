@@ -36,6 +36,7 @@ FIELDS = {
     "contact.company": _l("Company of the contact"),
     "contact.language": _l("Language of the contact"),
     "company.name": _l("Name of our company"),
+    "company.address": _l("Our postal address"),
     "unsubscribe_url": _l("Link: unsubscribe"),
     "view_url": _l("Link: view in browser"),
 }

@@ -12,6 +12,7 @@ from models.base import db
 
 # Table -> the columns that its list is searched by. A change needs a migration.
 SEARCHED: dict[str, tuple[str, ...]] = {
+    "blacklisted_address": ("address_key",),
     "contact": ("name", "address", "company"),
     "document": ("title", "number", "sender"),
     "outgoing_recipient": ("address", "name"),

@@ -8,6 +8,7 @@ branch_labels = None
 depends_on = None
 
 SEARCHED = {
+    "blacklisted_address": ("address_key",),
     "contact": ("name", "address", "company"),
     "document": ("title", "number", "sender"),
     "outgoing_recipient": ("address", "name"),
