@@ -71,13 +71,13 @@ def add_incoming_server(page: Page, name: str, kind: str, encryption: str, port:
     expect(page.locator("[data-done]")).to_be_visible(timeout=LONG)
     assert not page.locator(".steps-list .failed").count(), page.locator(".steps-list").inner_text()
     page.goto("/admin/incoming-servers/")
-    expect(page.get_by_text("Confirmed").first).to_be_visible()
+    expect(page.get_by_role("cell", name="Confirmed")).to_be_visible()
 
 
 def developer_mode(page: Page) -> None:
     """Settings ‣ General Settings: activate developer mode."""
     page.goto("/settings")
-    page.get_by_role("button", name="Activate developer mode").click()
+    page.get_by_role("button", name="Activate the developer mode").click()
     expect(page.get_by_text("Developer mode is on")).to_be_visible()
 
 
@@ -119,7 +119,7 @@ def shown_mails(page: Page) -> list[str]:
 # --- the people outside
 
 
-def letter(sender: str, to: str, subject: str, words: str, **headers: str) -> bytes:
+def letter(sender: str, to: str, subject: str, words: str, html: str = "", **headers: str) -> bytes:
     """Return a mail as a mail program writes it: text and HTML."""
     mail = email.message.EmailMessage()
     mail["From"], mail["To"], mail["Subject"] = sender, to, subject
@@ -128,7 +128,7 @@ def letter(sender: str, to: str, subject: str, words: str, **headers: str) -> by
     for name, value in headers.items():
         mail[name.replace("_", "-")] = value
     mail.set_content(words)
-    mail.add_alternative("<p>" + words.replace("\n", "<br>") + "</p>", subtype="html")
+    mail.add_alternative(html or "<p>" + words.replace("\n", "<br>") + "</p>", subtype="html")
     return mail.as_bytes()
 
 
@@ -136,10 +136,14 @@ def reply_to(mail: Delivered, sender: str, words: str) -> tuple[str, bytes]:
     """Return where a mail program sends the answer to a mail, and the answer: quoted, with its References."""
     to = str(mail.message["Reply-To"] or mail.message["From"])
     body: Any = mail.message.get_body(("plain",))
-    quoted = "".join(f"> {line}\n" for line in body.get_content().splitlines())
+    said = f"On {mail.message['Date']}, Clerk wrote:"
+    quoted = body.get_content().splitlines()
+    text = f"{words}\n\n{said}\n" + "".join(f"> {line}\n" for line in quoted)
+    quote = f'<blockquote class="gmail_quote">{"<br>".join(quoted)}</blockquote>'
+    html = f'<div dir="ltr">{words}</div><br><div class="gmail_quote"><div class="gmail_attr">{said}</div>{quote}</div>'
     references = f"{mail.message['References'] or ''} {mail.message['Message-ID']}".strip()
-    text = f"{words}\n\nOn {mail.message['Date']}, {mail.message['From']} wrote:\n{quoted}"
-    raw = letter(sender, to, f"Re: {mail.subject}", text, In_Reply_To=mail.message["Message-ID"], References=references)
+    more = {"In_Reply_To": str(mail.message["Message-ID"]), "References": references}
+    raw = letter(sender, to, f"Re: {mail.subject}", text, html, **more)
     return parseaddr(to)[1], raw
 
 

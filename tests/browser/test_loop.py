@@ -9,14 +9,10 @@ from tests.browser import office
 from tests.servers.app import App
 from tests.servers.browser import Person
 from tests.servers.dovecot import Dovecot
-from tests.servers.postfix import Delivered, Postfix
+from tests.servers.postfix import Postfix
 
 CUSTOMER = "Carla Customer <carla@customer.test>"
 BOX = "office@mycompany.test"
-
-
-def headers(mail: Delivered, *names: str) -> tuple[str, ...]:
-    return tuple(str(mail.message[name]) for name in names)
 
 
 @pytest.mark.parametrize(("kind", "encryption"), [("imap", "tls"), ("pop3", "starttls")])
@@ -60,8 +56,8 @@ def test_from_a_customers_mail_to_the_answer_and_back(
     office.post(clerk, "We can deliver in May.")
     expect(clerk.locator(".envelope-green")).to_be_visible(timeout=office.LONG)
     answer = postfix.wait_for("carla@customer.test")[0]
-    assert headers(answer, "From") == ('"Clerk" <notifications@mycompany.test>',)
-    assert headers(answer, "Reply-To")[0].endswith("<sales@mycompany.test>")
+    assert b'\nFrom: "Clerk" <notifications@mycompany.test>' in answer.raw
+    assert str(answer.message["Reply-To"]).endswith("<sales@mycompany.test>")
     assert answer.envelope_sender == "bounce@mycompany.test"
     assert postfix.wait_for("bob@partner.test")
     assert not postfix.delivered_to("clerk@home.test")
@@ -73,7 +69,7 @@ def test_from_a_customers_mail_to_the_answer_and_back(
     expect(clerk.locator(".post")).to_have_count(3, timeout=office.LONG)
     expect(clerk.frame_locator("iframe.mail-body").first.locator("body")).to_have_text("May is fine.")
     relayed = postfix.wait_for("clerk@home.test")[0]
-    assert headers(relayed, "From") == ('"Carla Customer" <notifications@mycompany.test>',)
+    assert b'\nFrom: "Carla Customer" <notifications@mycompany.test>' in relayed.raw
     assert len(postfix.wait_for("bob@partner.test", 2)) == 2
     assert len(postfix.delivered_to("carla@customer.test")) == 1
     assert len(postfix.delivered_to("clerk@home.test")) == 1
