@@ -10,7 +10,6 @@ from flask_babel import gettext, ngettext
 from flask_babel import lazy_gettext as _l
 from flask_login import current_user
 from markupsafe import Markup
-from sqlalchemy import ColumnElement
 
 from mail import blacklist, contacts
 from mail.address import first_address
@@ -18,7 +17,6 @@ from mail.bounce import Arithmetic
 from mail.clock import now
 from mail.sentences import Why, say, why
 from models import BlacklistedAddress, Contact, Mailing, Post, db
-from models.search import contains
 from webapp.admin.base import AdminView, Choice, Empty, Since, expose
 from webapp.admin.contacts import posts_of
 
@@ -70,9 +68,6 @@ class BlacklistView(AdminView):
     def __init__(self) -> None:
         super().__init__()
         self.can_create = True  # by a form of its own: an entry is not just a row
-
-    def search_clause(self, words: str) -> ColumnElement[bool]:
-        return contains(words, BlacklistedAddress.address_key)
 
     def plain(self, row: Any, name: str) -> Any:
         return say(row.why) if name == "why" else super().plain(row, name)

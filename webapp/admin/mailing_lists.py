@@ -117,7 +117,7 @@ class MailingListView(AdminView):
         if request.args.get("state") in STATES:
             query = query.where(Subscription.state == request.args["state"])
         if words := request.args.get("search", "").strip():
-            found = select(Contact.id).where(contains(words, Contact.name, Contact.address_key))
+            found = select(Contact.id).where(contains(words, Contact.name, Contact.address))
             query = query.where(Subscription.contact_id.in_(found))
         order = Order(Subscription.id, Subscription.id)
         return page_of(query, order, PEOPLE, request.args.get("after", ""), request.args.get("before", ""))
