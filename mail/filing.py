@@ -12,18 +12,18 @@ from datetime import datetime
 from typing import Any
 
 from flask_babel import gettext
-from sqlalchemy import bindparam, delete, exists, insert, select, update
+from sqlalchemy import bindparam, delete, exists, select, update
 
 from mail import health, mailing, office, outgoing, reports, threads
 from mail.address import show_address
 from mail.body import clean_html, fold_at
 from mail.compose import File, clean_id
-from mail.directory import Author, Surroundings, TypeInfo, targets
+from mail.directory import Author, Surroundings, TypeInfo, authors, targets
 from mail.message import LOOP_HEADER, IncomingMessage, Part, parse
 from mail.outgoing import OutgoingDraft, To
 from mail.routing import AutoNote, Bounced, NewDocument, PostTo, Rejected, Replied, Reply, Routing, answer_to
 from mail.sentences import Why, say, why
-from mail.threads import Place
+from mail.threads import News, Place
 from mail.tokens import Kind
 from models import (
     Alias,
@@ -42,7 +42,7 @@ from models import (
     Thread,
     db,
 )
-from models.store import Packed, pack, upsert
+from models.store import Packed, insert_rows, pack
 
 MOST_REFERENCES = 12  # ids of a thread that a relayed mail repeats
 
@@ -220,18 +220,12 @@ def _make_contacts(cases: Sequence[Case], surroundings: Surroundings, now: datet
         name = storable(found.name if found else "")[:200]
         address = storable(found.address if found else key)[:320]
         rows.append({"name": name, "address": address, "address_key": key, "created_at": now, **_NEW_CONTACT})
-    made = upsert(Contact).values(rows).on_conflict_do_nothing(index_elements=["address_key"])
-    for row in db.session.execute(made.returning(Contact.id, Contact.name, Contact.address_key)):
+    for row in insert_rows(Contact, rows, "id", "name", "address_key", skip_known=True):
         surroundings.authors[row.address_key] = Author(row.id, row.name, True, None)
     missing = wanted.keys() - surroundings.authors.keys()
     if missing:  # another transaction was quicker
-        found_rows = db.session.execute(
-            select(Contact.id, Contact.name, Contact.active, Contact.address_key).where(
-                Contact.address_key.in_(missing)
-            )
-        )
-        for row in found_rows:
-            surroundings.authors[row.address_key] = Author(row.id, row.name, row.active, None)
+        surroundings.authors |= authors(missing)
+    surroundings.made |= wanted.keys()
 
 
 _NEW_CONTACT = {"company": "", "language": "", "active": True}
@@ -262,7 +256,8 @@ def _place(cases: Sequence[Case], surroundings: Surroundings, now: datetime) -> 
 
 def _new_place(case: Case, outcome: NewDocument, surroundings: Surroundings) -> Place:
     info = surroundings.types[outcome.type_id]
-    place = Place(0, case.message.message_id, type_id=info.id, type_name=info.name)
+    root = storable(case.message.message_id)[:1000] if case.message.message_id else None
+    place = Place(0, root, type_id=info.id, type_name=info.name)
     opening = surroundings.openings.get(outcome.alias_id or 0)
     title = str((opening.defaults.get("title") if opening else "") or case.message.subject or case.author_text)
     place.title = " ".join(storable(title).split())[: threads.LONGEST_SUBJECT]
@@ -273,12 +268,16 @@ def _open(opening: Sequence[_Placed], surroundings: Surroundings, now: datetime)
     if not opening:
         return
     numbers = _take_numbers(Counter(one.outcome.type_id for one in opening), surroundings.types)  # type: ignore[union-attr]
-    threads_made = db.session.scalars(
-        insert(Thread).returning(Thread.id, sort_by_parameter_order=True),
-        [{"root_message_id": one.case.message.message_id, "last_post_at": now} for one in opening],
-    ).all()
+    new_threads = insert_rows(
+        Thread, [{"root_message_id": one.place.root_message_id, "last_post_at": now} for one in opening],
+        "id", "root_message_id",
+    )  # fmt: skip
+    thread_ids: dict[str | None, list[int]] = {}
+    for made in sorted(new_threads, key=lambda made: -made.id):
+        thread_ids.setdefault(made.root_message_id, []).append(made.id)
     rows = []
-    for one, thread_id in zip(opening, threads_made, strict=True):
+    by_origin: dict[str, _Placed] = {}
+    for one in opening:
         outcome, place = one.outcome, one.place
         assert isinstance(outcome, NewDocument)
         alias = surroundings.openings.get(outcome.alias_id or 0)
@@ -286,7 +285,9 @@ def _open(opening: Sequence[_Placed], surroundings: Surroundings, now: datetime)
         responsible = (alias.responsible if alias else None) or surroundings.users.get(
             _number(defaults, "responsible_id")
         )
-        place.thread_id, place.number = thread_id, numbers[outcome.type_id].pop(0)
+        place.thread_id, place.number = thread_ids[place.root_message_id].pop(), numbers[outcome.type_id].pop(0)
+        origin_key = hashlib.sha256(f"{one.case.key} {outcome.target}".encode()).hexdigest()
+        by_origin[origin_key] = one
         if one.author is not None and (outcome.make_contact or one.case.sender not in surroundings.made):
             one.new_followers[one.author.contact_id] = why("follow_author")
         if responsible is not None:
@@ -296,20 +297,19 @@ def _open(opening: Sequence[_Placed], surroundings: Surroundings, now: datetime)
             {
                 "type_id": outcome.type_id,
                 "number": place.number,
-                "thread_id": thread_id,
+                "thread_id": place.thread_id,
                 "title": place.title or place.number,
                 "contact_id": one.author.contact_id if one.author else None,
                 "sender": one.case.author_text,
                 "responsible_id": responsible.user_id if responsible else None,
                 "stage_id": _number(defaults, "stage_id") or surroundings.types[outcome.type_id].stage_id,
                 "priority": threads.priority_of(defaults),
-                "origin_key": hashlib.sha256(f"{one.case.key} {outcome.target}".encode()).hexdigest(),
+                "origin_key": origin_key,
                 "created_at": now,
             }
         )
-    ids = db.session.scalars(insert(Document).returning(Document.id, sort_by_parameter_order=True), rows).all()
-    for one, document_id in zip(opening, ids, strict=True):
-        one.place.document_id = document_id
+    for made in insert_rows(Document, rows, "id", "origin_key"):
+        by_origin[made.origin_key].place.document_id = made.id
 
 
 def _take_numbers(wanted: Counter[int], types: dict[int, TypeInfo]) -> dict[int, list[str]]:
@@ -360,9 +360,11 @@ def _post(placed: Sequence[_Placed], now: datetime) -> None:
                 "at": case.message.date,
             }
         )
-    ids = db.session.scalars(insert(Post).returning(Post.id, sort_by_parameter_order=True), rows).all()
-    for one, post_id in zip(placed, ids, strict=True):
-        one.post_id = post_id
+    ids = {
+        (row.thread_id, row.message_key): row.id for row in insert_rows(Post, rows, "id", "thread_id", "message_key")
+    }
+    for one in placed:
+        one.post_id = ids[one.thread_id, one.case.key]
     _attach(placed)
     answered = sorted({one.thread_id for one in placed if not isinstance(one.outcome, NewDocument)})
     if answered:
@@ -380,8 +382,8 @@ def _attach(placed: Sequence[_Placed]) -> None:
         return
     packed = [packed for one in with_files for packed in one.case.packed]
     blobs = iter(Blob.keep_packed(packed))
-    db.session.execute(
-        insert(Attachment),
+    insert_rows(
+        Attachment,
         [
             {
                 "post_id": one.post_id,
@@ -407,29 +409,28 @@ def _follow(placed: Sequence[_Placed]) -> None:
         for one in placed
         for contact_id, reason in one.new_followers.items()
     ]
-    if rows:
-        db.session.execute(upsert(Follower).values(rows).on_conflict_do_nothing())
+    insert_rows(Follower, rows, skip_known=True)
 
 
 def _tell(placed: Sequence[_Placed], now: datetime) -> bool:
     """Relay each post to the followers who do not have it yet; return whether a mail goes out."""
-    queued = False
+    news = []
     for one in placed:
         outcome = one.outcome
         if isinstance(outcome, AutoNote) or (isinstance(outcome, Reply) and not outcome.relay):
             continue
         message = one.case.message
         ids = [one.place.root_message_id, *reversed(message.references[:MOST_REFERENCES])]
-        mail = threads.notify(
-            one,
-            now,
-            {*message.to, *message.cc, *message.resent_to},
-            place=one.place,
-            references=list(dict.fromkeys(known for id in ids if id and (known := clean_id(id)))),
-            files=[File(part.name, part.type, part.content, part.cid) for part in one.case.files],
+        news.append(
+            News(
+                post=one,
+                place=one.place,
+                skip_addresses={*message.to, *message.cc, *message.resent_to},
+                references=list(dict.fromkeys(known for id in ids if id and (known := clean_id(id)))),
+                files=[File(part.name, part.type, part.content, part.cid) for part in one.case.files],
+            )
         )
-        queued |= mail is not None
-    return queued
+    return threads.announce(news, now)
 
 
 # --- answers of the system
@@ -496,8 +497,7 @@ def _note_results(cases: Sequence[Case], placed: Sequence[_Placed]) -> None:
                     "document_id": one.place.document_id if one else None,
                 }
             )
-    if rows:
-        db.session.execute(insert(RouteResult), rows)
+    insert_rows(RouteResult, rows)
 
 
 _ALIASES: Any = Alias.__table__

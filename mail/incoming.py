@@ -42,7 +42,7 @@ from models import (
     db,
     reading,
 )
-from models.store import pack, upsert
+from models.store import insert_rows, pack, upsert
 
 log = logging.getLogger("coquimail.incoming")
 
@@ -237,9 +237,7 @@ def _leave_alone(server_id: int, keys: Iterable[str], now: datetime) -> None:
         "received_at": now,
         "processed_at": now,
     }
-    rows = [{**note, "source_key": key[:255]} for key in keys]
-    if rows:
-        db.session.execute(upsert(ReceivedMail).on_conflict_do_nothing(), rows)
+    insert_rows(ReceivedMail, [{**note, "source_key": key[:255]} for key in keys], skip_known=True)
 
 
 def _unknown(server: _Server, keys: Sequence[str], now: datetime) -> Collection[str]:
@@ -319,21 +317,14 @@ def keep(
         for mail, blob_id in zip(mails, blobs, strict=True)
     }
     if rows:
-        new = upsert(ReceivedMail).values([_LEDGER | row for row in rows.values()])
-        new = new.on_conflict_do_nothing(index_elements=["source", "source_key"])
-        ids = {
-            row.source_key: row.id
-            for row in db.session.execute(new.returning(ReceivedMail.id, ReceivedMail.source_key))
-        }
+        new = insert_rows(ReceivedMail, list(rows.values()), "id", "source_key", skip_known=True)
+        ids = {row.source_key: row.id for row in new}
         for mail in mails:
             number = ids.pop(mail.source_key[:255], None)
             if number is not None:
                 kept.append(Kept(number, mail.raw, keeps or Keeps(), problem=mail.problem))
     db.session.commit()
     return kept
-
-
-_LEDGER: dict[str, Any] = {"state": "received", "result": "", "from_text": "", "to_text": "", "subject": ""}
 
 
 def _keep_batch(server: _Server, batch: Batch, worker: WorkerLease, now: datetime) -> list[Kept]:
@@ -473,19 +464,20 @@ def _understand(kept: Sequence[Kept], worker: WorkerLease | None, now: datetime)
     counts: Counter[str] = Counter()
     cases = [filing.read(one.id, one.raw, one.keeps, now, one.problem) for one in kept]
     while cases:
-        if worker is not None:
-            worker.assert_alive()
-        group, surroundings = _decide(cases[:GROUP], now)
-        del cases[: len(group)]
-        if not _file(group, surroundings, now):
+        decided, surroundings = _decide(cases, now)
+        del cases[: len(decided)]
+        while decided:
+            if worker is not None:
+                worker.assert_alive()
+            group, decided = decided[:GROUP], decided[GROUP:]
+            if _file(group, surroundings, now):
+                counts.update(case.routing.state for case in group)
+                continue
             for case in group:  # one of them can't be filed: find out which
-                alone, surroundings = _decide([case], now)
-                if not _file(alone, surroundings, now, last_try=True):
-                    counts["quarantined"] += 1
-                else:
-                    counts[case.routing.state] += 1
-        else:
-            counts.update(case.routing.state for case in group)
+                alone, around_it = _decide([case], now)
+                filed = _file(alone, around_it, now, last_try=True)
+                counts[case.routing.state if filed else "quarantined"] += 1
+            cases, decided = [*decided, *cases], []  # what was known when they were decided may not be so
     return counts
 
 

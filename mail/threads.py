@@ -32,7 +32,6 @@ from models import (
     Event,
     Follower,
     Notification,
-    OutgoingMail,
     Post,
     Stage,
     Thread,
@@ -511,6 +510,20 @@ class Said(Protocol):
     def text(self) -> Any: ...
 
 
+@dataclass(frozen=True, slots=True)
+class News:
+    """What ``announce`` tells: a flushed post, where it stands, and who has it already.
+
+    ``references`` come from ``reply_references``; ``skip_addresses`` are keys.
+    """
+
+    post: Said
+    place: Place
+    skip_addresses: Collection[str] = ()
+    references: Sequence[str] = ()
+    files: Sequence[File] = ()
+
+
 def notify(
     post: Said,
     now: datetime,
@@ -519,41 +532,49 @@ def notify(
     place: Place | None = None,
     references: Sequence[str] = (),
     files: Sequence[File] = (),
-) -> OutgoingMail | None:
+) -> bool:
     """Tell the followers of a post: one mail with a line for each, or a notification in the browser's inbox.
 
     Nobody is told twice: not the author, nor ``skip_addresses``, who have the mail already. Notes go to users only. The
     post must be flushed; ``place`` spares its look-up when it is known; ``references`` come from ``reply_references``.
-    The caller commits, then calls ``wake()``.
+    Returns whether a mail goes out; the caller commits, then calls ``wake()``.
     """
     if place is None:
         place = places([post.thread_id])[post.thread_id]
-    told = addressees(place, post.kind, post.author_contact_id, skip_addresses)
-    envelope.tell_inboxes(
-        [(post.id, addressee.user_id) for addressee in told if addressee.channel == "inbox" and addressee.user_id],
-        "post",
-        now,
-    )
-    by_mail = [addressee for addressee in told if addressee.channel == "mail"]
-    if not by_mail:
-        return None
+    return announce([News(post, place, skip_addresses, references, files)], now)
+
+
+def announce(news: Sequence[News], now: datetime) -> bool:
+    """Tell the followers of many posts, as ``notify`` does of one, in few statements."""
+    mails: list[tuple[OutgoingDraft, Sequence[To]]] = []
+    inboxes: list[tuple[int, int]] = []
+    for one in news:
+        told = addressees(one.place, one.post.kind, one.post.author_contact_id, one.skip_addresses)
+        inboxes += [(one.post.id, to.user_id) for to in told if to.channel == "inbox" and to.user_id is not None]
+        by_mail = [To(to.address, to.name, to.contact_id) for to in told if to.channel == "mail"]
+        if by_mail:
+            mails.append((_draft(one), by_mail))
+    envelope.tell_inboxes(inboxes, "post", now)
+    if mails:
+        outgoing.enqueue_many(mails, now)
+    return bool(mails)
+
+
+def _draft(news: News) -> OutgoingDraft:
+    post, place = news.post, news.place
     html, text = notification_bodies(post, place)
-    return outgoing.enqueue(
-        OutgoingDraft(
-            kind="post",
-            post_id=post.id,
-            author=post.author_address,
-            subject=post.subject or place.title,
-            html=html,
-            text=text,
-            files=files,
-            references=references,
-            type_id=place.type_id,
-            title=place.title,
-            has_document=place.document_id is not None,
-        ),
-        [To(addressee.address, addressee.name, addressee.contact_id) for addressee in by_mail],
-        now,
+    return OutgoingDraft(
+        kind="post",
+        post_id=post.id,
+        author=post.author_address,
+        subject=post.subject or place.title,
+        html=html,
+        text=text,
+        files=news.files,
+        references=news.references,
+        type_id=place.type_id,
+        title=place.title,
+        has_document=place.document_id is not None,
     )
 
 
