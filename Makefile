@@ -2,7 +2,8 @@
 .PHONY: help run test check soak bench requirements clean
 
 PYTHON := .venv/bin/python
-PYTEST := $(PYTHON) -m pytest
+# A test that hangs shows where after five minutes.
+PYTEST := $(PYTHON) -m pytest -o faulthandler_timeout=300
 
 help:
 	@echo "make run     start CoquiMail on http://127.0.0.1:8000 (PORT=8001 make run for another port)"

@@ -195,6 +195,18 @@ def person(_browser: Browser) -> Iterator[Callable[..., Person]]:
         one.check()
 
 
+# --- the order of the tests
+
+LATER = ("tests/integration", "tests/test_house.py", "tests/proofs", "tests/browser")  # all others come first
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What answers in milliseconds comes first, what needs the whole product last; inside, the order of the files."""
+    items.sort(
+        key=lambda item: max((LATER.index(part) + 1 for part in LATER if item.nodeid.startswith(part)), default=0)
+    )
+
+
 # --- what the report says
 
 
