@@ -26,7 +26,8 @@ log = logging.getLogger("coquimail.worker")
 def main() -> int:
     """Run the worker until it is asked to end; returns its exit status, 2 when it can't start."""
     logging.basicConfig(level=os.environ.get("COQUI_LOG") or "INFO", format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("apscheduler").setLevel(logging.ERROR)
+    for chatty in ("alembic", "apscheduler"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
     try:
         app = create_worker_app()
     except ConfigError as error:

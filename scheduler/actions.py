@@ -72,6 +72,7 @@ class Actions:
         self._lock = threading.Lock()
         self._mirror: dict[int, Mirrored] = {}
         self._known: dict[int, Row] = {}  # as of the last look
+        self._advanced: dict[int, datetime] = {}  # to where our own runs moved an action since then
         self._runs: dict[int, WorkerLease] = {}  # action -> under which lease it runs here
         self._leading: WorkerLease | None = None
         self._renewed = self._extended = 0.0
@@ -105,6 +106,8 @@ class Actions:
             rows = _read()
         for row in rows:
             before = self._known.get(row.id, row)
+            if self._advanced.get(row.id) == row.next_run_at:
+                before = replace(before, next_run_at=self._advanced.pop(row.id))
             self._mirror_one(self._replanned(before, row, moment), moment)
         for action_id in set(self._mirror) - {row.id for row in rows}:
             self._forget(action_id)
@@ -189,8 +192,11 @@ class Actions:
         """Claim a slot and do what the action does; called by APScheduler in a thread of its own."""
         try:
             with self._app.app_context(), self._tenure.work() as held:
-                run_id = _claim(row, slot, requested, held, now())
+                moment = now()
+                run_id = _claim(row, slot, requested, held, moment)
                 if run_id is not None:
+                    if not requested:
+                        self._advanced[row.id] = next_due(slot, row.interval, row.unit, moment)
                     with self._at(row.id, held):
                         self._do(row, run_id, requested, held)
         except NotNow:
@@ -223,7 +229,9 @@ class Actions:
         if self._stopping.is_set() and reason is None and state == "done":
             job.counts.setdefault("interrupted", 1)
         db.session.rollback()
-        _finish(row, run_id, state, job.counts, reason, held)
+        left_out = _finish(row, run_id, state, job.counts, reason, held)
+        if left_out is not None:
+            self._advanced[row.id] = left_out
         log.info("action %s %s: run %s %s", row.code, state, run_id, job.counts)
 
     @contextmanager
@@ -323,9 +331,12 @@ def _report(run_id: int, counts: Counts) -> None:
     db.session.commit()
 
 
-def _finish(row: Row, run_id: int, state: str, counts: Counts, reason: Why | None, held: WorkerLease) -> None:
-    """Write down how a run ended; slots that passed while it ran are left out, not made up."""
+def _finish(
+    row: Row, run_id: int, state: str, counts: Counts, reason: Why | None, held: WorkerLease
+) -> datetime | None:
+    """Write down how a run ended; slots that passed while it ran are left out: then the next one is returned."""
     moment = now()
+    left_out = None
     action = ScheduledAction
     db.session.execute(
         update(ActionRun)
@@ -337,6 +348,7 @@ def _finish(row: Row, run_id: int, state: str, counts: Counts, reason: Why | Non
     if found is not None and found.running_by_id == held.id:
         found.running_by_id, found.running_until = None, 0.0
         if found.next_run_at <= moment and (found.interval, found.unit) == (row.interval, row.unit):
-            found.next_run_at = next_due(found.next_run_at, found.interval, found.unit, moment)
+            left_out = found.next_run_at = next_due(found.next_run_at, found.interval, found.unit, moment)
     Event.add([TOPIC], moment)
     db.session.commit()
+    return left_out

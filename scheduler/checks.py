@@ -54,7 +54,7 @@ class Checks:
 
     def _run(self, check_id: int) -> None:
         try:
-            with self._app.app_context(), self._tenure.work():
+            with self._app.app_context(), self._tenure.work(may_be_cut=True):
                 self._do(check_id)
         except NotNow:
             return

@@ -28,6 +28,7 @@ class Tenure:
         self._lock = threading.Lock()
         self._current: WorkerLease | None = None
         self._users: dict[WorkerLease, int] = {}  # also those that were let go of, while they are in use
+        self._may_be_cut = 0  # pieces of work that nothing is lost with when the process ends
         self._things: dict[str, WorkerLease] = {}
         self._lost: set[WorkerLease] = set()  # declared dead by somebody else
         self._stopping = False
@@ -49,18 +50,23 @@ class Tenure:
         return self._current
 
     @contextmanager
-    def work(self) -> Iterator[WorkerLease]:
-        """Give the lease for a piece of work; the row is kept alive until its end."""
+    def work(self, may_be_cut: bool = False) -> Iterator[WorkerLease]:
+        """Give the lease for a piece of work; the row is kept alive until its end, and the end of the process waits.
+
+        ``may_be_cut``: nothing is lost when it is cut short, so the process does not wait long for it.
+        """
         with self._lock:
             if self._current is None or self._stopping:
                 raise NotNow
             held = self._current
             self._users[held] += 1
+            self._may_be_cut += may_be_cut
         try:
             yield held
         finally:
             with self._lock:
                 self._users[held] -= 1
+                self._may_be_cut -= may_be_cut
 
     @contextmanager
     def claiming(self) -> Iterator[WorkerLease]:
@@ -76,8 +82,11 @@ class Tenure:
 
     @contextmanager
     def alone(self, thing: str) -> Iterator[WorkerLease | None]:
-        """Give the lease to the only one of all workers that is in here for this thing, None to the others."""
-        with self.work() as held:
+        """Give the lease to the only one of all workers that is in here for this thing, None to the others.
+
+        What is done inside may be cut short by the end of the process.
+        """
+        with self.work(may_be_cut=True) as held:
             with self._lock:
                 ours = thing in self._things
             if ours or not lease.take(thing, held.id, HELD):
@@ -124,10 +133,10 @@ class Tenure:
             for held in self._users:
                 held.stop()
 
-    def busy(self) -> int:
-        """Return how many pieces of work are under way."""
+    def busy(self, also_what_may_be_cut: bool = False) -> int:
+        """Return how many pieces of work are under way that must not be cut short, or how many in all."""
         with self._lock:
-            return sum(self._users.values())
+            return sum(self._users.values()) - (0 if also_what_may_be_cut else self._may_be_cut)
 
     def rows(self) -> list[WorkerLease]:
         """Return all leases that are still ours."""

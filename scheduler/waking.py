@@ -96,8 +96,8 @@ class Listener:
 def _listening_connection() -> Any:
     """Return a connection of its own to PostgreSQL that hears every wake; it never goes back into the pool."""
     pooled = db.engine.raw_connection()
-    pooled.detach()
     connection: Any = pooled.driver_connection
+    pooled.detach()
     connection.rollback()
     connection.autocommit = True
     connection.execute(str(text(f"LISTEN {CHANNEL}")))

@@ -32,6 +32,7 @@ log = logging.getLogger("coquimail.worker")
 WATCH = 1.0  # seconds between two looks at the loops
 HEARTBEAT = 2.0
 PATIENCE = 7.5  # seconds for what is under way at the end; what takes longer is recovered by the next worker
+CUT_AFTER = 1.5  # seconds for fetches and tests, with which nothing is lost
 
 
 class Worker:
@@ -106,8 +107,8 @@ class Worker:
             loop.ring()
         end = began + PATIENCE
         late = [loop.name for loop in self.loops if not loop.join(end - time.monotonic())]
-        while self._tenure.busy() and time.monotonic() < end:
-            time.sleep(0.02)  # a run or a test that is about to end
+        while self._tenure.busy(also_what_may_be_cut=time.monotonic() < began + CUT_AFTER) and time.monotonic() < end:
+            time.sleep(0.02)
         if not late and not self._tenure.busy():
             self._hand_back()
         else:
