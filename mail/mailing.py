@@ -15,21 +15,14 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
-    ARRAY,
-    BigInteger,
-    DateTime,
     Row,
     and_,
     bindparam,
     case,
-    cast,
     exists,
     func,
-    insert,
-    literal,
     or_,
     select,
-    text,
     update,
 )
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -47,20 +40,18 @@ from mail.sentences import Why, say, why
 from mail.transport.smtp import Outcome, ServerConnection
 from mail.wake import wake
 from models import (
-    BlacklistedAddress,
     Chunk,
-    Contact,
     Event,
     Mailing,
     Subscription,
     Trace,
     User,
-    database_clock,
     db,
     mailing_lists,
     reading,
 )
-from models.mailing import CHUNK_SIZE
+from models import audience as audience_rows
+from models import chunk as chunk_rows
 
 log = logging.getLogger("coquimail.mailing")
 
@@ -73,7 +64,6 @@ WINDOW = 200  # the last recipients whose failures may pause a mailing
 MOST_CUTS = 3  # connections lost in the middle of a mail, one after the other, before the server counts as away
 BACK_OFF = (5, 10, 20, 40, 60, 120, 300)  # seconds before a server that can't be reached is tried again
 
-FINAL_STATES = ("sent", "failed", "unknown", "bounced", "cancelled")
 _QUIETLY = {"synchronize_session": False}
 
 
@@ -121,15 +111,8 @@ def audience(mailing: Mailing) -> int:
 
 def expected(mailing: Mailing) -> Counter[str]:
     """Count who would get a mailing now, under "", and who would be left out, under the code of the reason."""
-    chosen = _on_lists([one.id for one in mailing.lists])
-    code = case(*((condition, literal(code)) for condition, code in _left_out(chosen)), else_=literal("")).label("code")
-    each = (
-        select(code)
-        .join_from(chosen, Contact, Contact.id == chosen.c.contact_id)
-        .outerjoin(BlacklistedAddress, BlacklistedAddress.address_key == Contact.address_key)
-        .subquery()
-    )
-    return Counter(dict(db.session.execute(select(each.c.code, func.count()).group_by(each.c.code)).all()))
+    found = audience_rows.expected([one.id for one in mailing.lists])
+    return Counter({f"left_out_{word}" if word else "": n for word, n in found.items()})
 
 
 def send(mailing_id: int, now: datetime, at: datetime | None = None) -> Mailing:
@@ -294,118 +277,23 @@ def prepare_slice(mailing_id: int, now: datetime, size: int = SLICE) -> bool:
     lists = db.session.scalars(select(mailing_lists.c.list_id).where(mailing_lists.c.mailing_id == mailing_id)).all()
     after = db.session.scalar(select(func.max(Trace.contact_id)).where(Trace.mailing_id == mailing_id)) or 0
     last_trace = db.session.scalar(select(func.max(Trace.id)).where(Trace.mailing_id == mailing_id)) or 0
-    until = _slice_end(lists, after, size)
-    _make_traces(mailing_id, lists, after, until)
+    until = audience_rows.slice_end(lists, after, size)
+    audience_rows.make_traces(
+        mailing_id, lists, after, until, {word: why(f"left_out_{word}") for word in audience_rows.LEFT_OUT}
+    )
     by_state = select(Trace.state, func.count()).where(Trace.mailing_id == mailing_id, Trace.id > last_trace)
     made = Counter(dict(db.session.execute(by_state.group_by(Trace.state)).all()))
-    _make_chunks(mailing_id, 1, and_(Trace.state == "queued", Trace.id > last_trace))
+    audience_rows.make_chunks(mailing_id, 1, and_(Trace.state == "queued", Trace.id > last_trace))
     totals = {"total": Mailing.total + made.total(), "cancelled": Mailing.cancelled + made["cancelled"]}
     _update_mailing(mailing_id, totals | {"prepared": until is None})
     _tell([mailing_id], now)
     db.session.commit()
     if after == 0 or until is None:
-        _analyze()
+        audience_rows.analyze()
         wake("mass")
     if until is None:
         log.info("mailing %s: prepared", mailing_id)
     return until is not None
-
-
-def _slice_end(lists: Sequence[int], after: int, size: int) -> int | None:
-    """The last contact of the next slice; None when the rest fits into it."""
-    ends = []
-    for list_id in lists:  # list by list, because each is a range of an index
-        end = db.session.scalar(
-            select(Subscription.contact_id)
-            .where(Subscription.list_id == list_id, Subscription.contact_id > after)
-            .order_by(Subscription.contact_id)
-            .offset(size - 1)
-            .limit(1)
-        )
-        if end is not None:
-            ends.append(end)
-    return min(ends, default=None)
-
-
-def _make_traces(mailing_id: int, lists: Sequence[int], after: int, until: int | None) -> None:
-    """One INSERT ... SELECT: a trace per contact, however many of the lists it is on."""
-    chosen = _on_lists(lists, after, until)
-    left_out = _left_out(chosen)
-    rows = (
-        select(
-            literal(mailing_id),
-            Contact.id,
-            func.coalesce(Contact.address, ""),
-            case(*((condition, "cancelled") for condition, _ in left_out), else_="queued"),
-            case(*((condition, _json(why(code))) for condition, code in left_out), else_=None),
-        )
-        .join_from(chosen, Contact, Contact.id == chosen.c.contact_id)
-        .outerjoin(BlacklistedAddress, BlacklistedAddress.address_key == Contact.address_key)
-        .where(Contact.id > after)
-        .order_by(Contact.id)
-    )
-    columns = ["mailing_id", "contact_id", "address", "state", "why"]
-    db.session.execute(insert(Trace).from_select(columns, rows, include_defaults=False))
-
-
-def _json(value: Why) -> Any:
-    kind = Trace.__table__.c.why.type
-    return (
-        literal(value, kind) if _is_sqlite() else cast(literal(value, kind), kind)
-    )  # SQLite would make a number of it
-
-
-def _on_lists(lists: Sequence[int], after: int = 0, until: int | None = None) -> Any:
-    """The contacts of some lists, each once, and how they stand on them."""
-    on_lists = (
-        select(
-            Subscription.contact_id,
-            func.max(case((Subscription.state == "subscribed", 1), else_=0)).label("opted_in"),
-            func.max(case((Subscription.state == "pending", 1), else_=0)).label("pending"),
-        )
-        .where(Subscription.list_id.in_(lists), Subscription.contact_id > after)
-        .group_by(Subscription.contact_id)
-    )
-    if until is not None:
-        on_lists = on_lists.where(Subscription.contact_id <= until)
-    return on_lists.subquery()
-
-
-def _left_out(chosen: Any) -> tuple[tuple[Any, str], ...]:
-    """Who of ``_on_lists`` gets no mail: conditions in their order, each with the code of its reason."""
-    return (
-        (and_(chosen.c.opted_in == 0, chosen.c.pending == 1), "left_out_pending"),
-        (chosen.c.opted_in == 0, "left_out_unsubscribed"),
-        (Contact.active.is_(False), "left_out_archived"),
-        (Contact.address_key.is_(None), "left_out_no_address"),
-        (BlacklistedAddress.id.is_not(None), "left_out_blacklisted"),
-    )
-
-
-def _make_chunks(mailing_id: int, pass_number: int, which: Any) -> None:
-    """Cut traces into ranges of at most CHUNK_SIZE by one INSERT ... SELECT."""
-    place = func.row_number().over(order_by=Trace.id) - 1
-    numbered = select(Trace.id, (place // CHUNK_SIZE).label("chunk"))
-    traces = numbered.where(Trace.mailing_id == mailing_id, which).subquery()
-    ranges = select(
-        literal(mailing_id), func.min(traces.c.id), func.max(traces.c.id), literal(pass_number), literal("waiting"),
-        literal(0.0),
-    ).group_by(traces.c.chunk)  # fmt: skip
-    columns = ["mailing_id", "first_id", "last_id", "pass_number", "state", "lease_until"]
-    db.session.execute(
-        insert(Chunk).from_select(columns, ranges.order_by(func.min(traces.c.id)), include_defaults=False)
-    )
-
-
-def _analyze() -> None:
-    """Tell PostgreSQL what the tables hold now: until then it reads them whole for every chunk."""
-    if not _is_sqlite():
-        db.session.execute(text("ANALYZE trace, chunk"))
-        db.session.commit()
-
-
-def _is_sqlite() -> bool:
-    return db.engine.dialect.name == "sqlite"
 
 
 def _next_pass(mailing_id: int, now: datetime) -> None:
@@ -422,7 +310,7 @@ def _next_pass(mailing_id: int, now: datetime) -> None:
         db.session.rollback()
         return
     last = db.session.scalar(select(func.max(Chunk.pass_number)).where(Chunk.mailing_id == mailing_id)) or 1
-    _make_chunks(mailing_id, last + 1, and_(Trace.state == "deferred", Trace.next_try_at <= now))
+    audience_rows.make_chunks(mailing_id, last + 1, and_(Trace.state == "deferred", Trace.next_try_at <= now))
     db.session.commit()
     wake("mass")
 
@@ -501,10 +389,10 @@ class ChunkWork:
     """A chunk that this worker holds. First passes take recipients that are ``queued``, later ones the deferred."""
 
     chunk_id: int
-    mailing_id: int
     first_id: int
     last_id: int
     pass_number: int
+    mailing_id: int
     server_id: int | None  # None: the default server
     content_key: str
     tries: int
@@ -538,13 +426,8 @@ def take_chunk(worker: WorkerLease, now: datetime) -> ChunkWork | None:
 
     Mailings take turns. One that is paused, or whose server can't be reached for the moment, is passed over.
     """
-    waiting = exists().where(Chunk.mailing_id == Mailing.id, Chunk.state == "waiting")
     with reading():
-        mailings = db.session.execute(
-            select(Mailing.id, Mailing.server_id, Mailing.content_key, Mailing.tries).where(
-                Mailing.state == "sending", or_(Mailing.next_try_at.is_(None), Mailing.next_try_at <= now), waiting
-            )
-        ).all()
+        mailings = chunk_rows.sendable(now)
         db.session.rollback()
     known = {mailing.id: mailing for mailing in mailings}
     for mailing_id in _turn.order(known):
@@ -556,32 +439,13 @@ def take_chunk(worker: WorkerLease, now: datetime) -> ChunkWork | None:
 
 
 def _claim(mailing: Any, worker: WorkerLease) -> ChunkWork | None:
-    """Compare and swap: nobody else gets this chunk, and none is taken after a pause was committed."""
-    next_chunk = (
-        select(Chunk.id)
-        .where(Chunk.mailing_id == mailing.id, Chunk.state == "waiting")
-        .order_by(Chunk.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
-    taken = db.session.execute(
-        update(Chunk)
-        .where(
-            Chunk.id == next_chunk.scalar_subquery(),
-            Chunk.state == "waiting",
-            exists().where(Mailing.id == mailing.id, Mailing.state == "sending"),
-        )
-        .values(state="taken", worker_id=worker.id, lease_until=database_clock() + LEASE)
-        .returning(Chunk.id, Chunk.first_id, Chunk.last_id, Chunk.pass_number)
-        .execution_options(**_QUIETLY)
-    ).first()
+    taken = chunk_rows.take(mailing.id, worker.id, LEASE)
     db.session.commit()
     if taken is None:
         return None
     return ChunkWork(
-        taken.id, mailing.id, taken.first_id, taken.last_id, taken.pass_number, mailing.server_id, mailing.content_key,
-        mailing.tries,
-    )  # fmt: skip
+        *taken, mailing_id=mailing.id, server_id=mailing.server_id, content_key=mailing.content_key, tries=mailing.tries
+    )
 
 
 # --- one chunk: send it
@@ -597,6 +461,17 @@ class Result(NamedTuple):
     reply: str | None = None
     next_try_at: datetime | None = None
     first_try_at: datetime | None = None
+
+    def row(self) -> dict[str, Any]:
+        """Return the columns as ``chunk.write_others`` takes them."""
+        return {
+            "trace": self.trace_id,
+            "new_why": self.why,
+            "new_code": self.code,
+            "new_reply": self.reply,
+            "again_at": self.next_try_at,
+            "since": self.first_try_at,
+        }
 
 
 @dataclass
@@ -654,7 +529,7 @@ def deliver_chunk(
     chunk waits, and so does its mailing. Raises ``LeaseLost`` when another worker may have the chunk.
     """
     letter = letter_of(work.mailing_id, work.content_key)
-    recipients = db.session.execute(_recipients_of(work, clock())).all()
+    recipients = chunk_rows.recipients(work.mailing_id, work.first_id, work.last_id, work.from_state, clock())
     db.session.rollback()
     batch = Batch()
     try:
@@ -674,23 +549,6 @@ def deliver_chunk(
     _record(work, batch, worker, clock)
     journal.reset()
     return batch
-
-
-def _recipients_of(work: ChunkWork, now: datetime) -> Any:
-    found = (
-        select(
-            Trace.id, Trace.address, Trace.attempts, Trace.first_try_at, Contact.name, Contact.company, Contact.language
-        )
-        .join(Contact, Contact.id == Trace.contact_id)
-        .where(
-            Trace.mailing_id == work.mailing_id,
-            Trace.id.between(work.first_id, work.last_id),
-            Trace.state == work.from_state,
-        )
-        .order_by(Trace.id)
-        .limit(CHUNK_SIZE)
-    )
-    return found if work.pass_number == 1 else found.where(Trace.next_try_at <= now)
 
 
 def _deliver_all(
@@ -722,13 +580,7 @@ def _deliver_all(
 
 def _goes_on(work: ChunkWork, worker: WorkerLease) -> bool:
     """Extend the lease of a chunk and return whether its mailing is still to be sent."""
-    state = db.session.scalar(
-        update(Chunk)
-        .where(Chunk.id == work.chunk_id, Chunk.worker_id == worker.id, Chunk.state == "taken")
-        .values(lease_until=database_clock() + LEASE)
-        .returning(select(Mailing.state).where(Mailing.id == work.mailing_id).scalar_subquery())
-        .execution_options(**_QUIETLY)
-    )
+    state = chunk_rows.keep(work.chunk_id, worker.id, LEASE)
     db.session.commit()
     if state is None:
         raise LeaseLost(worker.id)
@@ -762,7 +614,13 @@ def _deliver(
 
     def deliver() -> Outcome:
         return connection.deliver(
-            letter.envelope_sender, bare, content, begin, lambda: journal.ok(key), lambda: journal.refused(key)
+            letter.envelope_sender,
+            bare,
+            content,
+            begin,
+            lambda: journal.ok(key),
+            lambda: journal.refused(key),
+            ready=True,
         )
 
     outcome = deliver()
@@ -837,19 +695,12 @@ def _record(work: ChunkWork, batch: Batch, worker: WorkerLease, clock: Callable[
 
 
 def _record_once(work: ChunkWork, batch: Batch, worker_id: int, now: datetime) -> None:
-    ours = update(Chunk).where(Chunk.id == work.chunk_id, Chunk.worker_id == worker_id, Chunk.state == "taken")
-    if not _count(ours.values(state="waiting" if batch.back else "done", worker_id=None, lease_until=0.0)):
+    if not chunk_rows.leave(work.chunk_id, worker_id, "waiting" if batch.back else "done"):
         db.session.rollback()
         raise LeaseLost(worker_id)
     changed = _write_results(work, batch)
-    values: dict[str, Any] = {state: getattr(Mailing, state) + n for state, n in changed.items() if n}
-    if batch.trouble:
-        wait = BACK_OFF[min(work.tries, len(BACK_OFF) - 1)]
-        values |= {"why": batch.trouble, "next_try_at": now + timedelta(seconds=wait), "tries": work.tries + 1}
-    elif batch.reached and work.tries:
-        values |= {"why": None, "next_try_at": None, "tries": 0}
-    if values or batch.stop:
-        _change_mailing(work.mailing_id, values, batch, now)
+    if changed or batch.stop or batch.trouble:
+        _change_mailing(work, batch, changed, now)
     if batch.failures:
         blacklist.consider(health.record(batch.failures, now), work.mailing_id, now)
     if batch.back or batch.others or _telling.is_time(work.mailing_id):
@@ -864,100 +715,38 @@ def _write_results(work: ChunkWork, batch: Batch) -> Counter[str]:
     """
     changed: Counter[str] = Counter()
     if batch.sent:
-        changed["sent"] = _write_sent(batch.sent, work.from_state)
-    by_state: dict[str, list[Result]] = {}
-    for result in batch.others:
-        by_state.setdefault(result.state, []).append(result)
-    for state, results in by_state.items():
-        changed[state] += _write_others(state, results, work.from_state)
+        changed["sent"] = chunk_rows.write_sent(batch.sent, work.from_state)
+    for state in {result.state for result in batch.others}:
+        rows = [result.row() for result in batch.others if result.state == state]
+        changed[state] += chunk_rows.write_others(rows, state, work.from_state)
     if work.from_state == "deferred":
         changed["deferred"] -= changed.total()
     return changed
 
 
-_TRACE: Any = Trace.__table__
-_SENT_ONE_BY_ONE = (
-    update(_TRACE)
-    .where(_TRACE.c.id == bindparam("trace_id"), _TRACE.c.state == bindparam("from_state"))
-    .values(state="sent", attempts=_TRACE.c.attempts + 1, sent_at=bindparam("at"), why=None, next_try_at=None)
-)
-_DONE = (
-    func.unnest(bindparam("ids", type_=ARRAY(BigInteger)), bindparam("times", type_=ARRAY(DateTime(timezone=True))))
-    .table_valued("id", "at")
-    .render_derived(name="done")
-)
-_SENT_AT_ONCE = (
-    update(_TRACE)
-    .where(_TRACE.c.id == _DONE.c.id, _TRACE.c.state == bindparam("from_state"))
-    .values(state="sent", attempts=_TRACE.c.attempts + 1, sent_at=_DONE.c.at, why=None, next_try_at=None)
-)
-_OTHER = (
-    update(_TRACE)
-    .where(_TRACE.c.id == bindparam("trace_id"), _TRACE.c.state == bindparam("from_state"))
-    .values(
-        state=bindparam("new_state"),
-        attempts=_TRACE.c.attempts + 1,
-        why=bindparam("new_why", type_=_TRACE.c.why.type),
-        code=bindparam("new_code"),
-        reply=bindparam("new_reply"),
-        next_try_at=bindparam("again_at"),
-        first_try_at=bindparam("since"),
-    )
-)
-
-
-def _write_sent(sent: Sequence[tuple[int, datetime]], from_state: str) -> int:
-    done: Any
-    if _is_sqlite():
-        rows = [{"trace_id": trace_id, "at": at, "from_state": from_state} for trace_id, at in sent]
-        done = db.session.connection().execute(_SENT_ONE_BY_ONE, rows)
-    else:
-        ids, times = zip(*sent, strict=True)
-        done = db.session.connection().execute(
-            _SENT_AT_ONCE, {"ids": list(ids), "times": list(times), "from_state": from_state}
-        )
-    return int(done.rowcount)
-
-
-def _write_others(state: str, results: Sequence[Result], from_state: str) -> int:
-    rows = [
-        {
-            "trace_id": result.trace_id,
-            "from_state": from_state,
-            "new_state": state,
-            "new_why": result.why,
-            "new_code": result.code,
-            "new_reply": result.reply,
-            "again_at": result.next_try_at,
-            "since": result.first_try_at,
-        }
-        for result in results
-    ]
-    done: Any = db.session.connection().execute(_OTHER, rows)
-    return int(done.rowcount)
-
-
-def _change_mailing(mailing_id: int, values: Mapping[str, Any], batch: Batch, now: datetime) -> None:
-    """Change the totals, and pause the mailing when too many fail or somebody has to mend something."""
-    row = db.session.execute(
-        update(Mailing)
-        .where(Mailing.id == mailing_id)
-        .values(values or {"tries": Mailing.tries})
-        .returning(Mailing.state, Mailing.recent)
-        .execution_options(**_QUIETLY)
-    ).one()
-    states = batch.states()
-    stop = batch.stop
-    if states["failed"] or row.recent:
-        recent = _window(states, row.recent)
+def _change_mailing(work: ChunkWork, batch: Batch, changed: Mapping[str, int], now: datetime) -> None:
+    """Change the totals; wait for a server that is away; pause when too many fail or somebody has to mend something."""
+    mailing = chunk_rows.count(work.mailing_id, changed)
+    values: dict[str, Any] = {}
+    if batch.trouble:
+        wait = BACK_OFF[min(work.tries, len(BACK_OFF) - 1)]
+        values = {"why": batch.trouble, "next_try_at": now + timedelta(seconds=wait), "tries": work.tries + 1}
+    elif batch.reached and work.tries:
+        values = {"why": None, "next_try_at": None, "tries": 0}
+    stop, states = batch.stop, batch.states()
+    if states["failed"] or mailing.recent:
+        recent = values["recent"] = _window(states, mailing.recent)
         tried, failed = sum(n for n, _ in recent), sum(n for _, n in recent)
         percent = parameters.PAUSE_PERCENT.get()
         if percent and failed * 100 > WINDOW * percent:
             stop = stop or why("mailing_paused_failures", failed=failed, tried=tried)
-        _update_mailing(mailing_id, {"recent": recent})
-    if stop and row.state == "sending":
-        _update_mailing(mailing_id, {"state": "paused", "why": stop, "next_try_at": None, "tries": 0})
-        log.warning("mailing %s: paused by itself (%s)", mailing_id, stop["code"])
+    if mailing.state != "sending":
+        values.pop("why", None)  # a person's word stands
+    elif stop:
+        values |= {"state": "paused", "why": stop, "next_try_at": None, "tries": 0}
+        log.warning("mailing %s: paused by itself (%s)", work.mailing_id, stop["code"])
+    if values:
+        _update_mailing(work.mailing_id, values)
 
 
 def _window(states: Counter[str], before: Sequence[Sequence[int]]) -> list[list[int]]:
@@ -1000,7 +789,7 @@ def recover_chunks(worker_id: int, said: Mapping[str, State] | None, now: dateti
     """
     counts = {"sent": 0, "in doubt": 0, "queued": 0}
     chunks = db.session.execute(
-        select(Chunk.id, Chunk.mailing_id, Chunk.first_id, Chunk.last_id, Chunk.pass_number)
+        select(Chunk.id, Chunk.first_id, Chunk.last_id, Chunk.pass_number, Chunk.mailing_id)
         .where(Chunk.worker_id == worker_id, Chunk.state == "taken")
         .order_by(Chunk.id)
         .with_for_update()
@@ -1008,12 +797,7 @@ def recover_chunks(worker_id: int, said: Mapping[str, State] | None, now: dateti
     for chunk in chunks:
         work = ChunkWork(*chunk, server_id=None, content_key="", tries=0)
         batch = Batch(back=True)
-        untouched = select(Trace.id).where(
-            Trace.mailing_id == work.mailing_id,
-            Trace.id.between(work.first_id, work.last_id),
-            Trace.state == work.from_state,
-        )
-        for trace_id in db.session.scalars(untouched.order_by(Trace.id)).all():
+        for trace_id in chunk_rows.untouched(work.mailing_id, work.first_id, work.last_id, work.from_state):
             state = "begun" if said is None else said.get(f"t{trace_id}")
             if state == "ok":
                 batch.sent.append((trace_id, now))

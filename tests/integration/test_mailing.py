@@ -423,8 +423,8 @@ def test_a_bounce_may_be_quicker_than_our_record(app, sender, postfix):
             def __init__(self, connection: Any) -> None:
                 self.connection = connection
 
-            def deliver(self, *arguments: Any) -> Any:
-                outcome = self.connection.deliver(*arguments)
+            def deliver(self, *arguments: Any, **options: Any) -> Any:
+                outcome = self.connection.deliver(*arguments, **options)
                 with app.app_context():
                     mailing.bounce_trace(trace_id, why("gave_up", last=""), "5.1.1", "No such user", NOW)
                     db.session.commit()
