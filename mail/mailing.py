@@ -443,9 +443,8 @@ def _claim(mailing: Any, worker: WorkerLease) -> ChunkWork | None:
     db.session.commit()
     if taken is None:
         return None
-    return ChunkWork(
-        *taken, mailing_id=mailing.id, server_id=mailing.server_id, content_key=mailing.content_key, tries=mailing.tries
-    )
+    held = taken.id, taken.first_id, taken.last_id, taken.pass_number
+    return ChunkWork(*held, mailing.id, mailing.server_id, mailing.content_key, mailing.tries)
 
 
 # --- one chunk: send it
@@ -795,7 +794,7 @@ def recover_chunks(worker_id: int, said: Mapping[str, State] | None, now: dateti
         .with_for_update()
     ).all()
     for chunk in chunks:
-        work = ChunkWork(*chunk, server_id=None, content_key="", tries=0)
+        work = ChunkWork(chunk.id, chunk.first_id, chunk.last_id, chunk.pass_number, chunk.mailing_id, None, "", 0)
         batch = Batch(back=True)
         for trace_id in chunk_rows.untouched(work.mailing_id, work.first_id, work.last_id, work.from_state):
             state = "begun" if said is None else said.get(f"t{trace_id}")
