@@ -306,6 +306,7 @@ def config(settings: Settings) -> dict[str, Any]:
         "PERMANENT_SESSION_LIFETIME": timedelta(hours=12),
         "SECURITY_PASSWORD_HASH": "argon2",
         "SECURITY_PASSWORD_SCHEMES": ["argon2"],
+        "SECURITY_PASSWORD_SINGLE_HASH": True,  # Argon2 salts by itself; a database alone is enough to log in
         "SECURITY_DEPRECATED_PASSWORD_SCHEMES": [],
         "SECURITY_REGISTERABLE": False,
         "SECURITY_RECOVERABLE": False,

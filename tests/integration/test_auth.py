@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections.abc import Iterator
 
 import pytest
 from flask import Flask
@@ -9,19 +10,24 @@ from sqlalchemy import select, text
 
 from mail.clock import now
 from models import LoginAttempt, User, db
-from tests.web import PASSWORD, Visitor, account, web_app
+from tests.web import PASSWORD, Visitor, account, forget, kept_app, web_app
 from webapp import auth
 
 
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def kept(request, tmp_path_factory) -> Iterator[Flask]:
+    with kept_app(request, tmp_path_factory.mktemp("office")) as made:
+        made.add_url_rule("/for-admins", "for_admins", auth.roles_required("admin")(lambda: "secrets"))
+        made.add_url_rule("/breaks", "breaks", lambda: 1 / 0)
+        empty = text("DELETE FROM login_attempt")
+        made.add_url_rule("/writes", "writes", lambda: db.session.execute(empty) and "wrote")
+        yield made
+
+
 @pytest.fixture
-def app(database, tmp_path) -> Flask:
-    made = web_app(database, tmp_path)
-    made.add_url_rule("/for-admins", "for_admins", auth.roles_required("admin")(lambda: "secrets"))
-    made.add_url_rule("/breaks", "breaks", lambda: 1 / 0)
-    made.add_url_rule("/writes", "writes", lambda: db.session.execute(text("DELETE FROM login_attempt")) and "wrote")
-    yield made
-    with made.app_context():
-        db.engine.dispose()
+def app(kept) -> Iterator[Flask]:
+    yield kept
+    forget(kept)
 
 
 @pytest.fixture

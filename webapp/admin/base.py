@@ -16,7 +16,7 @@
         help = {"host": _l("The name of the mail server.")}
         examples = {"host": "smtp.mycompany.com"}
         choices = {"encryption": (("none", _l("None")), …)}
-        references = {"contact_id": dict(model=Contact, search=("name", "address_key"))}
+        references = {"contact_id": dict(model=Contact, search=("name", "address"))}
         buttons = (Button("test", _l("Test Connection"), "test-pipe", save_first=True),)
         empty = Empty("server", _l("No server of your own yet"), _l("Mail goes through …"))
 
@@ -50,7 +50,7 @@ from wtforms.fields.choices import SelectChoice
 
 from mail.clock import now
 from models import db, reading
-from models.search import contains
+from models.search import SEARCHED, contains
 from webapp import auth, looks
 from webapp.admin.fields import Converter, ReferenceField, is_secret
 from webapp.admin.listing import Choice, Filter, Order, Page, Since, YesNo, batches, csv_lines, page_of
@@ -190,6 +190,9 @@ class AdminView(ModelView):
             column = table.columns[name]
             if name not in led or column.nullable:
                 raise ValueError(f"{type(self).__name__}: no index to sort by {name}")
+        for name in self.searchable:
+            if name not in SEARCHED.get(table.name, ()):
+                raise ValueError(f"{type(self).__name__}: no index to search by {name}")
         for one in self.filters:
             if one.name not in named and one.name not in partial:
                 raise ValueError(f"{type(self).__name__}: no index to filter by {one.name}")

@@ -10,13 +10,14 @@ from flask_admin.model.form import converts
 from flask_babel import gettext, to_user_timezone, to_utc
 from flask_babel import lazy_gettext as _l
 from markupsafe import Markup
-from sqlalchemy import Select, String, cast, or_, select
+from sqlalchemy import Select, select
 from wtforms import BooleanField, Field, PasswordField, StringField, TextAreaField
 from wtforms.validators import Optional, ValidationError
 from wtforms.widgets import html_params
 
 from models import db
 from models.base import Encrypted, Model, UtcDateTime
+from models.search import contains
 
 SHOWN_AT_ONCE = 30
 SHOWN_WITHOUT_SEARCH = 200
@@ -74,7 +75,7 @@ class MomentField(StringField):
 class ReferenceField(Field):
     """Another record by its id. Few records are a plain choice; with ``search`` columns the choice asks the server.
 
-    ``ReferenceField(_l("Contact"), model=Contact, search=("name", "address_key"), label=lambda c: c.name)``
+    ``ReferenceField(_l("Contact"), model=Contact, search=("name", "address"), label=lambda c: c.name)``
     """
 
     def __init__(
@@ -118,11 +119,8 @@ class ReferenceField(Field):
     def found(self, words: str) -> list[tuple[int, str]]:
         """Return id and text of the first records that the words fit."""
         rows = self.only(select(self.model))
-        for word in words.split():
-            pattern = "%" + word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-            rows = rows.where(
-                or_(*(cast(getattr(self.model, name), String).ilike(pattern, escape="\\") for name in self.columns))
-            )
+        if words and self.columns:
+            rows = rows.where(contains(words, *(getattr(self.model, name) for name in self.columns)))
         first = self.columns[0] if self.columns else "id"
         limit = SHOWN_AT_ONCE if self.columns else SHOWN_WITHOUT_SEARCH
         found = db.session.scalars(rows.order_by(getattr(self.model, first)).limit(limit))
