@@ -12,21 +12,20 @@ from tests.servers.dovecot import Dovecot
 from tests.servers.postfix import Postfix
 
 CUSTOMER = "Carla Customer <carla@customer.test>"
-BOX = "office@mycompany.test"
 
 
 @pytest.mark.parametrize(("kind", "encryption"), [("imap", "tls"), ("pop3", "starttls")])
 def test_from_a_customers_mail_to_the_answer_and_back(
     running_app: App,
     dovecot: Dovecot,
+    mailbox: str,
     postfix: Postfix,
     person: Callable[..., Person],
     kind: str,
     encryption: str,
 ) -> None:
-    dovecot.add_mailbox(BOX)
     for local in ("sales", "catchall", "bounce"):
-        postfix.deliver_into(f"{local}@mycompany.test", dovecot.maildir(BOX))
+        postfix.deliver_into(f"{local}@mycompany.test", dovecot.maildir(mailbox))
     postfix.bounce("gone@partner.test")
     office.send(
         postfix,
@@ -43,7 +42,9 @@ def test_from_a_customers_mail_to_the_answer_and_back(
     office.developer_mode(admin)
     office.set_domain(admin, "mycompany.test")
     office.add_outgoing_server(admin, "Provider", postfix.port, from_filter="mycompany.test")
-    office.add_incoming_server(admin, "Office", kind, encryption, dovecot.port(kind, encryption), BOX, dovecot.password)
+    office.add_incoming_server(
+        admin, "Office", kind, encryption, dovecot.port(kind, encryption), mailbox, dovecot.password
+    )
     office.fetch_every(admin, 5)
 
     # The mail becomes an opportunity with the mail in its chatter.
