@@ -1,0 +1,305 @@
+"""Fetching from a real Dovecot: each mail once, whatever people, crashes and its numbers do; on both databases."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from sqlalchemy import func, select, update
+
+from mail import incoming
+from mail.incoming import Fetched, Keeps
+from mail.lease import WorkerLease
+from mail.sentences import why
+from mail.transport.mailbox import FetchedMail, open_mailbox
+from models import IncomingServer, MailboxState, ReceivedMail, Worker, db
+from tests.integration.frontdesk import DOMAIN, NOW, FrontDesk, mail
+from tests.servers.dovecot import Dovecot
+from tests.servers.process import HOST, free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Fetching:
+    """An office with one incoming server for a mailbox of Dovecot."""
+
+    def __init__(self, app: Flask, dovecot: Dovecot, user: str, kind: str) -> None:
+        self.desk, self.dovecot, self.user, self.kind = FrontDesk(app), dovecot, user, kind
+        self.app = app
+        with app.app_context():
+            server = IncomingServer(
+                name="Sales",
+                kind=kind,
+                host=HOST,
+                port=dovecot.port(kind),
+                encryption="none",
+                user=user,
+                password=dovecot.password,
+            )
+            db.session.add(server)
+            db.session.commit()
+            self.server_id = server.id
+
+    def confirm(self) -> None:
+        """What TEST & CONFIRM does after its test."""
+        with self.app.app_context():
+            server = self.server()
+            with open_mailbox(incoming.target_of(server)) as box:
+                look = box.look()
+            incoming.confirm(server, look, NOW)
+            db.session.commit()
+
+    def server(self) -> IncomingServer:
+        found = db.session.get(IncomingServer, self.server_id)
+        assert found is not None
+        return found
+
+    def set(self, **values: object) -> None:
+        with self.app.app_context():
+            for name, value in values.items():
+                setattr(self.server(), name, value)
+            db.session.commit()
+
+    def fetch(self) -> Fetched:
+        with self.app.app_context():
+            self.desk.worker.heartbeat()
+            return incoming.fetch(self.server_id, self.desk.worker, self.desk.now)
+
+    def arrive(self, *subjects: str, seen: bool = False) -> None:
+        for subject in subjects:
+            sender = f"{subject.replace(' ', '.')}@customer.test"  # many mails of one sender would be taken for a loop
+            raw = mail(sender, subject=subject, message_id=f"<{sender}>")
+            self.dovecot.append(self.user, raw, seen=seen)
+
+    def titles(self) -> list[str]:
+        return [document.title for document in self.desk.documents()]
+
+
+@pytest.fixture(params=["imap", "pop3"])
+def fetching(request: pytest.FixtureRequest, app: Flask, dovecot: Dovecot, mailbox: str) -> Fetching:
+    return Fetching(app, dovecot, mailbox, request.param)
+
+
+@pytest.fixture
+def by_imap(app: Flask, dovecot: Dovecot, mailbox: str) -> Fetching:
+    return Fetching(app, dovecot, mailbox, "imap")
+
+
+def test_each_mail_is_fetched_once(fetching: Fetching) -> None:
+    fetching.confirm()
+    fetching.arrive("one", "two")
+    first = fetching.fetch()
+    assert (first.kept, first.counts, first.why) == (2, Counter(processed=2), None)
+    fetching.arrive("three")
+    assert (fetching.fetch().kept, fetching.fetch().kept) == (1, 0)
+    assert fetching.titles() == ["one", "two", "three"]
+    with fetching.app.app_context():
+        assert (fetching.server().last_success_at, fetching.server().why) == (NOW, None)
+        assert db.session.scalar(select(ReceivedMail.source)) == f"server:{fetching.server_id}"
+
+
+def test_a_mail_that_somebody_read_meanwhile_comes_too(fetching: Fetching) -> None:
+    fetching.confirm()
+    fetching.arrive("read by a person", seen=True)
+    fetching.arrive("unread")
+    fetching.fetch()
+    assert sorted(fetching.titles()) == ["read by a person", "unread"]
+
+
+def test_what_lay_there_before_is_left_alone_until_it_is_asked_for(fetching: Fetching) -> None:
+    fetching.arrive("old", "older")
+    fetching.confirm()
+    fetching.arrive("new")
+    assert fetching.fetch().kept == 1
+    assert fetching.titles() == ["new"]
+    if fetching.kind == "imap":
+        assert [stored.seen for stored in fetching.dovecot.mails(fetching.user)] == [False, False, True]
+    fetching.set(fetch_existing=True)
+    assert fetching.fetch().kept == 2
+    assert fetching.fetch().kept == 0
+    assert fetching.titles() == ["new", "old", "older"]
+
+
+def test_all_of_it_when_the_admin_asks_for_it_at_once(fetching: Fetching) -> None:
+    fetching.arrive("old")
+    fetching.set(fetch_existing=True)
+    fetching.confirm()
+    fetching.arrive("new")
+    assert fetching.fetch().kept == 2
+    assert fetching.fetch().kept == 0
+
+
+@pytest.mark.parametrize(
+    ("after_fetch", "left", "seen"), [("mark_read", 2, True), ("delete", 0, False), ("move", 0, False)]
+)
+def test_what_happens_to_a_mail_at_its_server(by_imap: Fetching, after_fetch: str, left: int, seen: bool) -> None:
+    by_imap.set(after_fetch=after_fetch, move_to="Done")
+    by_imap.confirm()
+    by_imap.arrive("one", "two")
+    fetched = by_imap.fetch()
+    if after_fetch == "move" and fetched.why:  # the folder has to be there
+        assert fetched.counts == Counter(processed=2)
+        assert fetched.why["code"].startswith("mailbox_")
+        return
+    stored = by_imap.dovecot.mails(by_imap.user)
+    assert len(stored) == left
+    assert all(one.seen == seen for one in stored)
+    assert len(by_imap.titles()) == 2
+
+
+def test_pop3_deletes_only_what_is_stored(app: Flask, dovecot: Dovecot, mailbox: str) -> None:
+    fetching = Fetching(app, dovecot, mailbox, "pop3")
+    fetching.arrive("before")
+    fetching.set(after_fetch="delete")
+    fetching.confirm()
+    fetching.arrive("one")
+    assert fetching.fetch().kept == 1
+    assert len(dovecot.mails(mailbox)) == 1, "what was there before us is not ours to delete"
+    assert fetching.titles() == ["one"]
+
+
+def test_new_numbers_bring_nothing_twice_and_nothing_old(by_imap: Fetching) -> None:
+    by_imap.arrive("before us")
+    by_imap.confirm()
+    by_imap.set(confirmed_at=datetime.now(UTC))  # Dovecot's clock, not ours, says when a mail arrived
+    later = datetime.now(UTC) + timedelta(seconds=5)
+    for subject in ("one", "two"):
+        raw = mail(subject=subject, message_id=f"<{subject}@customer.test>")
+        by_imap.dovecot.append(by_imap.user, raw, arrived=later)
+    assert by_imap.fetch().counts == Counter(processed=2)
+    by_imap.dovecot.change_uidvalidity(by_imap.user)
+    raw = mail(subject="three", message_id="<three@customer.test>")
+    by_imap.dovecot.append(by_imap.user, raw, arrived=later)
+    assert by_imap.fetch().counts == Counter(processed=1, duplicate=2)
+    assert by_imap.titles() == ["one", "two", "three"]
+    with by_imap.app.app_context():
+        assert db.session.scalar(select(func.count(MailboxState.id))) == 2
+
+
+def test_a_copy_in_the_mailbox_of_another_alias_is_a_duplicate(by_imap: Fetching) -> None:
+    by_imap.confirm()
+    raw = mail(to=f"sales@{DOMAIN}, orders@{DOMAIN}")
+    by_imap.dovecot.append(by_imap.user, raw)
+    by_imap.dovecot.append(by_imap.user, b"Delivered-To: orders@mycompany.test\r\n" + raw)
+    assert by_imap.fetch().counts == Counter(processed=1, duplicate=1)
+    assert len(by_imap.desk.documents()) == 2
+
+
+def test_one_broken_mail_stops_nobody(by_imap: Fetching) -> None:
+    by_imap.desk.set_alias("orders", defaults={"stage_id": 999_999})
+    by_imap.confirm()
+    by_imap.arrive("one")
+    by_imap.dovecot.append(by_imap.user, mail(to=f"orders@{DOMAIN}", subject="broken"))
+    by_imap.dovecot.append(by_imap.user, b"\x00\xff no mail at all \x80")
+    by_imap.arrive("two")
+    assert by_imap.fetch().counts == Counter(processed=2, quarantined=2)
+    assert by_imap.titles() == ["one", "two"]
+    assert by_imap.fetch().kept == 0
+
+
+def test_a_mail_that_could_not_be_brought_whole_goes_to_quarantine_with_the_reason(app: Flask) -> None:
+    desk = FrontDesk(app)
+    reason = why("mailbox_mail_too_large", megabytes=80, limit=50)
+    with app.app_context():
+        head = FetchedMail("7.1", 80_000_000, None, b"From: ann@customer.test\r\nSubject: Film\r\n\r\n", reason)
+        kept = incoming.keep("server:1", [head], NOW, keeps=Keeps(), worker=desk.worker)
+        incoming._understand(kept, desk.worker, NOW)
+    (row,) = desk.ledger()
+    assert (row.state, row.subject, row.size) == ("quarantined", "Film", 80_000_000)
+    assert reason in (row.decision or [])
+
+
+@pytest.mark.parametrize(("values", "code"), [({"password": "wrong"}, "login_refused"), ({"port": 0}, None)])
+def test_a_server_that_is_away_says_so_and_comes_back(
+    by_imap: Fetching, values: dict[str, object], code: str | None
+) -> None:
+    by_imap.confirm()
+    by_imap.arrive("one")
+    if "port" in values:
+        values = {"port": free_port()}
+    by_imap.set(**values)
+    fetched = by_imap.fetch()
+    assert fetched.kept == 0
+    assert fetched.why is not None
+    assert code is None or fetched.why["code"] == code
+    with by_imap.app.app_context():
+        assert by_imap.server().why == fetched.why
+        assert (by_imap.server().last_failure_at, by_imap.server().last_success_at) == (NOW, None)
+    by_imap.set(port=by_imap.dovecot.port("imap"), password=by_imap.dovecot.password)
+    assert by_imap.fetch().kept == 1
+    with by_imap.app.app_context():
+        assert by_imap.server().why is None
+
+
+@pytest.mark.parametrize("values", [{"state": "draft"}, {"active": False}])
+def test_only_confirmed_and_active_servers_are_fetched(by_imap: Fetching, values: dict[str, object]) -> None:
+    by_imap.confirm()
+    by_imap.arrive("one")
+    by_imap.set(**values)
+    assert by_imap.fetch().kept == 0
+
+
+# --- kill -9 while it fetches
+
+KILLED = """
+    import os, signal, sys
+    from mail import config, filing, incoming
+    from mail.clock import now
+    from mail.lease import WorkerLease
+    from mail.transport.imap import ImapMailbox
+    from scheduler import create_worker_app
+
+    def die(*args, **more):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    where = sys.argv[1]
+    app = create_worker_app(config.read())
+    if where == "acknowledge":
+        ImapMailbox.acknowledge = die
+    elif where == "position":
+        incoming._go_on_after = die
+    elif where == "write":
+        filing._note_results = die
+    elif where == "second group":
+        real, calls = filing.write, []
+        def write(*args):
+            calls.append(args)
+            return die() if len(calls) == 2 else real(*args)
+        filing.write = write
+    with app.app_context():
+        incoming.fetch(int(sys.argv[2]), WorkerLease.register(now()), now())
+"""
+
+
+@pytest.mark.parametrize("where", ["acknowledge", "position", "write", "second group"])
+def test_a_kill_at_any_moment_loses_nothing_and_doubles_nothing(
+    by_imap: Fetching, database: str, tmp_path: Path, where: str
+) -> None:
+    by_imap.confirm()
+    subjects = [f"mail {number}" for number in range(40)]
+    by_imap.arrive(*subjects)
+    env = {**os.environ, "DATABASE_URL": database, "COQUI_DATA": str(tmp_path / "data"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(KILLED), where, str(by_imap.server_id)],
+        env=env, cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    with by_imap.app.app_context():
+        assert db.session.scalar(select(func.count(ReceivedMail.id))) == 40, "kept before anything else"
+        by_imap.desk.worker = WorkerLease.register(NOW)
+        db.session.execute(update(Worker).where(Worker.id != by_imap.desk.worker.id).values(ended=True))
+        db.session.commit()
+    again = by_imap.fetch()
+    assert again.kept == 0
+    with by_imap.app.app_context():
+        by_imap.desk.worker.heartbeat()
+        incoming.process_waiting(NOW, by_imap.desk.worker)
+    assert sorted(by_imap.titles()) == sorted(subjects)
+    assert by_imap.desk.states() == Counter(processed=40)
+    assert all(stored.seen for stored in by_imap.dovecot.mails(by_imap.user)), "its server was told in the end"
