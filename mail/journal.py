@@ -80,13 +80,27 @@ class Journal:
         """Note that the server did not take the content after all: the mail is not in doubt."""
         self._write(REFUSED, key)
 
-    def in_flight(self, key: str) -> InFlight:
+    def begin_if(self, key: str, still_ours: Callable[[], None]) -> None:
+        """Begin, and then let ``still_ours`` raise what keeps the mail from going out; the journal takes it back.
+
+        In this order, because whoever takes our work over reads the journal: either the mail is in it, or we have been
+        given up before and ``still_ours`` knows. Asked the other way round, a process that stood still in between would
+        send what another one sends as well.
+        """
+        self.begin(key)
+        try:
+            still_ours()
+        except BaseException:
+            self.refused(key)
+            raise
+
+    def in_flight(self, key: str, still_ours: Callable[[], None] = lambda: None) -> InFlight:
         """Return the three calls that ``deliver`` makes at the right moments.
 
-        ``connection.deliver(sender, recipient, content, **journal.in_flight("l123"))``
+        ``connection.deliver(sender, recipient, content, **journal.in_flight("l123", worker.assert_alive))``
         """
         return {
-            "before_content": lambda: self.begin(key),
+            "before_content": lambda: self.begin_if(key, still_ours),
             "after_accept": lambda: self._write(OK, key),
             "after_refusal": lambda: self._write(REFUSED, key),
         }

@@ -608,8 +608,7 @@ def _deliver(
     key = f"t{trace_id}"
 
     def begin() -> None:
-        worker.assert_alive()  # the last moment in which a worker that was held up can notice
-        journal.begin(key)
+        journal.begin_if(key, worker.assert_alive)  # the last moment in which a worker that stood still can notice
 
     def deliver() -> Outcome:
         return connection.deliver(

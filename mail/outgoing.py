@@ -23,7 +23,7 @@ from mail.compose import AutoSubmitted, Draft, File, compose, header, with_addre
 from mail.envelope import FAILED, mark_failures, show_progress
 from mail.errors import MailError, ServerGone
 from mail.journal import Journal, State
-from mail.lease import WorkerLease
+from mail.lease import Stopping, WorkerLease
 from mail.retry import next_try
 from mail.sender import Decision, Request, decide
 from mail.sentences import Why, say, why
@@ -324,9 +324,11 @@ def _send_batch(
     contents = _contents(batch.lines)
     waiting = list(batch.lines)
     while waiting and batch.reached and not stopping():
-        line = waiting.pop(0)
-        worker.assert_alive()
-        _deliver(batch, line, contents[line.content_blob_id], connection, journal)
+        try:
+            _deliver(batch, waiting[0], contents[waiting[0].content_blob_id], connection, worker, journal)
+        except Stopping:
+            break  # what was sent is recorded, the rest goes back
+        waiting.pop(0)
         if waiting and time.monotonic() - batch.recorded_at > RECORD_EVERY:
             _record(batch, worker, server_id, connection.target.name, journal)
     if waiting and not batch.reached:  # the server is away: the others need not find out one by one
@@ -359,13 +361,16 @@ def _contents(lines: Sequence[Claimed]) -> dict[int, bytes]:
     return contents
 
 
-def _deliver(batch: _Batch, line: Claimed, content: bytes, connection: ServerConnection, journal: Journal) -> None:
+def _deliver(
+    batch: _Batch, line: Claimed, content: bytes, connection: ServerConnection, worker: WorkerLease, journal: Journal
+) -> None:
+    worker.assert_alive()
     began = time.monotonic()
     outcome = connection.deliver(
         line.envelope_sender,
         wire_address(line.address, smtputf8=True),
         _whole(line.id, line.name, line.address, line.from_header, content),
-        **journal.in_flight(f"l{line.id}"),
+        **journal.in_flight(f"l{line.id}", worker.assert_alive),
     )
     transcript = connection.transcript.take() if connection.transcript else ""
     batch.reached = outcome.phase != "connect"
@@ -532,19 +537,23 @@ def recover_lines(worker_id: int, said: Mapping[str, State] | None, now: datetim
     ``said`` None is a journal that can't be had: nobody knows about any of them. The caller commits and wakes.
     """
     held = db.session.execute(
-        select(Recipient.id, Recipient.doubts, OutgoingMail.post_id)
+        select(Recipient.id, Recipient.doubts, OutgoingMail.post_id, OutgoingMail.server_id, OutgoingMail.decision)
         .join(OutgoingMail, Recipient.mail_id == OutgoingMail.id)
         .where(Recipient.worker_id == worker_id, Recipient.state == "sending")
     ).all()
     counts = {"sent": 0, "in doubt": 0, "queued": 0}
+    tries = []
     for line in held:
         state = "begun" if said is None else said.get(f"l{line.id}")
         values: dict[str, Any]
+        reason = None
         if state == "ok":
             values = {"state": "sent", "sent_at": now, "why": None}
+            reason = why("sent_unrecorded")
             counts["sent"] += 1
         elif state == "begun":
             values = _doubt(line.doubts, now)
+            reason = values["why"]
             counts["in doubt"] += 1
         else:
             values = {"state": "queued", "attempts": Recipient.attempts - 1}
@@ -555,6 +564,11 @@ def recover_lines(worker_id: int, said: Mapping[str, State] | None, now: datetim
             .values(worker_id=None, **values)
             .execution_options(synchronize_session=False)
         )
+        if reason:  # the mail's page shows this try like any other
+            server = {"server_id": line.server_id, "server_name": (line.decision or {}).get("server_name", "")}
+            tries.append({"recipient_id": line.id, "at": now, "phase": "end", "why": reason, **server})
+    if tries:
+        db.session.execute(insert(DeliveryAttempt), tries)
     show_progress({line.post_id for line in held if line.post_id is not None}, now)
     return counts
 

@@ -293,6 +293,7 @@ SENTENCES: dict[str, Any] = {
     "unknown_final": _l(
         "Twice nobody saw the server's answer, so it is not certain that the mail arrived. Ask the recipient, or press Retry."
     ),
+    "sent_unrecorded": _l("The server took the mail; the process ended before it could write down the dialogue."),
     "address_corrected": _l("The address was corrected from %(before)s to %(after)s."),
     "mailbox_connection_refused": _l(
         "%(host)s is there, but nothing answers on port %(port)s. Check the port and the encryption (IMAP: 993 for TLS, "

@@ -63,6 +63,7 @@ disable_dns_lookups = yes
 smtpd_peername_lookup = no
 smtpd_relay_restrictions = permit_mynetworks, reject
 smtpd_recipient_restrictions = check_policy_service inet:{host}:{policy_port}
+smtpd_end_of_data_restrictions = check_policy_service inet:{host}:{policy_port}
 smtpd_policy_service_default_action = 451 4.3.5 the test's policy service is away
 smtpd_policy_service_timeout = 60
 smtpd_error_sleep_time = 0
@@ -176,9 +177,9 @@ class Postfix:
         """Take back what ``refuse``, ``defer`` or ``bounce`` said."""
         self.policy.actions.pop(address.lower(), None)
 
-    def slow_down(self, seconds: float) -> None:
-        """Let every recipient wait for its answer; 0 ends it."""
-        self.policy.delay = seconds
+    def slow_down(self, seconds: float, at_the_end: float = 0.0) -> None:
+        """Let every recipient wait for its answer, and every mail for the answer to its final dot; 0 ends it."""
+        self.policy.delay, self.policy.delay_at_the_end = seconds, at_the_end
 
     def deliver_into(self, address: str, maildir: Path) -> None:
         """File the mails to an address in a Maildir of its own, for example one that Dovecot serves."""
@@ -212,7 +213,7 @@ class Postfix:
             file.unlink()
         self._read.clear()
         self.policy.actions.clear()
-        self.policy.delay = 0
+        self.slow_down(0)
         if self._mailboxes:
             self._mailboxes.clear()
             self._write_mailboxes()
@@ -311,7 +312,7 @@ class Policy:
 
     def __init__(self) -> None:
         self.actions: dict[str, str] = {}
-        self.delay = 0.0
+        self.delay = self.delay_at_the_end = 0.0
         policy = self
 
         class Conversation(socketserver.StreamRequestHandler):
@@ -322,9 +323,12 @@ class Policy:
                     if equals:
                         question[name] = value
                         continue
-                    if policy.delay:
-                        threading.Event().wait(policy.delay)
-                    action = policy.actions.get(question.get("recipient", "").lower(), "DUNNO")
+                    complete = question.get("protocol_state") == "END-OF-MESSAGE"
+                    if delay := policy.delay_at_the_end if complete else policy.delay:
+                        threading.Event().wait(delay)
+                    action = "DUNNO"
+                    if not complete:
+                        action = policy.actions.get(question.get("recipient", "").lower(), action)
                     self.wfile.write(f"action={action}\n\n".encode())
                     question = {}
 
