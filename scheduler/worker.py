@@ -55,7 +55,7 @@ class Worker:
             loop("listener", self._listener, pause=0.0),
             loop("scheduled actions", self._actions, "actions"),
             loop("tests", Checks(app, self._tenure, fetcher), "check"),
-            loop("incoming", Waiting(self._tenure), "incoming"),
+            loop("incoming", Waiting(self._tenure), "incoming", "received"),
             loop("mailings", Tending(), "mailings"),
             loop("recovery", Recovery(self._tenure, stopping), "recovery", pause=2.0),
         ]

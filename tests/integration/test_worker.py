@@ -1,0 +1,434 @@
+"""The worker as a process: what it held is handed back or recovered, servers are tested, faults of others pass by."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from flask import Flask
+from sqlalchemy import select, update
+
+from mail import lease, outgoing
+from mail.config import settings
+from mail.journal import Journal
+from mail.lease import LeaseLost, Stopping, WorkerLease
+from mail.outgoing import OutgoingDraft, To
+from mail.wake import wake
+from models import (
+    IncomingServer,
+    MailboxState,
+    OutgoingServer,
+    ReceivedMail,
+    Recipient,
+    ServerCheck,
+    Worker,
+    db,
+)
+from models.outgoing import claim
+from scheduler import recovery
+from scheduler.loops import Loop
+from scheduler.tenure import Tenure
+from tests.office import Office
+from tests.servers.app import App
+from tests.servers.dovecot import Dovecot
+from tests.servers.misbehaving import misbehaving, silent
+from tests.servers.postfix import Postfix
+from tests.servers.postgres import Postgres
+from tests.servers.process import temporary_folder
+from tests.waiting import wait_until
+
+ONE_DATABASE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)  # what has nothing to do with databases
+
+
+@pytest.fixture
+def office(running_app: App) -> Iterator[Office]:
+    made = Office(running_app)
+    yield made
+    made.close()
+
+
+MAIL = b"From: ann@x.test\r\nTo: sales@office.test\r\nMessage-ID: <%b@x.test>\r\nSubject: Hello\r\n\r\nHello\r\n"
+
+
+# --- lines
+
+
+def test_mail_goes_out_at_once(office: Office, postfix: Postfix) -> None:
+    office.outgoing_server(postfix.port)
+    office.worker()
+    office.mail("ann@x.test", "bob@x.test")
+    wait_until(lambda: set(office.states().values()) == {"sent"}, 10)
+    assert len(postfix.wait_for("ann@x.test")) == len(postfix.wait_for("bob@x.test")) == 1
+
+
+@ONE_DATABASE
+def test_a_silent_server_holds_up_its_own_mail_only(office: Office, postfix: Postfix) -> None:
+    with misbehaving(silent) as port:
+        office.outgoing_server(port, name="silent", from_filter="silent.test", priority=1)
+        office.outgoing_server(postfix.port, name="good", priority=2)
+        office.worker()
+        for number in range(10):
+            office.mail(f"held{number}@x.test", author="a@silent.test")
+        office.mail("ann@x.test", author="a@other.test")
+        wait_until(lambda: office.states()["ann@x.test"] == "sent", 10)
+        assert office.states()["held0@x.test"] in ("sending", "queued")
+
+
+def test_what_a_killed_worker_held_is_sent_within_15_seconds(office: Office, postfix: Postfix) -> None:
+    people = [f"p{number}@x.test" for number in range(12)]
+    office.outgoing_server(postfix.port)
+    worker = office.worker()
+    postfix.slow_down(0.4)
+    office.mail(*people)
+    wait_until(lambda: len(postfix.mails()) >= 3, 20)
+    worker.kill()
+    killed = datetime.now(UTC)
+    postfix.slow_down(0)
+    office.worker()
+    wait_until(lambda: set(office.states().values()) == {"sent"}, 20)
+    assert datetime.now(UTC) - killed < timedelta(seconds=15)
+    arrived = {person: len(postfix.wait_for(person)) for person in people}
+    with office.context():
+        doubted = {line.address for line in db.session.scalars(select(Recipient).where(Recipient.doubts > 0))}
+    assert len(doubted) <= 2, "one per connection"
+    assert {person for person, times in arrived.items() if times != 1} <= doubted
+    assert all(times <= 2 for times in arrived.values())
+
+
+def test_sigterm_hands_back_what_was_not_begun(office: Office, postfix: Postfix) -> None:
+    people = [f"p{number}@x.test" for number in range(12)]
+    office.outgoing_server(postfix.port)
+    worker = office.worker()
+    postfix.slow_down(0.4)
+    office.mail(*people)
+    wait_until(lambda: len(postfix.mails()) >= 2, 20)
+    assert worker.terminate(10) == 0
+    states = office.states()
+    assert set(states.values()) == {"sent", "queued"}
+    assert sum(state == "sent" for state in states.values()) == len(postfix.mails())
+    assert [row.ended for row in office.workers()] == [True]
+    assert not list((office.running.data / "journal").iterdir())
+    postfix.slow_down(0)
+    office.worker()
+    wait_until(lambda: set(office.states().values()) == {"sent"}, 20)
+    assert [len(postfix.wait_for(person)) for person in people] == [1] * len(people)
+
+
+@ONE_DATABASE
+def test_a_second_signal_ends_it_at_once(office: Office) -> None:
+    with misbehaving(silent) as port:
+        office.outgoing_server(port)
+        worker = office.worker()
+        office.mail("ann@x.test")
+        wait_until(lambda: office.states()["ann@x.test"] == "sending", 10)
+        worker.process.send_signal(signal.SIGINT)
+        wait_until(lambda: "ending" in worker.output(), 5)
+        worker.process.send_signal(signal.SIGINT)
+        assert worker.process.wait(2) == 1
+
+
+# --- who is dead, and what its journal says
+
+
+@pytest.fixture
+def dead(app: Flask) -> Iterator[WorkerLease]:
+    """A worker of this machine that holds three lines and was not seen for a while."""
+    with app.app_context():
+        db.session.add(OutgoingServer(name="test", host="127.0.0.1", port=25, encryption="none"))
+        draft = OutgoingDraft(kind="test", author="a@office.test", subject="Hello", html="<p>Hello</p>")
+        addressees = [To(f"{word}@x.test") for word in ("ok", "begun", "never")]
+        outgoing.enqueue(draft, addressees, datetime.now(UTC))
+        db.session.commit()
+        held = WorkerLease.register(datetime.now(UTC))
+        lease.leave_mark(held.id)
+        server_id = db.session.scalar(select(OutgoingServer.id))
+        lines = {line.address: line.id for line in claim(held.id, server_id, datetime.now(UTC), 10)}
+        with Journal.open(settings().journal_folder, held.id, "one") as journal:
+            journal.begin(f"l{lines['ok@x.test']}")
+            journal.ok(f"l{lines['ok@x.test']}")
+            journal.begin(f"l{lines['begun@x.test']}")
+        yield held
+
+
+def silence(worker_id: int, seconds: float, **values: object) -> None:
+    """Let a worker have been silent for so long."""
+    values["seen_at"] = Worker.seen_at - seconds
+    db.session.execute(update(Worker).where(Worker.id == worker_id).values(values))
+    db.session.commit()
+
+
+def look_for_the_dead() -> dict[str, tuple[str, int]]:
+    """Let another worker look once; returns the state of each line, and how often it was in doubt."""
+    db.session.expire_all()
+    tenure = Tenure()
+    tenure.begin()
+    recovery.Recovery(tenure, threading.Event()).work()
+    db.session.expire_all()
+    return {line.address.partition("@")[0]: (line.state, line.doubts) for line in db.session.scalars(select(Recipient))}
+
+
+def test_the_journal_decides(dead: WorkerLease) -> None:
+    silence(dead.id, lease.LEASE + 1)
+    assert look_for_the_dead() == {"ok": ("sent", 0), "begun": ("queued", 1), "never": ("queued", 0)}
+    assert db.session.get(Worker, dead.id).ended
+    assert not lease.journal_is_here(dead.id)
+
+
+def test_a_worker_that_is_alive_is_left_alone(dead: WorkerLease) -> None:
+    assert {state for state, _ in look_for_the_dead().values()} == {"sending"}
+
+
+def test_a_process_that_is_gone_is_not_waited_for(dead: WorkerLease) -> None:
+    gone = os.spawnlp(os.P_NOWAIT, "true", "true")
+    os.waitpid(gone, 0)
+    silence(dead.id, 0, pid=gone)
+    assert look_for_the_dead()["never"] == ("queued", 0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "states"),
+    [
+        (lease.LEASE + 1, {"ok": ("sending", 0), "begun": ("sending", 0), "never": ("sending", 0)}),
+        (recovery.LOST_FOR_GOOD + 1, {"ok": ("queued", 1), "begun": ("queued", 1), "never": ("queued", 1)}),
+    ],
+)
+def test_without_its_journal_nobody_knows_and_that_takes_ten_minutes(dead: WorkerLease, seconds, states) -> None:
+    lease.remove_mark(dead.id)  # the folder of another machine
+    silence(dead.id, seconds, host="elsewhere")
+    assert look_for_the_dead() == states
+
+
+def test_who_was_declared_dead_can_not_come_back(dead: WorkerLease) -> None:
+    dead.assert_alive()
+    silence(dead.id, lease.LEASE + 1)
+    with pytest.raises(LeaseLost):
+        dead.heartbeat()
+    silence(dead.id, -lease.LEASE - 1)
+    dead.heartbeat()
+    assert lease.condemn(db.session.get(Worker, dead.id))
+    with pytest.raises(LeaseLost):
+        dead.heartbeat()
+
+
+def test_who_has_just_shown_life_is_not_condemned(dead: WorkerLease) -> None:
+    row = db.session.get(Worker, dead.id)
+    assert row.seen_at  # read before the heartbeat
+    db.session.expunge(row)
+    db.session.rollback()
+    dead.heartbeat()
+    assert not lease.condemn(row)
+    dead.heartbeat()
+
+
+def test_a_lease_of_one_thing_is_held_by_one(app: Flask) -> None:
+    with app.app_context():
+        first, second = (WorkerLease.register(datetime.now(UTC)) for _ in range(2))
+        assert lease.take("thing", first.id, 5)
+        assert lease.take("thing", first.id, 5), "the holder may extend it"
+        assert not lease.take("thing", second.id, 5)
+        lease.release(first.id, "thing")
+        db.session.commit()
+        assert lease.take("thing", second.id, 5)
+
+
+def test_a_failure_lets_go_of_the_row_and_goes_on_under_another(app: Flask) -> None:
+    with app.app_context():
+        tenure = Tenure()
+        first = tenure.begin()
+        with pytest.raises(ZeroDivisionError), tenure.claiming():
+            raise ZeroDivisionError
+        tenure.beat([])
+        second = tenure.current()
+        assert second.id != first.id
+        with pytest.raises(LeaseLost):
+            first.heartbeat()  # what it held is recovered at once
+        tenure.stop()
+        with pytest.raises(Stopping):
+            second.assert_alive()
+
+
+# --- loops
+
+
+@ONE_DATABASE
+def test_a_loop_that_dies_is_started_again(app: Flask) -> None:
+    stopping = threading.Event()
+    calls: list[str] = []
+
+    def work() -> bool:
+        calls.append(threading.current_thread().name)
+        if len(calls) == 1:
+            raise ZeroDivisionError("on the first day")
+        return False
+
+    loop = Loop("moody", app, work, stopping)
+    loop.start()
+    wait_until(lambda: not loop.alive(), 5)
+    said = loop.says()
+    assert (said["state"], said["why"]["code"], said["why"]["values"]["error"]) == (
+        "dead",
+        "loop_died",
+        "ZeroDivisionError",
+    )
+    wait_until(lambda: loop.revive() or loop.alive(), 5)
+    wait_until(lambda: len(calls) >= 2, 5)
+    assert loop.says()["restarts"] == 1
+    wait_until(lambda: loop.says()["why"] is None, 5)
+    stopping.set()
+    loop.ring()
+    assert loop.join(5)
+
+
+@ONE_DATABASE
+def test_the_loops_tell_how_they_are(office: Office) -> None:
+    office.worker()
+    loops = wait_until(lambda: office.workers()[0].loops, 10)
+    expected = ["heartbeat", "listener", "tests", "incoming", "mailings", "recovery", "send-1", "mass-1"]
+    assert {*expected, "scheduled actions", "practice mailbox"} <= set(loops)
+    assert {loop["restarts"] for loop in loops.values()} == {0}
+
+
+# --- faults around it
+
+
+def test_a_worker_refuses_a_database_without_tables(empty_database: str) -> None:
+    folder = temporary_folder("worker")
+    env = {"PATH": os.environ["PATH"], "COQUI_DATA": str(folder), "DATABASE_URL": empty_database, "COQUI_TESTING": "1"}
+    app = App(empty_database, env=env)
+    worker = app.start_worker()
+    assert worker.process.wait(30) == 2
+    assert "The database is empty. Run once: flask --app wsgi upgrade" in worker.output()
+    app.close()
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_a_database_that_is_away_for_a_while_is_waited_for(
+    office: Office, postfix: Postfix, postgres: Postgres
+) -> None:
+    office.outgoing_server(postfix.port)
+    worker = office.worker()
+    postgres.stop()
+    wait_until(lambda: "the database is away" in worker.output(), 20)
+    postgres.start()
+    office.close()
+    office.mail("ann@x.test")
+    wait_until(lambda: office.states()["ann@x.test"] == "sent", 30)
+    assert worker.running()
+    postgres.stop()
+    late = office.running.start_worker()
+    wait_until(lambda: "waiting for the database" in late.output(), 30)
+    postgres.start()
+    office.close()
+    wait_until(lambda: "worker started" in late.output(), 30)
+
+
+@ONE_DATABASE
+def test_a_data_folder_with_a_long_name_is_woken_all_the_same(running_app: App, postfix: Postfix) -> None:
+    running_app.data = running_app.folder / ("a long name " * 12)
+    running_app.env["COQUI_DATA"] = str(running_app.data)
+    office = Office(running_app)
+    office.outgoing_server(postfix.port)
+    office.worker()
+    seconds = []
+    for number in range(3):
+        office.mail(f"p{number}@x.test")
+        began = datetime.now(UTC)
+        wait_until(lambda: set(office.states().values()) == {"sent"}, 10, every=0.01)
+        seconds.append((datetime.now(UTC) - began).total_seconds())
+    assert min(seconds) < 0.9, "not only by the safety net"
+    office.close()
+
+
+# --- tests of servers
+
+
+def test_test_connection_tries_every_address_that_the_server_would_send_as(office: Office, postfix: Postfix) -> None:
+    server_id = office.outgoing_server(postfix.port, from_filter="office.test, boss@home.test")
+    office.worker()
+    check = office.check("outgoing_test", server_id)
+    steps = [(step["name"], step["state"]) for step in check.steps]
+    assert check.state == "done", check.steps
+    assert steps[:2] == [("lookup", "ok"), ("connect", "ok")]
+    tried = [step["why"]["values"]["address"] for step in check.steps if step["name"] == "sender"]
+    assert tried == ["notifications@office.test", "boss@home.test", "bounce@office.test"]
+    assert "MAIL FROM:<bounce@office.test>" in check.transcript
+    assert postfix.mails() == []
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize(
+    ("kind", "code"), [("outgoing_test", "connection_refused"), ("incoming_test", "mailbox_connection_refused")]
+)
+def test_a_failing_test_says_which_step(office: Office, kind: str, code: str) -> None:
+    make = office.outgoing_server if kind == "outgoing_test" else office.incoming_server
+    server_id = make(1)
+    office.worker()
+    check = office.check(kind, server_id)
+    assert check.state == "failed"
+    assert [(step["why"]["code"]) for step in check.steps if step["state"] == "failed"] == [code]
+    gone = office.check(kind, 999)
+    assert [step["why"]["code"] for step in gone.steps] == ["check_server_gone"]
+
+
+@ONE_DATABASE
+def test_a_slow_test_does_not_hold_up_another(office: Office, postfix: Postfix) -> None:
+    with misbehaving(silent) as port:
+        slow = office.outgoing_server(port)
+        quick = office.outgoing_server(postfix.port)
+        office.worker()
+        with office.context():
+            db.session.add(ServerCheck(kind="outgoing_test", server_id=slow, requested_at=datetime.now(UTC)))
+            db.session.commit()
+            wake("check")
+        assert office.check("outgoing_test", quick).state == "done"
+        with office.context():
+            first = db.session.scalar(select(ServerCheck).order_by(ServerCheck.id))
+            assert first is not None and first.state == "running"
+            assert [step["name"] for step in first.steps] == ["lookup", "connect"], "each step shows at once"
+
+
+@pytest.mark.parametrize(("kind", "database"), [("imap", "postgresql"), ("pop3", "sqlite")], indirect=["database"])
+def test_test_and_confirm_then_only_what_arrives_later_is_fetched(
+    office: Office, dovecot: Dovecot, mailbox: str, kind: str
+) -> None:
+    dovecot.append(mailbox, MAIL % b"before")
+    server_id = office.incoming_server(
+        dovecot.port(kind), kind=kind, user=mailbox, password=dovecot.password, state="draft"
+    )
+    office.only("queue")
+    office.worker()
+    check = office.check("incoming_test", server_id)
+    assert check.state == "done", check.steps
+    assert [step["name"] for step in check.steps][-2:] == ["folder", "confirm"]
+    with office.context():
+        server = db.session.get(IncomingServer, server_id)
+        assert server is not None and server.state == "confirmed"
+        if kind == "imap":
+            position = db.session.scalar(select(MailboxState))
+            assert position is not None and position.last_uid == position.start_uid == 1
+    assert office.check("fetch", server_id).steps[-1]["why"] == {"code": "fetch_done", "values": {"mails": 0}}
+    dovecot.append(mailbox, MAIL % b"after")
+    assert office.check("fetch", server_id).steps[-1]["why"] == {"code": "fetch_done", "values": {"mails": 1}}
+    with office.context():
+        kept = db.session.scalars(select(ReceivedMail).where(ReceivedMail.blob_id.is_not(None))).all()
+        assert [mail.message_id for mail in kept] == ["<after@x.test>"]
+
+
+@ONE_DATABASE
+def test_a_dead_server_does_not_delay_the_others(office: Office, dovecot: Dovecot, mailbox: str) -> None:
+    with misbehaving(silent) as port:
+        office.incoming_server(port, name="silent", priority=1)
+        office.incoming_server(
+            dovecot.port("imap"), user=mailbox, password=dovecot.password, fetch_existing=True, priority=2
+        )
+        dovecot.append(mailbox, MAIL % b"one")
+        office.only("fetch", interval=1, unit="seconds", next_run_at=datetime.now(UTC))
+        office.worker()
+        wait_until(lambda: arrived(office), 15)
+
+
+def arrived(office: Office) -> int:
+    with office.context():
+        return len(db.session.scalars(select(ReceivedMail.id).where(ReceivedMail.state != "received")).all())
