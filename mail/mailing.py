@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from mail import blacklist, health, parameters
+from mail import blacklist, health, office, parameters
 from mail.bounce import Kind, kind_of
 from mail.clock import now as clock_now
 from mail.connections import Connections
@@ -37,6 +37,7 @@ from mail.lease import LEASE, LeaseLost, Stopping, WorkerLease
 from mail.letter import Letter, Reader, bare_address, compile_for, content_key, decide_for, letter_of
 from mail.retry import next_try
 from mail.sentences import Why, say, why
+from mail.tokens import Kind as TokenKind
 from mail.transport.smtp import Outcome, ServerConnection
 from mail.wake import wake
 from models import (
@@ -55,7 +56,7 @@ from models import chunk as chunk_rows
 
 log = logging.getLogger("coquimail.mailing")
 
-SLICE = 10_000  # contacts that become traces in one transaction: short, so that nobody waits for it
+SLICE = 5_000  # contacts that become traces in one transaction: short, so that nobody waits for it
 SWEEP = 5_000  # traces of a cancelled mailing that are closed in one transaction
 LOOK_EVERY = 1.0  # seconds after which a running chunk asks whether it was paused, and extends its lease
 SYNC_EVERY = 0.1  # seconds of sending that a power cut may take from the journal
@@ -276,15 +277,15 @@ def prepare_slice(mailing_id: int, now: datetime, size: int = SLICE) -> bool:
         return False
     lists = db.session.scalars(select(mailing_lists.c.list_id).where(mailing_lists.c.mailing_id == mailing_id)).all()
     after = db.session.scalar(select(func.max(Trace.contact_id)).where(Trace.mailing_id == mailing_id)) or 0
-    last_trace = db.session.scalar(select(func.max(Trace.id)).where(Trace.mailing_id == mailing_id)) or 0
+    last_trace = db.session.scalar(select(func.max(Trace.id))) or 0  # of all mailings: ids only rise
     until = audience_rows.slice_end(lists, after, size)
-    audience_rows.make_traces(
-        mailing_id, lists, after, until, {word: why(f"left_out_{word}") for word in audience_rows.LEFT_OUT}
+    reasons = {word: why(f"left_out_{word}") for word in audience_rows.LEFT_OUT}
+    made = audience_rows.make_traces(mailing_id, lists, after, until, reasons)
+    left_out = db.session.scalar(
+        select(func.count()).where(Trace.mailing_id == mailing_id, Trace.state == "cancelled", Trace.id > last_trace)
     )
-    by_state = select(Trace.state, func.count()).where(Trace.mailing_id == mailing_id, Trace.id > last_trace)
-    made = Counter(dict(db.session.execute(by_state.group_by(Trace.state)).all()))
     audience_rows.make_chunks(mailing_id, 1, and_(Trace.state == "queued", Trace.id > last_trace))
-    totals = {"total": Mailing.total + made.total(), "cancelled": Mailing.cancelled + made["cancelled"]}
+    totals = {"total": Mailing.total + made, "cancelled": Mailing.cancelled + (left_out or 0)}
     _update_mailing(mailing_id, totals | {"prepared": until is None})
     _tell([mailing_id], now)
     db.session.commit()
@@ -889,6 +890,20 @@ def unsubscribe(trace_id: int, how: str, now: datetime) -> bool:
     )
     _mark(trace_id, "unsubscribed", now)
     return True
+
+
+def unsubscribe_by_mail(subject: str, now: datetime) -> int | None:
+    """Unsubscribe whom a mail's subject names, as our List-Unsubscribe header asks mail programs to write it.
+
+    Returns the trace, None for a subject that holds no token of ours. The caller commits.
+    """
+    words = subject.split()
+    if len(words) != 2 or words[0].lower() != "unsubscribe":
+        return None
+    named = office.tokens().read(words[1])
+    if named is None or named.kind is not TokenKind.UNSUBSCRIBE or not unsubscribe(named.id, "mail", now):
+        return None
+    return named.id
 
 
 def undo_unsubscribe(trace_id: int, now: datetime) -> bool:

@@ -34,11 +34,11 @@ def slice_end(lists: Sequence[int], after: int, size: int) -> int | None:
 
 def make_traces(
     mailing_id: int, lists: Sequence[int], after: int, until: int | None, reasons: Mapping[str, Mapping[str, Any]]
-) -> None:
+) -> int:
     """Make a trace for each contact of these lists in a range of ids, however many of them it is on.
 
     Who is left out gets one as well, ``cancelled``; ``reasons`` holds what explains each of ``LEFT_OUT``. Being
-    subscribed to one list outweighs the others. The caller commits.
+    subscribed to one list outweighs the others. Returns how many; the caller commits.
     """
     chosen = _on_lists(lists, after, until)
     left_out = _left_out(chosen)
@@ -55,7 +55,8 @@ def make_traces(
         .order_by(Contact.id)
     )
     columns = ["mailing_id", "contact_id", "address", "state", "why"]
-    db.session.execute(insert(Trace).from_select(columns, rows, include_defaults=False))
+    made: Any = db.session.execute(insert(Trace).from_select(columns, rows, include_defaults=False))
+    return int(made.rowcount)
 
 
 def expected(lists: Sequence[int]) -> dict[str, int]:

@@ -95,6 +95,25 @@ def test_one_click_needs_no_page_and_no_cookie(web, trace_id, kind):
     assert total(web) == 1
 
 
+@pytest.mark.parametrize(
+    ("subject", "works"),
+    [
+        ("unsubscribe {}", True),
+        (" Unsubscribe  {} ", True),
+        ("unsubscribe", False),
+        ("unsubscribe {}a", False),
+        ("{}", False),
+    ],
+)
+def test_a_mail_with_the_token_in_its_subject_unsubscribes(web, trace_id, subject, works):
+    """What the mailto address of List-Unsubscribe asks for."""
+    token = link(web, trace_id).removeprefix("/u/")
+    with web.app_context():
+        assert mailing.unsubscribe_by_mail(subject.format(token), NOW) == (trace_id if works else None)
+        db.session.commit()
+    assert subscription(web).state == ("unsubscribed" if works else "subscribed")
+
+
 def test_a_relay_may_have_changed_the_case(web, visitor, trace_id):
     assert visitor.get(link(web, trace_id).upper().replace("/U/", "/u/")).status_code == 200
 
