@@ -2,7 +2,7 @@
 const WAIT = 500;
 
 const editor = document.querySelector("form[data-mailing]");
-const frame = document.querySelector("iframe[data-preview]");
+let frame = document.querySelector("iframe[data-preview]");
 const saved = document.querySelector("[data-saved-preview]");
 
 function chosenLook() {
@@ -25,12 +25,18 @@ async function check() {
   } catch { /* the next change asks again */ }
 }
 
-// A form of its own is posted into the frame, so that what is shown was made by the same code as the real mail.
+// A form is posted into a new frame that takes the old one's place once it is there: nothing flickers, and the way back
+// of the browser does not lead through every preview. What is shown was made by the same code as the real mail.
+let frames = 0;
 function preview() {
+  const next = frame.cloneNode();
+  next.name = `preview-${++frames}`;
+  next.classList.add("d-none");
+  const number = frames;
   const form = document.createElement("form");
   form.method = "post";
   form.action = editor.dataset.previewUrl;
-  form.target = frame.name;
+  form.target = next.name;
   form.hidden = true;
   const given = values();
   given.set("as", editor.querySelector('[name="_bare"]').checked ? "bare" : "full");
@@ -41,10 +47,22 @@ function preview() {
     field.value = value;
     form.append(field);
   }
+  frame.after(next);
+  next.addEventListener("load", () => {
+    if (next.contentWindow.location.href === "about:blank") return;
+    if (number < shownFrame) return next.remove(); // a later one was quicker
+    shownFrame = number;
+    next.classList.remove("d-none");
+    const before = frame.contentWindow?.scrollY ?? 0;
+    frame.remove();
+    frame = next;
+    next.contentWindow.scrollTo(0, before);
+  });
   document.body.append(form);
   form.submit();
   form.remove();
 }
+let shownFrame = 0;
 
 function connectEditor() {
   let waiting = 0;

@@ -22,7 +22,7 @@ from webapp.admin import servers
 from webapp.admin.base import AdminView, Empty, Group, YesNo, expose
 from webapp.admin.listing import Order, Page, page_of
 
-PEOPLE = 50  # subscriptions of one page
+PEOPLE = 30  # subscriptions of one page
 SHOWN = 5  # mailings that a refusal names
 REFUSED_SHOWN = 100  # lines of a report
 STATES = ("subscribed", "pending", "unsubscribed")
@@ -110,6 +110,10 @@ class MailingListView(AdminView):
     def say(self, reason: Why | None) -> str:
         """Return the sentence of a reason."""
         return say(reason)
+
+    def number(self, count: int) -> str:
+        """Return a number as people read it."""
+        return str(format_number(count))
 
     def people_of(self, row: MailingList) -> Page:
         """Return one page of the subscriptions of a list, by the state and the words of the address."""

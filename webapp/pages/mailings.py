@@ -13,7 +13,7 @@ from flask_babel import format_number, format_timedelta, gettext, ngettext, to_u
 from flask_babel import lazy_gettext as _l
 from flask_login import current_user
 from flask_wtf import FlaskForm
-from markupsafe import escape
+from markupsafe import Markup, escape
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload, selectinload
 from wtforms import Field, Form, SelectField, SelectMultipleField, StringField, TextAreaField
@@ -38,7 +38,7 @@ from webapp.pages.bodies import POLICY_WITH_REMOTE, framed
 blueprint = Blueprint("mailings", __name__, url_prefix="/mailings")
 
 PAGE = 30  # mailings of one list page
-TRACES = 50  # recipients of one page
+TRACES = 25  # recipients of one page
 FINISHED = ("done", "cancelled")
 LARGEST_WORDS = 1_000_000  # characters of HTML: more is a mistake
 
@@ -91,12 +91,30 @@ def index() -> ResponseReturnValue:
 
 
 def _words() -> dict[str, Any]:
-    return {"say": say, "number": format_number, "parts_of": parts_of, "label_of": label_of}
+    return {
+        "say": say,
+        "number": format_number,
+        "parts_of": parts_of,
+        "label_of": label_of,
+        "label_of_part": label_of_part,
+        "badge": badge,
+    }
 
 
 def label_of(state: str) -> Any:
-    """Return the word for a state."""
+    """Return the word for a state of a mailing."""
     return looks.STATES[state][1]
+
+
+def label_of_part(state: str) -> Any:
+    """Return the word for a state of recipients: who is left out and who was not reached got no mail."""
+    return gettext("Not sent") if state == "cancelled" else looks.STATES[state][1]
+
+
+def badge(state: str) -> Markup:
+    """Return the badge of a recipient's state."""
+    look = looks.STATES[state][0]
+    return Markup('<span class="state state-{}">{}</span>').format(look, label_of_part(state))
 
 
 @dataclass(frozen=True)
