@@ -41,6 +41,7 @@ COUNTS = {
     "done": _l("done"),
     "interrupted": _l("interrupted"),
 }
+PLACES = {name: place for place, name in enumerate(COUNTS)}  # not every database keeps the order of counts
 
 
 def every(number: int, unit: str) -> str:
@@ -61,8 +62,8 @@ def every(number: int, unit: str) -> str:
 
 def counted(run: ActionRun) -> str:
     """Return what a run did, in words: "2 servers, 5 mails"."""
-    counts = run.counts or {}
-    said = [f"{number} {COUNTS.get(name, name.replace('_', ' '))}" for name, number in counts.items() if number]
+    counts = sorted((run.counts or {}).items(), key=lambda count: PLACES.get(count[0], len(PLACES)))
+    said = [f"{number} {COUNTS.get(name, name.replace('_', ' '))}" for name, number in counts if number]
     return ", ".join(map(str, said)) or ("" if run.state == "running" else gettext("nothing to do"))
 
 

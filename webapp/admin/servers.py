@@ -8,7 +8,7 @@ from typing import Any
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 from wtforms import Field, Form
-from wtforms.validators import InputRequired, NumberRange, ValidationError
+from wtforms.validators import DataRequired, InputRequired, NumberRange, ValidationError
 
 from mail.address import normalise_domain
 from webapp.admin.base import Refused
@@ -49,7 +49,7 @@ def words(*, most: int, required: bool = True) -> dict[str, Any]:
     """Return how a line of text is checked and cleaned."""
     return {
         "filters": [trimmed],
-        "validators": [InputRequired(NOTHING)] if required else [],
+        "validators": [DataRequired(NOTHING)] if required else [],
         "render_kw": {"maxlength": most},
     }
 
@@ -70,7 +70,7 @@ def port(*checks: Callable[[Form, Field], None]) -> dict[str, Any]:
     return found
 
 
-HOST = words(most=LONGEST_HOST) | {"validators": [InputRequired(NOTHING), a_host]}
+HOST = words(most=LONGEST_HOST) | {"validators": [DataRequired(NOTHING), a_host]}
 HOST["render_kw"] |= {"autocapitalize": "none", "spellcheck": "false"}
 
 

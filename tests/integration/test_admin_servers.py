@@ -1,0 +1,506 @@
+"""Outgoing and incoming servers and scheduled actions as the admin sees them; the worker is played by hand."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+
+from mail.lease import LEASE
+from mail.parameters import CUSTOM_SERVERS, DEDICATED_SERVER, DEFAULT_FROM_FILTER, put
+from mail.sentences import why
+from models import (
+    ActionRun,
+    Event,
+    IncomingServer,
+    Mailing,
+    OutgoingServer,
+    ScheduledAction,
+    ServerCheck,
+    Worker,
+    database_clock,
+    db,
+)
+from tests.web import Visitor, web_app
+
+OUTGOING, INCOMING, ACTIONS = "/admin/outgoing-servers", "/admin/incoming-servers", "/admin/scheduled-actions"
+SERVER = {
+    "name": "Postmark",
+    "host": "smtp.example.com",
+    "encryption": "starttls",
+    "port": "587",
+    "authentication": "password",
+    "user": "u1",
+    "password": "swordfish",
+    "from_filter": "",
+    "priority": "10",
+    "active": "1",
+}
+MAILBOX = {
+    "name": "sales@",
+    "kind": "imap",
+    "host": "imap.example.com",
+    "encryption": "tls",
+    "port": "993",
+    "user": "sales@office.test",
+    "password": "swordfish",
+    "folder": "INBOX",
+    "after_fetch": "mark_read",
+    "priority": "10",
+    "active": "1",
+    "keep_attachments": "1",
+    "keep_original": "1",
+}
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@pytest.fixture
+def app(database, tmp_path) -> Iterator[Flask]:
+    made = web_app(database, tmp_path)
+    yield made
+    with made.app_context():
+        db.engine.dispose()
+
+
+@pytest.fixture
+def admin(app) -> Visitor:
+    return Visitor(app).as_role("admin")
+
+
+def only(app, model):
+    """The one row of a table, as a dictionary; None for none."""
+    with app.app_context():
+        rows = db.session.scalars(select(model).order_by(model.id.desc())).all()
+        return {column.name: getattr(rows[0], column.name) for column in model.__table__.columns} if rows else None
+
+
+def change(app, model, number, **values):
+    with app.app_context():
+        row = db.session.get(model, number)
+        for name, value in values.items():
+            setattr(row, name, value)
+        db.session.commit()
+
+
+def in_app(app, *steps):
+    with app.app_context():
+        for step in steps:
+            step()
+        db.session.commit()
+
+
+def developer(visitor: Visitor) -> Visitor:
+    visitor.post("/developer-mode", {"on": "1", "next": "/"})
+    return visitor
+
+
+def words(text: str) -> str:
+    """A page as a person reads it."""
+    return " ".join(re.sub(r"<[^>]+>", " ", text).replace("&#39;", "'").replace("&amp;", "&").split())
+
+
+# --- who may
+
+
+@pytest.mark.parametrize("path", [OUTGOING, INCOMING, "/admin/aliases", ACTIONS, "/admin/document-types"])
+@pytest.mark.parametrize(("role", "code"), [("user", 403), ("marketing", 403), ("admin", 200)])
+def test_only_admins_see_the_technical_pages(app, path, role, code):
+    assert Visitor(app).as_role(role).get(f"{path}/").status_code == code
+
+
+# --- outgoing servers
+
+
+def test_a_server_is_added_and_its_secret_is_never_shown(app, admin):
+    answer = admin.post(f"{OUTGOING}/new", {**SERVER, "from_filter": " MyCompany.test, sales@other.test "})
+    assert answer.status_code == 302
+    row = only(app, OutgoingServer)
+    assert (row["host"], row["port"], row["password"]) == ("smtp.example.com", 587, "swordfish")
+    assert row["from_filter"] == "MyCompany.test, sales@other.test"
+    form = admin.get(f"{OUTGOING}/edit?id={row['id']}")
+    assert "swordfish" not in form.text
+    assert "One is stored" in form.text
+    assert "swordfish" not in admin.get(f"{OUTGOING}/export").text
+    admin.post(f"{OUTGOING}/edit?id={row['id']}", {**SERVER, "password": "", "priority": "20"})
+    again = only(app, OutgoingServer)
+    assert (again["password"], again["priority"]) == ("swordfish", 20)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"from_filter": " , "}, "holds only blanks or commas"),
+        ({"from_filter": "example.com, not a domain"}, "neither a domain nor an address"),
+        ({"port": ""}, "number from 1 to 65535"),
+        ({"port": "70000"}, "number from 1 to 65535"),
+        ({"host": ""}, "Please fill this in"),
+        ({"host": "https://smtp.example.com"}, "without https://"),
+        ({"host": "me@example.com"}, "This is a mail address"),
+        ({"host": "smtp example com"}, "not the name of a server"),
+        ({"user": ""}, "Write the user"),
+        ({"password": ""}, "Write the password"),
+        ({"authentication": "certificate"}, "Paste both"),
+        ({"priority": "-1"}, "whole number"),
+        ({"name": ""}, "Please fill this in"),
+    ],
+)
+def test_what_can_not_work_is_refused_beside_its_field(app, admin, changes, sentence):
+    answer = admin.post(f"{OUTGOING}/new", {**SERVER, **changes})
+    assert answer.status_code == 200
+    assert sentence in words(answer.text)
+    assert 'class="error"' in answer.text
+    assert only(app, OutgoingServer) is None
+
+
+@pytest.mark.parametrize(
+    ("hosting", "port", "taken"), [("online", "25", False), ("online", "2525", True), ("on_premise", "25", True)]
+)
+def test_port_25_is_refused_where_it_is_blocked(database, tmp_path, hosting, port, taken):
+    app = web_app(database, tmp_path, COQUI_HOSTING=hosting)
+    answer = Visitor(app).as_role("admin").post(f"{OUTGOING}/new", {**SERVER, "port": port})
+    assert (answer.status_code == 302) is taken
+    if not taken:
+        assert "security reasons" in answer.text
+        assert all(other in words(answer.text) for other in ("465, 587 or 2525",))
+    with app.app_context():
+        db.engine.dispose()
+
+
+def test_the_form_offers_the_usual_ports_and_encryption_picks_one(admin):
+    text = admin.get(f"{OUTGOING}/new").text
+    assert re.findall(r'<option value="(\d+)"></option>', text) == ["465", "587", "2525"]
+    assert "FROM Filtering" in text and "Priority" in text and "Test Connection" in text
+    assert 'data-port-for="port"' in text and "&#34;tls&#34;: 465" in text
+
+
+def test_developer_mode_shows_more_and_nobody_else_can_set_it(app, admin):
+    assert "Check the certificate" not in admin.get(f"{OUTGOING}/new").text
+    admin.post(f"{OUTGOING}/new", SERVER)
+    number = only(app, OutgoingServer)["id"]
+    admin.post(f"{OUTGOING}/edit?id={number}", {**SERVER, "rewrite": "always"})
+    assert only(app, OutgoingServer)["verify_tls"] is True
+    assert only(app, OutgoingServer)["rewrite"] == "not_ours"
+    developer(admin).post(f"{OUTGOING}/edit?id={number}", {**SERVER, "rewrite": "always", "helo": "mail.office.test"})
+    row = only(app, OutgoingServer)
+    assert (row["verify_tls"], row["rewrite"], row["helo"]) == (False, "always", "mail.office.test")
+    assert "certificate not checked" in admin.get(f"{OUTGOING}/").text
+
+
+def test_the_parameter_of_the_default_server_is_explained_where_it_disagrees(app, admin):
+    admin.post(f"{OUTGOING}/new", {**SERVER, "from_filter": "office.test"})
+    path = f"{OUTGOING}/edit?id={only(app, OutgoingServer)['id']}"
+    assert "never looks at the system parameter mail.default.from_filter" in words(admin.get(path).text)
+    assert "Both are right" not in admin.get(path).text
+    in_app(app, lambda: put(DEFAULT_FROM_FILTER.key, "other.test", now()))
+    assert "“other.test”, this server says “office.test”" in words(admin.get(path).text)
+    in_app(app, lambda: put(DEFAULT_FROM_FILTER.key, "OFFICE.test", now()))
+    assert "Both are right" not in admin.get(path).text
+
+
+@pytest.mark.parametrize("use", ["dedicated", "mailing", "finished mailing", "none"])
+def test_a_server_in_use_can_not_be_deleted_or_switched_off(app, admin, use):
+    admin.post(f"{OUTGOING}/new", SERVER)
+    number = only(app, OutgoingServer)["id"]
+    in_use = use in ("dedicated", "mailing")
+
+    def occupy():
+        if use == "dedicated":
+            put(DEDICATED_SERVER.key, str(number), now())
+        if "mailing" in use:
+            state = "sending" if use == "mailing" else "done"
+            db.session.add(Mailing(subject="Spring news", state=state, forced_server_id=number, created_at=now()))
+
+    in_app(app, occupy)
+    off = admin.post(f"{OUTGOING}/edit?id={number}", {**SERVER, "active": "", "_drop": ""})
+    assert (off.status_code == 200) is in_use
+    assert only(app, OutgoingServer)["active"] is in_use
+    said = words(admin.post(f"{OUTGOING}/delete", {"id": number}, follow_redirects=True).text)
+    assert (only(app, OutgoingServer) is not None) is in_use
+    assert ("Dedicated Server under Email Marketing" in said) is (use == "dedicated")
+    assert ("“Spring news” is not finished" in said) is (use == "mailing")
+
+
+# --- tests of servers
+
+
+def test_a_test_is_asked_for_and_shows_its_steps_as_they_come(app, admin):
+    answer = admin.post(f"{OUTGOING}/new", {**SERVER, "_then": "test"})
+    check = only(app, ServerCheck)
+    assert (check["kind"], check["state"], check["server_id"]) == (
+        "outgoing_test",
+        "waiting",
+        only(app, OutgoingServer)["id"],
+    )
+    page = admin.get(answer.location)
+    assert f'data-poll-url="/checks/{check["id"]}"' in page.text
+    assert "Waiting for the worker" in page.text
+    steps = [
+        {"name": "lookup", "state": "ok", "why": why("test_greeting", reply="hello"), "seconds": 0.2},
+        {"name": "tls", "state": "warning", "why": why("test_tls_off"), "seconds": 0.1},
+    ]
+    change(app, ServerCheck, check["id"], state="running", steps=steps)
+    running = admin.get(f"/checks/{check['id']}").text
+    assert "The server answers: “hello”." in running and "data-done" not in running
+    steps += [
+        {"name": "login", "state": "failed", "why": why("login_not_offered", host="h", offered="x"), "seconds": 1.0},
+        {"name": "sender", "state": "skipped", "why": why("test_not_tried"), "seconds": 0.0},
+        {"name": "sender", "state": "skipped", "why": why("test_not_tried"), "seconds": 0.0},
+    ]
+    change(app, ServerCheck, check["id"], state="failed", steps=steps, transcript="→ AUTH ***\n← <b>no</b>")
+    done = admin.get(f"/checks/{check['id']}").text
+    assert "data-done" in done and "The other 2 steps were not tried." in words(done)
+    assert "→ AUTH ***" in done and "&lt;b&gt;no&lt;/b&gt;" in done
+    listed = admin.get(f"{OUTGOING}/").text
+    assert "state-bad" in listed and "offers no login" in listed
+
+
+def test_the_list_says_what_was_never_tested(admin):
+    admin.post(f"{OUTGOING}/new", SERVER)
+    assert "never tested" in admin.get(f"{OUTGOING}/").text
+
+
+@pytest.mark.parametrize(
+    ("seconds_ago", "worker", "says"),
+    [
+        (2, None, "Waiting for the worker"),
+        (11, None, "No worker is running"),
+        (11, LEASE + 5, "No worker is running"),
+        (11, 1, "The worker is busy"),
+    ],
+)
+def test_a_test_that_nobody_takes_up_says_so(app, admin, seconds_ago, worker, says):
+    admin.post(f"{OUTGOING}/new", {**SERVER, "_then": "test"})
+    check = only(app, ServerCheck)
+    change(app, ServerCheck, check["id"], requested_at=now() - timedelta(seconds=seconds_ago))
+    if worker is not None:
+        in_app(app, lambda: db.session.add(sign_of_life(worker)))
+    text = words(admin.get(f"/checks/{check['id']}").text)
+    assert says in text
+    assert ("python -m scheduler" in text) is (says == "No worker is running")
+
+
+def sign_of_life(seconds_ago: float) -> Worker:
+    return Worker(host="h", boot="b", pid=1, started_at=now(), seen_at=database_clock() - seconds_ago)
+
+
+def test_tests_are_for_admins(app, admin):
+    admin.post(f"{OUTGOING}/new", {**SERVER, "_then": "test"})
+    path = f"/checks/{only(app, ServerCheck)['id']}"
+    assert Visitor(app).as_role("user").get(path).status_code == 403
+    assert Visitor(app).get(path).status_code == 302
+    assert admin.get("/checks/999").status_code == 404
+
+
+def test_a_new_server_does_not_inherit_the_tests_of_a_deleted_one(app, admin):
+    admin.post(f"{OUTGOING}/new", {**SERVER, "_then": "test"})
+    admin.post(f"{OUTGOING}/delete", {"id": only(app, OutgoingServer)["id"]})
+    assert only(app, ServerCheck) is None
+
+
+def test_the_default_server_can_be_tested(app, admin):
+    answer = admin.post("/settings/test-default-server")
+    assert answer.status_code == 302
+    check = only(app, ServerCheck)
+    assert (check["kind"], check["server_id"]) == ("outgoing_test", 0)
+    assert f"/checks/{check['id']}" in admin.get("/settings/").text
+
+
+# --- incoming servers
+
+
+def test_a_mailbox_begins_as_a_draft_with_no_action(app, admin):
+    text = admin.get(f"{INCOMING}/new").text
+    assert "Actions to Perform on Incoming Mails" in text
+    assert re.search("TEST &(amp;)? CONFIRM", text)
+    assert re.search(r'<select[^>]*name="action_type_id"[^>]*><option value=""></option>', text)
+    assert "Create a new Opportunity" in text
+    answer = admin.post(f"{INCOMING}/new", {**MAILBOX, "_then": "test"})
+    row = only(app, IncomingServer)
+    assert (row["state"], row["action_type_id"], row["password"]) == ("draft", None, "swordfish")
+    assert only(app, ServerCheck)["kind"] == "incoming_test"
+    page = admin.get(answer.location).text
+    assert "only confirmed mailboxes are fetched" in words(page) and "Fetch now" not in words(page)
+
+
+@pytest.mark.parametrize(
+    ("changes", "state"),
+    [
+        ({"host": "other.example.com"}, "draft"),
+        ({"port": "1993"}, "draft"),
+        ({"user": "support@office.test"}, "draft"),
+        ({"password": "another"}, "draft"),
+        ({"kind": "pop3"}, "draft"),
+        ({"password": "swordfish"}, "confirmed"),
+        ({"name": "Sales", "folder": "Mail", "after_fetch": "delete", "priority": "5"}, "confirmed"),
+        ({}, "confirmed"),
+    ],
+)
+def test_another_mailbox_has_to_be_confirmed_anew(app, admin, changes, state):
+    admin.post(f"{INCOMING}/new", MAILBOX)
+    number = only(app, IncomingServer)["id"]
+    change(app, IncomingServer, number, state="confirmed")
+    answer = admin.post(f"{INCOMING}/edit?id={number}", {**MAILBOX, "password": "", **changes})
+    assert answer.status_code == 302
+    assert only(app, IncomingServer)["state"] == state
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"after_fetch": "move"}, "Write the folder"),
+        ({"after_fetch": "move", "move_to": "INBOX"}, "another folder"),
+        ({"after_fetch": "move", "move_to": "Done", "kind": "pop3"}, "POP3 knows no folders"),
+        ({"password": ""}, "Write the password"),
+        ({"user": " "}, "Please fill this in"),
+        ({"host": "a b"}, "not the name of a server"),
+        ({"action_type_id": "999"}, "does not exist any more"),
+    ],
+)
+def test_what_a_mailbox_can_not_do_is_refused(app, admin, changes, sentence):
+    answer = admin.post(f"{INCOMING}/new", {**MAILBOX, **changes})
+    assert answer.status_code == 200
+    assert sentence in words(answer.text)
+    assert only(app, IncomingServer) is None
+
+
+def test_mailboxes_are_fetched_from_the_form_the_list_and_together(app, admin):
+    admin.post(f"{INCOMING}/new", MAILBOX)
+    number = only(app, IncomingServer)["id"]
+    assert admin.post(f"{INCOMING}/press/fetch", {"id": number}).status_code == 404  # a draft is not fetched
+    refused = admin.post(f"{INCOMING}/action", {"action": "fetch", "rowid": number}, follow_redirects=True)
+    assert "Only mailboxes that are confirmed" in refused.text
+    assert only(app, ServerCheck) is None
+    change(app, IncomingServer, number, state="confirmed")
+    assert "Fetch now" in admin.get(f"{INCOMING}/").text
+    assert admin.post(f"{INCOMING}/press/fetch", {"id": number}).status_code == 302
+    assert only(app, ServerCheck)["kind"] == "fetch"
+    together = admin.post(f"{INCOMING}/action", {"action": "fetch", "rowid": number}, follow_redirects=True)
+    assert together.status_code == 200
+    assert "sales@" in together.text and f"/checks/{only(app, ServerCheck)['id']}" in together.text
+
+
+def test_the_last_failure_is_told_in_words(app, admin):
+    admin.post(f"{INCOMING}/new", MAILBOX)
+    number = only(app, IncomingServer)["id"]
+    reason = why("name_not_found", host="imap.example.com")
+    change(app, IncomingServer, number, state="confirmed", why=reason, last_failure_at=now())
+    for path in (f"{INCOMING}/", f"{INCOMING}/edit?id={number}", f"{INCOMING}/{number}/state"):
+        assert "The name imap.example.com does not exist" in admin.get(path).text
+    state = words(admin.get(f"{INCOMING}/{number}/state").text)
+    assert "Confirmed" in state and "Mail: Fetchmail Service" in state
+
+
+# --- scheduled actions
+
+
+def action_named(app, name="Mail: Fetchmail Service"):
+    with app.app_context():
+        row = db.session.scalar(select(ScheduledAction).where(ScheduledAction.name == name))
+        return row.id, row.interval, row.unit, row.active, row.version
+
+
+@pytest.mark.parametrize(
+    ("interval", "unit", "saved", "sentence"),
+    [
+        ("5", "seconds", True, ""),
+        ("2", "hours", True, ""),
+        ("4", "seconds", False, "smallest interval here is 5 seconds"),
+        ("0", "minutes", False, "1 or more"),
+        ("", "minutes", False, "1 or more"),
+        ("99", "parsecs", False, "Not saved"),
+        ("500", "months", False, "ten years"),
+    ],
+)
+def test_an_interval_is_edited_within_its_limits(app, admin, interval, unit, saved, sentence):
+    number, _, _, _, version = action_named(app)
+    answer = admin.post(f"{ACTIONS}/edit?id={number}", {"interval": interval, "unit": unit, "active": "1"})
+    assert (answer.status_code == 302) is saved
+    _, now_interval, now_unit, active, now_version = action_named(app)
+    if saved:
+        assert (now_interval, now_unit, active, now_version) == (int(interval), unit, True, version + 1)
+    else:
+        assert sentence in words(answer.text)
+        assert (now_interval, now_unit, now_version) == (5, "minutes", version)
+
+
+def test_a_shorter_interval_counts_from_the_last_run(app, admin):
+    number, *_ = action_named(app)
+    change(app, ScheduledAction, number, next_run_at=now() + timedelta(minutes=4))
+    admin.post(f"{ACTIONS}/edit?id={number}", {"interval": "5", "unit": "seconds", "active": "1"})
+    assert next_run(app, number) <= now() + timedelta(seconds=6)
+
+
+def next_run(app, number):
+    with app.app_context():
+        return db.session.get(ScheduledAction, number).next_run_at
+
+
+def test_an_action_is_switched_off_and_says_so(app, admin):
+    number, *_ = action_named(app)
+    admin.post(f"{ACTIONS}/edit?id={number}", {"interval": "5", "unit": "minutes"})
+    assert action_named(app)[3] is False
+    assert "switched off" in words(admin.get(f"{ACTIONS}/").text)
+
+
+def test_run_now_is_a_wish_to_the_worker(app, admin):
+    number, *_ = action_named(app)
+    answer = admin.post(f"{ACTIONS}/press/run", {"id": number}, follow_redirects=True)
+    assert "none is running" in words(answer.text)
+    with app.app_context():
+        row = db.session.get(ScheduledAction, number)
+        assert row.run_requested_at is not None
+        assert "actions" in db.session.scalars(select(Event.topic)).all()
+    in_app(app, lambda: db.session.add(sign_of_life(1)))
+    assert "1 worker is running" in words(admin.get(f"{ACTIONS}/").text)
+
+
+def test_the_history_tells_how_each_run_went(app, admin):
+    number, *_ = action_named(app)
+    moment = now()
+
+    def history():
+        for place in range(35):
+            db.session.add(
+                ActionRun(action_id=number, slot=moment - timedelta(minutes=place + 10), state="done",
+                          started_at=moment - timedelta(minutes=place + 10),
+                          ended_at=moment - timedelta(minutes=place + 9), counts={"servers": 2, "mails": 7})
+            )  # fmt: skip
+        db.session.flush()
+        db.session.add(
+            ActionRun(action_id=number, slot=moment, state="failed", requested=True, started_at=moment,
+                      ended_at=moment + timedelta(seconds=2.4), counts={"servers": 2, "failed": 1},
+                      why=why("action_unknown", action="fetch"))
+        )  # fmt: skip
+
+    in_app(app, history)
+    page = admin.get(f"{ACTIONS}/edit?id={number}").text
+    said = words(page)
+    assert "2 servers, 1 failed. This version of CoquiMail has no action “fetch”" in said
+    assert "2.4 s" in said and "by Run now" in said and "2 servers, 7 mails" in said and "60 s" in said
+    older = re.search(r'href="([^"]*before=\d+[^"]*)"', page)[1].replace("&amp;", "&")
+    assert "2 servers, 7 mails" in words(admin.get(older).text)
+    assert "Failed" in words(admin.get(f"{ACTIONS}/").text)
+    fragment = admin.get(f"{ACTIONS}/{number}/history").text
+    assert "<html" not in fragment and "action_unknown" not in fragment
+
+
+def test_actions_are_neither_made_nor_deleted_by_hand(app, admin):
+    number, *_ = action_named(app)
+    assert admin.get(f"{ACTIONS}/new").status_code == 404
+    assert admin.post(f"{ACTIONS}/delete", {"id": number}).status_code == 404
+    assert admin.post(f"{ACTIONS}/action", {"action": "delete", "rowid": number}).status_code == 404
+    assert action_named(app)[0] == number
+
+
+def test_the_practice_banner_goes_when_an_own_server_sends(app, admin):
+    banner = "every mail goes to the practice mailbox"
+    assert banner in admin.get("/settings/").text
+    admin.post(f"{OUTGOING}/new", SERVER)
+    assert banner not in admin.get("/settings/").text
+    in_app(app, lambda: put(CUSTOM_SERVERS.key, "0", now()))
+    assert banner in admin.get("/settings/").text
