@@ -55,7 +55,8 @@ def make_traces(
         .order_by(Contact.id)
     )
     columns = ["mailing_id", "contact_id", "address", "state", "why"]
-    made: Any = db.session.execute(insert(Trace).from_select(columns, rows, include_defaults=False))
+    filled = insert(Trace.__table__).from_select(columns, rows, include_defaults=False)  # type: ignore[arg-type]
+    made = db.session.connection().execute(filled, execution_options={"preserve_rowcount": True})
     return int(made.rowcount)
 
 
