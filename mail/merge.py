@@ -222,7 +222,8 @@ def derive_text(html: Sequence[str | Hole]) -> list[str | Hole]:
         f"\ue000{next(numbers)}\ue001" if isinstance(piece, Hole) else re.sub("[\ue000\ue001]", "", piece)
         for piece in html
     )
-    plain = re.sub(r"\n{3,}", "\n\n", html_to_text(marked))  # tables that make the layout leave many empty lines
+    plain = re.sub(r"[ \t]+(?=\n)", "", html_to_text(marked))  # tables that make the layout pad and leave empty lines
+    plain = re.sub(r"\n{3,}", "\n\n", plain)
     pieces: list[str | Hole] = []
     for position, piece in enumerate(re.split("\ue000([0-9]+)\ue001", plain)):
         pieces.append(holes[int(piece)] if position % 2 else piece)

@@ -96,9 +96,23 @@ def _words() -> dict[str, Any]:
         "number": format_number,
         "parts_of": parts_of,
         "label_of": label_of,
+        "subject_of": subject_of,
         "label_of_part": label_of_part,
         "badge": badge,
     }
+
+
+def subject_of(row: Mailing) -> str:
+    """Return the subject as a title: a merge field stands there as what it is called.
+
+    >>> subject_of(Mailing(subject='News for {{ contact.first_name or "you" }}'))
+    'News for [First name]'
+    """
+    try:
+        pieces = parse(row.subject, "Subject", FIELDS)
+    except MergeError:
+        return row.subject
+    return "".join(piece if isinstance(piece, str) else f"[{FIELDS[piece.field]}]" for piece in pieces)
 
 
 def label_of(state: str) -> Any:
@@ -615,7 +629,7 @@ def delete(mailing_id: int) -> ResponseReturnValue:
 
 
 @blueprint.post("/<int:mailing_id>/test")
-def test(mailing_id: int) -> ResponseReturnValue:
+def send_test(mailing_id: int) -> ResponseReturnValue:
     """Send the mailing to one address, by the same server and From; it counts nowhere."""
     row = _mailing(mailing_id)
     address = first_address(request.form.get("address", ""))

@@ -18,7 +18,7 @@ from mail import office, parameters
 from mail.address import normalise
 from mail.clock import now
 from mail.sentences import Why, say
-from mail.servers import Choice, Server, choose_server
+from mail.servers import Choice, Server, Step, choose_server
 from mail.wake import wake
 from models import Mailing, OutgoingServer, db
 from webapp import auth
@@ -156,19 +156,17 @@ def _lanes(dedicated: OutgoingServer | None) -> list[Lane]:
 def _warnings(dedicated: OutgoingServer, lanes: Sequence[Lane]) -> list[str]:
     """What would send transactional mail through the server of the mailings."""
     found = []
-    taken = [lane for lane in lanes if lane.server is not None and lane.server.id == dedicated.id]
-    others = [lane.server for lane in lanes if lane.server is not None and lane.server.id not in (None, dedicated.id)]
-    for lane in taken:
+    by_step: dict[Step | None, list[Lane]] = {}
+    for lane in lanes:
+        if lane.server is not None and lane.server.id == dedicated.id:
+            by_step.setdefault(lane.choice.step, []).append(lane)
+    for step, taken in by_step.items():
+        kinds = ", ".join(f"{lane.name} ({lane.sender})" for lane in taken)
         found.append(
-            gettext(
-                "%(kind)s (%(sender)s) would go through “%(server)s” too: %(reason)s Give the transactional server a "
-                "lower number, or a FROM Filtering that has this address.",
-                kind=lane.name,
-                sender=lane.sender,
-                server=dedicated.name,
-                reason=say(lane.why),
-            )
+            f"{gettext('Goes through “%(server)s” too: %(kinds)s.', server=dedicated.name, kinds=kinds)} "
+            f"{_remedy(step, dedicated.name)}"
         )
+    others = [lane.server for lane in lanes if lane.server is not None and lane.server.id not in (None, dedicated.id)]
     for server in dict.fromkeys(others):
         if server.priority >= dedicated.priority:
             found.append(
@@ -182,6 +180,23 @@ def _warnings(dedicated: OutgoingServer, lanes: Sequence[Lane]) -> list[str]:
                 )
             )
     return found
+
+
+def _remedy(step: Step | None, server: str) -> str:
+    """What keeps transactional mail away from the server of the mailings, by the step that led there."""
+    if step is Step.NO_FILTER:
+        return gettext(
+            "“%(server)s” has no FROM Filtering, so it takes every From. Give it one of its own, such as the address "
+            "that your mailings are sent as, or give the transactional server the lower number and no FROM Filtering.",
+            server=server,
+        )
+    if step is Step.FIRST:
+        return gettext("It is the first server by priority: give the transactional server the lower number.")
+    return gettext(
+        "The FROM Filtering of “%(server)s” wins there. Take that entry out of it, or give the transactional server the "
+        "same entry and the lower number.",
+        server=server,
+    )
 
 
 def _domains(lanes: Sequence[Lane]) -> list[str]:
