@@ -59,7 +59,7 @@ def answer(practice_mail_id: int, text: str, now: datetime) -> None:
     mail = _mail(practice_mail_id)
     original = read(mail)
     reply = _letter(_recipient_of(original, mail.recipient), _answer_to(original), now)
-    subject = original.subject
+    subject = _one_line(original.subject)
     reply["Subject"] = subject if subject.lower().startswith("re:") else f"Re: {subject}"
     if original.message_id:
         reply["In-Reply-To"] = original.message_id

@@ -20,6 +20,7 @@ from models import (
     ServerCheck,
     Worker,
     db,
+    reading,
 )
 from scheduler import create_worker_app
 from tests.servers.app import App
@@ -40,6 +41,12 @@ class Office:
         with self.app.app_context():
             yield
 
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """A look at the database that holds up nobody."""
+        with self.app.app_context(), reading():
+            yield
+
     def worker(self) -> Program:
         """Start a worker and return it once it is registered and all its loops run."""
         before = self.workers()
@@ -50,7 +57,7 @@ class Office:
         return program
 
     def workers(self) -> list[Worker]:
-        with self.context():
+        with self.looking():
             return list(db.session.scalars(select(Worker).order_by(Worker.id)))
 
     # --- scheduled actions
@@ -70,14 +77,14 @@ class Office:
         self.set_action(code, **values)
 
     def action(self, code: str) -> ScheduledAction:
-        with self.context():
+        with self.looking():
             found = db.session.scalar(select(ScheduledAction).where(ScheduledAction.code == code))
             assert found is not None
             return found
 
     def runs(self, code: str) -> list[ActionRun]:
         """All runs of an action, oldest first."""
-        with self.context():
+        with self.looking():
             return list(
                 db.session.scalars(
                     select(ActionRun)
@@ -118,7 +125,7 @@ class Office:
 
     def states(self) -> dict[str, str]:
         """The state of each line, by its address."""
-        with self.context():
+        with self.looking():
             return {line.address: line.state for line in db.session.scalars(select(Recipient).order_by(Recipient.id))}
 
     # --- tests of servers
@@ -134,7 +141,7 @@ class Office:
         return wait_until(lambda: self._finished(check_id), 30)
 
     def _finished(self, check_id: int) -> ServerCheck | None:
-        with self.context():
+        with self.looking():
             row = db.session.get(ServerCheck, check_id)
             return row if row is not None and row.state in ("done", "failed") else None
 

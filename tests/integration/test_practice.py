@@ -1,0 +1,170 @@
+"""The practice mailbox: the whole loop of mail with no mail account, by the real worker and the real pipeline."""
+
+import smtplib
+import threading
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import select
+
+from mail import practice
+from mail.contacts import find_or_make
+from mail.threads import post_from_browser
+from models import Bounce, Document, Post, PracticeMail, ReceivedMail, Recipient, User, db
+from scheduler.practice import Receiver
+from tests.office import Office
+from tests.servers.app import App
+from tests.waiting import wait_until
+
+SALES = "sales@office.test"
+
+
+@pytest.fixture
+def office(running_app: App) -> Iterator[Office]:
+    made = Office(running_app)
+    made.worker()
+    yield made
+    made.close()
+
+
+def clerk() -> User:
+    """A user of the office, made as create-user makes one."""
+    contact = find_or_make("clerk@home.test", "Clerk", datetime.now(UTC))
+    user = User(contact=contact, email="clerk@home.test", role="user", fs_uniquifier=uuid.uuid4().hex)
+    db.session.add(user)
+    db.session.flush()
+    return user
+
+
+def writes_to_sales(office: Office, subject: str = "Ten chairs") -> int:
+    """A customer writes to the office; returns the thread of the opportunity that opens."""
+    before = len(documents(office))
+    with office.context():
+        practice.write_new("Ann Customer <ann@customer.test>", SALES, subject, "I need ten chairs.", datetime.now(UTC))
+    wait_until(lambda: len(documents(office)) > before, 15)
+    return documents(office)[-1].thread_id
+
+
+def documents(office: Office) -> list[Document]:
+    with office.looking():
+        return list(db.session.scalars(select(Document).order_by(Document.id)))
+
+
+def answers(office: Office, thread_id: int, html: str = "<p>With pleasure.</p>") -> None:
+    """A user answers in the chatter."""
+    with office.context():
+        user = db.session.scalar(select(User)) or clerk()
+        db.session.commit()
+        post_from_browser(user, thread_id, html, "message", [], datetime.now(UTC))
+
+
+def mails(office: Office) -> list[PracticeMail]:
+    with office.looking():
+        return list(db.session.scalars(select(PracticeMail).order_by(PracticeMail.id)))
+
+
+def posts(office: Office, thread_id: int) -> list[Post]:
+    with office.looking():
+        return list(db.session.scalars(select(Post).where(Post.thread_id == thread_id).order_by(Post.id)))
+
+
+def test_the_loop_with_no_mail_account(office: Office) -> None:
+    thread_id = writes_to_sales(office)
+    answers(office, thread_id)
+    mail = wait_until(lambda: mails(office), 15)[0]
+    assert (mail.recipient, mail.envelope_sender) == ("ann@customer.test", "bounce@office.test")
+    with office.context():
+        message = practice.read(mail)
+        assert str(message.from_) == '"Clerk" <notifications@office.test>'
+        assert message.fields["reply-to"][0].endswith(f"<{SALES}>")
+        practice.answer(mail.id, "Thank you!\nAnn", datetime.now(UTC))
+    wait_until(lambda: len([post for post in posts(office, thread_id) if post.kind == "message"]) == 3, 15)
+    reply = posts(office, thread_id)[-1]
+    with office.looking():
+        reply = db.session.get(Post, reply.id)
+        assert reply is not None and reply.author is not None
+        assert (reply.author.name, reply.author.address) == ("Ann Customer", "ann@customer.test")
+        assert reply.fold_at is not None, "what it quotes is folded"
+    relayed = wait_until(lambda: mails(office)[1:], 15)
+    assert [mail.recipient for mail in relayed] == ["clerk@home.test"], "to the other follower, not to its author"
+    assert len(documents(office)) == 1
+    assert mails(office)[0].answered_at is not None
+
+
+def test_a_bounce_paints_the_envelope_red(office: Office) -> None:
+    thread_id = writes_to_sales(office)
+    answers(office, thread_id)
+    mail = wait_until(lambda: mails(office), 15)[0]
+    with office.context():
+        practice.bounce(mail.id, datetime.now(UTC))
+    wait_until(lambda: office.states() == {"ann@customer.test": "bounced"}, 15)
+    with office.looking():
+        bounce = db.session.scalar(select(Bounce))
+        assert bounce is not None and (bounce.kind, bounce.status) == ("hard", "5.1.1")
+        assert db.session.scalar(select(Document.failure_unread))
+        assert mails(office)[0].bounced_at is not None
+
+
+@pytest.mark.parametrize(
+    ("address", "state", "wait", "code", "enhanced"),
+    [
+        ("refuse-550@customer.test", "failed", "", 550, "5.1.1"),
+        ("refuse-450@customer.test", "queued", "retry", 450, "4.2.0"),
+        ("REFUSE-452+tag@customer.test", "queued", "retry", 452, "4.2.0"),
+        ("refuse-5500@customer.test", "sent", "", 250, "2.0.0"),
+        ("refused@customer.test", "sent", "", 250, "2.0.0"),
+    ],
+)
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_the_address_chooses_the_answer(
+    office: Office, address: str, state: str, wait: str, code: int, enhanced: str
+) -> None:
+    office.mail(address)
+    line = wait_until(lambda: tried(office), 15)
+    assert (line.state, line.wait, line.code, line.enhanced) == (state, wait, code, enhanced)
+    assert [mail.recipient for mail in mails(office)] == ([address] if state == "sent" else [])
+
+
+def tried(office: Office) -> Recipient | None:
+    with office.looking():
+        return db.session.scalar(select(Recipient).where(Recipient.code.is_not(None)))
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_addresses_that_can_not_be_used_are_refused_before_anything_is_sent(office: Office) -> None:
+    with office.context():
+        for sender, to in (("nobody", SALES), ("ann@x.test", "sales"), ("", "")):
+            with pytest.raises(ValueError):
+                practice.write_new(sender, to, "Hello", "Hello", datetime.now(UTC))
+        practice.write_new('"A\r\nBcc: x@y.test" <ann@x.test>', SALES, "One\r\nBcc: x@y.test", "Hi", datetime.now(UTC))
+    mail = wait_until(lambda: received(office), 15)[0]
+    assert mail.subject == "One Bcc: x@y.test"
+
+
+def received(office: Office) -> list[ReceivedMail]:
+    with office.looking():
+        return list(db.session.scalars(select(ReceivedMail).where(ReceivedMail.state != "received")))
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_mail_is_accepted_only_once_it_is_stored(app, monkeypatch) -> None:
+    """The receiver by itself, with a database that has lost its table."""
+
+    heard: list[int | None] = []
+    monkeypatch.setattr("scheduler.practice.practice_listens_at", heard.append)
+    ended = threading.Event()
+    receiver = threading.Thread(target=Receiver(app, ended).work)
+    receiver.start()
+    port = wait_until(lambda: heard and heard[0], 5)
+    with app.app_context():
+        PracticeMail.__table__.drop(db.engine)
+    with smtplib.SMTP("127.0.0.1", port) as client:
+        with pytest.raises(smtplib.SMTPDataError) as refused:
+            client.sendmail("a@x.test", ["b@x.test"], b"Subject: Hello\r\n\r\nHello\r\n")
+        assert refused.value.smtp_code == 451
+    ended.set()
+    receiver.join(5)
+    assert heard[-1] is None
+    assert not receiver.is_alive()
