@@ -47,7 +47,7 @@ from models.store import insert_rows, pack, upsert
 log = logging.getLogger("coquimail.incoming")
 
 GROUP = 16  # mails that are filed in one transaction: it stays short although answers are composed in it
-WAITING = 50  # mails that are claimed at once
+AT_ONCE = (50, 8, 1)  # mails that are claimed at once, by how often they were begun before
 MOST_ATTEMPTS = 3
 RECENT = timedelta(days=1)  # a mail that should have been deleted and is still there is taken again for so long
 
@@ -361,16 +361,16 @@ def _in_hand(kept: list[Kept]) -> Iterator[list[Kept]]:
 def process_waiting(now: datetime, worker: WorkerLease) -> Counter[str]:
     """Understand the mails that wait: after a crash, from the practice mailbox, pushed to us. Commits.
 
-    A mail that was begun before and not finished is taken by itself, so that one that kills its worker takes no other
-    with it; after three times it goes to quarantine untouched. Returns what became of them, by state.
+    Mails that were begun before and not finished are taken in ever smaller groups, so that one that kills its worker is
+    alone in the end; after three times it goes to quarantine untouched. Returns what became of them, by state.
     """
     counts: Counter[str] = Counter()
     if not _any_waiting():
         return counts
-    for fresh, limit in ((True, WAITING), (False, 1)):
+    for attempts, limit in enumerate(AT_ONCE):
         while True:
             worker.assert_alive()
-            with _in_hand(_claim(worker, fresh, limit)) as kept:
+            with _in_hand(_claim(worker, attempts, limit)) as kept:
                 if not kept:
                     break
                 if kept[0].attempts > MOST_ATTEMPTS:
@@ -388,8 +388,12 @@ def _any_waiting() -> bool:
     return found is not None
 
 
-def _claim(worker: WorkerLease, fresh: bool, limit: int) -> list[Kept]:
-    """Take waiting mails that no living worker is busy with; commits, with one more attempt on each."""
+def _claim(worker: WorkerLease, attempts: int, limit: int) -> list[Kept]:
+    """Take waiting mails that no living worker is busy with; commits, with one more attempt on each.
+
+    ``attempts``: how often they were begun before; the last place of ``AT_ONCE`` stands for all that come after it.
+    """
+    begun = ReceivedMail.attempts >= attempts if attempts == len(AT_ONCE) - 1 else ReceivedMail.attempts == attempts
     others = select(Worker.id).where(
         Worker.ended.is_(False), Worker.seen_at > database_clock() - LEASE, Worker.id != worker.id
     )
@@ -399,7 +403,7 @@ def _claim(worker: WorkerLease, fresh: bool, limit: int) -> list[Kept]:
         select(ReceivedMail.id)
         .where(
             ReceivedMail.state == "received",
-            ReceivedMail.attempts == 0 if fresh else ReceivedMail.attempts > 0,
+            begun,
             or_(ReceivedMail.worker_id.is_(None), ReceivedMail.worker_id.not_in(others)),
             ReceivedMail.id.not_in(busy),
         )

@@ -15,7 +15,6 @@ from sqlalchemy import func, select, update
 
 from mail import incoming
 from mail.incoming import Fetched, Keeps
-from mail.lease import WorkerLease
 from mail.sentences import why
 from mail.transport.mailbox import FetchedMail, open_mailbox
 from models import IncomingServer, MailboxState, ReceivedMail, Worker, db
@@ -68,7 +67,6 @@ class Fetching:
 
     def fetch(self) -> Fetched:
         with self.app.app_context():
-            self.desk.worker.heartbeat()
             return incoming.fetch(self.server_id, self.desk.worker, self.desk.now)
 
     def arrive(self, *subjects: str, seen: bool = False) -> None:
@@ -292,13 +290,12 @@ def test_a_kill_at_any_moment_loses_nothing_and_doubles_nothing(
     assert done.returncode == -signal.SIGKILL, done.stderr
     with by_imap.app.app_context():
         assert db.session.scalar(select(func.count(ReceivedMail.id))) == 40, "kept before anything else"
-        by_imap.desk.worker = WorkerLease.register(NOW)
+        by_imap.desk.worker = by_imap.desk.hire()
         db.session.execute(update(Worker).where(Worker.id != by_imap.desk.worker.id).values(ended=True))
         db.session.commit()
     again = by_imap.fetch()
     assert again.kept == 0
     with by_imap.app.app_context():
-        by_imap.desk.worker.heartbeat()
         incoming.process_waiting(NOW, by_imap.desk.worker)
     assert sorted(by_imap.titles()) == sorted(subjects)
     assert by_imap.desk.states() == Counter(processed=40)
