@@ -1,0 +1,156 @@
+"""Clean-up: what is old goes, in slices; what somebody still needs, and quarantine, stays."""
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import func, select
+
+from mail import cleanup, parameters
+from mail.outgoing import OutgoingDraft, To, enqueue
+from models import (
+    ActionRun,
+    Attachment,
+    Blob,
+    DeliveryAttempt,
+    Event,
+    LoginAttempt,
+    Post,
+    PracticeMail,
+    ReceivedMail,
+    Recipient,
+    ScheduledAction,
+    ServerCheck,
+    Thread,
+    db,
+)
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def context(app: Flask):
+    with app.app_context():
+        yield
+
+
+def clean(now: datetime = NOW) -> dict[str, int]:
+    """Clean up completely; returns what was removed."""
+    removed: Counter[str] = Counter()
+    for counts in cleanup.slices(now):
+        removed.update(counts)
+    db.session.expire_all()
+    return dict(removed)
+
+
+def days_ago(days: float) -> datetime:
+    return NOW - timedelta(days=days)
+
+
+def received(state: str, days: float, content: bytes) -> ReceivedMail:
+    mail = ReceivedMail(
+        source="test", source_key=content.decode(), blob_id=Blob.keep(content), size=len(content), state=state,
+        received_at=days_ago(days),
+    )  # fmt: skip
+    db.session.add(mail)
+    db.session.flush()
+    return mail
+
+
+def line() -> int:
+    enqueue(
+        OutgoingDraft(kind="test", author="a@office.test", subject="Hello", html="<p>Hello</p>"), [To("b@x.test")], NOW
+    )
+    return db.session.scalar(select(Recipient.id))
+
+
+@pytest.mark.parametrize(
+    ("what", "make", "old", "young"),
+    [
+        ("events", lambda at: Event(at=at, topic="thread:1"), 8, 6),
+        ("dialogues", lambda at: DeliveryAttempt(recipient_id=line(), at=at, phase="end", transcript="→ DATA"), 31, 29),
+        ("tests", lambda at: ServerCheck(kind="fetch", server_id=1, requested_at=at, state="done"), 31, 29),
+        ("log_ins", lambda at: LoginAttempt(key="ann", at=at), 31, 29),
+        (
+            "practice_mails",
+            lambda at: PracticeMail(at=at, recipient="a@x.test", blob_id=Blob.keep(b"a mail")),
+            366,
+            364,
+        ),
+    ],
+)
+def test_what_is_old_goes(what: str, make: Any, old: int, young: int) -> None:
+    clean()
+    gone, kept = make(days_ago(old)), make(days_ago(young))
+    db.session.add_all([gone, kept])
+    db.session.commit()
+    table, kept_id = type(kept), kept.id
+    assert clean() == {what: 1}
+    assert list(db.session.scalars(select(table.id))) == [kept_id]
+    assert clean() == {}
+
+
+def test_old_raw_mails_go_and_their_lines_in_the_ledger_stay() -> None:
+    states = ("processed", "duplicate", "ignored", "rejected", "quarantined", "received")
+    for state in states:
+        received(state, 366, b"old " + state.encode())
+        received(state, 364, b"young " + state.encode())
+    db.session.commit()
+    assert clean() == {"raw_mails": 4}
+    left = {mail.source_key for mail in db.session.scalars(select(ReceivedMail)) if mail.blob_id}
+    assert left == {"old quarantined", "old received", *(f"young {state}" for state in states)}
+    assert db.session.scalar(select(func.count(ReceivedMail.id))) == 12
+    assert db.session.scalar(select(func.count(Blob.id))) == 8
+
+
+def test_the_retention_is_a_parameter() -> None:
+    received("processed", 3, b"three days old")
+    db.session.commit()
+    assert clean() == {}
+    parameters.put("mail.retention.raw_days", "2", NOW)
+    db.session.commit()
+    assert clean() == {"raw_mails": 1}
+
+
+def test_bytes_that_something_else_needs_stay() -> None:
+    """The same bytes as a raw mail and as an attachment lie in the table once."""
+    received("processed", 366, b"shared")
+    thread = Thread()
+    db.session.add(thread)
+    db.session.flush()
+    post = Post(thread_id=thread.id, kind="message", message_key="k", at=NOW)
+    post.attachments = [Attachment(name="a", type="text/plain", blob_id=Blob.keep(b"shared"), size=6)]
+    db.session.add(post)
+    Blob.keep(b"nobody's")
+    db.session.commit()
+    assert clean() == {"raw_mails": 1, "contents": 1}
+    assert Blob.of(b"shared") is not None
+    assert Blob.of(b"nobody's") is None
+
+
+def test_the_newest_runs_of_each_action_stay() -> None:
+    parameters.put("mail.retention.runs", "3", NOW)
+    actions = list(db.session.scalars(select(ScheduledAction.id).order_by(ScheduledAction.id)))[:2]
+    for action in actions:
+        for number in range(5):
+            slot = days_ago(10 - number)
+            db.session.add(ActionRun(action_id=action, slot=slot, started_at=slot, state="done"))
+    db.session.commit()
+    assert clean() == {"runs": 4}
+    for action in actions:
+        slots = db.session.scalars(select(ActionRun.slot).where(ActionRun.action_id == action).order_by(ActionRun.slot))
+        assert list(slots) == [days_ago(8), days_ago(7), days_ago(6)]
+
+
+def test_many_rows_go_slice_by_slice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cleanup, "SLICE", 3)
+    db.session.add_all([Event(at=days_ago(9), topic="t") for _ in range(8)])
+    for number in range(8):
+        received("quarantined" if number % 2 else "processed", 400, b"mail %d" % number)
+    db.session.commit()
+    slices = list(cleanup.slices(NOW))
+    assert all(sum(counts.values()) <= 3 for counts in slices)
+    assert sum(counts.get("events", 0) for counts in slices) == 8
+    assert sum(counts.get("raw_mails", 0) for counts in slices) == 4
