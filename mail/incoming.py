@@ -36,7 +36,6 @@ from models import (
     IncomingServer,
     MailboxState,
     ReceivedMail,
-    RouteResult,
     Worker,
     database_clock,
     db,
@@ -49,6 +48,7 @@ log = logging.getLogger("coquimail.incoming")
 GROUP = 16  # mails that are filed in one transaction: it stays short although answers are composed in it
 AT_ONCE = (50, 8, 1)  # mails that are claimed at once, by how often they were begun before
 MOST_ATTEMPTS = 3
+PROBLEMS = ("mailbox_mail_too_large", "mailbox_mail_unreadable")  # why only the header of a mail was brought
 RECENT = timedelta(days=1)  # a mail that should have been deleted and is still there is taken again for so long
 
 Open = Callable[[MailboxTarget], Mailbox]
@@ -515,16 +515,12 @@ def _file(group: Sequence[Case], surroundings: Surroundings, now: datetime, last
         db.session.commit()
     except Exception as error:
         db.session.rollback()
-        if last_try and isinstance(error, OperationalError):
-            raise  # the database is in trouble, not the mail: it waits
-        if last_try:
-            where = "".join(traceback.format_tb(error.__traceback__)[-3:])  # no values: they are somebody's mail
-            log.error("mail %s can't be filed: %s\n%s", group[0].id, type(error).__name__, where)
-            said = str(getattr(error, "orig", None) or error).splitlines() or [""]
-            reason = why("process_failed", error=f"{type(error).__name__}: {said[0]}"[:300])
-            _quarantine([group[0].id], reason, now, group[0])
-        else:
+        if not last_try:
             log.warning("a group of %s mails can't be filed at once: %s", len(group), type(error).__name__)
+        elif isinstance(error, OperationalError):
+            raise  # the database is in trouble, not the mail: it waits
+        else:
+            _give_up(group[0], error, now)
         return False
     for case in group:
         log.info("mail %s: %s %s", case.id, case.routing.state, case.routing.result)
@@ -533,20 +529,27 @@ def _file(group: Sequence[Case], surroundings: Surroundings, now: datetime, last
     return True
 
 
+def _give_up(case: Case, error: Exception, now: datetime) -> None:
+    """Put a mail that can't be filed into quarantine, with the reason."""
+    where = "".join(traceback.format_tb(error.__traceback__)[-3:])  # no values: they are somebody's mail
+    log.error("mail %s can't be filed: %s\n%s", case.id, type(error).__name__, where)
+    said = str(getattr(error, "orig", None) or error).splitlines() or [""]
+    _quarantine([case.id], why("process_failed", error=f"{type(error).__name__}: {said[0]}"[:300]), now, case)
+
+
 def _quarantine(ids: Collection[int], reason: Why, now: datetime, case: Case | None = None) -> Counter[str]:
     """Put mails that wait into quarantine with a reason; commits."""
     values: dict[str, Any] = {"state": "quarantined", "processed_at": now, "decision": [reason]}
     if case is not None:
         values |= filing.ledger_values(case) | {"state": "quarantined", "result": ""}
-        values["decision"] = [*case.message.problems, *(case.routing.steps if case.routing else ()), reason]
+        values["decision"] = [*case.message.problems, *case.routing.steps, reason]
+        filing.note_alias_failure(case, reason)
     db.session.execute(
         update(ReceivedMail)
-        .where(ReceivedMail.id.in_(ids), ReceivedMail.state == "received")
+        .where(ReceivedMail.id.in_(ids), ReceivedMail.state.in_(("received", "quarantined")))
         .values(values)
         .execution_options(synchronize_session=False)
     )
-    if case is not None:
-        filing.note_alias_failure(case, reason)
     Event.add(["incoming"], now)
     db.session.commit()
     return Counter(quarantined=len(ids))
@@ -595,11 +598,8 @@ def drop(received_id: int, now: datetime) -> str:
 
 
 def _quarantined(received_id: int) -> ReceivedMail:
-    row = db.session.scalar(
-        select(ReceivedMail)
-        .where(ReceivedMail.id == received_id, ReceivedMail.state == "quarantined")
-        .with_for_update()
-    )
+    found = select(ReceivedMail).where(ReceivedMail.id == received_id, ReceivedMail.state == "quarantined")
+    row = db.session.scalar(found.with_for_update())
     if row is None:
         db.session.rollback()
         raise NotInQuarantine(f"received mail {received_id}")
@@ -607,28 +607,23 @@ def _quarantined(received_id: int) -> ReceivedMail:
 
 
 def _again(received_id: int, forced: tuple[Outcome, Why] | None, now: datetime) -> str:
-    """Take a mail out of quarantine and through the flow again, to where a person says or by the rules."""
+    """Take a mail from quarantine through the flow again, to where a person says or by the rules."""
     row = _quarantined(received_id)
-    before = list(row.decision or [])
-    row.state, row.attempts, row.worker_id, row.decision = "received", 1, None, None
-    db.session.execute(delete(RouteResult).where(RouteResult.received_mail_id == received_id))
-    (kept,) = _with_contents_of(row)
-    with _in_hand([kept]):
-        db.session.commit()
-        case = filing.read(kept.id, kept.raw, kept.keeps, now, None if forced else kept.problem)
-        group, surroundings = _decide([case], now)
-        if forced is not None:
-            outcome, step = forced
-            case.routing = Routing((outcome,), (*before, step))
-            with reading():
-                surround_with_places(surroundings, [case.routing])
-                db.session.rollback()
-        return case.routing.state if _file(group, surroundings, now, last_try=True) else "quarantined"
-
-
-def _with_contents_of(row: ReceivedMail) -> list[Kept]:
-    """One row as a mail to understand, within its transaction."""
+    before, problem = list(row.decision or []), None
+    if forced is None and before and before[0]["code"] in PROBLEMS:
+        problem = before[0]
     raw = Blob.read(row.blob_id) if row.blob_id is not None else b""
     server = db.session.get(IncomingServer, row.incoming_server_id) if row.incoming_server_id else None
     keeps = Keeps(server.action_type_id, server.keep_attachments, server.keep_original) if server else Keeps()
-    return [Kept(row.id, raw, keeps)]
+    db.session.rollback()
+    case = filing.read(received_id, raw, keeps, now, problem)
+    group, surroundings = _decide([case], now)
+    if forced is not None:
+        case.routing = Routing((forced[0],), (*before, forced[1]))
+        with reading():
+            surround_with_places(surroundings, [case.routing])
+            db.session.rollback()
+    reopened = _quarantined(received_id)  # and locked until it is filed: it never waits where a worker would take it
+    reopened.state = "received"
+    db.session.flush()
+    return case.routing.state if _file(group, surroundings, now, last_try=True) else "quarantined"
