@@ -1,0 +1,152 @@
+"""A walk over every page of the menu, as each role, on a phone and on a desk, by day and by night."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Page
+
+from mail import config, contacts, threads
+from mail.clock import now
+from mail.incoming import keep
+from mail.threads import NewFile
+from mail.transport.mailbox import FetchedMail
+from models import Contact, DocumentType, IncomingServer, Mailing, MailingList, OutgoingServer, Subscription, User, db
+from scheduler import create_worker_app
+from tests.browser import office
+from tests.servers.app import App
+from tests.servers.browser import Person
+from tests.servers.certificates import Authority
+from tests.waiting import wait_until
+
+SCREENS = [(1440, False), (1440, True), (390, False), (390, True)]
+ROLES = ("admin", "marketing", "user")
+
+
+@pytest.fixture(scope="module")
+def lively_office(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """An office in which something has happened on every page; the practice mailbox is its server."""
+    path: Path = tmp_path_factory.mktemp("walk") / "office.db"
+    app = App(f"sqlite:///{path}", authority.file)
+    app.flask("upgrade")
+    for role in ROLES:
+        office.add_account(app, f"{role}@home.test", role.capitalize(), role)
+    make_lively(app)
+    app.start()
+    yield app
+    app.close()
+
+
+def make_lively(app: App) -> None:
+    """Documents with posts, a mail in quarantine, servers, lists and mailings."""
+    made = create_worker_app(config.read({"COQUI_DATA": str(app.data), "DATABASE_URL": app.env["DATABASE_URL"]}))
+    with made.app_context():
+        type_ = db.session.query(DocumentType).filter_by(code="opportunity").one()
+        user = db.session.query(User).filter_by(role="user").one()
+        ann = contacts.find_or_make("ann@customer.test", "Ann Lee", now())
+        refused = contacts.find_or_make("refuse-550@customer.test", "Rita Refused", now())
+        document = threads.start_document(type_, "20 chairs for our office", now(), contact_id=ann.id, responsible=user)
+        threads.follow(document.thread_id, refused.id)
+        db.session.commit()
+        file = NewFile("offer.pdf", "application/pdf", b"%PDF")
+        threads.post_from_browser(user, document.thread_id, "<p>Here is our offer.</p>", "message", [file], now())
+        threads.post_from_browser(user, document.thread_id, "<p>She haggles.</p>", "note", [], now())
+        for number, to in enumerate(("sales@office.test", "nobody@office.test"), start=1):
+            raw = office.letter("Zoe <zoe@zed.test>", to, f"Question {number}", "Hello,\nhow much is it?")
+            keep("practice", [FetchedMail(str(number), len(raw), now(), raw)], now())
+        db.session.add(
+            OutgoingServer(
+                name="Spare", host="smtp.spare.test", active=False, from_filter="spare.test", verify_tls=False
+            )
+        )
+        db.session.add(IncomingServer(name="Spare", host="imap.spare.test", active=False))
+        readers = MailingList(name="Readers")
+        db.session.add(readers)
+        db.session.flush()
+        for contact in db.session.query(Contact).all():
+            db.session.add(Subscription(list_id=readers.id, contact_id=contact.id, at=now()))
+        db.session.add(
+            Mailing(
+                subject="Spring news", from_address="News <news@office.test>", html="<p>Hello</p>", created_at=now(),
+                lists=[readers],
+            )
+        )  # fmt: skip
+        db.session.commit()
+        db.engine.dispose()
+
+
+def menu_of(page: Page) -> list[str]:
+    """Return the paths of all entries of the menu."""
+    found = page.locator(".sidebar a[href]").evaluate_all("links => links.map(link => link.getAttribute('href'))")
+    return list(dict.fromkeys(path for path in found if path.startswith("/") and path != "/"))
+
+
+def pages_behind(page: Page) -> list[str]:
+    """Return where a list leads: its form for something new, and its first row."""
+    links = page.locator("main a[href$='/new'], main a.row-main, main .title a, main td a").evaluate_all(
+        "links => links.map(link => link.getAttribute('href'))"
+    )
+    paths = [path for path in links if path.startswith("/") and "export" not in path and "original" not in path]
+    return paths[:1] + [path for path in paths if path.endswith("/new")][:1]
+
+
+def unlabelled(page: Page) -> list[str]:
+    """Return the fields without a name that a screen reader could say."""
+    found: list[str] = page.evaluate(
+        """() => [...document.querySelectorAll('input:not([type=hidden]), select, textarea')]
+            .filter(field => field.offsetParent !== null && !field.labels?.length && !field.ariaLabel
+                             && !field.getAttribute('aria-labelledby') && !field.title)
+            .map(field => field.outerHTML.slice(0, 120))"""
+    )
+    return found
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_page_on_every_screen(lively_office: App, person: Callable[..., Person], role: str) -> None:
+    wait_until(lambda: "processed" in lively_office.log(), 30)
+    found: list[str] = []
+    paths: list[str] = []
+    for width, dark in SCREENS:
+        someone = person(lively_office.url, width=width, height=900, dark=dark)
+        page = office.log_in(someone, f"{role}@home.test")
+        if role == "admin":
+            office.developer_mode(page)
+        if not paths:
+            paths = menu_of(page)
+            for path in list(paths):
+                page.goto(path)
+                paths += [one for one in pages_behind(page) if urlsplit(one).path not in paths]
+            paths = list(dict.fromkeys(paths))
+        for path in paths:
+            where = f"{role} {width} {'dark' if dark else 'light'} {path}"
+            answer = page.goto(path)
+            assert answer is not None
+            if answer.status != 200:
+                found.append(f"{where}: status {answer.status}")
+                continue
+            page.wait_for_load_state("networkidle")
+            if someone.scrolls_sideways():
+                found.append(f"{where}: scrolls sideways")
+            found += [f"{where}: no label: {field}" for field in unlabelled(page)]
+            if (width, dark) in ((1440, False), (390, True)):
+                found += [f"{where}: {problem}" for problem in someone.axe()]
+    assert len(paths) > {"admin": 30, "marketing": 12, "user": 8}[role], paths
+    assert not found, "\n".join(found)
+
+
+def test_nobody_sees_what_is_not_theirs(lively_office: App, person: Callable[..., Person]) -> None:
+    admin = office.log_in(person(lively_office.url), "admin@home.test")
+    office.developer_mode(admin)
+    everything = menu_of(admin)
+    for role in ("marketing", "user"):
+        someone = person(lively_office.url)
+        someone.expect("status of 403")
+        page = office.log_in(someone, f"{role}@home.test")
+        theirs = set(menu_of(page))
+        for path in everything:
+            if path not in theirs:
+                answer = page.goto(path)
+                assert answer is not None
+                assert answer.status == 403, f"{role} got {answer.status} for {path}"
+                assert "not for your account" in page.inner_text("body")
