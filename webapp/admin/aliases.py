@@ -9,6 +9,7 @@ from flask_babel import lazy_gettext as _l
 from markupsafe import Markup
 from sqlalchemy import select
 from wtforms import SelectField, StringField
+from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired
 
 from mail import aliases, office
@@ -27,7 +28,12 @@ POLICIES = (
     ("followers", _l("Followers")),
     ("users", _l("Users of this office")),
 )
-PRIORITIES = (("0", _l("Normal")), ("1", _l("Medium")), ("2", _l("High")), ("3", _l("Very high")))
+PRIORITIES = (
+    SelectChoice("0", _l("Normal")),
+    SelectChoice("1", _l("Medium")),
+    SelectChoice("2", _l("High")),
+    SelectChoice("3", _l("Very high")),
+)
 
 
 class LocalPartField(StringField):
@@ -242,17 +248,15 @@ class AliasView(AdminView):
         form.make_contact.shown_if = "policy=everyone,followers"
         return form
 
-    def _stages(self) -> dict[str, list[tuple[str, str]]]:
+    def _stages(self) -> list[SelectChoice]:
         rows = db.session.execute(
             select(DocumentType.name.label("type"), Stage.id, Stage.name)
             .join(DocumentType, Stage.type_id == DocumentType.id)
             .where(DocumentType.active)
             .order_by(DocumentType.position, DocumentType.id, Stage.position)
         )
-        groups: dict[str, list[tuple[str, str]]] = {"": [("", gettext("the first stage"))]}
-        for row in rows:
-            groups.setdefault(row.type, []).append((str(row.id), row.name))
-        return groups
+        first = SelectChoice("", gettext("the first stage"))
+        return [first, *(SelectChoice(str(row.id), row.name, optgroup=row.type) for row in rows)]
 
     def before_save(self, form: Any, row: Alias, is_new: bool) -> None:
         """Check what belongs together; the address moves by ``mail.aliases``."""

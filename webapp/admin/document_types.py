@@ -91,7 +91,10 @@ def arrange(type_: DocumentType, names: list[str]) -> None:
             stage = old[place]
             free.remove(stage)
             stage.name = name
-        kept.append(stage or Stage(name=name, position=-MOST_STAGES - 1 - place, type=type_))
+        if stage is None:
+            stage = Stage(name=name, position=-MOST_STAGES - 1 - place, type_id=type_.id)
+            db.session.add(stage)
+        kept.append(stage)
     for stage in free:
         _remove(stage)
     for place, stage in enumerate(kept, 1):  # two steps: a position belongs to one stage only, also in between

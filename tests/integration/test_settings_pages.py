@@ -1,0 +1,538 @@
+"""General Settings, System Parameters, aliases and document types."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+
+from mail import aliases, threads
+from mail.parameters import CATALOGUE, CATCHALL_DOMAIN, COMPANY_ADDRESS, COMPANY_NAME, CUSTOM_SERVERS, put
+from mail.sentences import why
+from models import Alias, Document, DocumentType, IncomingServer, OutgoingServer, Stage, SystemParameter, db
+from tests.web import Visitor, web_app
+
+SETTINGS, PARAMETERS = "/settings/", "/admin/system-parameters"
+ALIASES, TYPES = "/admin/aliases", "/admin/document-types"
+OFFICE = {"custom_servers": "1", "domain": "office.test", "company": "My Company", "address": "1 Calle Sol"}
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@pytest.fixture
+def app(database, tmp_path) -> Iterator[Flask]:
+    made = web_app(database, tmp_path)
+    yield made
+    with made.app_context():
+        db.engine.dispose()
+
+
+@pytest.fixture
+def admin(app) -> Visitor:
+    return Visitor(app).as_role("admin")
+
+
+def words(text: str) -> str:
+    """A page as a person reads it."""
+    return " ".join(re.sub(r"<[^>]+>", " ", text).replace("&#39;", "'").replace("&amp;", "&").split())
+
+
+def value(app, parameter):
+    with app.app_context():
+        return parameter.get()
+
+
+def addresses(app, state="active"):
+    with app.app_context():
+        rows = db.session.scalars(select(Alias.address_key).where(Alias.state == state))
+        return set(rows)
+
+
+def type_id(app, code="opportunity"):
+    with app.app_context():
+        return db.session.scalar(select(DocumentType.id).where(DocumentType.code == code))
+
+
+# --- who may
+
+
+@pytest.mark.parametrize("path", [SETTINGS, f"{PARAMETERS}/", f"{PARAMETERS}/new", f"{PARAMETERS}/edit?key=x"])
+@pytest.mark.parametrize("role", ["user", "marketing"])
+def test_settings_are_for_admins(app, path, role):
+    assert Visitor(app).as_role(role).get(path).status_code == 403
+
+
+@pytest.mark.parametrize("path", [SETTINGS, f"{PARAMETERS}/reset", "/settings/test-default-server"])
+def test_settings_are_changed_by_admins_only(app, path):
+    answer = Visitor(app).as_role("user").post(path, {**OFFICE, "domain": "evil.test", "key": "company.name"})
+    assert answer.status_code == 403
+    assert value(app, CATCHALL_DOMAIN) == "office.test"
+
+
+# --- General Settings
+
+
+def test_custom_email_servers_reveals_the_links_when_it_is_saved(app, admin):
+    links = ("/admin/outgoing-servers/", "/admin/incoming-servers/")
+
+    def revealed():
+        part = admin.get(SETTINGS).text.partition("Custom Email Servers")[2].partition("Alias Domain")[0]
+        return [link in part for link in links]
+
+    assert revealed() == [True, True]
+    assert admin.post(SETTINGS, {**OFFICE, "custom_servers": ""}).status_code == 302
+    assert (value(app, CUSTOM_SERVERS), revealed()) == (0, [False, False])
+    admin.post(SETTINGS, OFFICE)
+    assert (value(app, CUSTOM_SERVERS), revealed()) == (1, [True, True])
+
+
+def test_the_company_is_saved(app, admin):
+    admin.post(SETTINGS, {**OFFICE, "company": " Coquí Ltd ", "address": "1 Calle Sol\r\nSan Juan"})
+    assert (value(app, COMPANY_NAME), value(app, COMPANY_ADDRESS)) == ("Coquí Ltd", "1 Calle Sol\nSan Juan")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"domain": "not a domain"}, "Write a domain"),
+        ({"domain": ""}, "needs an alias domain"),
+        ({"domain": "@x"}, "Write a domain"),
+        ({"company": " "}, "Write the name of your company"),
+    ],
+)
+def test_what_can_not_be_is_refused_and_nothing_is_saved(app, admin, changes, sentence):
+    answer = admin.post(SETTINGS, {**OFFICE, "address": "elsewhere", "custom_servers": "", **changes})
+    assert answer.status_code == 200
+    assert sentence in words(answer.text)
+    assert "elsewhere" in answer.text  # what was typed is not lost
+    assert (value(app, CATCHALL_DOMAIN), value(app, COMPANY_ADDRESS), value(app, CUSTOM_SERVERS)) == (
+        "office.test",
+        "",
+        1,
+    )
+
+
+def test_a_new_alias_domain_moves_the_addresses_and_says_what_still_points_to_the_old_one(app, admin):
+    with app.app_context():
+        db.session.add(OutgoingServer(name="Postmark", host="h", from_filter="office.test"))
+        db.session.add(IncomingServer(name="Sales box", host="h", user="sales@office.test"))
+        db.session.add(IncomingServer(name="Other box", host="h", user="sales@elsewhere.test"))
+        put("mail.default.from", "info@office.test", now())
+        db.session.commit()
+    said = words(admin.post(SETTINGS, {**OFFICE, "domain": "MyCompany.test"}, follow_redirects=True).text)
+    assert value(app, CATCHALL_DOMAIN) == "mycompany.test"
+    names = ("catchall", "bounce", "sales", "support")
+    assert addresses(app) == {f"{name}@mycompany.test" for name in names}
+    assert addresses(app, "retired") == {f"{name}@office.test" for name in names}
+    assert "still recognised" in said and "sales@office.test" in said
+    assert "From filter of the outgoing server “Postmark”" in said
+    assert "user of the incoming server “Sales box”" in said and "Other box" not in said
+    assert "the system parameter mail.default.from" in said
+    assert "Still recognised: office.test" in words(admin.get(SETTINGS).text)
+    again = words(admin.post(SETTINGS, {**OFFICE, "domain": "mycompany.test"}, follow_redirects=True).text)
+    assert "The alias domain has changed" not in again
+
+
+def test_hosting_online_lists_what_to_redirect(database, tmp_path):
+    app = web_app(database, tmp_path, COQUI_HOSTING="online", COQUI_URL="https://acme.coqui.example")
+    text = Visitor(app)
+    text.client.environ_base["wsgi.url_scheme"] = "https"
+    page = text.as_role("admin").get(SETTINGS).text
+    for name in ("catchall", "bounce", "sales", "support"):
+        assert f"{name}@office.test" in page and f'data-copy="{name}@acme.coqui.example"' in page
+    with app.app_context():
+        db.engine.dispose()
+
+
+def test_on_premise_has_nothing_to_redirect(admin):
+    assert "Addresses to redirect" not in admin.get(SETTINGS).text
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({}, ["The practice mailbox", "none: strangers' addresses are replaced"]),
+        (
+            {"MAIL_SERVER": "smtp.acme.test", "MAIL_USE_TLS": "1", "MAIL_USERNAME": "u1", "MAIL_PASSWORD": "swordfish",
+             "MAIL_DEFAULT_FROM_FILTER": "acme.test"},
+            ["smtp.acme.test:587", "STARTTLS", "u1", "acme.test (from the environment)"],
+        ),
+    ],
+)  # fmt: skip
+def test_the_default_server_is_shown_without_its_password(database, tmp_path, environment, says):
+    app = web_app(database, tmp_path, **environment)
+    page = Visitor(app).as_role("admin").get(SETTINGS).text
+    for one in says:
+        assert one in words(page)
+    assert "swordfish" not in page
+    with app.app_context():
+        db.engine.dispose()
+
+
+def test_developer_mode_is_switched_here_and_shows_technical(admin):
+    assert "System Parameters" not in admin.get(SETTINGS).text
+    answer = admin.post("/developer-mode", {"on": "1", "next": SETTINGS})
+    assert answer.location == SETTINGS
+    page = words(admin.get(SETTINGS).text)
+    for label in ("Technical", "Outgoing email servers", "System Parameters", "Scheduled Actions", "Aliases"):
+        assert label in page
+
+
+# --- System Parameters
+
+
+def test_all_known_keys_are_listed_even_when_unset(admin):
+    page = admin.get(f"{PARAMETERS}/").text
+    for key in CATALOGUE:
+        assert f"?key={key}" in page
+
+
+@pytest.mark.parametrize(
+    ("search", "found", "missing"),
+    [
+        ("catchall", "mail.catchall.alias", "mail.max_size"),
+        ("postal address", "company.address", "mail.max_size"),
+        ("office.test", "mail.catchall.domain", "mail.max_size"),
+        ("MAX_SIZE", "mail.max_size", "mail.catchall.alias"),
+    ],
+)
+def test_keys_values_and_explanations_are_searched(admin, search, found, missing):
+    page = admin.get(f"{PARAMETERS}/", query_string={"search": search}).text
+    assert f"?key={found}" in page and f"?key={missing}" not in page
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "stored", "sentence"),
+    [
+        ("mail.default.from", "info@MyCompany.test", "info@MyCompany.test", ""),
+        ("mail.default.from", "in fo", None, "part before the @"),
+        ("mail.default.from_filter", "a.test, b@c.test", "a.test, b@c.test", ""),
+        ("mail.default.from_filter", "a b", None, "neither a domain nor an address"),
+        ("mail.max_size", "30", "30", ""),
+        ("mail.max_size", "many", None, "whole number"),
+        ("mail.max_size", "-1", None, "whole number"),
+        ("mail.gateway.allowed", "x", None, "mail addresses"),
+        ("mail.catchall.alias", "sales", None, "already an alias of Opportunity"),
+        ("mail.catchall.alias", "bounce", None, "is the bounce address"),
+        ("mail.bounce.alias", "re turns", None, "part before the @"),
+    ],
+)
+def test_values_are_checked_by_their_kind(app, admin, key, text, stored, sentence):
+    before = stored_value(app, key)
+    answer = admin.post(f"{PARAMETERS}/edit?key={key}", {"value": text})
+    assert (answer.status_code == 302) is (stored is not None)
+    assert stored_value(app, key) == (before if stored is None else stored)
+    if sentence:
+        assert sentence in words(answer.text) and text in answer.text
+
+
+def stored_value(app, key):
+    with app.app_context():
+        return db.session.scalar(select(SystemParameter.value).where(SystemParameter.key == key))
+
+
+def test_the_catchall_is_renamed_here_and_the_old_address_stays_known(app, admin):
+    admin.post(f"{PARAMETERS}/edit?key=mail.catchall.alias", {"value": "Replies"})
+    assert "replies@office.test" in addresses(app)
+    assert addresses(app, "retired") == {"catchall@office.test"}
+    admin.post(f"{PARAMETERS}/reset", {"key": "mail.catchall.alias"})
+    assert "catchall@office.test" in addresses(app)
+
+
+def test_the_alias_domain_is_changed_here_as_well(app, admin):
+    said = admin.post(f"{PARAMETERS}/edit?key=mail.catchall.domain", {"value": "new.test"}, follow_redirects=True)
+    assert "sales@new.test" in addresses(app)
+    assert "The alias domain has changed" in said.text
+
+
+def test_a_change_says_who_made_it_and_can_be_taken_back(app, admin):
+    admin.post(f"{PARAMETERS}/edit?key=mail.max_size", {"value": "30"})
+    page = words(admin.get(f"{PARAMETERS}/", query_string={"only": "changed"}).text)
+    assert "mail.max_size 30" in page and "Admin" in page
+    assert "Default 25" in words(admin.get(f"{PARAMETERS}/edit?key=mail.max_size").text)
+    admin.post(f"{PARAMETERS}/reset", {"key": "mail.max_size"})
+    assert "?key=mail.max_size" not in admin.get(f"{PARAMETERS}/", query_string={"only": "changed"}).text
+    assert value(app, CATALOGUE["mail.max_size"]) == 25
+
+
+def test_an_unknown_key_is_kept_marked_and_may_be_a_slip(app, admin):
+    new = {"key": "mail.catchal.domain", "value": "x.test"}
+    said = words(admin.post(f"{PARAMETERS}/new", new, follow_redirects=True).text)
+    assert "Did you mean mail.catchall.domain" in said and "unknown key" in said
+    assert stored_value(app, "mail.catchal.domain") == "x.test"
+    assert value(app, CATCHALL_DOMAIN) == "office.test"
+    admin.post(f"{PARAMETERS}/reset", {"key": "mail.catchal.domain"})
+    assert stored_value(app, "mail.catchal.domain") is None
+
+
+@pytest.mark.parametrize(("key", "text"), [("", "x"), ("two words", "x"), ("x" * 201, "x"), ("my.key", " ")])
+def test_a_new_key_needs_a_name_and_a_value(app, admin, key, text):
+    assert admin.post(f"{PARAMETERS}/new", {"key": key, "value": text}).status_code == 200
+    assert stored_value(app, key) is None
+
+
+def test_a_known_key_typed_as_a_new_one_is_set_by_its_rules(app, admin):
+    assert "whole number" in admin.post(f"{PARAMETERS}/new", {"key": "mail.max_size", "value": "x"}).text
+    admin.post(f"{PARAMETERS}/new", {"key": "mail.max_size", "value": "31"})
+    assert value(app, CATALOGUE["mail.max_size"]) == 31
+
+
+def test_values_are_shown_as_text(admin):
+    admin.post(f"{PARAMETERS}/new", {"key": "my.key", "value": "<script>alert(1)</script>"})
+    page = admin.get(f"{PARAMETERS}/").text
+    assert "<script>alert" not in page and "&lt;script&gt;alert" in page
+
+
+def test_a_link_to_a_key_that_is_gone_leads_back(admin):
+    assert "no such key" in admin.get(f"{PARAMETERS}/edit?key=gone", follow_redirects=True).text
+
+
+# --- aliases
+
+ALIAS = {
+    "local_part": "jobs",
+    "type_id": "",
+    "default_stage": "",
+    "default_priority": "0",
+    "policy": "everyone",
+    "make_contact": "1",
+}
+
+
+def alias_row(app, address):
+    with app.app_context():
+        row = db.session.scalar(select(Alias).where(Alias.address_key == address))
+        return row and {column.name: getattr(row, column.name) for column in Alias.__table__.columns}
+
+
+def stage_id(app, code, name):
+    with app.app_context():
+        joined = select(Stage.id).join(DocumentType).where(DocumentType.code == code, Stage.name == name)
+        return db.session.scalar(joined)
+
+
+def test_an_alias_is_made_with_default_values(app, admin):
+    applicant, interview = type_id(app, "applicant"), stage_id(app, "applicant", "Interview")
+    new = {**ALIAS, "type_id": applicant, "default_stage": interview, "default_priority": "2", "refusal": "Sorry"}
+    assert admin.post(f"{ALIASES}/new", new).status_code == 302
+    row = alias_row(app, "jobs@office.test")
+    assert (row["type_id"], row["role"], row["refusal"]) == (applicant, "alias", "Sorry")
+    assert row["defaults"] == {"stage_id": interview, "priority": 2}
+    page = admin.get(f"{ALIASES}/edit?id={row['id']}").text
+    assert f'<option selected value="{interview}">' in page and "@office.test" in page
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"local_part": ""}, "Please fill this in"),
+        ({"local_part": "two words"}, "part before the @"),
+        ({"local_part": "sales"}, "already an alias of Opportunity"),
+        ({"local_part": "CATCHALL"}, "is the catchall address"),
+        ({"local_part": "bounce"}, "is the bounce address"),
+        ({"local_part": "jobs@elsewhere.test"}, "Aliases end in the alias domain"),
+        ({"local_part": "a+b"}, "plus sign"),
+        ({"type_id": ""}, "Choose"),
+        ({"policy": "followers"}, "so nobody could"),
+        ({"default_stage": "Paid"}, "another document type"),
+    ],
+)
+def test_an_alias_that_can_not_work_is_refused(app, admin, changes, sentence):
+    new = {**ALIAS, "type_id": type_id(app, "applicant"), **changes}
+    if new["default_stage"] == "Paid":
+        new["default_stage"] = stage_id(app, "invoice", "Paid")
+    before = addresses(app)
+    answer = admin.post(f"{ALIASES}/new", new)
+    assert answer.status_code == 200
+    assert sentence in words(answer.text)
+    assert addresses(app) == before
+
+
+def test_a_renamed_alias_leaves_its_old_address_behind(app, admin):
+    row = alias_row(app, "sales@office.test")
+    admin.post(f"{ALIASES}/edit?id={row['id']}", {**ALIAS, "local_part": "vendas", "type_id": row["type_id"]})
+    assert alias_row(app, "vendas@office.test")["id"] == row["id"]
+    old = alias_row(app, "sales@office.test")
+    assert old["state"] == "retired"
+    listed = admin.get(f"{ALIASES}/").text
+    assert "is-off" in listed and f"/details?id={old['id']}" in listed
+    assert "still recognised" in admin.get(f"{ALIASES}/details?id={old['id']}").text
+    assert admin.get(f"{ALIASES}/edit?id={old['id']}").status_code == 302
+    admin.post(f"{ALIASES}/delete", {"id": old["id"]})
+    assert alias_row(app, "sales@office.test") is None
+
+
+def test_an_alias_is_retired_before_it_is_forgotten(app, admin):
+    row = alias_row(app, "support@office.test")
+    admin.post(f"{ALIASES}/press/retire", {"id": row["id"]})
+    assert alias_row(app, "support@office.test")["state"] == "retired"
+    assert admin.post(f"{ALIASES}/press/retire", {"id": row["id"]}).status_code == 404
+
+
+def test_a_retired_address_can_be_used_again(app, admin):
+    row = alias_row(app, "support@office.test")
+    admin.post(f"{ALIASES}/press/retire", {"id": row["id"]})
+    admin.post(f"{ALIASES}/new", {**ALIAS, "local_part": "support", "type_id": type_id(app, "task")})
+    assert alias_row(app, "support@office.test")["state"] == "active"
+
+
+@pytest.mark.parametrize("role", ["catchall", "bounce"])
+def test_catchall_and_bounce_are_edited_elsewhere_and_can_not_be_deleted(app, admin, role):
+    row = alias_row(app, f"{role}@office.test")
+    assert f"?key={aliases.ROLE_KEYS[role]}" in admin.get(f"{ALIASES}/").text
+    assert admin.get(f"{ALIASES}/edit?id={row['id']}").location.endswith(aliases.ROLE_KEYS[role])
+    edited = admin.post(f"{ALIASES}/edit?id={row['id']}", {**ALIAS, "type_id": type_id(app)})
+    assert edited.status_code == 302
+    said = admin.post(f"{ALIASES}/action", {"action": "delete", "rowid": row["id"]}, follow_redirects=True)
+    assert "set by the system parameter" in said.text
+    assert alias_row(app, f"{role}@office.test") is not None
+
+
+def test_an_edit_makes_a_failed_alias_healthy_again(app, admin):
+    row = alias_row(app, "sales@office.test")
+    with app.app_context():
+        alias = db.session.get(Alias, row["id"])
+        alias.valid, alias.why, alias.hits = False, why("reject_followers_of_nothing", address="sales@office.test"), 3
+        db.session.commit()
+    assert "last mail failed" in admin.get(f"{ALIASES}/").text
+    admin.post(f"{ALIASES}/edit?id={row['id']}", {**ALIAS, "local_part": "sales", "type_id": row["type_id"]})
+    healed = alias_row(app, "sales@office.test")
+    assert (healed["valid"], healed["why"], healed["hits"]) == (None, None, 3)
+
+
+# --- document types
+
+
+def make_document(app, code="opportunity", stage="New"):
+    wanted = stage_id(app, code, stage)
+    with app.app_context():
+        type_ = db.session.scalar(select(DocumentType).where(DocumentType.code == code))
+        document = threads.start_document(type_, "A window", now())
+        document.stage_id = wanted
+        db.session.commit()
+        return document.id
+
+
+def stages(app, code="opportunity"):
+    with app.app_context():
+        type_ = db.session.scalar(select(DocumentType).where(DocumentType.code == code))
+        return [(stage.id, stage.name) for stage in type_.stages]
+
+
+def type_form(**changes):
+    return {
+        "name": "Opportunity",
+        "plural": "Opportunities",
+        "icon": "briefcase",
+        "position": "10",
+        "active": "1",
+        "stages_text": "New\nQualified\nProposition\nWon\nLost",
+        "number_pattern": "OPP/{number:05d}",
+        "alias_text": "sales",
+        **changes,
+    }
+
+
+def test_a_new_type_gets_a_code_stages_and_an_alias(app, admin):
+    new = type_form(name="Service order", plural="Service orders", number_pattern="SRV/{number}")
+    new |= {"stages_text": "Open\r\n\r\n Done ", "alias_text": "service"}
+    assert admin.post(f"{TYPES}/new", new).status_code == 302
+    assert [name for _, name in stages(app, "service_order")] == ["Open", "Done"]
+    assert alias_row(app, "service@office.test")["type_id"] == type_id(app, "service_order")
+    assert "Service orders" in admin.get(f"{TYPES}/").text
+    admin.post(f"{TYPES}/new", {**new, "alias_text": ""})
+    assert type_id(app, "service_order_2") is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "kept"),
+    [
+        ("New\nQualified\nProposition\nWon\nLost", ["New", "Qualified", "Proposition", "Won", "Lost"], 5),
+        ("Lost\nNew\nQualified\nProposition\nWon", ["Lost", "New", "Qualified", "Proposition", "Won"], 5),
+        ("Fresh\nQualified\nProposition\nWon\nLost", ["Fresh", "Qualified", "Proposition", "Won", "Lost"], 5),
+        ("New\nA\nB\nWon\nLost\nC\nD", ["New", "A", "B", "Won", "Lost", "C", "D"], 5),
+        ("New\nWon", ["New", "Won"], 2),
+        ("X\nY\nNew", ["X", "Y", "New"], 2),
+    ],
+)
+def test_stages_keep_their_documents_when_they_are_moved_or_renamed(app, admin, text, names, kept):
+    document_id = make_document(app)
+    before = dict(stages(app))
+    with app.app_context():
+        stage = db.session.get(Document, document_id).stage_id
+    answer = admin.post(f"{TYPES}/edit?id={type_id(app)}", type_form(stages_text=text))
+    assert answer.status_code == 302
+    after = stages(app)
+    assert [name for _, name in after] == names
+    assert len(set(before) & {number for number, _ in after}) == kept
+    assert stage in dict(after)
+
+
+def test_a_stage_with_documents_can_not_go(app, admin):
+    make_document(app, stage="Lost")
+    before = stages(app)
+    answer = admin.post(f"{TYPES}/edit?id={type_id(app)}", type_form(stages_text="New\nQualified"))
+    assert answer.status_code == 200
+    assert "1 document is in the stage “Lost”" in words(answer.text)
+    assert stages(app) == before
+
+
+def test_a_stage_that_goes_leaves_the_defaults_of_aliases(app, admin):
+    row, lost = alias_row(app, "sales@office.test"), stage_id(app, "opportunity", "Lost")
+    with app.app_context():
+        alias = db.session.get(Alias, row["id"])
+        alias.defaults = {"stage_id": lost, "priority": 1}
+        db.session.commit()
+    admin.post(f"{TYPES}/edit?id={type_id(app)}", type_form(stages_text="New\nQualified"))
+    assert alias_row(app, "sales@office.test")["defaults"] == {"priority": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"number_pattern": "OPP"}, "The pattern needs {number}"),
+        ({"number_pattern": "{number.__class__}"}, "The pattern needs {number}"),
+        ({"number_pattern": "{number}{x}"}, "The pattern needs {number}"),
+        ({"stages_text": " \n "}, "at least one stage"),
+        ({"stages_text": "New\nnew"}, "the same name"),
+        ({"alias_text": "support"}, "already an alias of Ticket"),
+        ({"alias_text": "a b"}, "part before the @"),
+        ({"name": ""}, "Please fill this in"),
+        ({"icon": "<svg>"}, "Not saved"),
+    ],
+)
+def test_a_type_that_can_not_work_is_refused(app, admin, changes, sentence):
+    before = stages(app)
+    answer = admin.post(f"{TYPES}/edit?id={type_id(app)}", type_form(**changes))
+    assert answer.status_code == 200
+    assert sentence in words(answer.text)
+    assert stages(app) == before
+
+
+def test_the_alias_of_a_type_is_edited_beside_it(app, admin):
+    path = f"{TYPES}/edit?id={type_id(app)}"
+    assert 'value="sales"' in admin.get(path).text
+    admin.post(path, type_form(alias_text="leads"))
+    assert alias_row(app, "leads@office.test")["state"] == "active"
+    assert alias_row(app, "sales@office.test")["state"] == "retired"
+    admin.post(path, type_form(alias_text=""))
+    assert alias_row(app, "leads@office.test")["state"] == "retired"
+
+
+def test_a_type_with_documents_stays(app, admin):
+    make_document(app, "task", "To do")
+    said = admin.post(f"{TYPES}/delete", {"id": type_id(app, "task")}, follow_redirects=True).text
+    assert "1 document of the type Task" in words(said)
+    assert type_id(app, "task") is not None
+
+
+def test_a_type_without_documents_goes_with_its_stages(app, admin):
+    number = type_id(app, "applicant")
+    admin.post(f"{TYPES}/delete", {"id": number})
+    assert type_id(app, "applicant") is None
+    with app.app_context():
+        assert db.session.scalars(select(Stage).where(Stage.type_id == number)).all() == []
