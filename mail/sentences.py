@@ -16,7 +16,7 @@ class Why(TypedDict):
     values: dict[str, Any]
 
 
-def why(code: str, **values: Any) -> Why:
+def why(code: str, /, **values: Any) -> Why:
     """Return an explanation to store; an unknown code is a mistake of ours and fails at once.
 
     >>> why("no_server")
@@ -288,19 +288,23 @@ SENTENCES: dict[str, Any] = {
     "left_the_queue": _l("Cancelled by a person before it was sent."),
     "gave_up": _l("Tried for 48 hours without success. The last answer was: %(last)s"),
     "unknown_once": _l(
-        "The process ended while the server was answering, so nobody knows whether it took the mail. It is sent once more under the same Message-ID."
+        "The process ended while the server was answering, so nobody knows whether it took the mail. It is sent once "
+        "more under the same Message-ID."
     ),
     "unknown_final": _l(
-        "Twice nobody saw the server's answer, so it is not certain that the mail arrived. Ask the recipient, or press Retry."
+        "Twice nobody saw the server's answer, so it is not certain that the mail arrived. Ask the recipient, or "
+        "press Retry."
     ),
     "sent_unrecorded": _l("The server took the mail; the process ended before it could write down the dialogue."),
     "address_corrected": _l("The address was corrected from %(before)s to %(after)s."),
     "mailbox_connection_refused": _l(
-        "%(host)s is there, but nothing answers on port %(port)s. Check the port and the encryption (IMAP: 993 for TLS, "
+        "%(host)s is there, but nothing answers on port %(port)s. Check the port and the encryption (IMAP: 993 for "
+        "TLS, "
         "143 for STARTTLS; POP3: 995 and 110); if they are right, ask the provider whether the service is running."
     ),
     "mailbox_timed_out": _l(
-        "%(host)s did not answer within %(seconds)s seconds. Often a firewall swallows the port, or the encryption does "
+        "%(host)s did not answer within %(seconds)s seconds. Often a firewall swallows the port, or the encryption "
+        "does "
         "not fit the port (IMAP: 993 for TLS, 143 for STARTTLS; POP3: 995 and 110). The mails stay there; CoquiMail "
         "tries again by itself."
     ),
@@ -313,7 +317,8 @@ SENTENCES: dict[str, Any] = {
         "995 and 110)."
     ),
     "mailbox_tls_failed": _l(
-        "The encrypted connection to %(host)s could not be set up (%(detail)s). Check that the encryption fits the port "
+        "The encrypted connection to %(host)s could not be set up (%(detail)s). Check that the encryption fits the "
+        "port "
         "(IMAP: 993 for TLS, 143 for STARTTLS; POP3: 995 and 110); otherwise the provider has to look at the server."
     ),
     "mailbox_starttls_missing": _l(
@@ -321,11 +326,13 @@ SENTENCES: dict[str, Any] = {
         "provider. The password was not sent."
     ),
     "mailbox_certificate_wrong_name": _l(
-        "The certificate shown at %(host)s is for another name (%(detail)s). Enter the host name that the provider gives "
+        "The certificate shown at %(host)s is for another name (%(detail)s). Enter the host name that the provider "
+        "gives "
         "for receiving; if this one is right, the provider has to correct the certificate."
     ),
     "mailbox_busy": _l(
-        "%(host)s can't open the mailbox of %(user)s just now: “%(reply)s”. Often another program has it open; CoquiMail "
+        "%(host)s can't open the mailbox of %(user)s just now: “%(reply)s”. Often another program has it open; "
+        "CoquiMail "
         "tries again by itself."
     ),
     "mailbox_folder_missing": _l(
@@ -340,11 +347,13 @@ SENTENCES: dict[str, Any] = {
         "provider."
     ),
     "mailbox_took_too_long": _l(
-        "%(host)s did not get done within %(seconds)s seconds. What was stored is kept, and the next fetch goes on from "
+        "%(host)s did not get done within %(seconds)s seconds. What was stored is kept, and the next fetch goes on "
+        "from "
         "there."
     ),
     "mailbox_mail_too_large": _l(
-        "The mail has %(megabytes)s MB; the limit is %(limit)s MB. Only its header was brought; the mail itself stays on "
+        "The mail has %(megabytes)s MB; the limit is %(limit)s MB. Only its header was brought; the mail itself "
+        "stays on "
         "the server."
     ),
     "mailbox_mail_unreadable": _l(
@@ -491,7 +500,9 @@ SENTENCES: dict[str, Any] = {
     "mailing_no_content": _l("The mailing has no text yet."),
     "mailing_no_list": _l("No list is chosen. Choose at least one list of recipients."),
     "mailing_nobody": _l("Nobody is subscribed to the chosen lists. Add contacts to a list first."),
-    "mailing_all_left_out": _l("Everybody on the chosen lists is left out. Choose other lists, or add contacts to them."),
+    "mailing_all_left_out": _l(
+        "Everybody on the chosen lists is left out. Choose other lists, or add contacts to them."
+    ),
     "mailing_not_draft": _l("This mailing was sent or scheduled before. Duplicate it to send it again."),
     "mailing_has_begun": _l("This mailing has begun, so it can't become a draft again. Pause or cancel it instead."),
     "mailing_paused_by": _l("Paused by %(user)s. Press Resume to go on with those who have not got it yet."),
@@ -545,7 +556,10 @@ SENTENCES: dict[str, Any] = {
         "Something unexpected happened (%(error)s: %(detail)s). It is tried again at the next run; if it stays so, "
         "report it together with the log of the worker."
     ),
-    "run_lost": _l("The worker that did this run ended before it was done. The run is made up by itself."),
+    "run_lost": _l(
+        "The worker that did this run ended before it was done. A run that was due is made up by itself; one that you "
+        "asked for has to be asked for again."
+    ),
     "action_unknown": _l("This version of CoquiMail has no action “%(action)s”: switch it off."),
     "fetch_failed": _l(
         "%(failed)s of %(servers)s incoming servers could not be fetched. %(name)s: %(reason)s The others are not held "

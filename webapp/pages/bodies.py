@@ -26,7 +26,8 @@ POLICY_WITH_REMOTE = POLICY.replace("img-src 'self' data:", "img-src 'self' data
 SHOWN_IN_PLACE = {"image/png", "image/jpeg", "image/gif", "image/webp"}  # no SVG: it can carry scripts
 
 PAGE = """<!doctype html><html><head><meta charset="utf-8"><base target="_blank"><style>
-body {{ margin: .65rem .9rem; font: 15px/1.5 system-ui, sans-serif; color: #1a2721; background: #fff; overflow-wrap: anywhere; }}
+body {{ margin: .65rem .9rem; font: 15px/1.5 system-ui, sans-serif; color: #1a2721; background: #fff; }}
+body {{ overflow-wrap: anywhere; }}
 img {{ max-width: 100%; height: auto; }} pre {{ white-space: pre-wrap; }} table {{ max-width: 100%; }}
 blockquote {{ margin: .5em 0; padding-left: 1em; border-left: 3px solid #dfe3da; color: #57655d; }}
 </style><title>{title}</title></head><body>{body}</body></html>"""
