@@ -85,6 +85,7 @@ class _Link(NamedTuple):
     address: str
     lists: list[str]  # those that this person is still on
     gone: bool
+    may_undo: bool  # it was this mail's link that did it
 
 
 def _trace_of(token: str, kind: Kind) -> int:
@@ -99,7 +100,7 @@ def _trace_of(token: str, kind: Kind) -> int:
 
 def _link(trace_id: int) -> _Link:
     row = db.session.execute(
-        select(Trace.mailing_id, Trace.contact_id, Trace.address).where(Trace.id == trace_id)
+        select(Trace.mailing_id, Trace.contact_id, Trace.address, Trace.unsubscribed_at).where(Trace.id == trace_id)
     ).one()
     found = db.session.execute(
         select(MailingList.name, Subscription.state)
@@ -109,7 +110,7 @@ def _link(trace_id: int) -> _Link:
         .order_by(MailingList.name)
     ).all()
     still = [name for name, state in found if state != "unsubscribed"]
-    return _Link(masked(row.address), still, not still)
+    return _Link(masked(row.address), still, not still, row.unsubscribed_at is not None)
 
 
 def masked(address: str) -> str:

@@ -166,6 +166,7 @@ def test_only_what_this_link_took_away_comes_back(web, visitor, trace_id):
         row = db.session.scalars(select(Subscription)).one()
         row.state, row.why = "unsubscribed", None  # the person did it elsewhere
         db.session.commit()
+    assert "<button" not in visitor.get(link(web, trace_id)).text
     visitor.post(link(web, trace_id), data={"wish": "undo"})
     assert subscription(web).state == "unsubscribed"
 
