@@ -210,7 +210,9 @@ class Actions:
 
     def _do(self, row: Row, run_id: int, requested: bool, held: WorkerLease) -> None:
         moment = now()
-        job = Job(self._app, moment, self._fetcher, self._stopping.is_set, lambda counts: _report(run_id, counts))
+        interval = row.interval * SECONDS[row.unit]
+        stopping = self._stopping.is_set
+        job = Job(self._app, moment, interval, self._fetcher, stopping, lambda counts: _report(run_id, counts))
         log.info("action %s began: run %s%s", row.code, run_id, ", requested" if requested else "")
         state, reason = "done", None
         try:
@@ -307,6 +309,8 @@ def _claim(row: Row, slot: datetime, requested: bool, held: WorkerLease, moment:
     else:
         run = ActionRun(action_id=row.id, slot=slot, worker_id=held.id, requested=requested, started_at=moment)
         db.session.add(run)
+        db.session.flush()
+        _lose_others(row.id, run.id, moment)
         Event.add([TOPIC], moment)
         db.session.commit()
         return run.id
@@ -318,6 +322,16 @@ def _claim(row: Row, slot: datetime, requested: bool, held: WorkerLease, moment:
     )
     db.session.commit()
     return None
+
+
+def _lose_others(action_id: int, run_id: int, moment: datetime) -> None:
+    """Close runs whose end could not be written down, because the database was away just then."""
+    db.session.execute(
+        update(ActionRun)
+        .where(ActionRun.action_id == action_id, ActionRun.state == "running", ActionRun.id != run_id)
+        .values(state="lost", ended_at=moment, why=why("run_lost"))
+        .execution_options(synchronize_session=False)
+    )
 
 
 def _report(run_id: int, counts: Counts) -> None:

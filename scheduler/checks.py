@@ -37,9 +37,13 @@ class Checks:
     def __init__(self, app: Flask, tenure: Tenure, fetcher: Fetcher) -> None:
         self._app, self._tenure, self._fetcher = app, tenure, fetcher
         self._free = threading.Semaphore(MOST)
+        self._left: set[int] = set()  # whose end could not be written down
 
     def work(self) -> bool:
         """Take the oldest request, if there is one; returns whether it did."""
+        for left in list(self._left):
+            _tell(left, [Step("lost", "failed", why("check_lost"), 0.0)], "failed")
+            self._left.discard(left)
         with reading():
             waiting = select(ServerCheck.id).where(ServerCheck.state == "waiting").order_by(ServerCheck.id).limit(1)
             check_id = db.session.scalar(waiting)
@@ -62,6 +66,7 @@ class Checks:
             if not database_away(error):
                 raise
             log.warning("test %s was left: the database is away", check_id)
+            self._left.add(check_id)
         finally:
             self._free.release()
 

@@ -24,6 +24,7 @@ class Fetched:
     server_id: int
     mails: int = 0
     why: Why | None = None
+    elsewhere: bool = False  # another worker is at it, or this one is about to end: no fault of the server
 
 
 class Fetcher:
@@ -46,7 +47,7 @@ class Fetcher:
         return promise
 
     def _run(self, server_id: int, promise: Future[Fetched]) -> None:
-        fetched = Fetched(server_id, why=why("fetch_interrupted"))
+        fetched = Fetched(server_id, why=why("fetch_interrupted"), elsewhere=True)
         try:
             fetched = self._fetch(server_id)
         except (NotNow, LeaseLost):
@@ -64,6 +65,6 @@ class Fetcher:
     def _fetch(self, server_id: int) -> Fetched:
         with self._app.app_context(), self._tenure.alone(f"fetch:{server_id}") as lease:
             if lease is None:
-                return Fetched(server_id, why=why("fetch_under_way"))
+                return Fetched(server_id, why=why("fetch_under_way"), elsewhere=True)
             result = incoming.fetch(server_id, lease, now())
             return Fetched(server_id, result.kept, result.why)

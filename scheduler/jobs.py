@@ -15,7 +15,9 @@ from models import IncomingServer, Mailing, Recipient, Worker, db, reading
 from scheduler import recovery
 from scheduler.fetching import Fetched, Fetcher
 
-PATIENCE = 60.0  # seconds that one run waits for slow servers; what is not done then goes on beside the next run
+# How long one run waits for slow servers: not into the next slot, and no longer than this many seconds. What is not
+# done then goes on beside the next run, which reports it.
+PATIENCE = 120.0
 
 Counts = dict[str, int]
 
@@ -34,6 +36,7 @@ class Job:
 
     app: Flask
     now: datetime
+    seconds: float  # the interval of the action
     fetcher: Fetcher
     stopping: Callable[[], bool]
     report: Callable[[Counts], None]
@@ -60,14 +63,16 @@ def fetch(job: Job) -> None:
     job.add(servers=len(names), mails=0)
     waiting: set[Future[Fetched]] = {job.fetcher.start(server_id) for server_id in names}
     failed: list[Fetched] = []
-    left = PATIENCE
+    left = min(job.seconds * 0.8, PATIENCE)
     while waiting and left > 0 and not job.stopping():
         done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
         left -= 0 if done else 0.5
         for future in done:
             fetched = future.result()
             job.add(mails=fetched.mails)
-            if fetched.why:
+            if fetched.elsewhere:
+                job.add(still_fetching=1)
+            elif fetched.why:
                 failed.append(fetched)
         if done and waiting:
             job.report(job.counts)

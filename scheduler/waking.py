@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from sqlalchemy import text
 
 from mail.config import settings
@@ -86,10 +87,9 @@ class Listener:
         if self._database is not None:
             try:
                 topics += [notice.payload for notice in self._database.notifies(timeout=0)]
-            except Exception:
+            except psycopg.Error:  # cut off: the next look connects again, or finds the database away
                 self._database.close()
                 self._database = None
-                raise
         return [topic for topic in topics if topic]
 
 

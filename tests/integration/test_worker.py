@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -63,6 +64,17 @@ def test_mail_goes_out_at_once(office: Office, postfix: Postfix) -> None:
     assert len(postfix.wait_for("ann@x.test")) == len(postfix.wait_for("bob@x.test")) == 1
 
 
+def test_two_workers_send_each_mail_once(office: Office, postfix: Postfix) -> None:
+    people = [f"p{number}@x.test" for number in range(40)]
+    office.outgoing_server(postfix.port)
+    office.worker()
+    office.worker()
+    for start in range(0, 40, 8):
+        office.mail(*people[start : start + 8])
+    wait_until(lambda: set(office.states().values()) == {"sent"}, 20)
+    assert sorted(mail.recipient for mail in postfix.mails()) == sorted(people)
+
+
 @ONE_DATABASE
 def test_a_silent_server_holds_up_its_own_mail_only(office: Office, postfix: Postfix) -> None:
     with misbehaving(silent) as port:
@@ -118,11 +130,17 @@ def test_sigterm_hands_back_what_was_not_begun(office: Office, postfix: Postfix)
 
 @ONE_DATABASE
 def test_a_second_signal_ends_it_at_once(office: Office) -> None:
-    with misbehaving(silent) as port:
+    reached = threading.Event()
+
+    def silent_once_reached(connection: socket.socket) -> None:
+        reached.set()
+        silent(connection)
+
+    with misbehaving(silent_once_reached) as port:
         office.outgoing_server(port)
         worker = office.worker()
         office.mail("ann@x.test")
-        wait_until(lambda: office.states()["ann@x.test"] == "sending", 10)
+        assert reached.wait(15)
         worker.process.send_signal(signal.SIGINT)
         wait_until(lambda: "ending" in worker.output(), 5)
         worker.process.send_signal(signal.SIGINT)
