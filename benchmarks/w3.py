@@ -197,7 +197,7 @@ def fetch(mails: int) -> None:
 
     def count(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         nonlocal statements, began
-        if statement.startswith("BEGIN IMMEDIATE"):
+        if not began and statement.startswith(("BEGIN IMMEDIATE", "INSERT", "UPDATE", "DELETE")):
             began = time.perf_counter()
         statements += not statement.startswith(("BEGIN", "PRAGMA", "SET TRANSACTION", "SELECT pg_notify"))
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from flask_babel import gettext
@@ -70,11 +71,12 @@ class Case:
     key: str = ""
     routing: Routing = field(default_factory=lambda: Routing((), ()))
 
-    @property
+    @cached_property
     def sender(self) -> str:
+        """The key of the sender's address, "" if there is none."""
         return self.message.from_key
 
-    @property
+    @cached_property
     def author_text(self) -> str:
         """The sender as the mail names it: "Name <address>"."""
         found = self.message.from_

@@ -466,7 +466,13 @@ def _with_contents(rows: Iterable[Any]) -> list[Kept]:
 def _understand(kept: Sequence[Kept], worker: WorkerLease | None, now: datetime) -> Counter[str]:
     """Parse, route and file mails, group by group; return what became of them, by state. Commits."""
     counts: Counter[str] = Counter()
-    cases = [filing.read(one.id, one.raw, one.keeps, now, one.problem) for one in kept]
+    cases = []
+    for one in kept:
+        try:
+            cases.append(filing.read(one.id, one.raw, one.keeps, now, one.problem))
+        except Exception as error:  # a mistake of ours in reading one mail; the others are none the worse for it
+            _give_up(one.id, error, now)
+            counts["quarantined"] += 1
     while cases:
         decided, surroundings = _decide(cases, now)
         del cases[: len(decided)]
@@ -520,7 +526,7 @@ def _file(group: Sequence[Case], surroundings: Surroundings, now: datetime, last
         elif isinstance(error, OperationalError):
             raise  # the database is in trouble, not the mail: it waits
         else:
-            _give_up(group[0], error, now)
+            _give_up(group[0].id, error, now, group[0])
         return False
     for case in group:
         log.info("mail %s: %s %s", case.id, case.routing.state, case.routing.result)
@@ -529,12 +535,13 @@ def _file(group: Sequence[Case], surroundings: Surroundings, now: datetime, last
     return True
 
 
-def _give_up(case: Case, error: Exception, now: datetime) -> None:
-    """Put a mail that can't be filed into quarantine, with the reason."""
+def _give_up(received_id: int, error: Exception, now: datetime, case: Case | None = None) -> None:
+    """Put a mail that can't be read or filed into quarantine, with the reason."""
     where = "".join(traceback.format_tb(error.__traceback__)[-3:])  # no values: they are somebody's mail
-    log.error("mail %s can't be filed: %s\n%s", case.id, type(error).__name__, where)
+    log.error("mail %s can't be filed: %s\n%s", received_id, type(error).__name__, where)
     said = str(getattr(error, "orig", None) or error).splitlines() or [""]
-    _quarantine([case.id], why("process_failed", error=f"{type(error).__name__}: {said[0]}"[:300]), now, case)
+    reason = why("process_failed", error=f"{type(error).__name__}: {said[0]}"[:300])
+    _quarantine([received_id], reason, now, case)
 
 
 def _quarantine(ids: Collection[int], reason: Why, now: datetime, case: Case | None = None) -> Counter[str]:

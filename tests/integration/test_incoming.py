@@ -1,12 +1,13 @@
 """Mail in, from the ledger to documents, posts, answers and red envelopes, on both databases."""
 
 from collections import Counter
+from threading import Thread
 
 import pytest
 from flask import Flask
 from sqlalchemy import select, update
 
-from mail import envelope, incoming, office
+from mail import envelope, filing, incoming, office
 from mail.lease import WorkerLease
 from mail.sentences import say
 from mail.tokens import Kind
@@ -750,3 +751,43 @@ def test_every_mail_is_in_exactly_one_state(desk: FrontDesk) -> None:
     states = desk.states()
     assert sum(states.values()) == 9
     assert states == Counter(processed=3, rejected=1, quarantined=2, duplicate=3)
+
+
+# --- two workers, and mistakes of ours
+
+
+def test_two_workers_take_each_mail_once(desk: FrontDesk) -> None:
+    copies = [mail(f"c{n}@customer.test", f"{SALES}, {ORDERS}", f"Number {n}") for n in range(30)]
+    with desk.app.app_context():
+        fetched = [FetchedMail(f"{n}", len(raw), None, raw) for n, raw in enumerate(copies * 2)]
+        incoming.keep("x", fetched, NOW)
+        workers = [desk.worker, desk.hire()]
+    counts: list[Counter[str]] = []
+
+    def work(worker: WorkerLease) -> None:
+        with desk.app.app_context():
+            counts.append(incoming.process_waiting(NOW, worker))
+
+    threads = [Thread(target=work, args=(worker,)) for worker in workers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(counts, Counter()) == Counter(processed=30, duplicate=30)
+    assert desk.states() == Counter(processed=30, duplicate=30)
+    assert len(desk.documents("opportunity")) == len(desk.documents("sales_order")) == 30
+
+
+def test_a_mistake_of_ours_in_reading_one_mail_stops_no_other(desk: FrontDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = filing.fold_at
+
+    def fold_at(body: str, is_html: bool = False) -> int | None:
+        if "stumble" in body:
+            raise RecursionError("over our own feet")
+        return real(body, is_html)
+
+    monkeypatch.setattr(filing, "fold_at", fold_at)
+    rows = desk.receive(mail(ANN), mail(BOB, text="please stumble"), mail(BOB))
+    assert [row.state for row in rows] == ["processed", "quarantined", "processed"]
+    assert rows[1].decision is not None
+    assert "over our own feet" in say(rows[1].decision[-1])
