@@ -142,7 +142,7 @@ def test_a_second_signal_ends_it_at_once(office: Office) -> None:
         office.mail("ann@x.test")
         assert reached.wait(15)
         worker.process.send_signal(signal.SIGINT)
-        wait_until(lambda: "ending" in worker.output(), 5)
+        wait_until(lambda: "coquimail.worker: ending" in worker.output(), 5)
         worker.process.send_signal(signal.SIGINT)
         assert worker.process.wait(2) == 1
 
