@@ -1,0 +1,157 @@
+"""A post to 10 followers: how long the person's click takes, and how long after it the last mail is accepted.
+
+The whole product as it runs in an office: gunicorn, the worker, SQLite and then PostgreSQL, and Postfix's smtp-sink as
+the receiver. The person posts by HTTP as a browser does. Odoo 17 needs 0.11 s, with the person waiting.
+Run: python -m benchmarks.post [posts]
+"""
+
+import http.cookiejar
+import json
+import re
+import sys
+import time
+import urllib.parse
+import urllib.request
+from typing import Any
+
+from benchmarks.common import child, durable_postgres, folder, machine, median, steal
+
+POSTS, FOLLOWERS = 30, 10
+GOAL_CLICK, GOAL_ACCEPTED = 0.050, 0.11  # seconds
+PASSWORD = "a frog in the rain"
+TOKEN = re.compile(r'name="csrf-token" content="([^"]+)"')
+
+
+def main() -> None:
+    posts = int(sys.argv[1]) if len(sys.argv) > 1 else POSTS
+    print(f"A post to {FOLLOWERS} followers, {posts} posts, {machine()}")
+    head = f"{'database':12}{'click ms':>10}{'worst':>7}{'last mail accepted, ms after the click':>42}"
+    print(f"{head}{'worst':>7}{'SQL':>5}{'steal':>7}")
+    with durable_postgres() as postgres:
+        for kind in ("sqlite", "postgresql"):
+            with folder() as data:
+                url = f"sqlite:///{data / 'office.db'}" if kind == "sqlite" else postgres.create_database()
+                one_office(kind, url, posts)
+
+
+def one_office(kind: str, url: str, posts: int) -> None:
+    from tests.servers.app import App
+    from tests.servers.sink import SmtpSink
+
+    app, sink = App(url), SmtpSink()
+    try:
+        app.flask("upgrade")
+        app.flask("create-user", "clerk@office.test", "--password", PASSWORD)
+        prepared = child("benchmarks.post", "prepare", str(sink.port), env=app.env)
+        app.start()
+        visitor = Visitor(app.url)
+        visitor.post("/login", {"email": "clerk@office.test", "password": PASSWORD})
+        page = f"/document/{prepared['document']}"
+        visitor.post(f"{page}/posts", {"kind": "message", "words": "Warming up."})
+        with steal() as stolen:
+            clicks = [visitor.post(f"{page}/posts", {"kind": "message", "words": f"Post {n}."}) for n in range(posts)]
+        found = child("benchmarks.post", "results", json.dumps(clicks), env=app.env)
+    finally:
+        app.close()
+        sink.close()
+    took, accepted = [end - begin for begin, end in clicks], found["accepted"]
+    print(
+        f"{kind:12}{median(took) * 1000:10.0f}{max(took) * 1000:7.0f}{median(accepted) * 1000:42.0f}"
+        f"{max(accepted) * 1000:7.0f}{found['statements']:5.0f}{stolen.percent:6.1f}%"
+    )
+    print(f"{'':12}goals: click {GOAL_CLICK * 1000:.0f} ms, last {GOAL_ACCEPTED * 1000:.0f} ms after it, 10 statements")
+
+
+class Visitor:
+    """Somebody at a browser: cookies, and the token that forms carry."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        cookies = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
+        self.open = urllib.request.build_opener(cookies, urllib.request.ProxyHandler({}), Stay()).open
+        self.token = ""
+
+    def post(self, path: str, data: dict[str, str]) -> tuple[float, float]:
+        """Send a form and return when it was sent and when the answer was there (seconds since 1970)."""
+        page = self.open(self.url + ("/account" if self.token else "/login")).read().decode()
+        found = TOKEN.search(page)
+        self.token = found[1] if found else self.token
+        body = urllib.parse.urlencode({**data, "csrf_token": self.token}).encode()
+        began = time.time()
+        status = self.open(self.url + path, body).status
+        ended = time.time()
+        if status != 302:
+            raise SystemExit(f"{path} answered {status}")
+        return began, ended
+
+
+class Stay(urllib.request.HTTPRedirectHandler):
+    """A redirect is the answer: the person's click is done."""
+
+    def http_error_302(self, req: Any, fp: Any, code: int, msg: Any, headers: Any) -> Any:
+        return fp
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_302
+
+
+def prepare(port: int) -> None:
+    """Make a document with followers, and a server that leads to the sink."""
+    from mail import contacts, threads
+    from mail.clock import now
+    from models import DocumentType, OutgoingServer, db
+    from scheduler import create_worker_app
+
+    with create_worker_app().app_context():
+        server = OutgoingServer(name="sink", host="127.0.0.1", port=port, encryption="none", authentication="none")
+        db.session.add(server)
+        type_ = db.session.query(DocumentType).filter_by(code="opportunity").one()
+        document = threads.start_document(type_, "Chairs", now())
+        for number in range(FOLLOWERS):
+            contact = contacts.find_or_make(f"follower{number}@customer.test", f"Follower {number}", now())
+            threads.follow(document.thread_id, contact.id)
+        db.session.commit()
+        print(json.dumps({"document": document.id}))
+
+
+def results(clicks: list[tuple[float, float]]) -> None:
+    """Wait until all is sent; print the seconds from each click to its last mail, and the statements of a post."""
+    from sqlalchemy import event, func, select
+
+    from mail import threads
+    from mail.clock import now
+    from models import Document, OutgoingMail, Recipient, User, db
+    from scheduler import create_worker_app
+
+    with create_worker_app().app_context():
+        waiting = select(func.count()).select_from(Recipient).where(Recipient.state != "sent")
+        until = time.monotonic() + 60
+        while db.session.scalar(waiting) and time.monotonic() < until:
+            db.session.rollback()
+        query = (
+            select(func.max(Recipient.sent_at)).join(OutgoingMail).group_by(OutgoingMail.id).order_by(OutgoingMail.id)
+        )
+        sent = [moment.timestamp() for moment in db.session.scalars(query) if moment]
+        accepted = [max(last - end, 0.0) for last, (_, end) in zip(sent[-len(clicks) :], clicks, strict=True)]
+        user = db.session.query(User).one()
+        document = db.session.query(Document).one()
+        thread_id = document.thread_id
+        db.session.commit()
+        statements = 0
+
+        def count(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+            nonlocal statements
+            statements += not statement.startswith(("BEGIN", "PRAGMA", "SET TRANSACTION", "SELECT pg_notify"))
+
+        event.listen(db.engine, "before_cursor_execute", count)
+        threads.post_from_browser(user, thread_id, "<p>Counted.</p>", "message", [], now())
+        print(json.dumps({"accepted": accepted, "statements": statements}))
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["prepare", port]:
+            prepare(int(port))
+        case ["results", clicks]:
+            results(json.loads(clicks))
+        case _:
+            main()
