@@ -23,7 +23,7 @@ Colour = Literal["grey", "green", "red", "amber"]
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What became of a post that was mailed: one colour, and the lines behind it. ``why`` is a report without a name."""
+    """What became of a mailed post: one colour, and the lines behind it. ``why`` is a report that names nobody."""
 
     colour: Colour
     lines: list[Recipient]
@@ -82,6 +82,7 @@ def mark_failures(post_ids: Collection[int], now: datetime) -> None:
         return
     rows = db.session.execute(
         select(Post.id, Post.thread_id, Document.id.label("document_id"), Document.type_id, User.id.label("user_id"))
+        .select_from(Post)
         .outerjoin(Document, Document.thread_id == Post.thread_id)
         .outerjoin(User, User.contact_id == Post.author_contact_id)
         .where(Post.id.in_(post_ids))

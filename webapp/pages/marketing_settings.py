@@ -193,8 +193,8 @@ def _remedy(step: Step | None, server: str) -> str:
     if step is Step.FIRST:
         return gettext("It is the first server by priority: give the transactional server the lower number.")
     return gettext(
-        "The FROM Filtering of “%(server)s” wins there. Take that entry out of it, or give the transactional server the "
-        "same entry and the lower number.",
+        "The FROM Filtering of “%(server)s” wins there. Take that entry out of it, or give the transactional server "
+        "the same entry and the lower number.",
         server=server,
     )
 
