@@ -31,6 +31,11 @@ class DefaultServer:
     from_filter: str = ""
     practice: bool = False
 
+    @property
+    def name(self) -> str:
+        """How it is called where people read it."""
+        return "practice mailbox" if self.practice else f"default server ({self.host})"
+
 
 @dataclass(frozen=True)
 class Settings:
