@@ -1,0 +1,116 @@
+"""The admin's forms in a real browser, a real worker behind them: fields that help, tests that show their steps."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser import office
+from tests.servers.app import App
+from tests.servers.browser import Person
+from tests.servers.dovecot import Dovecot
+from tests.servers.process import free_port
+
+
+@pytest.fixture
+def admin(running_app: App, person: Callable[..., Person]) -> Page:
+    """An admin at the browser, before an office whose pages run and whose worker does not run yet."""
+    office.add_account(running_app, "ada@home.test", "Ada", "admin")
+    running_app.start_web()
+    return office.log_in(person(running_app.url), "ada@home.test")
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_forms_help_while_they_are_filled(admin: Page) -> None:
+    admin.goto("/settings/")
+    admin.locator("main").get_by_role("link", name="Outgoing Email Servers").click()
+    admin.locator(".page-head").get_by_role("link", name="New").click()
+    admin.wait_for_url("**/outgoing-servers/new")  # and its scripts are there
+    port = admin.locator("#port")
+    for encryption, number in (("tls", "465"), ("none", "25"), ("starttls", "587")):
+        admin.locator("#encryption").select_option(encryption)
+        expect(port).to_have_value(number)
+    port.fill("2525")
+    admin.locator("#encryption").select_option("tls")
+    expect(port).to_have_value("2525")  # what a person typed stays
+    expect(admin.locator("#user")).to_be_visible()
+    expect(admin.locator("#client_key")).to_be_hidden()
+    admin.locator("#authentication").select_option("certificate")
+    expect(admin.locator("#user")).to_be_hidden()
+    expect(admin.locator("#client_key")).to_be_visible()
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_the_port_of_a_mailbox_depends_on_type_and_encryption(admin: Page) -> None:
+    admin.goto("/admin/incoming-servers/new")
+    port = admin.locator("#port")
+    for kind, encryption, number in (("imap", "starttls", "143"), ("pop3", "starttls", "110"), ("pop3", "tls", "995")):
+        admin.locator("#kind").select_option(kind)
+        admin.locator("#encryption").select_option(encryption)
+        expect(port).to_have_value(number)
+    expect(admin.locator("#folder")).to_be_hidden()
+    expect(admin.locator("#move_to")).to_be_hidden()
+    admin.locator("#after_fetch").select_option("move")
+    expect(admin.locator("#move_to")).to_be_visible()
+
+
+def test_a_test_waits_for_the_worker_and_shows_each_step(admin: Page, running_app: App) -> None:
+    port = free_port()
+    admin.goto("/admin/outgoing-servers/new")
+    admin.locator("#name").fill("Ours")
+    admin.locator("#host").fill("127.0.0.1")
+    admin.locator("#encryption").select_option("none")
+    admin.locator("#port").fill(str(port))
+    admin.locator("#authentication").select_option("none")
+    admin.get_by_role("button", name="Test Connection").click()
+    expect(admin.get_by_text("Waiting for the worker")).to_be_visible()
+    running_app.move_clock(11)
+    expect(admin.get_by_text("No worker is running")).to_be_visible(timeout=office.LONG)
+    running_app.start_worker()
+    expect(admin.locator("[data-done]")).to_be_visible(timeout=office.LONG)
+    failed = admin.locator(".steps-list .failed")
+    expect(failed).to_contain_text(f"nothing answers on port {port}")
+    admin.get_by_role("link", name="Back to the list").click()
+    expect(admin.get_by_role("row", name="Ours")).to_contain_text("failed")
+
+
+def test_a_mailbox_is_confirmed_and_fetched_before_ones_eyes(
+    admin: Page, running_app: App, dovecot: Dovecot, mailbox: str
+) -> None:
+    raw = office.letter("Zoe <zoe@customer.test>", "sales@office.test", "A question", "How much?")
+    dovecot.append(mailbox, raw)
+    running_app.start_worker()
+    secret = "the mailbox's own"
+    dovecot.set_password(mailbox, secret)
+    office.add_incoming_server(admin, "Sales", "imap", "none", dovecot.port("imap"), mailbox, secret)
+    admin.get_by_role("link", name="Sales", exact=True).click()
+    state = admin.locator("[data-live]").first
+    expect(state).to_contain_text("Confirmed")
+    admin.get_by_role("button", name="Fetch now").click()
+    expect(admin.locator("[data-done]")).to_contain_text("were fetched", timeout=office.LONG)
+    expect(state).not_to_contain_text("never", timeout=office.LONG)
+    admin.goto("/documents/opportunity")
+    expect(admin.get_by_role("link", name="A question", exact=True)).to_be_visible(timeout=office.LONG)
+    admin.goto("/admin/incoming-servers/")
+    admin.get_by_role("link", name="Sales", exact=True).click()
+    admin.locator("#password").fill("another")
+    admin.get_by_role("button", name="Save").click()
+    expect(admin.locator("[data-live]").first).to_contain_text("Draft")
+    admin.get_by_role("button", name="TEST & CONFIRM").click()
+    expect(admin.locator(".steps-list .failed")).to_contain_text("refused the user", timeout=office.LONG)
+
+
+def test_an_edited_interval_counts_at_once_and_runs_appear_by_themselves(admin: Page, running_app: App) -> None:
+    admin.goto("/admin/scheduled-actions/")
+    expect(admin.get_by_text("No worker is running")).to_be_visible()
+    running_app.start_worker()
+    expect(admin.get_by_text("1 worker is running")).to_be_visible(timeout=office.LONG)
+    office.fetch_every(admin, 5)
+    runs = admin.locator("tbody tr")
+    before = runs.count()
+    expect(runs.nth(before + 1)).to_be_visible(timeout=office.LONG)  # two more, without a reload
+    admin.goto("/admin/scheduled-actions/")
+    row = admin.get_by_role("row", name=re.compile("Clean-up"))
+    row.get_by_role("button", name="Run now").click()
+    expect(admin.get_by_role("row", name=re.compile("by Run now"))).to_contain_text("Done", timeout=office.LONG)
