@@ -4,12 +4,13 @@ import csv
 from collections.abc import Sequence
 from typing import Any
 
-from flask import flash, redirect, request
+from flask import flash, g, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext, ngettext
 from flask_babel import lazy_gettext as _l
 from flask_login import current_user
 from markupsafe import Markup
+from sqlalchemy import select
 
 from mail import blacklist, contacts
 from mail.address import first_address
@@ -19,6 +20,7 @@ from mail.sentences import Why, say, why
 from models import BlacklistedAddress, Contact, Mailing, Post, db
 from webapp.admin.base import AdminView, Choice, Empty, Since, expose
 from webapp.admin.contacts import posts_of
+from webapp.admin.listing import Page
 
 MOST_LINES = 2_000  # of one import: each writes its log notes
 LARGEST_FILE = 1024 * 1024  # octets
@@ -42,7 +44,7 @@ class BlacklistView(AdminView):
     trail = (_l("Email Marketing"), _l("Configuration"))
     icon = "mail-off"
     roles = frozenset({"marketing", "admin"})
-    columns = ("address_key", "reason", "why", "at")
+    columns = ("address_key", "reason", "why", "mailing_id", "at")
     details = ("address_key",)
     exported = ("address_key", "reason", "why", "mailing_id", "at")
     sortable, searchable = ("address_key", "at"), ("address_key",)
@@ -54,9 +56,12 @@ class BlacklistView(AdminView):
         "reason": _l("Reason"),
         "why": _l("Explanation"),
         "at": _l("Added"),
-        "mailing_id": _l("Mailing"),
+        "mailing_id": _l("Origin"),
     }
-    formats = {"why": lambda view, row: Markup('<span class="wrap-anywhere">{}</span>').format(say(row.why))}
+    formats = {
+        "why": lambda view, row: Markup('<span class="wrap-anywhere">{}</span>').format(say(row.why)),
+        "mailing_id": lambda view, row: view.origin_of(row),
+    }
     details_template = "admin/blacklisted.html"
     can_edit = can_delete = False
     empty = Empty(
@@ -68,6 +73,21 @@ class BlacklistView(AdminView):
     def __init__(self) -> None:
         super().__init__()
         self.can_create = True  # by a form of its own: an entry is not just a row
+
+    def _page(self) -> Page:
+        page = super()._page()
+        numbers = {row.mailing_id for row in page.rows} - {None}
+        g.mailings_here = db.session.scalars(select(Mailing).where(Mailing.id.in_(numbers))).all() if numbers else []
+        return page
+
+    def origin_of(self, row: BlacklistedAddress) -> Markup | str:
+        """Return the mailing that an entry came from, as a link."""
+        mailing = self.mailing_of(row)
+        if mailing is None:
+            return ""
+        return Markup('<a href="{}">{}</a>').format(
+            url_for("mailings.show", mailing_id=mailing.id), mailing.subject or gettext("(no subject)")
+        )
 
     def plain(self, row: Any, name: str) -> Any:
         return say(row.why) if name == "why" else super().plain(row, name)
