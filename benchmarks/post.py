@@ -136,6 +136,7 @@ def results(clicks: list[tuple[float, float]]) -> None:
         document = db.session.query(Document).one()
         thread_id = document.thread_id
         db.session.commit()
+        assert user.contact.name  # loaded by the log-in of the request, before the post begins
         statements = 0
 
         def count(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
