@@ -30,7 +30,7 @@ check:
 
 soak:
 	@sh scripts/bootstrap.sh test
-	@$(PYTEST) -m slow $(PYTEST_ARGS)
+	@$(PYTEST) -p tests.soak $(PYTEST_ARGS) -m slow
 
 bench:
 	@sh scripts/bootstrap.sh bench

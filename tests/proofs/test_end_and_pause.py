@@ -5,6 +5,8 @@ import signal
 import threading
 import time
 
+import pytest
+
 from mail.config import settings
 from tests.proofs.scene import Say, Scene
 from tests.servers.process import Program
@@ -36,6 +38,7 @@ def test_sigterm_while_it_sends_leaves_nothing_in_doubt(scene: Scene, say: Say) 
     say(f"SIGTERM while it sends: ended after {seconds:.1f} s, nothing in doubt")
 
 
+@pytest.mark.parametrize("database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True)
 def test_a_worker_that_stood_still_sends_nothing_twice(scene: Scene, say: Say) -> None:
     recipients = 60
     scene.receiver.slow_down(0.3)  # it stands still between RCPT and DATA, where no journal knows of the mail

@@ -59,8 +59,8 @@ def test_while_it_fetches(scene: Scene, dovecot: Dovecot, kills: int, chance: Ch
         deaths.prepare()
         before = progress()
         for box in boxes:
-            box.deliver(60)
-        target = before + chance.random.randrange(1, 180)
+            box.deliver(40)
+        target = before + chance.random.randrange(1, 120)
         wait_until(lambda target=target: progress() >= target, 15, every=0.005)
         deaths.kill(0.05, progress, over)
         wait_until(over, 90)
@@ -94,7 +94,7 @@ def test_while_it_sends(scene: Scene, kills: int, chance: Chance, say: Say) -> N
 
 
 def test_while_a_mailing_runs(scene: Scene, kills: int, chance: Chance, say: Say) -> None:
-    recipients = 100 + 80 * kills
+    recipients = 60 + 60 * kills
     scene.receiver.slow_down(0.04, at_the_end=0.04)
     deaths = Deaths(scene, chance)
     mailing_id = scene.mailing(recipients)

@@ -80,6 +80,7 @@ class Clerk:
 
 def test_what_was_answered_as_saved_is_there(scene: Scene, kills: int, chance: Chance, say: Say) -> None:
     running = scene.running
+    running.env["WEB_CONCURRENCY"] = "1"  # starts quicker
     running.start_web(wait=False)
     running.flask("create-user", "clerk@home.test", "--name", "Clerk", "--role", "user", "--password", PASSWORD)
     with scene.context():
