@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from mail import blacklist, health, office, parameters
+from mail import blacklist, health, parameters
 from mail.bounce import Kind, kind_of
 from mail.clock import now as clock_now
 from mail.connections import Connections
@@ -37,7 +37,6 @@ from mail.lease import LEASE, LeaseLost, Stopping, WorkerLease
 from mail.letter import Letter, Reader, bare_address, compile_for, content_key, decide_for, letter_of
 from mail.retry import next_try
 from mail.sentences import Why, say, why
-from mail.tokens import Kind as TokenKind
 from mail.transport.smtp import Outcome, ServerConnection
 from mail.wake import wake
 from models import (
@@ -177,6 +176,37 @@ def cancel(mailing_id: int, now: datetime, user: User | None = None) -> bool:
     """End a mailing for good: who has not got it yet will not. Returns whether there was something to cancel."""
     said = why("mailing_cancelled_by", user=user.name if user else "")
     return _change(mailing_id, ("scheduled", "sending", "paused"), {"state": "cancelled", "why": said}, now)
+
+
+def settle_doubts(mailing_id: int, again: bool, now: datetime, user: User | None = None, trace_id: int = 0) -> int:
+    """Decide about recipients of whom nobody knows whether they got the mail; returns about how many.
+
+    ``again``: it is sent once more, under the same Message-ID, and a mailing that was done goes on. Else it is left
+    as it is, and says who left it. ``trace_id``: only about this one. Raises ``NotReady`` for a cancelled mailing.
+    """
+    by = user.name if user else ""
+    values: dict[str, Any] = {"why": why("doubt_left", user=by)}
+    if again:
+        values = {"why": why("doubt_sent_again", user=by), "state": "deferred", "first_try_at": now, "next_try_at": now}
+    doubtful = update(Trace).where(Trace.mailing_id == mailing_id, Trace.state == "unknown")
+    if trace_id:
+        doubtful = doubtful.where(Trace.id == trace_id)
+    settled = _count(doubtful.values(values))
+    if settled and again:
+        goes_on: dict[str, Any] = {
+            "unknown": Mailing.unknown - settled,
+            "deferred": Mailing.deferred + settled,
+            "state": case((Mailing.state == "done", "sending"), else_=Mailing.state),
+            "ended_at": None,
+        }
+        alive = update(Mailing).where(Mailing.id == mailing_id, Mailing.state.in_(("sending", "paused", "done")))
+        if not _count(alive.values(goes_on)):
+            db.session.rollback()
+            raise NotReady([why("mailing_cancelled_for_good")])
+    _tell([mailing_id], now)
+    db.session.commit()
+    wake("mailings")
+    return settled
 
 
 def _change(mailing_id: int, states: Sequence[str], values: dict[str, Any], now: datetime) -> bool:
@@ -890,20 +920,6 @@ def unsubscribe(trace_id: int, how: str, now: datetime) -> bool:
     )
     _mark(trace_id, "unsubscribed", now)
     return True
-
-
-def unsubscribe_by_mail(subject: str, now: datetime) -> int | None:
-    """Unsubscribe whom a mail's subject names, as our List-Unsubscribe header asks mail programs to write it.
-
-    Returns the trace, None for a subject that holds no token of ours. The caller commits.
-    """
-    words = subject.split()
-    if len(words) != 2 or words[0].lower() != "unsubscribe":
-        return None
-    named = office.tokens().read(words[1])
-    if named is None or named.kind is not TokenKind.UNSUBSCRIBE or not unsubscribe(named.id, "mail", now):
-        return None
-    return named.id
 
 
 def undo_unsubscribe(trace_id: int, now: datetime) -> bool:

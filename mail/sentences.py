@@ -370,6 +370,7 @@ SENTENCES: dict[str, Any] = {
     "route_partly_duplicate": _l("%(n)s of its destinations had this mail already; %(left)s had not."),
     "route_no_own_answer": _l("It is no answer to a rejection of ours."),
     "route_own_answer": _l("It answers a rejection of ours (%(id)s): ignored, or two machines might go on for ever."),
+    "route_unsubscribe": _l("A reader of a mailing leaves its lists: the subject is what our header asked for."),
     "route_no_report": _l("It is no delivery report."),
     "route_auto_at_bounce": _l("It came to the bounce address, but a machine answered it: no delivery report."),
     "route_report_bounce": _l("It reports that mail could not be delivered to %(addresses)s."),
@@ -521,6 +522,9 @@ SENTENCES: dict[str, Any] = {
         "The worker was stopped while this mail was being handed over: it may or may not have arrived. It is not sent "
         "again by itself."
     ),
+    "doubt_sent_again": _l("Nobody knew whether this mail had arrived; %(user)s had it sent once more."),
+    "doubt_left": _l("Nobody knows whether this mail arrived; %(user)s left it at that."),
+    "mailing_cancelled_for_good": _l("The mailing was cancelled, so nothing more is sent. Duplicate it instead."),
     "unsubscribed_by_page": _l("Unsubscribed by the link in the mailing “%(mailing)s”."),
     "unsubscribed_by_one_click": _l("Unsubscribed by the button of the mail program, from the mailing “%(mailing)s”."),
     "unsubscribed_by_mail": _l("Unsubscribed by a mail, from the mailing “%(mailing)s”."),

@@ -16,6 +16,7 @@ from mail.sentences import why
 from models import (
     BlacklistedAddress,
     Bounce,
+    Chunk,
     Contact,
     DocumentType,
     Mailing,
@@ -29,7 +30,7 @@ from models import (
     User,
     db,
 )
-from tests.integration.mass import HTML, add_contacts, draft
+from tests.integration.mass import HTML, add_contacts, draft, states
 from tests.web import Visitor, account, web_app
 
 PAGES = (
@@ -499,6 +500,38 @@ def test_recipients_are_found_by_state_and_address_and_each_stands_on_one_page(a
     assert "550 5.1.1 no such user" in shown
     assert all_pages(f"/mailings/{number}?search=R33@example.test") == ["r33@example.test"]
     assert "Nobody of this mailing has that address" in words(mary.get(f"/mailings/{number}?search=nobody@x.test"))
+
+
+@pytest.mark.parametrize(
+    ("before", "form", "after", "said", "left"),
+    [
+        ("done", {"what": "again"}, "sending", "2 mails are sent again", {"deferred": 2, "sent": 1}),
+        ("sending", {"what": "again", "trace": "1"}, "sending", "1 mail is sent again", {"deferred": 1, "unknown": 1}),
+        ("paused", {"what": "again"}, "paused", "2 mails are sent again", {"deferred": 2}),
+        ("done", {"what": "leave"}, "done", "2 mails are left", {"unknown": 2}),
+        ("done", {"what": "again", "trace": "3"}, "done", "0 mails are sent again", {"unknown": 2, "sent": 1}),
+        ("cancelled", {"what": "again"}, "cancelled", "nothing more is sent", {"unknown": 2}),
+    ],
+)
+def test_a_person_decides_about_mails_in_doubt(app, mary, before, form, after, said, left):
+    number = make(app)
+    with app.app_context():
+        mailing.send(number, now())
+        mailing.prepare(number, now())
+        db.session.execute(update(Trace).values(state="unknown", why=why("trace_in_doubt")))
+        db.session.execute(update(Trace).where(Trace.id == 3).values(state="sent", why=None))
+        db.session.execute(update(Mailing).values(state=before, unknown=2, sent=1))
+        db.session.commit()
+    page = mary.get(f"/mailings/{number}?state=unknown").text
+    assert page.count("Leave it") == (0 if before == "cancelled" else 2)
+    assert said in words(mary.post(f"/mailings/{number}/doubts", form, follow_redirects=True))
+    with app.app_context():
+        found = states(number)
+        assert {name: found[name] for name in left} == left
+        assert db.session.get(Mailing, number).state == after
+        mailing.tend(now())
+        waiting = db.session.scalars(select(Chunk.pass_number).where(Chunk.state == "waiting", Chunk.pass_number > 1))
+        assert waiting.all() == ([2] if after == "sending" else [])
 
 
 def test_the_list_costs_the_same_however_many_mailings_it_shows(app, mary):

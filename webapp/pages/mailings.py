@@ -590,6 +590,22 @@ def cancel(mailing_id: int) -> ResponseReturnValue:
     return _back(mailing_id)
 
 
+@blueprint.post("/<int:mailing_id>/doubts")
+def settle_doubts(mailing_id: int) -> ResponseReturnValue:
+    """Send once more to recipients of whom nobody knows whether they got it, or leave it at that."""
+    again, trace_id = request.form.get("what") == "again", request.form.get("trace", 0, type=int)
+    try:
+        settled = mailing.settle_doubts(_mailing(mailing_id).id, again, now(), current_user, trace_id)
+    except NotReady as error:
+        _refused(error)
+    else:
+        if again:
+            flash(ngettext("%(num)s mail is sent again.", "%(num)s mails are sent again.", settled), "success")
+        else:
+            flash(ngettext("%(num)s mail is left as it is.", "%(num)s mails are left as they are.", settled), "success")
+    return _back(mailing_id)
+
+
 @blueprint.post("/<int:mailing_id>/duplicate")
 def duplicate(mailing_id: int) -> ResponseReturnValue:
     """Make a new draft of the same words and lists."""
