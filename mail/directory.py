@@ -391,6 +391,9 @@ def _count(found: Surroundings, senders: set[str], now: datetime) -> None:
 # --- ids
 
 
+TRACE_KINDS = (Kind.TRACE, Kind.TRACE_BOUNCE, Kind.UNSUBSCRIBE)
+
+
 def known_ids(ids: Iterable[str]) -> tuple[dict[str, Known], frozenset[str]]:
     """Return the messages of ours that these ids name, and those ids that are answers of the system."""
     named: dict[str, Named] = {}
@@ -407,7 +410,7 @@ def known_ids(ids: Iterable[str]) -> tuple[dict[str, Known], frozenset[str]]:
         of_kind.setdefault(one.kind, set()).add(one.id)
     posts, stored = _posts(of_kind.get(Kind.POST, set()), strange)
     lines = _lines(of_kind.get(Kind.LINE, set()) | of_kind.get(Kind.LINE_BOUNCE, set()))
-    traces = _traces(of_kind.get(Kind.TRACE, set()) | of_kind.get(Kind.TRACE_BOUNCE, set()))
+    traces = _traces(set().union(*(of_kind.get(kind, set()) for kind in TRACE_KINDS)))
     mails = _mails({id for id, one in named.items() if one.kind is Kind.MAIL})
     known = dict(stored)
     for id, one in named.items():
@@ -415,8 +418,7 @@ def known_ids(ids: Iterable[str]) -> tuple[dict[str, Known], frozenset[str]]:
             Kind.POST: posts,
             Kind.LINE: lines,
             Kind.LINE_BOUNCE: lines,
-            Kind.TRACE: traces,
-            Kind.TRACE_BOUNCE: traces,
+            **dict.fromkeys(TRACE_KINDS, traces),
         }.get(one.kind, {}).get(one.id) or mails.get(id)
         if message is not None:
             known[id] = message

@@ -22,7 +22,18 @@ from mail.compose import File, clean_id
 from mail.directory import Author, Surroundings, TypeInfo, authors, targets
 from mail.message import LOOP_HEADER, IncomingMessage, Part, parse
 from mail.outgoing import OutgoingDraft, To
-from mail.routing import AutoNote, Bounced, NewDocument, PostTo, Rejected, Replied, Reply, Routing, answer_to
+from mail.routing import (
+    AutoNote,
+    Bounced,
+    NewDocument,
+    PostTo,
+    Rejected,
+    Replied,
+    Reply,
+    Routing,
+    Unsubscribed,
+    answer_to,
+)
 from mail.sentences import Why, say, why
 from mail.threads import News, Place
 from mail.tokens import Kind
@@ -175,6 +186,8 @@ def write(cases: Sequence[Case], surroundings: Surroundings, now: datetime) -> b
                 reports.record(outcome, case.id, now)
             elif isinstance(outcome, Replied):
                 mailing.mark_replied(outcome.trace_id, now)
+            elif isinstance(outcome, Unsubscribed):
+                mailing.unsubscribe(outcome.trace_id, "mail", now)
     health.heard_from({case.sender for case in cases if case.sender and _by_person(case)})
     _note_results(cases, placed)
     _note_aliases(cases, now)

@@ -128,7 +128,18 @@ def look_up(message: IncomingMessage, book: AddressBook) -> LookUp:
     """Return what must be known about a mail; the lists of many mails can be asked for in one query each."""
     ids = [message.message_id, message.own_id, message.loop_tag, *message.references]
     ids += returned_ids(message, at_bounce_address=bool(_bounce_aliases(message, book)))
+    ids.append(unsubscribe_token(message.subject))
     return LookUp(message_key(message), message.from_key, tuple(dict.fromkeys(id for id in ids if id)))
+
+
+def unsubscribe_token(subject: str) -> str:
+    """Return the token of a mail that mail programs write for us (RFC 2369: our List-Unsubscribe), "" of any other.
+
+    >>> unsubscribe_token("Unsubscribe ta2b"), unsubscribe_token("Please unsubscribe me")
+    ('ta2b', '')
+    """
+    words = subject.split()
+    return words[1] if len(words) == 2 and words[0].lower() == "unsubscribe" else ""
 
 
 def threads_to_check(message: IncomingMessage, book: AddressBook, known: Mapping[str, Known]) -> frozenset[int]:
@@ -235,6 +246,17 @@ class Replied:
 
 
 @dataclass(frozen=True, slots=True)
+class Unsubscribed:
+    """A recipient of a mailing leaves its lists by mail."""
+
+    trace_id: int
+
+    @property
+    def target(self) -> str:
+        return f"unsubscribe:{self.trace_id}"
+
+
+@dataclass(frozen=True, slots=True)
 class Rejected:
     """Nothing is created or posted; the sender gets ``text``, or the sentence of ``reason`` when it is empty."""
 
@@ -255,7 +277,8 @@ class Quarantined:
 
 
 Outcome = (
-    Duplicate | Ignored | Bounced | AutoNote | Reply | PostTo | NewDocument | Replied | Rejected | Quarantined
+    Duplicate | Ignored | Bounced | AutoNote | Reply | PostTo | NewDocument | Replied | Unsubscribed | Rejected
+    | Quarantined
 )  # fmt: skip
 
 
@@ -271,7 +294,7 @@ class Routing:
     def state(self) -> str:
         """The state of the mail in the ledger."""
         kinds = {type(outcome) for outcome in self.outcomes}
-        if kinds & {Bounced, AutoNote, Reply, PostTo, NewDocument}:
+        if kinds & {Bounced, AutoNote, Reply, PostTo, NewDocument, Unsubscribed}:
             return "processed"
         for kind, state in ((Rejected, "rejected"), (Quarantined, "quarantined"), (Ignored, "ignored")):
             if kind in kinds:
@@ -290,7 +313,13 @@ class Routing:
         return ""
 
 
-_RESULTS: dict[type, str] = {AutoNote: "auto_reply", Reply: "reply", PostTo: "reply", NewDocument: "document"}
+_RESULTS: dict[type, str] = {
+    AutoNote: "auto_reply",
+    Reply: "reply",
+    PostTo: "reply",
+    NewDocument: "document",
+    Unsubscribed: "unsubscribed",
+}
 
 
 # --- the rules
@@ -445,6 +474,16 @@ def _reply(case: _Case) -> list[Outcome] | None:
     return [Reply(known.thread_id, known.post_id, known.is_note)]
 
 
+def _unsubscribe(case: _Case) -> list[Outcome] | None:
+    """A mail to the catchall that our List-Unsubscribe header asked for; a program may have sent it by itself."""
+    token = unsubscribe_token(case.message.subject)
+    known = case.directory.known.get(token) if token else None
+    if known is None or known.trace_id is None or not case.book.among(case.recipients, "catchall"):
+        return None
+    case.step("route_unsubscribe")
+    return [Unsubscribed(known.trace_id)]
+
+
 def _catchall(case: _Case) -> list[Outcome] | None:
     """Rule 5: the catchall collects replies and has no action of its own."""
     catchalls = case.book.among(case.recipients, "catchall")
@@ -539,6 +578,7 @@ RULES: tuple[Callable[[_Case], list[Outcome] | None], ...] = (
     _too_much,
     _answer_to_rejection,
     _report,
+    _unsubscribe,
     _automatic_answer,
     _reply,
     _catchall,
@@ -600,6 +640,6 @@ def answer_to(message: IncomingMessage, own: Container[str]) -> str | None:
 
 __all__ = [
     "About", "AddressBook", "Alias", "AutoNote", "Bounced", "Directory", "Duplicate", "Ignored", "Known", "LookUp",
-    "NewDocument", "Outcome", "PostTo", "Quarantined", "Rejected", "Replied", "Reply", "Routing", "Sender", "answer_to",
-    "look_up", "route", "threads_to_check",
+    "NewDocument", "Outcome", "PostTo", "Quarantined", "Rejected", "Replied", "Reply", "Routing", "Sender",
+    "Unsubscribed", "answer_to", "look_up", "route", "threads_to_check", "unsubscribe_token",
 ]  # fmt: skip

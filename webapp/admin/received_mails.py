@@ -26,6 +26,7 @@ RESULTS = {
     "auto_reply": _l("Automatic answer"),
     "complaint": _l("Complaint"),
     "receipt": _l("Receipt"),
+    "unsubscribed": _l("Unsubscribed"),
 }
 
 
