@@ -78,6 +78,7 @@ def make_lively(app: App) -> None:
 
 def menu_of(page: Page) -> list[str]:
     """Return the paths of all entries of the menu."""
+    page.locator(".sidebar a.nav-entry").first.wait_for(state="attached")
     found = page.locator(".sidebar a[href]").evaluate_all("links => links.map(link => link.getAttribute('href'))")
     return list(dict.fromkeys(path for path in found if path.startswith("/") and path != "/"))
 
@@ -125,7 +126,6 @@ def test_every_page_on_every_screen(lively_office: App, person: Callable[..., Pe
             if answer.status != 200:
                 found.append(f"{where}: status {answer.status}")
                 continue
-            page.wait_for_load_state("networkidle")
             if someone.scrolls_sideways():
                 found.append(f"{where}: scrolls sideways")
             found += [f"{where}: no label: {field}" for field in unlabelled(page)]
