@@ -42,7 +42,7 @@ class IncomingServerView(AdminView):
     trail = (_l("Settings"), _l("Technical"), _l("Email"))
     icon = "inbox"
     small = True
-    columns = ("name", "host", "state", "active", "last_success_at", "trouble", "priority")
+    columns = ("name", "host", "state", "last_success_at", "trouble", "priority")
     sortable, searchable = ("name", "priority", "last_success_at"), ("name", "host", "user")
     filters = (
         Choice("state", _l("State"), (("draft", _l("Draft")), ("confirmed", _l("Confirmed")))),
@@ -50,6 +50,7 @@ class IncomingServerView(AdminView):
     )
     default_sort = "priority"
     exported = ("name", "kind", "host", "port", "encryption", "user", "folder", "state", "active", "last_success_at")
+    list_template = "admin/servers.html"
     create_template = edit_template = "admin/incoming_server.html"
     labels = {
         "kind": _l("Server type"),
@@ -145,7 +146,7 @@ class IncomingServerView(AdminView):
     }
     formats = {
         "host": lambda view, row: view.host_of(row),
-        "state": lambda view, row: looks.state(row.state),
+        "state": lambda view, row: view.state_of(row),
         "trouble": lambda view, row: view.trouble_of(row),
     }
     buttons = (
@@ -176,7 +177,14 @@ class IncomingServerView(AdminView):
         """Return why the last fetch failed, "" when it went well."""
         if not row.why:
             return ""
-        return Markup('<span class="trouble">{}</span> {}').format(self.say(row), looks.ago(row.last_failure_at))
+        return Markup('{}<small class="row-help trouble">{}</small>').format(
+            looks.ago(row.last_failure_at), self.say(row)
+        )
+
+    def state_of(self, row: IncomingServer) -> Markup:
+        """Return the state, and whether the mailbox is switched off."""
+        off = Markup(" ") + badge("off", gettext("switched off")) if not row.active else Markup("")
+        return looks.state(row.state) + off
 
     def row_tools(self, row: IncomingServer) -> Markup:
         """Return the button that fetches a mailbox, or tests one that is no more than a draft."""

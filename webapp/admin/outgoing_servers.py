@@ -14,7 +14,7 @@ from wtforms.validators import ValidationError
 from mail import office, uses
 from mail.config import settings
 from mail.parameters import DEFAULT_FROM_FILTER
-from mail.sentences import say, why
+from mail.sentences import say
 from mail.servers import FilterError, parse_filter, read_filter
 from mail.wake import wake
 from models import OutgoingServer, ServerCheck
@@ -65,6 +65,7 @@ class OutgoingServerView(AdminView):
     filters = (YesNo("active", _l("Active")),)
     default_sort = "priority"
     exported = ("name", "host", "port", "encryption", "authentication", "user", "from_filter", "priority", "active")
+    list_template = "admin/servers.html"
     create_template = edit_template = "admin/outgoing_server.html"
     labels = {
         "host": _l("SMTP server"),
@@ -256,8 +257,14 @@ class OutgoingServerView(AdminView):
             )
         default = known.default_address
         if filters and default and default not in filters and default.rpartition("@")[2] not in filters:
-            reason = why("default_not_in_filter", address=default, server=row.name, filter=", ".join(filters))
-            found.append(say(reason))
+            found.append(
+                gettext(
+                    "When this server has to send another From, the default address %(address)s takes its place, and that "
+                    "is not in FROM Filtering either: the server may refuse the mail. Add it here, or change the system "
+                    "parameter mail.default.from.",
+                    address=default,
+                )
+            )
         if row.encryption != "none" and not row.verify_tls:
             found.append(
                 gettext(
