@@ -64,6 +64,7 @@ class WorkerLease:
         )
         db.session.commit()
         if not kept.rowcount:  # type: ignore[attr-defined]
+            self._seen = float("-inf")  # our threads are to notice at once, whatever our own clock says
             raise LeaseLost(self.id)
         self._seen = began
 
@@ -112,6 +113,28 @@ def dead_workers() -> Sequence[Worker]:
         select(Worker, (database_clock() - Worker.seen_at).label("silence")).where(Worker.ended.is_(False))
     )
     return [worker for worker, silence in rows if silence > LEASE or _is_gone(worker)]
+
+
+class Clocks:
+    """Compares the database's clock with ours: when it was set forward, everybody seems to have been silent for long.
+
+    After such a jump nobody may be judged for a while, until the living have said so once more.
+    """
+
+    JUMP = 3.0  # seconds between two looks by which one clock may be ahead of the other
+    PATIENCE = 4.0  # seconds in which the heartbeat of who lives comes at least once
+
+    def __init__(self) -> None:
+        self._ahead: float | None = None
+        self._trusted_from = float("-inf")
+
+    def trusted(self, database_now: float, own_now: float) -> bool:
+        """Return whether the silence of a worker means something now."""
+        ahead = database_now - own_now
+        if self._ahead is not None and ahead - self._ahead > self.JUMP:
+            self._trusted_from = own_now + self.PATIENCE
+        self._ahead = ahead
+        return own_now >= self._trusted_from
 
 
 def condemn(worker: Worker) -> bool:

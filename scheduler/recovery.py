@@ -30,11 +30,13 @@ class Recovery:
 
     def __init__(self, tenure: Tenure, stopping: threading.Event) -> None:
         self._tenure, self._stopping = tenure, stopping
+        self._clocks = lease.Clocks()
 
     def work(self) -> bool:
         """Settle what dead workers left behind."""
         with reading():
-            found = [worker for worker in lease.dead_workers() if _can_be_settled(worker)]
+            trusted = self._clocks.trusted(db.session.scalar(select(database_clock())) or 0.0, lease.elapsed())
+            found = [worker for worker in lease.dead_workers() if _can_be_settled(worker)] if trusted else []
             db.session.rollback()
         if not found:
             return False

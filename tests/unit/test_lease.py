@@ -1,0 +1,23 @@
+"""When the silence of a worker means something: not right after the database's clock was set forward."""
+
+import pytest
+
+from mail.lease import Clocks
+
+
+@pytest.mark.parametrize(
+    ("looks", "trusted"),  # each look: seconds by the database's clock, and by ours
+    [
+        ([(1000, 50)], [True]),
+        ([(1000, 50), (1002, 52), (1004, 54)], [True, True, True]),
+        ([(1000, 50), (1002.9, 52), (1004, 54)], [True, True, True]),
+        ([(1000, 50), (4602, 52), (4604, 54), (4606, 56)], [True, False, False, True]),
+        ([(1000, 50), (4602, 52), (8204, 54), (8206, 56), (8208, 58)], [True, False, False, False, True]),
+        ([(1000, 50), (990, 52), (992, 54)], [True, True, True]),  # set back: nobody seems older than they are
+        ([(1000, 50), (4600, 3650), (4602, 3652)], [True, True, True]),  # the machine slept, and both clocks know
+    ],
+    ids=["first", "steady", "slow look", "jump", "two jumps", "back", "asleep"],
+)
+def test_after_a_jump_nobody_is_judged_for_a_while(looks: list[tuple[float, float]], trusted: list[bool]) -> None:
+    clocks = Clocks()
+    assert [clocks.trusted(*look) for look in looks] == trusted
