@@ -259,9 +259,9 @@ class OutgoingServerView(AdminView):
         if filters and default and default not in filters and default.rpartition("@")[2] not in filters:
             found.append(
                 gettext(
-                    "When this server has to send another From, the default address %(address)s takes its place, and that "
-                    "is not in FROM Filtering either: the server may refuse the mail. Add it here, or change the system "
-                    "parameter mail.default.from.",
+                    "When this server has to send another From, the default address %(address)s takes its place, and "
+                    "that is not in FROM Filtering either: the server may refuse the mail. Add it here, or change the "
+                    "system parameter mail.default.from.",
                     address=default,
                 )
             )
