@@ -9,6 +9,7 @@ from sqlalchemy import ARRAY, BigInteger, DateTime, Row, bindparam, exists, func
 from models.audience import is_sqlite
 from models.base import db
 from models.clock import database_clock
+from models.job import Worker
 from models.mailing import CHUNK_SIZE, Chunk, Contact, Mailing, Trace
 
 _MAILING: Any = Mailing.__table__
@@ -41,6 +42,7 @@ _TAKE = (
         _CHUNK.c.id == _NEXT.scalar_subquery(),
         _CHUNK.c.state == "waiting",
         exists().where(_MAILING.c.id == bindparam("mailing"), _MAILING.c.state == "sending"),
+        Worker.may_claim(bindparam("worker")),
     )
     .values(state="taken", worker_id=bindparam("worker"), lease_until=database_clock() + bindparam("seconds"))
     .returning(_CHUNK.c.id, _CHUNK.c.first_id, _CHUNK.c.last_id, _CHUNK.c.pass_number)

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Float, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import Float, ForeignKey, Index, String, UniqueConstraint, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Id, Json, Model, UtcDateTime, one_of
@@ -24,6 +24,16 @@ class Worker(Model):
     seen_at: Mapped[float] = mapped_column(Float)
     ended: Mapped[bool] = mapped_column(default=False)  # its lines and chunks have been recovered or handed back
     loops: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)  # name of each loop -> what it last said
+
+    @classmethod
+    def may_claim(cls, worker_id: Any) -> Any:
+        """Return the SQL condition that nobody has settled this worker, nor can before the transaction ends.
+
+        Every claim has it: what a worker took after it was settled, nobody would ever give back.
+        """
+        table: Any = cls.__table__
+        row = select(table.c.id).where(table.c.id == worker_id, table.c.ended.is_(False))
+        return row.with_for_update(read=True).exists()
 
 
 class Lease(Model):

@@ -9,6 +9,7 @@ from sqlalchemy import Float, ForeignKey, Index, String, Text, UniqueConstraint,
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from models.base import Id, Json, Model, UtcDateTime, db, one_of
+from models.job import Worker
 
 if TYPE_CHECKING:
     from models.mailing import Contact
@@ -171,7 +172,7 @@ def claim(worker_id: int, server_id: int, now: datetime, limit: int) -> list[Cla
     )
     taken = db.session.scalars(
         update(Recipient)
-        .where(Recipient.id.in_(select(due.c.id)), Recipient.state == "queued")
+        .where(Recipient.id.in_(select(due.c.id)), Recipient.state == "queued", Worker.may_claim(worker_id))
         .values(
             state="sending",
             wait="",

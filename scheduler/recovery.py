@@ -68,6 +68,7 @@ def settle(worker_id: int, moment: datetime) -> dict[str, int]:
 
     Returns how many lines and chunks went which way.
     """
+    db.session.execute(select(Worker.id).where(Worker.id == worker_id).with_for_update())  # a last claim comes first
     said = _journal(worker_id)
     counts = outgoing.recover_lines(worker_id, said, moment)
     counts |= {f"{name} (mailing)": n for name, n in mailing.recover_chunks(worker_id, said, moment).items()}

@@ -1,0 +1,34 @@
+"""A worker that was settled can't take anything more: nobody would ever give it back."""
+
+from datetime import UTC, datetime
+
+from flask import Flask
+from sqlalchemy import select
+
+from mail import mailing, outgoing
+from mail.lease import WorkerLease
+from mail.outgoing import OutgoingDraft, To
+from models import OutgoingServer, db
+from models.outgoing import claim
+from scheduler import recovery
+from tests.integration.conftest import app  # noqa: F401 (the fixture)
+from tests.integration.mass import add_contacts, add_server, draft
+
+
+def test_who_was_settled_takes_nothing(app: Flask) -> None:  # noqa: F811
+    now = datetime.now(UTC)
+    with app.app_context():
+        add_server(25)
+        mailing_id = draft(add_contacts(3))
+        outgoing.enqueue(OutgoingDraft("test", "a@office.test", "Hello", html="<p>Hello</p>"), [To("b@x.test")], now)
+        db.session.commit()
+        mailing.send(mailing_id, now)
+        mailing.prepare(mailing_id, now)
+        settled, other = WorkerLease.register(now), WorkerLease.register(now)
+        recovery.settle(settled.id, now)
+        server_id = db.session.scalar(select(OutgoingServer.id))
+        assert server_id is not None
+        assert mailing.take_chunk(settled, now) is None
+        assert claim(settled.id, server_id, now, 10) == []
+        assert mailing.take_chunk(other, now) is not None
+        assert len(claim(other.id, server_id, now, 10)) == 1
