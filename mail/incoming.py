@@ -97,13 +97,15 @@ def fetch(server_id: int, worker: WorkerLease, now: datetime, open_mailbox: Open
 def confirm(server: IncomingServer, look: Look, now: datetime) -> None:
     """Turn a tested server from draft into confirmed; the caller commits.
 
-    What lies in its mailbox at this moment is left alone, unless the admin asked for it (``fetch_existing``).
+    What lies in its mailbox at the first time is left alone, unless the admin asked for it (``fetch_existing``). What
+    came between a change of the password and the next test does not: it is fetched.
     """
-    server.state, server.confirmed_at, server.why = "confirmed", now, None
+    first = server.confirmed_at is None
+    server.state, server.confirmed_at, server.why = "confirmed", server.confirmed_at or now, None
     if server.kind == "imap":
         _begin_after(server.id, server.folder or "INBOX", look.uidvalidity, max(look.uidnext - 1, 0))
-    elif not server.fetch_existing:
-        _leave_alone(server.id, look.keys, now)
+    elif first and not server.fetch_existing:
+        _leave_alone(server, look.keys, now)
 
 
 def target_of(server: IncomingServer) -> MailboxTarget:
@@ -127,6 +129,7 @@ class _Server:
     """An incoming server without its row. ``states``: of each uidvalidity, how far it was read and where we began."""
 
     id: int
+    source: str
     target: MailboxTarget
     states: dict[int, tuple[int, int]]
     confirmed_at: datetime | None
@@ -134,10 +137,6 @@ class _Server:
     after_fetch: str
     move_to: str
     keeps: Keeps
-
-    @property
-    def source(self) -> str:
-        return f"server:{self.id}"
 
     @property
     def is_imap(self) -> bool:
@@ -158,6 +157,7 @@ def _server(server_id: int) -> _Server | None:
         )
         server = _Server(
             id=row.id,
+            source=row.source,
             target=target,
             states={state.uidvalidity: (state.last_uid, state.start_uid) for state in states},
             confirmed_at=row.confirmed_at,
@@ -225,11 +225,11 @@ def _go_on_after(server: _Server, position: Position) -> None:
     db.session.commit()
 
 
-def _leave_alone(server_id: int, keys: Iterable[str], now: datetime) -> None:
+def _leave_alone(server: IncomingServer, keys: Iterable[str], now: datetime) -> None:
     """Note mails of a POP3 mailbox that were there before us: its server tells neither an order nor a date."""
     note = {
-        "source": f"server:{server_id}",
-        "incoming_server_id": server_id,
+        "source": server.source,
+        "incoming_server_id": server.id,
         "size": 0,
         "state": "ignored",
         "result": "left_alone",

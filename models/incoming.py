@@ -1,15 +1,21 @@
 """Incoming servers, how far each mailbox was read, and the ledger of every mail that ever reached us."""
 
+import secrets
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, delete, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from models.base import Encrypted, Id, Json, Model, UtcDateTime, one_of
+from models.base import Encrypted, Id, Json, Model, UtcDateTime, db, one_of
 from models.document import DocumentType
 
 RECEIVED_STATES = ("received", "processed", "duplicate", "ignored", "rejected", "quarantined")
+
+
+def new_mailbox() -> str:
+    """Return a name for a mailbox, so that the numbers of its mails are never taken for those of another one."""
+    return secrets.token_hex(4)
 
 
 class IncomingServer(Model):
@@ -43,12 +49,23 @@ class IncomingServer(Model):
     priority: Mapped[int] = mapped_column(default=10)
     active: Mapped[bool] = mapped_column(default=True)
     state: Mapped[str] = mapped_column(String(10), default="draft")
+    mailbox: Mapped[str] = mapped_column(String(16), default=new_mailbox)
     confirmed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # what lay in the mailbox then is left alone
     last_success_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_failure_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     why: Mapped[dict[str, Any] | None] = mapped_column(Json)
 
     action_type: Mapped[DocumentType | None] = relationship()
+
+    @property
+    def source(self) -> str:
+        """Where its mails come from, in the ledger."""
+        return f"server:{self.id}:{self.mailbox}"
+
+    def become_another(self) -> None:
+        """Forget how far the mailbox was read: server or user lead to another one from now on. The caller commits."""
+        self.mailbox, self.confirmed_at = new_mailbox(), None
+        db.session.execute(delete(MailboxState).where(MailboxState.incoming_server_id == self.id))
 
     def __str__(self) -> str:
         return self.name
@@ -85,7 +102,7 @@ class ReceivedMail(Model):
     )  # fmt: skip
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
-    source: Mapped[str] = mapped_column(String(60))  # "server:3", "practice", "pipe"
+    source: Mapped[str] = mapped_column(String(60))  # "server:3:9f8e7d6c", "practice", "pipe"
     source_key: Mapped[str] = mapped_column(String(255))  # uidvalidity.uid, UIDL or random
     incoming_server_id: Mapped[int | None] = mapped_column(ForeignKey("incoming_server.id", ondelete="SET NULL"))
     blob_id: Mapped[int | None] = mapped_column(ForeignKey("blob.id"), index=True)

@@ -15,6 +15,7 @@ from models import (
     ActionRun,
     Event,
     IncomingServer,
+    MailboxState,
     Mailing,
     OutgoingServer,
     ScheduledAction,
@@ -347,6 +348,30 @@ def test_another_mailbox_has_to_be_confirmed_anew(app, admin, changes, state):
     answer = admin.post(f"{INCOMING}/edit?id={number}", {**MAILBOX, "password": "", **changes})
     assert answer.status_code == 302
     assert only(app, IncomingServer)["state"] == state
+
+
+@pytest.mark.parametrize(
+    ("changes", "another"),
+    [
+        ({"host": "other.example.com"}, True),
+        ({"user": "support@office.test"}, True),
+        ({"kind": "pop3"}, True),
+        ({"password": "another"}, False),
+        ({"port": "1993", "folder": "Mail", "name": "Sales"}, False),
+    ],
+)
+def test_another_mailbox_is_read_from_its_own_beginning(app, admin, changes, another):
+    admin.post(f"{INCOMING}/new", MAILBOX)
+    before = only(app, IncomingServer)
+    number = before["id"]
+    change(app, IncomingServer, number, state="confirmed", confirmed_at=now())
+    progress = MailboxState(incoming_server_id=number, folder="INBOX", uidvalidity=1, last_uid=500)
+    in_app(app, lambda: db.session.add(progress))
+    admin.post(f"{INCOMING}/edit?id={number}", {**MAILBOX, "password": "", **changes})
+    after = only(app, IncomingServer)
+    assert (after["mailbox"] != before["mailbox"]) is another
+    assert (after["confirmed_at"] is None) is another
+    assert (only(app, MailboxState) is None) is another
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def test_each_mail_is_fetched_once(fetching: Fetching) -> None:
     assert fetching.titles() == ["one", "two", "three"]
     with fetching.app.app_context():
         assert (fetching.server().last_success_at, fetching.server().why) == (NOW, None)
-        assert db.session.scalar(select(ReceivedMail.source)) == f"server:{fetching.server_id}"
+        assert db.session.scalar(select(ReceivedMail.source)) == fetching.server().source
 
 
 def test_a_mail_that_somebody_read_meanwhile_comes_too(fetching: Fetching) -> None:
@@ -241,6 +241,36 @@ def test_only_confirmed_and_active_servers_are_fetched(by_imap: Fetching, values
     by_imap.arrive("one")
     by_imap.set(**values)
     assert by_imap.fetch().kept == 0
+
+
+def test_what_comes_before_a_new_password_is_confirmed_is_fetched(fetching: Fetching) -> None:
+    fetching.arrive("long ago")
+    fetching.confirm()
+    fetching.arrive("while the password was wrong")
+    fetching.set(state="draft")
+    fetching.confirm()
+    fetching.fetch()
+    assert fetching.titles() == ["while the password was wrong"]
+
+
+def test_the_numbers_of_another_mailbox_are_never_taken_for_those_of_the_first(fetching: Fetching) -> None:
+    fetching.confirm()
+    fetching.arrive("one", "two")
+    assert fetching.fetch().kept == 2
+    other = fetching.dovecot.add_mailbox(f"other-{fetching.user}")
+    with fetching.app.app_context():  # as the form does, when host, user or type change
+        fetching.server().become_another()
+        db.session.commit()
+    fetching.user = other
+    fetching.set(user=other, state="draft")
+    fetching.confirm()
+    fetching.arrive("three")
+    with fetching.app.app_context():
+        keys = set(db.session.scalars(select(ReceivedMail.source)))
+        assert fetching.server().source not in keys
+    assert fetching.fetch().kept == 1
+    assert fetching.titles() == ["one", "two", "three"]
+    fetching.dovecot.remove_mailbox(other)
 
 
 # --- kill -9 while it fetches

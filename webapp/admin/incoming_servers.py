@@ -26,6 +26,7 @@ PORTS = {
     "pop3 none": 110,
 }
 BACK_TO_DRAFT = ("host", "port", "user", "password", "kind")
+ANOTHER_MAILBOX = ("host", "user", "kind")
 TESTS = ("incoming_test", "fetch")
 
 
@@ -270,6 +271,16 @@ class IncomingServerView(AdminView):
                     "warning",
                 )
             row.state = "draft"
+        if not is_new and any(attributes[name].history.has_changes() for name in ANOTHER_MAILBOX):
+            row.become_another()
+            if not row.fetch_existing:
+                flash(
+                    gettext(
+                        "This counts as another mailbox now: what lies in it is left alone, unless you switch on “Also "
+                        "fetch what lies in the mailbox already”."
+                    ),
+                    "warning",
+                )
 
     def press_test(self, server: IncomingServer) -> ResponseReturnValue:
         """Ask the worker to test the mailbox and to confirm it."""
