@@ -36,7 +36,7 @@ def kills(request: pytest.FixtureRequest) -> int:
 @pytest.fixture(params=[pytest.param("cut"), pytest.param("whole", marks=pytest.mark.slow)])
 def effort(request: pytest.FixtureRequest) -> int:
     """For how many seconds a proof tries to find something."""
-    return 90 if request.param == "whole" else 4
+    return 90 if request.param == "whole" else 3
 
 
 @pytest.fixture

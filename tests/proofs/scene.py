@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from email.message import EmailMessage
 from random import Random
 
+import pytest
 from sqlalchemy import func, select
 
 from mail import mailing, outgoing
@@ -19,6 +20,7 @@ from mail.journal import read_folder
 from mail.outgoing import OutgoingDraft, To
 from mail.wake import wake
 from models import (
+    DeliveryAttempt,
     Document,
     Mailing,
     OutgoingMail,
@@ -37,6 +39,9 @@ from tests.servers.process import Program
 from tests.waiting import wait_until
 
 Say = Callable[[str], None]  # takes the line that says what was proved
+ON_POSTGRESQL_IN_THE_SOAK = pytest.mark.parametrize(
+    "database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
+)
 RESUMED = 15.0  # seconds after a kill in which work has to go on
 DOMAIN = "office.test"  # as the first start sets it
 
@@ -161,6 +166,10 @@ class Scene(Office):
             else:
                 assert line.state == "unknown" and line.doubts >= 2 and times <= line.doubts, (line, times)
         assert sum(line.kind == "test" for line in lines) == 2 * self._serial
+        with self.context():
+            tries = db.session.scalars(select(DeliveryAttempt.why).where(DeliveryAttempt.why.is_not(None))).all()
+        shown = sum(reason["code"] in ("unknown_once", "unknown_final") for reason in tries if reason)
+        assert shown == sum(line.doubts for line in lines), "each doubt is a try on the page of its mail"
         assert not [to for to, _ in got if not to.endswith("@example.test")], "nobody got what is not in the queue"
         return sum(line.doubts for line in lines)
 

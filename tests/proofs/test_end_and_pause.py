@@ -5,16 +5,15 @@ import signal
 import threading
 import time
 
-import pytest
-
 from mail.config import settings
-from tests.proofs.scene import Say, Scene
+from tests.proofs.scene import ON_POSTGRESQL_IN_THE_SOAK, Say, Scene
 from tests.servers.process import Program
 from tests.waiting import wait_until
 
 STANDS_STILL = 12.0  # seconds, more than the ten after which a worker counts as dead
 
 
+@ON_POSTGRESQL_IN_THE_SOAK
 def test_sigterm_while_it_sends_leaves_nothing_in_doubt(scene: Scene, say: Say) -> None:
     recipients = 60
     scene.receiver.slow_down(0.1, at_the_end=0.1)
@@ -38,7 +37,7 @@ def test_sigterm_while_it_sends_leaves_nothing_in_doubt(scene: Scene, say: Say) 
     say(f"SIGTERM while it sends: ended after {seconds:.1f} s, nothing in doubt")
 
 
-@pytest.mark.parametrize("database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True)
+@ON_POSTGRESQL_IN_THE_SOAK
 def test_a_worker_that_stood_still_sends_nothing_twice(scene: Scene, say: Say) -> None:
     recipients = 60
     scene.receiver.slow_down(0.3)  # it stands still between RCPT and DATA, where no journal knows of the mail

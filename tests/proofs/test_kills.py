@@ -1,6 +1,7 @@
-"""``kill -9`` of the worker at random moments: while it fetches, sends personal mail, sends a mailing."""
+"""``kill -9`` of the worker at random moments, while it fetches, sends personal mail and sends a mailing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from tests.proofs.scene import Chance, Mailbox, Say, Scene
@@ -9,6 +10,7 @@ from tests.servers.process import Program
 from tests.waiting import wait_until
 
 SENDING, MASS = 4, 2  # connections of a worker at most
+RECIPIENTS, LETTERS, MAILS = 120, 40, 15  # what a round gets to do; letters for each mailbox
 
 
 class Deaths:
@@ -16,99 +18,92 @@ class Deaths:
 
     def __init__(self, scene: Scene, chance: Chance) -> None:
         self.scene, self.chance = scene, chance
-        self.resumed: list[float] = []
-        self.in_doubt = 0
+        self.rounds = self.kills = self.in_doubt = 0
+        self.slowest = 0.0
         self._worker = scene.worker()
         self._spare: Program | None = None
 
     def prepare(self) -> None:
         """Start the worker that is to take over, if it is its turn."""
-        if len(self.resumed) % 2:
+        self.rounds += 1
+        if self.rounds % 2 == 0:
             self._spare = self.scene.worker()
 
-    def kill(self, within: float, progress: Callable[[], int], over: Callable[[], bool]) -> None:
-        """Kill the worker at a random moment of the next seconds and see the work go on."""
-        self.chance.moment(within)
+    def kill(self, progress: dict[str, Callable[[], int]], over: Callable[[], list[str]]) -> None:
+        """Kill the worker and see each work go on; it counts when there was some of each left to do."""
+        self.chance.moment(0.05)
         killed = self.scene.kill(self._worker)
-        assert not over(), "it was killed too late: there was nothing left to do"
+        self.kills += not over()
         assert killed.in_doubt <= killed.connections
         self.in_doubt += killed.in_doubt
         self._worker, self._spare = self._spare or self.scene.worker(), None
-        self.resumed.append(self.scene.wait_until_work_goes_on(killed, progress, over))
+        for name, done in progress.items():
+            seconds = self.scene.wait_until_work_goes_on(killed, done, lambda name=name: name in over())
+            self.slowest = max(self.slowest, seconds)
 
-    def __str__(self) -> str:
-        return f"{len(self.resumed)} kills, work went on after {max(self.resumed):.1f} s at most"
 
-
-def test_while_it_fetches(scene: Scene, dovecot: Dovecot, kills: int, chance: Chance, say: Say) -> None:
-    users = [dovecot.add_mailbox(f"{kind}{chance.seed}{id(scene)}@office.test") for kind in ("imap", "pop3")]
+@contextmanager
+def mailboxes(scene: Scene, dovecot: Dovecot) -> Iterator[list[Mailbox]]:
+    """Two mailboxes: one by IMAP, whose mails stay, and one by POP3, whose mails are deleted when they are kept."""
+    users = [dovecot.add_mailbox(f"{kind}.{scene.running.port}@office.test") for kind in ("imap", "pop3")]
     boxes = [Mailbox(scene, dovecot, "imap", users[0]), Mailbox(scene, dovecot, "pop3", users[1], after="delete")]
-
-    def progress() -> int:
-        return sum(box.progress() for box in boxes)
-
-    def over() -> bool:
-        return all(box.over() for box in boxes)
-
     for box in boxes:
-        box.deliver(1)
-    scene.set_action("fetch", interval=1, unit="seconds", next_run_at=datetime.now(UTC))
-    deaths = Deaths(scene, chance)
-    wait_until(over, 20)
-    for _ in range(kills):
-        deaths.prepare()
-        before = progress()
+        box.deliver(1)  # what the others answer
+    yield boxes
+    for user in users:
+        dovecot.remove_mailbox(user)
+
+
+def test_nothing_is_lost_and_nothing_twice(
+    scene: Scene, dovecot: Dovecot, kills: int, chance: Chance, say: Say
+) -> None:
+    with mailboxes(scene, dovecot) as boxes:
+        scene.set_action("fetch", interval=1, unit="seconds", next_run_at=datetime.now(UTC))
+        deaths = Deaths(scene, chance)
+        wait_until(lambda: all(box.over() for box in boxes), 20)
+        scene.receiver.slow_down(0.06, at_the_end=0.06)  # or the kills do not fit
+        recipients = RECIPIENTS * (kills + 1)
+        mailing_id = scene.mailing(recipients)
+        progress: dict[str, Callable[[], int]] = {
+            "fetching": lambda: sum(box.progress() for box in boxes),
+            "sending": lambda: scene.lines()["sent"],
+            "mailing": scene.reached,
+        }
+
+        def over() -> list[str]:
+            done = {
+                "fetching": all(box.over() for box in boxes),
+                "sending": not scene.unsent(),
+                "mailing": scene.mailing_state(mailing_id) == "done",
+            }
+            return [name for name in progress if done[name]]
+
+        while deaths.kills < kills:
+            assert deaths.rounds <= 2 * kills, "the kills do not fit"
+            deaths.prepare()
+            scene.queue(MAILS)
+            wait_for_more(progress["sending"], 1)
+            wait_for_more(progress["mailing"], 1)
+            for box in boxes:
+                box.deliver(LETTERS)
+            wait_for_more(progress["fetching"], chance.random.randrange(1, 3 * LETTERS))
+            deaths.kill(progress, over)
+            wait_until(lambda: "fetching" in over(), 90)
+        scene.receiver.slow_down(0)
+        wait_until(lambda: len(over()) == 3, 90)
         for box in boxes:
-            box.deliver(40)
-        target = before + chance.random.randrange(1, 120)
-        wait_until(lambda target=target: progress() >= target, 15, every=0.005)
-        deaths.kill(0.05, progress, over)
-        wait_until(over, 90)
-    for box in boxes:
-        box.check()
-        dovecot.remove_mailbox(box.user)
-    say(f"fetching: {deaths}; {sum(box.sent for box in boxes)} mails, each once")
+            box.check()
+        doubts, unknown = scene.check_lines(), scene.check_mailing(mailing_id, recipients)
+    assert deaths.in_doubt <= doubts + unknown
+    assert doubts <= deaths.rounds * SENDING and unknown <= deaths.rounds * MASS
+    say(
+        f"{deaths.kills} kills while it fetched, sent, and sent a mailing: {sum(box.sent for box in boxes)} mails in, "
+        f"{2 * MAILS * deaths.rounds} lines and {recipients} recipients out, each once; {doubts} and {unknown} "
+        f"in doubt; each work went on after {deaths.slowest:.1f} s at most"
+    )
 
 
-def test_while_it_sends(scene: Scene, kills: int, chance: Chance, say: Say) -> None:
-    scene.receiver.slow_down(0.04, at_the_end=0.04)
-
-    def progress() -> int:
-        return scene.lines()["sent"]
-
-    def over() -> bool:
-        return scene.unsent() == 0
-
-    deaths = Deaths(scene, chance)
-    for _ in range(kills):
-        deaths.prepare()
-        before = progress()
-        scene.queue(20)
-        wait_until(lambda before=before: progress() > before, 15, every=0.01)
-        deaths.kill(0.4, progress, over)
-    scene.receiver.slow_down(0)
-    wait_until(over, 90)
-    doubts = scene.check_lines()
-    assert deaths.in_doubt <= doubts <= kills * SENDING
-    say(f"personal mail: {deaths}; {sum(scene.lines().values())} lines, each once, {doubts} in doubt")
-
-
-def test_while_a_mailing_runs(scene: Scene, kills: int, chance: Chance, say: Say) -> None:
-    recipients = 60 + 60 * kills
-    scene.receiver.slow_down(0.04, at_the_end=0.04)
-    deaths = Deaths(scene, chance)
-    mailing_id = scene.mailing(recipients)
-
-    def over() -> bool:
-        return scene.mailing_state(mailing_id) == "done"
-
-    for _ in range(kills):
-        deaths.prepare()
-        before = scene.reached()
-        wait_until(lambda before=before: scene.reached() > before, 15, every=0.01)
-        deaths.kill(0.6, scene.reached, over)
-    scene.receiver.slow_down(0)
-    wait_until(over, 90)
-    unknown = scene.check_mailing(mailing_id, recipients)
-    assert unknown <= kills * MASS
-    say(f"mailing: {deaths}; {recipients} recipients, each once, {unknown} in doubt")
+def wait_for_more(done: Callable[[], int], more: int) -> None:
+    """Return as soon as so much more was done."""
+    before = done()
+    wait_until(lambda: done() >= before + more, 20, every=0.01)

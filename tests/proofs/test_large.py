@@ -15,7 +15,7 @@ from models import Chunk, Mailing, MailingList, Trace, db
 from tests.conftest import started
 from tests.integration.mass import add_contacts, draft, states
 from tests.office import Office
-from tests.proofs.scene import Say
+from tests.proofs.scene import ON_POSTGRESQL_IN_THE_SOAK, Say
 from tests.servers.app import App
 from tests.servers.process import Program
 from tests.servers.sink import SmtpSink
@@ -41,27 +41,23 @@ def keeping_sink() -> Iterator[SmtpSink]:
     sink.close()
 
 
-@pytest.mark.parametrize(
-    ("database", "recipients"),
-    [("sqlite", MANY), ("postgresql", 2_000), pytest.param("postgresql", MANY, marks=pytest.mark.slow)],
-    indirect=["database"],
-)
-def test_everybody_gets_it_once(office: Office, keeping_sink: SmtpSink, recipients: int, say: Say) -> None:
+@ON_POSTGRESQL_IN_THE_SOAK
+def test_everybody_gets_it_once(office: Office, keeping_sink: SmtpSink, say: Say) -> None:
     office.outgoing_server(keeping_sink.port)
     worker = office.worker()
     with office.context():
-        mailing_id = draft(add_contacts(recipients))
+        mailing_id = draft(add_contacts(MANY))
         began = time.monotonic()
         mailing.send(mailing_id, datetime.now(UTC))
     wait_until(lambda: told(office, mailing_id).state == "done", 120)
     seconds = time.monotonic() - began
     with office.context():
-        assert states(mailing_id) == {"sent": recipients}
+        assert states(mailing_id) == {"sent": MANY}
     got: Counter[bytes] = Counter()
     for mail in keeping_sink.mails():
         got.update(re.findall(rb"^X-Rcpt-Args: <(.*?)>", mail, re.M))
-    assert len(got) == got.total() == recipients
-    say(f"{recipients} recipients, each once: {recipients / seconds:.0f} mails/s, {memory(worker)} MB")
+    assert len(got) == got.total() == MANY
+    say(f"{MANY} recipients, each once: {MANY / seconds:.0f} mails/s, {memory(worker)} MB")
 
 
 @pytest.mark.slow

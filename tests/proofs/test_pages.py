@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from mail import contacts, threads
 from models import Document, DocumentType, OutgoingMail, Post, db
-from tests.proofs.scene import Chance, Say, Scene
+from tests.proofs.scene import ON_POSTGRESQL_IN_THE_SOAK, Chance, Say, Scene
 from tests.waiting import wait_until
 
 TOKEN = re.compile(r'name="csrf-token" content="([^"]+)"')
@@ -78,6 +78,7 @@ class Clerk:
         return answer.status, ""
 
 
+@ON_POSTGRESQL_IN_THE_SOAK
 def test_what_was_answered_as_saved_is_there(scene: Scene, kills: int, chance: Chance, say: Say) -> None:
     running = scene.running
     running.env["WEB_CONCURRENCY"] = "1"  # starts quicker
