@@ -526,7 +526,15 @@ _BLOCKED = _any_of(
 
 
 def _short(text: str) -> str:
-    return " ".join(text[: LONGEST_TEXT * 4].split())[:LONGEST_TEXT]
+    """Return words on one line as every database takes them: no zero bytes, no half characters.
+
+    >>> _short("550\\0 No such\\n user\\udc80")
+    '550 No such user'
+    """
+    return " ".join(_UNSTORABLE.sub(" ", text[: LONGEST_TEXT * 4]).split())[:LONGEST_TEXT]
+
+
+_UNSTORABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def _text(part: Part, limit: int) -> str:
