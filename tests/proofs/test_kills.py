@@ -81,12 +81,13 @@ def test_nothing_is_lost_and_nothing_twice(
         while deaths.kills < kills:
             assert deaths.rounds <= 2 * kills, "the kills do not fit"
             deaths.prepare()
+            before = progress["fetching"]()
             scene.queue(MAILS)
-            wait_for_more(progress["sending"], 1)
-            wait_for_more(progress["mailing"], 1)
+            wait_for(progress["sending"], progress["sending"]() + 1)
+            wait_for(progress["mailing"], progress["mailing"]() + 1)
             for box in boxes:
                 box.deliver(LETTERS)
-            wait_for_more(progress["fetching"], chance.random.randrange(1, 3 * LETTERS))
+            wait_for(progress["fetching"], before + chance.random.randrange(1, 3 * LETTERS))
             deaths.kill(progress, over)
             wait_until(lambda: "fetching" in over(), 90)
         scene.receiver.slow_down(0)
@@ -103,7 +104,6 @@ def test_nothing_is_lost_and_nothing_twice(
     )
 
 
-def wait_for_more(done: Callable[[], int], more: int) -> None:
-    """Return as soon as so much more was done."""
-    before = done()
-    wait_until(lambda: done() >= before + more, 20, every=0.01)
+def wait_for(done: Callable[[], int], much: int) -> None:
+    """Return as soon as so much was done."""
+    wait_until(lambda: done() >= much, 20, every=0.01)
