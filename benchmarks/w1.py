@@ -114,7 +114,7 @@ def send() -> None:
     """Press Send, be the worker until the mailing is done, and print what it took."""
     from sqlalchemy import event, select
 
-    from mail import mailing
+    from mail import chunks, mailing
     from mail.clock import now
     from mail.config import settings
     from mail.connections import Connections
@@ -149,7 +149,7 @@ def send() -> None:
                     beat = time.perf_counter()
                     worker.heartbeat()
                     mailing.tend(now())
-                if mailing.send_some(worker, connections, journal):
+                if chunks.send_some(worker, connections, journal):
                     continue
                 mailing.tend(now())
                 row = db.session.execute(select(Mailing.state, Mailing.sent, Mailing.total)).one()

@@ -15,7 +15,7 @@ from typing import Any
 from flask_babel import gettext
 from sqlalchemy import bindparam, delete, exists, select, update
 
-from mail import health, mailing, office, outgoing, reports, threads
+from mail import health, office, outgoing, reports, threads, traces
 from mail.address import show_address
 from mail.body import clean_html, fold_at
 from mail.compose import File, clean_id
@@ -185,9 +185,9 @@ def write(cases: Sequence[Case], surroundings: Surroundings, now: datetime) -> b
             if isinstance(outcome, Bounced):
                 reports.record(outcome, case.id, now)
             elif isinstance(outcome, Replied):
-                mailing.mark_replied(outcome.trace_id, now)
+                traces.mark_replied(outcome.trace_id, now)
             elif isinstance(outcome, Unsubscribed):
-                mailing.unsubscribe(outcome.trace_id, "mail", now)
+                traces.unsubscribe(outcome.trace_id, "mail", now)
     health.heard_from({case.sender for case in cases if case.sender and _by_person(case)})
     _note_results(cases, placed)
     _note_aliases(cases, now)

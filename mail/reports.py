@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sqlalchemy import or_, select, update
 
-from mail import blacklist, health, mailing, office, outgoing
+from mail import blacklist, health, office, outgoing, traces
 from mail.address import normalise
 from mail.bounce import About, Report, Reported
 from mail.bounce import Kind as Failing
@@ -181,7 +181,7 @@ def _paint(failed: Iterable[tuple[Sent, Reported]], now: datetime) -> None:
         if sent.line_id is not None:
             outgoing.mark_bounced(sent.line_id, reason, reported.status, reported.text, now)
         elif sent.trace_id is not None:
-            mailing.bounce_trace(sent.trace_id, reason, reported.status, reported.text, now)
+            traces.bounce_trace(sent.trace_id, reason, reported.status, reported.text, now)
 
 
 def bounce_reason(reported: Reported) -> Why:

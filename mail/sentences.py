@@ -496,7 +496,7 @@ SENTENCES: dict[str, Any] = {
     "blacklist_manual_reason": _l("Blacklisted by %(user)s: %(reason)s."),
     "blacklist_unsubscribed": _l("Blacklisted, because the owner of the address wants no more mailings at all."),
     "blacklist_removed": _l("Taken from the blacklist by %(user)s: %(reason)s. Only bounces from now on count."),
-    # --- mailings (mailing.py)
+    # --- mailings (mailing.py, chunks.py, traces.py)
     "mailing_no_subject": _l("The subject is empty. Write one: it is the first thing that the recipients see."),
     "mailing_no_content": _l("The mailing has no text yet."),
     "mailing_no_list": _l("No list is chosen. Choose at least one list of recipients."),

@@ -4,7 +4,7 @@
 transactions that keep what they were given on SQLite and on PostgreSQL alike.
 """
 
-from models.base import db, init_app, reading, writing
+from models.base import change_rows, db, init_app, reading, writing
 from models.clock import database_clock
 from models.document import Document, DocumentType, Stage
 from models.event import Event
@@ -68,6 +68,7 @@ __all__ = [
     "Trace",
     "User",
     "Worker",
+    "change_rows",
     "database_clock",
     "db",
     "init_app",

@@ -88,6 +88,12 @@ def one_of(column: str, *values: str) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({listed})", name=column)
 
 
+def change_rows(statement: Any) -> int:
+    """Execute an UPDATE, past the objects that the session holds, and return how many rows it changed."""
+    done: Any = db.session.execute(statement.execution_options(synchronize_session=False))
+    return int(done.rowcount)
+
+
 # --- transactions -----------------------------------------------------------------------------------------------------
 
 _reading: ContextVar[bool] = ContextVar("reading", default=False)

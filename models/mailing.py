@@ -1,14 +1,28 @@
 """Contacts, lists, mailings with a trace per recipient, bounces and the blacklist."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Column, Float, ForeignKey, Index, String, Table, Text, UniqueConstraint, func, select, text
+from sqlalchemy import (
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from models.base import Id, Json, Model, UtcDateTime, db, one_of
+from models.base import Id, Json, Model, UtcDateTime, change_rows, db, one_of
+from models.event import Event
 
 if TYPE_CHECKING:
     from models.server import OutgoingServer
@@ -138,6 +152,16 @@ class Mailing(Model):
     def queued(self) -> int:
         """Recipients that are still to be sent to for the first time."""
         return self.total - self.sent - self.failed - self.deferred - self.unknown - self.bounced - self.cancelled
+
+    @classmethod
+    def change(cls, mailing_id: int, values: Mapping[str, Any]) -> None:
+        """Give columns of a mailing other values, past the objects that the session holds; the caller commits."""
+        change_rows(update(cls).where(cls.id == mailing_id).values(values))
+
+    @staticmethod
+    def tell(mailing_id: int, now: datetime) -> None:
+        """Tell open pages that a mailing changed; the caller commits."""
+        Event.add([f"mailing:{mailing_id}", "mailings"], now)
 
     def __str__(self) -> str:
         return self.subject

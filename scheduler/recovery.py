@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
 
-from mail import lease, mailing, outgoing
+from mail import chunks, lease, outgoing
 from mail.clock import now
 from mail.config import settings
 from mail.errors import JournalFailed
@@ -71,7 +71,7 @@ def settle(worker_id: int, moment: datetime) -> dict[str, int]:
     db.session.execute(select(Worker.id).where(Worker.id == worker_id).with_for_update())  # a last claim comes first
     said = _journal(worker_id)
     counts = outgoing.recover_lines(worker_id, said, moment)
-    counts |= {f"{name} (mailing)": n for name, n in mailing.recover_chunks(worker_id, said, moment).items()}
+    counts |= {f"{name} (mailing)": n for name, n in chunks.recover_chunks(worker_id, said, moment).items()}
     counts["runs lost"] = _lose_runs(worker_id, moment)
     counts["tests"] = _give_back_checks(worker_id, moment)
     lease.release(worker_id)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from mail import mailing, outgoing
+from mail import chunks, outgoing
 from mail.clock import now
 from mail.config import settings
 from mail.connections import Connections
@@ -67,4 +67,4 @@ class MassSender(_Line):
         """Send the next chunk; returns whether there was one."""
         self._connections.close_idle()
         with self._tenure.claiming() as held:
-            return mailing.send_some(held, self._connections, self._journal_of(held))
+            return chunks.send_some(held, self._connections, self._journal_of(held))

@@ -11,7 +11,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from werkzeug.exceptions import NotFound
 
-from mail import mailing, office, parameters
+from mail import office, parameters, traces
 from mail.clock import now
 from mail.letter import Reader, letter_of
 from mail.tokens import Kind
@@ -40,14 +40,14 @@ def unsubscribe_now(token: str) -> ResponseReturnValue:
     """Unsubscribe, or take it back; a mail program's one click is answered without a page."""
     trace_id = _trace_of(token, Kind.UNSUBSCRIBE)
     if request.form.get("List-Unsubscribe") == "One-Click":
-        mailing.unsubscribe(trace_id, "one_click", now())
+        traces.unsubscribe(trace_id, "one_click", now())
         db.session.commit()
         return _private("unsubscribed\n", "text/plain; charset=utf-8")
     wish = request.form.get("wish")
     if wish == "unsubscribe":
-        mailing.unsubscribe(trace_id, "page", now())
+        traces.unsubscribe(trace_id, "page", now())
     elif wish == "undo":
-        mailing.undo_unsubscribe(trace_id, now())
+        traces.undo_unsubscribe(trace_id, now())
     else:
         abort(400)
     db.session.commit()

@@ -9,7 +9,7 @@ from typing import Any
 from flask import Flask
 from sqlalchemy import select
 
-from mail import mailing, office
+from mail import chunks, mailing, office
 from mail.config import settings
 from mail.connections import Connections
 from mail.journal import Journal
@@ -52,7 +52,7 @@ class Sender:
         """Send one chunk, if there is one."""
         with self.app.app_context():
             self.worker.heartbeat()
-            return mailing.send_some(self.worker, self.connections, self.journal, self.clock)
+            return chunks.send_some(self.worker, self.connections, self.journal, self.clock)
 
     def tend(self) -> None:
         """Do what mailings need besides sending."""

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import select
 
-from mail import blacklist, contacts, health, mailing, parameters
+from mail import blacklist, contacts, health, mailing, parameters, traces
 from mail.errors import InvalidAddress
 from mail.sentences import say, why
 from models import AddressHealth, BlacklistedAddress, Contact, Post, Trace, db
@@ -169,8 +169,8 @@ def test_a_report_marks_the_trace_and_the_fifth_blacklists(app):
             mailing.prepare(id, ago(day))
             trace = db.session.scalars(select(Trace).where(Trace.mailing_id == id)).one()
             reason = why("recipient_refused", address=trace.address, reply="550 5.1.1 No such user")
-            assert mailing.bounce_trace(trace.id, reason, "5.1.1", "No such user", ago(day))
-            assert not mailing.bounce_trace(trace.id, reason, "5.1.1", "No such user", ago(day)), "red already"
+            assert traces.bounce_trace(trace.id, reason, "5.1.1", "No such user", ago(day))
+            assert not traces.bounce_trace(trace.id, reason, "5.1.1", "No such user", ago(day)), "red already"
             risen = health.record([health.Failure(trace.address, "hard", "5.1.1", "…", trace_id=trace.id)], ago(day))
             assert blacklist.consider(risen, id, ago(day)) == (["r0@example.test"] if number == 5 else [])
             db.session.commit()

@@ -12,7 +12,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import event, func, select, update
 
-from mail import blacklist, contacts, mailing, office, parameters
+from mail import blacklist, chunks, contacts, mailing, office, parameters, traces
 from mail.config import settings
 from mail.journal import read_folder
 from mail.lease import LeaseLost
@@ -416,7 +416,7 @@ def test_a_bounce_may_be_quicker_than_our_record(app, sender, postfix):
         id = draft(add_contacts(3))
         mailing.send(id, NOW)
         mailing.prepare(id, NOW)
-        work = mailing.take_chunk(sender.worker, NOW)
+        work = chunks.take_chunk(sender.worker, NOW)
         trace_id = db.session.scalars(select(Trace.id).order_by(Trace.id)).first()
 
         class Watched:  # the receiver's report is processed while the chunk is still being sent
@@ -426,12 +426,12 @@ def test_a_bounce_may_be_quicker_than_our_record(app, sender, postfix):
             def deliver(self, *arguments: Any, **options: Any) -> Any:
                 outcome = self.connection.deliver(*arguments, **options)
                 with app.app_context():
-                    mailing.bounce_trace(trace_id, why("gave_up", last=""), "5.1.1", "No such user", NOW)
+                    traces.bounce_trace(trace_id, why("gave_up", last=""), "5.1.1", "No such user", NOW)
                     db.session.commit()
                 return outcome
 
         connection: Any = Watched(sender.connections.to(work.server_id))
-        mailing.deliver_chunk(work, sender.worker, connection, sender.journal, sender.clock)
+        chunks.deliver_chunk(work, sender.worker, connection, sender.journal, sender.clock)
         assert states(id) == {"bounced": 1, "sent": 2}
 
 
@@ -531,7 +531,7 @@ def test_the_journal_of_a_dead_worker_decides(app, sender, postfix):
         id = draft(add_contacts(5))
         mailing.send(id, NOW)
         mailing.prepare(id, NOW)
-        assert mailing.take_chunk(sender.worker, NOW)
+        assert chunks.take_chunk(sender.worker, NOW)
         first, second, third, *_ = db.session.scalars(select(Trace.id).order_by(Trace.id)).all()
         sender.journal.begin(f"t{first}")
         sender.journal.ok(f"t{first}")
@@ -539,10 +539,10 @@ def test_the_journal_of_a_dead_worker_decides(app, sender, postfix):
         sender.journal.refused(f"t{second}")
         sender.journal.begin(f"t{third}")
         said = read_folder(settings().journal_folder, sender.worker.id)
-        assert mailing.recover_chunks(sender.worker.id, said, NOW) == {"sent": 1, "in doubt": 1, "queued": 3}
+        assert chunks.recover_chunks(sender.worker.id, said, NOW) == {"sent": 1, "in doubt": 1, "queued": 3}
         db.session.commit()
         assert states(id) == {"sent": 1, "unknown": 1, "queued": 3}
-        assert mailing.recover_chunks(sender.worker.id, said, NOW) == {"sent": 0, "in doubt": 0, "queued": 0}
+        assert chunks.recover_chunks(sender.worker.id, said, NOW) == {"sent": 0, "in doubt": 0, "queued": 0}
     other = Sender(app, name="mass-2")
     other.until_idle()
     other.close()
@@ -558,8 +558,8 @@ def test_without_a_journal_nobody_knows(app, sender):
         id = draft(add_contacts(250))
         mailing.send(id, NOW)
         mailing.prepare(id, NOW)
-        assert mailing.take_chunk(sender.worker, NOW)
-        mailing.recover_chunks(sender.worker.id, None, NOW)
+        assert chunks.take_chunk(sender.worker, NOW)
+        chunks.recover_chunks(sender.worker.id, None, NOW)
         db.session.commit()
         assert states(id) == {"unknown": 200, "queued": 50}
 
@@ -570,12 +570,12 @@ def test_a_worker_whose_chunk_was_given_away_records_nothing(app, sender, postfi
         id = draft(add_contacts(3))
         mailing.send(id, NOW)
         mailing.prepare(id, NOW)
-        work = mailing.take_chunk(sender.worker, NOW)
-        mailing.recover_chunks(sender.worker.id, {}, NOW)
+        work = chunks.take_chunk(sender.worker, NOW)
+        chunks.recover_chunks(sender.worker.id, {}, NOW)
         db.session.commit()
         connection = sender.connections.to(work.server_id)
         with pytest.raises(LeaseLost):
-            mailing.deliver_chunk(work, sender.worker, connection, sender.journal, sender.clock)
+            chunks.deliver_chunk(work, sender.worker, connection, sender.journal, sender.clock)
         assert states(id) == {"queued": 3}
 
 
@@ -585,10 +585,10 @@ def test_a_worker_that_was_held_up_sends_nothing_more(app, sender, postfix):
         id = draft(add_contacts(3))
         mailing.send(id, NOW)
         mailing.prepare(id, NOW)
-        work = mailing.take_chunk(sender.worker, NOW)
+        work = chunks.take_chunk(sender.worker, NOW)
         sender.worker._seen -= 9  # no heartbeat for nine seconds
         with pytest.raises(LeaseLost):
-            mailing.deliver_chunk(
+            chunks.deliver_chunk(
                 work, sender.worker, sender.connections.to(work.server_id), sender.journal, sender.clock
             )
         assert states(id) == {"queued": 3}

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from flask import Flask
 from sqlalchemy import select
 
-from mail import mailing, outgoing
+from mail import chunks, mailing, outgoing
 from mail.lease import WorkerLease
 from mail.outgoing import OutgoingDraft, To
 from models import OutgoingServer, db
@@ -28,7 +28,7 @@ def test_who_was_settled_takes_nothing(app: Flask) -> None:  # noqa: F811
         recovery.settle(settled.id, now)
         server_id = db.session.scalar(select(OutgoingServer.id))
         assert server_id is not None
-        assert mailing.take_chunk(settled, now) is None
+        assert chunks.take_chunk(settled, now) is None
         assert claim(settled.id, server_id, now, 10) == []
-        assert mailing.take_chunk(other, now) is not None
+        assert chunks.take_chunk(other, now) is not None
         assert len(claim(other.id, server_id, now, 10)) == 1

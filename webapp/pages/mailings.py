@@ -246,7 +246,7 @@ def _save(form: MailingForm, row: Mailing) -> ResponseReturnValue | None:
     _fill(form, row)
     db.session.add(row)
     db.session.flush()
-    Event.add([f"mailing:{row.id}", "mailings"], now())
+    Mailing.tell(row.id, now())
     db.session.commit()
     flash(gettext("Created.") if is_new else gettext("Saved."), "success")
     if request.form.get("_then") == "stay":
