@@ -8,7 +8,8 @@ from sqlalchemy import select
 
 from mail.config import settings
 from mail.errors import PracticeMailboxAway, ServerGone
-from mail.transport.smtp import ServerConnection, SmtpTarget
+from mail.transport.smtp import ServerConnection
+from mail.transport.smtp_session import SmtpTarget
 from models import OutgoingServer, db
 
 IDLE = 60.0  # seconds after which an unused connection is closed: most servers close it soon after

@@ -149,7 +149,7 @@ SENTENCES: dict[str, Any] = {
         "SMTPUTF8). Use another address, or a server that offers SMTPUTF8."
     ),
     # --- composing and delivering (compose.py, retry.py, transport/smtp.py)
-    # --- connecting and testing (transport/smtp.py, imap.py, pop3.py)
+    # --- connecting and testing (transport/smtp_session.py, smtp_check.py, mailbox.py, imap.py, pop3.py)
     "name_not_found": _l(
         "The name %(host)s does not exist. Compare it, letter by letter, with what your mail provider tells you to "
         "enter."

@@ -17,9 +17,10 @@ from mail.lease import WorkerLease
 from mail.sender import Office
 from mail.sentences import why
 from mail.servers import read_filter
-from mail.transport import mailbox, smtp
+from mail.transport import mailbox, smtp_check
 from mail.transport.mailbox import MailboxTarget
-from mail.transport.smtp import Step
+from mail.transport.smtp_session import Transcript
+from mail.transport.steps import Step
 from models import Event, IncomingServer, OutgoingServer, ServerCheck, User, db, reading
 from scheduler.fetching import Fetcher
 from scheduler.loops import NotNow, database_away
@@ -76,7 +77,7 @@ class Checks:
             return
         kind, server_id, user_id = check.kind, check.server_id, check.requested_by_id
         db.session.rollback()
-        transcript = smtp.Transcript()
+        transcript = Transcript()
         failed = False
         steps: list[Step] = []
         try:
@@ -98,7 +99,7 @@ class Checks:
         _tell(check_id, steps, "failed" if failed else "done", transcript.take())
         log.info("%s of server %s: %s (test %s)", kind, server_id, "failed" if failed else "done", check_id)
 
-    def _steps(self, kind: str, server_id: int, user_id: int | None, transcript: smtp.Transcript) -> Iterator[Step]:
+    def _steps(self, kind: str, server_id: int, user_id: int | None, transcript: Transcript) -> Iterator[Step]:
         if kind == "outgoing_test":
             return _test_outgoing(server_id, user_id, transcript)
         if kind == "incoming_test":
@@ -123,7 +124,7 @@ class Checks:
             yield Step("fetch", "ok", why("fetch_done", mails=fetched.mails), 0.0)
 
 
-def _test_outgoing(server_id: int, user_id: int | None, transcript: smtp.Transcript) -> Iterator[Step]:
+def _test_outgoing(server_id: int, user_id: int | None, transcript: Transcript) -> Iterator[Step]:
     """Try an outgoing server (0: the default server) as every address that it would send as."""
     if server_id:
         server = db.session.get(OutgoingServer, server_id)
@@ -139,7 +140,7 @@ def _test_outgoing(server_id: int, user_id: int | None, transcript: smtp.Transcr
     user = db.session.get(User, user_id) if user_id else None
     senders = senders_of(filters, office.load().office) or ([user.email] if user else [])
     db.session.rollback()
-    yield from smtp.test_steps(target, senders, transcript=transcript)
+    yield from smtp_check.test_steps(target, senders, transcript=transcript)
     if not senders:
         yield Step("sender", "warning", why("check_no_sender"), 0.0)
 

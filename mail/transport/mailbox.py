@@ -19,7 +19,7 @@ from typing import Literal, Protocol, Self
 from mail.errors import LoginRefused, MailError, TookTooLong
 from mail.sentences import SENTENCES, Why, why
 from mail.transport import network
-from mail.transport.smtp import Step, StepState, certificate_seen
+from mail.transport.steps import TEST_SECONDS, Step, StepState, certificate_seen
 
 Kind = Literal["imap", "pop3"]
 After = Literal["mark_read", "move", "delete"]
@@ -28,7 +28,6 @@ BATCH_MAILS = 50
 BATCH_BYTES = 8 * 1024 * 1024
 LARGEST_MAIL = 50 * 1024 * 1024  # above it only the header is brought
 LARGEST_HEADER = 256 * 1024
-TEST_SECONDS = 20.0  # a person is waiting
 FOLDERS_SHOWN = 12
 
 

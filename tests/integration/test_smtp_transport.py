@@ -44,8 +44,11 @@ from mail.errors import (
 )
 from mail.journal import Journal, read_folder
 from mail.sentences import say
-from mail.transport import network, smtp
-from mail.transport.smtp import Outcome, ServerConnection, SmtpTarget, Transcript
+from mail.transport import network
+from mail.transport.smtp import Outcome, ServerConnection
+from mail.transport.smtp_check import test_steps
+from mail.transport.smtp_session import SmtpTarget, Transcript
+from mail.transport.steps import Step
 from tests.servers.certificates import Authority
 from tests.servers.misbehaving import misbehaving, says, silent
 from tests.servers.postfix import Postfix
@@ -832,13 +835,13 @@ def test_the_second_address_is_tried_when_the_first_is_dead(receiver):
 # --- Test Connection
 
 
-def steps_of(server: SmtpTarget, senders=("office@office.test",), **more) -> list[smtp.Step]:
-    steps = list(smtp.test_steps(server, senders, **more))
+def steps_of(server: SmtpTarget, senders=("office@office.test",), **more) -> list[Step]:
+    steps = list(test_steps(server, senders, **more))
     assert all(say(step.why) and "?" not in say(step.why) and step.seconds >= 0 for step in steps)
     return steps
 
 
-def states(steps: list[smtp.Step]) -> list[tuple[str, str]]:
+def states(steps: list[Step]) -> list[tuple[str, str]]:
     return [(step.name, step.state) for step in steps]
 
 

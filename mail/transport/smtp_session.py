@@ -1,0 +1,376 @@
+"""EDGE: the dialogue with an outgoing server, from its name to the log-in, within limits of time and size.
+
+``Session`` opens step by step: look up, connect, secure, greet, introduce, sign in. ``smtp.py`` delivers over it, and
+``smtp_check.py`` shows each step to a person.
+"""
+
+import base64
+import hmac
+import re
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from smtplib import SMTP
+from typing import Literal, NoReturn, Self
+
+from mail.errors import (
+    ConnectionLost,
+    GreetingRefused,
+    LoginNotOffered,
+    LoginRefused,
+    MailError,
+    NotUnderstood,
+    StarttlsMissing,
+    TimedOut,
+)
+from mail.transport import network
+
+PIECE = 131_072
+REPLY_LIMIT = 65_536
+TEXT_LIMIT = 500
+TRANSCRIPT_LIMIT = 16_384
+
+_ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s+|$)")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+
+
+@dataclass(frozen=True)
+class SmtpTarget:
+    """Where and how to deliver: a server record or the default server, without its row. Times are in seconds."""
+
+    name: str
+    host: str
+    port: int
+    encryption: Literal["none", "starttls", "tls"] = "none"
+    auth: Literal["none", "password", "certificate"] = "none"
+    user: str = ""
+    password: str = field(default="", repr=False)
+    verify_tls: bool = True
+    helo: str = ""
+    client_cert: str = ""  # PEM text
+    client_key: str = field(default="", repr=False)
+    timeout: float = 30.0
+    answer_timeout: float = 120.0  # for the answer to the final dot: servers look for viruses there
+    allow_local: bool = False
+    max_messages: int = 0  # mails over one connection; 0 = as many as the server likes
+
+
+class Transcript:
+    """The dialogue as text, for people: bounded, the content left out, secrets masked."""
+
+    def __init__(self, limit: int = TRANSCRIPT_LIMIT) -> None:
+        self._limit = limit
+        self._lines: list[str] = []
+        self._size = 0
+
+    def sent(self, line: bytes) -> None:
+        self._add("→ ", line)
+
+    def received(self, reply: bytes) -> None:
+        self._add("← ", reply)
+
+    def note(self, text: str) -> None:
+        """Add a remark of ours: connected, encrypted, so many bytes of content."""
+        self._add("· ", text.encode())
+
+    def _add(self, mark: str, line: bytes) -> None:
+        if self._size > self._limit:
+            return
+        for part in line.decode("utf-8", "replace").splitlines():
+            shown = mark + _CONTROLS.sub(" ", part)[:1000]
+            self._lines.append(shown)
+            self._size += len(shown)
+        if self._size > self._limit:
+            self._lines.append("· … (the rest was left out)")
+
+    def take(self) -> str:
+        """Return what was said since the last call."""
+        text = "\n".join(self._lines)
+        self._lines, self._size = [], 0
+        return text
+
+
+class Session(SMTP):
+    """The commands of smtplib over a reader of our own, with time limits that hold for a whole answer.
+
+    Raises only errors of ``mail.errors``. Not connected until ``open``.
+    """
+
+    ehlo_msg = "EHLO"
+
+    def __init__(self, target: SmtpTarget, transcript: Transcript | None, deadline: float | None = None) -> None:
+        super().__init__(local_hostname="localhost", timeout=target.timeout)
+        self._host = target.host  # smtplib's name for what the certificate must say
+        self.target = target
+        self.transcript = transcript
+        self.deadline = deadline
+        self.used = False  # a mail was tried over it
+        self._rest = b""
+
+    # --- the socket
+
+    def send(self, s: str | bytes) -> None:  # type: ignore[override]
+        """Send a command; smtplib's own methods come here."""
+        line = s if isinstance(s, bytes) else s.encode(self.command_encoding)
+        if self.transcript:
+            self.transcript.sent(line)
+        self.transmit(line)
+
+    def transmit(self, line: bytes) -> None:
+        if self.sock is None:
+            raise ConnectionLost(host=self.target.host)
+        try:
+            if self.deadline is not None:
+                self._limit()
+            if len(line) <= PIECE:
+                self.sock.sendall(line)
+                return
+            # The time limit of sendall is for all of it: a large mail over a slow line gets it for each piece.
+            pieces = memoryview(line)
+            for start in range(0, len(line), PIECE):
+                self.sock.sendall(pieces[start : start + PIECE])
+        except OSError as error:
+            raise self.trouble(error) from error
+
+    def ask(self, line: bytes, shown: bytes = b"") -> bytes:
+        """Send one command and return the whole answer; `shown` stands in the transcript in place of a secret."""
+        if self.transcript:
+            self.transcript.sent(shown or line)
+        self.transmit(line)
+        return self.read_reply()
+
+    def getreply(self) -> tuple[int, bytes]:
+        """Return code and text, as smtplib's own methods want it."""
+        reply = self.read_reply()
+        return int(reply[:3]), b"\n".join(line[4:] for line in reply.splitlines())
+
+    def read_reply(self, timeout: float | None = None) -> bytes:
+        """Return one whole answer of the server, all its lines; `timeout` (seconds) if it may take longer."""
+        data = self._rest or self._receive(timeout)
+        if data[3:4] == b" " and data.find(b"\n") == len(data) - 1 and data[:3].isdigit():
+            self._rest = b""
+        else:
+            data = self._read_slowly(data, timeout)
+        if self.transcript:
+            self.transcript.received(data)
+        return data
+
+    def _read_slowly(self, data: bytes, timeout: float | None) -> bytes:
+        """Answers of several lines, in pieces, or two at once; a server that drips bytes gets no more time for it."""
+        until = time.monotonic() + (timeout or self.target.timeout)
+        start = 0
+        while True:
+            newline = data.find(b"\n", start)
+            if newline < 0:
+                if time.monotonic() > until:
+                    raise TimedOut(host=self.target.host, seconds=round(timeout or self.target.timeout))
+                if len(data) > REPLY_LIMIT or (len(data) - start > 3 and not data[start : start + 3].isdigit()):
+                    self._not_understood(data[start:])
+                data += self._receive(timeout)
+                continue
+            line = data[start : newline + 1]
+            if not line[:3].isdigit() or line[3:4] not in (b" ", b"-", b"\r", b"\n"):
+                self._not_understood(line)
+            if line[3:4] != b"-":
+                self._rest = data[newline + 1 :]
+                return data[: newline + 1]
+            start = newline + 1
+
+    def _not_understood(self, line: bytes) -> NoReturn:
+        shown = _CONTROLS.sub(" ", line[:80].decode("ascii", "replace")).strip()
+        raise NotUnderstood(host=self.target.host, port=self.target.port, reply=shown)
+
+    def _receive(self, timeout: float | None) -> bytes:
+        if self.sock is None:
+            raise ConnectionLost(host=self.target.host)
+        until = None
+        while True:
+            try:
+                if self.deadline is not None:
+                    self._limit()
+                data = self.sock.recv(8192)
+            except TimeoutError as error:
+                # The socket's own limit is the short one, so that no mail pays for changing it twice.
+                if timeout is None or self.deadline is not None:
+                    raise self.trouble(error) from error
+                until = until or time.monotonic() + timeout - self.target.timeout
+                if time.monotonic() >= until:
+                    raise TimedOut(host=self.target.host, seconds=round(timeout)) from error
+            except OSError as error:
+                raise self.trouble(error) from error
+            else:
+                if not data:
+                    raise ConnectionLost(host=self.target.host)
+                return data
+
+    def _limit(self) -> None:
+        assert self.deadline is not None and self.sock is not None
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self.sock.settimeout(min(left, self.target.timeout))
+
+    def trouble(self, error: OSError) -> MailError:
+        return network.connection_trouble(error, self.target.host, self.target.port, self.target.timeout)
+
+    # --- opening, step by step; the test of a server shows each
+
+    def time_left(self) -> float:
+        if self.deadline is None:
+            return self.target.timeout
+        return max(min(self.deadline - time.monotonic(), self.target.timeout), 0.05)
+
+    def look_up(self) -> list[network.Address]:
+        target = self.target
+        return network.look_up(target.host, target.port, allow_local=target.allow_local, timeout=self.time_left())
+
+    def reach(self, addresses: Sequence[network.Address]) -> str:
+        """Connect and return the address that answered."""
+        self.sock = network.open_socket(self.target.host, addresses, self.time_left())
+        self.local_hostname = self.target.helo or _own_name(self.sock)
+        ip = str(self.sock.getpeername()[0])
+        if self.transcript:
+            self.transcript.note(f"connected to {ip}, port {self.target.port}")
+        return ip
+
+    def secure(self) -> None:
+        """Encrypt the connection from here on."""
+        target, plain = self.target, self.sock
+        context = network.tls_context(
+            verify=target.verify_tls,
+            client_cert=target.client_cert if target.auth == "certificate" else "",
+            client_key=target.client_key,
+        )
+        assert plain is not None
+        plain.settimeout(self.time_left())
+        self.sock = None  # wrapping takes the socket over, and closes it if it fails
+        secured = network.start_tls(plain, target.host, context)
+        secured.settimeout(target.timeout)
+        self.sock = secured
+        if self.transcript:
+            self.transcript.note(f"encrypted with {secured.version()}")
+
+    def greet(self) -> str:
+        """Read the greeting and return its text."""
+        reply = self.read_reply()
+        if reply[:1] != b"2":
+            raise GreetingRefused(host=self.target.host, reply=said_in(reply))
+        return said_in(reply)
+
+    def introduce(self) -> list[str]:
+        """Say EHLO (or HELO to an old server) and return what the server offers."""
+        code, _ = self.ehlo()
+        if code != 250:
+            code, text = self.helo()
+            if code != 250:
+                raise GreetingRefused(host=self.target.host, reply=f"{code} {text.decode('utf-8', 'replace')}")
+        return [f"{name.upper()} {value}".strip() for name, value in self.esmtp_features.items()]
+
+    def upgrade(self) -> None:
+        """STARTTLS (RFC 3207). A server that does not offer it gets nothing: never fall back to an open connection."""
+        if "starttls" not in self.esmtp_features:
+            raise StarttlsMissing(host=self.target.host)
+        reply = self.ask(b"STARTTLS\r\n")
+        if reply[:3] != b"220":
+            raise StarttlsMissing(host=self.target.host)
+        if self._rest:  # bytes from before the encryption would be read as if they came after it (CVE-2011-0411)
+            self._not_understood(self._rest)
+        self.secure()
+        self.helo_resp = self.ehlo_resp = None
+        self.esmtp_features, self.does_esmtp = {}, False
+
+    def sign_in(self) -> None:
+        """Log in with user and password by the best way that both sides know (RFC 4954)."""
+        offered = str(self.esmtp_features.get("auth", "")).upper().split()
+        way = next((way for way in ("PLAIN", "LOGIN", "CRAM-MD5") if way in offered), None)
+        if way is None:
+            raise LoginNotOffered(host=self.target.host, offered=", ".join(sorted(set(offered))) or "-")
+        reply = getattr(self, "_auth_" + way.lower().replace("-", "_"))()
+        if reply[:3] == b"503":  # already signed in, for example by the client certificate
+            return
+        if reply[:1] != b"2":
+            raise LoginRefused(host=self.target.host, user=self.target.user, reply=said_in(reply))
+
+    def _auth_plain(self) -> bytes:
+        secret = f"\0{self.target.user}\0{self.target.password}".encode()  # UTF-8: RFC 4616
+        return self.ask(b"AUTH PLAIN " + base64.b64encode(secret) + b"\r\n", b"AUTH PLAIN ***")
+
+    def _auth_login(self) -> bytes:
+        reply = self.ask(b"AUTH LOGIN\r\n")
+        for secret in (self.target.user, self.target.password):
+            if reply[:3] != b"334":
+                break
+            reply = self.ask(base64.b64encode(secret.encode()) + b"\r\n", b"***")
+        return reply
+
+    def _auth_cram_md5(self) -> bytes:
+        reply = self.ask(b"AUTH CRAM-MD5\r\n")
+        if reply[:3] != b"334":
+            return reply
+        try:
+            challenge = base64.b64decode(reply[4:].strip(), validate=True)
+        except ValueError:
+            self._not_understood(reply)
+        digest = hmac.new(self.target.password.encode(), challenge, "md5").hexdigest()  # RFC 2195 asks for MD5
+        answer = base64.b64encode(f"{self.target.user} {digest}".encode())
+        return self.ask(answer + b"\r\n", b"***")
+
+    def open(self) -> Self:
+        """Connect, encrypt and log in; on a failure the socket is closed."""
+        try:
+            self.reach(self.look_up())
+            if self.target.encryption == "tls":
+                self.secure()
+            self.greet()
+            self.introduce()
+            if self.target.encryption == "starttls":
+                self.upgrade()
+                self.introduce()
+            if self.target.auth == "password":
+                self.sign_in()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def part(self) -> None:
+        """Say goodbye if the server still listens, and close."""
+        try:
+            if self.sock is not None:
+                self.sock.settimeout(min(self.target.timeout, 2.0))
+                self.send(b"QUIT\r\n")
+        except (MailError, OSError):
+            pass  # the mails are settled, and a goodbye that nobody hears changes nothing
+        finally:
+            self.close()
+
+
+def parts_of(reply: bytes) -> tuple[int, str, str]:
+    """Return code, enhanced code (RFC 3463, "" if there is none) and text of an answer.
+
+    >>> parts_of(b"550-5.1.1 No such\\r\\n550 5.1.1 user here\\r\\n")
+    (550, '5.1.1', 'No such user here')
+    """
+    enhanced, texts = "", []
+    for line in reply.decode("utf-8", "replace").splitlines():
+        text = line[4:]
+        if found := _ENHANCED.match(text):
+            enhanced, text = found[1], text[found.end() :]
+        texts.append(text)
+    return int(reply[:3]), enhanced, _CONTROLS.sub(" ", " ".join(texts)).strip()[:TEXT_LIMIT]
+
+
+def said_in(reply: bytes) -> str:
+    """Return an answer as the server gave it, on one line."""
+    code, enhanced, text = parts_of(reply)
+    return " ".join(filter(None, (str(code), enhanced, text)))
+
+
+def _own_name(connection: socket.socket) -> str:
+    """Return how we introduce ourselves when nothing is set: our full name, else our address (RFC 5321 4.1.3)."""
+    name = socket.gethostname()
+    if "." in name and name.isascii() and not name.endswith((".local", ".localdomain")):
+        return name
+    ip = str(connection.getsockname()[0]).partition("%")[0]
+    return f"[IPv6:{ip}]" if ":" in ip else f"[{ip}]"
