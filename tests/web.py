@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import func, select, text
+from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from mail import config
@@ -33,19 +33,26 @@ def web_app(database: str, folder: Path, **environment: str) -> Flask:
 
 @contextmanager
 def kept_app(request: pytest.FixtureRequest, folder: Path) -> Iterator[Flask]:
-    """The web application for all tests of a file, on a database of the kind ``request.param``; see ``forget``."""
+    """The web application for many tests, on a database of the kind ``request.param``; see ``forget``."""
     if request.param == "sqlite":
-        shutil.copy(request.getfixturevalue("_sqlite_template"), folder / "office.db")
-        url = f"sqlite:///{folder / 'office.db'}"
+        template, office = request.getfixturevalue("_sqlite_template"), folder / "office.db"
+        url = f"sqlite:///{office}"
+
+        def renew() -> None:
+            for leftover in folder.glob("office.db-*"):
+                leftover.unlink()
+            shutil.copy(template, office)
+
+        renew()
     else:
         server = request.getfixturevalue("postgres")
         url = server.create_database(server.template("office", upgrade))
+
+        def renew() -> None:
+            server.renew(url)
+
     app = web_app(url, folder)
-    with app.app_context():
-        app.extensions["first_rows"] = {
-            table: db.session.scalar(select(func.max(table.c.id))) or 0 for table in _tables() if "id" in table.c
-        }
-        db.session.rollback()
+    app.extensions["renew"] = renew
     yield app
     with app.app_context():
         db.engine.dispose()
@@ -54,18 +61,10 @@ def kept_app(request: pytest.FixtureRequest, folder: Path) -> Iterator[Flask]:
 
 
 def forget(app: Flask) -> None:
-    """Remove what a test added and let ids begin where they began; what every office starts with stays."""
+    """Bring the database of a ``kept_app`` back to what every office starts with."""
     with app.app_context():
-        for table, last in app.extensions["first_rows"].items():
-            db.session.execute(table.delete().where(table.c.id > last))
-            if db.engine.dialect.name == "postgresql":
-                sequence = f"pg_get_serial_sequence('\"{table.name}\"', 'id')"
-                db.session.execute(text(f"SELECT setval({sequence}, {last + 1}, false)"))
-        db.session.commit()
-
-
-def _tables() -> list[Any]:
-    return list(reversed(db.metadata.sorted_tables))
+        db.engine.dispose()
+    app.extensions["renew"]()
 
 
 @cache

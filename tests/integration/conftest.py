@@ -1,4 +1,4 @@
-"""An office in the test's own process: the worker's application on a new database, without loops of its own."""
+"""An office in the test's own process, on a new database: the worker's application without its loops, or the pages."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +9,7 @@ from flask import Flask
 from mail import config
 from models import db
 from scheduler import create_worker_app
+from tests.web import forget, kept_app
 
 
 @pytest.fixture
@@ -18,3 +19,16 @@ def app(database: str, tmp_path: Path) -> Iterator[Flask]:
     yield made
     with made.app_context():
         db.engine.dispose()
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def _kept_pages(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
+    with kept_app(request, tmp_path_factory.mktemp("pages")) as made:
+        yield made
+
+
+@pytest.fixture
+def pages(_kept_pages: Flask) -> Iterator[Flask]:
+    """The web application on a new database with its first rows; making it anew takes longer than most tests."""
+    yield _kept_pages
+    forget(_kept_pages)

@@ -1,7 +1,6 @@
 """Outgoing and incoming servers and scheduled actions as the admin sees them; the worker is played by hand."""
 
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -61,11 +60,8 @@ def now() -> datetime:
 
 
 @pytest.fixture
-def app(database, tmp_path) -> Iterator[Flask]:
-    made = web_app(database, tmp_path)
-    yield made
-    with made.app_context():
-        db.engine.dispose()
+def app(pages) -> Flask:
+    return pages
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import html
 import io
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -31,7 +30,7 @@ from models import (
     db,
 )
 from tests.integration.mass import HTML, add_contacts, draft, states
-from tests.web import Visitor, account, web_app
+from tests.web import Visitor, account
 
 PAGES = (
     "/mailings/",
@@ -58,11 +57,8 @@ FORM = {"subject": "News", "from_address": "Ann <ann@office.test>", "html": "<p>
 
 
 @pytest.fixture
-def app(database, tmp_path) -> Iterator[Flask]:
-    made = web_app(database, tmp_path)
-    yield made
-    with made.app_context():
-        db.engine.dispose()
+def app(pages) -> Flask:
+    return pages
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """General Settings, System Parameters, aliases and document types."""
 
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -24,11 +23,8 @@ def now() -> datetime:
 
 
 @pytest.fixture
-def app(database, tmp_path) -> Iterator[Flask]:
-    made = web_app(database, tmp_path)
-    yield made
-    with made.app_context():
-        db.engine.dispose()
+def app(pages) -> Flask:
+    return pages
 
 
 @pytest.fixture

@@ -7,22 +7,18 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
-from mail import config, incoming, mailing, office
+from mail import incoming, mailing, office
 from mail.lease import WorkerLease
 from mail.tokens import Kind
 from mail.transport.mailbox import FetchedMail
 from models import Mailing, ReceivedMail, Subscription, Trace, db
 from tests.integration.frontdesk import mail
 from tests.integration.mass import NOW, add_contacts, add_server, draft, mailing_of
-from webapp import create_app
 
 
 @pytest.fixture
-def web(database: str, tmp_path) -> Flask:
-    """The pages on a new database."""
-    return create_app(
-        config.read({"COQUI_DATA": str(tmp_path / "data"), "DATABASE_URL": database, "COQUI_TESTING": "1"})
-    )
+def web(pages: Flask) -> Flask:
+    return pages
 
 
 @pytest.fixture
