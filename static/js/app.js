@@ -1,6 +1,6 @@
 // What every page does; each concern has a file of its own.
 //   data-theme-switch                 a button that turns the look               look.js
-//   data-confirm="Question?"          asks before a button or form goes on       confirm.js
+//   data-confirm="Question?"          asks before a button or link goes on       confirm.js
 //   data-live, data-poll-url          parts that stay true while open            live.js
 //   data-bulk, data-submit-on-change  lists                                      lists.js
 //   data-lookup, select[multiple]     choices with search                        choices.js

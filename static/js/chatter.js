@@ -1,8 +1,12 @@
 // The chatter of a document: frames as high as their mail, quoted parts on demand, the composer.
 function fit(frame) {
   const resize = () => {
-    const body = frame.contentDocument?.documentElement;
-    if (body) frame.style.height = `${Math.min(body.scrollHeight + 2, 4000)}px`;
+    const page = frame.contentDocument?.documentElement;
+    if (!page) return;
+    // What the mail needs, not scrollHeight of the page: that is never less than the frame and so never shrinks again.
+    const needed = Math.max(page.offsetHeight, page.querySelector("body")?.scrollHeight ?? 0);
+    const scrollbar = frame.contentWindow.innerHeight - page.clientHeight;
+    frame.style.height = `${Math.min(needed + scrollbar + 2, 4000)}px`;
   };
   frame.addEventListener("load", () => {
     resize();
