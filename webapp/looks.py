@@ -6,6 +6,7 @@ In templates they are globals: ``{{ icon("send") }} {{ state(line.state) }} {{ a
 import hashlib
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from email.utils import getaddresses
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,10 @@ def initials(name: str) -> str:
 
     >>> initials("Ada Lovelace"), initials("clerk@home.test"), initials("")
     ('AL', 'C', '?')
+    >>> initials('"Ada Lovelace" <ada@home.test>')
+    'AL'
     """
+    name = name.partition("<")[0].strip(' "') or name.strip("<>")
     words = [word for word in name.partition("@")[0].replace(".", " ").split() if word[0].isalnum()]
     return ("".join(word[0] for word in (words[:1] + words[-1:] if len(words) > 1 else words[:1]))).upper() or "?"
 
@@ -125,6 +129,25 @@ def initials(name: str) -> str:
 def person(name: str) -> Markup:
     """Return the initials of somebody in a circle."""
     return Markup('<span class="initials initials-sm" aria-hidden="true">{}</span>').format(initials(name))
+
+
+def correspondent(header: str, names: bool = True) -> Markup:
+    """Return who stands in a From or To, for a list: each name above its address, or the addresses only.
+
+    >>> correspondent('"Ann Lee" <ann@customer.test>')
+    Markup('Ann Lee<small>ann@customer.test</small>')
+    >>> correspondent("Sales <sales@office.test>, Bob <bob@x.test>", names=False)
+    Markup('sales@office.test, bob@x.test')
+    >>> correspondent("undisclosed recipients")
+    Markup('undisclosed recipients')
+    """
+    found = [(name, address) for name, address in getaddresses([header or ""]) if "@" in address]
+    if not found:
+        return escape(header or "")
+    if not names:
+        return joined(address for _name, address in found)
+    both = Markup("{}<small>{}</small>")
+    return Markup("").join(both.format(name, address) if name else escape(address) for name, address in found)
 
 
 def joined(values: Iterable[Any], by: str = ", ") -> Markup:
@@ -145,6 +168,5 @@ def _mark(path: str, _changed: int) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:10]
 
 
-GLOBALS = {
-    function.__name__: function for function in (icon, state, ago, at, yes_no, size, initials, person, joined, asset)
-}
+SHOWN = (icon, state, ago, at, yes_no, size, initials, person, correspondent, joined, asset)
+GLOBALS = {function.__name__: function for function in SHOWN}

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flask import flash, redirect, request
+from flask import flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext, ngettext
 from flask_babel import lazy_gettext as _l
+from markupsafe import Markup
 from sqlalchemy import func, select
 
 from mail import incoming
@@ -14,7 +15,7 @@ from mail.clock import now
 from mail.message import IncomingMessage, parse
 from mail.sentences import Why, say
 from mail.wake import wake
-from models import Blob, Document, DocumentType, ReceivedMail, RouteResult, db
+from models import Blob, Document, DocumentType, IncomingServer, ReceivedMail, RouteResult, db
 from models.incoming import RECEIVED_STATES
 from webapp import looks
 from webapp.admin.base import AdminView, Choice, Empty, action, expose
@@ -47,6 +48,8 @@ class ReceivedMailView(AdminView):
     formats = {
         "state": lambda view, row: looks.state(row.state),
         "subject": lambda view, row: row.subject or gettext("Without a subject"),
+        "from_text": lambda view, row: looks.correspondent(row.from_text),
+        "to_text": lambda view, row: looks.correspondent(row.to_text, names=False),
         "result": lambda view, row: RESULTS.get(row.result, row.result or "–"),
     }
     list_template = "admin/received_mails.html"
@@ -79,6 +82,16 @@ class ReceivedMailView(AdminView):
         """Return the documents that this mail opened or was posted on."""
         query = select(Document).join(RouteResult, RouteResult.document_id == Document.id)
         return db.session.scalars(query.where(RouteResult.received_mail_id == row.id).distinct()).all()
+
+    def source_of(self, row: ReceivedMail) -> str | Markup:
+        """Return by what way a mail came: the mailbox, as a link to it, or the door of this machine."""
+        door, _colon, rest = row.source.partition(":")
+        if door != "server":
+            return {"practice": gettext("Practice mailbox"), "pipe": gettext("the command receive")}.get(door, door)
+        server = db.session.get(IncomingServer, int(rest.partition(":")[0]))
+        if server is None:
+            return gettext("an incoming server that was deleted")
+        return Markup('<a href="{}">{}</a>').format(url_for("incoming_servers.edit_view", id=server.id), server)
 
     def types(self) -> Sequence[DocumentType]:
         """Return the types that a mail from quarantine can become."""
