@@ -3,13 +3,15 @@
 from flask import Blueprint, Response, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
+from markupsafe import Markup, escape
 from sqlalchemy import select
 
 from mail import office, practice
 from mail.address import first_address
 from mail.clock import now
 from mail.config import settings
-from models import Blob, PracticeMail, db
+from mail.message import IncomingMessage
+from models import Blob, Document, DocumentType, OutgoingMail, Post, PracticeMail, db
 from webapp.auth import roles_required
 from webapp.pages.bodies import as_download, of_mail
 
@@ -56,11 +58,21 @@ def write() -> ResponseReturnValue:
         return redirect(url_for(".index"))
     words = request.form.get("words", "").strip() or gettext("Hello!")
     practice.write_new(str(sender), to.address, request.form.get("subject", ""), words, now())
-    flash(
-        gettext("The mail is on its way to %(address)s: it opens a document within seconds.", address=to.address),
-        "success",
-    )
+    flash(_on_its_way(to.address), "success")
     return redirect(url_for(".index"))
+
+
+def _on_its_way(address: str) -> Markup:
+    """Return what becomes of a mail to an address, with the way to where it will be seen."""
+    link = Markup('<a href="{}">{}</a>')
+    query = select(DocumentType).where(DocumentType.active).order_by(DocumentType.position)
+    aliases = office.load().type_aliases
+    for type_ in db.session.scalars(query):
+        if aliases.get(type_.id) == address.lower():
+            place = link.format(url_for("documents.index", code=type_.code), type_.plural)
+            return escape(gettext("The mail is on its way; it appears under %(place)s.")) % {"place": place}
+    place = link.format(url_for("received_mails.index_view"), gettext("Received mails"))
+    return escape(gettext("The mail is on its way; %(place)s says what became of it.")) % {"place": place}
 
 
 def _mail(mail_id: int) -> PracticeMail:
@@ -73,7 +85,19 @@ def _mail(mail_id: int) -> PracticeMail:
 def show(mail_id: int) -> ResponseReturnValue:
     """Show one mail as its recipient has it."""
     mail = _mail(mail_id)
-    return render_template("pages/practice_mail.html", mail=mail, message=practice.read(mail))
+    message = practice.read(mail)
+    return render_template("pages/practice_mail.html", mail=mail, message=message, document=_document_of(message))
+
+
+def _document_of(message: IncomingMessage) -> Document | None:
+    """Return the document that a mail was written on; None for a mailing."""
+    query = (
+        select(Document)
+        .join(Post, Post.thread_id == Document.thread_id)
+        .join(OutgoingMail, OutgoingMail.post_id == Post.id)
+        .where(OutgoingMail.message_id == message.message_id)
+    )
+    return db.session.scalar(query)
 
 
 @blueprint.get("/<int:mail_id>/body")
