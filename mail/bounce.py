@@ -247,7 +247,7 @@ def _reported(group: dict[str, str], words: str) -> Reported | None:
     if not names:
         return None
     status = match[0] if (match := _STATUS_CODE.search(group.get("status", ""))) else ""
-    text = _short(group.get("diagnostic-code", ""))
+    text = _short(group.get("diagnostic-code", "")).removeprefix("smtp;").lstrip()
     if not status.strip("0.245") and (match := _STATUS_CODE.search(text)):
         status = match[0]  # 5.0.0 says nothing; the server's own words often do
     action = group.get("action", "").partition("(")[0].strip().lower()

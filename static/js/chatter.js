@@ -57,5 +57,16 @@ for (const composer of document.querySelectorAll("[data-composer]")) {
   });
 }
 
+// What an envelope says closes like a menu: by a click beside it or by Escape.
+function closeEnvelopes(except) {
+  for (const open of document.querySelectorAll("details.envelope-details[open]")) if (open !== except) open.open = false;
+}
+document.addEventListener("click", (event) => closeEnvelopes(event.target.closest("details.envelope-details")));
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  document.activeElement?.closest("details.envelope-details")?.querySelector("summary").focus();
+  closeEnvelopes();
+});
+
 connect(document);
 document.addEventListener("coqui:fresh", (event) => connect(event.target));
