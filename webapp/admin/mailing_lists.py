@@ -148,8 +148,8 @@ class MailingListView(AdminView):
         row = self._row(request.form.get("id", ""))
         report = contacts.import_lines(request.form.get("lines", ""), row.id, now(), current_user)
         db.session.commit()
-        flash(_summary(report), "success" if report.added else "info")
         if not report.refused and not report.remarks:
+            flash(_summary(report), "success" if report.added else "info")
             return redirect(self.row_url(row))
         answer: str = self.render(
             "admin/import_report.html",
@@ -160,6 +160,7 @@ class MailingListView(AdminView):
             refused=report.refused[:REFUSED_SHOWN],
             more=len(report.refused) - REFUSED_SHOWN,
             remarks=report.remarks[:REFUSED_SHOWN],
+            again=[line.text for line in report.refused[:REFUSED_SHOWN] if line.why["code"] != "import_twice"],
         )
         return answer
 
