@@ -139,8 +139,15 @@ def steps_of(check: ServerCheck) -> Markup:
             say=say,
             ignored=ignored,
             worker=worker_state() if ignored else None,
+            in_use=check.state == "failed" and check.kind == "outgoing_test" and _is_active(check.server_id),
         )
     )
+
+
+def _is_active(server_id: int | None) -> bool:
+    """Whether mail goes through an outgoing server already."""
+    server = db.session.get(OutgoingServer, server_id) if server_id else None
+    return server is not None and server.active
 
 
 def shortened(steps: list[Any]) -> list[Any]:
