@@ -10,7 +10,7 @@ export function connectMenu() {
       try { localStorage.setItem(key, group.open ? "1" : "0"); } catch { /* not remembered */ }
     });
   }
-  sidebar.querySelector('[aria-current="page"]')?.scrollIntoView({ block: "nearest" });
+  showCurrent(sidebar);
   const find = sidebar.querySelector("[data-menu-find]");
   find.addEventListener("input", () => narrow(sidebar, find.value.trim().toLowerCase()));
   find.addEventListener("keydown", (event) => {
@@ -24,6 +24,14 @@ export function connectMenu() {
       find.focus();
     }
   });
+}
+
+// The page being shown stands in the middle of the menu; scrollIntoView would move the page as well.
+function showCurrent(sidebar) {
+  const list = sidebar.querySelector(".sidebar-nav");
+  const entry = list.querySelector('[aria-current="page"]');
+  if (!entry) return;
+  list.scrollTop += entry.getBoundingClientRect().top - list.getBoundingClientRect().top - list.clientHeight / 2;
 }
 
 function narrow(sidebar, words) {
