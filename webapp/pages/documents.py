@@ -180,7 +180,13 @@ def chatter(document_id: int) -> ResponseReturnValue:
 def followers(document_id: int) -> ResponseReturnValue:
     """Answer the followers alone, for an open page."""
     document = _document(document_id)
-    return render_template("pages/followers.html", document=document, followers=_followers(document.thread_id), say=say)
+    return render_template(
+        "pages/followers.html",
+        document=document,
+        followers=_followers(document.thread_id),
+        colleagues=_colleagues(),
+        say=say,
+    )
 
 
 def _chatter(document: Document) -> dict[str, Any]:
@@ -193,6 +199,7 @@ def _chatter(document: Document) -> dict[str, Any]:
         "more": limit + POSTS if len(posts) > limit else None,
         "envelopes": envelope.envelopes([post.id for post in posts]),
         "followers": _followers(document.thread_id),
+        "colleagues": _colleagues(),
         "told": {kind: _told(document, kind) for kind in ("message", "note")},
         "say": say,
         "words": words_of,
@@ -202,6 +209,11 @@ def _chatter(document: Document) -> dict[str, Any]:
 def _followers(thread_id: int) -> Sequence[Follower]:
     query = select(Follower).where(Follower.thread_id == thread_id).options(joinedload(Follower.contact))
     return db.session.scalars(query.order_by(Follower.id)).all()
+
+
+def _colleagues() -> frozenset[int]:
+    """Return the contacts that have an account: all others are outside and look different."""
+    return frozenset(db.session.scalars(select(User.contact_id)))
 
 
 def _told(document: Document, kind: str) -> list[Addressee]:
