@@ -163,6 +163,10 @@ def send_some(
         return False
     try:
         letter = letter_of(work.mailing_id, work.content_key)
+    except MailError as error:  # it can't be compiled: somebody has to mend it
+        _record(work, Batch(back=True, stop=error.why), worker, clock)
+        return True
+    try:
         if work.server_id is None and not letter.decision.is_default_server:
             raise ServerGone(id=letter.decision.server_id)  # the record was deleted, which emptied the column
         connection = connections.to(work.server_id)
@@ -396,7 +400,7 @@ def _change_mailing(work: ChunkWork, batch: Batch, changed: Mapping[str, int], n
         recent = values["recent"] = _window(states, mailing.recent)
         tried, failed = sum(n for n, _ in recent), sum(n for _, n in recent)
         percent = parameters.PAUSE_PERCENT.get()
-        if percent and failed * 100 > WINDOW * percent:
+        if percent and failed * 100 > max(tried, WINDOW) * percent:
             stop = stop or why("mailing_paused_failures", failed=failed, tried=tried)
     if mailing.state != "sending":
         values.pop("why", None)  # a person's word stands
@@ -408,7 +412,7 @@ def _change_mailing(work: ChunkWork, batch: Batch, changed: Mapping[str, int], n
 
 
 def _window(states: Counter[str], before: Sequence[Sequence[int]]) -> list[list[int]]:
-    """The results of the last chunks, as [tried, failed], that make up the last WINDOW recipients; the newest first."""
+    """The results of the last chunks, as [tried, failed], the newest first: just enough for WINDOW recipients."""
     recent, tried = [], 0
     for n, failed in [(states.total() - states["deferred"], states["failed"]), *before]:
         if tried >= WINDOW:

@@ -82,6 +82,7 @@ def send(mailing_id: int, now: datetime, at: datetime | None = None) -> Mailing:
     """
     mailing = _locked(mailing_id)
     if mailing.state != "draft":
+        db.session.rollback()
         raise NotReady([why("mailing_not_draft")])
     found = problems(mailing)
     if found:
@@ -151,6 +152,8 @@ def settle_doubts(mailing_id: int, again: bool, now: datetime, user: User | None
     doubtful = update(Trace).where(Trace.mailing_id == mailing_id, Trace.state == "unknown")
     if trace_id:
         doubtful = doubtful.where(Trace.id == trace_id)
+    if not again:  # what was left before stays as it was left
+        doubtful = doubtful.where(or_(Trace.why.is_(None), Trace.why["code"].as_string() != "doubt_left"))
     settled = change_rows(doubtful.values(values))
     if settled and again:
         goes_on: dict[str, Any] = {

@@ -41,7 +41,11 @@ _TAKE = (
     .where(
         _CHUNK.c.id == _NEXT.scalar_subquery(),
         _CHUNK.c.state == "waiting",
-        exists().where(_MAILING.c.id == bindparam("mailing"), _MAILING.c.state == "sending"),
+        # Locked, so that a pause or a cancellation that is being written is waited for and obeyed.
+        select(_MAILING.c.id)
+        .where(_MAILING.c.id == bindparam("mailing"), _MAILING.c.state == "sending")
+        .with_for_update(read=True)
+        .exists(),
         Worker.may_claim(bindparam("worker")),
     )
     .values(state="taken", worker_id=bindparam("worker"), lease_until=database_clock() + bindparam("seconds"))

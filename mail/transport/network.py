@@ -152,18 +152,6 @@ def open_socket(host: str, addresses: Collection[Address], timeout: float) -> so
     raise trouble
 
 
-def connect(host: str, port: int, *, allow_local: bool, timeout: float) -> socket.socket:
-    """Look a server up, check its addresses and return a connected socket; `timeout` (seconds) is for all of it.
-
-    Raises an error of ``mail.errors`` that says which of these failed.
-    """
-    deadline = time.monotonic() + timeout
-    addresses = look_up(host, port, allow_local=allow_local, timeout=timeout)
-    connection = open_socket(host, addresses, max(deadline - time.monotonic(), 0.1))
-    connection.settimeout(timeout)
-    return connection
-
-
 def tls_context(*, verify: bool = True, client_cert: str = "", client_key: str = "") -> ssl.SSLContext:
     """Return the TLS settings of a connection: TLS 1.2 or later, verified against the system's store.
 

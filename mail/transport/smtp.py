@@ -152,7 +152,7 @@ class ServerConnection(Connection):
         if self.host is None and outcome.phase == "mail" and outcome.code in (None, 421) and kept:
             # The server had closed the kept connection before it heard of this mail: the same mail, a new connection.
             try:
-                self.host = self.configure_host()
+                self._make_ready()
             except MailError as error:
                 return _not_delivered("connect", error)
             outcome = self._deliver(
@@ -162,13 +162,10 @@ class ServerConnection(Connection):
 
     def _make_ready(self) -> bool:
         """Make sure that there is a connection for the next mail; return whether it has served another one before."""
-        if self.host is not None and self.target.max_messages and self.num_emails >= self.target.max_messages:
-            self.close()
         if self.host is not None and time.monotonic() - self._last_used > self.idle_seconds and not self._answers():
             self.drop()
         if self.host is None:
             self.host = self.configure_host()
-            self.num_emails = 0
         kept, self.host.used = self.host.used, True
         return kept
 
@@ -230,7 +227,6 @@ class ServerConnection(Connection):
             _tell(after_refusal)
             return self._refused(phase, reply, recipient)
         _tell(after_accept)
-        self.num_emails += 1
         code, enhanced, text = parts_of(reply)
         return Outcome("end", code, enhanced, text, True, False, False, None)
 

@@ -47,7 +47,6 @@ class _Test:
         self.senders = list(dict.fromkeys(senders))
         self.recipient = recipient
         self.addresses: list[network.Address] = []
-        self.offered: list[str] = []
         self.trouble: Why | None = None
 
     def run(self) -> Iterator[Step]:

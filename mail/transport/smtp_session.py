@@ -53,7 +53,6 @@ class SmtpTarget:
     timeout: float = 30.0
     answer_timeout: float = 120.0  # for the answer to the final dot: servers look for viruses there
     allow_local: bool = False
-    max_messages: int = 0  # mails over one connection; 0 = as many as the server likes
 
 
 class Transcript:

@@ -302,6 +302,35 @@ def test_a_mailing_pauses_itself_when_too_many_fail(app, sender, postfix):
         assert mailing_of(id).state == "done"
 
 
+def test_failures_are_counted_against_all_that_were_tried(app, sender, postfix):
+    for number in (*range(5), *range(200, 206)):  # 11 of 399: the window is longer when somebody was put off in it
+        postfix.refuse(f"r{number}@example.test")
+    postfix.defer("r210@example.test")
+    with app.app_context():
+        add_server(postfix.port)
+        id = draft(add_contacts(400))
+        mailing.send(id, NOW)
+    sender.until_idle()
+    with app.app_context():
+        assert states(id) == {"sent": 388, "failed": 11, "deferred": 1}
+        assert mailing_of(id).state == "sending"
+
+
+def test_a_content_that_cannot_be_rendered_pauses_the_mailing_until_it_is_mended(app, sender, postfix):
+    with app.app_context():
+        add_server(postfix.port)
+        id = draft(add_contacts(2))
+        mailing.send(id, NOW)
+        row = mailing_of(id)
+        row.html, row.content_key = "<p>Hello {{ contact.nothing }}</p>", "another content"
+        db.session.commit()
+    sender.until_idle()
+    with app.app_context():
+        row = mailing_of(id)
+        assert (row.state, row.tries, states(id)) == ("paused", 0, {"queued": 2})
+        assert "nothing" in say(row.why)
+
+
 def test_a_server_that_is_away_fails_nobody_and_delays_no_other_mailing(app, sender, postfix):
     with app.app_context():
         away = add_server(free_port(), "away")

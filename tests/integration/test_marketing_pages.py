@@ -530,6 +530,19 @@ def test_a_person_decides_about_mails_in_doubt(app, mary, before, form, after, s
         assert waiting.all() == ([2] if after == "sending" else [])
 
 
+def test_who_left_a_doubt_stays_written_down(app, mary):
+    number = make(app)
+    with app.app_context():
+        mailing.send(number, now())
+        mailing.prepare(number, now())
+        db.session.execute(update(Trace).values(state="unknown", why=why("trace_in_doubt")))
+        db.session.execute(update(Mailing).values(state="done", unknown=3))
+        db.session.commit()
+        assert mailing.settle_doubts(number, False, now(), trace_id=1) == 1
+        assert mailing.settle_doubts(number, False, now()) == 2
+        assert mailing.settle_doubts(number, False, now()) == 0
+
+
 def test_the_list_costs_the_same_however_many_mailings_it_shows(app, mary):
     def statements() -> int:
         seen = []
