@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from models.thread import Thread
     from models.user import User
 
+# What a list of documents may ask for, with failures or without: each has an index, or the database sorts all of them.
+NARROWED_BY: tuple[tuple[str, ...], ...] = ((), ("stage_id",), ("responsible_id",), ("responsible_id", "stage_id"))
+
 
 class DocumentType(Model):
     """A kind of document. ``number_pattern`` makes numbers such as ``OPP/{number:05d}``."""
@@ -74,10 +77,9 @@ class Document(Model):
     __table_args__ = (
         UniqueConstraint("type_id", "number"),
         UniqueConstraint("type_id", "origin_key"),
-        Index(None, "type_id", "id"),
-        Index(None, "type_id", "stage_id", "id"),
-        Index("ix_document_failure_unread", "id", sqlite_where=text("failure_unread"),
-              postgresql_where=text("failure_unread")),
+        *(Index(None, "type_id", *more, "id") for more in NARROWED_BY),
+        *(Index(None, "failure_unread", "type_id", *more, "id", sqlite_where=text("failure_unread = 1"),
+                postgresql_where=text("failure_unread")) for more in NARROWED_BY),
     )  # fmt: skip
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)

@@ -36,7 +36,7 @@ class Contact(Model):
     """A person or company that mail goes to or comes from. ``address_key`` is the normalised address."""
 
     __tablename__ = "contact"
-    __table_args__ = (Index(None, "name", "id"), Index(None, "active", "id"))
+    __table_args__ = (Index(None, "name", "id"), Index(None, "active", "name", "id"))
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     name: Mapped[str] = mapped_column(String(200), default="")
@@ -72,7 +72,7 @@ class Subscription(Model):
     __table_args__ = (
         UniqueConstraint("list_id", "contact_id"),
         Index(None, "contact_id"),
-        Index(None, "list_id", "state", "id"),
+        Index(None, "list_id", "state", "contact_id"),
         one_of("state", "pending", "subscribed", "unsubscribed"),
     )
 
@@ -101,6 +101,7 @@ mailing_lists = Table(
     db.metadata,
     Column("mailing_id", ForeignKey("mailing.id", ondelete="CASCADE"), primary_key=True),
     Column("list_id", ForeignKey("mailing_list.id", ondelete="RESTRICT"), primary_key=True),
+    Index(None, "list_id", "mailing_id"),
 )
 
 
@@ -108,7 +109,11 @@ class Mailing(Model):
     """One mail to many. Its totals are kept by delta in the transaction that changes the traces."""
 
     __tablename__ = "mailing"
-    __table_args__ = (Index(None, "state", "scheduled_at"), one_of("state", *MAILING_STATES))
+    __table_args__ = (
+        Index(None, "state", "id"),
+        Index(None, "state", "scheduled_at"),
+        one_of("state", *MAILING_STATES),
+    )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     subject: Mapped[str] = mapped_column(String(500), default="")
@@ -240,9 +245,9 @@ class Bounce(Model):
     __tablename__ = "bounce"
     __table_args__ = (
         Index(None, "address_key", "at"),
-        Index("uq_bounce_trace_counted", "trace_id", unique=True, sqlite_where=text("counted"),
+        Index("uq_bounce_trace_counted", "trace_id", unique=True, sqlite_where=text("counted = 1"),
               postgresql_where=text("counted")),
-        Index("uq_bounce_recipient_counted", "recipient_id", unique=True, sqlite_where=text("counted"),
+        Index("uq_bounce_recipient_counted", "recipient_id", unique=True, sqlite_where=text("counted = 1"),
               postgresql_where=text("counted")),
         one_of("kind", "hard", "soft", "blocked", "full", "complaint", "delay"),
     )  # fmt: skip
@@ -279,7 +284,7 @@ class BlacklistedAddress(Model):
     __table_args__ = (
         one_of("reason", "bounces", "complaint", "manual", "unsubscribed"),
         Index(None, "at"),
-        Index(None, "reason", "id"),
+        Index(None, "reason", "at", "id"),
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)

@@ -15,6 +15,7 @@ SEARCHED: dict[str, tuple[str, ...]] = {
     "blacklisted_address": ("address_key",),
     "contact": ("name", "address", "company"),
     "document": ("title", "number", "sender"),
+    "mailing": ("subject",),
     "outgoing_recipient": ("address", "name"),
     "received_mail": ("subject", "from_text", "to_text"),
 }

@@ -97,6 +97,7 @@ class Notification(Model):
     __table_args__ = (
         UniqueConstraint("post_id", "user_id", "kind"),
         one_of("kind", "post", "failure"),
+        Index(None, "user_id", "id"),
         Index("ix_notification_unread", "user_id", "id", sqlite_where=text("read_at IS NULL"),
               postgresql_where=text("read_at IS NULL")),
     )  # fmt: skip

@@ -136,7 +136,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("thread_id", name=op.f("uq_contact_thread_id")),
     )
     with op.batch_alter_table("contact", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_contact_active_id"), ["active", "id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_contact_active_name_id"), ["active", "name", "id"], unique=False)
         batch_op.create_index(batch_op.f("ix_contact_name_id"), ["name", "id"], unique=False)
 
     op.create_table(
@@ -380,7 +380,9 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("subscription", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_subscription_contact_id"), ["contact_id"], unique=False)
-        batch_op.create_index(batch_op.f("ix_subscription_list_id_state_id"), ["list_id", "state", "id"], unique=False)
+        batch_op.create_index(
+            batch_op.f("ix_subscription_list_id_state_contact_id"), ["list_id", "state", "contact_id"], unique=False
+        )
 
     op.create_table(
         "user",
@@ -430,13 +432,42 @@ def upgrade() -> None:
     with op.batch_alter_table("document", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_document_contact_id"), ["contact_id"], unique=False)
         batch_op.create_index(
-            "ix_document_failure_unread",
-            ["id"],
+            batch_op.f("ix_document_failure_unread_type_id_id"),
+            ["failure_unread", "type_id", "id"],
             unique=False,
-            sqlite_where=sa.text("failure_unread"),
+            sqlite_where=sa.text("failure_unread = 1"),
+            postgresql_where=sa.text("failure_unread"),
+        )
+        batch_op.create_index(
+            batch_op.f("ix_document_failure_unread_type_id_responsible_id_id"),
+            ["failure_unread", "type_id", "responsible_id", "id"],
+            unique=False,
+            sqlite_where=sa.text("failure_unread = 1"),
+            postgresql_where=sa.text("failure_unread"),
+        )
+        batch_op.create_index(
+            batch_op.f("ix_document_failure_unread_type_id_responsible_id_stage_id_id"),
+            ["failure_unread", "type_id", "responsible_id", "stage_id", "id"],
+            unique=False,
+            sqlite_where=sa.text("failure_unread = 1"),
+            postgresql_where=sa.text("failure_unread"),
+        )
+        batch_op.create_index(
+            batch_op.f("ix_document_failure_unread_type_id_stage_id_id"),
+            ["failure_unread", "type_id", "stage_id", "id"],
+            unique=False,
+            sqlite_where=sa.text("failure_unread = 1"),
             postgresql_where=sa.text("failure_unread"),
         )
         batch_op.create_index(batch_op.f("ix_document_type_id_id"), ["type_id", "id"], unique=False)
+        batch_op.create_index(
+            batch_op.f("ix_document_type_id_responsible_id_id"), ["type_id", "responsible_id", "id"], unique=False
+        )
+        batch_op.create_index(
+            batch_op.f("ix_document_type_id_responsible_id_stage_id_id"),
+            ["type_id", "responsible_id", "stage_id", "id"],
+            unique=False,
+        )
         batch_op.create_index(
             batch_op.f("ix_document_type_id_stage_id_id"), ["type_id", "stage_id", "id"], unique=False
         )
@@ -488,6 +519,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_mailing")),
     )
     with op.batch_alter_table("mailing", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_mailing_state_id"), ["state", "id"], unique=False)
         batch_op.create_index(batch_op.f("ix_mailing_state_scheduled_at"), ["state", "scheduled_at"], unique=False)
 
     op.create_table(
@@ -640,7 +672,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("blacklisted_address", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_blacklisted_address_at"), ["at"], unique=False)
-        batch_op.create_index(batch_op.f("ix_blacklisted_address_reason_id"), ["reason", "id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_blacklisted_address_reason_at_id"), ["reason", "at", "id"], unique=False)
 
     op.create_table(
         "chunk",
@@ -688,6 +720,11 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("mailing_id", "list_id", name=op.f("pk_mailing_to_list")),
     )
+    with op.batch_alter_table("mailing_to_list", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_mailing_to_list_list_id_mailing_id"), ["list_id", "mailing_id"], unique=False
+        )
+
     op.create_table(
         "notification",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -710,6 +747,7 @@ def upgrade() -> None:
             sqlite_where=sa.text("read_at IS NULL"),
             postgresql_where=sa.text("read_at IS NULL"),
         )
+        batch_op.create_index(batch_op.f("ix_notification_user_id_id"), ["user_id", "id"], unique=False)
 
     op.create_table(
         "outgoing_mail",
@@ -910,14 +948,14 @@ def upgrade() -> None:
             "uq_bounce_recipient_counted",
             ["recipient_id"],
             unique=True,
-            sqlite_where=sa.text("counted"),
+            sqlite_where=sa.text("counted = 1"),
             postgresql_where=sa.text("counted"),
         )
         batch_op.create_index(
             "uq_bounce_trace_counted",
             ["trace_id"],
             unique=True,
-            sqlite_where=sa.text("counted"),
+            sqlite_where=sa.text("counted = 1"),
             postgresql_where=sa.text("counted"),
         )
 
@@ -958,10 +996,10 @@ def downgrade() -> None:
     op.drop_table("delivery_attempt")
     with op.batch_alter_table("bounce", schema=None) as batch_op:
         batch_op.drop_index(
-            "uq_bounce_trace_counted", sqlite_where=sa.text("counted"), postgresql_where=sa.text("counted")
+            "uq_bounce_trace_counted", sqlite_where=sa.text("counted = 1"), postgresql_where=sa.text("counted")
         )
         batch_op.drop_index(
-            "uq_bounce_recipient_counted", sqlite_where=sa.text("counted"), postgresql_where=sa.text("counted")
+            "uq_bounce_recipient_counted", sqlite_where=sa.text("counted = 1"), postgresql_where=sa.text("counted")
         )
         batch_op.drop_index(batch_op.f("ix_bounce_address_key_at"))
 
@@ -1009,6 +1047,7 @@ def downgrade() -> None:
 
     op.drop_table("outgoing_mail")
     with op.batch_alter_table("notification", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_notification_user_id_id"))
         batch_op.drop_index(
             "ix_notification_unread",
             sqlite_where=sa.text("read_at IS NULL"),
@@ -1016,6 +1055,9 @@ def downgrade() -> None:
         )
 
     op.drop_table("notification")
+    with op.batch_alter_table("mailing_to_list", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_mailing_to_list_list_id_mailing_id"))
+
     op.drop_table("mailing_to_list")
     with op.batch_alter_table("chunk", schema=None) as batch_op:
         batch_op.drop_index(
@@ -1027,7 +1069,7 @@ def downgrade() -> None:
 
     op.drop_table("chunk")
     with op.batch_alter_table("blacklisted_address", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_blacklisted_address_reason_id"))
+        batch_op.drop_index(batch_op.f("ix_blacklisted_address_reason_at_id"))
         batch_op.drop_index(batch_op.f("ix_blacklisted_address_at"))
 
     op.drop_table("blacklisted_address")
@@ -1054,14 +1096,32 @@ def downgrade() -> None:
     op.drop_table("post")
     with op.batch_alter_table("mailing", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_mailing_state_scheduled_at"))
+        batch_op.drop_index(batch_op.f("ix_mailing_state_id"))
 
     op.drop_table("mailing")
     with op.batch_alter_table("document", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_document_type_id_stage_id_id"))
+        batch_op.drop_index(batch_op.f("ix_document_type_id_responsible_id_stage_id_id"))
+        batch_op.drop_index(batch_op.f("ix_document_type_id_responsible_id_id"))
         batch_op.drop_index(batch_op.f("ix_document_type_id_id"))
         batch_op.drop_index(
-            "ix_document_failure_unread",
-            sqlite_where=sa.text("failure_unread"),
+            batch_op.f("ix_document_failure_unread_type_id_stage_id_id"),
+            sqlite_where=sa.text("failure_unread = 1"),
+            postgresql_where=sa.text("failure_unread"),
+        )
+        batch_op.drop_index(
+            batch_op.f("ix_document_failure_unread_type_id_responsible_id_stage_id_id"),
+            sqlite_where=sa.text("failure_unread = 1"),
+            postgresql_where=sa.text("failure_unread"),
+        )
+        batch_op.drop_index(
+            batch_op.f("ix_document_failure_unread_type_id_responsible_id_id"),
+            sqlite_where=sa.text("failure_unread = 1"),
+            postgresql_where=sa.text("failure_unread"),
+        )
+        batch_op.drop_index(
+            batch_op.f("ix_document_failure_unread_type_id_id"),
+            sqlite_where=sa.text("failure_unread = 1"),
             postgresql_where=sa.text("failure_unread"),
         )
         batch_op.drop_index(batch_op.f("ix_document_contact_id"))
@@ -1069,7 +1129,7 @@ def downgrade() -> None:
     op.drop_table("document")
     op.drop_table("user")
     with op.batch_alter_table("subscription", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_subscription_list_id_state_id"))
+        batch_op.drop_index(batch_op.f("ix_subscription_list_id_state_contact_id"))
         batch_op.drop_index(batch_op.f("ix_subscription_contact_id"))
 
     op.drop_table("subscription")
@@ -1113,7 +1173,7 @@ def downgrade() -> None:
     op.drop_table("incoming_server")
     with op.batch_alter_table("contact", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_contact_name_id"))
-        batch_op.drop_index(batch_op.f("ix_contact_active_id"))
+        batch_op.drop_index(batch_op.f("ix_contact_active_name_id"))
 
     op.drop_table("contact")
     op.drop_table("address_health")
