@@ -319,12 +319,12 @@ class AdminView(ModelView):
 
     @expose("/export")
     def export_csv(self) -> ResponseReturnValue:
-        """Send the list, as it is filtered, as a CSV file; large ones are streamed."""
+        """Send the list, as it is filtered and sorted, as a CSV file; large ones are streamed."""
         if not self.can_export:
             abort(404)
         names = [name for name in (self.exported or self.columns) if not is_secret(getattr(self.model, name, None))]
         rows = self._asked().options(*(joinedload(relation) for relation in self.eager))
-        order = Order(self.key, self.key)
+        order = Order(self.key, self.key) if self.small else self._order()  # a large list has indexes for its own
 
         def lines() -> Iterator[Sequence[Any]]:
             with reading():

@@ -47,7 +47,7 @@ class BlacklistView(AdminView):
     columns = ("address_key", "reason", "why", "mailing_id", "at")
     details = ("address_key",)
     exported = ("address_key", "reason", "why", "mailing_id", "at")
-    sortable, searchable = ("address_key", "at"), ("address_key",)
+    sortable, searchable = ("at",), ("address_key",)  # who looks for an address searches it
     filters = (Choice("reason", _l("Reason"), REASONS), Since("at", _l("Added")))
     default_sort = "-at"
     choices = {"reason": REASONS}

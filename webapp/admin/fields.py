@@ -117,13 +117,13 @@ class ReferenceField(Field):
         return db.session.scalar(rows)
 
     def found(self, words: str) -> list[tuple[int, str]]:
-        """Return id and text of the first records that the words fit."""
+        """Return id and text of records that the words fit; of those that are searched the newest."""
         rows = self.only(select(self.model))
         if words and self.columns:
             rows = rows.where(contains(words, *(getattr(self.model, name) for name in self.columns)))
-        first = self.columns[0] if self.columns else "id"
-        limit = SHOWN_AT_ONCE if self.columns else SHOWN_WITHOUT_SEARCH
-        found = db.session.scalars(rows.order_by(getattr(self.model, first)).limit(limit))
+        key = self.model.id  # type: ignore[attr-defined]
+        order, limit = (key.desc(), SHOWN_AT_ONCE) if self.columns else (key, SHOWN_WITHOUT_SEARCH)
+        found = db.session.scalars(rows.order_by(order).limit(limit))
         return [(row.id, self.text(row)) for row in found]
 
     def widget(self, field: Any, **attributes: Any) -> Markup:

@@ -123,7 +123,7 @@ class MailingListView(AdminView):
         if words := request.args.get("search", "").strip():
             found = select(Contact.id).where(contains(words, Contact.name, Contact.address))
             query = query.where(Subscription.contact_id.in_(found))
-        order = Order(Subscription.id, Subscription.id)
+        order = Order(Subscription.contact_id, Subscription.contact_id)  # nobody is on a list twice
         return page_of(query, order, PEOPLE, request.args.get("after", ""), request.args.get("before", ""))
 
     @property
@@ -140,7 +140,7 @@ class MailingListView(AdminView):
     def mailings_of(self, row: MailingList) -> list[Mailing]:
         """Return the newest mailings to a list."""
         query = select(Mailing).join(mailing_lists).where(mailing_lists.c.list_id == row.id)
-        return list(db.session.scalars(query.order_by(Mailing.id.desc()).limit(SHOWN)))
+        return list(db.session.scalars(query.order_by(mailing_lists.c.mailing_id.desc()).limit(SHOWN)))
 
     @expose("/add", methods=("POST",))
     def add_people(self) -> ResponseReturnValue:

@@ -21,7 +21,6 @@ from mail.sentences import say, why
 from mail.threads import Addressee, NewFile
 from mail.wake import wake
 from models import (
-    Contact,
     Document,
     DocumentType,
     Event,
@@ -161,7 +160,7 @@ def show(document_id: int) -> ResponseReturnValue:
     return render_template(
         "pages/document.html",
         document=document,
-        users=db.session.scalars(select(User).where(User.active).join(Contact).order_by(Contact.name)).all(),
+        users=sorted(db.session.scalars(select(User).where(User.active)), key=lambda user: user.name.casefold()),
         alias=office.load().type_aliases.get(document.type_id),
         **_chatter(document),
     )

@@ -32,6 +32,7 @@ from mail.sentences import Why, say, why
 from mail.wake import wake
 from models import Event, Mailing, MailingList, OutgoingMail, OutgoingServer, Recipient, Subscription, Trace, User, db
 from models.mailing import MAILING_STATES
+from models.search import contains
 from webapp import auth, looks
 from webapp.pages.bodies import POLICY_WITH_REMOTE, framed
 
@@ -74,7 +75,7 @@ def index() -> ResponseReturnValue:
     if state in MAILING_STATES:
         query = query.where(Mailing.state == state)
     if words := request.args.get("search", "").strip():
-        query = query.where(Mailing.subject.icontains(words, autoescape=True))
+        query = query.where(contains(words, Mailing.subject))
     if before := request.args.get("before", 0, type=int):
         query = query.where(Mailing.id < before)
     found = db.session.scalars(query.limit(PAGE + 1)).unique().all()
