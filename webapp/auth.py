@@ -98,13 +98,13 @@ def switch_developer_mode() -> ResponseReturnValue:
         flash(gettext("Developer mode is on: the menu shows Technical under Settings."), "success")
     else:
         flash(gettext("Developer mode is off."), "success")
-    return redirect(_own_page(request.form.get("next", "")))
+    return redirect(own_page(request.form.get("next", "")) or url_for("start"))
 
 
-def _own_page(address: str) -> str:
-    """The address if it is one of our pages, else the start page."""
-    ours = address.startswith("/") and not address.startswith(("//", "/\\")) and "\\" not in address
-    return address if ours else url_for("start")
+def own_page(address: str) -> str:
+    """Return the address if it is one of our pages, else ""."""
+    ours = address.startswith("/") and not address.startswith("//") and "\\" not in address
+    return address if ours else ""
 
 
 # --- log-in
@@ -127,7 +127,9 @@ class LoginForm(StockLoginForm):
     """The log-in. One sentence for every failure, so that nobody learns which accounts exist."""
 
     def validate_next(self, field: Any) -> None:
-        field.data = _own_page(field.data or "")  # a link that leads away from us leads to the start instead
+        field.data = own_page(field.data or "") or url_for(
+            "start"
+        )  # a link that leads away from us leads to the start instead
 
     def validate(self, **kwargs: Any) -> bool:
         if not Form.validate(self, **kwargs):

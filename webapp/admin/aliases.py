@@ -224,7 +224,10 @@ class AliasView(AdminView):
         return super().edit_view()
 
     def create_form(self, obj: Any = None) -> Any:
-        return self._dressed(super().create_form(obj), obj)
+        form = self._dressed(super().create_form(obj), obj)
+        if request.method == "GET":
+            form.local_part.data = request.args.get("local_part", "")[:64]
+        return form
 
     def edit_form(self, obj: Any = None) -> Any:
         return self._dressed(super().edit_form(obj), obj)

@@ -99,6 +99,11 @@ class ReceivedMailView(AdminView):
 
     # --- quarantine
 
+    def unknown_address(self, row: ReceivedMail) -> str:
+        """Return the address of our domain that a mail in quarantine was written to and that nobody has, else ""."""
+        last = row.decision[-1] if row.decision else None
+        return str(last["values"]["address"]) if last and last["code"] == "route_unknown_address" else ""
+
     @expose("/decide", methods=("POST",))
     def decide(self) -> ResponseReturnValue:
         """Do with a mail from quarantine what the person chose."""

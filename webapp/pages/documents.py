@@ -32,6 +32,7 @@ from models import (
     User,
     db,
 )
+from webapp.auth import own_page
 from webapp.pages.words import html_of_words
 
 blueprint = Blueprint("documents", __name__)
@@ -280,7 +281,7 @@ def move(document_id: int) -> ResponseReturnValue:
         threads.add_log(document.thread_id, change | {"values": change["values"] | {"who": current_user.name}}, now())
         Event.add([f"documents:{document.type_id}", f"thread:{document.thread_id}"], now())
     db.session.commit()
-    return redirect(request.form.get("next") or url_for(".show", document_id=document_id))
+    return redirect(own_page(request.form.get("next", "")) or url_for(".show", document_id=document_id))
 
 
 # --- writing
