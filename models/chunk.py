@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ARRAY, BigInteger, DateTime, Row, bindparam, exists, func, or_, select, update
 
 from models.audience import is_sqlite
-from models.base import db
+from models.base import db, holds
 from models.clock import database_clock
 from models.job import Worker
 from models.mailing import CHUNK_SIZE, Chunk, Contact, Mailing, Trace
@@ -27,11 +27,11 @@ _SENDABLE = select(_MAILING.c.id, _MAILING.c.server_id, _MAILING.c.content_key, 
     or_(
         _MAILING.c.next_try_at.is_(None), _MAILING.c.next_try_at <= bindparam("now", type_=_MAILING.c.next_try_at.type)
     ),
-    exists().where(_CHUNK.c.mailing_id == _MAILING.c.id, _CHUNK.c.state == "waiting"),
+    exists().where(_CHUNK.c.mailing_id == _MAILING.c.id, holds(_CHUNK.c.state, "waiting")),
 )
 _NEXT = (
     select(_CHUNK.c.id)
-    .where(_CHUNK.c.mailing_id == bindparam("mailing"), _CHUNK.c.state == "waiting")
+    .where(_CHUNK.c.mailing_id == bindparam("mailing"), holds(_CHUNK.c.state, "waiting"))
     .order_by(_CHUNK.c.id)
     .limit(1)
     .with_for_update(skip_locked=True)

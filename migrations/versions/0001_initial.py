@@ -897,7 +897,7 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_outgoing_recipient_address_key_id"), ["address_key", "id"], unique=False)
         batch_op.create_index(
             "ix_outgoing_recipient_due",
-            ["next_try_at", "id"],
+            ["state", "next_try_at", "id"],
             unique=False,
             sqlite_where=sa.text("state = 'queued'"),
             postgresql_where=sa.text("state = 'queued'"),

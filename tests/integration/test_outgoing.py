@@ -31,6 +31,7 @@ from models import (
     User,
     db,
 )
+from models.outgoing import claim, due_server
 from tests.servers.postfix import Postfix
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -377,3 +378,19 @@ def test_no_message_id_twice_for_a_post(desk: Desk) -> None:
     with desk.app.app_context():
         ids = db.session.scalars(select(OutgoingMail.message_id).where(OutgoingMail.id.in_([first, second]))).all()
     assert len(set(ids)) == 2
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_the_next_lines_are_found_without_sorting_the_queue(app: Flask) -> None:
+    with app.app_context():
+        asked: list[tuple[str, object]] = []
+        event.listen(
+            db.engine, "before_cursor_execute", lambda _c, _k, words, values, *_: asked.append((words, values))
+        )
+        due_server(NOW, {1})
+        claim(1, 1, NOW, 20)
+        searching = [(words, values) for words, values in asked if "ORDER BY outgoing_recipient.next_try_at" in words]
+        assert len(searching) == 2
+        for words, values in searching:
+            plan = db.session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {words}", values).all()
+            assert "ix_outgoing_recipient_due" in str(plan) and "TEMP B-TREE" not in str(plan)
