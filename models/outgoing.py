@@ -65,7 +65,7 @@ class Recipient(Model):
         UniqueConstraint("mail_id", "address_key"),
         Index(None, "address_key", "id"),
         Index(None, "state", "id"),
-        # The state leads, although it is always the same: else SQLite prefers the index above and sorts the whole queue.
+        # The state leads, although it is always the same: else SQLite takes the index above and sorts the queue.
         Index("ix_outgoing_recipient_due", "state", "next_try_at", "id", sqlite_where=text("state = 'queued'"),
               postgresql_where=text("state = 'queued'")),
         Index("ix_outgoing_recipient_sending", "worker_id", sqlite_where=text("state = 'sending'"),
