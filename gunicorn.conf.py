@@ -5,6 +5,7 @@ import os
 bind = f"{os.environ.get('COQUI_BIND') or '127.0.0.1'}:{os.environ.get('PORT') or '8000'}"
 # Two processes use two cores; threads let an open page ask for events while another one is being made.
 workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
+preload_app = True  # made once, then forked: a quicker start, and memory that both share
 worker_class = "gthread"
 threads = 8
 timeout = 60
