@@ -208,6 +208,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next(places, len(LONGEST_FIRST))
 
     items.sort(key=place)
+    for item in items:
+        stays = item.get_closest_marker("together")
+        if stays is not None:
+            given = item.callspec.params if hasattr(item, "callspec") else {}
+            item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} {[given.get(name) for name in stays.args]}"))
 
 
 # --- what the report says
