@@ -210,7 +210,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=place)
     for item in items:
         stays = item.get_closest_marker("together")
-        if stays is not None:
+        if item.nodeid.startswith("tests/browser"):  # they keep more than a core busy: one at a time, beside the others
+            item.add_marker(pytest.mark.xdist_group("browser"))
+        elif stays is not None:
             given = item.callspec.params if hasattr(item, "callspec") else {}
             item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} {[given.get(name) for name in stays.args]}"))
 

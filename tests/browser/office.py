@@ -8,17 +8,25 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
+from mail import config
+from mail.clock import now
+from models import db
 from tests.servers.app import App
 from tests.servers.browser import Person
 from tests.servers.postfix import Delivered, Postfix
+from webapp import auth, create_app
 
 PASSWORD = "a frog in the rain"
 LONG = 20_000  # milliseconds that something done by the worker may take on a busy machine
 
 
 def add_account(app: App, address: str, name: str, role: str) -> None:
-    """Make an account by the command that scripts use."""
-    app.flask("create-user", address, "--name", name, "--role", role, "--password", PASSWORD)
+    """Make an account, as the command for scripts does."""
+    pages = create_app(config.read(app.env))
+    with pages.app_context():
+        auth.create_user(address, name, PASSWORD, role, now())
+        db.session.commit()
+        db.engine.dispose()
 
 
 def log_in(person: Person, address: str) -> Page:

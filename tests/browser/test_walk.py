@@ -20,8 +20,6 @@ from tests.servers.browser import Person
 from tests.servers.certificates import Authority
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.together
-
 ROLES = ("admin", "marketing", "user")
 
 
