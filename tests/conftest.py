@@ -200,6 +200,7 @@ def person(_browser: Browser) -> Iterator[Callable[..., Person]]:
 LONGEST_FIRST = ("tests/browser", "tests/proofs", "tests/test_house.py", "tests/integration")  # then all others
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest begins first, so that no core waits for another at the end; inside, the order of the files."""
 
