@@ -20,7 +20,7 @@ run:
 test:
 	@sh scripts/bootstrap.sh test
 	@$(MAKE) --no-print-directory check
-	@$(PYTEST) -n 3 --dist loadgroup --no-loadscope-reorder -m "not slow" $(PYTEST_ARGS)
+	@$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" $(PYTEST_ARGS)
 
 check:
 	@sh scripts/bootstrap.sh check

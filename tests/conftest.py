@@ -197,25 +197,32 @@ def person(_browser: Browser) -> Iterator[Callable[..., Person]]:
 
 # --- the order of the tests
 
-LONGEST_FIRST = ("tests/browser", "tests/proofs", "tests/test_house.py", "tests/integration")  # then all others
+# What takes longest begins first, so that no core waits for another at the end. Files with a browser keep more than a
+# core busy: between two of them stands what takes about as long as the first and mostly waits.
+FIRST = (
+    "tests/browser/test_walk.py",
+    "tests/integration/test_scheduler.py",
+    "tests/integration/test_worker.py",
+    "tests/integration/test_large_lists.py",
+    "tests/browser/test_loop.py",
+    "tests/integration/test_mailing.py",
+    "tests/proofs",
+    "tests/browser/test_settings_browser.py",
+    "tests/integration/test_mailing_kill.py",
+    "tests/integration/test_incoming.py",
+    "tests/integration/test_auth.py",
+    "tests/browser/test_mailing.py",
+    "tests/integration",
+)
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest begins first, so that no core waits for another at the end; inside, the order of the files."""
+    """Put the files into an order that keeps both cores busy; inside a file nothing changes."""
 
     def place(item: pytest.Item) -> int:
-        places = (number for number, part in enumerate(LONGEST_FIRST) if item.nodeid.startswith(part))
-        return next(places, len(LONGEST_FIRST))
+        return next((number for number, part in enumerate(FIRST) if item.nodeid.startswith(part)), len(FIRST))
 
     items.sort(key=place)
-    for item in items:
-        stays = item.get_closest_marker("together")
-        if item.nodeid.startswith("tests/browser"):  # they keep more than a core busy: one at a time, beside the others
-            item.add_marker(pytest.mark.xdist_group("browser"))
-        elif stays is not None:
-            given = item.callspec.params if hasattr(item, "callspec") else {}
-            item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} {[given.get(name) for name in stays.args]}"))
 
 
 # --- what the report says

@@ -19,8 +19,6 @@ from webapp.admin.base import AdminView, Button, Choice, Empty, Group, Refused, 
 
 SECRET = "swordfish-7321"
 
-pytestmark = pytest.mark.together("kept")
-
 
 class ServerView(AdminView):
     model, page, path = OutgoingServer, "sample_servers", "sample-servers"

@@ -13,8 +13,6 @@ from models import LoginAttempt, User, db
 from tests.web import PASSWORD, Visitor, account, forget, kept_app, web_app
 from webapp import auth
 
-pytestmark = pytest.mark.together("kept")
-
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def kept(request, tmp_path_factory) -> Iterator[Flask]:
