@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import select, update
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from mail import blacklist, health, parameters
@@ -24,7 +24,7 @@ from mail.connections import Connections
 from mail.errors import JournalFailed, MailError, ServerGone
 from mail.journal import Journal, State
 from mail.lease import LEASE, LeaseLost, Stopping, WorkerLease
-from mail.letter import Letter, Reader, bare_address, letter_of
+from mail.letter import Reader, bare_address, letter_of
 from mail.retry import next_try
 from mail.sentences import Why, say, why
 from mail.transport.smtp import Outcome, ServerConnection
@@ -191,12 +191,10 @@ def deliver_chunk(
     A recipient that is refused or put off does not stop the others. A server that can't be reached fails nobody: the
     chunk waits, and so does its mailing. Raises ``LeaseLost`` when another worker may have the chunk.
     """
-    letter = letter_of(work.mailing_id, work.content_key)
-    recipients = chunk_rows.recipients(work.mailing_id, work.first_id, work.last_id, work.from_state, clock())
-    db.session.rollback()
-    batch = Batch()
+    sending = _Sending(work, worker, connection, journal, clock)
+    batch = sending.batch
     try:
-        _deliver_all(batch, work, recipients, letter, worker, connection, journal, clock)
+        sending.deliver_all()
     except Stopping:
         batch.back = True
     except JournalFailed as error:
@@ -214,85 +212,85 @@ def deliver_chunk(
     return batch
 
 
-def _deliver_all(
-    batch: Batch,
-    work: ChunkWork,
-    recipients: Sequence[Row[Any]],
-    letter: Letter,
-    worker: WorkerLease,
-    connection: ServerConnection,
-    journal: Journal,
-    clock: Callable[[], datetime],
-) -> None:
-    looked_at = synced_at = time.monotonic()
-    for recipient in recipients:
-        worker.assert_alive()
-        elapsed = time.monotonic()
-        if elapsed - synced_at > SYNC_EVERY:
-            journal.sync()
-            synced_at = elapsed
-        if elapsed - looked_at > LOOK_EVERY:
-            looked_at = elapsed
-            if not _goes_on(work, worker):
-                batch.back = True
+class _Sending:
+    """A chunk on its way to the server: who sends it, over what, and what became of it so far."""
+
+    def __init__(
+        self,
+        work: ChunkWork,
+        worker: WorkerLease,
+        connection: ServerConnection,
+        journal: Journal,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self.work, self.worker, self.connection, self.journal, self.clock = work, worker, connection, journal, clock
+        self.letter = letter_of(work.mailing_id, work.content_key)
+        self.recipients = chunk_rows.recipients(work.mailing_id, work.first_id, work.last_id, work.from_state, clock())
+        db.session.rollback()
+        self.batch = Batch()
+
+    def deliver_all(self) -> None:
+        """Send to one recipient after the other, until something ends the chunk."""
+        looked_at = synced_at = time.monotonic()
+        for recipient in self.recipients:
+            self.worker.assert_alive()
+            elapsed = time.monotonic()
+            if elapsed - synced_at > SYNC_EVERY:
+                self.journal.sync()
+                synced_at = elapsed
+            if elapsed - looked_at > LOOK_EVERY:
+                looked_at = elapsed
+                if not self._goes_on():
+                    self.batch.back = True
+            if not self.batch.back:
+                self._deliver(recipient)
+            if self.batch.back:
                 return
-        _deliver(batch, recipient, letter, worker, connection, journal, clock)
-        if batch.back:
+
+    def _goes_on(self) -> bool:
+        """Extend the lease of the chunk and return whether its mailing is still to be sent."""
+        state = chunk_rows.keep(self.work.chunk_id, self.worker.id, LEASE)
+        db.session.commit()
+        if state is None:
+            raise LeaseLost(self.worker.id)
+        return bool(state == "sending")
+
+    def _deliver(self, recipient: Any) -> None:
+        trace_id, address, _, _, name, company, language = recipient
+        try:
+            content = self.letter.mail_to(Reader(trace_id, address, name, company, language), self.clock())
+            bare = bare_address(address)
+        except MailError as error:
+            self.batch.others.append(Result(trace_id, "failed", error.why))
             return
+        except ValueError:
+            self.batch.others.append(Result(trace_id, "failed", why("address_unusable", address=address)))
+            return
+        outcome = self._hand_over(trace_id, bare, content)
+        if outcome.code is None and outcome.temporary and outcome.phase != "connect":
+            # The connection was cut before the mail was complete: the same mail over a new one.
+            outcome = self._hand_over(trace_id, bare, content)
+        if outcome.accepted:
+            self.batch.sent.append((trace_id, self.clock()))
+            self.batch.reached, self.batch.cuts = True, 0
+        else:
+            _note(self.batch, recipient, outcome, self.clock())
 
+    def _hand_over(self, trace_id: int, address: str, content: bytes) -> Outcome:
+        key, journal = f"t{trace_id}", self.journal
 
-def _goes_on(work: ChunkWork, worker: WorkerLease) -> bool:
-    """Extend the lease of a chunk and return whether its mailing is still to be sent."""
-    state = chunk_rows.keep(work.chunk_id, worker.id, LEASE)
-    db.session.commit()
-    if state is None:
-        raise LeaseLost(worker.id)
-    return bool(state == "sending")
+        def begin() -> None:
+            journal.begin_if(key, self.worker.assert_alive)  # the last moment to notice that this worker stood still
 
-
-def _deliver(
-    batch: Batch,
-    recipient: Any,
-    letter: Letter,
-    worker: WorkerLease,
-    connection: ServerConnection,
-    journal: Journal,
-    clock: Callable[[], datetime],
-) -> None:
-    trace_id, address, _, _, name, company, language = recipient
-    try:
-        content = letter.mail_to(Reader(trace_id, address, name, company, language), clock())
-        bare = bare_address(address)
-    except MailError as error:
-        batch.others.append(Result(trace_id, "failed", error.why))
-        return
-    except ValueError:
-        batch.others.append(Result(trace_id, "failed", why("address_unusable", address=address)))
-        return
-    key = f"t{trace_id}"
-
-    def begin() -> None:
-        journal.begin_if(key, worker.assert_alive)  # the last moment in which a worker that stood still can notice
-
-    def deliver() -> Outcome:
-        return connection.deliver(
-            letter.envelope_sender,
-            bare,
+        return self.connection.deliver(
+            self.letter.envelope_sender,
+            address,
             content,
             begin,
             lambda: journal.ok(key),
             lambda: journal.refused(key),
             ready=True,
         )
-
-    outcome = deliver()
-    if outcome.code is None and outcome.temporary and outcome.phase != "connect":
-        outcome = deliver()  # the connection was cut before the mail was complete: the same mail over a new one
-    if outcome.accepted:
-        batch.sent.append((trace_id, clock()))
-        batch.reached, batch.cuts = True, 0
-    else:
-        _note(batch, recipient, outcome, clock())
 
 
 def _note(batch: Batch, recipient: Any, outcome: Outcome, now: datetime) -> None:

@@ -21,6 +21,7 @@ from models import (
     ReceivedMail,
     ScheduledAction,
     ServerCheck,
+    change_rows,
     db,
     reading,
 )
@@ -123,9 +124,9 @@ def _contents(now: datetime) -> Iterator[int]:
 
 
 def _delete(table: Any, ids: Collection[int]) -> int:
-    done = db.session.execute(delete(table).where(table.id.in_(ids)).execution_options(synchronize_session=False))
+    deleted = change_rows(delete(table).where(table.id.in_(ids)))
     db.session.commit()
-    return int(done.rowcount)  # type: ignore[attr-defined]
+    return deleted
 
 
 def _delete_unused(blob_ids: Collection[int]) -> int:
@@ -143,12 +144,12 @@ def _delete_unused(blob_ids: Collection[int]) -> int:
     for column in columns:
         unused = unused.where(~select(1).where(column == Blob.id).exists())
     try:
-        done = db.session.execute(unused.execution_options(synchronize_session=False))
+        deleted = change_rows(unused)
         db.session.commit()
     except IntegrityError:  # PostgreSQL: somebody referred to one of them meanwhile; the next sweep takes the others
         db.session.rollback()
         return 0
-    return int(done.rowcount)  # type: ignore[attr-defined]
+    return deleted
 
 
 STEPS: tuple[tuple[str, Callable[[datetime], Iterator[int]]], ...] = (

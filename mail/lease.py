@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import or_, select, update
 
 from mail.config import settings
-from models import Lease, Worker, database_clock, db
+from models import Lease, Worker, change_rows, database_clock, db
 from models.store import upsert
 
 LEASE = 10.0  # seconds without a heartbeat after which a worker is dead
@@ -56,14 +56,13 @@ class WorkerLease:
         said: dict[str, Any] = {"seen_at": database_clock()}
         if loops is not None:
             said["loops"] = dict(loops)
-        kept = db.session.execute(
+        kept = change_rows(
             update(Worker)
             .where(Worker.id == self.id, Worker.ended.is_(False), Worker.seen_at > database_clock() - LEASE)
             .values(said)
-            .execution_options(synchronize_session=False)
         )
         db.session.commit()
-        if not kept.rowcount:  # type: ignore[attr-defined]
+        if not kept:
             self._seen = float("-inf")  # our threads are to notice at once, whatever our own clock says
             raise LeaseLost(self.id)
         self._seen = began
@@ -142,7 +141,7 @@ def condemn(worker: Worker) -> bool:
 
     From here on its heartbeat raises ``LeaseLost``, and what its journal says is final.
     """
-    condemned = db.session.execute(
+    condemned = change_rows(
         update(Worker)
         .where(
             Worker.id == worker.id,
@@ -150,10 +149,9 @@ def condemn(worker: Worker) -> bool:
             or_(Worker.seen_at == worker.seen_at, Worker.seen_at <= database_clock() - LEASE),
         )
         .values(seen_at=Worker.seen_at - LEASE)
-        .execution_options(synchronize_session=False)
     )
     db.session.commit()
-    return bool(condemned.rowcount)  # type: ignore[attr-defined]
+    return bool(condemned)
 
 
 def _is_gone(worker: Worker) -> bool:
@@ -174,14 +172,13 @@ def _is_gone(worker: Worker) -> bool:
 def take(name: str, worker_id: int, seconds: float) -> bool:
     """Return whether this worker has the lease of that name, for so many seconds from now. Commits."""
     db.session.execute(upsert(Lease).values(name=name, until=0.0).on_conflict_do_nothing())
-    taken = db.session.execute(
+    taken = change_rows(
         update(Lease)
         .where(Lease.name == name, or_(Lease.worker_id == worker_id, Lease.until < database_clock()))
         .values(worker_id=worker_id, until=database_clock() + seconds)
-        .execution_options(synchronize_session=False)
     )
     db.session.commit()
-    return bool(taken.rowcount)  # type: ignore[attr-defined]
+    return bool(taken)
 
 
 def release(worker_id: int, name: str | None = None) -> None:

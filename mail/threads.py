@@ -36,6 +36,7 @@ from models import (
     Stage,
     Thread,
     User,
+    change_rows,
     db,
 )
 from models.store import upsert
@@ -600,11 +601,10 @@ def notification_bodies(post: Said, place: Place) -> tuple[str, str]:
 def mark_read(user_id: int, thread_id: int, now: datetime) -> None:
     """Take what was said in a thread out of a user's inbox; the caller commits."""
     of_thread = select(Post.id).where(Post.thread_id == thread_id)
-    read = db.session.execute(
+    read = change_rows(
         update(Notification)
         .where(Notification.user_id == user_id, Notification.read_at.is_(None), Notification.post_id.in_(of_thread))
         .values(read_at=now)
-        .execution_options(synchronize_session=False)
     )
-    if read.rowcount:  # type: ignore[attr-defined]
+    if read:
         Event.add([f"inbox:{user_id}"], now)

@@ -111,7 +111,7 @@ def one_of(column: str, *values: str) -> CheckConstraint:
 
 
 def change_rows(statement: Any) -> int:
-    """Execute an UPDATE, past the objects that the session holds, and return how many rows it changed."""
+    """Execute an UPDATE or DELETE, past the objects that the session holds, and return how many rows it changed."""
     done: Any = db.session.execute(statement.execution_options(synchronize_session=False))
     return int(done.rowcount)
 

@@ -26,7 +26,7 @@ from mail.clock import now
 from mail.errors import MailError
 from mail.lease import WorkerLease, elapsed
 from mail.sentences import Why, why
-from models import ActionRun, Event, Lease, ScheduledAction, database_clock, db, reading
+from models import ActionRun, Event, Lease, ScheduledAction, change_rows, database_clock, db, reading
 from scheduler.fetching import Fetcher
 from scheduler.jobs import JOBS, Counts, Job, JobFailed
 from scheduler.loops import NotNow, database_away
@@ -298,8 +298,7 @@ def _claim(row: Row, slot: datetime, requested: bool, held: WorkerLease, moment:
         values["next_run_at"] = next_due(slot, row.interval, row.unit, moment)
         if slot > moment:  # a wall clock that runs apart from the business clock: not due yet
             return None
-    done = db.session.execute(taken.values(values).execution_options(synchronize_session=False))
-    if not done.rowcount:  # type: ignore[attr-defined]
+    if not change_rows(taken.values(values)):
         db.session.rollback()
         return None
     while db.session.scalar(select(ActionRun.id).where(ActionRun.action_id == row.id, ActionRun.slot == slot)):

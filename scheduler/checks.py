@@ -21,7 +21,7 @@ from mail.transport import mailbox, smtp_check
 from mail.transport.mailbox import MailboxTarget
 from mail.transport.smtp_session import Transcript
 from mail.transport.steps import Step
-from models import Event, IncomingServer, OutgoingServer, ServerCheck, User, db, reading
+from models import Event, IncomingServer, OutgoingServer, ServerCheck, User, change_rows, db, reading
 from scheduler.fetching import Fetcher
 from scheduler.loops import NotNow, database_away
 from scheduler.tenure import Tenure
@@ -200,15 +200,14 @@ def _gone() -> Step:
 
 
 def _claim(check_id: int, lease: WorkerLease) -> bool:
-    taken = db.session.execute(
+    taken = change_rows(
         update(ServerCheck)
         .where(ServerCheck.id == check_id, ServerCheck.state == "waiting")
         .values(state="running", worker_id=lease.id, steps=[])
-        .execution_options(synchronize_session=False)
     )
     Event.add([f"check:{check_id}"], now())
     db.session.commit()
-    return bool(taken.rowcount)  # type: ignore[attr-defined]
+    return bool(taken)
 
 
 def _tell(check_id: int, steps: list[Step], state: str = "running", transcript: str = "") -> None:

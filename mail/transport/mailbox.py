@@ -19,7 +19,7 @@ from typing import Literal, Protocol, Self
 from mail.errors import LoginRefused, MailError, TookTooLong
 from mail.sentences import SENTENCES, Why, why
 from mail.transport import network
-from mail.transport.steps import TEST_SECONDS, Step, StepState, certificate_seen
+from mail.transport.steps import TEST_SECONDS, Action, Step, StepState, Trial, certificate_seen
 
 Kind = Literal["imap", "pop3"]
 After = Literal["mark_read", "move", "delete"]
@@ -151,7 +151,7 @@ def test_steps(target: MailboxTarget) -> Iterator[Step]:
 
     line = Line(target, seconds=TEST_SECONDS)
     speaks = imap.Conversation if target.kind == "imap" else pop3.Conversation
-    return _Trial(speaks(target, line)).run()
+    return _Test(speaks(target, line)).run()
 
 
 test_steps.__test__ = False  # type: ignore[attr-defined]  # pytest takes the name for a test
@@ -310,57 +310,28 @@ class Conversation(ABC):
             self.line.close()
 
 
-class _Trial:
+class _Test(Trial):
     """A test of a mailbox: the conversation with each step told."""
 
+    __test__ = False
+
     def __init__(self, conversation: Conversation) -> None:
-        self.conversation = conversation
-        self.target, self.line = conversation.target, conversation.line
-        self.blocked: Why | None = None
+        self.target, self.line, self.conversation = conversation.target, conversation.line, conversation
+        super().__init__(self.target.host, self.target.port, self.target.encryption, self.line.seconds)
 
-    def run(self) -> Iterator[Step]:
-        """Yield the steps."""
-        steps: list[tuple[str, Callable[[], tuple[StepState, Why]]]] = [
-            ("lookup", self._look_up),
-            ("connect", self._connect),
-        ]
-        speak = [("greeting", self._greet), ("capabilities", self._capabilities)]
-        secure = [("tls", self._secure)]
-        steps += secure + speak if self.target.encryption == "tls" else speak + secure
-        steps += [("login", self._login), ("folder", self._look)]
-        try:
-            for name, action in steps:
-                yield self._step(name, action)
-        finally:
-            self.conversation.close()
+    def look_up(self) -> list[network.Address]:
+        return self.line.look_up()
 
-    def _step(self, name: str, action: Callable[[], tuple[StepState, Why]]) -> Step:
-        if self.blocked:
-            return Step(name, "skipped", self.blocked, 0.0)
-        started = time.monotonic()
-        state: StepState
-        try:
-            state, reason = action()
-        except MailError as error:
-            state, reason = "failed", in_our_words(error).why
-            late = self.line.late
-            self.blocked = why("test_out_of_time", seconds=round(TEST_SECONDS)) if late else why("test_not_tried")
-        return Step(name, state, reason, round(time.monotonic() - started, 3))
+    def connect(self) -> str:
+        return self.line.connect()
 
-    def _look_up(self) -> tuple[StepState, Why]:
-        addresses = ", ".join(dict.fromkeys(address.ip for address in self.line.look_up()))
-        return "ok", why("test_name_found", host=self.target.host, addresses=addresses)
+    def greet(self) -> str:
+        return self.conversation.greet()
 
-    def _connect(self) -> tuple[StepState, Why]:
-        return "ok", why("test_connected", address=self.line.connect(), port=self.target.port)
+    def introduce(self) -> tuple[str, ...]:
+        return self.conversation.capabilities()
 
-    def _greet(self) -> tuple[StepState, Why]:
-        return "ok", why("test_greeting", reply=self.conversation.greet())
-
-    def _capabilities(self) -> tuple[StepState, Why]:
-        return "ok", why("test_capabilities", offered=", ".join(self.conversation.capabilities()))
-
-    def _secure(self) -> tuple[StepState, Why]:
+    def secure(self) -> tuple[StepState, Why]:
         if self.target.encryption == "none":
             return "warning", why("mailbox_test_tls_off")
         if self.target.encryption == "tls":
@@ -369,12 +340,24 @@ class _Trial:
             self.conversation.upgrade()
         return certificate_seen(self.line.socket, self.target.verify_tls)
 
-    def _login(self) -> tuple[StepState, Why]:
+    def sign_in(self) -> tuple[StepState, Why]:
         check_login(self.target)
         self.conversation.login()
         return "ok", why("test_login", user=self.target.user)
 
-    def _look(self) -> tuple[StepState, Why]:
+    def further(self) -> list[tuple[str, Action]]:
+        return [("folder", self.look)]
+
+    def out_of_time(self) -> bool:
+        return self.line.late
+
+    def end(self) -> None:
+        self.conversation.close()
+
+    def reason(self, error: MailError) -> Why:
+        return in_our_words(error).why
+
+    def look(self) -> tuple[StepState, Why]:
         seen = self.conversation.look()
         folder = self.target.folder if self.target.kind == "imap" else "INBOX"
         if seen.mails == 0:

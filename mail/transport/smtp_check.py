@@ -1,14 +1,15 @@
 """EDGE: Test Connection of an outgoing server: every step that a delivery would take, told as it is known."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 
-from mail.errors import InvalidAddress, MailError, NeedsSmtputf8
+from mail.errors import InvalidAddress, NeedsSmtputf8
 from mail.sentences import Why, why
 from mail.transport import network
 from mail.transport.smtp import envelope
 from mail.transport.smtp_session import Session, SmtpTarget, Transcript, said_in
-from mail.transport.steps import TEST_SECONDS, Step, StepState, certificate_seen
+from mail.transport.steps import TEST_SECONDS, Action, Step, StepState, Trial, certificate_seen
 
 
 def test_steps(
@@ -30,7 +31,7 @@ def test_steps(
 test_steps.__test__ = False  # type: ignore[attr-defined]  # pytest takes the name for a test
 
 
-class _Test:
+class _Test(Trial):
     __test__ = False
 
     def __init__(
@@ -41,60 +42,25 @@ class _Test:
         transcript: Transcript | None,
         seconds: float,
     ) -> None:
+        super().__init__(target.host, target.port, target.encryption, seconds)
         self.session = Session(target, transcript, deadline=time.monotonic() + seconds)
-        self.seconds = seconds
         self.target = target
         self.senders = list(dict.fromkeys(senders))
         self.recipient = recipient
         self.addresses: list[network.Address] = []
-        self.trouble: Why | None = None
 
-    def run(self) -> Iterator[Step]:
-        steps: list[tuple[str, Callable[[], tuple[StepState, Why]]]] = [
-            ("lookup", self.look_up),
-            ("connect", self.connect),
-        ]
-        speak = [("greeting", self.greet), ("capabilities", self.introduce)]
-        secure = [("tls", self.secure)]
-        steps += secure + speak if self.target.encryption == "tls" else speak + secure
-        steps.append(("login", self.sign_in))
-        try:
-            for name, action in steps:
-                yield self._step(name, action)
-            for sender in self.senders:
-                yield self._step("sender", lambda sender=sender: self.send_as(sender))  # type: ignore[misc]
-        finally:
-            self.session.part()
-
-    def _step(self, name: str, action: Callable[[], tuple[StepState, Why]]) -> Step:
-        if self.trouble:
-            return Step(name, "skipped", self.trouble, 0.0)
-        started = time.monotonic()
-        state: StepState
-        try:
-            state, reason = action()
-        except MailError as error:
-            state, reason = "failed", error.why
-            out_of_time = self.session.deadline is not None and time.monotonic() >= self.session.deadline
-            self.trouble = (
-                why("test_out_of_time", seconds=round(self.seconds)) if out_of_time else why("test_not_tried")
-            )
-        return Step(name, state, reason, round(time.monotonic() - started, 3))
-
-    def look_up(self) -> tuple[StepState, Why]:
+    def look_up(self) -> list[network.Address]:
         self.addresses = self.session.look_up()
-        shown = ", ".join(dict.fromkeys(address.ip for address in self.addresses))
-        return "ok", why("test_name_found", host=self.target.host, addresses=shown)
+        return self.addresses
 
-    def connect(self) -> tuple[StepState, Why]:
-        address = self.session.reach(self.addresses)
-        return "ok", why("test_connected", address=address, port=self.target.port)
+    def connect(self) -> str:
+        return self.session.reach(self.addresses)
 
-    def greet(self) -> tuple[StepState, Why]:
-        return "ok", why("test_greeting", reply=self.session.greet())
+    def greet(self) -> str:
+        return self.session.greet()
 
-    def introduce(self) -> tuple[StepState, Why]:
-        return "ok", why("test_capabilities", offered=", ".join(self.session.introduce()) or "-")
+    def introduce(self) -> Sequence[str]:
+        return self.session.introduce()
 
     def secure(self) -> tuple[StepState, Why]:
         if self.target.encryption == "none":
@@ -113,6 +79,15 @@ class _Test:
         if self.target.auth == "certificate":
             return "ok", why("test_login_by_certificate")
         return "skipped", why("test_login_off")
+
+    def further(self) -> list[tuple[str, Action]]:
+        return [("sender", partial(self.send_as, sender)) for sender in self.senders]
+
+    def out_of_time(self) -> bool:
+        return self.session.deadline is not None and time.monotonic() >= self.session.deadline
+
+    def end(self) -> None:
+        self.session.part()
 
     def send_as(self, sender: str) -> tuple[StepState, Why]:
         session, recipient = self.session, self.recipient or sender

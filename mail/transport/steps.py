@@ -1,22 +1,27 @@
-"""EDGE: what the tests of all servers have in common: a step, and what it says of an encrypted connection."""
+"""EDGE: what the tests of all servers have in common: the steps on the way in, and how each is told."""
 
 import socket
 import ssl
 import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
+from mail.errors import MailError
 from mail.sentences import Why, why
+from mail.transport.network import Address
 
 StepState = Literal["ok", "warning", "failed", "skipped"]
+Action = Callable[[], tuple[StepState, Why]]
 
 TEST_SECONDS = 20.0  # a person is waiting
 EXPIRES_SOON_DAYS = 14
 
 
 class Step(NamedTuple):
-    """One step of a test: `name` is lookup, connect, tls, greeting, capabilities, login or sender; `state` is ok,
-    warning, failed or skipped; `seconds` is how long it took."""
+    """One step of a test: `name` is lookup, connect, tls, greeting, capabilities, login, sender or folder; `state` is
+    ok, warning, failed or skipped; `seconds` is how long it took."""
 
     name: str
     state: StepState
@@ -25,6 +30,95 @@ class Step(NamedTuple):
 
     def as_json(self) -> dict[str, Any]:
         return self._asdict()
+
+
+class Trial(ABC):
+    """A test of a server, step by step as its use would go; what follows a failed step is skipped.
+
+    A kind of server says how each step is taken, and what comes after the login (``further``).
+    """
+
+    def __init__(self, host: str, port: int, encryption: str, seconds: float) -> None:
+        self.host, self.port, self.encryption, self.seconds = host, port, encryption, seconds
+        self._blocked: Why | None = None
+
+    def run(self) -> Iterator[Step]:
+        """Yield each step as it is known; the connection is closed at the end."""
+        speak: list[tuple[str, Action]] = [("greeting", self._greet), ("capabilities", self._introduce)]
+        secure: list[tuple[str, Action]] = [("tls", self.secure)]
+        way_in = [("lookup", self._look_up), ("connect", self._connect)]
+        way_in += secure + speak if self.encryption == "tls" else speak + secure
+        try:
+            for name, action in (*way_in, ("login", self.sign_in), *self.further()):
+                yield self._take(name, action)
+        finally:
+            self.end()
+
+    def _take(self, name: str, action: Action) -> Step:
+        if self._blocked:
+            return Step(name, "skipped", self._blocked, 0.0)
+        started = time.monotonic()
+        state: StepState
+        try:
+            state, reason = action()
+        except MailError as error:
+            state, reason = "failed", self.reason(error)
+            late = self.out_of_time()
+            self._blocked = why("test_out_of_time", seconds=round(self.seconds)) if late else why("test_not_tried")
+        return Step(name, state, reason, round(time.monotonic() - started, 3))
+
+    def _look_up(self) -> tuple[StepState, Why]:
+        shown = ", ".join(dict.fromkeys(address.ip for address in self.look_up()))
+        return "ok", why("test_name_found", host=self.host, addresses=shown)
+
+    def _connect(self) -> tuple[StepState, Why]:
+        return "ok", why("test_connected", address=self.connect(), port=self.port)
+
+    def _greet(self) -> tuple[StepState, Why]:
+        return "ok", why("test_greeting", reply=self.greet())
+
+    def _introduce(self) -> tuple[StepState, Why]:
+        return "ok", why("test_capabilities", offered=", ".join(self.introduce()) or "-")
+
+    @abstractmethod
+    def look_up(self) -> Sequence[Address]:
+        """Return the addresses of the server."""
+
+    @abstractmethod
+    def connect(self) -> str:
+        """Connect, and return the address that answered."""
+
+    @abstractmethod
+    def greet(self) -> str:
+        """Return the server's greeting."""
+
+    @abstractmethod
+    def introduce(self) -> Sequence[str]:
+        """Return what the server offers."""
+
+    @abstractmethod
+    def secure(self) -> tuple[StepState, Why]:
+        """Encrypt the connection, if it is to be."""
+
+    @abstractmethod
+    def sign_in(self) -> tuple[StepState, Why]:
+        """Log in, if there is a login."""
+
+    @abstractmethod
+    def further(self) -> Sequence[tuple[str, Action]]:
+        """Return the steps after the login."""
+
+    @abstractmethod
+    def out_of_time(self) -> bool:
+        """Return whether a failure came from the time limit of the whole test."""
+
+    @abstractmethod
+    def end(self) -> None:
+        """Let go of the connection."""
+
+    def reason(self, error: MailError) -> Why:
+        """Return what a failed step says."""
+        return error.why
 
 
 def certificate_seen(connection: socket.socket | None, verified: bool) -> tuple[StepState, Why]:
