@@ -12,7 +12,7 @@ TEST_PARTS="
 /usr/lib/dovecot/pop3               dovecot-pop3d
 /usr/lib/postgresql/*/bin/initdb    postgresql
 /usr/bin/openssl                    openssl
-/usr/bin/chromium                   chromium
+/usr/bin/chromium-headless-shell     chromium-headless-shell
 /usr/share/fonts/truetype           fonts-liberation
 /usr/lib/*/libatomic.so.1           libatomic1
 "

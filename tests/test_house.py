@@ -24,7 +24,7 @@ class Served:
 
     def __init__(self, app: App) -> None:
         self.app = app
-        self.program = Program(
+        self.program = Program.start(
             "serve", [sys.executable, "scripts/serve.py"], app.folder / "serve.log", app.env, cwd=ROOT
         )
 

@@ -8,10 +8,10 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.servers.launcher import ROOT, launcher
 from tests.servers.process import HOST, Program, free_port, remove_folder, temporary_folder
 from tests.waiting import wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
 # What of this machine's environment the programs need; nothing that could point them at somebody's real server.
 KEPT = ("PATH", "HOME", "TMPDIR", "VIRTUAL_ENV", "LANG")
 
@@ -59,8 +59,7 @@ class App:
 
     def start_web(self, *, wait: bool = True) -> None:
         """Start the pages."""
-        command = [sys.executable, "-m", "gunicorn", "wsgi:app"]
-        self.web = Program("web", command, self.folder / "web.log", self.env, cwd=ROOT)
+        self.web = self._launch("web", "web.log", "gunicorn", "wsgi:app")
         if wait:
             self.wait_for_web()
 
@@ -81,11 +80,13 @@ class App:
 
     def start_worker(self) -> Program:
         """Start the worker; calling it again starts another one beside the first."""
-        log = self.folder / f"worker{len(self._more)}.log"
-        worker = Program("worker", [sys.executable, "-m", "scheduler"], log, self.env, cwd=ROOT)
+        worker = self._launch("worker", f"worker{len(self._more)}.log", "scheduler")
         self._more.append(worker)
         self.worker = worker
         return worker
+
+    def _launch(self, name: str, log: str, *words: str) -> Program:
+        return Program(name, launcher().start(words, self.folder / log, self.env), self.folder / log)
 
     def kill_worker(self) -> None:
         """``kill -9`` for the worker that was started last."""

@@ -9,7 +9,7 @@ from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, s
 
 from tests.servers.process import PartMissing
 
-CHROMIUM = Path("/usr/bin/chromium")
+CHROMIUM = Path("/usr/bin/chromium-headless-shell")
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -34,7 +34,7 @@ class Browser:
 
     def __init__(self) -> None:
         if not CHROMIUM.exists():
-            raise PartMissing("Chromium is not installed (chromium)")
+            raise PartMissing("Chromium is not installed (chromium-headless-shell)")
         self._playwright = sync_playwright().start()
         self._chromium = self._playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
 
@@ -83,10 +83,12 @@ class Person:
     def axe(self, impacts: tuple[str, ...] = ("serious", "critical")) -> list[str]:
         """Return what axe-core finds on the page, one line each; by default what is serious or critical."""
         self.page.evaluate(AXE.read_text())
-        found: dict[str, Any] = self.page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")
+        found: list[dict[str, Any]] = self.page.evaluate(
+            "() => axe.run(document, {resultTypes: ['violations']}).then((found) => found.violations)"
+        )
         return [
             f"{rule['impact']}: {rule['id']}: {rule['help']}: {node['html'][:160]}"
-            for rule in found["violations"]
+            for rule in found
             if rule["impact"] in impacts
             for node in rule["nodes"]
         ]

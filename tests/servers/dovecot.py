@@ -197,7 +197,7 @@ class Dovecot:
     def start(self) -> None:
         """Start it; returns when all four ports accept connections."""
         command = [DOVECOT, "-F", "-c", self.folder / "dovecot.conf"]
-        self.program = Program("dovecot", command, self.folder / "output")
+        self.program = Program.start("dovecot", command, self.folder / "output")
         for port in self.ports.values():
             self.program.wait_for_port(port)
 

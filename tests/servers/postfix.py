@@ -232,7 +232,7 @@ class Postfix:
 
     def start(self) -> None:
         """Start it; returns when it accepts connections."""
-        self.program = Program(
+        self.program = Program.start(
             "postfix", [DAEMONS / "master", "-c", self.folder, "-d"], self.folder / "output", self.env
         )
         self.program.wait_for_port(self.port)

@@ -86,7 +86,7 @@ class Postgres:
         """Start the server; returns when it answers a query."""
         command = [self.programs / "postgres", "-D", self.folder / "data", "-p", str(self.port), "-h", "127.0.0.1"]
         command += ["-k", self.folder]
-        self.program = Program("postgres", command, self.folder / "output", user=self.user, cwd=self.folder)
+        self.program = Program.start("postgres", command, self.folder / "output", user=self.user, cwd=self.folder)
         wait_until(lambda: self._answers() or not self.program.running(), 30)
         assert self.program.running(), self.program.output()
 

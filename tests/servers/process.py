@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 from tests.waiting import wait_until
 
@@ -50,21 +51,37 @@ def answers(port: int, host: str = HOST) -> bool:
         return probe.connect_ex((host, port)) == 0
 
 
-class Program:
-    """A program of a test: started in a session of its own, its output in a file, ended with all its children."""
+class Process(Protocol):
+    """What a program needs of a process: ``subprocess.Popen``, and what the launcher returns."""
 
-    def __init__(
-        self,
+    pid: int
+    returncode: int | Any
+
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, number: int, /) -> None: ...
+    def terminate(self) -> None: ...
+
+
+class Program:
+    """A program of a test: in a session of its own, its output in a file, ended with all its children."""
+
+    def __init__(self, name: str, process: Process, log: Path) -> None:
+        self.name, self.process, self.log = name, process, log
+
+    @classmethod
+    def start(
+        cls,
         name: str,
         command: Sequence[str | Path],
         log: Path,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         user: str | None = None,
-    ) -> None:
-        self.name, self.log = name, log
+    ) -> "Program":
+        """Start a command."""
         with log.open("ab") as output:
-            self.process = subprocess.Popen(
+            process = subprocess.Popen(
                 [str(word) for word in command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -76,6 +93,7 @@ class Program:
                 extra_groups=[] if user else None,
                 start_new_session=True,
             )
+        return cls(name, process, log)
 
     @property
     def pid(self) -> int:

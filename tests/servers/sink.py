@@ -31,7 +31,7 @@ class SmtpSink:
         if keep:
             words += ["-d", f"{self.folder}/mail."]
         words += [f"{HOST}:{self.port}", str(backlog)]
-        self.program = Program("smtp-sink", words, self.folder / "output", program_environment(), cwd=self.folder)
+        self.program = Program.start("smtp-sink", words, self.folder / "output", program_environment(), cwd=self.folder)
         self.program.wait_for_port(self.port)
 
     def mails(self) -> list[bytes]:
