@@ -14,7 +14,7 @@ from models.store import upsert
 
 SLICE = 500  # lines of an import that are looked up together
 LONGEST_LINE = 1000  # characters
-MOST_LINES = 20_000  # more belongs into a file
+MOST_LINES = 20_000  # people read at once
 LONGEST_NAME = 200
 
 # --- one contact
@@ -109,6 +109,11 @@ class ImportReport:
     made: int = 0
     refused: list[ImportLine] = field(default_factory=list)
     remarks: list[ImportLine] = field(default_factory=list)  # taken, but something is worth knowing
+    rest: list[str] = field(default_factory=list)  # lines beyond the number that is read at once
+
+    def again(self) -> list[str]:
+        """Return the lines that can be added in a next step, those to be corrected first: none is lost."""
+        return [line.text for line in self.refused if line.why["code"] != "import_twice"] + self.rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,19 +145,20 @@ def _read(text: str, report: ImportReport) -> list[_Person]:
     """The lines that name one person each; the others go into the report."""
     people: list[_Person] = []
     first_line: dict[str, int] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        line = line.strip().strip(",;").strip()
+    lines = text.splitlines()
+    for number, whole in enumerate(lines, 1):
+        line = whole.strip().strip(",;").strip()
         if not line:
             continue
+        if len(people) >= MOST_LINES:
+            report.rest = lines[number - 1 :]
+            break
         person = _person(number, line)
         if not isinstance(person, _Person):
-            report.refused.append(ImportLine(number, line[:100], person))
-        elif len(people) >= MOST_LINES:
-            report.refused.append(ImportLine(number, line[:100], why("import_too_many", most=MOST_LINES)))
-            break
+            report.refused.append(ImportLine(number, line, person))
         elif person.key in first_line:
             twice = why("import_twice", address=person.key, line=first_line[person.key])
-            report.refused.append(ImportLine(number, line[:100], twice))
+            report.refused.append(ImportLine(number, line, twice))
         else:
             first_line[person.key] = number
             people.append(person)
@@ -190,9 +196,9 @@ def _take(people: list[_Person], list_id: int, reason: Why, report: ImportReport
     for key, person in keys.items():
         contact_id, active = contacts[key]
         if not active:
-            report.refused.append(ImportLine(person.number, person.text[:100], why("import_archived", address=key)))
+            report.refused.append(ImportLine(person.number, person.text, why("import_archived", address=key)))
         elif states.get(contact_id) == "unsubscribed":
-            report.refused.append(ImportLine(person.number, person.text[:100], why("import_unsubscribed", address=key)))
+            report.refused.append(ImportLine(person.number, person.text, why("import_unsubscribed", address=key)))
         elif contact_id in states:
             report.known += 1
         else:

@@ -539,7 +539,6 @@ SENTENCES: dict[str, Any] = {
     "import_unsubscribed": _l("%(address)s unsubscribed from this list and is not added again by us."),
     "import_archived": _l("The contact with the address %(address)s is archived. Restore it first."),
     "import_line_too_long": _l("The line is longer than %(most)s characters."),
-    "import_too_many": _l("Only the first %(most)s addresses were taken. Paste the rest in a second step."),
     "merge_unknown_field": _l(
         "%(part)s, line %(line)s: there is no merge field “%(field)s”. The fields are: %(fields)s."
     ),

@@ -809,6 +809,32 @@ def test_an_address_is_blacklisted_by_hand_with_its_reason_in_both_logs(app, mar
         assert "Blacklisted by Marketing: asked by letter." in words(mary.get(page))
 
 
+def test_of_many_lines_none_is_lost(app, mary, monkeypatch):
+    monkeypatch.setattr("webapp.admin.blacklist.MOST_LINES", 3)
+    monkeypatch.setattr("mail.contacts.MOST_LINES", 3)
+    mary.post("/admin/mailing-lists/new", {"name": "Friends", "active": "y"})
+    places = (
+        ("/admin/blacklist/new", {"reason": "asked"}, BlacklistedAddress),
+        ("/admin/mailing-lists/add", {"id": "1"}, Subscription),
+    )
+    for path, given, kept in places:
+        lines = "\n".join(["a@x.test", "@" + "wrong " * 30, *(f"{name}@x.test" for name in "bcdefg")])
+        before = count(app, kept)
+        for added, not_read in ((3, 4), (6, 1), (7, 0)):
+            page = mary.post(path, {**given, "lines": lines}).text
+            lines = html.unescape(re.search(r"<textarea[^>]*>(.*?)</textarea>", page, re.DOTALL)[1])
+            assert count(app, kept) - before == added
+            assert f"{not_read} line" in page or not not_read
+        assert lines.strip() == "@" + "wrong " * 29 + "wrong"
+
+
+def test_a_file_that_is_too_large_is_not_read_in_part(app, mary):
+    given = {"lines": "", "reason": "asked", "file": (io.BytesIO(b"a@x.test\n" * 120_000), "many.csv")}
+    answer = mary.post("/admin/blacklist/new", given, content_type="multipart/form-data")
+    assert "nothing was read" in words(answer)
+    assert count(app, BlacklistedAddress) == 0
+
+
 def test_taking_an_address_off_wants_a_reason_that_stays(app, mary):
     with app.app_context():
         add_contacts(1)

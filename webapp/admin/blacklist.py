@@ -20,12 +20,12 @@ from mail.sentences import Why, say, why
 from models import BlacklistedAddress, Contact, Mailing, Post, db
 from webapp.admin.base import AdminView, Choice, Empty, Since, expose
 from webapp.admin.contacts import posts_of
+from webapp.admin.imports import REFUSED_SHOWN, not_taken
 from webapp.admin.listing import Page
 
 MOST_LINES = 2_000  # of one import: each writes its log notes
 LARGEST_FILE = 1024 * 1024  # octets
 COMMIT_EVERY = 50
-REFUSED_SHOWN = 100
 
 REASONS = (
     ("bounces", _l("Too many bounces")),
@@ -103,7 +103,10 @@ class BlacklistView(AdminView):
         lines, reason = request.form.get("lines", ""), " ".join(request.form.get("reason", "").split())[:300]
         if request.method == "POST":
             lines = lines.strip() or _text_of_file()
-            if not lines:
+            if len(lines) > LARGEST_FILE:
+                flash(gettext("The file is larger than 1 MB: nothing was read. Divide it into smaller ones."), "error")
+                lines = ""
+            elif not lines:
                 flash(gettext("Write at least one address, or choose a file."), "error")
             elif not reason:
                 flash(gettext("Write down why: it is noted in the log of each address."), "error")
@@ -113,15 +116,13 @@ class BlacklistView(AdminView):
         return answer
 
     def _added(self, lines: str, reason: str) -> ResponseReturnValue:
-        added, known, refused = _add_lines(lines, reason.rstrip("."))
-        said = [ngettext("%(num)s address was added", "%(num)s addresses were added", added)]
-        if known:
-            said.append(ngettext("%(num)s was blacklisted already", "%(num)s were blacklisted already", known))
-        if refused:
-            said.append(ngettext("%(num)s line was not taken", "%(num)s lines were not taken", len(refused)))
-        summary = "; ".join(said) + "."
-        flash(summary, "success" if added else "info")
-        if not refused:
+        report = _add_lines(lines, reason.rstrip("."))
+        said = [ngettext("%(num)s address was added", "%(num)s addresses were added", report.added)]
+        if report.known:
+            said.append(ngettext("%(num)s was blacklisted already", "%(num)s were blacklisted already", report.known))
+        summary = "; ".join(said + not_taken(report)) + "."
+        if not report.refused and not report.rest:
+            flash(summary, "success" if report.added else "info")
             return redirect(self.get_url(".index_view"))
         answer: str = self.render(
             "admin/import_report.html",
@@ -129,9 +130,11 @@ class BlacklistView(AdminView):
             title=gettext("What was not taken"),
             back=self.get_url(".index_view"),
             summary=summary,
-            refused=refused[:REFUSED_SHOWN],
-            more=len(refused) - REFUSED_SHOWN,
-            remarks=[],
+            report=report,
+            shown=REFUSED_SHOWN,
+            add_to=self.get_url(".create_view"),
+            given={"reason": reason},
+            button=gettext("Blacklist"),
         )
         return answer
 
@@ -189,33 +192,33 @@ def _text_of_file() -> str:
     given = request.files.get("file")
     if given is None or not given.filename:
         return ""
-    return given.stream.read(LARGEST_FILE).decode("utf-8-sig", "replace")
+    return given.stream.read(LARGEST_FILE + 1).decode("utf-8-sig", "replace")
 
 
-def _add_lines(lines: str, reason: str) -> tuple[int, int, list[contacts.ImportLine]]:
+def _add_lines(text: str, reason: str) -> contacts.ImportReport:
     """Blacklist the address of each line; returns how many are new, how many were there, and what was not taken."""
-    added = known = 0
-    refused: list[contacts.ImportLine] = []
+    report = contacts.ImportReport()
     said = why("blacklist_manual_reason", user=current_user.name, reason=reason)
-    for number, line in enumerate(lines.splitlines(), 1):
+    lines = text.splitlines()
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        if added + known >= MOST_LINES:
-            refused.append(contacts.ImportLine(number, line[:100], why("import_too_many", most=MOST_LINES)))
+        if report.added + report.known >= MOST_LINES:
+            report.rest = lines[number - 1 :]
             break
         address = _address_in(line)
         if address is None:
             if number > 1 or "@" in line:  # the first line of a file names its columns
-                refused.append(contacts.ImportLine(number, line[:100], why("import_no_address")))
+                report.refused.append(contacts.ImportLine(number, line, why("import_no_address")))
         elif blacklist.is_blacklisted(address):
-            known += 1
+            report.known += 1
         else:
             blacklist.add(address, "manual", now(), why_added=said, user=current_user)
-            added += 1
-            if added % COMMIT_EVERY == 0:
+            report.added += 1
+            if report.added % COMMIT_EVERY == 0:
                 db.session.commit()  # many short transactions: nobody waits for the whole import
     db.session.commit()
-    return added, known, refused
+    return report
 
 
 def _address_in(line: str) -> str | None:

@@ -20,11 +20,11 @@ from models import Contact, Mailing, MailingList, Subscription, db, mailing_list
 from models.search import contains
 from webapp.admin import servers
 from webapp.admin.base import AdminView, Empty, Group, YesNo, expose
+from webapp.admin.imports import REFUSED_SHOWN, not_taken
 from webapp.admin.listing import Order, Page, page_of
 
 PEOPLE = 30  # subscriptions of one page
 SHOWN = 5  # mailings that a refusal names
-REFUSED_SHOWN = 100  # lines of a report
 STATES = ("subscribed", "pending", "unsubscribed")
 
 
@@ -148,7 +148,7 @@ class MailingListView(AdminView):
         row = self._row(request.form.get("id", ""))
         report = contacts.import_lines(request.form.get("lines", ""), row.id, now(), current_user)
         db.session.commit()
-        if not report.refused and not report.remarks:
+        if not report.refused and not report.remarks and not report.rest:
             flash(_summary(report), "success" if report.added else "info")
             return redirect(self.row_url(row))
         answer: str = self.render(
@@ -157,10 +157,11 @@ class MailingListView(AdminView):
             title=row.name,
             back=self.row_url(row),
             summary=_summary(report),
-            refused=report.refused[:REFUSED_SHOWN],
-            more=len(report.refused) - REFUSED_SHOWN,
-            remarks=report.remarks[:REFUSED_SHOWN],
-            again=[line.text for line in report.refused[:REFUSED_SHOWN] if line.why["code"] != "import_twice"],
+            report=report,
+            shown=REFUSED_SHOWN,
+            add_to=self.get_url(".add_people"),
+            given={"id": row.id},
+            button=gettext("Add to the list"),
         )
         return answer
 
@@ -244,6 +245,5 @@ def _summary(report: ImportReport) -> str:
         said.append(ngettext("%(num)s of them is a new contact", "%(num)s of them are new contacts", report.made))
     if report.known:
         said.append(ngettext("%(num)s was on the list already", "%(num)s were on the list already", report.known))
-    if report.refused:
-        said.append(ngettext("%(num)s line was not taken", "%(num)s lines were not taken", len(report.refused)))
+    said += not_taken(report)
     return "; ".join(said) + "."
