@@ -1,6 +1,6 @@
 """The choice of the outgoing server: five steps in a fixed order, and the reasons why each server matched or not."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
@@ -141,12 +141,13 @@ def choose_server(
         return _default(default_server, why("search_no_record" if custom_servers else "search_custom_off"))
     shown = [(server, _values(server)) for server in active[:SHOWN]]
     steps: list[Why] = []
-    for number, step, wanted, matches in _searches(sender, default_address):
+    for number, step, wanted in _searches(sender, default_address):
         if wanted is None:
             steps.append(why(_NOT_TRIED[step], number=number))
             continue
-        found = next((server for server in active if matches(server)), None)
-        steps.append(_explain(number, step, wanted, active, shown, found, matches))
+        fitting = active if step is Step.FIRST else (one for one in active if wanted in (one.filters or _NO_FILTER))
+        found = next(iter(fitting), None)
+        steps.append(_explain(number, step, wanted, len(active), shown, found))
         if found:
             return Choice(found, step, steps)
     raise AssertionError("the first server by priority is always found")
@@ -156,20 +157,20 @@ def _rank(server: Server) -> tuple[int, int]:
     return server.priority, server.id or 0
 
 
-_Search = tuple[int, Step, str | None, Callable[[Server], bool]]
+_NO_FILTER = ("",)  # what a server without a filter is found by
 
 
-def _searches(sender: str | None, default: str | None) -> list[_Search]:
-    """The steps in their order, with what each looks for."""
+def _searches(sender: str | None, default: str | None) -> list[tuple[int, Step, str | None]]:
+    """The steps in their order, with what each looks for in the filters."""
     sender_domain = domain_of(sender) if sender else None
     default_domain = domain_of(default) if default else None
     return [
-        (1, Step.ADDRESS, sender, lambda server: sender in server.filters),
-        (2, Step.DOMAIN, sender_domain, lambda server: sender_domain in server.filters),
-        (3, Step.NO_FILTER, "", lambda server: not server.filters),
-        (4, Step.DEFAULT_ADDRESS, default, lambda server: default in server.filters),
-        (4, Step.DEFAULT_DOMAIN, default_domain, lambda server: default_domain in server.filters),
-        (5, Step.FIRST, "", lambda server: True),
+        (1, Step.ADDRESS, sender),
+        (2, Step.DOMAIN, sender_domain),
+        (3, Step.NO_FILTER, ""),
+        (4, Step.DEFAULT_ADDRESS, default),
+        (4, Step.DEFAULT_DOMAIN, default_domain),
+        (5, Step.FIRST, ""),
     ]
 
 
@@ -200,10 +201,9 @@ def _explain(
     number: int,
     step: Step,
     wanted: str,
-    active: Sequence[Server],
+    count: int,
     shown: list[tuple[Server, dict[str, Any]]],
     found: Server | None,
-    matches: Callable[[Server], bool],
 ) -> Why:
     """One step: what was looked for, and of each server whether and why it matched.
 
@@ -212,25 +212,25 @@ def _explain(
     if found and all(server is not found for server, _ in shown):
         shown = [*shown[:-1], (found, _values(found))]
     looked_at: list[Why] = [
-        {"code": _verdict(step, server, found, matches), "values": values} for server, values in shown
+        {"code": _verdict(step, wanted, server, found), "values": values} for server, values in shown
     ]
-    if len(active) > len(shown):
-        looked_at.append(why("search_more", count=len(active) - len(shown)))
+    if count > len(shown):
+        looked_at.append(why("search_more", count=count - len(shown)))
     return why(
         f"search_{step}_found" if found else f"search_{step}",
         number=number,
         wanted=wanted,
-        count=len(active),
+        count=count,
         server=found.name if found else "",
         id=found.id if found else None,
         looked_at=looked_at,
     )
 
 
-def _verdict(step: Step, server: Server, found: Server | None, matches: Callable[[Server], bool]) -> str:
+def _verdict(step: Step, wanted: str, server: Server, found: Server | None) -> str:
     if server is found:
         return "server_chosen"
-    if found and matches(server):
+    if found and (step is Step.FIRST or wanted in (server.filters or _NO_FILTER)):
         return "server_later"
     if step is Step.NO_FILTER:
         return "server_has_filter"

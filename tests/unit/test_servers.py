@@ -1,7 +1,7 @@
 """The choice of the outgoing server: five steps, in this order and no other."""
 
 import json
-import time
+import sys
 
 import pytest
 
@@ -213,12 +213,18 @@ def test_every_step_has_its_sentence():
     assert found <= set(SENTENCES)
 
 
-@pytest.mark.parametrize(("count", "milliseconds"), [(1, 0.05), (50, 0.1), (500, 0.5)])
-def test_the_choice_is_quick(count, milliseconds):
+@pytest.mark.parametrize("count", [1, 50, 500])
+def test_the_choice_looks_at_each_server_a_few_times(count):
     servers = [server(f"s{number}", f"s{number}.com", number, id=number) for number in range(1, count + 1)]
-    seconds = []
-    for _ in range(200):
-        started = time.perf_counter()
+    calls = 0
+
+    def called(_frame, event, _argument):
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(called)
+    try:
         choose_server(servers, "me@home.net", NOTIFY_US, default_server=DEFAULT)
-        seconds.append(time.perf_counter() - started)
-    assert min(seconds) * 1000 <= milliseconds
+    finally:
+        sys.setprofile(None)
+    assert calls <= 300 + 3 * count  # benchmarks/choice.py measures the time
