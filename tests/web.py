@@ -23,12 +23,15 @@ from tests.conftest import upgrade
 from webapp import auth, create_app
 
 PASSWORD = "a frog in the rain"
+CHEAP = {"argon2__rounds": 1, "argon2__memory_cost": 64, "argon2__parallelism": 1}  # a password is hashed in no time
 TOKEN = re.compile(r'name="csrf-token" content="([^"]+)"')
 
 
 def web_app(database: str, folder: Path, **environment: str) -> Flask:
     """Return the web application on a database that has its tables; errors become pages, as in an office."""
-    return create_app(config.read({"COQUI_DATA": str(folder / "data"), "DATABASE_URL": database, **environment}))
+    app = create_app(config.read({"COQUI_DATA": str(folder / "data"), "DATABASE_URL": database, **environment}))
+    app.extensions["security"].pwd_context.update(**CHEAP)
+    return app
 
 
 @contextmanager
