@@ -106,8 +106,9 @@ install_requirements() { # NAME FILE...: what the files pin, by hash, only when 
         say "installing $*"
         files=""
         for file; do files="$files -r $file"; done
+        # Python compiles at the first use what is used: that is a fraction of all the files.
         # shellcheck disable=SC2086  # one word a file
-        .venv/bin/python -m pip install -qq --require-hashes $files
+        .venv/bin/python -m pip install -qq --no-compile --require-hashes $files
         echo "$wanted" >"$stamp"
     fi
 }
@@ -141,8 +142,9 @@ case "${1:-}" in
         ;;
     test)
         make_venv
+        install_test_parts & # both wait for the network most of the time
         install_requirements dev requirements.txt requirements-dev.txt
-        install_test_parts
+        wait $!
         ;;
     bench)
         make_venv
