@@ -142,8 +142,8 @@ case "${1:-}" in
         ;;
     test)
         make_venv
-        install_test_parts & # both wait for the network most of the time
-        install_requirements dev requirements.txt requirements-dev.txt
+        install_requirements dev requirements.txt requirements-dev.txt & # both wait for the network most of the time
+        install_test_parts
         wait $!
         ;;
     bench)
