@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 # What tests write has to outlast nothing: it lies in memory where there is plenty.
 MEMORY := $(shell test -w /dev/shm && df -Pk /dev/shm | awk 'NR == 2 && $$4 > 6000000 { print "TMPDIR=/dev/shm" }')
 # A test that hangs shows where after five minutes.
-PYTEST := $(MEMORY) $(PYTHON) -m pytest -o faulthandler_timeout=300
+PYTEST := $(PYTHON) -m pytest -o faulthandler_timeout=300
 
 help:
 	@echo "make run     start CoquiMail on http://127.0.0.1:8000 (PORT=8001 make run for another port)"
@@ -22,7 +22,7 @@ run:
 test:
 	@sh scripts/bootstrap.sh test
 	@$(MAKE) --no-print-directory check
-	@$(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder -m "not slow" $(PYTEST_ARGS)
+	@$(MEMORY) $(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder -m "not slow" $(PYTEST_ARGS)
 
 check:
 	@sh scripts/bootstrap.sh check
