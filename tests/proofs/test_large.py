@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import exists, select, text
 
 from mail import mailing
 from models import Chunk, Mailing, MailingList, Trace, db
