@@ -18,7 +18,19 @@ from mail.errors import MailError
 from mail.letter import compile_for, content_key, decide_for
 from mail.sentences import Why, say, why
 from mail.wake import wake
-from models import Chunk, Mailing, Subscription, Trace, User, change_rows, db, mailing_lists, reading
+from models import (
+    BlacklistedAddress,
+    Chunk,
+    Contact,
+    Mailing,
+    Subscription,
+    Trace,
+    User,
+    change_rows,
+    db,
+    mailing_lists,
+    reading,
+)
 from models import audience as audience_rows
 
 log = logging.getLogger("coquimail.mailing")
@@ -279,8 +291,10 @@ def prepare_slice(mailing_id: int, now: datetime, size: int = SLICE) -> bool:
     Mailing.tell(mailing_id, now)
     db.session.commit()
     if after == 0 or until is None:
-        audience_rows.analyze()
+        audience_rows.analyze(Trace, Chunk)
         wake("mass")
+    if after == 0 and until is not None:
+        audience_rows.analyze(Contact, Subscription, BlacklistedAddress)  # which may have been imported just now
     if until is None:
         log.info("mailing %s: prepared", mailing_id)
     return until is not None

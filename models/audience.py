@@ -52,6 +52,7 @@ def make_traces(
         )
         .join_from(chosen, Contact, Contact.id == chosen.c.contact_id)
         .outerjoin(BlacklistedAddress, BlacklistedAddress.address_key == Contact.address_key)
+        .where(_between(Contact.id, after, until))  # PostgreSQL does not see that it follows, and reads all contacts
         .order_by(Contact.id)
     )
     columns = ["mailing_id", "contact_id", "address", "state", "why"]
@@ -80,12 +81,14 @@ def _on_lists(lists: Sequence[int], after: int = 0, until: int | None = None) ->
             func.max(case((Subscription.state == "subscribed", 1), else_=0)).label("opted_in"),
             func.max(case((Subscription.state == "pending", 1), else_=0)).label("pending"),
         )
-        .where(Subscription.list_id.in_(lists), Subscription.contact_id > after)
+        .where(Subscription.list_id.in_(lists), _between(Subscription.contact_id, after, until))
         .group_by(Subscription.contact_id)
     )
-    if until is not None:
-        on_lists = on_lists.where(Subscription.contact_id <= until)
     return on_lists.subquery()
+
+
+def _between(contact_id: Any, after: int, until: int | None) -> Any:
+    return contact_id > after if until is None else and_(contact_id > after, contact_id <= until)
 
 
 def _left_out(chosen: Any) -> tuple[tuple[Any, str], ...]:
@@ -116,8 +119,8 @@ def make_chunks(mailing_id: int, pass_number: int, which: Any) -> None:
     db.session.execute(insert(Chunk).from_select(columns, cut, include_defaults=False))
 
 
-def analyze() -> None:
-    """Tell PostgreSQL what the tables hold now, until then it reads them whole for every chunk; commits."""
+def analyze(*tables: Any) -> None:
+    """Tell PostgreSQL what these tables hold now; until then it reads them whole for each slice or chunk. Commits."""
     if not is_sqlite():
-        db.session.execute(text("ANALYZE trace, chunk"))
+        db.session.execute(text(f"ANALYZE {', '.join(table.__tablename__ for table in tables)}"))
         db.session.commit()
