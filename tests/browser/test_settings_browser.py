@@ -109,7 +109,7 @@ def test_an_edited_interval_counts_at_once_and_runs_appear_by_themselves(admin: 
     office.fetch_every(admin, 5)
     runs = admin.locator("tbody tr")
     before = runs.count()
-    expect(runs.nth(before)).to_be_visible(timeout=office.LONG)  # one more, without a reload
+    expect(runs.nth(before + 1)).to_be_visible(timeout=office.LONG)  # two more, without a reload
     admin.goto("/admin/scheduled-actions/")
     row = admin.get_by_role("row", name=re.compile("Clean-up"))
     row.get_by_role("button", name="Run now").click()

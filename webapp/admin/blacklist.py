@@ -102,16 +102,15 @@ class BlacklistView(AdminView):
         """Ask for addresses and the reason, and blacklist them; a file that was exported here can be read back in."""
         lines, reason = request.form.get("lines", ""), " ".join(request.form.get("reason", "").split())[:300]
         if request.method == "POST":
-            lines = lines.strip() or _text_of_file()
-            if len(lines) > LARGEST_FILE:
+            given = lines.strip() or _text_of_file()
+            if given is None:
                 flash(gettext("The file is larger than 1 MB: nothing was read. Divide it into smaller ones."), "error")
-                lines = ""
-            elif not lines:
+            elif not given:
                 flash(gettext("Write at least one address, or choose a file."), "error")
             elif not reason:
                 flash(gettext("Write down why: it is noted in the log of each address."), "error")
             else:
-                return self._added(lines, reason)
+                return self._added(given, reason)
         answer: str = self.render("admin/blacklist_new.html", lines=lines, reason=reason, most=MOST_LINES)
         return answer
 
@@ -188,11 +187,13 @@ class BlacklistView(AdminView):
         return posts_of(row.thread_id)
 
 
-def _text_of_file() -> str:
+def _text_of_file() -> str | None:
+    """The text of the chosen file: "" without one, None for one that is too large."""
     given = request.files.get("file")
     if given is None or not given.filename:
         return ""
-    return given.stream.read(LARGEST_FILE + 1).decode("utf-8-sig", "replace")
+    octets = given.stream.read(LARGEST_FILE + 1)
+    return None if len(octets) > LARGEST_FILE else octets.decode("utf-8-sig", "replace")
 
 
 def _add_lines(text: str, reason: str) -> contacts.ImportReport:
