@@ -5,7 +5,7 @@ Each of the servers has a filter that fits nothing, so that all five steps look 
 
 import time
 
-from mail.servers import Server, choose_server
+from mail.decide.servers import Server, choose_server
 
 LIMITS = {1: 0.05, 50: 0.1, 500: 0.5}  # servers: milliseconds
 TIMES = 500

@@ -11,8 +11,8 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 
-from mail.merge import FIELDS, compile_mailing
-from mail.tokens import Kind, Tokens
+from mail.mailing.template import FIELDS, compile_mailing
+from mail.settings.tokens import Kind, Tokens
 
 TRACKED = 10
 HTML_SIZE = 10_500

@@ -96,8 +96,8 @@ class Stay(urllib.request.HTTPRedirectHandler):
 
 def prepare(port: int) -> None:
     """Make a document with followers, and a server that leads to the sink."""
-    from mail import contacts, threads
-    from mail.clock import now
+    from mail.documents import contacts, posts
+    from mail.settings.clock import now
     from models import DocumentType, OutgoingServer, db
     from scheduler import create_worker_app
 
@@ -105,10 +105,10 @@ def prepare(port: int) -> None:
         server = OutgoingServer(name="sink", host="127.0.0.1", port=port, encryption="none", authentication="none")
         db.session.add(server)
         type_ = db.session.query(DocumentType).filter_by(code="opportunity").one()
-        document = threads.start_document(type_, "Chairs", now())
+        document = posts.start_document(type_, "Chairs", now())
         for number in range(FOLLOWERS):
             contact = contacts.find_or_make(f"follower{number}@customer.test", f"Follower {number}", now())
-            threads.follow(document.thread_id, contact.id)
+            posts.follow(document.thread_id, contact.id)
         db.session.commit()
         print(json.dumps({"document": document.id}))
 
@@ -117,8 +117,8 @@ def results(clicks: list[tuple[float, float]]) -> None:
     """Wait until all is sent; print the seconds from each click to its last mail, and the statements of a post."""
     from sqlalchemy import event, func, select
 
-    from mail import threads
-    from mail.clock import now
+    from mail.documents import posts
+    from mail.settings.clock import now
     from models import Document, OutgoingMail, Recipient, User, db
     from scheduler import create_worker_app
 
@@ -144,7 +144,7 @@ def results(clicks: list[tuple[float, float]]) -> None:
             statements += not statement.startswith(("BEGIN", "PRAGMA", "SET TRANSACTION", "SELECT pg_notify"))
 
         event.listen(db.engine, "before_cursor_execute", count)
-        threads.post_from_browser(user, thread_id, "<p>Counted.</p>", "message", [], now())
+        posts.post_from_browser(user, thread_id, "<p>Counted.</p>", "message", [], now())
         print(json.dumps({"accepted": accepted, "statements": statements}))
 
 

@@ -68,7 +68,7 @@ def one_round(kind: str, url: str, data: Path, recipients: int) -> list[float]:
 
 def prepare(recipients: int, port: int) -> None:
     """Make an office with contacts on a list and a draft."""
-    from mail import parameters
+    from mail.settings import parameters
     from models import Contact, Mailing, MailingList, OutgoingServer, Subscription, db
     from scheduler import create_worker_app
 
@@ -114,14 +114,14 @@ def send() -> None:
     """Press Send, be the worker until the mailing is done, and print what it took."""
     from sqlalchemy import event, select
 
-    from mail import chunks, mailing
-    from mail.clock import now
-    from mail.config import settings
-    from mail.connections import Connections
-    from mail.journal import Journal
-    from mail.lease import WorkerLease
-    from mail.letter import Reader, letter_of
-    from mail.merge import derive_text
+    from mail.mailing import chunks, mailing
+    from mail.mailing.letter import Reader, letter_of
+    from mail.mailing.template import derive_text
+    from mail.queue.connections import Connections
+    from mail.queue.journal import Journal
+    from mail.queue.lease import WorkerLease
+    from mail.settings.clock import now
+    from mail.settings.config import settings
     from models import Mailing, db
     from scheduler import create_worker_app
 

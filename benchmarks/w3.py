@@ -140,7 +140,8 @@ def prepare(port: int, password: str) -> None:
     """Make an office with an incoming server, a user, and threads in which something was sent; print its ids."""
     from sqlalchemy import select
 
-    from mail import setup, threads
+    from mail.documents import posts
+    from mail.maintenance import setup
     from models import Contact, DocumentType, IncomingServer, OutgoingMail, User, db
     from scheduler import create_worker_app
 
@@ -174,10 +175,10 @@ def prepare(port: int, password: str) -> None:
         kind = db.session.scalars(select(DocumentType).where(DocumentType.code == "opportunity")).one()
         clerk, dora = people
         for number in range(THREADS):
-            document = threads.start_document(kind, f"Thread {number}", moment, author_contact_id=clerk.contact_id)
-            threads.follow(document.thread_id, dora.contact_id)
-            threads.post_from_browser(clerk, document.thread_id, "<p>Hello</p>", "message", (), moment)
-            threads.unfollow(document.thread_id, dora.contact_id)  # one follower gets the answers: the clerk
+            document = posts.start_document(kind, f"Thread {number}", moment, author_contact_id=clerk.contact_id)
+            posts.follow(document.thread_id, dora.contact_id)
+            posts.post_from_browser(clerk, document.thread_id, "<p>Hello</p>", "message", (), moment)
+            posts.unfollow(document.thread_id, dora.contact_id)  # one follower gets the answers: the clerk
         db.session.commit()
         print(json.dumps({"ids": list(db.session.scalars(select(OutgoingMail.message_id)))}))
 
@@ -186,9 +187,9 @@ def fetch(mails: int) -> None:
     """Fetch the mailbox as the worker does, and print what it took."""
     from sqlalchemy import event, func, select
 
-    from mail import incoming
-    from mail.clock import now
-    from mail.lease import WorkerLease
+    from mail.incoming import flow
+    from mail.queue.lease import WorkerLease
+    from mail.settings.clock import now
     from models import Document, IncomingServer, OutgoingMail, Post, ReceivedMail, db
     from scheduler import create_worker_app
 
@@ -221,7 +222,7 @@ def fetch(mails: int) -> None:
         event.listen(db.engine, "rollback", ended)
         Thread(target=beat, args=(app, worker), daemon=True).start()
         started, cpu = time.perf_counter(), time.process_time()
-        incoming.fetch(server_id, worker, now())
+        flow.fetch(server_id, worker, now())
         seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
         counted = statements
         done = db.session.scalar(select(func.count(ReceivedMail.id)).where(ReceivedMail.state == "processed"))

@@ -5,23 +5,14 @@ transactions that keep what they were given on SQLite and on PostgreSQL alike.
 """
 
 from models.base import change_rows, db, init_app, reading, writing
+from models.bounce import AddressHealth, BlacklistedAddress, Bounce
 from models.clock import database_clock
+from models.contact import Contact, MailingList, Subscription
 from models.document import Document, DocumentType, Stage
 from models.event import Event
 from models.incoming import IncomingServer, MailboxState, ReceivedMail, RouteResult
 from models.job import ActionRun, Lease, ScheduledAction, Worker
-from models.mailing import (
-    AddressHealth,
-    BlacklistedAddress,
-    Bounce,
-    Chunk,
-    Contact,
-    Mailing,
-    MailingList,
-    Subscription,
-    Trace,
-    mailing_lists,
-)
+from models.mailing import Chunk, Mailing, Trace, mailing_lists
 from models.outgoing import DeliveryAttempt, OutgoingMail, Recipient
 from models.parameter import SystemParameter
 from models.practice import PracticeMail

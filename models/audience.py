@@ -6,7 +6,9 @@ from typing import Any
 from sqlalchemy import and_, case, cast, func, insert, literal, select, text
 
 from models.base import db
-from models.mailing import CHUNK_SIZE, BlacklistedAddress, Chunk, Contact, Subscription, Trace
+from models.bounce import BlacklistedAddress
+from models.contact import Contact, Subscription
+from models.mailing import CHUNK_SIZE, Chunk, Trace
 
 LEFT_OUT = ("pending", "unsubscribed", "archived", "no_address", "blacklisted")
 

@@ -9,8 +9,9 @@ from sqlalchemy import ARRAY, BigInteger, DateTime, Row, bindparam, exists, func
 from models.audience import is_sqlite
 from models.base import db, holds
 from models.clock import database_clock
+from models.contact import Contact
 from models.job import Worker
-from models.mailing import CHUNK_SIZE, Chunk, Contact, Mailing, Trace
+from models.mailing import CHUNK_SIZE, Chunk, Mailing, Trace
 
 _MAILING: Any = Mailing.__table__
 _CHUNK: Any = Chunk.__table__

@@ -10,7 +10,7 @@ from models.base import Id, Model, UtcDateTime, db
 from models.search import contains
 
 if TYPE_CHECKING:
-    from models.mailing import Contact
+    from models.contact import Contact
     from models.thread import Thread
     from models.user import User
 

@@ -1,7 +1,6 @@
 """Contacts, lists, mailings with a trace per recipient, bounces and the blacklist."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,6 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    func,
     select,
     text,
     update,
@@ -27,73 +25,11 @@ from models.event import Event
 if TYPE_CHECKING:
     from models.server import OutgoingServer
 
+from models.contact import Contact, MailingList
+
 MAILING_STATES = ("draft", "scheduled", "sending", "paused", "done", "cancelled")
 TRACE_STATES = ("queued", "deferred", "sent", "failed", "unknown", "bounced", "cancelled")
 CHUNK_SIZE = 200  # traces of one chunk at the most: one claim, one commit
-
-
-class Contact(Model):
-    """A person or company that mail goes to or comes from. ``address_key`` is the normalised address."""
-
-    __tablename__ = "contact"
-    __table_args__ = (Index(None, "name", "id"), Index(None, "active", "name", "id"))
-
-    id: Mapped[int] = mapped_column(Id, primary_key=True)
-    name: Mapped[str] = mapped_column(String(200), default="")
-    address: Mapped[str | None] = mapped_column(String(320))
-    address_key: Mapped[str | None] = mapped_column(String(320), unique=True)
-    company: Mapped[str] = mapped_column(String(200), default="")
-    language: Mapped[str] = mapped_column(String(10), default="")
-    active: Mapped[bool] = mapped_column(default=True)
-    thread_id: Mapped[int | None] = mapped_column(ForeignKey("thread.id"), unique=True)
-    created_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-
-    def __str__(self) -> str:
-        return self.name or self.address or ""
-
-
-class MailingList(Model):
-    """A list of contacts that mailings go to."""
-
-    __tablename__ = "mailing_list"
-
-    id: Mapped[int] = mapped_column(Id, primary_key=True)
-    name: Mapped[str] = mapped_column(String(120), unique=True)
-    active: Mapped[bool] = mapped_column(default=True)
-
-    def __str__(self) -> str:
-        return self.name
-
-
-class Subscription(Model):
-    """A contact on a list; who unsubscribed stays on it with the date and the reason."""
-
-    __tablename__ = "subscription"
-    __table_args__ = (
-        UniqueConstraint("list_id", "contact_id"),
-        Index(None, "contact_id"),
-        Index(None, "list_id", "state", "contact_id"),
-        one_of("state", "pending", "subscribed", "unsubscribed"),
-    )
-
-    id: Mapped[int] = mapped_column(Id, primary_key=True)
-    list_id: Mapped[int] = mapped_column(ForeignKey("mailing_list.id", ondelete="CASCADE"))
-    contact_id: Mapped[int] = mapped_column(ForeignKey("contact.id", ondelete="CASCADE"))
-    state: Mapped[str] = mapped_column(String(20), default="subscribed")
-    why: Mapped[dict[str, Any] | None] = mapped_column(Json)
-    at: Mapped[datetime] = mapped_column(UtcDateTime)
-
-    list: Mapped[MailingList] = relationship()
-    contact: Mapped[Contact] = relationship()
-
-    @classmethod
-    def counts(cls, list_ids: Iterable[int]) -> dict[int, Counter[str]]:
-        """Return how many contacts are on each of these lists, by the state of their subscription."""
-        counted: dict[int, Counter[str]] = {list_id: Counter() for list_id in list_ids}
-        found = select(cls.list_id, cls.state, func.count()).where(cls.list_id.in_(counted))
-        for list_id, state, count in db.session.execute(found.group_by(cls.list_id, cls.state)):
-            counted[list_id][state] = count
-        return counted
 
 
 mailing_lists = Table(
@@ -237,63 +173,3 @@ class Chunk(Model):
     state: Mapped[str] = mapped_column(String(10), default="waiting")
     worker_id: Mapped[int | None] = mapped_column(ForeignKey("worker.id"))
     lease_until: Mapped[float] = mapped_column(Float, default=0.0)
-
-
-class Bounce(Model):
-    """A delivery that failed for good or for now, as a report or a server's answer told it."""
-
-    __tablename__ = "bounce"
-    __table_args__ = (
-        Index(None, "address_key", "at"),
-        Index("uq_bounce_trace_counted", "trace_id", unique=True, sqlite_where=text("counted = 1"),
-              postgresql_where=text("counted")),
-        Index("uq_bounce_recipient_counted", "recipient_id", unique=True, sqlite_where=text("counted = 1"),
-              postgresql_where=text("counted")),
-        one_of("kind", "hard", "soft", "blocked", "full", "complaint", "delay"),
-    )  # fmt: skip
-
-    id: Mapped[int] = mapped_column(Id, primary_key=True)
-    address_key: Mapped[str | None] = mapped_column(String(320))
-    kind: Mapped[str] = mapped_column(String(10))
-    status: Mapped[str] = mapped_column(String(20), default="")
-    text: Mapped[str] = mapped_column(Text, default="")
-    at: Mapped[datetime] = mapped_column(UtcDateTime)
-    counted: Mapped[bool] = mapped_column(default=False)
-    recipient_id: Mapped[int | None] = mapped_column(ForeignKey("outgoing_recipient.id", ondelete="SET NULL"))
-    trace_id: Mapped[int | None] = mapped_column(ForeignKey("trace.id", ondelete="SET NULL"))
-    received_mail_id: Mapped[int | None] = mapped_column(ForeignKey("received_mail.id", ondelete="SET NULL"))
-
-
-class AddressHealth(Model):
-    """Arithmetic per address: the count that is shown, and since when bounces count for the blacklist."""
-
-    __tablename__ = "address_health"
-
-    address_key: Mapped[str] = mapped_column(String(320), primary_key=True)
-    bounces: Mapped[int] = mapped_column(default=0)
-    counted_from: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    thread_id: Mapped[int | None] = mapped_column(
-        ForeignKey("thread.id")
-    )  # its log: outlives the entry of the blacklist
-
-
-class BlacklistedAddress(Model):
-    """An address that mass mail skips. Personal mail is not blocked by it."""
-
-    __tablename__ = "blacklisted_address"
-    __table_args__ = (
-        one_of("reason", "bounces", "complaint", "manual", "unsubscribed"),
-        Index(None, "at"),
-        Index(None, "reason", "at", "id"),
-    )
-
-    id: Mapped[int] = mapped_column(Id, primary_key=True)
-    address_key: Mapped[str] = mapped_column(String(320), unique=True)
-    reason: Mapped[str] = mapped_column(String(20), default="manual")
-    why: Mapped[dict[str, Any] | None] = mapped_column(Json)
-    mailing_id: Mapped[int | None] = mapped_column(ForeignKey("mailing.id", ondelete="SET NULL"))
-    thread_id: Mapped[int | None] = mapped_column(ForeignKey("thread.id"))
-    at: Mapped[datetime] = mapped_column(UtcDateTime)
-
-    def __str__(self) -> str:
-        return self.address_key

@@ -12,7 +12,7 @@ from models.base import Id, Json, Model, UtcDateTime, db, holds, one_of
 from models.job import Worker
 
 if TYPE_CHECKING:
-    from models.mailing import Contact
+    from models.contact import Contact
     from models.server import OutgoingServer
     from models.thread import Post
 

@@ -10,7 +10,7 @@ from models.base import Id, Json, Model, UtcDateTime, one_of
 from models.document import DocumentType
 
 if TYPE_CHECKING:
-    from models.mailing import Contact
+    from models.contact import Contact
     from models.user import User
 
 POLICIES = ("everyone", "contacts", "followers", "users")

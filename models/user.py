@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from models.base import Id, Model, UtcDateTime, one_of
 
 if TYPE_CHECKING:
-    from models.mailing import Contact
+    from models.contact import Contact
 
 ROLES = ("user", "marketing", "admin")
 

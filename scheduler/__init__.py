@@ -4,8 +4,8 @@ from flask import Flask
 from flask_babel import Babel
 
 import models
-from mail import config as mail_config
-from mail.config import Settings
+from mail.settings import config as mail_config
+from mail.settings.config import Settings
 
 THREADS = 40  # connections to the database: one for every thread that may want one at the same time
 

@@ -11,7 +11,7 @@ from alembic.script import ScriptDirectory
 from flask import Flask
 from sqlalchemy.exc import DBAPIError
 
-from mail.config import ConfigError
+from mail.settings.config import ConfigError
 from models import db, reading
 from scheduler import create_worker_app
 from scheduler.loops import database_away

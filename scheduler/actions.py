@@ -20,12 +20,12 @@ from apscheduler.triggers.date import DateTrigger
 from flask import Flask
 from sqlalchemy import select, update
 
-from mail import lease
-from mail.actions import SECONDS, TOPIC, next_due, replan
-from mail.clock import now
 from mail.errors import MailError
-from mail.lease import WorkerLease, elapsed
+from mail.maintenance.schedule import SECONDS, TOPIC, next_due, replan
+from mail.queue import lease
+from mail.queue.lease import WorkerLease, elapsed
 from mail.sentences import Why, why
+from mail.settings.clock import now
 from models import ActionRun, Event, Lease, ScheduledAction, change_rows, database_clock, db, reading
 from scheduler.fetching import Fetcher
 from scheduler.jobs import JOBS, Counts, Job, JobFailed

@@ -8,16 +8,17 @@ from concurrent.futures import TimeoutError as StillRunning
 from flask import Flask
 from sqlalchemy import select, update
 
-from mail import incoming, office
-from mail.address import local_part
-from mail.clock import now
-from mail.connections import target_of, target_of_record
+from mail.decide.sender import Office
+from mail.decide.servers import read_filter
 from mail.errors import MailError
-from mail.lease import WorkerLease
-from mail.sender import Office
+from mail.incoming import flow, position
+from mail.message.address import local_part
+from mail.queue.connections import target_of, target_of_record
+from mail.queue.lease import WorkerLease
 from mail.sentences import why
-from mail.servers import read_filter
-from mail.transport import mailbox, smtp_check
+from mail.settings import office
+from mail.settings.clock import now
+from mail.transport import mailbox_open, smtp_check
 from mail.transport.mailbox import MailboxTarget
 from mail.transport.smtp_session import Transcript
 from mail.transport.steps import Step
@@ -168,10 +169,10 @@ def _test_incoming(server_id: int) -> Iterator[Step]:
     if server is None:
         yield _gone()
         return
-    target = incoming.target_of(server)
+    target = position.target_of(server)
     db.session.rollback()
     well = True
-    for step in mailbox.test_steps(target):
+    for step in mailbox_open.test_steps(target):
         well = well and step.state != "failed"
         yield step
     if well:
@@ -179,16 +180,16 @@ def _test_incoming(server_id: int) -> Iterator[Step]:
 
 
 def _confirm(server_id: int, target: MailboxTarget) -> Step:
-    with mailbox.open_mailbox(target) as opened:
+    with mailbox_open.open_mailbox(target) as opened:
         look = opened.look()
     server = db.session.get(IncomingServer, server_id)
     if server is None:
         return _gone()
-    if incoming.target_of(server) != target:
+    if position.target_of(server) != target:
         db.session.rollback()
         return Step("confirm", "failed", why("check_changed"), 0.0)
     moment = now()
-    incoming.confirm(server, look, moment)
+    flow.confirm(server, look, moment)
     Event.add(["incoming_servers"], moment)
     said = why("check_confirmed_all" if server.fetch_existing else "check_confirmed")
     db.session.commit()

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from flask import Flask
 
-from mail import incoming
-from mail.clock import now
-from mail.lease import LeaseLost
+from mail.incoming import flow
+from mail.queue.lease import LeaseLost
 from mail.sentences import Why, why
+from mail.settings.clock import now
 from scheduler.loops import NotNow, database_away
 from scheduler.tenure import Tenure
 
@@ -66,5 +66,5 @@ class Fetcher:
         with self._app.app_context(), self._tenure.alone(f"fetch:{server_id}") as lease:
             if lease is None:
                 return Fetched(server_id, why=why("fetch_under_way"), elsewhere=True)
-            result = incoming.fetch(server_id, lease, now())
+            result = flow.fetch(server_id, lease, now())
             return Fetched(server_id, result.kept, result.why)

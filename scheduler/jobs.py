@@ -8,9 +8,10 @@ from datetime import datetime
 from flask import Flask
 from sqlalchemy import func, select
 
-from mail import cleanup, mailing
+from mail.mailing import mailing
+from mail.maintenance import cleanup
 from mail.sentences import Why, say, why
-from mail.wake import wake
+from mail.settings.wake import wake
 from models import IncomingServer, Mailing, Recipient, Worker, db, reading
 from scheduler import recovery
 from scheduler.fetching import Fetched, Fetcher

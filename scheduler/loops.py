@@ -9,7 +9,7 @@ from typing import Any
 from flask import Flask
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
-from mail.lease import LeaseLost
+from mail.queue.lease import LeaseLost
 from mail.sentences import Why, why
 from models import db
 

@@ -1,7 +1,7 @@
 """Mail that was kept and waits to be understood: from the practice mailbox, pushed to us, or left by a dead worker."""
 
-from mail import incoming
-from mail.clock import now
+from mail.incoming import flow
+from mail.settings.clock import now
 from scheduler.tenure import Tenure
 
 
@@ -14,4 +14,4 @@ class Waiting:
     def work(self) -> bool:
         """Understand what waits; returns whether there was any."""
         with self._tenure.work() as held:
-            return bool(incoming.process_waiting(now(), held))
+            return bool(flow.process_waiting(now(), held))

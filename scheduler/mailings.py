@@ -1,7 +1,7 @@
 """What mailings need besides sending: beginning, recipients, further passes, the end."""
 
-from mail import mailing
-from mail.clock import now
+from mail.mailing import mailing
+from mail.settings.clock import now
 
 
 class Tending:

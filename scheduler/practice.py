@@ -13,9 +13,9 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from flask import Flask
 from sqlalchemy.exc import DBAPIError
 
-from mail import practice
-from mail.clock import now
-from mail.connections import practice_listens_at
+from mail.maintenance import practice
+from mail.queue.connections import practice_listens_at
+from mail.settings.clock import now
 from models import db
 
 HOST = "127.0.0.1"

@@ -6,13 +6,15 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
 
-from mail import chunks, lease, outgoing
-from mail.clock import now
-from mail.config import settings
 from mail.errors import JournalFailed
-from mail.journal import State, read_folder, remove_folder
+from mail.mailing import chunks
+from mail.outgoing import deliver
+from mail.queue import lease
+from mail.queue.journal import State, read_folder, remove_folder
 from mail.sentences import why
-from mail.wake import wake
+from mail.settings.clock import now
+from mail.settings.config import settings
+from mail.settings.wake import wake
 from models import ActionRun, Event, ScheduledAction, ServerCheck, Worker, database_clock, db, reading
 from scheduler.loops import NotNow
 from scheduler.tenure import Tenure
@@ -70,7 +72,7 @@ def settle(worker_id: int, moment: datetime) -> dict[str, int]:
     """
     db.session.execute(select(Worker.id).where(Worker.id == worker_id).with_for_update())  # a last claim comes first
     said = _journal(worker_id)
-    counts = outgoing.recover_lines(worker_id, said, moment)
+    counts = deliver.recover_lines(worker_id, said, moment)
     counts |= {f"{name} (mailing)": n for name, n in chunks.recover_chunks(worker_id, said, moment).items()}
     counts["runs lost"] = _lose_runs(worker_id, moment)
     counts["tests"] = _give_back_checks(worker_id, moment)

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 
-from mail import chunks, outgoing
-from mail.clock import now
-from mail.config import settings
-from mail.connections import Connections
-from mail.journal import Journal
-from mail.lease import WorkerLease
-from mail.outgoing import Slots
+from mail.mailing import chunks
+from mail.outgoing import deliver
+from mail.outgoing.deliver import Slots
+from mail.queue.connections import Connections
+from mail.queue.journal import Journal
+from mail.queue.lease import WorkerLease
+from mail.settings.clock import now
+from mail.settings.config import settings
 from models import db, reading
 from models.outgoing import due_server
 from scheduler.tenure import Tenure
@@ -57,7 +58,7 @@ class Sender(_Line):
             return False
         with self._tenure.claiming() as held:
             journal = self._journal_of(held)
-            return outgoing.send_some(held, self._connections, journal, self._slots, self._stopping) > 0
+            return deliver.send_some(held, self._connections, journal, self._slots, self._stopping) > 0
 
 
 class MassSender(_Line):

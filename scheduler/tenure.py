@@ -10,9 +10,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mail import lease
-from mail.clock import now
-from mail.lease import LeaseLost, Stopping, WorkerLease
+from mail.queue import lease
+from mail.queue.lease import LeaseLost, Stopping, WorkerLease
+from mail.settings.clock import now
 from models import Worker, db
 from scheduler.loops import Loop, NotNow
 

@@ -10,8 +10,8 @@ from typing import Any
 import psycopg
 from sqlalchemy import text
 
-from mail.config import settings
-from mail.wake import CHANNEL, reachable
+from mail.settings.config import settings
+from mail.settings.wake import CHANNEL, reachable
 from models import db
 from scheduler.loops import Bell
 from scheduler.tenure import Tenure

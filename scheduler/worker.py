@@ -9,10 +9,10 @@ from typing import Any
 
 from flask import Flask
 
-from mail.clock import now
-from mail.config import settings
-from mail.lease import LEASE
-from mail.outgoing import Slots
+from mail.outgoing.deliver import Slots
+from mail.queue.lease import LEASE
+from mail.settings.clock import now
+from mail.settings.config import settings
 from models import db
 from scheduler import recovery
 from scheduler.actions import Actions

@@ -8,9 +8,10 @@ from typing import Any
 from flask import Flask
 from sqlalchemy import select, update
 
-from mail import config, outgoing
-from mail.outgoing import OutgoingDraft, To
-from mail.wake import wake
+from mail.outgoing import enqueue
+from mail.outgoing.enqueue import OutgoingDraft, To
+from mail.settings import config
+from mail.settings.wake import wake
 from models import (
     ActionRun,
     IncomingServer,
@@ -118,7 +119,7 @@ class Office:
         """Put a mail into the queue and wake the workers."""
         with self.context():
             draft = OutgoingDraft(kind="test", author=author, subject=subject, html="<p>Hello</p>")
-            mail_id = outgoing.enqueue(draft, [To(address) for address in to], datetime.now(UTC)).id
+            mail_id = enqueue.enqueue(draft, [To(address) for address in to], datetime.now(UTC)).id
             db.session.commit()
             wake()
             return mail_id

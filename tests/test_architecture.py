@@ -9,15 +9,28 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = ({"models"}, {"mail"}, {"webapp", "scheduler"})  # each may import the ones before it, never its neighbours
 PACKAGES = set().union(*LAYERS)
 
-# In ``mail`` these decide with values: no rows, no clock, no network, no request.
-PURE = {
-    "address", "body", "bounce", "compose", "errors", "journal", "merge", "message", "retry", "routing", "sender",
-    "sentences", "servers", "tokens", "winmail",
-}  # fmt: skip
+# ``mail`` floor by floor: a folder may import the floors below it, never its neighbours and never those above.
+FLOORS = (
+    {"sentences"},
+    {"errors"},
+    {"message", "transport"},
+    {"decide"},
+    {"settings"},
+    {"queue"},
+    {"outgoing"},
+    {"documents"},
+    {"mailing"},
+    {"incoming"},
+    {"maintenance"},
+)
+FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+
+# These decide with values: no rows, no clock, no network, no request.
+PURE = ("message", "decide")
 # The clock, a database, a request, a server, or a library that is made for one of them.
 IMPURE = {
     "flask", "flask_sqlalchemy", "sqlalchemy", "socket", "smtplib", "imaplib", "poplib", "imapclient", "flask_mail",
-    "threading", "subprocess", "urllib.request", "mail.clock", "mail.wake", "mail.config",
+    "threading", "subprocess", "urllib.request", "models", "mail.settings", "mail.transport",
 }  # fmt: skip
 EDGE_KNOWS = {"mail.errors", "mail.sentences", "mail.transport"}
 
@@ -54,13 +67,42 @@ def test_imports_point_one_way(depth: int) -> None:
         assert packages_imported_by(package) - {package} <= below
 
 
-@pytest.mark.parametrize("module", sorted(PURE))
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def modules_imported_by(path: Path, known: set[str]) -> set[str]:
+    """Return the modules of ``known`` that a file imports, by whatever name it takes from them."""
+    return {module for name in imports_of(path) for module in known if name == module or name.startswith(f"{module}.")}
+
+
+MAIL = {name_of(path): path for path in modules_of("mail") if path.name != "__init__.py"}
+
+
+def test_each_room_of_mail_has_its_floor() -> None:
+    assert {name.split(".")[1] for name in MAIL} == set(FLOOR_OF)
+
+
+@pytest.mark.parametrize("module", sorted(MAIL))
+def test_imports_in_mail_point_down(module: str) -> None:
+    room = module.split(".")[1]
+    others = {name.split(".")[1] for name in modules_imported_by(MAIL[module], set(MAIL))} - {room}
+    assert not sorted(other for other in others if FLOOR_OF[other] >= FLOOR_OF[room])
+
+
+def test_no_circle_of_imports() -> None:
+    """Modules that import each other, even by a detour or inside of a function, are one module in two files."""
+    product = {name_of(path): path for package in PACKAGES for path in modules_of(package)}
+    leaves = {name: path for name, path in product.items() if path.name != "__init__.py" and name[:6] != "models"}
+    waiting = {name: modules_imported_by(path, set(leaves)) - {name} for name, path in leaves.items()}
+    while ready := {name for name, needs in waiting.items() if not needs & waiting.keys()}:
+        waiting = {name: needs for name, needs in waiting.items() if name not in ready}
+    assert not sorted(waiting)
+
+
+@pytest.mark.parametrize("module", sorted(name for name in MAIL if name.split(".")[1] in PURE))
 def test_pure_modules_decide_with_values_only(module: str) -> None:
-    path = ROOT / "mail" / f"{module}.py"
-    known = imports_of(path)
-    flows = {f"mail.{other.stem}" for other in (ROOT / "mail").glob("*.py")} - {f"mail.{pure}" for pure in PURE}
-    forbidden = IMPURE | flows | {"models", "mail.transport"}
-    assert not sorted(name for name in known if touches(name, forbidden))
+    assert not sorted(name for name in imports_of(MAIL[module]) if touches(name, IMPURE))
 
 
 @pytest.mark.parametrize("path", modules_of("mail/transport"), ids=lambda path: path.stem)
@@ -78,8 +120,8 @@ def test_only_the_edge_knows_the_libraries_of_mail_servers() -> None:
 
 
 def test_only_one_place_asks_what_time_it_is() -> None:
-    """Business time is an argument; ``mail.clock`` is where the doors get it."""
-    pure = [ROOT / "mail" / f"{module}.py" for module in PURE]
+    """Business time is an argument; ``mail.settings.clock`` is where the doors get it."""
+    pure = [path for room in PURE for path in modules_of(f"mail/{room}")]
     calls = [
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for path in pure

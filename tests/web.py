@@ -15,9 +15,9 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
-from mail import config
-from mail.clock import now
-from mail.contacts import find_or_make
+from mail.documents.contacts import find_or_make
+from mail.settings import config
+from mail.settings.clock import now
 from models import User, db
 from tests.conftest import upgrade
 from webapp import auth, create_app

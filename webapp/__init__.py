@@ -2,7 +2,6 @@
 
 import logging
 from contextlib import AbstractContextManager
-from importlib import import_module
 from typing import Any
 
 from flask import Flask, current_app, g, redirect, render_template, request, url_for
@@ -15,27 +14,30 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import models
-from mail import config as mail_config
-from mail.config import Settings, settings
-from mail.parameters import CUSTOM_SERVERS
+from mail.settings import config as mail_config
+from mail.settings.config import Settings, settings
+from mail.settings.parameters import CUSTOM_SERVERS
 from models import OutgoingServer
-from webapp import admin, auth, cli, live, looks, menu, security
+from webapp import admin, auth, checks, cli, live, menu, public, security, template_helpers
+from webapp.admin import system_parameters
+from webapp.pages import account, bodies, documents, inbox, mailings, marketing_settings, practice
+from webapp.pages import settings as settings_page
 
 log = logging.getLogger("coquimail.web")
 
-# Pages made for their purpose: each module of webapp/pages (or webapp) has a ``blueprint``. One line each.
-PAGES: tuple[str, ...] = (
-    "webapp.pages.settings",
-    "webapp.pages.checks",
-    "webapp.admin.system_parameters",
-    "webapp.pages.documents",
-    "webapp.pages.bodies",
-    "webapp.pages.inbox",
-    "webapp.pages.practice",
-    "webapp.pages.account",
-    "webapp.pages.mailings",
-    "webapp.pages.marketing_settings",
-    "webapp.public",
+# Pages made for their purpose: each module has a ``blueprint``. One line each.
+PAGES = (
+    settings_page,
+    checks,
+    system_parameters,
+    documents,
+    bodies,
+    inbox,
+    practice,
+    account,
+    mailings,
+    marketing_settings,
+    public,
 )
 
 LARGEST_UPLOAD = 32 * 1024 * 1024  # octets, of a whole request
@@ -90,12 +92,11 @@ def create_app(config: Settings | None = None) -> Flask:
     admin.init_app(app)
     cli.init_app(app)
     app.register_blueprint(live.blueprint)
-    for name in PAGES:
-        module = import_module(name)
+    for module in PAGES:
         app.register_blueprint(module.blueprint)
         for view in getattr(module, "CSRF_EXEMPT", ()):  # functions whose address carries a signed token instead
             csrf.exempt(view)
-    app.jinja_env.globals.update(looks.GLOBALS)
+    app.jinja_env.globals.update(template_helpers.GLOBALS)
     app.context_processor(_for_every_page)
     app.register_error_handler(HTTPException, _explain)
     app.register_error_handler(Exception, _our_fault)

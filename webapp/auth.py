@@ -34,10 +34,10 @@ from sqlalchemy import delete, exists, func, select
 from wtforms import Form, PasswordField, StringField
 from wtforms.validators import EqualTo, InputRequired, Length
 
-from mail.address import normalise
-from mail.clock import now
-from mail.config import Settings, settings
-from mail.contacts import find_or_make
+from mail.documents.contacts import find_or_make
+from mail.message.address import normalise
+from mail.settings.clock import now
+from mail.settings.config import Settings, settings
 from models import LoginAttempt, User, db, writing
 from models.user import ROLES
 

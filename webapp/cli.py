@@ -9,8 +9,8 @@ from flask.cli import with_appcontext
 from flask_migrate import Migrate, downgrade
 from flask_migrate import upgrade as migrate_to
 
-from mail.clock import now
-from mail.setup import first_rows
+from mail.maintenance.setup import first_rows
+from mail.settings.clock import now
 from models import db
 from models.user import ROLES
 from webapp import auth

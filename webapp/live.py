@@ -9,7 +9,7 @@ from flask import Blueprint, Response, jsonify, request
 from flask_login import login_required
 from sqlalchemy import func, select
 
-from mail.clock import now
+from mail.settings.clock import now
 from models import Event, db
 
 MOST = 500  # events in one answer; a page that was hidden for long is told to fetch everything

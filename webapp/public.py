@@ -11,10 +11,11 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from werkzeug.exceptions import NotFound
 
-from mail import office, parameters, traces
-from mail.clock import now
-from mail.letter import Reader, letter_of
-from mail.tokens import Kind
+from mail.mailing import traces
+from mail.mailing.letter import Reader, letter_of
+from mail.settings import office, parameters
+from mail.settings.clock import now
+from mail.settings.tokens import Kind
 from models import Contact, Mailing, MailingList, Subscription, Trace, db, mailing_lists
 
 blueprint = Blueprint("public", __name__)

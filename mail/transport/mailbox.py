@@ -19,7 +19,6 @@ from typing import Literal, Protocol, Self
 from mail.errors import LoginRefused, MailError, TookTooLong
 from mail.sentences import SENTENCES, Why, why
 from mail.transport import network
-from mail.transport.steps import TEST_SECONDS, Action, Step, StepState, Trial, certificate_seen
 
 Kind = Literal["imap", "pop3"]
 After = Literal["mark_read", "move", "delete"]
@@ -132,29 +131,6 @@ class Mailbox(Protocol):
     def acknowledge(self, batch: Batch, how: After, folder: str = "") -> None:
         """Mark the mails of a stored batch as read, move them to ``folder``, or delete them."""
         ...
-
-
-def open_mailbox(target: MailboxTarget) -> Mailbox:
-    """Return the mailbox, connected, logged in and with its folder open; raises an error of ``mail.errors``."""
-    from mail.transport import imap, pop3  # they build on this module
-
-    return imap.ImapMailbox(target) if target.kind == "imap" else pop3.Pop3Mailbox(target)
-
-
-def test_steps(target: MailboxTarget) -> Iterator[Step]:
-    """Open a mailbox the way fetching does and yield each step as it is known, all within 20 seconds.
-
-    The names are lookup, connect, tls, greeting, capabilities, login, folder. Nothing in the mailbox changes. What
-    follows a failed step is yielded as skipped.
-    """
-    from mail.transport import imap, pop3  # they build on this module
-
-    line = Line(target, seconds=TEST_SECONDS)
-    speaks = imap.Conversation if target.kind == "imap" else pop3.Conversation
-    return _Test(speaks(target, line)).run()
-
-
-test_steps.__test__ = False  # type: ignore[attr-defined]  # pytest takes the name for a test
 
 
 def in_batches(sizes: Sequence[tuple[str, int]]) -> Iterator[list[str]]:
@@ -308,61 +284,3 @@ class Conversation(ABC):
             self.end()
         finally:
             self.line.close()
-
-
-class _Test(Trial):
-    """A test of a mailbox: the conversation with each step told."""
-
-    __test__ = False
-
-    def __init__(self, conversation: Conversation) -> None:
-        self.target, self.line, self.conversation = conversation.target, conversation.line, conversation
-        super().__init__(self.target.host, self.target.port, self.target.encryption, self.line.seconds)
-
-    def look_up(self) -> list[network.Address]:
-        return self.line.look_up()
-
-    def connect(self) -> str:
-        return self.line.connect()
-
-    def greet(self) -> str:
-        return self.conversation.greet()
-
-    def introduce(self) -> tuple[str, ...]:
-        return self.conversation.capabilities()
-
-    def secure(self) -> tuple[StepState, Why]:
-        if self.target.encryption == "none":
-            return "warning", why("mailbox_test_tls_off")
-        if self.target.encryption == "tls":
-            self.line.secure()
-        else:
-            self.conversation.upgrade()
-        return certificate_seen(self.line.socket, self.target.verify_tls)
-
-    def sign_in(self) -> tuple[StepState, Why]:
-        check_login(self.target)
-        self.conversation.login()
-        return "ok", why("test_login", user=self.target.user)
-
-    def further(self) -> list[tuple[str, Action]]:
-        return [("folder", self.look)]
-
-    def out_of_time(self) -> bool:
-        return self.line.late
-
-    def end(self) -> None:
-        self.conversation.close()
-
-    def reason(self, error: MailError) -> Why:
-        return in_our_words(error).why
-
-    def look(self) -> tuple[StepState, Why]:
-        seen = self.conversation.look()
-        folder = self.target.folder if self.target.kind == "imap" else "INBOX"
-        if seen.mails == 0:
-            return "ok", why("mailbox_test_empty", folder=folder)
-        if seen.newest is None:
-            return "ok", why("mailbox_test_mails", folder=folder, count=seen.mails)
-        newest = f"{seen.newest:%Y-%m-%d %H:%M} UTC"
-        return "ok", why("mailbox_test_newest", folder=folder, count=seen.mails, newest=newest)

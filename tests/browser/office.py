@@ -8,8 +8,8 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
-from mail import config
-from mail.clock import now
+from mail.settings import config
+from mail.settings.clock import now
 from models import db
 from tests.servers.app import App
 from tests.servers.browser import Person

@@ -7,10 +7,11 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page
 
-from mail import config, contacts, threads
-from mail.clock import now
-from mail.incoming import keep
-from mail.threads import NewFile
+from mail.documents import contacts, posts
+from mail.documents.posts import NewFile
+from mail.incoming.flow import keep
+from mail.settings import config
+from mail.settings.clock import now
 from mail.transport.mailbox import FetchedMail
 from models import Contact, DocumentType, IncomingServer, Mailing, MailingList, OutgoingServer, Subscription, User, db
 from scheduler import create_worker_app
@@ -45,12 +46,12 @@ def make_lively(app: App) -> None:
         user = db.session.query(User).filter_by(role="user").one()
         ann = contacts.find_or_make("ann@customer.test", "Ann Lee", now())
         refused = contacts.find_or_make("refuse-550@customer.test", "Rita Refused", now())
-        document = threads.start_document(type_, "20 chairs for our office", now(), contact_id=ann.id, responsible=user)
-        threads.follow(document.thread_id, refused.id)
+        document = posts.start_document(type_, "20 chairs for our office", now(), contact_id=ann.id, responsible=user)
+        posts.follow(document.thread_id, refused.id)
         db.session.commit()
         file = NewFile("offer.pdf", "application/pdf", b"%PDF")
-        threads.post_from_browser(user, document.thread_id, "<p>Here is our offer.</p>", "message", [file], now())
-        threads.post_from_browser(user, document.thread_id, "<p>She haggles.</p>", "note", [], now())
+        posts.post_from_browser(user, document.thread_id, "<p>Here is our offer.</p>", "message", [file], now())
+        posts.post_from_browser(user, document.thread_id, "<p>She haggles.</p>", "note", [], now())
         for number, to in enumerate(("sales@office.test", "nobody@office.test"), start=1):
             raw = office.letter("Zoe <zoe@zed.test>", to, f"Question {number}", "Hello,\nhow much is it?")
             keep("practice", [FetchedMail(str(number), len(raw), now(), raw)], now())

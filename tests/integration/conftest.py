@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from mail import config
+from mail.settings import config
 from models import db
 from scheduler import create_worker_app
 from tests.web import forget, kept_app

@@ -13,10 +13,12 @@ from typing import Any
 from flask import Flask
 from sqlalchemy import event, select
 
-from mail import incoming, office, parameters, threads
-from mail.lease import WorkerLease
+from mail.documents import posts
+from mail.incoming import flow
+from mail.queue.lease import WorkerLease
 from mail.sentences import say
-from mail.tokens import Kind
+from mail.settings import office, parameters
+from mail.settings.tokens import Kind
 from mail.transport.mailbox import FetchedMail
 from models import (
     Alias,
@@ -171,9 +173,9 @@ class FrontDesk:
         with self.app.app_context():
             kind = db.session.get(DocumentType, self.types[code])
             assert kind is not None
-            document = threads.start_document(kind, title, self.now)
+            document = posts.start_document(kind, title, self.now)
             for contact_id in followers:
-                threads.follow(document.thread_id, contact_id)
+                posts.follow(document.thread_id, contact_id)
             db.session.commit()
             db.session.refresh(document)
             db.session.expunge_all()
@@ -182,7 +184,7 @@ class FrontDesk:
     def follow(self, thread_id: int, *contacts: int) -> None:
         with self.app.app_context():
             for contact_id in contacts:
-                threads.follow(thread_id, contact_id)
+                posts.follow(thread_id, contact_id)
             db.session.commit()
 
     def post(
@@ -190,7 +192,7 @@ class FrontDesk:
     ) -> Post:
         """Let a user write in a thread; the post is detached."""
         with self.app.app_context():
-            post = threads.post_from_browser(user, thread_id, html, kind, files, self.now)
+            post = posts.post_from_browser(user, thread_id, html, kind, files, self.now)
             db.session.refresh(post)
             db.session.expunge_all()
             return post
@@ -214,8 +216,8 @@ class FrontDesk:
         """Let mails come in together and be understood; return their rows of the ledger (detached)."""
         with self.app.app_context():
             fetched = [FetchedMail(f"k{next(_serial)}", len(raw), None, raw) for raw in raws]
-            kept = incoming.keep(source, fetched, self.now)
-            incoming.process_waiting(self.now, self.worker)
+            kept = flow.keep(source, fetched, self.now)
+            flow.process_waiting(self.now, self.worker)
             return self.ledger([one.id for one in kept])
 
     def ledger(self, ids: Sequence[int] | None = None) -> list[ReceivedMail]:

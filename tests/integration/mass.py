@@ -9,11 +9,12 @@ from typing import Any
 from flask import Flask
 from sqlalchemy import select
 
-from mail import chunks, mailing, office
-from mail.config import settings
-from mail.connections import Connections
-from mail.journal import Journal
-from mail.lease import WorkerLease
+from mail.mailing import chunks, mailing
+from mail.queue.connections import Connections
+from mail.queue.journal import Journal
+from mail.queue.lease import WorkerLease
+from mail.settings import office
+from mail.settings.config import settings
 from models import Contact, Mailing, MailingList, OutgoingServer, Subscription, Trace, db
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)

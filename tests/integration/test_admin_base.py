@@ -11,7 +11,7 @@ from flask import Flask, flash
 from flask_babel import lazy_gettext as _l
 from sqlalchemy import event, func, select, text
 
-from mail.clock import now
+from mail.settings.clock import now
 from models import Contact, DocumentType, OutgoingServer, Post, Stage, User, db
 from tests.web import Visitor, account, forget, kept_app
 from webapp.admin import base, listing

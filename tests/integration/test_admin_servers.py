@@ -7,9 +7,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from mail.lease import LEASE
-from mail.parameters import CUSTOM_SERVERS, DEDICATED_SERVER, DEFAULT_FROM_FILTER, put
+from mail.queue.lease import LEASE
 from mail.sentences import why
+from mail.settings.parameters import CUSTOM_SERVERS, DEDICATED_SERVER, DEFAULT_FROM_FILTER, put
 from models import (
     ActionRun,
     Event,

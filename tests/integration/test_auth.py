@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select, text
 
-from mail.clock import now
+from mail.settings.clock import now
 from models import LoginAttempt, User, db
 from tests.web import PASSWORD, Visitor, account, forget, kept_app, web_app
 from webapp import auth

@@ -5,9 +5,12 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import select
 
-from mail import blacklist, contacts, health, mailing, parameters, traces
+from mail.documents import contacts
 from mail.errors import InvalidAddress
+from mail.mailing import blacklist, mailing, traces
+from mail.outgoing import failures
 from mail.sentences import say, why
+from mail.settings import parameters
 from models import AddressHealth, BlacklistedAddress, Contact, Post, Trace, db
 from tests.integration.mass import NOW, add_contacts, add_server, draft, states
 
@@ -28,7 +31,7 @@ def bounced(address: str, *dates: datetime, kind: str = "hard", of_mailing: bool
             db.session.add(trace)
             db.session.flush()
             trace_id = trace.id
-        health.record([health.Failure(address, kind, "5.1.1", "No such user", trace_id=trace_id)], date)
+        failures.record([failures.Failure(address, kind, "5.1.1", "No such user", trace_id=trace_id)], date)
     db.session.commit()
 
 
@@ -70,7 +73,7 @@ def test_one_mail_counts_once(app):
         bounced(ANN, *(ago(days) for days in (10, 8, 6, 4)))
         trace_id = db.session.scalars(select(Trace.id).order_by(Trace.id)).first()
         for day in (3, 2, 1):
-            again = health.record([health.Failure(ANN, "hard", "5.1.1", "again", trace_id=trace_id)], ago(day))
+            again = failures.record([failures.Failure(ANN, "hard", "5.1.1", "again", trace_id=trace_id)], ago(day))
             assert again == []
         db.session.commit()
         assert not due()
@@ -171,7 +174,9 @@ def test_a_report_marks_the_trace_and_the_fifth_blacklists(app):
             reason = why("recipient_refused", address=trace.address, reply="550 5.1.1 No such user")
             assert traces.bounce_trace(trace.id, reason, "5.1.1", "No such user", ago(day))
             assert not traces.bounce_trace(trace.id, reason, "5.1.1", "No such user", ago(day)), "red already"
-            risen = health.record([health.Failure(trace.address, "hard", "5.1.1", "…", trace_id=trace.id)], ago(day))
+            risen = failures.record(
+                [failures.Failure(trace.address, "hard", "5.1.1", "…", trace_id=trace.id)], ago(day)
+            )
             assert blacklist.consider(risen, id, ago(day)) == (["r0@example.test"] if number == 5 else [])
             db.session.commit()
             assert states(id) == {"bounced": 1}

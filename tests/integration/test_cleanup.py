@@ -8,8 +8,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from mail import cleanup, parameters
-from mail.outgoing import OutgoingDraft, To, enqueue
+from mail.maintenance import cleanup
+from mail.outgoing.enqueue import OutgoingDraft, To, enqueue
+from mail.settings import parameters
 from models import (
     ActionRun,
     Attachment,

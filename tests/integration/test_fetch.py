@@ -13,10 +13,11 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select, update
 
-from mail import incoming
-from mail.incoming import Fetched, Keeps
+from mail.incoming import flow, position
+from mail.incoming.flow import Fetched, Keeps
 from mail.sentences import why
-from mail.transport.mailbox import FetchedMail, open_mailbox
+from mail.transport.mailbox import FetchedMail
+from mail.transport.mailbox_open import open_mailbox
 from models import IncomingServer, MailboxState, ReceivedMail, Worker, db
 from tests.integration.frontdesk import DOMAIN, NOW, FrontDesk, mail
 from tests.servers.dovecot import Dovecot
@@ -49,9 +50,9 @@ class Fetching:
         """What TEST & CONFIRM does after its test."""
         with self.app.app_context():
             server = self.server()
-            with open_mailbox(incoming.target_of(server)) as box:
+            with open_mailbox(position.target_of(server)) as box:
                 look = box.look()
-            incoming.confirm(server, look, NOW)
+            flow.confirm(server, look, NOW)
             db.session.commit()
 
     def server(self) -> IncomingServer:
@@ -67,7 +68,7 @@ class Fetching:
 
     def fetch(self) -> Fetched:
         with self.app.app_context():
-            return incoming.fetch(self.server_id, self.desk.worker, self.desk.now)
+            return flow.fetch(self.server_id, self.desk.worker, self.desk.now)
 
     def arrive(self, *subjects: str, seen: bool = False) -> None:
         for subject in subjects:
@@ -206,8 +207,8 @@ def test_a_mail_that_could_not_be_brought_whole_goes_to_quarantine_with_the_reas
     reason = why("mailbox_mail_too_large", megabytes=80, limit=50)
     with app.app_context():
         head = FetchedMail("7.1", 80_000_000, None, b"From: ann@customer.test\r\nSubject: Film\r\n\r\n", reason)
-        kept = incoming.keep("server:1", [head], NOW, keeps=Keeps(), worker=desk.worker)
-        incoming._understand(kept, desk.worker, NOW)
+        kept = flow.keep("server:1", [head], NOW, keeps=Keeps(), worker=desk.worker)
+        flow._understand(kept, desk.worker, NOW)
     (row,) = desk.ledger()
     assert (row.state, row.subject, row.size) == ("quarantined", "Film", 80_000_000)
     assert reason in (row.decision or [])
@@ -326,7 +327,7 @@ def test_a_kill_at_any_moment_loses_nothing_and_doubles_nothing(
     again = by_imap.fetch()
     assert again.kept == 0
     with by_imap.app.app_context():
-        incoming.process_waiting(NOW, by_imap.desk.worker)
+        flow.process_waiting(NOW, by_imap.desk.worker)
     assert sorted(by_imap.titles()) == sorted(subjects)
     assert by_imap.desk.states() == Counter(processed=40)
     assert all(stored.seen for stored in by_imap.dovecot.mails(by_imap.user)), "its server was told in the end"

@@ -13,7 +13,8 @@ import pytest
 from mail import errors
 from mail.sentences import say
 from mail.transport.imap import ImapMailbox
-from mail.transport.mailbox import LARGEST_MAIL, Batch, MailboxTarget, Position, open_mailbox, test_steps
+from mail.transport.mailbox import LARGEST_MAIL, Batch, MailboxTarget, Position
+from mail.transport.mailbox_open import open_mailbox, test_steps
 from tests.servers.certificates import Authority
 from tests.servers.dovecot import Dovecot
 from tests.servers.misbehaving import dialogue, misbehaving, says, silent

@@ -7,10 +7,12 @@ import pytest
 from flask import Flask
 from sqlalchemy import select, update
 
-from mail import envelope, filing, incoming, office
-from mail.lease import WorkerLease
+from mail.incoming import apply, flow, quarantine
+from mail.outgoing import delivery_state
+from mail.queue.lease import WorkerLease
 from mail.sentences import say
-from mail.tokens import Kind
+from mail.settings import office
+from mail.settings.tokens import Kind
 from mail.transport.mailbox import FetchedMail
 from models import (
     AddressHealth,
@@ -159,11 +161,9 @@ def test_a_mail_without_a_subject_gets_a_title(desk: FrontDesk) -> None:
 def test_what_the_incoming_server_keeps(desk: FrontDesk) -> None:
     raw = mail(ANN, files=[("plan.pdf", b"%PDF")])
     with desk.app.app_context():
-        keeps = incoming.Keeps(attachments=False, original=False)
-        kept = incoming.keep(
-            "server:9", [FetchedMail("1.1", len(raw), None, raw)], NOW, keeps=keeps, worker=desk.worker
-        )
-        incoming._understand(kept, desk.worker, NOW)
+        keeps = flow.Keeps(attachments=False, original=False)
+        kept = flow.keep("server:9", [FetchedMail("1.1", len(raw), None, raw)], NOW, keeps=keeps, worker=desk.worker)
+        flow._understand(kept, desk.worker, NOW)
         row = db.session.get(ReceivedMail, kept[0].id)
         assert row is not None
         assert (row.state, row.blob_id) == ("processed", None)
@@ -174,11 +174,9 @@ def test_what_the_incoming_server_keeps(desk: FrontDesk) -> None:
 def test_the_action_of_the_incoming_server_takes_what_no_alias_takes(desk: FrontDesk) -> None:
     raw = mail(ANN, "somebody@elsewhere.test")
     with desk.app.app_context():
-        keeps = incoming.Keeps(action_type_id=desk.types["invoice"])
-        kept = incoming.keep(
-            "server:9", [FetchedMail("1.1", len(raw), None, raw)], NOW, keeps=keeps, worker=desk.worker
-        )
-        incoming._understand(kept, desk.worker, NOW)
+        keeps = flow.Keeps(action_type_id=desk.types["invoice"])
+        kept = flow.keep("server:9", [FetchedMail("1.1", len(raw), None, raw)], NOW, keeps=keeps, worker=desk.worker)
+        flow._understand(kept, desk.worker, NOW)
     assert [document.number for document in desk.documents("invoice")] == ["INV/00001"]
     assert set(desk.followers(desk.documents()[0].thread_id)) == {"ann@customer.test"}
 
@@ -422,10 +420,10 @@ def test_nobodys_mail_waits_for_a_person(desk: FrontDesk) -> None:
     assert row.decision is not None
     assert row.decision[-1] == {"code": "route_unknown_address", "values": {"address": f"hr@{DOMAIN}"}}
     with desk.app.app_context():
-        assert incoming.retry(row.id, NOW) == "quarantined"
+        assert quarantine.retry(row.id, NOW) == "quarantined"
         db.session.add(Alias(local_part="hr", address_key=f"hr@{DOMAIN}", type_id=desk.types["applicant"]))
         db.session.commit()
-        assert incoming.retry(row.id, NOW) == "processed"
+        assert quarantine.retry(row.id, NOW) == "processed"
     assert len(desk.documents("applicant")) == 1
     assert desk.sent() == []
 
@@ -434,17 +432,17 @@ def test_a_person_says_where_it_goes(desk: FrontDesk) -> None:
     document = desk.document(followers=[desk.contact("bob@customer.test")])
     rows = desk.receive(*(mail(ANN, f"hr@{DOMAIN}", f"Number {n}") for n in range(4)))
     with desk.app.app_context():
-        assert incoming.route_to_document(rows[0].id, document.id, NOW) == "processed"
-        assert incoming.route_to_type(rows[1].id, desk.types["task"], NOW) == "processed"
-        assert incoming.reject(rows[2].id, "Wrong address, sorry.", NOW) == "rejected"
-        assert incoming.drop(rows[3].id, NOW) == "ignored"
+        assert quarantine.route_to_document(rows[0].id, document.id, NOW) == "processed"
+        assert quarantine.route_to_type(rows[1].id, desk.types["task"], NOW) == "processed"
+        assert quarantine.reject(rows[2].id, "Wrong address, sorry.", NOW) == "rejected"
+        assert quarantine.drop(rows[3].id, NOW) == "ignored"
     assert [post.subject for post in desk.posts(document.thread_id)] == ["Number 0"]
     assert [one.title for one in desk.documents("task")] == ["Number 1"]
     relay, answer = desk.sent()
     assert relay.to == {"bob@customer.test"}
     assert answer.text.startswith("Wrong address, sorry.")
-    with desk.app.app_context(), pytest.raises(incoming.NotInQuarantine):
-        incoming.drop(rows[0].id, NOW)
+    with desk.app.app_context(), pytest.raises(quarantine.NotInQuarantine):
+        quarantine.drop(rows[0].id, NOW)
     assert "quarantine_routed_document" in {step["code"] for step in desk.ledger()[0].decision or []}
 
 
@@ -462,7 +460,7 @@ def test_one_broken_mail_does_not_stop_the_others(desk: FrontDesk) -> None:
         assert alias.valid is False
     desk.set_alias("orders", defaults={})
     with desk.app.app_context():
-        assert incoming.retry(rows[1].id, NOW) == "processed"
+        assert quarantine.retry(rows[1].id, NOW) == "processed"
 
 
 NOISE = {
@@ -493,11 +491,11 @@ def test_no_bytes_can_stop_the_ledger(desk: FrontDesk, name: str) -> None:
 def test_a_mail_that_kills_its_worker_three_times_is_put_aside(desk: FrontDesk) -> None:
     with desk.app.app_context():
         raws = [mail(ANN, subject=f"{n}") for n in range(3)]
-        kept = incoming.keep("x", [FetchedMail(f"{n}", 1, None, raw) for n, raw in enumerate(raws)], NOW)
+        kept = flow.keep("x", [FetchedMail(f"{n}", 1, None, raw) for n, raw in enumerate(raws)], NOW)
         for one, attempts in zip(kept, (0, 2, 3), strict=True):
             db.session.execute(update(ReceivedMail).where(ReceivedMail.id == one.id).values(attempts=attempts))
         db.session.commit()
-        counts = incoming.process_waiting(NOW, desk.worker)
+        counts = flow.process_waiting(NOW, desk.worker)
     assert counts == Counter(processed=2, quarantined=1)
     assert [row.state for row in desk.ledger()] == ["processed", "processed", "quarantined"]
     assert desk.ledger()[2].decision == [{"code": "process_gave_up", "values": {"attempts": 3}}]
@@ -507,30 +505,30 @@ def test_what_a_living_worker_holds_is_left_to_it_and_what_a_dead_one_held_is_no
     with desk.app.app_context():
         other = WorkerLease.register(NOW)
         raw = mail(ANN)
-        incoming.keep("x", [FetchedMail("1", len(raw), None, raw)], NOW, worker=other)
-        assert incoming.process_waiting(NOW, desk.worker) == Counter()
+        flow.keep("x", [FetchedMail("1", len(raw), None, raw)], NOW, worker=other)
+        assert flow.process_waiting(NOW, desk.worker) == Counter()
         db.session.execute(update(Worker).where(Worker.id == other.id).values(seen_at=database_clock() - 11))
         db.session.commit()
-        assert incoming.process_waiting(NOW, desk.worker) == Counter(processed=1)
+        assert flow.process_waiting(NOW, desk.worker) == Counter(processed=1)
         assert db.session.scalar(select(ReceivedMail.attempts)) == 2
 
 
 def test_the_same_key_is_kept_once(desk: FrontDesk) -> None:
     with desk.app.app_context():
         raw = mail(ANN)
-        assert len(incoming.keep("server:1", [FetchedMail("7.1", len(raw), None, raw)], NOW)) == 1
-        assert len(incoming.keep("server:1", [FetchedMail("7.1", len(raw), None, raw)], NOW)) == 0
-        assert len(incoming.keep("server:2", [FetchedMail("7.1", len(raw), None, raw)], NOW)) == 1
-        assert incoming.process_waiting(NOW, desk.worker) == Counter(processed=1, duplicate=1)
+        assert len(flow.keep("server:1", [FetchedMail("7.1", len(raw), None, raw)], NOW)) == 1
+        assert len(flow.keep("server:1", [FetchedMail("7.1", len(raw), None, raw)], NOW)) == 0
+        assert len(flow.keep("server:2", [FetchedMail("7.1", len(raw), None, raw)], NOW)) == 1
+        assert flow.process_waiting(NOW, desk.worker) == Counter(processed=1, duplicate=1)
 
 
 def test_what_waits_is_claimed_one_by_one_after_a_crash(desk: FrontDesk) -> None:
     with desk.app.app_context():
         raws = [mail(ANN, subject=f"{n}") for n in range(5)]
-        incoming.keep("x", [FetchedMail(f"{n}", 1, None, raw) for n, raw in enumerate(raws)], NOW)
+        flow.keep("x", [FetchedMail(f"{n}", 1, None, raw) for n, raw in enumerate(raws)], NOW)
         db.session.execute(update(ReceivedMail).values(attempts=2))
         db.session.commit()
-        assert [len(incoming._claim(desk.worker, 2, 1)) for _ in range(3)] == [1, 1, 1]
+        assert [len(flow._claim(desk.worker, 2, 1)) for _ in range(3)] == [1, 1, 1]
 
 
 # --- bounces
@@ -557,7 +555,7 @@ def test_a_bounce_paints_the_envelope_red(desk: FrontDesk) -> None:
     with desk.app.app_context():
         post_id = db.session.scalar(select(OutgoingMail.post_id).where(OutgoingMail.id == sent.id))
         assert post_id is not None
-        found = envelope.envelopes([post_id])[post_id]
+        found = delivery_state.envelopes([post_id])[post_id]
         assert found.colour == "red"
         assert "bob@customer.test" in say(next(line.why for line in found.lines if line.state == "bounced"))
         again = db.session.get(Document, document.id)
@@ -635,7 +633,7 @@ def test_a_report_that_names_nobody_marks_the_post_and_blames_nobody(desk: Front
     with desk.app.app_context():
         post_id = db.session.scalar(select(OutgoingMail.post_id).where(OutgoingMail.id == sent.id))
         assert post_id is not None
-        assert envelope.envelopes([post_id])[post_id].colour == "red"
+        assert delivery_state.envelopes([post_id])[post_id].colour == "red"
         assert db.session.scalars(select(Bounce.address_key)).all() == [None]
 
 
@@ -734,8 +732,8 @@ def test_a_mail_costs_few_statements(desk: FrontDesk, batch: int) -> None:
         raws.append(mail(sender, SALES, f"Number {number}", answers=[sent_as] if is_reply else []))
     with counted_statements(desk.app) as statements, desk.app.app_context():
         fetched = [FetchedMail(f"{number}", len(raw), None, raw) for number, raw in enumerate(raws)]
-        kept = incoming.keep("server:1", fetched, NOW, worker=desk.worker)
-        counts = incoming._understand(kept, desk.worker, NOW)
+        kept = flow.keep("server:1", fetched, NOW, worker=desk.worker)
+        counts = flow._understand(kept, desk.worker, NOW)
     assert counts == Counter(processed=batch)
     print(f"{len(statements) / batch:.1f} statements a mail, in batches of {batch}")
     assert len(statements) <= (10 * batch if batch > 1 else 32), "\n".join(statements)
@@ -760,13 +758,13 @@ def test_two_workers_take_each_mail_once(desk: FrontDesk) -> None:
     copies = [mail(f"c{n}@customer.test", f"{SALES}, {ORDERS}", f"Number {n}") for n in range(30)]
     with desk.app.app_context():
         fetched = [FetchedMail(f"{n}", len(raw), None, raw) for n, raw in enumerate(copies * 2)]
-        incoming.keep("x", fetched, NOW)
+        flow.keep("x", fetched, NOW)
         workers = [desk.worker, desk.hire()]
     counts: list[Counter[str]] = []
 
     def work(worker: WorkerLease) -> None:
         with desk.app.app_context():
-            counts.append(incoming.process_waiting(NOW, worker))
+            counts.append(flow.process_waiting(NOW, worker))
 
     threads = [Thread(target=work, args=(worker,)) for worker in workers]
     for thread in threads:
@@ -779,14 +777,14 @@ def test_two_workers_take_each_mail_once(desk: FrontDesk) -> None:
 
 
 def test_a_mistake_of_ours_in_reading_one_mail_stops_no_other(desk: FrontDesk, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = filing.fold_at
+    real = apply.fold_at
 
     def fold_at(body: str, is_html: bool = False) -> int | None:
         if "stumble" in body:
             raise RecursionError("over our own feet")
         return real(body, is_html)
 
-    monkeypatch.setattr(filing, "fold_at", fold_at)
+    monkeypatch.setattr(apply, "fold_at", fold_at)
     rows = desk.receive(mail(ANN), mail(BOB, text="please stumble"), mail(BOB))
     assert [row.state for row in rows] == ["processed", "quarantined", "processed"]
     assert rows[1].decision is not None

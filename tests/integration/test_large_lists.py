@@ -29,9 +29,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.elements import ColumnElement
 
-from mail import health
-from mail.clock import now
-from mail.health import Failure
+from mail.outgoing import failures
+from mail.outgoing.failures import Failure
+from mail.settings.clock import now
 from models import (
     BlacklistedAddress,
     Blob,
@@ -553,7 +553,7 @@ def test_no_other_page_reads_a_table_whole(office: Office) -> None:
 def test_a_report_of_a_failure_reads_no_table_whole(office: Office) -> None:
     office.asked.clear()
     with office.app.app_context():
-        health.record([Failure(f"p{MIDDLE}@x.test", "hard", "5.1.1", "no such user", recipient_id=MIDDLE)], now())
+        failures.record([Failure(f"p{MIDDLE}@x.test", "hard", "5.1.1", "no such user", recipient_id=MIDDLE)], now())
         db.session.rollback()
     assert len(office.asked) == 1
     assert list(office.judged_too_much("a report")) == []

@@ -12,12 +12,15 @@ import pytest
 from flask import Flask
 from sqlalchemy import event, func, select, update
 
-from mail import blacklist, chunks, contacts, mailing, office, parameters, traces
-from mail.config import settings
-from mail.journal import read_folder
-from mail.lease import LeaseLost
+from mail.documents import contacts
+from mail.mailing import blacklist, chunks, mailing, traces
+from mail.mailing import lists as mailing_lists
+from mail.queue.journal import read_folder
+from mail.queue.lease import LeaseLost
 from mail.sentences import SENTENCES, say, why
-from mail.tokens import Kind
+from mail.settings import office, parameters
+from mail.settings.config import settings
+from mail.settings.tokens import Kind
 from models import Bounce, Chunk, Contact, OutgoingServer, Subscription, Trace, db
 from tests.integration.mass import NOW, Sender, add_contacts, add_server, draft, mailing_of, states
 from tests.servers.misbehaving import misbehaving
@@ -125,7 +128,7 @@ def test_preparing_goes_on_where_it_stopped_and_two_workers_make_each_trace_once
         first = add_contacts(700)
         everybody = db.session.scalars(select(Contact.id)).all()
         second = add_contacts(0, "Second")
-        contacts.subscribe(second, everybody[::3], why("subscribed_by_import", user="", list=""), NOW)
+        mailing_lists.subscribe(second, everybody[::3], why("subscribed_by_import", user="", list=""), NOW)
         db.session.commit()
         id = draft(first, second)
         mailing.send(id, NOW)
@@ -691,7 +694,7 @@ def test_pasted_lines_are_taken_or_refused_with_the_reason(app):
             "broken@": "import_bad_address",
             "x" * 1000 + "@x.test": "import_line_too_long",
         }
-        report = contacts.import_lines("\n".join(lines), list_id, NOW)
+        report = mailing_lists.import_lines("\n".join(lines), list_id, NOW)
         db.session.commit()
         refused = {line.text: line.why["code"] for line in report.refused}
         assert refused == {line: code for line, code in lines.items() if code}
@@ -700,4 +703,4 @@ def test_pasted_lines_are_taken_or_refused_with_the_reason(app):
         ann = contacts.find("ann@x.test")
         assert (ann.name, ann.address) == ("Ann Lee", "Ann@X.test")
         with pytest.raises(LookupError):
-            contacts.import_lines("a@x.test", list_id + 100, NOW)
+            mailing_lists.import_lines("a@x.test", list_id + 100, NOW)

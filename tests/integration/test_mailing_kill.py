@@ -6,8 +6,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from mail import config, mailing
-from mail.clock import now
+from mail.mailing import mailing
+from mail.settings import config
+from mail.settings.clock import now
 from models import Trace, db
 from scheduler import create_worker_app
 from tests.integration.mass import add_contacts, add_server, draft, mailing_of, states

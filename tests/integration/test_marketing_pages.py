@@ -9,9 +9,11 @@ import pytest
 from flask import Flask
 from sqlalchemy import event, func, select, update
 
-from mail import blacklist, mailing, office, parameters, threads
-from mail.clock import now
+from mail.documents import posts
+from mail.mailing import blacklist, mailing
 from mail.sentences import why
+from mail.settings import office, parameters
+from mail.settings.clock import now
 from models import (
     BlacklistedAddress,
     Bounce,
@@ -759,7 +761,7 @@ def test_the_page_of_a_contact_tells_how_its_mail_arrives(app, mary):
             at = now() - timedelta(days=days)
             db.session.add(Bounce(address_key=contact.address_key, kind="hard", at=at, counted=True, trace_id=trace.id))
         blacklist.add(contact.address, "manual", now())
-        document = threads.start_document(db.session.scalar(select(DocumentType)), "A chair", now())
+        document = posts.start_document(db.session.scalar(select(DocumentType)), "A chair", now())
         document.contact_id = contact.id
         db.session.commit()
         number = contact.id
@@ -811,7 +813,7 @@ def test_an_address_is_blacklisted_by_hand_with_its_reason_in_both_logs(app, mar
 
 def test_of_many_lines_none_is_lost(app, mary, monkeypatch):
     monkeypatch.setattr("webapp.admin.blacklist.MOST_LINES", 3)
-    monkeypatch.setattr("mail.contacts.MOST_LINES", 3)
+    monkeypatch.setattr("mail.mailing.lists.MOST_LINES", 3)
     mary.post("/admin/mailing-lists/new", {"name": "Friends", "active": "y"})
     places = (
         ("/admin/blacklist/new", {"reason": "asked"}, BlacklistedAddress),

@@ -9,13 +9,15 @@ import pytest
 from flask import Flask
 from sqlalchemy import event, select, update
 
-from mail import outgoing, parameters
-from mail.compose import File
-from mail.connections import Connections
-from mail.journal import Journal, read_folder
-from mail.lease import WorkerLease
-from mail.outgoing import OutgoingDraft, Slots, To
+from mail.message.compose import File
+from mail.outgoing import deliver, enqueue, lines
+from mail.outgoing.deliver import Slots
+from mail.outgoing.enqueue import OutgoingDraft, To
+from mail.queue.connections import Connections
+from mail.queue.journal import Journal, read_folder
+from mail.queue.lease import WorkerLease
 from mail.sentences import say
+from mail.settings import parameters
 from models import (
     Bounce,
     Contact,
@@ -66,7 +68,7 @@ class Desk:
     def mail(self, *to: str, author: str = "Clerk <clerk@home.test>", subject: str = "Hello", **more: object) -> int:
         with self.app.app_context():
             draft = OutgoingDraft(kind="test", author=author, subject=subject, html="<p>Hello</p>", **more)
-            mail = outgoing.enqueue(draft, [To(address) for address in to], datetime.now(UTC))
+            mail = enqueue.enqueue(draft, [To(address) for address in to], datetime.now(UTC))
             db.session.commit()
             return mail.id
 
@@ -77,7 +79,7 @@ class Desk:
             Connections() as connections,
             Journal.open(self.journals, self.worker.id, "one") as journal,
         ):
-            yield lambda: outgoing.send_some(self.worker, connections, journal, self.slots)
+            yield lambda: deliver.send_some(self.worker, connections, journal, self.slots)
 
     def send_all(self) -> int:
         with self.sending() as send_some:
@@ -235,13 +237,13 @@ def test_what_a_dead_worker_held_is_settled_by_its_journal(desk: Desk) -> None:
     desk.mail("sent@x.test", "doubt@x.test", "untouched@x.test")
     with desk.app.app_context():
         dead = desk.register()
-        held = outgoing.claim(dead.id, desk.server_id, datetime.now(UTC), 10)
+        held = deliver.claim(dead.id, desk.server_id, datetime.now(UTC), 10)
         ids = {line.address: line.id for line in held}
         with Journal.open(desk.journals, dead.id, "one") as journal:
             journal.begin(f"l{ids['sent@x.test']}")
             journal.ok(f"l{ids['sent@x.test']}")
             journal.begin(f"l{ids['doubt@x.test']}")
-        counts = outgoing.recover_lines(dead.id, read_folder(desk.journals, dead.id), datetime.now(UTC))
+        counts = deliver.recover_lines(dead.id, read_folder(desk.journals, dead.id), datetime.now(UTC))
         db.session.commit()
         assert counts == {"sent": 1, "in doubt": 1, "queued": 1}
         doubtful = desk.line("doubt@x.test")
@@ -256,12 +258,12 @@ def test_a_second_doubt_waits_for_a_person(desk: Desk) -> None:
     for expected in ("queued", "unknown"):
         with desk.app.app_context():
             dead = desk.register()
-            assert outgoing.claim(dead.id, desk.server_id, datetime.now(UTC), 10)
-            outgoing.recover_lines(dead.id, None, datetime.now(UTC))
+            assert deliver.claim(dead.id, desk.server_id, datetime.now(UTC), 10)
+            deliver.recover_lines(dead.id, None, datetime.now(UTC))
             db.session.commit()
         assert desk.states() == {"ann@x.test": expected}
     with desk.app.app_context():
-        assert outgoing.retry([desk.line("ann@x.test").id], datetime.now(UTC)) == 1
+        assert lines.retry([desk.line("ann@x.test").id], datetime.now(UTC)) == 1
         db.session.commit()
     desk.send_all()
     assert desk.states() == {"ann@x.test": "sent"}
@@ -271,8 +273,8 @@ def test_a_line_is_given_to_one_worker_only(desk: Desk) -> None:
     desk.mail(*(f"p{number}@x.test" for number in range(30)))
     other = desk.register()
     with desk.app.app_context():
-        first = outgoing.claim(desk.worker.id, desk.server_id, datetime.now(UTC), 20)
-        second = outgoing.claim(other.id, desk.server_id, datetime.now(UTC), 20)
+        first = deliver.claim(desk.worker.id, desk.server_id, datetime.now(UTC), 20)
+        second = deliver.claim(other.id, desk.server_id, datetime.now(UTC), 20)
     assert len({line.id for line in first} | {line.id for line in second}) == 30
     assert (len(first), len(second)) == (20, 10)
 
@@ -281,13 +283,13 @@ def test_a_worker_that_was_taken_over_writes_nothing(desk: Desk) -> None:
     """Its claim is gone: a result that arrives late must not overwrite what the next worker did."""
     desk.mail("ann@x.test")
     with desk.sending() as send_some:
-        held = outgoing.claim(desk.worker.id, desk.server_id, datetime.now(UTC), 10)
-        outgoing.hand_back([line.id for line in held], desk.worker.id)
+        held = deliver.claim(desk.worker.id, desk.server_id, datetime.now(UTC), 10)
+        deliver.hand_back([line.id for line in held], desk.worker.id)
         assert send_some() == 1
-        late = outgoing._Batch(held)
-        outgoing._note(late, held[0], outgoing._not_tried({"code": "timed_out", "values": {}}), "", 0.0)
+        late = deliver._Batch(held)
+        deliver._note(late, held[0], deliver._not_tried({"code": "timed_out", "values": {}}), "", 0.0)
         with Journal.open(desk.journals, desk.worker.id, "two") as journal:
-            outgoing._record(late, desk.worker, desk.server_id, "main", journal)
+            deliver._record(late, desk.worker, desk.server_id, "main", journal)
     assert desk.states() == {"ann@x.test": "sent"}
 
 
@@ -295,16 +297,16 @@ def test_cancel_correct_and_retry(desk: Desk) -> None:
     desk.postfix.refuse("typo@x.test")
     desk.mail("cancelled@x.test", "typo@x.test")
     with desk.app.app_context():
-        assert outgoing.cancel([desk.line("cancelled@x.test").id], datetime.now(UTC)) == 1
+        assert lines.cancel([desk.line("cancelled@x.test").id], datetime.now(UTC)) == 1
         db.session.commit()
     desk.send_all()
     assert desk.states() == {"cancelled@x.test": "cancelled", "typo@x.test": "failed"}
     with desk.app.app_context():
         line = desk.line("typo@x.test")
         for wrong in ("nonsense", "cancelled@x.test"):
-            with pytest.raises(outgoing.NotCorrected):
-                outgoing.correct_address(line.id, wrong, datetime.now(UTC))
-        outgoing.correct_address(line.id, "right@x.test", datetime.now(UTC))
+            with pytest.raises(lines.NotCorrected):
+                lines.correct_address(line.id, wrong, datetime.now(UTC))
+        lines.correct_address(line.id, "right@x.test", datetime.now(UTC))
         db.session.commit()
     desk.send_all()
     assert desk.states() == {"cancelled@x.test": "cancelled", "right@x.test": "sent"}
@@ -313,7 +315,7 @@ def test_cancel_correct_and_retry(desk: Desk) -> None:
 def test_a_scheduled_mail_waits(desk: Desk) -> None:
     with desk.app.app_context():
         draft = OutgoingDraft(kind="test", author="a@mycompany.test", subject="Later", html="<p>x</p>")
-        outgoing.enqueue(draft, [To("ann@x.test")], NOW, scheduled_at=datetime.now(UTC) + timedelta(hours=1))
+        enqueue.enqueue(draft, [To("ann@x.test")], NOW, scheduled_at=datetime.now(UTC) + timedelta(hours=1))
         db.session.commit()
     assert desk.send_all() == 0
     with desk.app.app_context():
@@ -347,7 +349,7 @@ def test_a_failure_marks_the_document_and_tells_the_author(desk: Desk) -> None:
         draft = OutgoingDraft(
             kind="post", author="Clerk <clerk@home.test>", subject="S", html="<p>x</p>", post_id=post.id
         )
-        outgoing.enqueue(draft, [To("bad@x.test")], datetime.now(UTC))
+        enqueue.enqueue(draft, [To("bad@x.test")], datetime.now(UTC))
         db.session.commit()
     desk.send_all()
     with desk.app.app_context():

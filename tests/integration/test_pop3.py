@@ -9,7 +9,8 @@ import pytest
 
 from mail import errors
 from mail.sentences import say
-from mail.transport.mailbox import LARGEST_MAIL, Batch, MailboxTarget, Position, open_mailbox, test_steps
+from mail.transport.mailbox import LARGEST_MAIL, Batch, MailboxTarget, Position
+from mail.transport.mailbox_open import open_mailbox, test_steps
 from mail.transport.pop3 import Pop3Mailbox
 from tests.servers.certificates import Authority
 from tests.servers.dovecot import Dovecot

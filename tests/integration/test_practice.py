@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import select
 
-from mail import practice
-from mail.contacts import find_or_make
-from mail.threads import post_from_browser
+from mail.documents.contacts import find_or_make
+from mail.documents.posts import post_from_browser
+from mail.maintenance import practice
 from models import Bounce, Document, Post, PracticeMail, ReceivedMail, Recipient, User, db
 from scheduler.practice import Receiver
 from tests.office import Office

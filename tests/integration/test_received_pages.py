@@ -7,9 +7,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from mail import incoming
-from mail.clock import now
-from mail.lease import WorkerLease
+from mail.incoming import flow
+from mail.queue.lease import WorkerLease
+from mail.settings.clock import now
 from mail.transport.mailbox import FetchedMail
 from models import Document, Post, ReceivedMail, db
 from tests.web import Visitor
@@ -26,8 +26,8 @@ def received(app: Flask, to: str) -> int:
         count = len(db.session.scalars(select(ReceivedMail.id)).all())
         head = f"From: Zoe <zoe@zed.test>\r\nTo: {to}\r\nMessage-ID: <{count}@zed.test>\r\nSubject: A question\r\n"
         raw = f"{head}\r\nHow much?\r\n".encode()
-        [kept] = incoming.keep("practice", [FetchedMail(str(count), len(raw), now(), raw)], now())
-        incoming.process_waiting(now(), WorkerLease.register(now()))
+        [kept] = flow.keep("practice", [FetchedMail(str(count), len(raw), now(), raw)], now())
+        flow.process_waiting(now(), WorkerLease.register(now()))
         return kept.id
 
 

@@ -8,8 +8,8 @@ from itertools import pairwise
 import pytest
 from sqlalchemy import select
 
-from mail import actions
-from mail.wake import wake
+from mail.maintenance import schedule
+from mail.settings.wake import wake
 from models import ActionRun, Lease, ScheduledAction, db
 from tests.office import Office
 from tests.servers.app import App
@@ -71,9 +71,9 @@ def test_an_edit_by_the_page_counts_at_once(office: Office) -> None:
         action = db.session.scalar(select(ScheduledAction).where(ScheduledAction.code == "fetch"))
         assert action is not None
         edited = datetime.now(UTC)
-        actions.edit(action, 5, "seconds", True, edited)
+        schedule.edit(action, 5, "seconds", True, edited)
         db.session.commit()
-        wake(actions.TOPIC)
+        wake(schedule.TOPIC)
     runs = wait_until(lambda: [run for run in office.runs("fetch") if run.state == "done"][:2][1:], 15)
     first, second = office.runs("fetch")[:2]
     assert (first.started_at - edited).total_seconds() <= 2.0
@@ -210,9 +210,9 @@ def run_now(office: Office, code: str) -> ActionRun:
     """Press Run now and return the run once it has ended."""
     with office.context():
         asked = datetime.now(UTC)
-        actions.run_now(office.action(code).id, asked)
+        schedule.run_now(office.action(code).id, asked)
         db.session.commit()
-        wake(actions.TOPIC)
+        wake(schedule.TOPIC)
     return wait_until(lambda: next((run for run in office.runs(code) if run.slot == asked and run.ended_at), None), 10)
 
 

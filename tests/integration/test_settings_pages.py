@@ -7,9 +7,10 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from mail import aliases, threads
-from mail.parameters import CATALOGUE, CATCHALL_DOMAIN, COMPANY_ADDRESS, COMPANY_NAME, CUSTOM_SERVERS, put
+from mail.documents import posts
+from mail.incoming import aliases
 from mail.sentences import why
+from mail.settings.parameters import CATALOGUE, CATCHALL_DOMAIN, COMPANY_ADDRESS, COMPANY_NAME, CUSTOM_SERVERS, put
 from models import Alias, Document, DocumentType, IncomingServer, OutgoingServer, Stage, SystemParameter, db
 from tests.web import Visitor, web_app
 
@@ -407,7 +408,7 @@ def make_document(app, code="opportunity", stage="New"):
     wanted = stage_id(app, code, stage)
     with app.app_context():
         type_ = db.session.scalar(select(DocumentType).where(DocumentType.code == code))
-        document = threads.start_document(type_, "A window", now())
+        document = posts.start_document(type_, "A window", now())
         document.stage_id = wanted
         db.session.commit()
         return document.id

@@ -6,9 +6,11 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from mail import aliases, office, setup
-from mail.actions import ACTIONS, edit
-from mail.parameters import BOUNCE_ALIAS, CATCHALL_ALIAS, CATCHALL_DOMAIN, DEFAULT_FROM, NotValid
+from mail.incoming import aliases
+from mail.maintenance import setup
+from mail.maintenance.schedule import ACTIONS, edit
+from mail.settings import office
+from mail.settings.parameters import BOUNCE_ALIAS, CATCHALL_ALIAS, CATCHALL_DOMAIN, DEFAULT_FROM, NotValid
 from models import Alias, DocumentType, ScheduledAction, SystemParameter, db
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

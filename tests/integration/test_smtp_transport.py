@@ -42,7 +42,7 @@ from mail.errors import (
     TimedOut,
     TlsFailed,
 )
-from mail.journal import Journal, read_folder
+from mail.queue.journal import Journal, read_folder
 from mail.sentences import say
 from mail.transport import network
 from mail.transport.smtp import Outcome, ServerConnection

@@ -7,9 +7,10 @@ import pytest
 from flask import Flask
 from sqlalchemy import select, update
 
-from mail import envelope, threads
-from mail.config import settings
-from mail.threads import NewFile
+from mail.documents import posts as documents_posts
+from mail.documents.posts import NewFile
+from mail.outgoing import delivery_state
+from mail.settings.config import settings
 from models import Contact, Document, Event, Notification, OutgoingMail, Post, Recipient, User, db
 from tests.integration.frontdesk import DOMAIN, NOW, FrontDesk, counted_statements
 
@@ -46,7 +47,7 @@ def test_who_is_told_of_a_post(
     }
     document = desk.document(followers=list(contacts.values()))
     with desk.app.app_context():
-        found = threads.audience(document.thread_id, kind, contacts[author] if author else None, skip)
+        found = documents_posts.audience(document.thread_id, kind, contacts[author] if author else None, skip)
     assert {one.name: one.channel for one in found} == told
     assert all(one.why["code"] == "follow_added" for one in found)
 
@@ -103,7 +104,7 @@ def test_who_reads_in_the_browser_gets_no_mail_but_a_notification(desk: FrontDes
         assert (notice.post_id, notice.user_id, notice.kind, notice.read_at) == (post.id, ida.id, "post", None)
         topics = set(db.session.scalars(select(Event.topic)))
         assert {f"inbox:{ida.id}", f"thread:{document.thread_id}"} <= topics
-        threads.mark_read(ida.id, document.thread_id, NOW)
+        documents_posts.mark_read(ida.id, document.thread_id, NOW)
         db.session.commit()
         assert db.session.scalar(select(Notification.read_at)) == NOW
 
@@ -128,7 +129,7 @@ def test_the_author_follows_what_he_wrote_in_and_following_twice_is_once(desk: F
     desk.follow(document.thread_id, clerk.contact_id)
     assert desk.followers(document.thread_id) == {"clerk@home.test": "follow_posted"}
     with desk.app.app_context():
-        threads.unfollow(document.thread_id, clerk.contact_id)
+        documents_posts.unfollow(document.thread_id, clerk.contact_id)
         db.session.commit()
     assert desk.followers(document.thread_id) == {}
 
@@ -148,8 +149,8 @@ def test_what_can_not_be_posted(desk: FrontDesk, html: str, kind: str, error: ty
 def test_a_mail_is_in_a_thread_once(desk: FrontDesk) -> None:
     document = desk.document()
     with desk.app.app_context():
-        assert threads.add_post(document.thread_id, "message", NOW, text="x", message_key="k" * 64) is not None
-        assert threads.add_post(document.thread_id, "message", NOW, text="x", message_key="k" * 64) is None
+        assert documents_posts.add_post(document.thread_id, "message", NOW, text="x", message_key="k" * 64) is not None
+        assert documents_posts.add_post(document.thread_id, "message", NOW, text="x", message_key="k" * 64) is None
         db.session.commit()
 
 
@@ -162,7 +163,7 @@ def test_numbers_stages_and_followers_of_a_new_document(desk: FrontDesk) -> None
         assert kind is not None
         responsible = db.session.get(User, dora.id)
         documents = [
-            threads.start_document(kind, "A  quote\n please", NOW, contact_id=ann, responsible=responsible)
+            documents_posts.start_document(kind, "A  quote\n please", NOW, contact_id=ann, responsible=responsible)
             for _ in range(2)
         ]
         db.session.commit()
@@ -200,7 +201,7 @@ def test_the_colour_of_an_envelope(desk: FrontDesk, states: list[str], colour: s
         for line, state in zip(db.session.scalars(select(Recipient).order_by(Recipient.id)), states, strict=True):
             line.state = state
         db.session.commit()
-        found = envelope.envelopes([post.id, note.id])
+        found = delivery_state.envelopes([post.id, note.id])
     assert set(found) == {post.id}, "a note to nobody has no envelope"
     assert found[post.id].colour == colour
     assert [line.state for line in found[post.id].lines] == states
@@ -212,7 +213,7 @@ def test_a_failure_marks_the_document_until_it_was_seen(desk: FrontDesk) -> None
     post = desk.post(clerk, document.thread_id)
     with desk.app.app_context():
         db.session.execute(update(Recipient).values(state="failed"))
-        envelope.mark_failures([post.id], NOW)
+        delivery_state.mark_failures([post.id], NOW)
         db.session.commit()
     with desk.app.app_context():
         row = db.session.get(Document, document.id)
@@ -221,14 +222,14 @@ def test_a_failure_marks_the_document_until_it_was_seen(desk: FrontDesk) -> None
         notice = db.session.scalar(select(Notification).where(Notification.kind == "failure"))
         assert notice is not None
         assert (notice.user_id, notice.post_id, notice.read_at) == (clerk.id, post.id, None)
-        envelope.mark_seen(post.id, NOW)
+        delivery_state.mark_seen(post.id, NOW)
         db.session.commit()
     with desk.app.app_context():
         row = db.session.get(Document, document.id)
         assert row is not None
         assert not row.failure_unread
         assert db.session.scalar(select(Notification.read_at)) == NOW
-        assert envelope.envelopes([post.id])[post.id].colour == "red", "seen is not mended"
+        assert delivery_state.envelopes([post.id])[post.id].colour == "red", "seen is not mended"
 
 
 # --- what it costs
@@ -243,7 +244,7 @@ def ten_followers(desk: FrontDesk) -> tuple[User, Document]:
 def test_a_post_to_ten_followers_costs_ten_statements_at_most(desk: FrontDesk) -> None:
     clerk, document = ten_followers(desk)
     with counted_statements(desk.app) as statements, desk.app.app_context():
-        threads.post_from_browser(clerk, document.thread_id, "<p>Hello</p>", "message", (), NOW)
+        documents_posts.post_from_browser(clerk, document.thread_id, "<p>Hello</p>", "message", (), NOW)
     assert len(statements) <= 10, "\n".join(statements)
     assert len(desk.sent()[0].to) == 10
 
@@ -261,7 +262,7 @@ def test_the_click_is_quick_and_the_worker_is_woken(desk: FrontDesk, tmp_path: P
             worker.settimeout(2)
             for _ in range(8):
                 began = time.thread_time()  # our own work: what others do on this machine does not count
-                threads.post_from_browser(clerk, document.thread_id, "<p>Hello</p>", "message", (), NOW)
+                documents_posts.post_from_browser(clerk, document.thread_id, "<p>Hello</p>", "message", (), NOW)
                 times.append(time.thread_time() - began)
             assert worker.recv(100)
     assert min(times) < 0.05, times
@@ -271,7 +272,7 @@ def test_envelopes_of_many_posts_cost_two_statements(desk: FrontDesk) -> None:
     clerk, document = ten_followers(desk)
     posts = [desk.post(clerk, document.thread_id).id for _ in range(5)]
     with counted_statements(desk.app) as statements, desk.app.app_context():
-        found = envelope.envelopes(posts)
+        found = delivery_state.envelopes(posts)
         assert [line.contact.name for line in found[posts[0]].lines if line.contact] == [f"F{n}" for n in range(10)]
     assert len(statements) == 2, "\n".join(statements)
 
@@ -280,9 +281,11 @@ def test_nothing_is_told_when_the_transaction_is_given_up(desk: FrontDesk) -> No
     document = desk.document(followers=[desk.contact("ann@customer.test")])
     with desk.app.app_context():
         contact = db.session.scalar(select(Contact.id))
-        post = threads.add_post(document.thread_id, "message", NOW, text="x", author_address="Clerk <clerk@home.test>")
+        post = documents_posts.add_post(
+            document.thread_id, "message", NOW, text="x", author_address="Clerk <clerk@home.test>"
+        )
         assert post is not None
-        assert threads.notify(post, NOW) is not None
+        assert documents_posts.notify(post, NOW) is not None
         db.session.rollback()
         assert contact
         for table in (Post, OutgoingMail, Recipient):

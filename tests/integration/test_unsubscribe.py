@@ -7,9 +7,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
-from mail import incoming, mailing, office
-from mail.lease import WorkerLease
-from mail.tokens import Kind
+from mail.incoming import flow
+from mail.mailing import mailing
+from mail.queue.lease import WorkerLease
+from mail.settings import office
+from mail.settings.tokens import Kind
 from mail.transport.mailbox import FetchedMail
 from models import Mailing, ReceivedMail, Subscription, Trace, db
 from tests.integration.frontdesk import mail
@@ -111,8 +113,8 @@ def test_a_mail_with_the_token_in_its_subject_unsubscribes(web, trace_id, subjec
         catchall = office.load().office.catchall_address
         raw = mail(to=str(catchall), subject=subject.format(token), Auto_Submitted="auto-generated")
         worker = WorkerLease.register(NOW)
-        incoming.keep("test", [FetchedMail("1", len(raw), NOW, raw)], NOW)
-        incoming.process_waiting(NOW, worker)
+        flow.keep("test", [FetchedMail("1", len(raw), NOW, raw)], NOW)
+        flow.process_waiting(NOW, worker)
         kept = db.session.scalars(select(ReceivedMail)).one()
         assert (kept.state, kept.result) == (("processed", "unsubscribed") if works else ("rejected", ""))
     assert subscription(web).state == ("unsubscribed" if works else "subscribed")

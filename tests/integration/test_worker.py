@@ -11,12 +11,13 @@ import pytest
 from flask import Flask
 from sqlalchemy import select, update
 
-from mail import lease, outgoing
-from mail.config import settings
-from mail.journal import Journal
-from mail.lease import LeaseLost, Stopping, WorkerLease
-from mail.outgoing import OutgoingDraft, To
-from mail.wake import wake
+from mail.outgoing import enqueue
+from mail.outgoing.enqueue import OutgoingDraft, To
+from mail.queue import lease
+from mail.queue.journal import Journal
+from mail.queue.lease import LeaseLost, Stopping, WorkerLease
+from mail.settings.config import settings
+from mail.settings.wake import wake
 from models import (
     IncomingServer,
     MailboxState,
@@ -157,7 +158,7 @@ def dead(app: Flask) -> Iterator[WorkerLease]:
         db.session.add(OutgoingServer(name="test", host="127.0.0.1", port=25, encryption="none"))
         draft = OutgoingDraft(kind="test", author="a@office.test", subject="Hello", html="<p>Hello</p>")
         addressees = [To(f"{word}@x.test") for word in ("ok", "begun", "never")]
-        outgoing.enqueue(draft, addressees, datetime.now(UTC))
+        enqueue.enqueue(draft, addressees, datetime.now(UTC))
         db.session.commit()
         held = WorkerLease.register(datetime.now(UTC))
         lease.leave_mark(held.id)

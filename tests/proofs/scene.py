@@ -14,11 +14,12 @@ from random import Random
 import pytest
 from sqlalchemy import func, select
 
-from mail import mailing, outgoing
-from mail.config import settings
-from mail.journal import read_folder
-from mail.outgoing import OutgoingDraft, To
-from mail.wake import wake
+from mail.mailing import mailing
+from mail.outgoing import enqueue
+from mail.outgoing.enqueue import OutgoingDraft, To
+from mail.queue.journal import read_folder
+from mail.settings.config import settings
+from mail.settings.wake import wake
 from models import (
     DeliveryAttempt,
     Document,
@@ -130,7 +131,7 @@ class Scene(Office):
                 self._serial += 1
                 to = [To(f"p{self._serial}.{letter}@customer.test") for letter in "ab"]
                 said = OutgoingDraft("test", "Clerk <clerk@home.test>", f"Mail {self._serial}", html="<p>Hello</p>")
-                outgoing.enqueue(said, to, datetime.now(UTC))
+                enqueue.enqueue(said, to, datetime.now(UTC))
             db.session.commit()
             wake()
 

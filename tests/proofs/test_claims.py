@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 from flask import Flask
 from sqlalchemy import select
 
-from mail import chunks, mailing, outgoing
-from mail.lease import WorkerLease
-from mail.outgoing import OutgoingDraft, To
+from mail.mailing import chunks, mailing
+from mail.outgoing import enqueue
+from mail.outgoing.enqueue import OutgoingDraft, To
+from mail.queue.lease import WorkerLease
 from models import OutgoingServer, db
 from models.outgoing import claim
 from scheduler import recovery
@@ -20,7 +21,7 @@ def test_who_was_settled_takes_nothing(app: Flask) -> None:  # noqa: F811
     with app.app_context():
         add_server(25)
         mailing_id = draft(add_contacts(3))
-        outgoing.enqueue(OutgoingDraft("test", "a@office.test", "Hello", html="<p>Hello</p>"), [To("b@x.test")], now)
+        enqueue.enqueue(OutgoingDraft("test", "a@office.test", "Hello", html="<p>Hello</p>"), [To("b@x.test")], now)
         db.session.commit()
         mailing.send(mailing_id, now)
         mailing.prepare(mailing_id, now)

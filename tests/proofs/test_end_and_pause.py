@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 
-from mail.config import settings
+from mail.settings.config import settings
 from tests.proofs.scene import ON_POSTGRESQL_IN_THE_SOAK, Say, Scene
 from tests.servers.process import Program
 from tests.waiting import wait_until

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import exists, select, text
 
-from mail import mailing
+from mail.mailing import mailing
 from models import Chunk, Mailing, MailingList, Trace, db
 from tests.conftest import started
 from tests.integration.mass import add_contacts, draft, states

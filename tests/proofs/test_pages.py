@@ -13,7 +13,8 @@ from typing import Any
 
 from sqlalchemy import select
 
-from mail import contacts, threads
+from mail.documents import contacts
+from mail.documents import posts as documents_posts
 from models import Document, DocumentType, OutgoingMail, Post, db
 from tests.proofs.scene import ON_POSTGRESQL_IN_THE_SOAK, Chance, Say, Scene
 from tests.waiting import wait_until
@@ -88,8 +89,8 @@ def test_what_was_answered_as_saved_is_there(scene: Scene, kills: int, chance: C
         now = datetime.now(UTC)
         type_ = db.session.scalar(select(DocumentType).where(DocumentType.code == "opportunity"))
         assert type_ is not None
-        document: Document = threads.start_document(type_, "Posts", now)
-        threads.follow(document.thread_id, contacts.find_or_make("customer@customer.test", "Customer", now).id)
+        document: Document = documents_posts.start_document(type_, "Posts", now)
+        documents_posts.follow(document.thread_id, contacts.find_or_make("customer@customer.test", "Customer", now).id)
         db.session.commit()
         document_id, thread_id = document.id, document.thread_id
     running.wait_for_web()

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from mail.actions import next_due, replan
+from mail.maintenance.schedule import next_due, replan
 
 
 def moment(text: str) -> datetime:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mail.address import (
+from mail.errors import InvalidAddress, NeedsSmtputf8
+from mail.message.address import (
     Address,
     decode_words,
     domain_of,
@@ -22,7 +23,6 @@ from mail.address import (
     show_address,
     wire_address,
 )
-from mail.errors import InvalidAddress, NeedsSmtputf8
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from mail.bounce import blacklist_arithmetic
+from mail.decide.blacklist import blacklist_arithmetic
 from mail.sentences import say
 
 NOW = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)

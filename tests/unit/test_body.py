@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from mail.body import clean_html, fold_at, has_remote_images, text_of_html, text_to_html, with_images
+from mail.message.html import clean_html, fold_at, has_remote_images, text_of_html, text_to_html, with_images
 
 
 @pytest.mark.parametrize(

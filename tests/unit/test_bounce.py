@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mail.bounce import About, Kind, Report, kind_of, read_report, returned_ids
-from mail.message import IncomingMessage, parse
+from mail.decide.failure import Kind, kind_of
+from mail.decide.report import About, Report, read_report, returned_ids
+from mail.message.parse import IncomingMessage, parse
 
 NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 FOLDER = Path(__file__).parents[1] / "data" / "bounces"

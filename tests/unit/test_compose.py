@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mail.address import one_line
-from mail.compose import Draft, File, HeaderError, clean_id, compose, header, html_to_text, with_addresses
 from mail.errors import InvalidAddress
+from mail.message.address import one_line
+from mail.message.compose import Draft, File, HeaderError, clean_id, compose, header, html_to_text, with_addresses
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 FROM, TO = '"Clerk" <notifications@mycompany.test>', "ann@example.com"

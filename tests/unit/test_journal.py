@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mail.errors import JournalFailed
-from mail.journal import Journal, read_folder, remove_folder
+from mail.queue.journal import Journal, read_folder, remove_folder
 from tests.waiting import wait_until
 
 
@@ -215,7 +215,7 @@ def test_connections_of_one_worker_write_at_once(tmp_path):
 
 def test_a_record_is_one_write(tmp_path, monkeypatch):
     written = []
-    monkeypatch.setattr("mail.journal.os.write", lambda number, record: written.append(record) or len(record))
+    monkeypatch.setattr("mail.queue.journal.os.write", lambda number, record: written.append(record) or len(record))
     with journal(tmp_path) as one:
         one.begin("l1")
         one.ok("l1")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mail.lease import Clocks
+from mail.queue.lease import Clocks
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mail.address import one_line
 from mail.errors import FieldNotClosed, InvalidAddress, MergeError, UnknownField
-from mail.merge import FIELDS, Attachment, CompiledMailing, Hole, compile_mailing, derive_text, parse
+from mail.mailing.template import FIELDS, Attachment, CompiledMailing, Hole, compile_mailing, derive_text, parse
+from mail.message.address import one_line
 from mail.sentences import say
 
 NOW = format_datetime(datetime(2026, 11, 22, 9, 30, tzinfo=UTC))

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from mail import message as parsing
-from mail.address import Address
-from mail.body import fold_at, text_of_html
-from mail.message import IncomingMessage, display_html, message_key, parse
+from mail.message import parse as parsing
+from mail.message.address import Address
+from mail.message.html import fold_at, text_of_html
+from mail.message.parse import IncomingMessage, display_html, message_key, parse
 
 NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 FOLDER = Path(__file__).parents[1] / "data"

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mail.retry import is_temporary, next_try
+from mail.decide.retry import is_temporary, next_try
 
 FIRST = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 

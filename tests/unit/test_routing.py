@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mail.message import IncomingMessage, message_key, parse
-from mail.routing import (
+from mail.decide.routing import (
     AddressBook,
     Alias,
     AutoNote,
@@ -29,6 +28,7 @@ from mail.routing import (
     route,
     threads_to_check,
 )
+from mail.message.parse import IncomingMessage, message_key, parse
 from mail.sentences import SENTENCES, say
 
 NOW = datetime(2026, 11, 3, 12, 0, tzinfo=UTC)

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from mail.address import format_address, parse_addresses
-from mail.compose import with_addresses
-from mail.sender import LONGEST_REPLY_TO, Decision, Office, Request, decide, document_mailbox
+from mail.decide.sender import LONGEST_REPLY_TO, Decision, Office, Request, decide, document_mailbox
+from mail.decide.servers import Server, parse_filter
+from mail.message.address import format_address, parse_addresses
+from mail.message.compose import with_addresses
 from mail.sentences import say
-from mail.servers import Server, parse_filter
 
 
 def server(name, filter="", rewrite="not_ours", *, active=True, priority=10):

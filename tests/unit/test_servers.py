@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from mail.decide.servers import FilterError, Server, Step, choose_server, parse_filter, read_filter
 from mail.sentences import SENTENCES, say
-from mail.servers import FilterError, Server, Step, choose_server, parse_filter, read_filter
 
 DEFAULT = Server(None, "default")
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mail.tokens import ALPHABET, EXPIRING, MAX_LENGTH, MAX_NUMBER, Kind, Named, Tokens
+from mail.settings.tokens import ALPHABET, EXPIRING, MAX_LENGTH, MAX_NUMBER, Kind, Named, Tokens
 
 KEY, OTHER = b"the secret of this office", b"the secret of another one"
 TOKENS = Tokens({"a": KEY})

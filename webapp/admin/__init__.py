@@ -1,24 +1,33 @@
 """Lists and forms of Flask-Admin, one small view per file."""
 
-from importlib import import_module
-
 from flask import Flask, redirect, url_for
 from flask.typing import ResponseReturnValue
 from flask_admin import Admin, AdminIndexView, expose
 
-# module and class of each view; one line each
-VIEWS: tuple[tuple[str, str], ...] = (
-    ("webapp.admin.outgoing_servers", "OutgoingServerView"),
-    ("webapp.admin.incoming_servers", "IncomingServerView"),
-    ("webapp.admin.aliases", "AliasView"),
-    ("webapp.admin.scheduled_actions", "ScheduledActionView"),
-    ("webapp.admin.document_types", "DocumentTypeView"),
-    ("webapp.admin.users", "UserView"),
-    ("webapp.admin.outgoing_mails", "OutgoingMailView"),
-    ("webapp.admin.received_mails", "ReceivedMailView"),
-    ("webapp.admin.contacts", "ContactView"),
-    ("webapp.admin.mailing_lists", "MailingListView"),
-    ("webapp.admin.blacklist", "BlacklistView"),
+from webapp.admin.aliases import AliasView
+from webapp.admin.blacklist import BlacklistView
+from webapp.admin.contacts import ContactView
+from webapp.admin.document_types import DocumentTypeView
+from webapp.admin.incoming_servers import IncomingServerView
+from webapp.admin.mailing_lists import MailingListView
+from webapp.admin.outgoing_mails import OutgoingMailView
+from webapp.admin.outgoing_servers import OutgoingServerView
+from webapp.admin.received_mails import ReceivedMailView
+from webapp.admin.scheduled_actions import ScheduledActionView
+from webapp.admin.users import UserView
+
+VIEWS = (
+    OutgoingServerView,
+    IncomingServerView,
+    AliasView,
+    ScheduledActionView,
+    DocumentTypeView,
+    UserView,
+    OutgoingMailView,
+    ReceivedMailView,
+    ContactView,
+    MailingListView,
+    BlacklistView,
 )
 
 
@@ -35,5 +44,5 @@ def init_app(app: Flask) -> None:
     start = Start(url="/admin")
     start.static_folder = None  # its Bootstrap 4 and jQuery are not ours
     flask_admin = Admin(app, name="CoquiMail", index_view=start)
-    for module, name in VIEWS:
-        flask_admin.add_view(getattr(import_module(module), name)())
+    for view in VIEWS:
+        flask_admin.add_view(view())

@@ -12,11 +12,12 @@ from wtforms import SelectField, StringField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired
 
-from mail import aliases, office
-from mail.parameters import CATCHALL_DOMAIN, NotValid
+from mail.incoming import aliases
 from mail.sentences import say
+from mail.settings import office
+from mail.settings.parameters import CATCHALL_DOMAIN, NotValid
 from models import Alias, Document, DocumentType, Stage, User, db
-from webapp import looks
+from webapp import template_helpers
 from webapp.admin import servers
 from webapp.admin.base import AdminView, Button, Choice, Empty, Group, expose
 from webapp.admin.outgoing_servers import badge
@@ -37,7 +38,7 @@ PRIORITIES = (
 
 
 class LocalPartField(StringField):
-    """The part before the @; written to the row by ``mail.aliases``, which keeps the old address known."""
+    """The part before the @; written to the row by ``mail.incoming.aliases``, which keeps the old address known."""
 
     def populate_obj(self, obj: Any, name: str) -> None:
         pass
@@ -149,7 +150,7 @@ class AliasView(AdminView):
         "type": lambda view, row: view.opens(row),
         "policy": lambda view, row: view.policy_of(row),
         "health": lambda view, row: view.health_of(row),
-        "state": lambda view, row: looks.state(row.state),
+        "state": lambda view, row: template_helpers.state(row.state),
     }
     buttons = (
         Button(
@@ -189,7 +190,7 @@ class AliasView(AdminView):
     def health_of(self, row: Alias) -> Markup:
         """Return whether the last mail to an alias became what it should."""
         if row.state == "retired":
-            return looks.state("retired")
+            return template_helpers.state("retired")
         if row.valid is False:
             return badge("bad", gettext("last mail failed"), say(row.why))  # type: ignore[arg-type]
         if row.valid:
@@ -262,7 +263,7 @@ class AliasView(AdminView):
         return [first, *(SelectChoice(str(row.id), row.name, optgroup=row.type) for row in rows)]
 
     def before_save(self, form: Any, row: Alias, is_new: bool) -> None:
-        """Check what belongs together; the address moves by ``mail.aliases``."""
+        """Check what belongs together; the address moves by ``mail.incoming.aliases``."""
         defaults = dict(row.defaults or {})
         stage = db.session.get(Stage, int(form.default_stage.data)) if form.default_stage.data else None
         if stage is not None and stage.type_id != row.type_id:

@@ -48,12 +48,12 @@ from sqlalchemy.orm import joinedload
 from wtforms import SelectField
 from wtforms.fields.choices import SelectChoice
 
-from mail.clock import now
+from mail.settings.clock import now
 from models import db, reading
 from models.search import SEARCHED, contains
-from webapp import auth, looks
-from webapp.admin.fields import Converter, ReferenceField, is_secret
+from webapp import auth, template_helpers
 from webapp.admin.listing import Choice, Filter, Order, Page, Since, YesNo, batches, csv_lines, page_of
+from webapp.fields import Converter, ReferenceField, is_secret
 
 __all__ = ["AdminView", "Button", "Choice", "Empty", "Filter", "Group", "Refused", "Since", "YesNo", "action", "expose"]
 
@@ -563,7 +563,7 @@ def shown(value: Any) -> Any:
         case None:
             return ""
         case bool():
-            return looks.yes_no(value)
+            return template_helpers.yes_no(value)
         case datetime():
-            return looks.ago(value)
+            return template_helpers.ago(value)
     return value

@@ -12,11 +12,12 @@ from flask_login import current_user
 from markupsafe import Markup
 from sqlalchemy import select
 
-from mail import blacklist, contacts
-from mail.address import first_address
-from mail.bounce import Arithmetic
-from mail.clock import now
+from mail.decide.blacklist import Arithmetic
+from mail.documents import contacts
+from mail.mailing import blacklist, lists
+from mail.message.address import first_address
 from mail.sentences import Why, say, why
+from mail.settings.clock import now
 from models import BlacklistedAddress, Contact, Mailing, Post, db
 from webapp.admin.base import AdminView, Choice, Empty, Since, expose
 from webapp.admin.contacts import posts_of
@@ -36,7 +37,7 @@ REASONS = (
 
 
 class BlacklistView(AdminView):
-    """The entries; they are made and removed by ``mail.blacklist``, which writes the log."""
+    """The entries; they are made and removed by ``mail.mailing.blacklist``, which writes the log."""
 
     model, page, path = BlacklistedAddress, "blacklist", "blacklist"
     title, one = _l("Blacklisted Email Addresses"), _l("address")
@@ -196,9 +197,9 @@ def _text_of_file() -> str | None:
     return None if len(octets) > LARGEST_FILE else octets.decode("utf-8-sig", "replace")
 
 
-def _add_lines(text: str, reason: str) -> contacts.ImportReport:
+def _add_lines(text: str, reason: str) -> lists.ImportReport:
     """Blacklist the address of each line; returns how many are new, how many were there, and what was not taken."""
-    report = contacts.ImportReport()
+    report = lists.ImportReport()
     said = why("blacklist_manual_reason", user=current_user.name, reason=reason)
     lines = text.splitlines()
     for number, line in enumerate(lines, 1):
@@ -210,7 +211,7 @@ def _add_lines(text: str, reason: str) -> contacts.ImportReport:
         address = _address_in(line)
         if address is None:
             if number > 1 or "@" in line:  # the first line of a file names its columns
-                report.refused.append(contacts.ImportLine(number, line, why("import_no_address")))
+                report.refused.append(lists.ImportLine(number, line, why("import_no_address")))
         elif blacklist.is_blacklisted(address):
             report.known += 1
         else:

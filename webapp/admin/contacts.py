@@ -10,11 +10,12 @@ from markupsafe import Markup
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
-from mail import blacklist, contacts
-from mail.address import first_address
-from mail.bounce import Arithmetic
-from mail.clock import now
+from mail.decide.blacklist import Arithmetic
+from mail.documents import contacts
+from mail.mailing import blacklist
+from mail.message.address import first_address
 from mail.sentences import Why, say
+from mail.settings.clock import now
 from models import BlacklistedAddress, Contact, Document, Post, Subscription, Trace, User, db
 from webapp import auth
 from webapp.admin import servers

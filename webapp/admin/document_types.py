@@ -11,10 +11,11 @@ from sqlalchemy import delete, func, select, update
 from wtforms import Field, Form, StringField, TextAreaField
 from wtforms.validators import ValidationError
 
-from mail import aliases, office
-from mail.parameters import CATCHALL_DOMAIN, NotValid
+from mail.incoming import aliases
+from mail.settings import office
+from mail.settings.parameters import CATCHALL_DOMAIN, NotValid
 from models import Alias, Document, DocumentType, Stage, db
-from webapp import looks
+from webapp import template_helpers
 from webapp.admin import servers
 from webapp.admin.base import AdminView, Empty, Group
 
@@ -66,7 +67,7 @@ class StagesField(TextAreaField):
 
 
 class AliasField(StringField):
-    """The alias of a type; written by ``mail.aliases``."""
+    """The alias of a type; written by ``mail.incoming.aliases``."""
 
     def populate_obj(self, obj: Any, name: str) -> None:
         pass
@@ -187,7 +188,7 @@ class DocumentTypeView(AdminView):
         "position": servers.number(0, 10_000, _l("A whole number from 0 to 10,000.")),
     }
     formats = {
-        "name": lambda view, row: Markup("{} {}").format(looks.icon(row.icon), row.name),
+        "name": lambda view, row: Markup("{} {}").format(template_helpers.icon(row.icon), row.name),
         "stages": lambda view, row: ", ".join(stage.name for stage in row.stages),
         "alias": lambda view, row: view.aliases_of(row),
         "example": lambda view, row: row.number_pattern.format(number=row.next_number),

@@ -2,7 +2,7 @@
 
 from flask_babel import ngettext
 
-from mail.contacts import ImportReport
+from mail.mailing.lists import ImportReport
 
 REFUSED_SHOWN = 100  # lines of a report
 

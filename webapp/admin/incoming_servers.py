@@ -11,11 +11,10 @@ from sqlalchemy import Select, inspect, select
 
 from mail.sentences import say
 from models import DocumentType, IncomingServer, ScheduledAction, ServerCheck, db
-from webapp import looks
+from webapp import checks, template_helpers
 from webapp.admin import servers
 from webapp.admin.base import AdminView, Button, Choice, Empty, Group, YesNo, action, expose
 from webapp.admin.outgoing_servers import badge
-from webapp.pages import checks
 
 PORTS = {
     "imap tls": 993,
@@ -179,13 +178,13 @@ class IncomingServerView(AdminView):
         if not row.why:
             return ""
         return Markup('{}<small class="row-help trouble">{}</small>').format(
-            looks.ago(row.last_failure_at), self.say(row)
+            template_helpers.ago(row.last_failure_at), self.say(row)
         )
 
     def state_of(self, row: IncomingServer) -> Markup:
         """Return the state, and whether the mailbox is switched off."""
         off = Markup(" ") + badge("off", gettext("switched off")) if not row.active else Markup("")
-        return looks.state(row.state) + off
+        return template_helpers.state(row.state) + off
 
     def row_tools(self, row: IncomingServer) -> Markup:
         """Return the button that fetches a mailbox, or tests one that is no more than a draft."""

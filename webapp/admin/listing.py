@@ -14,7 +14,7 @@ from flask_babel import format_number, gettext
 from flask_babel import lazy_gettext as _l
 from sqlalchemy import ColumnElement, Select, UnaryExpression, func, select, tuple_
 
-from mail.clock import now
+from mail.settings.clock import now
 from models import db
 
 MOST_COUNTED = 10_000

@@ -11,11 +11,11 @@ from markupsafe import Markup
 from sqlalchemy import func, inspect, select
 from sqlalchemy.orm import joinedload
 
-from mail import contacts
-from mail.clock import now
-from mail.contacts import ImportReport
+from mail.mailing import lists
+from mail.mailing.lists import ImportReport
+from mail.outgoing.usage import UNFINISHED
 from mail.sentences import Why, say
-from mail.uses import UNFINISHED
+from mail.settings.clock import now
 from models import Contact, Mailing, MailingList, Subscription, db, mailing_lists
 from models.search import contains
 from webapp.admin import servers
@@ -146,7 +146,7 @@ class MailingListView(AdminView):
     def add_people(self) -> ResponseReturnValue:
         """Put the pasted people on a list, and say of each line that was not taken why."""
         row = self._row(request.form.get("id", ""))
-        report = contacts.import_lines(request.form.get("lines", ""), row.id, now(), current_user)
+        report = lists.import_lines(request.form.get("lines", ""), row.id, now(), current_user)
         db.session.commit()
         if not report.refused and not report.remarks and not report.rest:
             flash(_summary(report), "success" if report.added else "info")
@@ -175,7 +175,7 @@ class MailingListView(AdminView):
             if not reason:
                 flash(gettext("Write down why: it stays with the subscription."), "error")
             elif request.form.get("state") == wanted:
-                contacts.set_subscription(found.id, wanted, reason, now(), current_user)
+                lists.set_subscription(found.id, wanted, reason, now(), current_user)
                 db.session.commit()
                 flash(gettext("Saved."), "success")
                 return redirect(self.people_url(found.list))

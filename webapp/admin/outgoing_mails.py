@@ -10,14 +10,14 @@ from markupsafe import Markup
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
-from mail import outgoing
-from mail.clock import now
-from mail.sender import Decision
+from mail.decide.sender import Decision
+from mail.outgoing import lines
 from mail.sentences import Why, say
-from mail.wake import wake
+from mail.settings.clock import now
+from mail.settings.wake import wake
 from models import DeliveryAttempt, Document, OutgoingMail, Post, Recipient, db
 from models.outgoing import LINE_STATES
-from webapp import looks
+from webapp import template_helpers
 from webapp.admin.base import AdminView, Choice, Empty, action
 
 
@@ -33,7 +33,9 @@ class OutgoingMailView(AdminView):
     exported = ("id", "state", "mail.subject", "address", "attempts", "code", "enhanced", "reply", "sent_at")
     eager = (Recipient.mail,)
     searchable = ("address", "name")
-    filters = (Choice("state", _l("State"), tuple((state, looks.STATES[state][1]) for state in LINE_STATES)),)
+    filters = (
+        Choice("state", _l("State"), tuple((state, template_helpers.STATES[state][1]) for state in LINE_STATES)),
+    )
     default_sort = "-id"
     labels = {
         "mail.subject": _l("Subject"),
@@ -43,7 +45,7 @@ class OutgoingMailView(AdminView):
         "next_try_at": _l("When"),
     }
     formats = {
-        "state": lambda view, line: looks.state(line.state),
+        "state": lambda view, line: template_helpers.state(line.state),
         "why": lambda view, line: say(line.why),
         "mail.server": lambda view, line: _server(line.mail),
         "next_try_at": lambda view, line: _moment(line),
@@ -88,7 +90,7 @@ class OutgoingMailView(AdminView):
     @action("retry", _l("Send again"), _l("Queue the selected mails again?"))
     def retry(self, ids: list[str]) -> None:
         """Queue lines again, whatever became of them but sent."""
-        queued = outgoing.retry([line.id for line in self.chosen(ids) if line.state != "sent"], now())
+        queued = lines.retry([line.id for line in self.chosen(ids) if line.state != "sent"], now())
         db.session.commit()
         wake()
         flash(ngettext("%(num)s mail is queued again.", "%(num)s mails are queued again.", queued), "success")
@@ -96,7 +98,7 @@ class OutgoingMailView(AdminView):
     @action("cancel", _l("Cancel"), _l("Cancel the selected mails? Those that wait will not be sent."))
     def cancel(self, ids: list[str]) -> None:
         """Take waiting lines out of the queue."""
-        cancelled = outgoing.cancel([line.id for line in self.chosen(ids)], now())
+        cancelled = lines.cancel([line.id for line in self.chosen(ids)], now())
         db.session.commit()
         flash(ngettext("%(num)s mail was cancelled.", "%(num)s mails were cancelled.", cancelled), "success")
 
@@ -114,5 +116,5 @@ def _server(mail: OutgoingMail) -> Any:
 
 def _moment(line: Recipient) -> Markup:
     if line.state == "queued":
-        return looks.ago(line.next_try_at)
-    return looks.ago(line.sent_at or line.bounced_at or line.next_try_at)
+        return template_helpers.ago(line.next_try_at)
+    return template_helpers.ago(line.sent_at or line.bounced_at or line.next_try_at)

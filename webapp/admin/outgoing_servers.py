@@ -11,18 +11,18 @@ from sqlalchemy import inspect, select
 from wtforms import Field, Form
 from wtforms.validators import ValidationError
 
-from mail import office, uses
-from mail.config import settings
-from mail.parameters import DEFAULT_FROM_FILTER
+from mail.decide.servers import FilterError, parse_filter, read_filter
+from mail.outgoing import usage
 from mail.sentences import say
-from mail.servers import FilterError, parse_filter, read_filter
-from mail.wake import wake
+from mail.settings import office
+from mail.settings.config import settings
+from mail.settings.parameters import DEFAULT_FROM_FILTER
+from mail.settings.wake import wake
 from models import OutgoingServer, ServerCheck
-from webapp import looks
+from webapp import checks, template_helpers
 from webapp.admin import servers
 from webapp.admin.base import AdminView, Button, Empty, Group, YesNo
-from webapp.admin.fields import SecretTextField
-from webapp.pages import checks
+from webapp.fields import SecretTextField
 
 PORTS = {"tls": 465, "starttls": 587, "none": 25}
 PORTS_WITHOUT_25 = {"tls": 465, "starttls": 587, "none": 2525}
@@ -196,7 +196,7 @@ class OutgoingServerView(AdminView):
             words = badge("good", gettext("OK"))
         else:
             words = badge("busy", gettext("being tested"))
-        return words + Markup(" ") + looks.ago(check.requested_at)
+        return words + Markup(" ") + template_helpers.ago(check.requested_at)
 
     def _tests(self) -> dict[int, ServerCheck]:
         if "tests_of_outgoing" not in g:
@@ -309,7 +309,7 @@ class OutgoingServerView(AdminView):
         return self._in_use(row)
 
     def _in_use(self, row: OutgoingServer) -> str:
-        places = uses.of_server(row.id)
+        places = usage.of_server(row.id)
         if not places:
             return ""
         return gettext(

@@ -10,14 +10,14 @@ from flask_babel import lazy_gettext as _l
 from markupsafe import Markup
 from sqlalchemy import func, select
 
-from mail import incoming
-from mail.clock import now
-from mail.message import IncomingMessage, parse
+from mail.incoming import quarantine
+from mail.message.parse import IncomingMessage, parse
 from mail.sentences import Why, say
-from mail.wake import wake
+from mail.settings.clock import now
+from mail.settings.wake import wake
 from models import Blob, Document, DocumentType, IncomingServer, ReceivedMail, RouteResult, db
 from models.incoming import RECEIVED_STATES
-from webapp import looks
+from webapp import template_helpers
 from webapp.admin.base import AdminView, Choice, Empty, action, expose
 
 RESULTS = {
@@ -42,14 +42,16 @@ class ReceivedMailView(AdminView):
     details = ("state",)
     exported = ("id", "state", "result", "subject", "from_text", "to_text", "received_at", "message_id")
     searchable = ("subject", "from_text", "to_text")
-    filters = (Choice("state", _l("State"), tuple((state, looks.STATES[state][1]) for state in RECEIVED_STATES)),)
+    filters = (
+        Choice("state", _l("State"), tuple((state, template_helpers.STATES[state][1]) for state in RECEIVED_STATES)),
+    )
     default_sort = "-id"
     labels = {"from_text": _l("From"), "to_text": _l("To"), "result": _l("What came of it"), "received_at": _l("When")}
     formats = {
-        "state": lambda view, row: looks.state(row.state),
+        "state": lambda view, row: template_helpers.state(row.state),
         "subject": lambda view, row: row.subject or gettext("Without a subject"),
-        "from_text": lambda view, row: looks.correspondent(row.from_text),
-        "to_text": lambda view, row: looks.correspondent(row.to_text, names=False),
+        "from_text": lambda view, row: template_helpers.correspondent(row.from_text),
+        "to_text": lambda view, row: template_helpers.correspondent(row.to_text, names=False),
         "result": lambda view, row: RESULTS.get(row.result, row.result or "–"),
     }
     list_template = "admin/received_mails.html"
@@ -111,49 +113,49 @@ class ReceivedMailView(AdminView):
         back = redirect(self.row_url(row))
         try:
             state = self._decided(row.id, request.form.get("what", ""))
-        except incoming.NotInQuarantine:
+        except quarantine.NotInQuarantine:
             flash(gettext("Somebody else was quicker: this mail is not in quarantine any more."), "error")
             return back
         except LookupError:
             flash(gettext("There is no such document. Its number stands above it, such as OPP/00012."), "error")
             return back
         wake()
-        words = gettext("Done. The mail is now: %(state)s.", state=looks.STATES[state][1])
+        words = gettext("Done. The mail is now: %(state)s.", state=template_helpers.STATES[state][1])
         flash(words, "error" if state == "quarantined" else "success")
         return back
 
     def _decided(self, mail_id: int, what: str) -> str:
         match what:
             case "retry":
-                return incoming.retry(mail_id, now())
+                return quarantine.retry(mail_id, now())
             case "type":
-                return incoming.route_to_type(mail_id, request.form.get("type", 0, type=int), now())
+                return quarantine.route_to_type(mail_id, request.form.get("type", 0, type=int), now())
             case "document":
                 number = request.form.get("document", "").strip()
                 found = db.session.scalar(select(Document.id).where(func.lower(Document.number) == number.lower()))
-                return incoming.route_to_document(mail_id, found or 0, now())
+                return quarantine.route_to_document(mail_id, found or 0, now())
             case "reject":
-                return incoming.reject(mail_id, request.form.get("text", ""), now())
+                return quarantine.reject(mail_id, request.form.get("text", ""), now())
             case "drop":
-                return incoming.drop(mail_id, now())
+                return quarantine.drop(mail_id, now())
         raise LookupError(what)
 
     @action("retry", _l("Retry"), _l("Route the selected mails of the quarantine again?"))
     def retry(self, ids: list[str]) -> None:
         """Route mails of the quarantine again, by the rules as they are now."""
-        self._each(ids, incoming.retry)
+        self._each(ids, quarantine.retry)
 
     @action("drop", _l("Drop"), _l("Drop the selected mails of the quarantine? They stay in the ledger as ignored."))
     def drop(self, ids: list[str]) -> None:
         """Take mails out of quarantine for good."""
-        self._each(ids, incoming.drop)
+        self._each(ids, quarantine.drop)
 
     def _each(self, ids: list[str], do: Callable[[int, Any], str]) -> None:
         settled = 0
         for mail_id in [row.id for row in self.chosen(ids) if row.state == "quarantined"]:
             try:
                 settled += do(mail_id, now()) != "quarantined"
-            except incoming.NotInQuarantine:
+            except quarantine.NotInQuarantine:
                 continue
         wake()
         flash(ngettext("%(num)s mail left the quarantine.", "%(num)s mails left the quarantine.", settled), "success")

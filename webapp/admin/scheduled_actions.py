@@ -9,17 +9,16 @@ from flask_babel import lazy_gettext as _l
 from markupsafe import Markup
 from sqlalchemy import func, select
 
-from mail import actions
-from mail.clock import now
-from mail.parameters import NotValid
+from mail.maintenance import schedule
 from mail.sentences import say
-from mail.wake import wake
+from mail.settings.clock import now
+from mail.settings.parameters import NotValid
+from mail.settings.wake import wake
 from models import ActionRun, ScheduledAction, db
-from webapp import looks
+from webapp import checks, template_helpers
 from webapp.admin import servers
 from webapp.admin.base import AdminView, Button, Group, expose
 from webapp.admin.outgoing_servers import badge
-from webapp.pages import checks
 
 PAGE = 30  # runs of the history that are shown at once
 UNITS = (
@@ -131,7 +130,7 @@ class ScheduledActionView(AdminView):
 
     def name_of(self, row: ScheduledAction) -> Markup:
         """Return the name and what the action does."""
-        known = actions.BY_CODE.get(row.code)
+        known = schedule.BY_CODE.get(row.code)
         return Markup('{}<small class="row-help">{}</small>').format(row.name, known.help if known else "")
 
     def next_of(self, row: ScheduledAction) -> Markup:
@@ -143,7 +142,7 @@ class ScheduledActionView(AdminView):
         moment = now()
         if row.next_run_at <= moment:
             return badge("busy", gettext("due now")) if self.worker().alive else badge("doubt", gettext("waits"))
-        return looks.ago(row.next_run_at)
+        return template_helpers.ago(row.next_run_at)
 
     def last_of(self, row: ScheduledAction) -> Markup:
         """Return how the last run went."""
@@ -152,7 +151,10 @@ class ScheduledActionView(AdminView):
             return Markup('<span class="text-secondary">{}</span>').format(gettext("never"))
         words = say(run.why) if run.why else counted(run)  # type: ignore[arg-type]
         return Markup('{} {}<small class="row-help{}">{}</small>').format(
-            looks.state(run.state), looks.ago(run.started_at), " trouble" if run.state == "failed" else "", words
+            template_helpers.state(run.state),
+            template_helpers.ago(run.started_at),
+            " trouble" if run.state == "failed" else "",
+            words,
         )
 
     def _last_runs(self) -> dict[int, ActionRun]:
@@ -176,7 +178,7 @@ class ScheduledActionView(AdminView):
 
     def smallest_of(self, row: ScheduledAction) -> str:
         """Return the smallest interval, in words."""
-        seconds = actions.smallest(row)
+        seconds = schedule.smallest(row)
         return ngettext(
             "The smallest interval of this action is %(num)s second.",
             "The smallest interval of this action is %(num)s seconds.",
@@ -185,7 +187,7 @@ class ScheduledActionView(AdminView):
 
     def help_of(self, row: ScheduledAction) -> Any:
         """Return what an action does."""
-        known = actions.BY_CODE.get(row.code)
+        known = schedule.BY_CODE.get(row.code)
         return known.help if known else ""
 
     def runs(self, row: ScheduledAction) -> list[ActionRun]:
@@ -215,22 +217,22 @@ class ScheduledActionView(AdminView):
         return lasted(run)
 
     def before_save(self, form: Any, row: ScheduledAction, is_new: bool) -> None:
-        """Change the action by the rules of ``mail.actions``: the next run is planned from the last one."""
+        """Change the action by the rules of ``mail.maintenance.schedule``: the next run is planned from the last one."""
         interval, unit, active = form.interval.data, form.unit.data, bool(form.active.data)
         db.session.refresh(row, with_for_update=True)  # what the form wrote goes by the rules instead
         try:
-            actions.edit(row, interval, unit, active, now())
+            schedule.edit(row, interval, unit, active, now())
         except NotValid as error:
             servers.refuse(form.interval, str(error))
 
     def after_save(self, row: ScheduledAction, is_new: bool) -> None:
-        wake(actions.TOPIC)
+        wake(schedule.TOPIC)
 
     def press_run(self, row: ScheduledAction) -> None:
         """Ask the worker to run the action now, beside its schedule."""
-        actions.run_now(row.id, now())
+        schedule.run_now(row.id, now())
         db.session.commit()
-        wake(actions.TOPIC)
+        wake(schedule.TOPIC)
         if self.worker().alive:
             flash(gettext("The worker was asked to run it; the history below shows how it goes."), "success")
         else:

@@ -11,9 +11,10 @@ from flask_babel import gettext
 from flask_login import current_user
 from sqlalchemy import delete, select
 
-from mail import aliases, office
-from mail.clock import now
-from mail.parameters import CATALOGUE, CATCHALL_DOMAIN, NotValid, Parameter
+from mail.incoming import aliases
+from mail.settings import office
+from mail.settings.clock import now
+from mail.settings.parameters import CATALOGUE, CATCHALL_DOMAIN, NotValid, Parameter
 from models import SystemParameter, User, db
 from webapp import auth
 from webapp.pages import settings as general

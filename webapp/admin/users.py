@@ -12,13 +12,13 @@ from wtforms import SelectField, StringField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length
 
-from mail.address import normalise
-from mail.clock import now
-from mail.contacts import find_or_make
+from mail.documents.contacts import find_or_make
+from mail.message.address import normalise
+from mail.settings.clock import now
 from models import User, db
-from webapp import auth, looks
+from webapp import auth, template_helpers
 from webapp.admin.base import AdminView, Choice, Group, Refused, YesNo
-from webapp.admin.fields import SecretField
+from webapp.fields import SecretField
 
 ROLES = (("user", _l("User")), ("marketing", _l("Marketing")), ("admin", _l("Admin")))
 NOTIFY = (("mail", _l("By mail")), ("inbox", _l("In the inbox of CoquiMail")))
@@ -87,7 +87,7 @@ class UserView(AdminView):
     }
     examples = {"email": "clerk@mycompany.com"}
     choices = {"role": ROLES, "notify": NOTIFY}
-    formats = {"name": lambda view, row: Markup("{} {}").format(looks.person(row.name), row.name)}
+    formats = {"name": lambda view, row: Markup("{} {}").format(template_helpers.person(row.name), row.name)}
     form_extra_fields = {
         "name": NameField(_l("Name"), [InputRequired(), Length(max=200)]),
         "email": StringField(_l("Mail address"), [InputRequired(), Length(max=320)]),

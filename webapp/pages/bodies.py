@@ -12,9 +12,9 @@ from flask_login import login_required
 from markupsafe import escape
 from sqlalchemy import select
 
-from mail import outgoing
-from mail.body import clean_html, text_to_html, with_images
-from mail.message import parse
+from mail.message.html import clean_html, text_to_html, with_images
+from mail.message.parse import parse
+from mail.outgoing import lines
 from models import Attachment, Blob, Post, ReceivedMail, db
 from webapp.auth import roles_required
 
@@ -112,7 +112,7 @@ def of_mail(raw: bytes, arrived: datetime) -> Response:
 @roles_required("admin")
 def sent(line_id: int) -> Response:
     """Answer a mail as one recipient gets it, to be saved."""
-    content = outgoing.whole_mail(line_id)
+    content = lines.whole_mail(line_id)
     if content is None:
         abort(404)
     return as_download(content, f"sent-{line_id}.eml")

@@ -13,13 +13,16 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload, selectinload
 from werkzeug.datastructures import FileStorage
 
-from mail import contacts, envelope, office, outgoing, threads
-from mail.address import first_address, show_address
-from mail.clock import now
-from mail.outgoing import NotCorrected
+from mail.documents import contacts
+from mail.documents import posts as documents_posts
+from mail.documents.posts import Addressee, NewFile
+from mail.message.address import first_address, show_address
+from mail.outgoing import delivery_state, lines
+from mail.outgoing.lines import NotCorrected
 from mail.sentences import say, why
-from mail.threads import Addressee, NewFile
-from mail.wake import wake
+from mail.settings import office
+from mail.settings.clock import now
+from mail.settings.wake import wake
 from models import (
     Document,
     DocumentType,
@@ -33,7 +36,7 @@ from models import (
     db,
 )
 from webapp.auth import own_page
-from webapp.pages.words import html_of_words
+from webapp.pages.plain_text import html_of_words
 
 blueprint = Blueprint("documents", __name__)
 
@@ -131,7 +134,7 @@ def new(code: str) -> ResponseReturnValue:
             )
         else:
             contact = contacts.find_or_make(address.address, address.name, now()) if address else None
-            document = threads.start_document(
+            document = documents_posts.start_document(
                 type_,
                 title,
                 now(),
@@ -197,7 +200,7 @@ def _chatter(document: Document) -> dict[str, Any]:
     return {
         "posts": posts[:limit],
         "more": limit + POSTS if len(posts) > limit else None,
-        "envelopes": envelope.envelopes([post.id for post in posts]),
+        "envelopes": delivery_state.envelopes([post.id for post in posts]),
         "followers": _followers(document.thread_id),
         "colleagues": _colleagues(),
         "told": {kind: _told(document, kind) for kind in ("message", "note")},
@@ -217,7 +220,7 @@ def _colleagues() -> frozenset[int]:
 
 
 def _told(document: Document, kind: str) -> list[Addressee]:
-    return threads.audience(document.thread_id, kind, current_user.contact_id)
+    return documents_posts.audience(document.thread_id, kind, current_user.contact_id)
 
 
 def words_of(post: Post) -> Markup:
@@ -240,7 +243,7 @@ def edit(document_id: int) -> ResponseReturnValue:
             changes.append(why("changed_title", before=document.title, after=title))
             document.title = title[:500]
         for change in changes:
-            threads.add_log(
+            documents_posts.add_log(
                 document.thread_id, change | {"values": change["values"] | {"who": current_user.name}}, now()
             )
         Event.add([f"documents:{document.type_id}", f"thread:{document.thread_id}"], now())
@@ -268,7 +271,7 @@ def _changes(document: Document) -> list[Any]:
         )
         document.responsible_id = user.id if user else None
         if user:
-            threads.follow(document.thread_id, user.contact_id, why("follow_responsible"))
+            documents_posts.follow(document.thread_id, user.contact_id, why("follow_responsible"))
     return changes
 
 
@@ -278,7 +281,9 @@ def move(document_id: int) -> ResponseReturnValue:
     """Move a document to another stage, from the bar above it or from the board."""
     document = _document(document_id)
     for change in _changes(document):
-        threads.add_log(document.thread_id, change | {"values": change["values"] | {"who": current_user.name}}, now())
+        documents_posts.add_log(
+            document.thread_id, change | {"values": change["values"] | {"who": current_user.name}}, now()
+        )
         Event.add([f"documents:{document.type_id}", f"thread:{document.thread_id}"], now())
     db.session.commit()
     return redirect(own_page(request.form.get("next", "")) or url_for(".show", document_id=document_id))
@@ -295,7 +300,7 @@ def write(document_id: int) -> ResponseReturnValue:
     kind = "note" if request.form.get("kind") == "note" else "message"
     files = [_file(file) for file in request.files.getlist("files") if file.filename]
     try:
-        threads.post_from_browser(
+        documents_posts.post_from_browser(
             current_user, document.thread_id, html_of_words(request.form.get("words", "")), kind, files, now()
         )
     except ValueError:
@@ -330,7 +335,7 @@ def follow(document_id: int) -> ResponseReturnValue:
             )
             return redirect(url_for(".show", document_id=document_id))
         contact = contacts.find_or_make(address.address, address.name, now())
-    threads.follow(document.thread_id, contact.id, why("follow_added"))
+    documents_posts.follow(document.thread_id, contact.id, why("follow_added"))
     Event.add([f"thread:{document.thread_id}"], now())
     db.session.commit()
     flash(gettext("%(name)s follows this document now.", name=str(contact)), "success")
@@ -347,7 +352,7 @@ def _own_addresses() -> set[str | None]:
 def unfollow(document_id: int, contact_id: int) -> ResponseReturnValue:
     """Take somebody out of the followers."""
     document = _document(document_id)
-    threads.unfollow(document.thread_id, contact_id)
+    documents_posts.unfollow(document.thread_id, contact_id)
     Event.add([f"thread:{document.thread_id}"], now())
     db.session.commit()
     return redirect(url_for(".show", document_id=document_id))
@@ -374,7 +379,7 @@ def _line(line_id: int) -> tuple[Recipient, int]:
 def retry(line_id: int) -> ResponseReturnValue:
     """Send to this recipient again."""
     _, document_id = _line(line_id)
-    outgoing.retry([line_id], now())
+    lines.retry([line_id], now())
     _settle(document_id)
     flash(gettext("It is being sent again."), "success")
     return redirect(url_for(".show", document_id=document_id))
@@ -387,21 +392,21 @@ def correct(line_id: int) -> ResponseReturnValue:
     line, document_id = _line(line_id)
     before = line.address
     try:
-        outgoing.correct_address(line_id, request.form.get("address", ""), now())
+        lines.correct_address(line_id, request.form.get("address", ""), now())
     except NotCorrected as error:
         db.session.rollback()
         flash(str(error), "error")
         return redirect(url_for(".show", document_id=document_id))
     document = _document(document_id)
     change = why("address_corrected", before=before, after=line.address)
-    threads.add_log(document.thread_id, change, now())
+    documents_posts.add_log(document.thread_id, change, now())
     _settle(document_id)
     flash(say(change), "success")
     return redirect(url_for(".show", document_id=document_id))
 
 
 def _settle(document_id: int) -> None:
-    envelope.settle_failures(_document(document_id).thread_id, now())
+    delivery_state.settle_failures(_document(document_id).thread_id, now())
     db.session.commit()
     wake()
 
@@ -411,7 +416,7 @@ def _settle(document_id: int) -> None:
 def cancel(line_id: int) -> ResponseReturnValue:
     """Take a waiting recipient out of the queue."""
     _, document_id = _line(line_id)
-    if outgoing.cancel([line_id], now()):
+    if lines.cancel([line_id], now()):
         flash(gettext("Cancelled: it will not be sent."), "success")
     else:
         flash(gettext("It is too late: the mail is on its way."), "error")
@@ -428,6 +433,6 @@ def seen(post_id: int) -> ResponseReturnValue:
     )
     if document_id is None:
         abort(404)
-    envelope.mark_seen(post_id, now())
+    delivery_state.mark_seen(post_id, now())
     db.session.commit()
     return redirect(url_for(".show", document_id=document_id))

@@ -7,7 +7,7 @@ from flask_login import current_user, login_required
 from sqlalchemy import select, update
 from sqlalchemy.orm import joinedload
 
-from mail.clock import now
+from mail.settings.clock import now
 from models import Document, Event, Notification, Post, db
 
 blueprint = Blueprint("inbox", __name__, url_prefix="/inbox")

@@ -19,21 +19,24 @@ from sqlalchemy.orm import joinedload, selectinload
 from wtforms import Field, Form, SelectField, SelectMultipleField, StringField, TextAreaField
 from wtforms.validators import Length, ValidationError
 
-from mail import contacts, mailing, outgoing, parameters
-from mail.address import first_address, normalise, show_address
-from mail.clock import now
+from mail.decide.sender import Decision
+from mail.documents import contacts
 from mail.errors import MailError, MergeError
-from mail.letter import Letter, Reader, compile_for, decide_for
-from mail.mailing import NotReady
-from mail.merge import FIELDS, parse
-from mail.outgoing import OutgoingDraft, To
-from mail.sender import Decision
+from mail.mailing import mailing
+from mail.mailing.letter import Letter, Reader, compile_for, decide_for
+from mail.mailing.mailing import NotReady
+from mail.mailing.template import FIELDS, parse
+from mail.message.address import first_address, normalise, show_address
+from mail.outgoing import enqueue
+from mail.outgoing.enqueue import OutgoingDraft, To
 from mail.sentences import Why, say, why
-from mail.wake import wake
+from mail.settings import parameters
+from mail.settings.clock import now
+from mail.settings.wake import wake
 from models import Event, Mailing, MailingList, OutgoingMail, OutgoingServer, Recipient, Subscription, Trace, User, db
 from models.mailing import MAILING_STATES
 from models.search import contains
-from webapp import auth, looks
+from webapp import auth, template_helpers
 from webapp.pages.bodies import POLICY_WITH_REMOTE, framed
 
 blueprint = Blueprint("mailings", __name__, url_prefix="/mailings")
@@ -118,17 +121,17 @@ def subject_of(row: Mailing) -> str:
 
 def label_of(state: str) -> Any:
     """Return the word for a state of a mailing."""
-    return looks.STATES[state][1]
+    return template_helpers.STATES[state][1]
 
 
 def label_of_part(state: str) -> Any:
     """Return the word for a state of recipients: who is left out and who was not reached got no mail."""
-    return gettext("Not sent") if state == "cancelled" else looks.STATES[state][1]
+    return gettext("Not sent") if state == "cancelled" else template_helpers.STATES[state][1]
 
 
 def badge(state: str) -> Markup:
     """Return the badge of a recipient's state."""
-    look = looks.STATES[state][0]
+    look = template_helpers.STATES[state][0]
     return Markup('<span class="state state-{}">{}</span>').format(look, label_of_part(state))
 
 
@@ -672,7 +675,7 @@ def send_test(mailing_id: int) -> ResponseReturnValue:
         reply_to=row.reply_to,
         forced_server_id=row.forced_server_id or parameters.DEDICATED_SERVER.get() or None,
     )
-    mail = outgoing.enqueue(draft, [To(address.address, address.name)], now())
+    mail = enqueue.enqueue(draft, [To(address.address, address.name)], now())
     failure = _failure_of(mail)
     db.session.commit()
     wake()

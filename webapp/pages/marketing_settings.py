@@ -14,15 +14,15 @@ from sqlalchemy import select
 from wtforms import SelectField, TextAreaField
 from wtforms.validators import Length
 
-from mail import office, parameters
-from mail.address import normalise
-from mail.clock import now
+from mail.decide.servers import Choice, Server, Step, choose_server
+from mail.message.address import normalise
 from mail.sentences import Why, say
-from mail.servers import Choice, Server, Step, choose_server
-from mail.wake import wake
+from mail.settings import office, parameters
+from mail.settings.clock import now
+from mail.settings.wake import wake
 from models import Mailing, OutgoingServer, db
 from webapp import auth
-from webapp.admin.fields import SwitchField
+from webapp.fields import SwitchField
 
 blueprint = Blueprint("marketing_settings", __name__, url_prefix="/email-marketing")
 

@@ -6,11 +6,12 @@ from flask_babel import gettext
 from markupsafe import Markup, escape
 from sqlalchemy import select
 
-from mail import office, practice
-from mail.address import first_address
-from mail.clock import now
-from mail.config import settings
-from mail.message import IncomingMessage
+from mail.maintenance import practice
+from mail.message.address import first_address
+from mail.message.parse import IncomingMessage
+from mail.settings import office
+from mail.settings.clock import now
+from mail.settings.config import settings
 from models import Blob, Document, DocumentType, OutgoingMail, Post, PracticeMail, db
 from webapp.auth import roles_required
 from webapp.pages.bodies import as_download, of_mail

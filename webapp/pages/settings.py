@@ -9,11 +9,13 @@ from flask_babel import gettext
 from flask_login import current_user
 from sqlalchemy import func, select
 
-from mail import aliases, office, parameters
-from mail.address import domain_of
-from mail.clock import now
-from mail.config import settings
-from mail.parameters import (
+from mail.decide.servers import read_filter
+from mail.incoming import aliases
+from mail.message.address import domain_of
+from mail.settings import office, parameters
+from mail.settings.clock import now
+from mail.settings.config import settings
+from mail.settings.parameters import (
     CATCHALL_DOMAIN,
     COMPANY_ADDRESS,
     COMPANY_NAME,
@@ -22,10 +24,8 @@ from mail.parameters import (
     DEFAULT_FROM_FILTER,
     NotValid,
 )
-from mail.servers import read_filter
 from models import Alias, DocumentType, IncomingServer, OutgoingServer, db
-from webapp import auth
-from webapp.pages import checks
+from webapp import auth, checks
 
 blueprint = Blueprint("settings", __name__, url_prefix="/settings")
 

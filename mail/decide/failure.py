@@ -1,0 +1,124 @@
+"""Pure: why a mail failed for somebody: from the server's code and words to one of our kinds."""
+
+import re
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What became of the mail to one recipient."""
+
+    HARD = "hard"  # final: the address or its domain does not exist
+    SOFT = "soft"  # final: anything else, or nothing that we understand
+    BLOCKED = "blocked"  # final: refused for policy or content; says nothing about the address
+    FULL = "full"  # final: the mailbox is full
+    DELAY = "delay"  # still being tried
+    DELIVERED = "delivered"  # arrived, or was handed on
+
+    @property
+    def failed(self) -> bool:
+        """Whether the mail did not and will not arrive."""
+        return self in (Kind.HARD, Kind.SOFT, Kind.BLOCKED, Kind.FULL)
+
+    @property
+    def counts(self) -> bool:
+        """Whether it counts against the address (incoming.md 8)."""
+        return self.failed and self is not Kind.BLOCKED
+
+
+# --- why it failed
+
+
+def kind_of(status: str, text: str) -> Kind:
+    """Return why a mail finally failed, from the enhanced status code (RFC 3463) and the server's words.
+
+    The words come first: of real "5.x.x" not half mean a dead address. What nobody understands is soft.
+
+    >>> kind_of("5.1.1", ""), kind_of("5.0.0", "550 No such user here"), kind_of("5.2.2", "")
+    (<Kind.HARD: 'hard'>, <Kind.HARD: 'hard'>, <Kind.FULL: 'full'>)
+    >>> kind_of("5.7.1", "Message rejected as spam"), kind_of("4.4.7", "expired")
+    (<Kind.BLOCKED: 'blocked'>, <Kind.SOFT: 'soft'>)
+    """
+    text = " ".join(text[:4000].split())
+    detail = status.partition(".")[2]
+    if _FULL.search(text) or (detail == "2.2" and not _GONE.search(text)):
+        return Kind.FULL
+    lasting = not status.startswith("4") and not _LATER.search(text)
+    if lasting and _GONE.search(text) and not _ABOUT_SENDER.search(text):
+        return Kind.HARD
+    if _BLOCKED.search(text):
+        return Kind.BLOCKED
+    if detail.startswith(("7.", "6.")) or detail in ("3.4", "2.3"):
+        return Kind.BLOCKED
+    if lasting and status and detail in _HARD_DETAILS and not _NOT_GONE.search(text):
+        return Kind.HARD
+    return Kind.SOFT
+
+
+_HARD_DETAILS = {"1.0", "1.1", "1.2", "1.3", "1.6", "1.10", "1.351", "4.4"}
+
+
+def _any_of(*phrases: str) -> re.Pattern[str]:
+    return re.compile("|".join(phrases), re.IGNORECASE)
+
+
+_FULL = _any_of(
+    r"(?:mail)?box (?:is |size |was )?(?:full|over|exceed)",
+    r"(?:over|exceed\w{0,3}|out of|disk|mail|user|message|storage)[ -]?(?:(?:the|its|their|mailbox|disk) ){0,3}quota",
+    r"quota (?:is )?(?:exceeded|full|violation)",
+    r"exceeded (?:its |the |his )?(?:storage|mailbox)",
+    r"out of storage",
+    r"insufficient (?:disk |system )?(?:space|quota)",
+    r"not enough (?:storage )?space",
+    r"mail(?:box|folder) full",
+    r"QuotaExceeded",
+    r"too much mail data",
+)
+_GONE = _any_of(
+    r"user[\w\s'-]{0,20}unknown",
+    r"unknown[\w\s-]{0,12}(?:user|recipient|address|account|mailbox|local)",
+    r"no such (?:user|mailbox|recipient|address|account|person|local|domain|host|email|name)",
+    r"no (?:mailbox|user|account) (?:here|by that|with)",
+    r"(?:user|recipient|mailbox|address|account|domain|host|resource)[^.;]{0,60}"
+    r"(?:n[o']t exist|not (?:be )?found|couldn't be found|is unknown|isn't a known)",
+    r"no longer (?:exist|valid|active|in use|available|on)",
+    r"doesn't have an? [^.;]{0,40}account",
+    r"invalid (?:user|recipient|mailbox|address|email|final delivery)",
+    r"not a valid (?:user|recipient|mailbox|address)",
+    r"(?:recipient|address)(?: address)? (?:unknown|not found|not listed)",
+    r"(?:bad|illegal) (?:destination|alias|recipient)",
+    r"unrout?e?able (?:address|domain|mail)",
+    r"host unknown",
+    r"(?:host|domain)(?: or domain)?(?: name)?(?: lookup)? (?:was )?not found",
+    r"recip(?:ient)?notfound",
+    r"not our customer",
+    r"no (?:valid )?(?:mx|a) record|null ?mx|no smtp service",
+    r"n[o']t accept (?:any )?(?:e-?)?mail",
+    r"have any \w{1,20} entries",
+    r"listed as (?:an )?unknown|not listed in",
+    r"has moved",
+    r"this (?:user|account|address) (?:has been |was |is )?(?:deleted|removed|closed)",
+    r"undeliverable address",
+    r"mailbox (?:unavailable or )?not (?:available|local)",
+    r"no (?:valid )?recipients?\b",
+    r"address (?:you sent|rejected)[^.;]{0,30}(?:wrong|unknown)",
+    r"could not be resolved",
+    r"couldn't find (?:any host|a mail exchanger)",
+    r"domain is not reachable",
+    r"action not taken: mailbox unavailable",
+)
+_ABOUT_SENDER = _any_of(
+    r"sender (?:address |domain |verify )[^.;]{0,60}(?:reject|fail|not found|not exist|unknown)",
+    r"relay",
+    r"spf",
+    r"dmarc",
+)
+_NOT_GONE = _any_of(r"access denied", r"preferences", r"too many", r"procmail", r"refused to (?:accept|talk)")
+_LATER = _any_of(r"try again", r"temporar", r"timed? ?out", r"too many", r"this hour")
+_BLOCKED = _any_of(
+    r"\bspam|unsolicited|bulk mail|virus|malware|banned|prohibited",
+    r"\bblock(?:ed|list|ing)|black ?list|\brbls?\b|dnsbl|\bpolicy|reputation",
+    r"\bdmarc|\bspf\b|\bdkim",
+    r"not (?:authori[sz]ed|permitted|allowed) to send",
+    r"content (?:reject|filter|not)|attachment|message (?:size|rejected due)",
+    r"too large|size limit|exceeds? (?:the )?(?:maximum|size|message)",
+)

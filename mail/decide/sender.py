@@ -1,0 +1,334 @@
+"""Who a mail is sent as: the server, the From, the envelope sender and the Reply-To, with every reason.
+
+One function for sending, for the stored decision and for the what-if form: ``decide``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from mail.decide.servers import Choice, Server, choose_server
+from mail.message.address import (
+    Address,
+    decode_words,
+    domain_of,
+    first_address,
+    format_address,
+    local_part,
+    needs_smtputf8,
+    normalise,
+    parse_addresses,
+    show_address,
+    wire_address,
+)
+from mail.sentences import Why, why
+
+NULL_SENDER = "<>"  # RFC 5321 4.5.5: nothing may come back to it
+LONGEST_REPLY_TO = 68  # with "Reply-To: " before it, one line of 78 characters: never folded
+LONGEST_NAME = 100
+LONGEST_MAILBOX = 400  # what a row keeps of a From
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """What the office has set: the system parameters as they are, and the default server of the environment.
+
+    ``default_from_filter`` is the parameter ``mail.default.from_filter``, read by ``parse_filter``; ``company`` the
+    name of the company.
+    """
+
+    default_from: str = ""
+    catchall_domain: str = ""
+    catchall_alias: str = "catchall"
+    bounce_alias: str = "bounce"
+    company: str = ""
+    custom_servers: bool = True
+    default_server: Server | None = None
+    default_from_filter: tuple[str, ...] = ()
+
+    @property
+    def default_address(self) -> str | None:
+        """The address that mail is sent as when the author's own may not be used (its key), or None.
+
+        >>> Office(default_from="notifications", catchall_domain="MyCompany.com").default_address
+        'notifications@mycompany.com'
+        >>> Office(default_from="info@other.com", catchall_domain="mycompany.com").default_address
+        'info@other.com'
+        """
+        return normalise(self.default_from) if "@" in self.default_from else self._on_domain(self.default_from)
+
+    @property
+    def catchall_address(self) -> str | None:
+        """Where replies go that have no alias of their own, or None."""
+        return self._on_domain(self.catchall_alias)
+
+    @property
+    def bounce_address(self) -> str | None:
+        """Where delivery failures go, or None."""
+        return self._on_domain(self.bounce_alias)
+
+    def _on_domain(self, local: str) -> str | None:
+        local, domain = local.strip(), self.catchall_domain.strip()
+        return normalise(f"{local}@{domain}") if local and domain else None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A mail as far as the decision needs it.
+
+    ``sender`` is the value of its From; ``reply_to`` and ``return_path`` are what the mail was given (``"<>"``: nothing
+    may come back); ``forced_server`` is the server of a mailing. For a mail that belongs to a document: ``document``
+    is its title, ``alias`` the full address of its type's alias, if it has one.
+    """
+
+    sender: str
+    reply_to: str = ""
+    return_path: str = ""
+    forced_server: int | None = None
+    document: str | None = None
+    alias: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided, with its reasons; ``failure`` set means that nothing may be sent.
+
+    ``from_before``, ``from_after`` and ``reply_to`` are mailboxes for people to read; ``compose`` encodes them for the
+    wire. ``envelope_sender`` is ready for SMTP, "" is the null sender. ``smtputf8``: only a server that offers
+    SMTPUTF8 can take the mail. ``server_id`` None with ``is_default_server``: the server of the environment.
+    """
+
+    server_id: int | None = None
+    is_default_server: bool = False
+    server_name: str = ""
+    from_before: str = ""
+    from_after: str = ""
+    encapsulated: bool = False
+    envelope_sender: str = ""
+    reply_to: str = ""
+    smtputf8: bool = False
+    steps: list[Why] = field(default_factory=list)
+    warnings: list[Why] = field(default_factory=list)
+    failure: Why | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what is stored with the mail."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> "Decision":
+        """Return a stored decision; fields that a later version dropped are ignored."""
+        known = cls.__dataclass_fields__
+        return cls(**{name: value for name, value in stored.items() if name in known})
+
+
+def decide(request: Request, servers: Sequence[Server], office: Office) -> Decision:
+    """Return which server sends a mail, as whom, and where failures and answers go. Never raises."""
+    author = first_address(request.sender)
+    default = office.default_address
+    choice = choose_server(
+        servers,
+        author.key if author else None,
+        default,
+        default_server=_default_server(office),
+        forced=request.forced_server,
+        custom_servers=office.custom_servers,
+    )
+    from_before = _mailbox(author.name, author.address) if author else decode_words(request.sender)[:LONGEST_MAILBOX]
+    steps = [*choice.steps, *_about_default_server(choice, office)]
+    failure = choice.failure or (None if author or default else _no_from(request.sender))
+    if failure or choice.server is None:
+        return Decision(from_before=from_before, steps=steps, failure=failure)
+
+    server = choice.server
+    warnings: list[Why] = []
+    if author is None:
+        assert default is not None  # or it was a failure
+        sent_as = Address("", default)
+        steps.append(why("from_default", sender=from_before, address=default))
+        warnings += _outside_filter(default, server)
+    else:
+        if len(parse_addresses(request.sender)) > 1:
+            steps.append(why("from_first_of_several", address=author.address))
+        sent_as = _send_as(author, server, servers, office, steps, warnings)
+    if needs_smtputf8(sent_as.address):
+        warnings.append(why("from_needs_smtputf8", address=sent_as.address))
+    envelope_sender = _envelope_sender(request, server, sent_as, office, steps)
+    return Decision(
+        server_id=server.id,
+        is_default_server=server.id is None,
+        server_name=server.name,
+        from_before=from_before,
+        from_after=_mailbox(sent_as.name, sent_as.address),
+        encapsulated=author is not None and sent_as.key != author.key,
+        envelope_sender=envelope_sender,
+        reply_to=_reply_to(request, author or sent_as, office, steps, warnings),
+        smtputf8=needs_smtputf8(sent_as.address) or needs_smtputf8(envelope_sender),
+        steps=steps,
+        warnings=warnings,
+    )
+
+
+def encapsulate(author: Address, send_as: str) -> Address:
+    """Return the mailbox that still names the author but has an address that may be used.
+
+    >>> print(encapsulate(Address("Sales Desk", "sales@home.net"), "notify@acme.com"))
+    "Sales Desk" <notify@acme.com>
+    >>> print(encapsulate(Address("", "sales@home.net"), "notify@acme.com"))
+    "sales" <notify@acme.com>
+    """
+    return Address(author.name or local_part(author.address), send_as)
+
+
+# --- the From
+
+
+def _send_as(
+    author: Address,
+    server: Server,
+    servers: Sequence[Server],
+    office: Office,
+    steps: list[Why],
+    warnings: list[Why],
+) -> Address:
+    """The From that is sent; notes the reason."""
+    default = office.default_address
+    kept = _kept_because(author, server, servers, office)
+    if kept:
+        steps.append(kept)
+        return author
+    if default is None:
+        steps.append(why("from_kept_no_default", address=author.address, server=server.name))
+        warnings.append(why("no_default_address", address=author.address, server=server.name))
+        return author
+    if author.key == default:
+        steps.append(why("from_is_default", address=default))
+        return author
+    reason = _rewritten_because(server)
+    steps.append(why(reason, address=author.address, default=default, server=server.name, filter=_listed(server)))
+    warnings += _outside_filter(default, server)
+    return encapsulate(author, default)
+
+
+def _kept_because(author: Address, server: Server, servers: Sequence[Server], office: Office) -> Why | None:
+    """Why the From stays as it is; None if it has to be encapsulated."""
+    address, domain = author.key, author.domain
+    if server.filters:
+        entry = next((entry for entry in (address, domain) if entry in server.filters), None)
+        return why("from_in_filter", address=address, entry=entry, server=server.name) if entry else None
+    if server.rewrite == "never":
+        return why("from_kept_by_server", address=address, server=server.name)
+    if server.rewrite == "always":
+        return None
+    if domain == domain_of(f"x@{office.catchall_domain}"):
+        return why("from_on_alias_domain", address=address, domain=domain)
+    owner = next((other for other in servers if other.active and other.has(address)), None)
+    return why("from_in_other_filter", address=address, server=owner.name) if owner else None
+
+
+def _rewritten_because(
+    server: Server,
+) -> Literal["from_not_in_filter", "from_always_rewritten", "from_not_ours"]:
+    if server.filters:
+        return "from_not_in_filter"
+    return "from_always_rewritten" if server.rewrite == "always" else "from_not_ours"
+
+
+def _outside_filter(default: str, server: Server) -> list[Why]:
+    """The warning that the server may refuse even the default address."""
+    if server.may_send_as(default):
+        return []
+    return [why("default_not_in_filter", address=default, server=server.name, filter=_listed(server))]
+
+
+def _no_from(sender: str) -> Why:
+    text = decode_words(sender)
+    return why("from_invalid", sender=text[:LONGEST_MAILBOX]) if text else why("from_missing")
+
+
+# --- the default server
+
+
+def _default_server(office: Office) -> Server | None:
+    """The server of the environment with the filter that counts: the parameter, if it is not empty, wins."""
+    server = office.default_server
+    if server is None or not office.default_from_filter:
+        return server
+    return Server(server.id, server.name, server.priority, office.default_from_filter, server.rewrite, server.active)
+
+
+def _about_default_server(choice: Choice, office: Office) -> list[Why]:
+    """Where the filter of the default server comes from; nothing for a server record, which has its own."""
+    if choice.server is None or choice.server.id is not None:
+        return []
+    if office.default_from_filter:
+        return [why("default_filter_parameter", filter=_listed(choice.server))]
+    if choice.server.filters:
+        return [why("default_filter_environment", filter=_listed(choice.server))]
+    return [why("default_filter_none")]
+
+
+# --- envelope sender and Reply-To
+
+
+def _envelope_sender(request: Request, server: Server, sent_as: Address, office: Office, steps: list[Why]) -> str:
+    """The Return-Path: the given one, else the bounce address, if the server may send as it; else the From."""
+    if request.return_path.strip() == NULL_SENDER:
+        steps.append(why("envelope_null"))
+        return ""
+    given = normalise(request.return_path)
+    wanted = given or office.bounce_address
+    if wanted and server.may_send_as(wanted):
+        steps.append(why("envelope_given" if given else "envelope_bounce", address=wanted, server=server.name))
+        return wire_address(wanted, smtputf8=True)
+    if wanted:
+        steps.append(why("envelope_not_in_filter", wanted=wanted, address=sent_as.key, server=server.name))
+    else:
+        steps.append(why("envelope_no_bounce_address", address=sent_as.key))
+    return wire_address(sent_as.address, smtputf8=True)
+
+
+def _reply_to(request: Request, author: Address, office: Office, steps: list[Why], warnings: list[Why]) -> str:
+    """Where answers go: what was given, the alias of the document's type, the catchall, the author."""
+    if request.reply_to.strip():
+        given = ", ".join(_mailbox(one.name, one.address) for one in parse_addresses(request.reply_to))
+        if given:
+            steps.append(why("reply_to_given", reply_to=given))
+            return given
+        warnings.append(why("reply_to_invalid", reply_to=decode_words(request.reply_to)[:LONGEST_MAILBOX]))
+    alias = normalise(request.alias)
+    if request.document is not None and alias:
+        steps.append(why("reply_to_alias", address=alias))
+        return document_mailbox(office.company, request.document, alias)
+    if request.document is not None and office.catchall_address:
+        steps.append(why("reply_to_catchall", address=office.catchall_address))
+        return document_mailbox(office.company, request.document, office.catchall_address)
+    steps.append(why("reply_to_author", address=author.address))
+    return _mailbox(author.name, author.address)
+
+
+def document_mailbox(company: str, title: str, address: str) -> str:
+    """Return the Reply-To of a document: "Company Document title", shortened until the header fits on one line.
+
+    Words are dropped from the end of the title, then of the company; what does not fit at all goes without a name.
+
+    >>> print(document_mailbox("My Company", "Quotation for forty large garden tables", "sales@mycompany.test"))
+    "My Company Quotation for forty large garden" <sales@mycompany.test>
+    """
+    words = decode_words(f"{company} {title}").split()[:LONGEST_REPLY_TO]
+    while words:
+        name = " ".join(words)
+        if len(name) <= LONGEST_REPLY_TO and len(format_address(name, address)) <= LONGEST_REPLY_TO:
+            return show_address(name, address)
+        words.pop()
+    return show_address("", address)
+
+
+def _mailbox(name: str, address: str) -> str:
+    """A mailbox for people to read, of a length that a row can keep."""
+    shown = show_address(name[:LONGEST_NAME].strip(), address)
+    return shown if len(shown) <= LONGEST_MAILBOX else show_address("", address)
+
+
+def _listed(server: Server) -> str:
+    return ", ".join(server.filters[:10]) + (", …" if len(server.filters) > 10 else "")

@@ -1,0 +1,225 @@
+"""What a mailing sends: its decision, its footer, and the one compiled letter that every recipient's mail is made from.
+
+A letter is compiled once per process and content; a mail for one recipient then costs microseconds.
+"""
+
+import hashlib
+import json
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from urllib.parse import quote
+
+from flask_babel import gettext
+from markupsafe import escape
+from sqlalchemy import select
+
+from mail.decide.sender import Decision, Request, decide
+from mail.mailing.template import CompiledMailing, compile_mailing
+from mail.message.address import wire_address
+from mail.settings import office, parameters
+from mail.settings.config import settings
+from mail.settings.tokens import Kind
+from models import Mailing, db
+
+KEPT = 8  # letters that a process keeps: mailings that go out at the same time
+_END_OF_BODY = re.compile(r"</body\s*>", re.IGNORECASE)
+_FOOTER_STYLE = "margin:24px 0 0;padding:12px 0 0;border-top:1px solid #ccc;font-size:12px;line-height:1.5;color:#666"
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """One recipient as far as a letter needs it."""
+
+    trace_id: int
+    address: str
+    name: str = ""
+    company: str = ""
+    language: str = ""
+
+
+class Letter:
+    """A mailing ready to be sent: ``mail_to`` returns the bytes for one recipient. Safe to share between threads."""
+
+    def __init__(self, compiled: CompiledMailing, decision: Decision) -> None:
+        self.compiled = compiled
+        self.decision = decision
+        self.envelope_sender = decision.envelope_sender
+        snapshot, tokens = office.load(), office.tokens()
+        self._domain = snapshot.message_domain
+        self._url = settings().url
+        self._trace_token = tokens.maker(Kind.TRACE)
+        self._unsubscribe_token = tokens.maker(Kind.UNSUBSCRIBE)
+        self._view_token = tokens.maker(Kind.VIEW)
+        self._mailto = _mailto(snapshot.office.catchall_address)
+        self._fields = compiled.fields
+        self._clock = _Stamp(0, "")
+
+    def mail_to(self, reader: Reader, now: datetime) -> bytes:
+        """Return the whole mail for one recipient; its Message-ID and links are derived from the id of its trace.
+
+        Raises an error of ``mail.errors`` or ``ValueError`` when this recipient's mail can't be made.
+        """
+        token = self._trace_token(reader.trace_id)
+        unsubscribe = self._unsubscribe_token(reader.trace_id)
+        link = f"{self._url}/u/{unsubscribe}"
+        return self.compiled.render(
+            self._values(reader, link),
+            to_address=reader.address,
+            to_name=reader.name,
+            message_id=f"<{token}@{self._domain}>",
+            own_id=token,
+            date=self._date(now),
+            unsubscribe_url=link,
+            unsubscribe_mailto=f"{self._mailto}{unsubscribe}" if self._mailto else "",
+        )
+
+    def html_for(self, reader: Reader) -> str:
+        """Return the HTML for one recipient, as "view in browser" shows it."""
+        return self.compiled.html(self._values(reader, f"{self._url}/u/{self._unsubscribe_token(reader.trace_id)}"))
+
+    def text_for(self, reader: Reader) -> str:
+        """Return the text part for one recipient."""
+        return self.compiled.text(self._values(reader, f"{self._url}/u/{self._unsubscribe_token(reader.trace_id)}"))
+
+    def subject_for(self, reader: Reader) -> str:
+        """Return the subject for one recipient."""
+        return self.compiled.subject(self._values(reader, ""))
+
+    def _values(self, reader: Reader, unsubscribe: str) -> Mapping[str, str]:
+        values = {
+            "contact.name": reader.name,
+            "contact.email": reader.address,
+            "contact.company": reader.company,
+            "contact.language": reader.language,
+            "unsubscribe_url": unsubscribe,
+        }
+        if "contact.first_name" in self._fields:
+            values["contact.first_name"] = first_name(reader.name)
+        if "view_url" in self._fields:
+            values["view_url"] = f"{self._url}/v/{self._view_token(reader.trace_id)}"
+        return values
+
+    def _date(self, now: datetime) -> str:
+        second = int(now.timestamp())
+        stamp = self._clock
+        if stamp.second != second:  # formatting costs as much as half a mail
+            stamp = self._clock = _Stamp(second, format_datetime(now.astimezone(UTC)))
+        return stamp.text
+
+
+@dataclass(frozen=True, slots=True)
+class _Stamp:
+    second: int
+    text: str
+
+
+def first_name(name: str) -> str:
+    """Return what a person is greeted by.
+
+    >>> first_name("Ann Lee"), first_name("Lee, Ann"), first_name("")
+    ('Ann', 'Ann', '')
+    """
+    last, comma, first = name.partition(",")
+    return next(iter((first if comma and first.strip() else last).split()), "")
+
+
+def bare_address(address: str) -> str:
+    """Return an address as SMTP takes it; raises ``AddressError``."""
+    return address if address.isascii() else wire_address(address, smtputf8=True)
+
+
+# --- from the row to the letter
+
+
+def decide_for(mailing: Mailing) -> Decision:
+    """Return the server and the From of a mailing: its own server, else the dedicated one, else the search."""
+    snapshot = office.load()
+    forced = mailing.forced_server_id or parameters.DEDICATED_SERVER.get() or None
+    request = Request(sender=mailing.from_address, reply_to=mailing.reply_to, forced_server=forced)
+    return decide(request, snapshot.servers, snapshot.office)
+
+
+def compile_for(mailing: Mailing, decision: Decision) -> Letter:
+    """Return the letter of a mailing. Raises MergeError for a field that can't be filled, with part and line."""
+    domain = office.load().message_domain
+    lists = sorted(one.id for one in mailing.lists)
+    list_name = f"list-{lists[0]}" if len(lists) == 1 else "mailings"
+    company, address = parameters.COMPANY_NAME.get(), parameters.COMPANY_ADDRESS.get()
+    compiled = compile_mailing(
+        subject=mailing.subject,
+        html=with_footer(mailing.html, company, address),
+        preheader=mailing.preview,
+        from_header=decision.from_after,
+        reply_to=decision.reply_to,
+        list_id=f"{list_name}.{domain}",
+        feedback_id=f"{mailing.id}:{list_name}:mailing:{domain}",
+        constants={"company.name": company, "company.address": address},
+    )
+    return Letter(compiled, decision)
+
+
+def with_footer(html: str, company: str, address: str) -> str:
+    """Return the HTML with what must stand below every mailing and is missing: our postal address, the way out."""
+    parts = []
+    if address and "company.address" not in html and address not in html:
+        parts.append(str(escape(", ".join(filter(None, (company if company not in address else "", address))))))
+    if "unsubscribe_url" not in html:
+        parts.append(f'<a href="{{{{ unsubscribe_url }}}}" style="color:#666">{escape(gettext("Unsubscribe"))}</a>')
+    if not parts:
+        return html
+    footer = f'<p style="{_FOOTER_STYLE}">{" · ".join(parts)}</p>\n'.replace("\n ", " ")
+    ends = list(_END_OF_BODY.finditer(html))
+    return f"{html[: ends[-1].start()]}{footer}{html[ends[-1].start() :]}" if ends else f"{html}\n{footer}"
+
+
+def content_key(mailing: Mailing, decision: Decision) -> str:
+    """Return a hash of all that decides what a mailing sends."""
+    content = [mailing.subject, mailing.preview, mailing.html, decision.from_after, decision.reply_to]
+    content += [decision.envelope_sender, *sorted(str(one.id) for one in mailing.lists)]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _mailto(catchall: str | None) -> str:
+    """What stands in List-Unsubscribe before the token: a mail to the catchall, with the token in its subject."""
+    if catchall is None or not catchall.isascii():
+        return ""
+    return f"{quote(catchall, safe='@.+-_')}?subject=unsubscribe%20"
+
+
+# --- kept per process
+
+
+@dataclass
+class _Letters:
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    kept: "OrderedDict[tuple[str, int, str], Letter]" = field(default_factory=OrderedDict)
+
+
+_letters = _Letters()
+
+
+def letter_of(mailing_id: int, key: str) -> Letter:
+    """Return the letter of a mailing that is being sent, from this process's memory if its content is still the same.
+
+    Raises ``LookupError`` when there is no such mailing.
+    """
+    name = (settings().database_url, mailing_id, key)
+    with _letters.lock:
+        found = _letters.kept.get(name)
+        if found is not None:
+            _letters.kept.move_to_end(name)
+            return found
+    mailing = db.session.scalar(select(Mailing).where(Mailing.id == mailing_id))
+    if mailing is None:
+        raise LookupError(f"mailing {mailing_id}")
+    letter = compile_for(mailing, Decision.from_json(mailing.decision or {}))
+    with _letters.lock:
+        _letters.kept[name] = letter
+        while len(_letters.kept) > KEPT:
+            _letters.kept.popitem(last=False)
+    return letter

@@ -1,0 +1,375 @@
+"""FLOW of a mailing: send -> traces by INSERT ... SELECT -> chunks, which ``chunks.py`` sends -> next pass -> done.
+
+A mailing makes no row per mail but a *trace* per recipient, written once before and once after. A *chunk* is a range of
+at most 200 traces. Here is what a person asks for, and what the worker does for a mailing as a whole; what comes back
+for one recipient is in ``traces.py``. Pausing hands out no more chunks. Locks are taken in the order chunk, traces,
+mailing.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import and_, bindparam, case, exists, func, or_, select, update
+
+from mail.errors import MailError
+from mail.mailing.letter import compile_for, content_key, decide_for
+from mail.sentences import Why, say, why
+from mail.settings.wake import wake
+from models import (
+    BlacklistedAddress,
+    Chunk,
+    Contact,
+    Mailing,
+    Subscription,
+    Trace,
+    User,
+    change_rows,
+    db,
+    mailing_lists,
+    reading,
+)
+from models import audience as audience_rows
+
+log = logging.getLogger("coquimail.mailing")
+
+SLICE = 5_000  # contacts that become traces in one transaction: short, so that nobody waits for it
+SWEEP = 5_000  # traces of a cancelled mailing that are closed in one transaction
+
+
+class NotReady(Exception):
+    """A mailing can't be sent or changed like this; ``problems`` say why, each with what to do."""
+
+    def __init__(self, problems: Sequence[Why]) -> None:
+        super().__init__(" ".join(say(problem) for problem in problems))
+        self.problems = list(problems)
+
+
+# --- what a person asks for: each commits and wakes the workers
+
+
+def problems(mailing: Mailing) -> list[Why]:
+    """Return what keeps a mailing from being sent, each with what to do; nothing means that it can go out."""
+    found = []
+    if not mailing.subject.strip():
+        found.append(why("mailing_no_subject"))
+    if not mailing.html.strip():
+        found.append(why("mailing_no_content"))
+    if not mailing.lists:
+        found.append(why("mailing_no_list"))
+    elif not audience(mailing):
+        found.append(why("mailing_nobody"))
+    decision = decide_for(mailing)
+    if decision.failure:
+        found.append(decision.failure)
+    elif not found:
+        try:
+            compile_for(mailing, decision)
+        except MailError as error:
+            found.append(error.why)
+    return found
+
+
+def audience(mailing: Mailing) -> int:
+    """Return how many contacts are subscribed to the lists of a mailing, those included that it will leave out."""
+    lists = [one.id for one in mailing.lists]
+    subscribed = select(Subscription.contact_id).where(
+        Subscription.list_id.in_(lists), Subscription.state == "subscribed"
+    )
+    return db.session.scalar(select(func.count()).select_from(subscribed.distinct().subquery())) or 0
+
+
+def expected(mailing: Mailing) -> Counter[str]:
+    """Count who would get a mailing now, under "", and who would be left out, under the code of the reason."""
+    found = audience_rows.expected([one.id for one in mailing.lists])
+    return Counter({f"left_out_{word}" if word else "": n for word, n in found.items()})
+
+
+def send(mailing_id: int, now: datetime, at: datetime | None = None) -> Mailing:
+    """Let a draft go out, now or ``at`` a time; stores the server and the From with their reasons.
+
+    Raises ``NotReady`` with all that is missing.
+    """
+    mailing = _locked(mailing_id)
+    if mailing.state != "draft":
+        db.session.rollback()
+        raise NotReady([why("mailing_not_draft")])
+    found = problems(mailing)
+    if found:
+        db.session.rollback()
+        raise NotReady(found)
+    _decide(mailing)
+    mailing.state, mailing.why, mailing.scheduled_at = "scheduled", None, at or now
+    Mailing.tell(mailing_id, now)
+    db.session.commit()
+    wake("mailings")
+    log.info("mailing %s: scheduled", mailing_id)
+    return mailing
+
+
+def back_to_draft(mailing_id: int, now: datetime) -> None:
+    """Take back a mailing that has not begun. Raises ``NotReady`` when it has."""
+    mailing = _locked(mailing_id)
+    if mailing.state != "scheduled":
+        db.session.rollback()
+        raise NotReady([why("mailing_has_begun")])
+    mailing.state, mailing.scheduled_at = "draft", None
+    Mailing.tell(mailing_id, now)
+    db.session.commit()
+
+
+def pause(mailing_id: int, now: datetime, user: User | None = None) -> bool:
+    """Hand out no more recipients; what is on its way arrives. Returns whether it was being sent."""
+    said = why("mailing_paused_by", user=user.name if user else "")
+    return _change(mailing_id, ("sending",), {"state": "paused", "why": said}, now)
+
+
+def resume(mailing_id: int, now: datetime) -> bool:
+    """Go on with a paused mailing, the server and the From chosen anew. Returns whether it was paused.
+
+    Raises ``NotReady`` when there is no server for it now.
+    """
+    mailing = _locked(mailing_id)
+    if mailing.state != "paused":
+        db.session.rollback()
+        return False
+    decision = decide_for(mailing)
+    if decision.failure:
+        db.session.rollback()
+        raise NotReady([decision.failure])
+    _decide(mailing)
+    db.session.flush()
+    fresh: dict[str, Any] = {"state": "sending", "why": None, "recent": [], "next_try_at": None, "tries": 0}
+    return _change(mailing_id, ("paused",), fresh, now)
+
+
+def cancel(mailing_id: int, now: datetime, user: User | None = None) -> bool:
+    """End a mailing for good: who has not got it yet will not. Returns whether there was something to cancel."""
+    said = why("mailing_cancelled_by", user=user.name if user else "")
+    return _change(mailing_id, ("scheduled", "sending", "paused"), {"state": "cancelled", "why": said}, now)
+
+
+def settle_doubts(mailing_id: int, again: bool, now: datetime, user: User | None = None, trace_id: int = 0) -> int:
+    """Decide about recipients of whom nobody knows whether they got the mail; returns about how many.
+
+    ``again``: it is sent once more, under the same Message-ID, and a mailing that was done goes on. Else it is left
+    as it is, and says who left it. ``trace_id``: only about this one. Raises ``NotReady`` for a cancelled mailing.
+    """
+    by = user.name if user else ""
+    values: dict[str, Any] = {"why": why("doubt_left", user=by)}
+    if again:
+        values = {"why": why("doubt_sent_again", user=by), "state": "deferred", "first_try_at": now, "next_try_at": now}
+    doubtful = update(Trace).where(Trace.mailing_id == mailing_id, Trace.state == "unknown")
+    if trace_id:
+        doubtful = doubtful.where(Trace.id == trace_id)
+    if not again:  # what was left before stays as it was left
+        doubtful = doubtful.where(or_(Trace.why.is_(None), Trace.why["code"].as_string() != "doubt_left"))
+    settled = change_rows(doubtful.values(values))
+    if settled and again:
+        goes_on: dict[str, Any] = {
+            "unknown": Mailing.unknown - settled,
+            "deferred": Mailing.deferred + settled,
+            "state": case((Mailing.state == "done", "sending"), else_=Mailing.state),
+            "ended_at": None,
+        }
+        alive = update(Mailing).where(Mailing.id == mailing_id, Mailing.state.in_(("sending", "paused", "done")))
+        if not change_rows(alive.values(goes_on)):
+            db.session.rollback()
+            raise NotReady([why("mailing_cancelled_for_good")])
+    Mailing.tell(mailing_id, now)
+    db.session.commit()
+    wake("mailings")
+    return settled
+
+
+def _change(mailing_id: int, states: Sequence[str], values: dict[str, Any], now: datetime) -> bool:
+    changed = db.session.scalar(
+        update(Mailing)
+        .where(Mailing.id == mailing_id, Mailing.state.in_(states))
+        .values(values)
+        .returning(Mailing.id)
+        .execution_options(synchronize_session=False)
+    )
+    if changed is not None:
+        Mailing.tell(mailing_id, now)
+        log.info("mailing %s: %s", mailing_id, values["state"])
+    db.session.commit()
+    wake("mailings")
+    wake("mass")
+    return changed is not None
+
+
+def _locked(mailing_id: int) -> Mailing:
+    mailing = db.session.scalar(select(Mailing).where(Mailing.id == mailing_id).with_for_update())
+    if mailing is None:
+        raise LookupError(f"mailing {mailing_id}")
+    return mailing
+
+
+def _decide(mailing: Mailing) -> None:
+    decision = decide_for(mailing)
+    mailing.decision, mailing.server_id = decision.as_json(), decision.server_id
+    mailing.content_key = content_key(mailing, decision)
+
+
+# --- the worker looks after all mailings: prepare, next pass, done, cancelled
+
+
+def tend(now: datetime) -> bool:
+    """Do a short piece of what mailings need besides sending; returns whether there is more to do at once.
+
+    Begins those that are due, makes their traces slice by slice, gives deferred recipients another pass, and closes
+    what is done or cancelled. Any number of workers may call it at the same time.
+    """
+    with reading():
+        unfinished = db.session.execute(
+            select(Mailing.id, Mailing.state, Mailing.prepared).where(
+                or_(
+                    and_(Mailing.state == "scheduled", Mailing.scheduled_at <= now),
+                    Mailing.state == "sending",
+                    and_(Mailing.state == "paused", Mailing.prepared.is_(False)),
+                    and_(Mailing.state == "cancelled", Mailing.ended_at.is_(None)),
+                )
+            )
+        ).all()
+        db.session.rollback()
+    more = False
+    for mailing in unfinished:
+        if mailing.state == "cancelled":
+            more |= _sweep(mailing.id, now)
+        elif not mailing.prepared:
+            more |= prepare_slice(mailing.id, now)
+        else:
+            _next_pass(mailing.id, now)
+            _finish(mailing.id, now)
+    return more
+
+
+def prepare(mailing_id: int, now: datetime) -> None:
+    """Make all traces and chunks of a mailing; one that was interrupted goes on where it stopped."""
+    while prepare_slice(mailing_id, now):
+        pass
+
+
+def prepare_slice(mailing_id: int, now: datetime, size: int = SLICE) -> bool:
+    """Make the traces and chunks of the next contacts and commit; returns whether there are more.
+
+    Who is left out gets its trace as well, ``cancelled`` with the reason. How far it came is read from the traces
+    themselves, under the lock of the mailing: a kill costs one slice, and two workers make each trace once.
+    """
+    begun = db.session.execute(
+        update(Mailing)
+        .where(
+            Mailing.id == mailing_id,
+            Mailing.prepared.is_(False),
+            Mailing.state.in_(("scheduled", "sending", "paused")),
+        )
+        .values(
+            state=case((Mailing.state == "scheduled", "sending"), else_=Mailing.state),
+            started_at=func.coalesce(Mailing.started_at, bindparam("begun_at", now, type_=Mailing.started_at.type)),
+        )
+        .returning(Mailing.id)
+        .execution_options(synchronize_session=False)
+    ).first()
+    if begun is None:
+        db.session.rollback()
+        return False
+    lists = db.session.scalars(select(mailing_lists.c.list_id).where(mailing_lists.c.mailing_id == mailing_id)).all()
+    after = db.session.scalar(select(func.max(Trace.contact_id)).where(Trace.mailing_id == mailing_id)) or 0
+    last_trace = db.session.scalar(select(func.max(Trace.id))) or 0  # of all mailings: ids only rise
+    until = audience_rows.slice_end(lists, after, size)
+    reasons = {word: why(f"left_out_{word}") for word in audience_rows.LEFT_OUT}
+    made = audience_rows.make_traces(mailing_id, lists, after, until, reasons)
+    left_out = db.session.scalar(
+        select(func.count()).where(Trace.mailing_id == mailing_id, Trace.state == "cancelled", Trace.id > last_trace)
+    )
+    audience_rows.make_chunks(mailing_id, 1, and_(Trace.state == "queued", Trace.id > last_trace))
+    totals = {"total": Mailing.total + made, "cancelled": Mailing.cancelled + (left_out or 0)}
+    Mailing.change(mailing_id, totals | {"prepared": until is None})
+    Mailing.tell(mailing_id, now)
+    db.session.commit()
+    if after == 0 or until is None:
+        audience_rows.analyze(Trace, Chunk)
+        wake("mass")
+    if after == 0 and until is not None:
+        audience_rows.analyze(Contact, Subscription, BlacklistedAddress)  # which may have been imported just now
+    if until is None:
+        log.info("mailing %s: prepared", mailing_id)
+    return until is not None
+
+
+def _next_pass(mailing_id: int, now: datetime) -> None:
+    """Give recipients whose time has come another chunk; not while one of their kind is still on its way."""
+    due = and_(Trace.mailing_id == mailing_id, Trace.state == "deferred", Trace.next_try_at <= now)
+    with reading():
+        found = db.session.scalar(select(exists().where(due)))
+        db.session.rollback()
+    if not found:
+        return
+    sending = select(Mailing.id).where(Mailing.id == mailing_id, Mailing.state == "sending").with_for_update()
+    running = exists().where(Chunk.mailing_id == mailing_id, Chunk.pass_number > 1, Chunk.state != "done")
+    if db.session.scalar(sending) is None or db.session.scalar(select(running)):
+        db.session.rollback()
+        return
+    last = db.session.scalar(select(func.max(Chunk.pass_number)).where(Chunk.mailing_id == mailing_id)) or 1
+    audience_rows.make_chunks(mailing_id, last + 1, and_(Trace.state == "deferred", Trace.next_try_at <= now))
+    db.session.commit()
+    wake("mass")
+
+
+def _finish(mailing_id: int, now: datetime) -> bool:
+    """Close a mailing when every recipient is in a final state; returns whether it was."""
+    done = and_(
+        Mailing.id == mailing_id,
+        Mailing.state == "sending",
+        Mailing.prepared,
+        ~exists().where(Chunk.mailing_id == mailing_id, Chunk.state.in_(("waiting", "taken"))),
+        ~exists().where(Trace.mailing_id == mailing_id, Trace.state.in_(("queued", "deferred"))),
+    )
+    with reading():
+        found = db.session.scalar(select(Mailing.id).where(done))
+        db.session.rollback()
+    if found is None:
+        return False
+    closed = db.session.scalar(
+        update(Mailing)
+        .where(done)
+        .values(state="done", ended_at=now, why=None, next_try_at=None, tries=0)
+        .returning(Mailing.id)
+        .execution_options(synchronize_session=False)
+    )
+    if closed is not None:
+        Mailing.tell(mailing_id, now)
+        log.info("mailing %s: done", mailing_id)
+    db.session.commit()
+    return closed is not None
+
+
+def _sweep(mailing_id: int, now: datetime) -> bool:
+    """Close some of the recipients that a cancelled mailing did not reach; returns whether there may be more."""
+    if db.session.scalar(select(exists().where(Chunk.mailing_id == mailing_id, Chunk.state == "taken"))):
+        db.session.rollback()
+        return False  # what is on its way comes back first
+    gone: Counter[str] = Counter()
+    for state in ("queued", "deferred"):
+        some = (
+            select(Trace.id)
+            .where(Trace.mailing_id == mailing_id, Trace.state == state)
+            .order_by(Trace.id)
+            .limit(SWEEP - gone.total())
+        )
+        closed = update(Trace).where(Trace.id.in_(some), Trace.state == state)
+        gone[state] = change_rows(closed.values(state="cancelled", why=why("left_out_cancelled"), next_try_at=None))
+    values: dict[str, Any] = {
+        "cancelled": Mailing.cancelled + gone.total(),
+        "deferred": Mailing.deferred - gone["deferred"],
+    }
+    if not gone.total():
+        change_rows(update(Chunk).where(Chunk.mailing_id == mailing_id, Chunk.state == "waiting").values(state="done"))
+        values = {"ended_at": now}
+    Mailing.change(mailing_id, values)
+    Mailing.tell(mailing_id, now)
+    db.session.commit()
+    return gone.total() > 0

@@ -1,0 +1,164 @@
+"""Clean-up: what is older than the retention parameters say is removed, a slice per transaction.
+
+Quarantined mail is never removed, nor anything that a person wrote or that still waits for something.
+"""
+
+from collections.abc import Callable, Collection, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.exc import IntegrityError
+
+from mail.settings.parameters import KEEP_EVENT_DAYS, KEEP_RAW_DAYS, KEEP_RUNS, KEEP_TRANSCRIPT_DAYS
+from models import (
+    ActionRun,
+    Blob,
+    DeliveryAttempt,
+    Event,
+    LoginAttempt,
+    PracticeMail,
+    ReceivedMail,
+    ScheduledAction,
+    ServerCheck,
+    change_rows,
+    db,
+    reading,
+)
+
+SLICE = 500  # rows of one transaction: short, so that nobody waits for it
+KEEP_LOGIN_DAYS = 30
+SETTLED = ("processed", "duplicate", "ignored", "rejected")  # states of received mail that nobody has to act on
+SWEPT = 10_000  # stored contents that are looked at in one hour for whether anything still refers to them
+
+Counts = dict[str, int]
+
+
+def slices(now: datetime) -> Iterator[Counts]:
+    """Remove a slice at a time and yield what it was, until nothing is left to remove; each slice is committed."""
+    for name, remove in STEPS:
+        for removed in remove(now):
+            if removed:
+                yield {name: removed}
+
+
+def _older(table: Any, at: Any, days: Callable[[], int]) -> Callable[[datetime], Iterator[int]]:
+    """Return what deletes the rows of a table by their date. The oldest have the lowest ids: no index is needed."""
+
+    def remove(now: datetime) -> Iterator[int]:
+        before = now - timedelta(days=days())
+        while True:
+            with reading():
+                oldest = db.session.execute(select(table.id, at).order_by(table.id).limit(SLICE)).all()
+                db.session.rollback()
+            old = [row[0] for row in oldest if row[1] < before]
+            if not old:
+                return
+            yield _delete(table, old)
+
+    return remove
+
+
+def _raw_mails(now: datetime) -> Iterator[int]:
+    """Let go of old raw mails, oldest first; their lines in the ledger, and the posts that came of them, stay."""
+    before = now - timedelta(days=KEEP_RAW_DAYS.get())
+    after = 0
+    while True:
+        with reading():
+            rows = db.session.execute(
+                select(ReceivedMail.id, ReceivedMail.blob_id, ReceivedMail.state, ReceivedMail.received_at)
+                .where(ReceivedMail.blob_id > after)
+                .order_by(ReceivedMail.blob_id)
+                .limit(SLICE)
+            ).all()
+            db.session.rollback()
+        old = [row for row in rows if row.received_at < before]
+        if not old:
+            return
+        after = rows[-1].blob_id
+        # The state is asked again: a mail may have been put into quarantine since.
+        gone = db.session.scalars(
+            update(ReceivedMail)
+            .where(ReceivedMail.id.in_([row.id for row in old if row.state in SETTLED]))
+            .where(ReceivedMail.state.in_(SETTLED))
+            .values(blob_id=None)
+            .returning(ReceivedMail.id)
+            .execution_options(synchronize_session=False)
+        ).all()
+        db.session.commit()
+        let_go = set(gone)
+        _delete_unused([row.blob_id for row in old if row.id in let_go])
+        yield len(gone)
+
+
+def _runs(_now: datetime) -> Iterator[int]:
+    """Keep the newest runs of each action."""
+    keep = max(KEEP_RUNS.get(), 1)
+    with reading():
+        actions = db.session.scalars(select(ScheduledAction.id)).all()
+        db.session.rollback()
+    for action in actions:
+        runs = select(ActionRun.id).where(ActionRun.action_id == action).order_by(ActionRun.id.desc())
+        while True:
+            with reading():
+                old = db.session.scalars(runs.where(ActionRun.state != "running").offset(keep).limit(SLICE)).all()
+                db.session.rollback()
+            if not old:
+                break
+            yield _delete(ActionRun, old)
+
+
+def _contents(now: datetime) -> Iterator[int]:
+    """Remove bytes that nothing refers to. Each hour looks at another part of them, so that the work stays small."""
+    with reading():
+        newest = db.session.scalar(select(func.max(Blob.id))) or 0
+        db.session.rollback()
+    if not newest:
+        return
+    first = int(now.timestamp() // 3600) * SWEPT % newest if newest > SWEPT else 0
+    for after in range(first, min(first + SWEPT, newest), SLICE):
+        with reading():
+            ids = db.session.scalars(select(Blob.id).where(Blob.id > after, Blob.id <= after + SLICE)).all()
+            db.session.rollback()
+        yield _delete_unused(ids)
+
+
+def _delete(table: Any, ids: Collection[int]) -> int:
+    deleted = change_rows(delete(table).where(table.id.in_(ids)))
+    db.session.commit()
+    return deleted
+
+
+def _delete_unused(blob_ids: Collection[int]) -> int:
+    """Delete those of these contents that nothing refers to; a reference made at this very moment keeps its own."""
+    columns = [
+        column
+        for table in db.metadata.tables.values()
+        for column in table.columns
+        if any(key.column.table is Blob.__table__ for key in column.foreign_keys)
+    ]
+    with reading():
+        used = {found for column in columns for found in db.session.scalars(select(column).where(column.in_(blob_ids)))}
+        db.session.rollback()
+    unused = delete(Blob).where(Blob.id.in_(set(blob_ids) - used))
+    for column in columns:
+        unused = unused.where(~select(1).where(column == Blob.id).exists())
+    try:
+        deleted = change_rows(unused)
+        db.session.commit()
+    except IntegrityError:  # PostgreSQL: somebody referred to one of them meanwhile; the next sweep takes the others
+        db.session.rollback()
+        return 0
+    return deleted
+
+
+STEPS: tuple[tuple[str, Callable[[datetime], Iterator[int]]], ...] = (
+    ("events", _older(Event, Event.at, KEEP_EVENT_DAYS.get)),
+    ("dialogues", _older(DeliveryAttempt, DeliveryAttempt.at, KEEP_TRANSCRIPT_DAYS.get)),
+    ("raw_mails", _raw_mails),
+    ("practice_mails", _older(PracticeMail, PracticeMail.at, KEEP_RAW_DAYS.get)),
+    ("tests", _older(ServerCheck, ServerCheck.requested_at, KEEP_TRANSCRIPT_DAYS.get)),
+    ("log_ins", _older(LoginAttempt, LoginAttempt.at, lambda: KEEP_LOGIN_DAYS)),
+    ("runs", _runs),
+    ("contents", _contents),
+)

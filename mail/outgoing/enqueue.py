@@ -1,0 +1,200 @@
+"""FLOW from a draft to lines in the queue: choose the server -> From -> compose -> lines."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from mail.decide.sender import Decision, Request, decide
+from mail.message.address import normalise
+from mail.message.compose import AutoSubmitted, Draft, File, compose
+from mail.outgoing.delivery_state import mark_failures
+from mail.sentences import Why, why
+from mail.settings import office, parameters
+from mail.settings.tokens import Kind
+from models import Blob, OutgoingMail, Recipient, db
+from models.store import insert_rows
+
+if TYPE_CHECKING:
+    pass
+
+
+# --- from a draft to lines in the queue
+
+
+@dataclass(frozen=True, slots=True)
+class To:
+    """Somebody who gets a mail; ``address`` as it is written to."""
+
+    address: str
+    name: str = ""
+    contact_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingDraft:
+    """A mail before anything is decided. ``author`` is the From as its writer has it: "Name <address>".
+
+    ``text`` None: derived from ``html``. A mail of a document has its ``title`` and ``type_id``: replies go to the
+    alias of that type. ``reply_to`` and ``return_path`` ("<>" for none) are what the mail was given.
+    """
+
+    kind: Literal["post", "rejection", "digest", "test"]
+    author: str
+    subject: str
+    html: str = ""
+    text: str | None = None
+    files: Sequence[File] = ()
+    post_id: int | None = None
+    references: Sequence[str] = ()
+    has_document: bool = False
+    title: str = ""
+    type_id: int | None = None
+    reply_to: str = ""
+    return_path: str = ""
+    forced_server_id: int | None = None
+    auto_submitted: AutoSubmitted | None = None
+    headers: Sequence[tuple[str, str]] = ()
+
+
+def enqueue(
+    draft: OutgoingDraft, recipients: Sequence[To], now: datetime, scheduled_at: datetime | None = None
+) -> OutgoingMail:
+    """Put a mail into the queue, with a line per recipient, and return it, flushed; the caller commits, then wakes.
+
+    What can't be sent (no server, no From, too large) becomes lines that failed and say why. A post's mail has a
+    Message-ID made of the post's number, so no post can be queued twice.
+    """
+    composed = _compose(draft, now, scheduled_at)
+    mail = OutgoingMail(**composed.values, content_blob_id=Blob.keep(composed.content))
+    db.session.add(mail)
+    db.session.flush()
+    _add_lines([(mail.id, composed, recipients)], now)
+    return mail
+
+
+def enqueue_many(mails: Sequence[tuple[OutgoingDraft, Sequence[To]]], now: datetime) -> None:
+    """Put many mails into the queue as ``enqueue`` does, in four statements; the caller commits, then wakes."""
+    composed = [_compose(draft, now, None) for draft, _ in mails]
+    blobs = Blob.keep_all([one.content for one in composed])
+    rows = [{**one.values, "content_blob_id": blob} for one, blob in zip(composed, blobs, strict=True)]
+    ids = {row.message_id: row.id for row in insert_rows(OutgoingMail, rows, "id", "message_id")}
+    of_each = zip(composed, mails, strict=True)
+    _add_lines([(ids[one.values["message_id"]], one, recipients) for one, (_, recipients) in of_each], now)
+
+
+@dataclass(frozen=True, slots=True)
+class _Composed:
+    """A mail that is decided and composed: its columns, its content, and why it can't be sent."""
+
+    values: dict[str, Any]
+    content: bytes
+    failure: Why | None
+
+
+def _compose(draft: OutgoingDraft, now: datetime, scheduled_at: datetime | None) -> _Composed:
+    snapshot = office.load()
+    request = Request(
+        sender=draft.author,
+        reply_to=draft.reply_to,
+        return_path=draft.return_path,
+        forced_server=draft.forced_server_id,
+        document=draft.title if draft.has_document else None,
+        alias=snapshot.type_aliases.get(draft.type_id or 0, "") if draft.has_document else "",
+    )
+    decision = decide(request, snapshot.servers, snapshot.office)
+    message_id = _message_id(draft, snapshot.message_domain)
+    content = compose(
+        Draft(
+            subject=draft.subject,
+            message_id=message_id,
+            date=now,
+            html=draft.html,
+            text=draft.text,
+            reply_to=decision.reply_to,
+            references=draft.references,
+            auto_submitted=draft.auto_submitted,
+            suppress_auto_replies=True,
+            attachments=draft.files,
+            headers=draft.headers,
+        )
+    )
+    values = {
+        "kind": draft.kind,
+        "post_id": draft.post_id,
+        "subject": draft.subject[:500],
+        "author": draft.author[:400],
+        "message_id": message_id,
+        "size": len(content),
+        "forced_server_id": draft.forced_server_id,
+        "return_path": draft.return_path,
+        "scheduled_at": scheduled_at,
+        "created_at": now,
+        **decision_columns(decision),
+    }
+    return _Composed(values, content, decision.failure or _too_large(len(content)))
+
+
+def _message_id(draft: OutgoingDraft, domain: str) -> str:
+    """The Message-ID of a mail: by its post, or a random one for a mail of the system itself."""
+    if draft.post_id is not None:
+        return office.tokens().message_id(Kind.POST, draft.post_id, domain)
+    kind = Kind.LOOP if draft.kind == "rejection" else Kind.MAIL
+    return office.tokens().message_id(kind, secrets.randbits(62), domain)
+
+
+def _add_lines(mails: Sequence[tuple[int, _Composed, Sequence[To]]], now: datetime) -> None:
+    """Add the lines of new mails; posts with a line that failed at once are marked."""
+    lines: list[dict[str, Any]] = []
+    failed: list[int] = []
+    for mail_id, composed, recipients in mails:
+        of_mail = _lines(mail_id, recipients, composed.failure, composed.values["scheduled_at"], now)
+        lines += of_mail
+        post_id = composed.values["post_id"]
+        if post_id is not None and any(line["state"] == "failed" for line in of_mail):
+            failed.append(post_id)
+    insert_rows(Recipient, lines)
+    mark_failures(failed, now)
+
+
+def _too_large(size: int) -> Why | None:
+    limit = parameters.MAX_SIZE.get()
+    if size <= limit * 1_000_000:
+        return None
+    return why("larger_than_allowed", size=round(size / 1_000_000, 1), limit=limit)
+
+
+def decision_columns(decision: Decision) -> dict[str, Any]:
+    """The columns of a mail that a decision fills."""
+    return {
+        "server_id": decision.server_id,
+        "from_header": decision.from_after[:1000],
+        "reply_to": decision.reply_to[:1000],
+        "envelope_sender": decision.envelope_sender,
+        "decision": decision.as_json(),
+    }
+
+
+def _lines(
+    mail_id: int, recipients: Sequence[To], failure: Why | None, scheduled_at: datetime | None, now: datetime
+) -> list[dict[str, Any]]:
+    lines: dict[str, dict[str, Any]] = {}
+    for to in recipients:
+        key = normalise(to.address)
+        reason = failure or (None if key else why("address_unusable", address=to.address))
+        lines.setdefault(
+            key or to.address,
+            {
+                "mail_id": mail_id,
+                "contact_id": to.contact_id,
+                "name": to.name[:200],
+                "address": to.address[:320],
+                "address_key": (key or to.address)[:320],
+                "state": "failed" if reason else "queued",
+                "wait": "schedule" if scheduled_at and not reason else "",
+                "next_try_at": scheduled_at or now,
+                "why": reason,
+            },
+        )
+    return list(lines.values())

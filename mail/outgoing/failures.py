@@ -1,0 +1,104 @@
+"""What failed deliveries say about an address: every final failure is recorded, and counted once per mail.
+
+One room for both ways a failure is learnt: a refusal while we deliver, and a report that comes back later.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select, update
+
+from mail.decide.failure import Kind
+from mail.message.address import normalise
+from models import AddressHealth, Bounce, db
+from models.store import upsert
+
+LONGEST_TEXT = 2000
+_COUNTING = {kind.value for kind in Kind if kind.counts}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One recipient that a mail did not reach, or not yet (``Kind.DELAY``), or that complained."""
+
+    address: str | None
+    kind: str  # of mail.decide.failure.Kind, or "complaint"
+    status: str
+    text: str
+    recipient_id: int | None = None
+    trace_id: int | None = None
+    received_mail_id: int | None = None
+
+
+def record(failures: Sequence[Failure], now: datetime) -> list[str]:
+    """Write failures down and return the addresses (keys) whose count rose; the caller commits.
+
+    A failure counts against its address if its kind does and if no other one of the same mail counted before: a second
+    report, or a report after a refusal, is recorded and changes nothing.
+    """
+    rows = []
+    risen: list[str] = []
+    counted_before = _counted(failures)
+    for failure in failures:
+        key = normalise(failure.address)
+        mail = (failure.recipient_id, failure.trace_id)
+        counts = key is not None and failure.kind in _COUNTING and mail not in counted_before
+        if counts and key is not None:
+            risen.append(key)
+            if mail != (None, None):
+                counted_before.add(mail)
+        rows.append(
+            {
+                "address_key": key,
+                "kind": failure.kind,
+                "status": failure.status[:20],
+                "text": failure.text[:LONGEST_TEXT],
+                "at": now,
+                "counted": counts,
+                "recipient_id": failure.recipient_id,
+                "trace_id": failure.trace_id,
+                "received_mail_id": failure.received_mail_id,
+            }
+        )
+    if rows:
+        db.session.execute(upsert(Bounce).on_conflict_do_nothing(), rows)
+    _raise_counts(risen)
+    return risen
+
+
+def _counted(failures: Sequence[Failure]) -> set[tuple[int | None, int | None]]:
+    """The mails among these that have counted already."""
+    lines = {failure.recipient_id for failure in failures if failure.recipient_id is not None}
+    traces = {failure.trace_id for failure in failures if failure.trace_id is not None}
+    found: set[tuple[int | None, int | None]] = set()
+    if lines:
+        query = select(Bounce.recipient_id).where(Bounce.counted, Bounce.recipient_id.in_(lines))
+        found |= {(line, None) for line in db.session.scalars(query)}
+    if traces:
+        query = select(Bounce.trace_id).where(Bounce.counted, Bounce.trace_id.in_(traces))
+        found |= {(None, trace) for trace in db.session.scalars(query)}
+    return found
+
+
+def _raise_counts(keys: Sequence[str]) -> None:
+    counts = {key: keys.count(key) for key in sorted(set(keys))}
+    if counts:
+        rows = [{"address_key": key, "bounces": count} for key, count in counts.items()]
+        statement = upsert(AddressHealth).values(rows)
+        db.session.execute(
+            statement.on_conflict_do_update(
+                index_elements=["address_key"], set_={"bounces": AddressHealth.bounces + statement.excluded.bounces}
+            )
+        )
+
+
+def heard_from(keys: Collection[str]) -> None:
+    """Set the shown count of these addresses to 0: a person wrote from there. The caller commits."""
+    if keys:
+        db.session.execute(
+            update(AddressHealth)
+            .where(AddressHealth.address_key.in_(keys), AddressHealth.bounces > 0)
+            .values(bounces=0)
+            .execution_options(synchronize_session=False)
+        )

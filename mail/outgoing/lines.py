@@ -1,0 +1,156 @@
+"""What people and reports do to the lines of a mail: retry, cancel, correct the address, mark as bounced."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import exists, select, update
+
+from mail.decide.sender import Request, decide
+from mail.message.address import normalise, show_address
+from mail.message.compose import header, with_addresses
+from mail.outgoing.delivery_state import FAILED, mark_failures, show_progress
+from mail.sentences import Why, say, why
+from mail.settings import office
+from mail.settings.tokens import Kind
+from models import Blob, OutgoingMail, Recipient, db
+from models.outgoing import Claimed
+
+if TYPE_CHECKING:
+    pass
+
+from mail.outgoing.enqueue import decision_columns
+
+
+def whole(line_id: int, name: str, address: str, from_header: str, content: bytes) -> bytes:
+    """The mail as one recipient gets it: what differs between recipients stands before what they share."""
+    token = office.tokens().make(Kind.LINE, line_id)
+    return header("X-CoquiMail-Id", token) + with_addresses(content, from_header, show_address(name, address))
+
+
+def whole_mail(line_id: int) -> bytes | None:
+    """Return the mail as the recipient of a line gets it, None if it can't be made (no such line, no From)."""
+    line = db.session.get(Recipient, line_id)
+    if line is None or not line.mail.from_header:
+        return None
+    content = Blob.read(line.mail.content_blob_id)
+    return whole(line.id, line.name, line.address, line.mail.from_header, content)
+
+
+def decide_again(mail_ids: Collection[int], now: datetime) -> None:
+    """Choose the server and the From of waiting mails anew; where that fails the lines say so. The caller commits."""
+    office.forget()
+    snapshot = office.load()
+    for mail in db.session.scalars(select(OutgoingMail).where(OutgoingMail.id.in_(mail_ids))):
+        request = Request(mail.author, mail.reply_to, mail.return_path, mail.forced_server_id)
+        decision = decide(request, snapshot.servers, snapshot.office)
+        for name, value in decision_columns(replace(decision, reply_to=mail.reply_to)).items():
+            setattr(mail, name, value)
+        if decision.failure:
+            db.session.flush()
+            db.session.execute(
+                update(Recipient)
+                .where(Recipient.mail_id == mail.id, Recipient.state.in_(("queued", "sending")))
+                .values(state="failed", why=decision.failure, wait="")
+                .execution_options(synchronize_session=False)
+            )
+            if mail.post_id:
+                mark_failures([mail.post_id], now)
+
+
+# --- what people and reports do to lines
+
+
+def retry(line_ids: Collection[int], now: datetime) -> int:
+    """Queue lines again that failed, bounced, are in doubt or wait, and return how many; the caller commits."""
+    return _again(line_ids, ("failed", "bounced", "unknown", "queued", "cancelled"), now)
+
+
+def _again(line_ids: Collection[int], states: Sequence[str], now: datetime) -> int:
+    mails = set(
+        db.session.scalars(
+            update(Recipient)
+            .where(Recipient.id.in_(line_ids), Recipient.state.in_(states))
+            .values(
+                state="queued", wait="", next_try_at=now, first_try_at=None, attempts=0, doubts=0, why=None, code=None,
+                enhanced="", reply="", bounced_at=None, seen_at=None,
+            )
+            .returning(Recipient.mail_id)
+            .execution_options(synchronize_session=False)
+        )
+    )  # fmt: skip
+    decide_again(mails, now)
+    show_progress(posts_of_mails(mails), now)
+    return len(mails) and _count_queued(line_ids)
+
+
+def _count_queued(line_ids: Collection[int]) -> int:
+    found = db.session.scalars(select(Recipient.id).where(Recipient.id.in_(line_ids), Recipient.state == "queued"))
+    return len(found.all())
+
+
+def cancel(line_ids: Collection[int], now: datetime) -> int:
+    """Take waiting lines out of the queue for good and return how many; the caller commits."""
+    mails = db.session.scalars(
+        update(Recipient)
+        .where(Recipient.id.in_(line_ids), Recipient.state == "queued")
+        .values(state="cancelled", wait="", why=why("left_the_queue"))
+        .returning(Recipient.mail_id)
+        .execution_options(synchronize_session=False)
+    ).all()
+    show_progress(posts_of_mails(mails), now)
+    return len(mails)
+
+
+class NotCorrected(ValueError):
+    """An address was not corrected; ``why`` says why not."""
+
+    def __init__(self, reason: Why) -> None:
+        super().__init__(say(reason))
+        self.why = reason
+
+
+def correct_address(line_id: int, address: str, now: datetime) -> None:
+    """Send a failed line to another address; raises ``NotCorrected``. The caller commits and wakes."""
+    key = normalise(address)
+    line = db.session.get(Recipient, line_id)
+    if key is None or line is None:
+        raise NotCorrected(why("address_unusable", address=address))
+    taken = exists().where(Recipient.mail_id == line.mail_id, Recipient.address_key == key, Recipient.id != line_id)
+    if db.session.scalar(select(taken)):
+        raise NotCorrected(why("address_has_it", address=address))
+    line.address, line.address_key = address.strip(), key
+    db.session.flush()
+    _again([line_id], FAILED, now)
+
+
+def mark_bounced(line_id: int, reason: Why, status: str, text: str, now: datetime) -> bool:
+    """Paint a line red because a report says that its mail did not arrive; False if it was red already.
+
+    The caller commits; the report itself is the caller's to record and to count.
+    """
+    post_id = db.session.execute(
+        update(Recipient)
+        .where(Recipient.id == line_id, Recipient.state.in_(("sent", "unknown", "sending", "queued")))
+        .values(state="bounced", wait="", why=reason, enhanced=status[:20], reply=text, bounced_at=now, seen_at=None)
+        .returning(select(OutgoingMail.post_id).where(OutgoingMail.id == Recipient.mail_id).scalar_subquery())
+        .execution_options(synchronize_session=False)
+    ).first()
+    if post_id is None:
+        return False
+    if post_id[0] is not None:
+        mark_failures([post_id[0]], now)
+        show_progress([post_id[0]], now)
+    return True
+
+
+def posts_of_lines(lines: Iterable[Claimed]) -> set[int]:
+    return {line.post_id for line in lines if line.post_id is not None}
+
+
+def posts_of_mails(mail_ids: Collection[int]) -> set[int]:
+    if not mail_ids:
+        return set()
+    found = db.session.scalars(select(OutgoingMail.post_id).where(OutgoingMail.id.in_(set(mail_ids))))
+    return {post_id for post_id in found if post_id is not None}

@@ -1,0 +1,202 @@
+"""The catalogue of system parameters: each with its type, default and help. What is not here can't be tuned."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from flask import g
+from flask_babel import lazy_gettext as _l
+from sqlalchemy import select
+
+from mail.decide.servers import parse_filter
+from mail.message.address import normalise
+from models import SystemParameter, db
+
+Value = TypeVar("Value")
+
+
+class NotValid(ValueError):
+    """A value that a parameter can't take; the text tells the admin what it can."""
+
+
+@dataclass(frozen=True)
+class Parameter(Generic[Value]):
+    """A declared parameter. ``get()`` returns its typed value, the default when it is not set or empty."""
+
+    key: str
+    default: Value
+    read: Callable[[str], Value]
+    help: Any  # a lazy string
+
+    def get(self) -> Value:
+        text = _values().get(self.key, "")
+        return self.read(text) if text else self.default
+
+    @property
+    def kind(self) -> Any:
+        """What its value is, in words."""
+        return _KINDS[self.read]
+
+
+def _text(text: str) -> str:
+    return text.strip()
+
+
+def _domain(text: str) -> str:
+    found = normalise(f"x@{text.strip()}")
+    if found is None:
+        raise NotValid(_l("Write a domain, such as mycompany.com."))
+    return found.partition("@")[2]
+
+
+def _local_part(text: str) -> str:
+    local = text.strip().lower()
+    if normalise(f"{local}@example.com") is None:
+        raise NotValid(_l("Write the part before the @, such as catchall; letters, digits, dots and dashes."))
+    return local
+
+
+def _local_part_or_address(text: str) -> str:
+    if "@" not in text:
+        return _local_part(text)
+    found = normalise(text)
+    if found is None:
+        raise NotValid(_l("Write a local part such as notifications, or a full address."))
+    return found
+
+
+def _filter(text: str) -> str:
+    try:
+        return ", ".join(parse_filter(text))
+    except ValueError as error:
+        raise NotValid(str(error)) from error
+
+
+def _number(text: str) -> int:
+    if not text.strip().isdecimal():
+        raise NotValid(_l("Write a whole number, 0 or more."))
+    return int(text)
+
+
+def _addresses(text: str) -> tuple[str, ...]:
+    found = tuple(normalise(part) for part in text.replace(";", ",").split(",") if part.strip())
+    if None in found:
+        raise NotValid(_l("Write mail addresses, separated by commas."))
+    return tuple(address for address in found if address)
+
+
+DEFAULT_FROM = Parameter(
+    "mail.default.from",
+    "",
+    _local_part_or_address,
+    _l("The address that mail is sent as when the author's own may not be used: a local part or a full address."),
+)
+DEFAULT_FROM_FILTER = Parameter(
+    "mail.default.from_filter",
+    "",
+    _filter,
+    _l("Domains or addresses that the default server may send as. Server records have a From filter of their own."),
+)
+CATCHALL_DOMAIN = Parameter(
+    "mail.catchall.domain", "", _domain, _l("The alias domain: all addresses of CoquiMail end in it.")
+)
+CATCHALL_ALIAS = Parameter(
+    "mail.catchall.alias",
+    "catchall",
+    _local_part,
+    _l("The local part that replies go to. The old name stays known after a change."),
+)
+BOUNCE_ALIAS = Parameter(
+    "mail.bounce.alias",
+    "bounce",
+    _local_part,
+    _l("The local part that delivery failures go to. The old name stays known after a change."),
+)
+COMPANY_NAME = Parameter("company.name", "", _text, _l("The name of your company, as it is shown in mail."))
+COMPANY_ADDRESS = Parameter(
+    "company.address", "", _text, _l("The postal address of your company: it stands below every mailing.")
+)
+LOOP_MINUTES = Parameter(
+    "mail.gateway.loop.minutes", 120, _number, _l("The time in which mails of one sender are counted, in minutes.")
+)
+LOOP_THRESHOLD = Parameter(
+    "mail.gateway.loop.threshold",
+    20,
+    _number,
+    _l("How many mails one sender may send to the same alias or thread in that time before the loop is cut."),
+)
+LOOP_ALLOWED: Parameter[tuple[str, ...]] = Parameter(
+    "mail.gateway.allowed", (), _addresses, _l("Senders that the loop brake leaves alone, separated by commas.")
+)
+BLACKLIST_BOUNCES = Parameter(
+    "mail.blacklist.bounces", 5, _number, _l("How many mailing bounces put an address on the blacklist.")
+)
+BLACKLIST_DAYS = Parameter("mail.blacklist.days", 30, _number, _l("In how many days those bounces have to lie."))
+BLACKLIST_SPREAD = Parameter(
+    "mail.blacklist.spread_days", 7, _number, _l("How many days have to lie between the first and the last of them.")
+)
+MAX_SIZE = Parameter("mail.max_size", 25, _number, _l("The largest mail that is sent, in MB."))
+CUSTOM_SERVERS = Parameter(
+    "mail.custom_servers",
+    1,
+    _number,
+    _l("Custom Email Servers: 1 uses the outgoing servers, 0 the default server only."),
+)
+DEDICATED_SERVER = Parameter(
+    "mailing.dedicated_server", 0, _number, _l("The number of the outgoing server for mailings; 0 for none.")
+)
+PAUSE_PERCENT = Parameter(
+    "mailing.pause_percent",
+    5,
+    _number,
+    _l("A mailing pauses by itself when more than this percentage of its last 200 recipients failed; 0 for never."),
+)
+KEEP_RAW_DAYS = Parameter("mail.retention.raw_days", 365, _number, _l("How long raw mails are kept, in days."))
+KEEP_TRANSCRIPT_DAYS = Parameter(
+    "mail.retention.transcript_days", 30, _number, _l("How long dialogues with servers are kept, in days.")
+)
+KEEP_EVENT_DAYS = Parameter("mail.retention.event_days", 7, _number, _l("How long page events are kept, in days."))
+KEEP_RUNS = Parameter("mail.retention.runs", 1000, _number, _l("How many runs are kept of each scheduled action."))
+
+_KINDS: dict[Callable[[str], Any], Any] = {
+    _text: _l("text"),
+    _domain: _l("a domain"),
+    _local_part: _l("the part of an address before the @"),
+    _local_part_or_address: _l("the part of an address before the @, or a whole address"),
+    _filter: _l("domains and addresses, separated by commas"),
+    _number: _l("a whole number"),
+    _addresses: _l("mail addresses, separated by commas"),
+}
+
+CATALOGUE: dict[str, Parameter[Any]] = {
+    parameter.key: parameter for parameter in list(globals().values()) if isinstance(parameter, Parameter)
+}
+
+
+def _values() -> dict[str, str]:
+    """All parameters that are set, read once per request or unit of work."""
+    if "parameters" not in g:
+        rows = db.session.execute(select(SystemParameter.key, SystemParameter.value))
+        g.parameters = {row.key: row.value for row in rows}
+    values: dict[str, str] = g.parameters
+    return values
+
+
+def check(key: str, text: str) -> str:
+    """Return the text as it is stored for this key; raises ``NotValid`` when the parameter can't take it."""
+    parameter = CATALOGUE.get(key)
+    if parameter is not None and text.strip():
+        parameter.read(text)
+    return text.strip()
+
+
+def put(key: str, text: str, now: datetime, user_id: int | None = None) -> None:
+    """Set a parameter, an empty text returns it to its default; raises ``NotValid``. The caller commits."""
+    text = check(key, text)
+    row = db.session.scalar(select(SystemParameter).where(SystemParameter.key == key))
+    if row is None:
+        row = SystemParameter(key=key)
+        db.session.add(row)
+    row.value, row.changed_at, row.changed_by_id = text, now, user_id
+    g.pop("parameters", None)

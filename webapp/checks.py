@@ -1,0 +1,165 @@
+"""Tests of servers that a person asked for, step by step while the worker does them, and whether a worker is there."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from flask import Blueprint, abort, get_template_attribute, render_template, request
+from flask.typing import ResponseReturnValue
+from flask_babel import lazy_gettext as _l
+from flask_login import current_user
+from markupsafe import Markup
+from sqlalchemy import Select, delete, func, select
+
+from mail.queue.lease import LEASE
+from mail.sentences import Why, say, why
+from mail.settings.clock import now
+from mail.settings.wake import wake
+from models import IncomingServer, OutgoingServer, ServerCheck, User, Worker, database_clock, db
+from webapp import auth
+
+blueprint = Blueprint("checks", __name__, url_prefix="/checks")
+
+PATIENCE = timedelta(seconds=10)  # after which a page says that nobody has taken the test up
+TITLES = {
+    "outgoing_test": _l("Test Connection"),
+    "incoming_test": _l("TEST & CONFIRM"),
+    "fetch": _l("Fetch now"),
+}
+
+
+def ask(kind: str, server_id: int) -> int:
+    """Ask the worker for a test or a fetch and return its number; commits."""
+    check = ServerCheck(kind=kind, server_id=server_id, requested_by_id=current_user.id, requested_at=now(), steps=[])
+    db.session.add(check)
+    db.session.commit()
+    wake("check")
+    return check.id
+
+
+def latest(kinds: Collection[str], server_ids: Collection[int] | Select[tuple[int]]) -> dict[int, ServerCheck]:
+    """Return the last test of each of these servers, among tests of these kinds."""
+    newest = (
+        select(func.max(ServerCheck.id))
+        .where(ServerCheck.kind.in_(kinds), ServerCheck.server_id.in_(server_ids))
+        .group_by(ServerCheck.server_id)
+    )
+    found = db.session.scalars(select(ServerCheck).where(ServerCheck.id.in_(newest)))
+    return {check.server_id: check for check in found}
+
+
+def forget(kinds: Collection[str], server_id: int) -> None:
+    """Remove the tests of a server that was deleted: another one may get its number. Commits."""
+    db.session.execute(delete(ServerCheck).where(ServerCheck.kind.in_(kinds), ServerCheck.server_id == server_id))
+    db.session.commit()
+
+
+def failure_of(check: ServerCheck) -> Why | None:
+    """Return why a test failed, None when it did not."""
+    if check.state != "failed":
+        return None
+    return next((step["why"] for step in check.steps if step["state"] == "failed"), None)
+
+
+# --- the worker
+
+
+@dataclass(frozen=True)
+class WorkerState:
+    """How many workers show signs of life now, and when the last one did; ``seen_at`` None: there never was one."""
+
+    alive: int
+    seen_at: datetime | None
+
+
+def worker_state() -> WorkerState:
+    """Return whether a worker is there, by the database's clock."""
+    silence = (database_clock() - Worker.seen_at).label("silence")
+    rows = db.session.execute(select(silence, Worker.ended).order_by(Worker.seen_at.desc()).limit(50)).all()
+    alive = sum(1 for row in rows if not row.ended and row.silence <= LEASE)
+    seen_at = now() - timedelta(seconds=max(rows[0].silence, 0)) if rows else None
+    return WorkerState(alive, seen_at)
+
+
+# --- pages
+
+
+@blueprint.get("/<int:check_id>")
+@auth.roles_required("admin")
+def show(check_id: int) -> ResponseReturnValue:
+    """Answer how far a test is, for the page that shows it."""
+    return str(steps_of(db.session.get(ServerCheck, check_id) or abort(404)))
+
+
+@blueprint.get("/together")
+@auth.roles_required("admin")
+def together() -> ResponseReturnValue:
+    """Show several tests or fetches that were asked for at once (``?id=3&id=4``)."""
+    ids = request.args.getlist("id", type=int)[:50]
+    found = db.session.scalars(select(ServerCheck).where(ServerCheck.id.in_(ids)).order_by(ServerCheck.id)).all()
+    if not found:
+        abort(404)
+    return render_template(
+        "pages/checks.html", checks=[(check, _name_of(check)) for check in found], panel=panel, titles=TITLES
+    )
+
+
+def _name_of(check: ServerCheck) -> str:
+    table = OutgoingServer if check.kind == "outgoing_test" else IncomingServer
+    server = db.session.get(table, check.server_id)
+    return str(server) if server is not None else "–"
+
+
+def panel(check: ServerCheck | None, title: str = "") -> Markup:
+    """Return the card of a test: it stays true while the test goes on. "" without a test."""
+    if check is None:
+        return Markup("")
+    asker = db.session.get(User, check.requested_by_id) if check.requested_by_id else None
+    return Markup(  # noqa: S704  a template of ours, which escapes
+        render_template(
+            "pages/checks_panel.html",
+            check=check,
+            title=title or TITLES[check.kind],
+            asker=asker,
+            steps=steps_of(check),
+        )
+    )
+
+
+def steps_of(check: ServerCheck) -> Markup:
+    """Return the inside of a test's card."""
+    waits = check.state == "waiting"
+    ignored = waits and now() - check.requested_at > PATIENCE
+    return Markup(  # noqa: S704  a template of ours, which escapes
+        render_template(
+            "pages/checks_steps.html",
+            check=check,
+            steps=shortened(check.steps),
+            say=say,
+            ignored=ignored,
+            worker=worker_state() if ignored else None,
+            in_use=check.state == "failed" and check.kind == "outgoing_test" and _is_active(check.server_id),
+        )
+    )
+
+
+def _is_active(server_id: int | None) -> bool:
+    """Whether mail goes through an outgoing server already."""
+    server = db.session.get(OutgoingServer, server_id) if server_id else None
+    return server is not None and server.active
+
+
+def shortened(steps: list[Any]) -> list[Any]:
+    """Return the steps of a test with those that were not tried, because an earlier one failed, as one line."""
+    skipped = [step for step in steps if step["why"]["code"] == "test_not_tried"]
+    if len(skipped) < 2:
+        return steps
+    tried = [step for step in steps if step not in skipped]
+    return [*tried, {"state": "skipped", "why": why("test_rest_not_tried", number=len(skipped)), "seconds": None}]
+
+
+def button_of_row(url: str, label: str, picture: str, server_id: int) -> Markup:
+    """Return a small button for the end of a line in a list; it posts the number of its row."""
+    make = get_template_attribute("parts/ui.html", "post_button")
+    return Markup(make(url, label, picture, values={"id": server_id}, icon_only=True, small=True))  # noqa: S704

@@ -1,0 +1,172 @@
+"""How values look on a page: icons, states, times, sizes. Each returns safe HTML, for templates and for lists alike.
+
+In templates they are globals: ``{{ icon("send") }} {{ state(line.state) }} {{ ago(post.at) }}``.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from email.utils import getaddresses
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from flask import current_app, url_for
+from flask_babel import format_datetime, format_timedelta, gettext
+from flask_babel import lazy_gettext as _l
+from markupsafe import Markup, escape
+
+from mail.settings.clock import now
+
+# state -> (its look: wait, busy, good, bad, doubt, off; the word shown)
+STATES: dict[str, tuple[str, Any]] = {
+    "queued": ("wait", _l("Queued")),
+    "sending": ("busy", _l("Sending")),
+    "sent": ("good", _l("Sent")),
+    "failed": ("bad", _l("Failed")),
+    "unknown": ("doubt", _l("Unknown")),
+    "bounced": ("bad", _l("Bounced")),
+    "cancelled": ("off", _l("Cancelled")),
+    "deferred": ("wait", _l("Trying again")),
+    "draft": ("off", _l("Draft")),
+    "confirmed": ("good", _l("Confirmed")),
+    "scheduled": ("wait", _l("Scheduled")),
+    "preparing": ("busy", _l("Preparing")),
+    "paused": ("doubt", _l("Paused")),
+    "done": ("good", _l("Done")),
+    "waiting": ("wait", _l("Waiting")),
+    "taken": ("busy", _l("In work")),
+    "running": ("busy", _l("Running")),
+    "ok": ("good", _l("OK")),
+    "lost": ("doubt", _l("Interrupted")),
+    "skipped": ("off", _l("Skipped")),
+    "received": ("wait", _l("Received")),
+    "processed": ("good", _l("Processed")),
+    "duplicate": ("off", _l("Duplicate")),
+    "ignored": ("off", _l("Ignored")),
+    "rejected": ("doubt", _l("Rejected")),
+    "quarantined": ("bad", _l("In quarantine")),
+    "subscribed": ("good", _l("Subscribed")),
+    "unsubscribed": ("off", _l("Unsubscribed")),
+    "pending": ("wait", _l("Pending")),
+    "active": ("good", _l("Active")),
+    "retired": ("off", _l("Retired")),
+    "archived": ("off", _l("Archived")),
+}
+
+
+def icon(name: str, label: str = "") -> Markup:
+    """Return an icon of static/img/icons.svg; without a label it is decoration and screen readers skip it."""
+    sprite = asset("img/icons.svg")
+    if label:
+        return Markup('<svg class="icon" role="img" aria-label="{}"><use href="{}#{}"></use></svg>').format(
+            label, sprite, name
+        )
+    return Markup('<svg class="icon" aria-hidden="true"><use href="{}#{}"></use></svg>').format(sprite, name)
+
+
+def state(name: str, title: str = "") -> Markup:
+    """Return the badge of a state; one that is not in the table shows its own name."""
+    look, label = STATES.get(name, ("off", name.replace("_", " ").capitalize()))
+    return Markup('<span class="state state-{}" title="{}">{}</span>').format(look, title, label)
+
+
+def ago(moment: datetime | None, missing: str = "–") -> Markup:
+    """Return a moment as people say it ("5 minutes ago"), with the exact time in the reader's zone as the title."""
+    if moment is None:
+        return Markup('<span class="text-secondary">{}</span>').format(missing)
+    said = format_timedelta(moment - now(), add_direction=True, threshold=1.2)
+    return _time(moment, said, format_datetime(moment, "long"))
+
+
+def at(moment: datetime | None, style: str = "medium", missing: str = "–") -> Markup:
+    """Return a moment with date and time in the reader's zone."""
+    if moment is None:
+        return Markup('<span class="text-secondary">{}</span>').format(missing)
+    return _time(moment, format_datetime(moment, style), format_datetime(moment, "full"))
+
+
+def _time(moment: datetime, said: str, title: str) -> Markup:
+    iso = moment.astimezone(UTC).isoformat(timespec="seconds")
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(iso, title, said)
+
+
+def yes_no(value: Any) -> Markup:
+    """Return a tick or a dash, with the word for screen readers."""
+    if value:
+        return Markup('<span class="yes">{}</span>').format(icon("check", gettext("Yes")))
+    return Markup('<span class="no">{}</span>').format(icon("minus", gettext("No")))
+
+
+def size(octets: int | None) -> str:
+    """Return a size as people say it.
+
+    >>> size(900), size(15_300), size(3_400_000)
+    ('900 B', '15 KB', '3.4 MB')
+    """
+    if octets is None:
+        return "–"
+    if octets < 1000:
+        return f"{octets} B"
+    if octets < 1_000_000:
+        return f"{octets / 1000:.0f} KB"
+    return f"{octets / 1_000_000:.1f} MB"
+
+
+def initials(name: str) -> str:
+    """Return the one or two letters that stand for a person.
+
+    >>> initials("Ada Lovelace"), initials("clerk@home.test"), initials("")
+    ('AL', 'C', '?')
+    >>> initials('"Ada Lovelace" <ada@home.test>')
+    'AL'
+    """
+    name = name.partition("<")[0].strip(' "') or name.strip("<>")
+    words = [word for word in name.partition("@")[0].replace(".", " ").split() if word[0].isalnum()]
+    return ("".join(word[0] for word in (words[:1] + words[-1:] if len(words) > 1 else words[:1]))).upper() or "?"
+
+
+def person(name: str) -> Markup:
+    """Return the initials of somebody in a circle."""
+    return Markup('<span class="initials initials-sm" aria-hidden="true">{}</span>').format(initials(name))
+
+
+def correspondent(header: str, names: bool = True) -> Markup:
+    """Return who stands in a From or To, for a list: each name above its address, or the addresses only.
+
+    >>> correspondent('"Ann Lee" <ann@customer.test>')
+    Markup('Ann Lee<small>ann@customer.test</small>')
+    >>> correspondent("Sales <sales@office.test>, Bob <bob@x.test>", names=False)
+    Markup('sales@office.test, bob@x.test')
+    >>> correspondent("undisclosed recipients")
+    Markup('undisclosed recipients')
+    """
+    found = [(name, address) for name, address in getaddresses([header or ""]) if "@" in address]
+    if not found:
+        return escape(header or "")
+    if not names:
+        return joined(address for _name, address in found)
+    both = Markup("{}<small>{}</small>")
+    return Markup("").join(both.format(name, address) if name else escape(address) for name, address in found)
+
+
+def joined(values: Iterable[Any], by: str = ", ") -> Markup:
+    """Return values behind one another, each escaped."""
+    return escape(by).join(values)
+
+
+def asset(name: str) -> str:
+    """Return the address of a static file with a mark of its content, so that browsers may keep it for ever."""
+    folder = current_app.static_folder
+    assert folder is not None
+    mark = _mark(f"{folder}/{name}", Path(folder, name).stat().st_mtime_ns)
+    return url_for("static", filename=name, v=mark)
+
+
+@cache
+def _mark(path: str, _changed: int) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:10]
+
+
+SHOWN = (icon, state, ago, at, yes_no, size, initials, person, correspondent, joined, asset)
+GLOBALS = {function.__name__: function for function in SHOWN}
