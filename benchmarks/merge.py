@@ -12,7 +12,7 @@ from email.policy import SMTP
 from email.utils import format_datetime
 
 from mail.mailing.template import FIELDS, compile_mailing
-from mail.settings.tokens import Kind, Tokens
+from mail.settings.tokens import TokenKind, Tokens
 
 TRACKED = 10
 HTML_SIZE = 10_500
@@ -50,7 +50,11 @@ def microseconds(make: Callable[[int], bytes], times: int, rounds: int = 7) -> f
 
 def main() -> None:
     tokens = Tokens.of([b"a secret of the benchmark"])
-    trace, unsubscribe, view = tokens.maker(Kind.TRACE), tokens.maker(Kind.UNSUBSCRIBE), tokens.maker(Kind.VIEW)
+    trace, unsubscribe, view = (
+        tokens.maker(TokenKind.TRACE),
+        tokens.maker(TokenKind.UNSUBSCRIBE),
+        tokens.maker(TokenKind.VIEW),
+    )
     people = [("Ann", "Acme Ltd"), ("Jürgen", "Müller & Söhne"), ("Robert", ""), ("Mary", "O'Brien Brothers")]
 
     def renderer(html: str, fields: list[str]) -> tuple[Callable[[int], bytes], float]:

@@ -115,7 +115,7 @@ def send() -> None:
     from sqlalchemy import event, select
 
     from mail.mailing import chunks, mailing
-    from mail.mailing.letter import Reader, letter_of
+    from mail.mailing.rendered import MailingRecipient, rendered_mailing
     from mail.mailing.template import derive_text
     from mail.queue.connections import Connections
     from mail.queue.journal import Journal
@@ -161,8 +161,8 @@ def send() -> None:
         raise SystemExit(f"the mailing ended as {row.state}, {row.sent} of {row.total} sent")
     with app.app_context():
         key = db.session.scalars(select(Mailing.content_key)).one()
-        reader = Reader(1, "person1@example.com", "Ann Lee", "Acme Ltd")
-        octets = len(letter_of(mailing_id, key).mail_to(reader, now()))
+        reader = MailingRecipient(1, "person1@example.com", "Ann Lee", "Acme Ltd")
+        octets = len(rendered_mailing(mailing_id, key).mail_to(reader, now()))
     journal.remove()
     result = {"seconds": seconds, "cpu": cpu, "statements": counted, "peak": peak, "before": before, "octets": octets}
     print(json.dumps(result))

@@ -15,7 +15,7 @@ from mail.settings.config import ConfigError
 from models import db, reading
 from scheduler import create_worker_app
 from scheduler.loops import database_away
-from scheduler.worker import Worker, install_signals
+from scheduler.worker import WorkerProcess, install_signals
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 LOOK_EVERY = 2.0  # seconds between two looks for a database that is away
@@ -35,7 +35,7 @@ def main() -> int:
     problem = wait_for_database(app)
     if problem:
         return _refuse(problem)
-    worker = Worker(app)
+    worker = WorkerProcess(app)
     install_signals(worker)
     return worker.run()
 

@@ -28,9 +28,9 @@ from mail.sentences import Why, why
 from mail.settings.clock import now
 from models import ActionRun, Event, Lease, ScheduledAction, change_rows, database_clock, db, reading
 from scheduler.fetching import Fetcher
+from scheduler.identity import WorkerIdentity
 from scheduler.jobs import JOBS, Counts, Job, JobFailed
 from scheduler.loops import NotNow, database_away
-from scheduler.tenure import Tenure
 
 log = logging.getLogger("coquimail.actions")
 
@@ -67,8 +67,8 @@ class Mirrored:
 class Actions:
     """The loop that leads, mirrors and runs the scheduled actions."""
 
-    def __init__(self, app: Flask, tenure: Tenure, fetcher: Fetcher, stopping: threading.Event) -> None:
-        self._app, self._tenure, self._fetcher, self._stopping = app, tenure, fetcher, stopping
+    def __init__(self, app: Flask, identity: WorkerIdentity, fetcher: Fetcher, stopping: threading.Event) -> None:
+        self._app, self._identity, self._fetcher, self._stopping = app, identity, fetcher, stopping
         self._lock = threading.Lock()
         self._mirror: dict[int, Mirrored] = {}
         self._known: dict[int, Row] = {}  # as of the last look
@@ -95,7 +95,7 @@ class Actions:
 
     def work(self) -> bool:
         """Look at the rows once, if this worker leads or can."""
-        held = self._tenure.current()
+        held = self._identity.current()
         self._extend_runs()
         if not self._lead(held):
             self._forget_all()
@@ -191,7 +191,7 @@ class Actions:
     def _run(self, row: Row, slot: datetime, requested: bool) -> None:
         """Claim a slot and do what the action does; called by APScheduler in a thread of its own."""
         try:
-            with self._app.app_context(), self._tenure.work() as held:
+            with self._app.app_context(), self._identity.work() as held:
                 moment = now()
                 run_id = _claim(row, slot, requested, held, moment)
                 if run_id is not None:

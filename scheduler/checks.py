@@ -21,11 +21,11 @@ from mail.settings.clock import now
 from mail.transport import mailbox_open, smtp_check
 from mail.transport.mailbox import MailboxTarget
 from mail.transport.smtp_session import Transcript
-from mail.transport.steps import Step
+from mail.transport.steps import TestStep
 from models import Event, IncomingServer, OutgoingServer, ServerCheck, User, change_rows, db, reading
 from scheduler.fetching import Fetcher
+from scheduler.identity import WorkerIdentity
 from scheduler.loops import NotNow, database_away
-from scheduler.tenure import Tenure
 
 log = logging.getLogger("coquimail.checks")
 
@@ -36,15 +36,15 @@ FETCH_PATIENCE = 20.0  # seconds that the page is kept waiting; a longer fetch g
 class Checks:
     """The loop that takes the requests and does each in a thread of its own."""
 
-    def __init__(self, app: Flask, tenure: Tenure, fetcher: Fetcher) -> None:
-        self._app, self._tenure, self._fetcher = app, tenure, fetcher
+    def __init__(self, app: Flask, identity: WorkerIdentity, fetcher: Fetcher) -> None:
+        self._app, self._identity, self._fetcher = app, identity, fetcher
         self._free = threading.Semaphore(MOST)
         self._left: set[int] = set()  # whose end could not be written down
 
     def work(self) -> bool:
         """Take the oldest request, if there is one; returns whether it did."""
         for left in list(self._left):
-            _tell(left, [Step("lost", "failed", why("check_lost"), 0.0)], "failed")
+            _tell(left, [TestStep("lost", "failed", why("check_lost"), 0.0)], "failed")
             self._left.discard(left)
         with reading():
             waiting = select(ServerCheck.id).where(ServerCheck.state == "waiting").order_by(ServerCheck.id).limit(1)
@@ -52,7 +52,7 @@ class Checks:
             db.session.rollback()
         if check_id is None or not self._free.acquire(blocking=False):
             return False
-        if not _claim(check_id, self._tenure.current()):
+        if not _claim(check_id, self._identity.current()):
             self._free.release()
             return True
         threading.Thread(target=self._run, args=(check_id,), name=f"check-{check_id}", daemon=True).start()
@@ -60,7 +60,7 @@ class Checks:
 
     def _run(self, check_id: int) -> None:
         try:
-            with self._app.app_context(), self._tenure.work(may_be_cut=True):
+            with self._app.app_context(), self._identity.work(may_be_cut=True):
                 self._do(check_id)
         except NotNow:
             return
@@ -80,7 +80,7 @@ class Checks:
         db.session.rollback()
         transcript = Transcript()
         failed = False
-        steps: list[Step] = []
+        steps: list[TestStep] = []
         try:
             for step in self._steps(kind, server_id, user_id, transcript):
                 steps.append(step)
@@ -88,44 +88,44 @@ class Checks:
                 _tell(check_id, steps)
         except MailError as error:
             failed = True
-            steps.append(Step("server", "failed", error.why, 0.0))
+            steps.append(TestStep("server", "failed", error.why, 0.0))
         except Exception as error:
             if database_away(error):
                 raise
             log.exception("test %s failed", check_id)
             failed = True
             reason = why("unexpected_failure", error=type(error).__name__, detail=str(error)[:300])
-            steps.append(Step("server", "failed", reason, 0.0))
+            steps.append(TestStep("server", "failed", reason, 0.0))
             db.session.rollback()
         _tell(check_id, steps, "failed" if failed else "done", transcript.take())
         log.info("%s of server %s: %s (test %s)", kind, server_id, "failed" if failed else "done", check_id)
 
-    def _steps(self, kind: str, server_id: int, user_id: int | None, transcript: Transcript) -> Iterator[Step]:
+    def _steps(self, kind: str, server_id: int, user_id: int | None, transcript: Transcript) -> Iterator[TestStep]:
         if kind == "outgoing_test":
             return _test_outgoing(server_id, user_id, transcript)
         if kind == "incoming_test":
             return _test_incoming(server_id)
         return self._fetch(server_id)
 
-    def _fetch(self, server_id: int) -> Iterator[Step]:
+    def _fetch(self, server_id: int) -> Iterator[TestStep]:
         server = db.session.get(IncomingServer, server_id)
         if server is None:
             yield _gone()
             return
-        yield Step("fetch", "ok", why("fetch_started", name=server.name), 0.0)
+        yield TestStep("fetch", "ok", why("fetch_started", name=server.name), 0.0)
         db.session.rollback()
         try:
             fetched = self._fetcher.start(server_id).result(FETCH_PATIENCE)
         except StillRunning:
-            yield Step("fetch", "ok", why("fetch_goes_on"), FETCH_PATIENCE)
+            yield TestStep("fetch", "ok", why("fetch_goes_on"), FETCH_PATIENCE)
             return
         if fetched.why:
-            yield Step("fetch", "failed", fetched.why, 0.0)
+            yield TestStep("fetch", "failed", fetched.why, 0.0)
         else:
-            yield Step("fetch", "ok", why("fetch_done", mails=fetched.mails), 0.0)
+            yield TestStep("fetch", "ok", why("fetch_done", mails=fetched.mails), 0.0)
 
 
-def _test_outgoing(server_id: int, user_id: int | None, transcript: Transcript) -> Iterator[Step]:
+def _test_outgoing(server_id: int, user_id: int | None, transcript: Transcript) -> Iterator[TestStep]:
     """Try an outgoing server (0: the default server) as every address that it would send as."""
     if server_id:
         server = db.session.get(OutgoingServer, server_id)
@@ -143,7 +143,7 @@ def _test_outgoing(server_id: int, user_id: int | None, transcript: Transcript) 
     db.session.rollback()
     yield from smtp_check.test_steps(target, senders, transcript=transcript)
     if not senders:
-        yield Step("sender", "warning", why("check_no_sender"), 0.0)
+        yield TestStep("sender", "warning", why("check_no_sender"), 0.0)
 
 
 def senders_of(filters: tuple[str, ...], known: Office) -> list[str]:
@@ -163,7 +163,7 @@ def senders_of(filters: tuple[str, ...], known: Office) -> list[str]:
     return list(dict.fromkeys(of_filter + ours))
 
 
-def _test_incoming(server_id: int) -> Iterator[Step]:
+def _test_incoming(server_id: int) -> Iterator[TestStep]:
     """Try an incoming server; when every step went well it is confirmed, and mail is fetched from now on."""
     server = db.session.get(IncomingServer, server_id)
     if server is None:
@@ -179,7 +179,7 @@ def _test_incoming(server_id: int) -> Iterator[Step]:
         yield _confirm(server_id, target)
 
 
-def _confirm(server_id: int, target: MailboxTarget) -> Step:
+def _confirm(server_id: int, target: MailboxTarget) -> TestStep:
     with mailbox_open.open_mailbox(target) as opened:
         look = opened.look()
     server = db.session.get(IncomingServer, server_id)
@@ -187,17 +187,17 @@ def _confirm(server_id: int, target: MailboxTarget) -> Step:
         return _gone()
     if position.target_of(server) != target:
         db.session.rollback()
-        return Step("confirm", "failed", why("check_changed"), 0.0)
+        return TestStep("confirm", "failed", why("check_changed"), 0.0)
     moment = now()
     flow.confirm(server, look, moment)
     Event.add(["incoming_servers"], moment)
     said = why("check_confirmed_all" if server.fetch_existing else "check_confirmed")
     db.session.commit()
-    return Step("confirm", "ok", said, 0.0)
+    return TestStep("confirm", "ok", said, 0.0)
 
 
-def _gone() -> Step:
-    return Step("server", "failed", why("check_server_gone"), 0.0)
+def _gone() -> TestStep:
+    return TestStep("server", "failed", why("check_server_gone"), 0.0)
 
 
 def _claim(check_id: int, lease: WorkerLease) -> bool:
@@ -211,7 +211,7 @@ def _claim(check_id: int, lease: WorkerLease) -> bool:
     return bool(taken)
 
 
-def _tell(check_id: int, steps: list[Step], state: str = "running", transcript: str = "") -> None:
+def _tell(check_id: int, steps: list[TestStep], state: str = "running", transcript: str = "") -> None:
     """Write down the steps so far, and let the open page see them."""
     moment = now()
     values: dict[str, object] = {"steps": [step.as_json() for step in steps]}

@@ -11,14 +11,14 @@ from mail.incoming import flow
 from mail.queue.lease import LeaseLost
 from mail.sentences import Why, why
 from mail.settings.clock import now
+from scheduler.identity import WorkerIdentity
 from scheduler.loops import NotNow, database_away
-from scheduler.tenure import Tenure
 
 log = logging.getLogger("coquimail.fetch")
 
 
 @dataclass(frozen=True)
-class Fetched:
+class FetchSummary:
     """What came of fetching one server: how many mails were kept, or why it failed."""
 
     server_id: int
@@ -30,24 +30,24 @@ class Fetched:
 class Fetcher:
     """Starts a fetch, or joins the one that is under way for the same server."""
 
-    def __init__(self, app: Flask, tenure: Tenure) -> None:
-        self._app, self._tenure = app, tenure
+    def __init__(self, app: Flask, identity: WorkerIdentity) -> None:
+        self._app, self._identity = app, identity
         self._lock = threading.Lock()
-        self._running: dict[int, Future[Fetched]] = {}
+        self._running: dict[int, Future[FetchSummary]] = {}
 
-    def start(self, server_id: int) -> Future[Fetched]:
+    def start(self, server_id: int) -> Future[FetchSummary]:
         """Return what will come of fetching this server."""
         with self._lock:
             found = self._running.get(server_id)
             if found is not None:
                 return found
-            promise: Future[Fetched] = Future()
+            promise: Future[FetchSummary] = Future()
             self._running[server_id] = promise
         threading.Thread(target=self._run, args=(server_id, promise), name=f"fetch-{server_id}", daemon=True).start()
         return promise
 
-    def _run(self, server_id: int, promise: Future[Fetched]) -> None:
-        fetched = Fetched(server_id, why=why("fetch_interrupted"), elsewhere=True)
+    def _run(self, server_id: int, promise: Future[FetchSummary]) -> None:
+        fetched = FetchSummary(server_id, why=why("fetch_interrupted"), elsewhere=True)
         try:
             fetched = self._fetch(server_id)
         except (NotNow, LeaseLost):
@@ -56,15 +56,15 @@ class Fetcher:
             if not database_away(error):
                 log.exception("fetching server %s failed", server_id)
             reason = why("unexpected_failure", error=type(error).__name__, detail=str(error)[:300])
-            fetched = Fetched(server_id, why=reason)
+            fetched = FetchSummary(server_id, why=reason)
         finally:
             with self._lock:
                 del self._running[server_id]
             promise.set_result(fetched)
 
-    def _fetch(self, server_id: int) -> Fetched:
-        with self._app.app_context(), self._tenure.alone(f"fetch:{server_id}") as lease:
+    def _fetch(self, server_id: int) -> FetchSummary:
+        with self._app.app_context(), self._identity.alone(f"fetch:{server_id}") as lease:
             if lease is None:
-                return Fetched(server_id, why=why("fetch_under_way"), elsewhere=True)
+                return FetchSummary(server_id, why=why("fetch_under_way"), elsewhere=True)
             result = flow.fetch(server_id, lease, now())
-            return Fetched(server_id, result.kept, result.why)
+            return FetchSummary(server_id, result.kept, result.why)

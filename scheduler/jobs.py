@@ -14,7 +14,7 @@ from mail.sentences import Why, say, why
 from mail.settings.wake import wake
 from models import IncomingServer, Mailing, Recipient, Worker, db, reading
 from scheduler import recovery
-from scheduler.fetching import Fetched, Fetcher
+from scheduler.fetching import Fetcher, FetchSummary
 
 # How long one run waits for slow servers: not into the next slot, and no longer than this many seconds. What is not
 # done then goes on beside the next run, which reports it.
@@ -62,8 +62,8 @@ def fetch(job: Job) -> None:
         }
         db.session.rollback()
     job.add(servers=len(names), mails=0)
-    waiting: set[Future[Fetched]] = {job.fetcher.start(server_id) for server_id in names}
-    failed: list[Fetched] = []
+    waiting: set[Future[FetchSummary]] = {job.fetcher.start(server_id) for server_id in names}
+    failed: list[FetchSummary] = []
     left = min(job.seconds * 0.8, PATIENCE)
     while waiting and left > 0 and not job.stopping():
         done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
@@ -102,7 +102,7 @@ def queue(job: Job) -> None:
         db.session.rollback()
     for worker_id in forgotten:
         if worker_id is not None:
-            recovery.settle(worker_id, job.now)
+            recovery.recover(worker_id, job.now)
     job.add(due=len(due), settled=len(forgotten))
     if due:
         wake()

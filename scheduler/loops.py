@@ -24,7 +24,7 @@ class NotNow(Exception):
     """The loop can't work just now, for a reason that is known and passes by itself."""
 
 
-class Group:
+class LoopGroup:
     """Loops that look for the same work: without a wake only one of them looks at a time, whichever is idle."""
 
     def __init__(self) -> None:
@@ -55,15 +55,15 @@ class Loop:
         stopping: threading.Event,
         topics: Iterable[str] = (),
         pause: float = PAUSE,
-        farewell: Callable[[], None] | None = None,
-        group: Group | None = None,
+        on_exit: Callable[[], None] | None = None,
+        group: LoopGroup | None = None,
     ) -> None:
         self.name, self.topics, self.pause = name, frozenset(topics), pause
         self.restarts = 0
         self.why: Why | None = None
         self.state = "starting"
         self.seen_at = time.time()
-        self._app, self._work, self._stopping, self._farewell = app, work, stopping, farewell
+        self._app, self._work, self._stopping, self._on_exit = app, work, stopping, on_exit
         self._bell, self._group = threading.Event(), group
         self._thread: threading.Thread | None = None
         self._started, self._due, self._wait = 0.0, 0.0, FIRST_WAIT
@@ -74,7 +74,7 @@ class Loop:
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
         self._thread.start()
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Let the loop look at once; a call while it works is not lost."""
         self._bell.set()
 
@@ -122,8 +122,8 @@ class Loop:
             log.exception("loop ended unexpectedly", extra={"loop": self.name})
         finally:
             self.state = "ended"
-            if self._farewell is not None:
-                self._farewell()
+            if self._on_exit is not None:
+                self._on_exit()
 
     def _wait_for_work(self) -> None:
         while not self._stopping.is_set() and not self._bell.wait(self.pause):
@@ -160,19 +160,19 @@ def database_away(error: BaseException) -> bool:
     return isinstance(error, OperationalError | InterfaceError)
 
 
-class Bell:
+class LoopNotifier:
     """Hands a wake on to the loops that it concerns."""
 
     def __init__(self, loops: Iterable[Loop]) -> None:
         self._loops = list(loops)
         self._known = frozenset(topic for loop in self._loops for topic in loop.topics)
 
-    def ring(self, topics: Iterable[str]) -> None:
+    def notify(self, topics: Iterable[str]) -> None:
         """Ring the loops that listen to these topics; a topic that nobody knows rings all of them."""
         for topic in set(topics):
             for loop in self._loops:
                 if topic not in self._known or loop.hears(topic):
-                    loop.ring()
+                    loop.notify()
 
 
 def in_context(app: Flask, work: Callable[[], Any]) -> Any:

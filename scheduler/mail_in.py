@@ -2,16 +2,16 @@
 
 from mail.incoming import flow
 from mail.settings.clock import now
-from scheduler.tenure import Tenure
+from scheduler.identity import WorkerIdentity
 
 
 class Waiting:
     """The loop that understands it."""
 
-    def __init__(self, tenure: Tenure) -> None:
-        self._tenure = tenure
+    def __init__(self, identity: WorkerIdentity) -> None:
+        self._identity = identity
 
     def work(self) -> bool:
         """Understand what waits; returns whether there was any."""
-        with self._tenure.work() as held:
+        with self._identity.work() as held:
             return bool(flow.process_waiting(now(), held))

@@ -16,8 +16,8 @@ from mail.settings.clock import now
 from mail.settings.config import settings
 from mail.settings.wake import wake
 from models import ActionRun, Event, ScheduledAction, ServerCheck, Worker, database_clock, db, reading
+from scheduler.identity import WorkerIdentity
 from scheduler.loops import NotNow
-from scheduler.tenure import Tenure
 
 log = logging.getLogger("coquimail.recovery")
 
@@ -30,8 +30,8 @@ FRESH = timedelta(seconds=60)  # a test of a server that is older has nobody wai
 class Recovery:
     """The loop that looks for the dead."""
 
-    def __init__(self, tenure: Tenure, stopping: threading.Event) -> None:
-        self._tenure, self._stopping = tenure, stopping
+    def __init__(self, identity: WorkerIdentity, stopping: threading.Event) -> None:
+        self._identity, self._stopping = identity, stopping
         self._clocks = lease.Clocks()
 
     def work(self) -> bool:
@@ -42,15 +42,15 @@ class Recovery:
             db.session.rollback()
         if not found:
             return False
-        held = self._tenure.current()
+        held = self._identity.current()
         if not lease.take(LEASE, held.id, HELD):
             raise NotNow
         try:
             for worker in found:
                 if self._stopping.is_set():
                     break
-                if lease.condemn(worker):
-                    settle(worker.id, now())
+                if lease.fence(worker):
+                    recover(worker.id, now())
         finally:
             lease.release(held.id, LEASE)
             db.session.commit()
@@ -65,7 +65,7 @@ def _can_be_settled(worker: Worker) -> bool:
     return silence is not None and silence > LOST_FOR_GOOD
 
 
-def settle(worker_id: int, moment: datetime) -> dict[str, int]:
+def recover(worker_id: int, moment: datetime) -> dict[str, int]:
     """Settle everything that a worker held which does no more, and say that it ended; commits.
 
     Returns how many lines and chunks went which way.

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from mail.mailing import chunks
 from mail.outgoing import deliver
-from mail.outgoing.deliver import Slots
+from mail.outgoing.deliver import ServerConcurrency
 from mail.queue.connections import Connections
 from mail.queue.journal import Journal
 from mail.queue.lease import WorkerLease
@@ -12,14 +12,14 @@ from mail.settings.clock import now
 from mail.settings.config import settings
 from models import db, reading
 from models.outgoing import due_server
-from scheduler.tenure import Tenure
+from scheduler.identity import WorkerIdentity
 
 
-class _Line:
+class _SendingThread:
     """What a sending thread keeps between two pieces of work; used by that thread alone."""
 
-    def __init__(self, name: str, tenure: Tenure) -> None:
-        self._name, self._tenure = name, tenure
+    def __init__(self, name: str, identity: WorkerIdentity) -> None:
+        self._name, self._identity = name, identity
         self._connections = Connections()
         self._journal: tuple[WorkerLease, Journal] | None = None
 
@@ -41,11 +41,13 @@ class _Line:
         self._close_journal()
 
 
-class Sender(_Line):
+class PersonalSender(_SendingThread):
     """Sends transactional mail: the due lines of one server after the other."""
 
-    def __init__(self, name: str, tenure: Tenure, slots: Slots, stopping: Callable[[], bool]) -> None:
-        super().__init__(name, tenure)
+    def __init__(
+        self, name: str, identity: WorkerIdentity, slots: ServerConcurrency, stopping: Callable[[], bool]
+    ) -> None:
+        super().__init__(name, identity)
         self._slots, self._stopping = slots, stopping
 
     def work(self) -> bool:
@@ -56,16 +58,16 @@ class Sender(_Line):
             db.session.rollback()
         if due is None:
             return False
-        with self._tenure.claiming() as held:
+        with self._identity.claiming() as held:
             journal = self._journal_of(held)
             return deliver.send_some(held, self._connections, journal, self._slots, self._stopping) > 0
 
 
-class MassSender(_Line):
+class MassSender(_SendingThread):
     """Sends mailings: one chunk after the other."""
 
     def work(self) -> bool:
         """Send the next chunk; returns whether there was one."""
         self._connections.close_idle()
-        with self._tenure.claiming() as held:
+        with self._identity.claiming() as held:
             return chunks.send_some(held, self._connections, self._journal_of(held))

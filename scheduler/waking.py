@@ -13,40 +13,40 @@ from sqlalchemy import text
 from mail.settings.config import settings
 from mail.settings.wake import CHANNEL, reachable
 from models import db
-from scheduler.loops import Bell
-from scheduler.tenure import Tenure
+from scheduler.identity import WorkerIdentity
+from scheduler.loops import LoopNotifier
 
 PATIENCE = 5.0  # seconds after which the listener looks whether it is to end, and whether the worker's row is a new one
 
 
-class Listener:
+class WakeListener:
     """The loop that waits for wakes and rings the others."""
 
-    def __init__(self, tenure: Tenure) -> None:
-        self._tenure = tenure
-        self.bell = Bell([])
+    def __init__(self, identity: WorkerIdentity) -> None:
+        self._identity = identity
+        self.notifier = LoopNotifier([])
         self._path: Path | None = None
         self._socket: socket.socket | None = None
         self._database: Any = None
 
     def work(self) -> bool:
         """Wait for wakes for a few seconds and hand them on."""
-        self._listen(self._tenure.current().id)
+        self._listen(self._identity.current().id)
         assert self._socket is not None
         sources = [self._socket, *([self._database] if self._database is not None else [])]
         ready, _, _ = readiness.select(sources, [], [], PATIENCE)
         topics = self._heard() if ready else []
         if topics:
-            self.bell.ring(topics)
+            self.notifier.notify(topics)
         return True
 
-    def poke(self) -> None:
+    def wake(self) -> None:
         """End the present wait."""
         if self._path is not None:
-            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as poker:
-                poker.setblocking(False)
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as waker:
+                waker.setblocking(False)
                 with reachable(self._path) as address:
-                    poker.sendto(b"", address)
+                    waker.sendto(b"", address)
 
     def close(self) -> None:
         """Stop listening and take our name away."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Flask
 
-from mail.outgoing.deliver import Slots
+from mail.outgoing.deliver import ServerConcurrency
 from mail.queue.lease import LEASE
 from mail.settings.clock import now
 from mail.settings.config import settings
@@ -18,14 +18,14 @@ from scheduler import recovery
 from scheduler.actions import Actions
 from scheduler.checks import Checks
 from scheduler.fetching import Fetcher
-from scheduler.loops import PAUSE, Bell, Group, Loop
+from scheduler.identity import WorkerIdentity
+from scheduler.loops import PAUSE, Loop, LoopGroup, LoopNotifier
 from scheduler.mail_in import Waiting
 from scheduler.mailings import Tending
 from scheduler.practice import Receiver
 from scheduler.recovery import Recovery
-from scheduler.sending import MassSender, Sender
-from scheduler.tenure import Tenure
-from scheduler.waking import Listener
+from scheduler.sending import MassSender, PersonalSender
+from scheduler.waking import WakeListener
 
 log = logging.getLogger("coquimail.worker")
 
@@ -35,48 +35,48 @@ PATIENCE = 7.5  # seconds for what is under way at the end; what takes longer is
 CUT_AFTER = 1.5  # seconds for fetches and tests, with which nothing is lost
 
 
-class Worker:
+class WorkerProcess:
     """One worker process. ``run`` returns when it was asked to end and everything is handed back."""
 
     def __init__(self, app: Flask) -> None:
         self._app = app
         self._stopping, self._ended = threading.Event(), threading.Event()
-        self._tenure = Tenure()
+        self._identity = WorkerIdentity()
         with app.app_context():
             found = settings()
-        fetcher = Fetcher(app, self._tenure)
-        self._actions = Actions(app, self._tenure, fetcher, self._stopping)
-        self._listener = Listener(self._tenure)
-        stopping, slots = self._stopping, Slots()
+        fetcher = Fetcher(app, self._identity)
+        self._actions = Actions(app, self._identity, fetcher, self._stopping)
+        self._listener = WakeListener(self._identity)
+        stopping, slots = self._stopping, ServerConcurrency()
         loop = self._loop
         self._heart = Loop("heartbeat", app, self._beat, self._ended, pause=HEARTBEAT)
         self._practice = Loop("practice mailbox", app, Receiver(app, self._ended).work, self._ended)
         self.loops = [
             loop("listener", self._listener, pause=0.0),
             loop("scheduled actions", self._actions, "actions"),
-            loop("tests", Checks(app, self._tenure, fetcher), "check"),
-            loop("incoming", Waiting(self._tenure), "incoming", "received"),
+            loop("tests", Checks(app, self._identity, fetcher), "check"),
+            loop("incoming", Waiting(self._identity), "incoming", "received"),
             loop("mailings", Tending(), "mailings"),
-            loop("recovery", Recovery(self._tenure, stopping), "recovery", pause=2.0),
+            loop("recovery", Recovery(self._identity, stopping), "recovery", pause=2.0),
         ]
-        sending, mass = Group(), Group()
+        sending, mass = LoopGroup(), LoopGroup()
         for number in range(1, found.send_connections + 1):
             name = f"send-{number}"
-            sender = Sender(name, self._tenure, slots, stopping.is_set)
+            sender = PersonalSender(name, self._identity, slots, stopping.is_set)
             self.loops.append(loop(name, sender, "queue", group=sending))
         for number in range(1, found.mass_connections + 1):
             name = f"mass-{number}"
-            self.loops.append(loop(name, MassSender(name, self._tenure), "mass", group=mass))
-        self._listener.bell = Bell(self.loops)
+            self.loops.append(loop(name, MassSender(name, self._identity), "mass", group=mass))
+        self._listener.notifier = LoopNotifier(self.loops)
         self._watched = [self._heart, *self.loops]
         if found.default_server.practice:
             self._watched.append(self._practice)
 
-    def _loop(self, name: str, part: Any, *topics: str, pause: float = PAUSE, group: Group | None = None) -> Loop:
+    def _loop(self, name: str, part: Any, *topics: str, pause: float = PAUSE, group: LoopGroup | None = None) -> Loop:
         return Loop(name, self._app, part.work, self._stopping, topics, pause, getattr(part, "close", None), group)
 
     def _beat(self) -> bool:
-        self._tenure.beat(self._watched)
+        self._identity.beat(self._watched)
         return False
 
     def stop(self) -> None:
@@ -86,7 +86,7 @@ class Worker:
     def run(self) -> int:
         """Work until ``stop`` and return the exit status: 0 when nothing was left under way."""
         with self._app.app_context():
-            self._tenure.begin()
+            self._identity.begin()
         self._actions.start()
         for loop in self._watched:
             loop.start()
@@ -101,20 +101,20 @@ class Worker:
         began = time.monotonic()
         log.info("ending")
         self._actions.shutdown()
-        self._tenure.stop()
-        self._listener.poke()
+        self._identity.stop()
+        self._listener.wake()
         for loop in self.loops:
-            loop.ring()
+            loop.notify()
         end = began + PATIENCE
         late = [loop.name for loop in self.loops if not loop.join(end - time.monotonic())]
-        while self._tenure.busy(also_what_may_be_cut=time.monotonic() < began + CUT_AFTER) and time.monotonic() < end:
+        while self._identity.busy(also_what_may_be_cut=time.monotonic() < began + CUT_AFTER) and time.monotonic() < end:
             time.sleep(0.02)
-        if not late and not self._tenure.busy():
+        if not late and not self._identity.busy():
             self._hand_back()
         else:
             log.warning("still under way at the end: %s; the next worker settles it", late or "a scheduled action")
         self._ended.set()
-        self._heart.ring()
+        self._heart.notify()
         log.info("ended after %.1f s", time.monotonic() - began)
         return 1 if late else 0
 
@@ -122,14 +122,14 @@ class Worker:
         """Settle what we claimed and did not do, exactly as it would be done for a dead worker, only at once."""
         try:
             with self._app.app_context():
-                for held in self._tenure.rows():
-                    recovery.settle(held.id, now())
+                for held in self._identity.rows():
+                    recovery.recover(held.id, now())
                 db.session.rollback()
         except Exception:
             log.exception("could not hand back what was claimed: the next worker does, %s s from now", LEASE)
 
 
-def install_signals(worker: Worker) -> None:
+def install_signals(worker: WorkerProcess) -> None:
     """End in good order at the first SIGTERM or SIGINT, at once at the second."""
 
     def ask(_number: int, _frame: object) -> None:

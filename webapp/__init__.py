@@ -134,10 +134,10 @@ def _only_practice() -> bool:
     return not (CUSTOM_SERVERS.get() and models.db.session.scalar(own))
 
 
-def _menu() -> tuple[menu.Entry, ...]:
+def _menu() -> tuple[menu.MenuEntry, ...]:
     if "menu" not in g:
         g.menu = menu.for_request(auth.role(), auth.developer_mode())
-    found: tuple[menu.Entry, ...] = g.menu
+    found: tuple[menu.MenuEntry, ...] = g.menu
     return found
 
 
@@ -148,7 +148,7 @@ def _start() -> ResponseReturnValue:
     return redirect(first) if first else render_template("pages/start.html")
 
 
-def _pages(entries: tuple[menu.Entry, ...]) -> list[menu.Entry]:
+def _pages(entries: tuple[menu.MenuEntry, ...]) -> list[menu.MenuEntry]:
     return [page for entry in entries for page in (entry, *_pages(entry.children))]
 
 

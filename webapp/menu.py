@@ -23,7 +23,7 @@ MOST_SHOWN = 99
 
 
 @dataclass(frozen=True)
-class Entry:
+class MenuEntry:
     """A line of the menu, or a group when it has children. ``also``: other words for it, for the search box."""
 
     label: Any
@@ -32,7 +32,7 @@ class Entry:
     roles: frozenset[str] = EVERYBODY
     developer: bool = False
     also: str = ""
-    children: tuple["Entry", ...] = ()
+    children: tuple["MenuEntry", ...] = ()
     arguments: dict[str, Any] = field(default_factory=dict)
     url: str = ""
     current: bool = False
@@ -44,23 +44,25 @@ class Entry:
         return self.current or any(child.open for child in self.children)
 
 
-MENU: tuple[Entry, ...] = (
-    Entry(_l("Documents"), icon="files"),  # its children are the types of documents
-    Entry(_l("Inbox"), INBOX, "inbox"),
-    Entry(
+MENU: tuple[MenuEntry, ...] = (
+    MenuEntry(_l("Documents"), icon="files"),  # its children are the types of documents
+    MenuEntry(_l("Inbox"), INBOX, "inbox"),
+    MenuEntry(
         _l("Email Marketing"),
         icon="speakerphone",
         roles=MARKETING,
         children=(
-            Entry(_l("Mailings"), "mailings.index", "mail-fast", MARKETING, also="mass mailing newsletter campaign"),
-            Entry(_l("Mailing Lists"), "mailing_lists.index_view", "list-check", MARKETING, also="subscribers"),
-            Entry(_l("Contacts"), "contacts.index_view", "users", MARKETING, also="recipients addresses"),
-            Entry(
+            MenuEntry(
+                _l("Mailings"), "mailings.index", "mail-fast", MARKETING, also="mass mailing newsletter campaign"
+            ),
+            MenuEntry(_l("Mailing Lists"), "mailing_lists.index_view", "list-check", MARKETING, also="subscribers"),
+            MenuEntry(_l("Contacts"), "contacts.index_view", "users", MARKETING, also="recipients addresses"),
+            MenuEntry(
                 _l("Configuration"),
                 icon="adjustments-horizontal",
                 roles=MARKETING,
                 children=(
-                    Entry(
+                    MenuEntry(
                         _l("Blacklisted Email Addresses"),
                         "blacklist.index_view",
                         roles=MARKETING,
@@ -68,48 +70,50 @@ MENU: tuple[Entry, ...] = (
                     ),
                 ),
             ),
-            Entry(_l("Settings"), "marketing_settings.index", "settings", MARKETING, also="dedicated server"),
+            MenuEntry(_l("Settings"), "marketing_settings.index", "settings", MARKETING, also="dedicated server"),
         ),
     ),
-    Entry(
+    MenuEntry(
         _l("Settings"),
         icon="settings",
         roles=ADMIN,
         children=(
-            Entry(
+            MenuEntry(
                 _l("General Settings"),
                 "settings.index",
                 "adjustments",
                 ADMIN,
                 also="discuss custom email servers alias domain custom mail servers developer mode outgoing incoming",
             ),
-            Entry(_l("Users"), "users.index_view", "users-group", ADMIN, also="accounts roles passwords"),
-            Entry(_l("Practice mailbox"), "practice.index", "mailbox", ADMIN, also="test trial mail"),
-            Entry(
+            MenuEntry(_l("Users"), "users.index_view", "users-group", ADMIN, also="accounts roles passwords"),
+            MenuEntry(_l("Practice mailbox"), "practice.index", "mailbox", ADMIN, also="test trial mail"),
+            MenuEntry(
                 _l("Technical"),
                 icon="tool",
                 roles=ADMIN,
                 developer=True,
                 children=(
-                    Entry(
+                    MenuEntry(
                         _l("Outgoing email servers"),
                         "outgoing_servers.index_view",
                         roles=ADMIN,
                         also="outgoing mail servers smtp from filtering",
                     ),
-                    Entry(
+                    MenuEntry(
                         _l("Email"),
                         roles=ADMIN,
                         children=(
-                            Entry(
+                            MenuEntry(
                                 _l("Incoming"),
                                 "incoming_servers.index_view",
                                 roles=ADMIN,
                                 also="incoming mail servers imap pop3 fetch",
                             ),
-                            Entry(_l("Aliases"), "aliases.index_view", roles=ADMIN, also="catchall bounce"),
-                            Entry(_l("Outgoing mails"), "outgoing_mails.index_view", roles=ADMIN, also="queue emails"),
-                            Entry(
+                            MenuEntry(_l("Aliases"), "aliases.index_view", roles=ADMIN, also="catchall bounce"),
+                            MenuEntry(
+                                _l("Outgoing mails"), "outgoing_mails.index_view", roles=ADMIN, also="queue emails"
+                            ),
+                            MenuEntry(
                                 _l("Received mails"),
                                 "received_mails.index_view",
                                 roles=ADMIN,
@@ -117,11 +121,11 @@ MENU: tuple[Entry, ...] = (
                             ),
                         ),
                     ),
-                    Entry(
+                    MenuEntry(
                         _l("Parameters"),
                         roles=ADMIN,
                         children=(
-                            Entry(
+                            MenuEntry(
                                 _l("System Parameters"),
                                 "system_parameters.index_view",
                                 roles=ADMIN,
@@ -129,11 +133,11 @@ MENU: tuple[Entry, ...] = (
                             ),
                         ),
                     ),
-                    Entry(
+                    MenuEntry(
                         _l("Automation"),
                         roles=ADMIN,
                         children=(
-                            Entry(
+                            MenuEntry(
                                 _l("Scheduled Actions"),
                                 "scheduled_actions.index_view",
                                 roles=ADMIN,
@@ -149,8 +153,8 @@ MENU: tuple[Entry, ...] = (
 
 
 def visible(
-    entries: Iterable[Entry], role: str, developer: bool, pages: frozenset[str] | None = None
-) -> tuple[Entry, ...]:
+    entries: Iterable[MenuEntry], role: str, developer: bool, pages: frozenset[str] | None = None
+) -> tuple[MenuEntry, ...]:
     """Return the entries that somebody sees: by role, by developer mode and, when given, by the pages that exist."""
     seen = []
     for entry in entries:
@@ -163,7 +167,7 @@ def visible(
     return tuple(seen)
 
 
-def for_request(role: str, developer: bool) -> tuple[Entry, ...]:
+def for_request(role: str, developer: bool) -> tuple[MenuEntry, ...]:
     """Return the menu of the page that is being shown, with addresses and the present place marked."""
     pages = frozenset(current_app.view_functions)
     return tuple(_placed(entry) for entry in visible(_with_types(MENU), role, developer, pages))
@@ -176,18 +180,20 @@ def unread(user_id: int) -> str:
     return f"{MOST_SHOWN}+" if count > MOST_SHOWN else str(count or "")
 
 
-def _with_types(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+def _with_types(entries: tuple[MenuEntry, ...]) -> tuple[MenuEntry, ...]:
     types = db.session.execute(
         select(DocumentType.code, DocumentType.plural, DocumentType.icon)
         .where(DocumentType.active)
         .order_by(DocumentType.position, DocumentType.id)
     )
-    of_types = tuple(Entry(name, "documents.index", picture, arguments={"code": code}) for code, name, picture in types)
+    of_types = tuple(
+        MenuEntry(name, "documents.index", picture, arguments={"code": code}) for code, name, picture in types
+    )
     documents, *others = entries
     return (replace(documents, children=of_types), *others)
 
 
-def _placed(entry: Entry) -> Entry:
+def _placed(entry: MenuEntry) -> MenuEntry:
     children = tuple(_placed(child) for child in entry.children)
     if not entry.endpoint or entry.endpoint not in current_app.view_functions:
         return replace(entry, children=children)
@@ -200,7 +206,7 @@ def _placed(entry: Entry) -> Entry:
     )
 
 
-def _is_current(entry: Entry) -> bool:
+def _is_current(entry: MenuEntry) -> bool:
     if request.endpoint is None or request.endpoint.partition(".")[0] != entry.endpoint.partition(".")[0]:
         return False
     shown = {**(request.view_args or {}), **g.get("menu_place", {})}

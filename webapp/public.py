@@ -12,10 +12,10 @@ from sqlalchemy import select
 from werkzeug.exceptions import NotFound
 
 from mail.mailing import traces
-from mail.mailing.letter import Reader, letter_of
+from mail.mailing.rendered import MailingRecipient, rendered_mailing
 from mail.settings import office, parameters
 from mail.settings.clock import now
-from mail.settings.tokens import Kind
+from mail.settings.tokens import TokenKind
 from models import Contact, Mailing, MailingList, Subscription, Trace, db, mailing_lists
 
 blueprint = Blueprint("public", __name__)
@@ -30,7 +30,7 @@ VIEW_POLICY = (
 @blueprint.get("/u/<token>")
 def unsubscribe(token: str) -> ResponseReturnValue:
     """Show one button; or, to somebody who has pressed it, the way back."""
-    trace_id = _trace_of(token, Kind.UNSUBSCRIBE)
+    trace_id = _trace_of(token, TokenKind.UNSUBSCRIBE)
     link = _link(trace_id)
     page = "public/unsubscribed.html" if link.gone else "public/unsubscribe.html"
     return _private(render_template(page, token=token, link=link, company=parameters.COMPANY_NAME.get()))
@@ -39,7 +39,7 @@ def unsubscribe(token: str) -> ResponseReturnValue:
 @blueprint.post("/u/<token>")
 def unsubscribe_now(token: str) -> ResponseReturnValue:
     """Unsubscribe, or take it back; a mail program's one click is answered without a page."""
-    trace_id = _trace_of(token, Kind.UNSUBSCRIBE)
+    trace_id = _trace_of(token, TokenKind.UNSUBSCRIBE)
     if request.form.get("List-Unsubscribe") == "One-Click":
         traces.unsubscribe(trace_id, "one_click", now())
         db.session.commit()
@@ -58,15 +58,15 @@ def unsubscribe_now(token: str) -> ResponseReturnValue:
 @blueprint.get("/v/<token>")
 def view(token: str) -> ResponseReturnValue:
     """Show a mailing as this recipient got it."""
-    trace_id = _trace_of(token, Kind.VIEW)
+    trace_id = _trace_of(token, TokenKind.VIEW)
     row = db.session.execute(
         select(Trace.address, Contact.name, Contact.company, Contact.language, Mailing.id, Mailing.content_key)
         .join(Contact, Contact.id == Trace.contact_id)
         .join(Mailing, Mailing.id == Trace.mailing_id)
         .where(Trace.id == trace_id)
     ).one()
-    letter = letter_of(row.id, row.content_key)
-    answer = _private(letter.html_for(Reader(trace_id, row.address, row.name, row.company, row.language)))
+    letter = rendered_mailing(row.id, row.content_key)
+    answer = _private(letter.html_for(MailingRecipient(trace_id, row.address, row.name, row.company, row.language)))
     answer.headers["Content-Security-Policy"] = VIEW_POLICY
     return answer
 
@@ -89,7 +89,7 @@ class _Link(NamedTuple):
     may_undo: bool  # it was this mail's link that did it
 
 
-def _trace_of(token: str, kind: Kind) -> int:
+def _trace_of(token: str, kind: TokenKind) -> int:
     """The trace that a token names; 404 for one that is not ours, was altered, or means something else."""
     named = office.tokens().read(token)
     if named is None or named.kind is not kind:

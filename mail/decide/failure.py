@@ -4,7 +4,7 @@ import re
 from enum import StrEnum
 
 
-class Kind(StrEnum):
+class FailureKind(StrEnum):
     """What became of the mail to one recipient."""
 
     HARD = "hard"  # final: the address or its domain does not exist
@@ -17,41 +17,41 @@ class Kind(StrEnum):
     @property
     def failed(self) -> bool:
         """Whether the mail did not and will not arrive."""
-        return self in (Kind.HARD, Kind.SOFT, Kind.BLOCKED, Kind.FULL)
+        return self in (FailureKind.HARD, FailureKind.SOFT, FailureKind.BLOCKED, FailureKind.FULL)
 
     @property
     def counts(self) -> bool:
         """Whether it counts against the address (incoming.md 8)."""
-        return self.failed and self is not Kind.BLOCKED
+        return self.failed and self is not FailureKind.BLOCKED
 
 
 # --- why it failed
 
 
-def kind_of(status: str, text: str) -> Kind:
+def kind_of(status: str, text: str) -> FailureKind:
     """Return why a mail finally failed, from the enhanced status code (RFC 3463) and the server's words.
 
     The words come first: of real "5.x.x" not half mean a dead address. What nobody understands is soft.
 
     >>> kind_of("5.1.1", ""), kind_of("5.0.0", "550 No such user here"), kind_of("5.2.2", "")
-    (<Kind.HARD: 'hard'>, <Kind.HARD: 'hard'>, <Kind.FULL: 'full'>)
+    (<FailureKind.HARD: 'hard'>, <FailureKind.HARD: 'hard'>, <FailureKind.FULL: 'full'>)
     >>> kind_of("5.7.1", "Message rejected as spam"), kind_of("4.4.7", "expired")
-    (<Kind.BLOCKED: 'blocked'>, <Kind.SOFT: 'soft'>)
+    (<FailureKind.BLOCKED: 'blocked'>, <FailureKind.SOFT: 'soft'>)
     """
     text = " ".join(text[:4000].split())
     detail = status.partition(".")[2]
     if _FULL.search(text) or (detail == "2.2" and not _GONE.search(text)):
-        return Kind.FULL
+        return FailureKind.FULL
     lasting = not status.startswith("4") and not _LATER.search(text)
     if lasting and _GONE.search(text) and not _ABOUT_SENDER.search(text):
-        return Kind.HARD
+        return FailureKind.HARD
     if _BLOCKED.search(text):
-        return Kind.BLOCKED
+        return FailureKind.BLOCKED
     if detail.startswith(("7.", "6.")) or detail in ("3.4", "2.3"):
-        return Kind.BLOCKED
+        return FailureKind.BLOCKED
     if lasting and status and detail in _HARD_DETAILS and not _NOT_GONE.search(text):
-        return Kind.HARD
-    return Kind.SOFT
+        return FailureKind.HARD
+    return FailureKind.SOFT
 
 
 _HARD_DETAILS = {"1.0", "1.1", "1.2", "1.3", "1.6", "1.10", "1.351", "4.4"}

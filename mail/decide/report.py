@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from email.message import Message
 from enum import StrEnum
 
-from mail.decide.failure import Kind, kind_of
+from mail.decide.failure import FailureKind, kind_of
 from mail.message.address import local_part, normalise, parse_addresses
 from mail.message.parse import OWN_ID_HEADER, IncomingMessage, Part
 from mail.sentences import Why, why
@@ -43,7 +43,7 @@ class Reported:
     """One recipient of a report. ``address`` and ``also`` are normalised; both mean the same recipient."""
 
     address: str
-    kind: Kind
+    kind: FailureKind
     status: str = ""  # enhanced status code (RFC 3463), "" if there is none
     text: str = ""  # the words of the server, or of the report
     also: tuple[str, ...] = ()  # the other name: Original- against Final-Recipient
@@ -180,7 +180,7 @@ def _delivery_report(message: IncomingMessage, at_bounce_address: bool) -> Repor
     about = About.DELIVERED
     if any(kind.failed for kind in kinds):
         about = About.BOUNCE
-    elif Kind.DELAY in kinds:
+    elif FailureKind.DELAY in kinds:
         about = About.DELAY
     return Report(about, recipients, returned_ids(message, at_bounce_address), "delivery_status", _short(message.text))
 
@@ -231,11 +231,11 @@ def _reported(group: dict[str, str], words: str) -> Reported | None:
         status = match[0]  # 5.0.0 says nothing; the server's own words often do
     action = group.get("action", "").partition("(")[0].strip().lower()
     if action.startswith("delay"):
-        kind = Kind.DELAY
+        kind = FailureKind.DELAY
     elif action.startswith(("deliver", "relay", "expand")) or (not action and status.startswith("2")):
-        kind = Kind.DELIVERED
+        kind = FailureKind.DELIVERED
     elif not action and status.startswith("4"):
-        kind = Kind.DELAY
+        kind = FailureKind.DELAY
     else:
         kind = kind_of(status, text or _short(words))
     return Reported(names[0], kind, status, text, tuple(names[1:]))
@@ -277,7 +277,7 @@ def _complaint(message: IncomingMessage, at_bounce_address: bool) -> Report | No
         mailbox for match in _COMPLAINING.finditer(fields) if (mailbox := _recipient(match[1])) and "@" in mailbox
     )
     about = About.FEEDBACK if kind in ("not-spam", "auth-failure") else About.COMPLAINT
-    recipients = tuple(Reported(address, Kind.DELIVERED) for address in list(addresses)[:MOST_RECIPIENTS])
+    recipients = tuple(Reported(address, FailureKind.DELIVERED) for address in list(addresses)[:MOST_RECIPIENTS])
     return Report(about, recipients, returned_ids(message, at_bounce_address), "feedback", _short(message.text), kind)
 
 
@@ -298,7 +298,7 @@ def _receipt(message: IncomingMessage, at_bounce_address: bool) -> Report | None
         text = _short(message.text)
         failed = (Reported(address, kind_of("", text), text=text),) if address else ()
         return Report(About.BOUNCE if failed else About.UNREADABLE, failed, ids, "receipt", text)
-    recipients = (Reported(address, Kind.DELIVERED),) if address else ()
+    recipients = (Reported(address, FailureKind.DELIVERED),) if address else ()
     return Report(About.RECEIPT, recipients, ids, "receipt", _short(message.text))
 
 
@@ -317,7 +317,7 @@ def _words(message: IncomingMessage, at_bounce_address: bool) -> Report | None:
         return None
     temporary, permanent, problems = _flufl(message)
     words = _own_words(message)
-    recipients = _said_about(permanent, words, None) + _said_about(temporary - permanent, words, Kind.DELAY)
+    recipients = _said_about(permanent, words, None) + _said_about(temporary - permanent, words, FailureKind.DELAY)
     if recipients:
         about = About.BOUNCE if permanent else About.DELAY
         return Report(
@@ -330,7 +330,7 @@ def _words(message: IncomingMessage, at_bounce_address: bool) -> Report | None:
     return None
 
 
-def _said_about(addresses: set[str], words: str, kind: Kind | None) -> tuple[Reported, ...]:
+def _said_about(addresses: set[str], words: str, kind: FailureKind | None) -> tuple[Reported, ...]:
     """Recipients with what the report says after each of their addresses, and the kind which that means."""
     lowered = words.lower()
     places = sorted((lowered.find(address), address) for address in list(addresses)[:MOST_RECIPIENTS])
@@ -340,7 +340,7 @@ def _said_about(addresses: set[str], words: str, kind: Kind | None) -> tuple[Rep
         said = words[start:end][:600] if start >= 0 else words
         status = match[0] if (match := _STATUS_CODE.search(said)) else ""
         reason = kind or kind_of(status, said.lower().replace(address, ""))
-        if reason is Kind.SOFT and len(places) == 1:
+        if reason is FailureKind.SOFT and len(places) == 1:
             reason = kind_of(status, lowered.replace(address, ""))
         found.append(Reported(address, reason, status, _short(said)))
     return tuple(found)

@@ -1,6 +1,6 @@
 """Where a mail goes: a pure decision over what the mail says and what the office knows, with its steps as values.
 
-``look_up`` says what must be known, the flow fills a ``Directory`` with few queries, ``route`` decides. The rules stand
+``look_up`` says what must be known, the flow fills a ``Facts`` with few queries, ``route`` decides. The rules stand
 in one table, in the order of incoming.md 5; the first that takes the mail ends the routing. What was decided before by
 the same mail to the same destination is taken out last, so that each destination has a mail once.
 """
@@ -21,7 +21,7 @@ Policy = Literal["everyone", "contacts", "followers", "users"]
 
 
 @dataclass(frozen=True, slots=True)
-class Alias:
+class AliasRule:
     """An address of ours, as the rules see it. Threads stand for their documents."""
 
     id: int
@@ -43,14 +43,14 @@ class AddressBook:
     ``own``: further addresses that are ours (the default address). ``domains``: our alias domains, old ones too.
     """
 
-    def __init__(self, aliases: Iterable[Alias], own: Iterable[str] = (), domains: Iterable[str] = ()) -> None:
+    def __init__(self, aliases: Iterable[AliasRule], own: Iterable[str] = (), domains: Iterable[str] = ()) -> None:
         aliases = list(aliases)
         self.by_address = {alias.address: alias for alias in aliases}
         self.by_local = {local_part(alias.address): alias for alias in aliases if alias.any_domain}
         self.own = frozenset(self.by_address) | {key for address in own if (key := normalise(address))}
         self.domains = frozenset(domains) | {domain_of(alias.address) for alias in aliases}
 
-    def find(self, address: str) -> Alias | None:
+    def find(self, address: str) -> AliasRule | None:
         """Return the alias that takes mail for an address, a bounce address also with a token behind a plus."""
         found = self.by_address.get(address)
         if found is None and "+" in address:
@@ -61,7 +61,7 @@ class AddressBook:
             found = self.by_local.get(local_part(address))
         return found
 
-    def among(self, addresses: Iterable[str], role: str = "alias") -> list[Alias]:
+    def among(self, addresses: Iterable[str], role: str = "alias") -> list[AliasRule]:
         """Return the aliases of one role that some addresses mean, each once, in their order."""
         found = (self.find(address) for address in addresses)
         return list({alias.id: alias for alias in found if alias is not None and alias.role == role}.values())
@@ -71,7 +71,7 @@ class AddressBook:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownMessage:
     """A message of ours that an id names: one that we sent, or one that we stored."""
 
     order: float  # the greater, the later it was stored
@@ -84,13 +84,13 @@ class Known:
     mail_id: int | None = None  # the outgoing mail
     trace_id: int | None = None  # one recipient of a mailing
 
-    def same_as(self, other: "Known") -> bool:
+    def same_as(self, other: "KnownMessage") -> bool:
         """Say whether two ids name one message."""
         return (self.mail_id, self.trace_id, self.post_id) == (other.mail_id, other.trace_id, other.post_id)
 
 
 @dataclass(frozen=True, slots=True)
-class Sender:
+class SenderFacts:
     """What we know of the person who wrote: active contact, active user, and which of the asked threads he follows."""
 
     contact_id: int | None = None
@@ -99,14 +99,14 @@ class Sender:
 
 
 @dataclass(frozen=True)
-class Directory:
+class Facts:
     """Everything that the rules must know to route one mail; the keys of ``known`` are the ids of ``LookUp``."""
 
     book: AddressBook
-    known: Mapping[str, Known] = field(default_factory=dict)
+    known: Mapping[str, KnownMessage] = field(default_factory=dict)
     rejections: frozenset[str] = frozenset()  # those of the ids that are rejections or other answers of the system
     done: frozenset[str] = frozenset()  # targets that have had this mail (message_key)
-    sender: Sender = Sender()
+    sender: SenderFacts = SenderFacts()
     action_type_id: int | None = None  # the incoming server's "create a new document"
     mails_in_window: Mapping[str, int] = field(default_factory=dict)  # earlier mails of the sender, by target
     told: frozenset[str] = frozenset()  # targets at which the sender was stopped, and told, within the window
@@ -142,8 +142,8 @@ def unsubscribe_token(subject: str) -> str:
     return words[1] if len(words) == 2 and words[0].lower() == "unsubscribe" else ""
 
 
-def threads_to_check(message: IncomingMessage, book: AddressBook, known: Mapping[str, Known]) -> frozenset[int]:
-    """Return the threads of which ``Sender.follows`` must say whether the sender follows them; mostly none."""
+def threads_to_check(message: IncomingMessage, book: AddressBook, known: Mapping[str, KnownMessage]) -> frozenset[int]:
+    """Return the threads of which ``SenderFacts.follows`` must say whether the sender follows them; mostly none."""
     aliases = [alias for alias in book.among(message.recipients) if alias.policy == "followers"]
     if not aliases:
         return frozenset()
@@ -176,7 +176,7 @@ class Bounced:
     """A report about mail of ours (``report.about`` says which kind): recorded, answered by nothing."""
 
     report: Report
-    about: Known | None  # the mail of ours that it is about; None: not found
+    about: KnownMessage | None  # the mail of ours that it is about; None: not found
     token: str = ""  # what stood behind the plus of the bounce address
     target: str = "report"
 
@@ -325,7 +325,7 @@ _RESULTS: dict[type, str] = {
 # --- the rules
 
 
-def route(message: IncomingMessage, directory: Directory) -> Routing:
+def route(message: IncomingMessage, directory: Facts) -> Routing:
     """Return where a mail goes, by the rules of incoming.md 5, with every step in its order."""
     case = _Case(message, directory)
     for rule in RULES:
@@ -338,13 +338,13 @@ def route(message: IncomingMessage, directory: Directory) -> Routing:
 class _Case:
     """One mail on its way through the rules: what later rules learn from earlier ones, and the steps."""
 
-    def __init__(self, message: IncomingMessage, directory: Directory) -> None:
+    def __init__(self, message: IncomingMessage, directory: Facts) -> None:
         self.message = message
         self.directory = directory
         self.book = directory.book
         self.steps: list[Why] = []
         self.marks: list[Outcome] = []  # outcomes of rules that let the mail go on
-        self.forwarded_from: Known | None = None
+        self.forwarded_from: KnownMessage | None = None
         self.hits: list[int] = []
         self.recipients = message.recipients
         self.aliases = self.book.among(self.recipients)
@@ -354,7 +354,7 @@ class _Case:
         self.steps.append(reason)
         return reason
 
-    def answered(self) -> Known | None:
+    def answered(self) -> KnownMessage | None:
         """The message of ours that this one answers: of all that it names, the one stored last."""
         ids = [*self.message.references, self.message.own_id or ""]
         found = [known for id in ids if (known := self.directory.known.get(id)) is not None]
@@ -373,7 +373,7 @@ def _own_mail(case: _Case) -> list[Outcome] | None:
     return None
 
 
-def _answers_itself(message: IncomingMessage, copy: Known, known: Mapping[str, Known]) -> bool:
+def _answers_itself(message: IncomingMessage, copy: KnownMessage, known: Mapping[str, KnownMessage]) -> bool:
     """Say whether a mail with our own id header is an answer by a program that keeps such headers, not a copy."""
     named = (found for id in message.references if (found := known.get(id)) is not None)
     if any(found.same_as(copy) for found in named):
@@ -429,7 +429,7 @@ def _addressed(message: IncomingMessage) -> list[str]:
     return [*message.to, *message.delivered_to, *message.resent_to]
 
 
-def _bounce_aliases(message: IncomingMessage, book: AddressBook) -> list[Alias]:
+def _bounce_aliases(message: IncomingMessage, book: AddressBook) -> list[AliasRule]:
     return book.among(_addressed(message), "bounce")
 
 
@@ -497,7 +497,7 @@ def _catchall(case: _Case) -> list[Outcome] | None:
     return [Rejected(reason, "catchall", catchalls[0].id)]
 
 
-def _takes_new_mail(alias: Alias) -> bool:
+def _takes_new_mail(alias: AliasRule) -> bool:
     return alias.role == "alias" and alias.policy == "everyone" and not alias.retired and alias.fixed_thread_id is None
 
 
@@ -529,7 +529,7 @@ def _aliases(case: _Case) -> list[Outcome] | None:
     return outcomes
 
 
-def _refusal(case: _Case, alias: Alias, thread_id: int | None) -> Rejected | None:
+def _refusal(case: _Case, alias: AliasRule, thread_id: int | None) -> Rejected | None:
     """The rejection that the alias' policy asks for; None if the sender may write."""
     sender = case.directory.sender
     target = f"alias:{alias.id}"
@@ -639,7 +639,29 @@ def answer_to(message: IncomingMessage, own: Container[str]) -> str | None:
 
 
 __all__ = [
-    "About", "AddressBook", "Alias", "AutoNote", "Bounced", "Directory", "Duplicate", "Ignored", "Known", "LookUp",
-    "NewDocument", "Outcome", "PostTo", "Quarantined", "Rejected", "Replied", "Reply", "Routing", "Sender",
-    "Unsubscribed", "answer_to", "look_up", "route", "threads_to_check", "unsubscribe_token",
+    "About",
+    "AddressBook",
+    "AliasRule",
+    "AutoNote",
+    "Bounced",
+    "Duplicate",
+    "Facts",
+    "Ignored",
+    "KnownMessage",
+    "LookUp",
+    "NewDocument",
+    "Outcome",
+    "PostTo",
+    "Quarantined",
+    "Rejected",
+    "Replied",
+    "Reply",
+    "Routing",
+    "SenderFacts",
+    "Unsubscribed",
+    "answer_to",
+    "look_up",
+    "route",
+    "threads_to_check",
+    "unsubscribe_token",
 ]  # fmt: skip

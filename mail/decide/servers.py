@@ -49,7 +49,7 @@ class Server:
         return not self.filters or self.has(address)
 
 
-class Step(StrEnum):
+class ChoiceStep(StrEnum):
     """The step that found the server."""
 
     FORCED = "forced"
@@ -67,7 +67,7 @@ class Choice:
     """The server and the step that found it, or the failure; ``steps`` explains each step that was tried."""
 
     server: Server | None
-    step: Step | None
+    step: ChoiceStep | None
     steps: list[Why] = field(default_factory=list)
     failure: Why | None = None
 
@@ -145,7 +145,9 @@ def choose_server(
         if wanted is None:
             steps.append(why(_NOT_TRIED[step], number=number))
             continue
-        fitting = active if step is Step.FIRST else (one for one in active if wanted in (one.filters or _NO_FILTER))
+        fitting = (
+            active if step is ChoiceStep.FIRST else (one for one in active if wanted in (one.filters or _NO_FILTER))
+        )
         found = next(iter(fitting), None)
         steps.append(_explain(number, step, wanted, len(active), shown, found))
         if found:
@@ -160,25 +162,25 @@ def _rank(server: Server) -> tuple[int, int]:
 _NO_FILTER = ("",)  # what a server without a filter is found by
 
 
-def _searches(sender: str | None, default: str | None) -> list[tuple[int, Step, str | None]]:
+def _searches(sender: str | None, default: str | None) -> list[tuple[int, ChoiceStep, str | None]]:
     """The steps in their order, with what each looks for in the filters."""
     sender_domain = domain_of(sender) if sender else None
     default_domain = domain_of(default) if default else None
     return [
-        (1, Step.ADDRESS, sender),
-        (2, Step.DOMAIN, sender_domain),
-        (3, Step.NO_FILTER, ""),
-        (4, Step.DEFAULT_ADDRESS, default),
-        (4, Step.DEFAULT_DOMAIN, default_domain),
-        (5, Step.FIRST, ""),
+        (1, ChoiceStep.ADDRESS, sender),
+        (2, ChoiceStep.DOMAIN, sender_domain),
+        (3, ChoiceStep.NO_FILTER, ""),
+        (4, ChoiceStep.DEFAULT_ADDRESS, default),
+        (4, ChoiceStep.DEFAULT_DOMAIN, default_domain),
+        (5, ChoiceStep.FIRST, ""),
     ]
 
 
 _NOT_TRIED = {
-    Step.ADDRESS: "search_no_sender",
-    Step.DOMAIN: "search_no_sender",
-    Step.DEFAULT_ADDRESS: "search_no_default",
-    Step.DEFAULT_DOMAIN: "search_no_default",
+    ChoiceStep.ADDRESS: "search_no_sender",
+    ChoiceStep.DOMAIN: "search_no_sender",
+    ChoiceStep.DEFAULT_ADDRESS: "search_no_default",
+    ChoiceStep.DEFAULT_DOMAIN: "search_no_default",
 }
 
 
@@ -188,18 +190,18 @@ def _forced(servers: Sequence[Server], forced: int) -> Choice:
         return Choice(None, None, [], why("server_gone", id=forced))
     if not server.active:
         return Choice(None, None, [], why("server_off", server=server.name, id=server.id))
-    return Choice(server, Step.FORCED, [why("search_forced", server=server.name, id=server.id)])
+    return Choice(server, ChoiceStep.FORCED, [why("search_forced", server=server.name, id=server.id)])
 
 
 def _default(server: Server | None, reason: Why) -> Choice:
     if server is None:
         return Choice(None, None, [reason], why("no_server"))
-    return Choice(server, Step.DEFAULT_SERVER, [reason])
+    return Choice(server, ChoiceStep.DEFAULT_SERVER, [reason])
 
 
 def _explain(
     number: int,
-    step: Step,
+    step: ChoiceStep,
     wanted: str,
     count: int,
     shown: list[tuple[Server, dict[str, Any]]],
@@ -227,12 +229,12 @@ def _explain(
     )
 
 
-def _verdict(step: Step, wanted: str, server: Server, found: Server | None) -> str:
+def _verdict(step: ChoiceStep, wanted: str, server: Server, found: Server | None) -> str:
     if server is found:
         return "server_chosen"
-    if found and (step is Step.FIRST or wanted in (server.filters or _NO_FILTER)):
+    if found and (step is ChoiceStep.FIRST or wanted in (server.filters or _NO_FILTER)):
         return "server_later"
-    if step is Step.NO_FILTER:
+    if step is ChoiceStep.NO_FILTER:
         return "server_has_filter"
     return "server_other_filter" if server.filters else "server_without_filter"
 

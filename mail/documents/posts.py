@@ -22,7 +22,7 @@ from mail.outgoing import delivery_state, enqueue
 from mail.outgoing.enqueue import OutgoingDraft, To
 from mail.sentences import Why, why
 from mail.settings import office, parameters
-from mail.settings.tokens import Kind
+from mail.settings.tokens import TokenKind
 from mail.settings.wake import wake
 from models import (
     Attachment,
@@ -49,7 +49,7 @@ LONGEST_SUBJECT = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Listener:
+class FollowerView:
     """A follower of a thread, with what decides how it is told. ``user_id`` is None for people outside the office."""
 
     contact_id: int
@@ -64,8 +64,8 @@ class Listener:
 
 
 @dataclass(slots=True)
-class Place:
-    """A thread as a post needs it: its document (if it has one) and its followers. Read many with ``places``."""
+class ThreadView:
+    """A thread as a post needs it: its document (if it has one) and its followers. Read many with ``thread_views``."""
 
     thread_id: int
     root_message_id: str | None = None
@@ -74,7 +74,7 @@ class Place:
     type_name: str = ""
     number: str = ""
     title: str = ""
-    followers: list[Listener] = field(default_factory=list)
+    followers: list[FollowerView] = field(default_factory=list)
     parent_id: int | None = None  # the last thing that was said, by a person
     parent_message_id: str | None = None
 
@@ -84,7 +84,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Addressee:
+class NotificationTarget:
     """Somebody who will be told of a post: by mail, or in the inbox of the browser, and why."""
 
     contact_id: int
@@ -95,9 +95,9 @@ class Addressee:
     user_id: int | None = None
 
 
-def places(thread_ids: Collection[int]) -> dict[int, Place]:
+def thread_views(thread_ids: Collection[int]) -> dict[int, ThreadView]:
     """Return what posts in these threads need to know, in one statement."""
-    found: dict[int, Place] = {}
+    found: dict[int, ThreadView] = {}
     if not thread_ids:
         return found
     last = aliased(Post)
@@ -141,7 +141,7 @@ def places(thread_ids: Collection[int]) -> dict[int, Place]:
     for row in rows:
         place = found.get(row.thread_id)
         if place is None:
-            place = found[row.thread_id] = Place(
+            place = found[row.thread_id] = ThreadView(
                 row.thread_id,
                 row.root_message_id,
                 row.document_id,
@@ -154,7 +154,7 @@ def places(thread_ids: Collection[int]) -> dict[int, Place]:
             )
         if row.contact_id is not None:
             place.followers.append(
-                Listener(
+                FollowerView(
                     contact_id=row.contact_id,
                     name=row.name,
                     address=row.address or "",
@@ -171,18 +171,18 @@ def places(thread_ids: Collection[int]) -> dict[int, Place]:
 
 def audience(
     thread_id: int, kind: str, author_contact_id: int | None, skip_addresses: Collection[str] = ()
-) -> list[Addressee]:
+) -> list[NotificationTarget]:
     """Return who will be told of such a post, by which way and why; the page shows it before posting.
 
     ``skip_addresses``: keys of addresses that have the mail already, because they stood in its To or Cc.
     """
-    place = places([thread_id]).get(thread_id)
-    return addressees(place, kind, author_contact_id, skip_addresses) if place else []
+    place = thread_views([thread_id]).get(thread_id)
+    return notification_targets(place, kind, author_contact_id, skip_addresses) if place else []
 
 
-def addressees(
-    place: Place, kind: str, author_contact_id: int | None, skip_addresses: Collection[str] = ()
-) -> list[Addressee]:
+def notification_targets(
+    place: ThreadView, kind: str, author_contact_id: int | None, skip_addresses: Collection[str] = ()
+) -> list[NotificationTarget]:
     """Return those of a place's followers who will be told: the decision of ``audience``, without a look-up."""
     if kind not in ("message", "note"):
         return []
@@ -199,7 +199,7 @@ def addressees(
         if not by_inbox and not follower.address_key:
             continue
         told.append(
-            Addressee(
+            NotificationTarget(
                 contact_id=follower.contact_id,
                 name=follower.name,
                 address=follower.address,
@@ -434,7 +434,7 @@ def post_from_browser(
     text = text_of_html(html)
     if not text and "<img" not in html and not files:
         raise ValueError("nothing was written")
-    place = places([thread_id]).get(thread_id)
+    place = thread_views([thread_id]).get(thread_id)
     if place is None:
         raise LookupError(f"thread {thread_id}")
     post = add_post(
@@ -466,7 +466,7 @@ def post_from_browser(
 
 def own_message_id(post_id: int) -> str:
     """Return the Message-ID under which a post goes out by mail."""
-    return office.tokens().message_id(Kind.POST, post_id, office.load().message_domain)
+    return office.tokens().message_id(TokenKind.POST, post_id, office.load().message_domain)
 
 
 def reply_references(root: str | None, parent_id: int | None, parent_message_id: str | None) -> list[str]:
@@ -491,7 +491,7 @@ def reply_subject(title: str, is_reply: bool) -> str:
 # --- telling the followers
 
 
-class Said(Protocol):
+class NotifiedPost(Protocol):
     """What ``notify`` needs of a post; a row of ``Post`` has it."""
 
     @property
@@ -513,25 +513,25 @@ class Said(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class PostNotification:
     """What ``announce`` tells: a flushed post, where it stands, and who has it already.
 
     ``references`` come from ``reply_references``; ``skip_addresses`` are keys.
     """
 
-    post: Said
-    place: Place
+    post: NotifiedPost
+    place: ThreadView
     skip_addresses: Collection[str] = ()
     references: Sequence[str] = ()
     files: Sequence[File] = ()
 
 
 def notify(
-    post: Said,
+    post: NotifiedPost,
     now: datetime,
     skip_addresses: Collection[str] = (),
     *,
-    place: Place | None = None,
+    place: ThreadView | None = None,
     references: Sequence[str] = (),
     files: Sequence[File] = (),
 ) -> bool:
@@ -542,27 +542,27 @@ def notify(
     Returns whether a mail goes out; the caller commits, then calls ``wake()``.
     """
     if place is None:
-        place = places([post.thread_id])[post.thread_id]
-    return announce([News(post, place, skip_addresses, references, files)], now)
+        place = thread_views([post.thread_id])[post.thread_id]
+    return notify_many([PostNotification(post, place, skip_addresses, references, files)], now)
 
 
-def announce(news: Sequence[News], now: datetime) -> bool:
+def notify_many(news: Sequence[PostNotification], now: datetime) -> bool:
     """Tell the followers of many posts, as ``notify`` does of one, in few statements."""
     mails: list[tuple[OutgoingDraft, Sequence[To]]] = []
     inboxes: list[tuple[int, int]] = []
     for one in news:
-        told = addressees(one.place, one.post.kind, one.post.author_contact_id, one.skip_addresses)
+        told = notification_targets(one.place, one.post.kind, one.post.author_contact_id, one.skip_addresses)
         inboxes += [(one.post.id, to.user_id) for to in told if to.channel == "inbox" and to.user_id is not None]
         by_mail = [To(to.address, to.name, to.contact_id) for to in told if to.channel == "mail"]
         if by_mail:
             mails.append((_draft(one), by_mail))
-    delivery_state.tell_inboxes(inboxes, "post", now)
+    delivery_state.notify_inboxes(inboxes, "post", now)
     if mails:
         enqueue.enqueue_many(mails, now)
     return bool(mails)
 
 
-def _draft(news: News) -> OutgoingDraft:
+def _draft(news: PostNotification) -> OutgoingDraft:
     post, place = news.post, news.place
     html, text = notification_bodies(post, place)
     return OutgoingDraft(
@@ -580,7 +580,7 @@ def _draft(news: News) -> OutgoingDraft:
     )
 
 
-def notification_bodies(post: Said, place: Place) -> tuple[str, str]:
+def notification_bodies(post: NotifiedPost, place: ThreadView) -> tuple[str, str]:
     """Return HTML and text of the mail that tells of a post: the post with all it quotes, and a small footer."""
     company = parameters.COMPANY_NAME.get()
     about = " ".join(part for part in (place.type_name, place.number) if part)

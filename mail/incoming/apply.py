@@ -28,9 +28,9 @@ from mail.decide.routing import (
     answer_to,
 )
 from mail.documents import posts as documents_posts
-from mail.documents.posts import News, Place
+from mail.documents.posts import PostNotification, ThreadView
 from mail.incoming import reports
-from mail.incoming.lookup import Author, Surroundings, TypeInfo, authors, targets
+from mail.incoming.lookup import Author, RoutingContext, TypeInfo, authors, targets
 from mail.mailing import traces
 from mail.message.address import show_address
 from mail.message.compose import File, clean_id
@@ -40,7 +40,7 @@ from mail.outgoing import enqueue, failures
 from mail.outgoing.enqueue import OutgoingDraft, To
 from mail.sentences import Why, say, why
 from mail.settings import office
-from mail.settings.tokens import Kind
+from mail.settings.tokens import TokenKind
 from models import (
     Alias,
     Attachment,
@@ -64,7 +64,7 @@ MOST_REFERENCES = 12  # ids of a thread that a relayed mail repeats
 
 
 @dataclass(frozen=True, slots=True)
-class Keeps:
+class Retention:
     """What the incoming server of a mail says: its own action, and what is kept."""
 
     action_type_id: int | None = None
@@ -77,7 +77,7 @@ class Case:
     """A received mail on its way: read, then routed, then filed. ``key`` recognises its copies."""
 
     id: int
-    keeps: Keeps
+    keeps: Retention
     message: IncomingMessage
     html: str
     fold: int | None
@@ -98,7 +98,7 @@ class Case:
         return storable(show_address(found.name, found.address) if found else self.message.from_header)[:400]
 
 
-def read(id: int, raw: bytes, keeps: Keeps, now: datetime, problem: Why | None = None) -> Case:
+def read(id: int, raw: bytes, keeps: Retention, now: datetime, problem: Why | None = None) -> Case:
     """Return a received mail as it is shown and searched: parsed, cleaned, folded, its files packed. Never raises."""
     message = parse(raw, now)
     message.too_much = message.too_much or problem
@@ -129,7 +129,7 @@ class _Placed:
 
     case: Case
     outcome: NewDocument | PostTo | Reply | AutoNote
-    place: Place
+    place: ThreadView
     author: Author | None
     post_id: int = 0
     new_followers: dict[int, Why] = field(default_factory=dict)
@@ -170,7 +170,7 @@ class _Placed:
         return self.case.message.text
 
 
-def write(cases: Sequence[Case], surroundings: Surroundings, now: datetime) -> bool:
+def write(cases: Sequence[Case], context: RoutingContext, now: datetime) -> bool:
     """Write down what was decided about these mails; return whether something is to be sent. The caller commits.
 
     Mails that another worker has taken meanwhile are left to it. An exception means that nothing of the group may stay.
@@ -178,12 +178,12 @@ def write(cases: Sequence[Case], surroundings: Surroundings, now: datetime) -> b
     cases = _still_waiting(cases)
     if not cases:
         return False
-    _make_contacts(cases, surroundings, now)
-    placed = _place(cases, surroundings, now)
+    _make_contacts(cases, context, now)
+    placed = _place(cases, context, now)
     _post(placed, now)
     _follow(placed)
     queued = _tell(placed, now)
-    queued |= _answer(cases, surroundings, now)
+    queued |= _answer(cases, context, now)
     for case in cases:
         for outcome in case.routing.outcomes:
             if isinstance(outcome, Bounced):
@@ -222,14 +222,14 @@ def _by_person(case: Case) -> bool:
     return not is_report and not message.is_auto_reply and message.auto_submitted == "no"
 
 
-def _make_contacts(cases: Sequence[Case], surroundings: Surroundings, now: datetime) -> None:
+def _make_contacts(cases: Sequence[Case], context: RoutingContext, now: datetime) -> None:
     """Make contacts of unknown senders where an alias wants it. An archived contact is not revived."""
     wanted: dict[str, Case] = {}
     for case in cases:
         makes = any(
             isinstance(outcome, NewDocument | PostTo) and outcome.make_contact for outcome in case.routing.outcomes
         )
-        if makes and case.sender and case.sender not in surroundings.authors and case.sender not in surroundings.book:
+        if makes and case.sender and case.sender not in context.authors and case.sender not in context.book:
             wanted.setdefault(case.sender, case)
     if not wanted:
         return
@@ -240,11 +240,11 @@ def _make_contacts(cases: Sequence[Case], surroundings: Surroundings, now: datet
         address = storable(found.address if found else key)[:320]
         rows.append({"name": name, "address": address, "address_key": key, "created_at": now, **_NEW_CONTACT})
     for row in insert_rows(Contact, rows, "id", "name", "address_key", skip_known=True):
-        surroundings.authors[row.address_key] = Author(row.id, row.name, True, None)
-    missing = wanted.keys() - surroundings.authors.keys()
+        context.authors[row.address_key] = Author(row.id, row.name, True, None)
+    missing = wanted.keys() - context.authors.keys()
     if missing:  # another transaction was quicker
-        surroundings.authors |= authors(missing)
-    surroundings.made |= wanted.keys()
+        context.authors |= authors(missing)
+    context.made |= wanted.keys()
 
 
 _NEW_CONTACT = {"company": "", "language": "", "active": True}
@@ -253,40 +253,40 @@ _NEW_CONTACT = {"company": "", "language": "", "active": True}
 # --- documents and places
 
 
-def _place(cases: Sequence[Case], surroundings: Surroundings, now: datetime) -> list[_Placed]:
+def _place(cases: Sequence[Case], context: RoutingContext, now: datetime) -> list[_Placed]:
     """Return where each mail goes: threads that are there, and new documents, which are made here."""
     placed: list[_Placed] = []
     opening: list[_Placed] = []
     for case in cases:
-        author = surroundings.author_of(case.sender)
+        author = context.author_of(case.sender)
         for outcome in case.routing.outcomes:
             if isinstance(outcome, NewDocument):
-                new = _Placed(case, outcome, _new_place(case, outcome, surroundings), author)
+                new = _Placed(case, outcome, _new_place(case, outcome, context), author)
                 placed.append(new)
                 opening.append(new)
             elif isinstance(outcome, PostTo | Reply | AutoNote):
-                place = surroundings.places.get(outcome.thread_id)
+                place = context.thread_views.get(outcome.thread_id)
                 if place is None:
                     raise LookupError(f"thread {outcome.thread_id} is gone")
                 placed.append(_Placed(case, outcome, place, author))
-    _open(opening, surroundings, now)
+    _open(opening, context, now)
     return placed
 
 
-def _new_place(case: Case, outcome: NewDocument, surroundings: Surroundings) -> Place:
-    info = surroundings.types[outcome.type_id]
+def _new_place(case: Case, outcome: NewDocument, context: RoutingContext) -> ThreadView:
+    info = context.types[outcome.type_id]
     root = storable(case.message.message_id)[:1000] if case.message.message_id else None
-    place = Place(0, root, type_id=info.id, type_name=info.name)
-    opening = surroundings.openings.get(outcome.alias_id or 0)
+    place = ThreadView(0, root, type_id=info.id, type_name=info.name)
+    opening = context.openings.get(outcome.alias_id or 0)
     title = str((opening.defaults.get("title") if opening else "") or case.message.subject or case.author_text)
     place.title = " ".join(storable(title).split())[: documents_posts.LONGEST_SUBJECT]
     return place
 
 
-def _open(opening: Sequence[_Placed], surroundings: Surroundings, now: datetime) -> None:
+def _open(opening: Sequence[_Placed], context: RoutingContext, now: datetime) -> None:
     if not opening:
         return
-    numbers = _take_numbers(Counter(one.outcome.type_id for one in opening), surroundings.types)  # type: ignore[union-attr]
+    numbers = _take_numbers(Counter(one.outcome.type_id for one in opening), context.types)  # type: ignore[union-attr]
     new_threads = insert_rows(
         Thread, [{"root_message_id": one.place.root_message_id, "last_post_at": now} for one in opening],
         "id", "root_message_id",
@@ -299,15 +299,13 @@ def _open(opening: Sequence[_Placed], surroundings: Surroundings, now: datetime)
     for one in opening:
         outcome, place = one.outcome, one.place
         assert isinstance(outcome, NewDocument)
-        alias = surroundings.openings.get(outcome.alias_id or 0)
+        alias = context.openings.get(outcome.alias_id or 0)
         defaults = alias.defaults if alias else {}
-        responsible = (alias.responsible if alias else None) or surroundings.users.get(
-            _number(defaults, "responsible_id")
-        )
+        responsible = (alias.responsible if alias else None) or context.users.get(_number(defaults, "responsible_id"))
         place.thread_id, place.number = thread_ids[place.root_message_id].pop(), numbers[outcome.type_id].pop(0)
         origin_key = hashlib.sha256(f"{one.case.key} {outcome.target}".encode()).hexdigest()
         by_origin[origin_key] = one
-        if one.author is not None and (outcome.make_contact or one.case.sender not in surroundings.made):
+        if one.author is not None and (outcome.make_contact or one.case.sender not in context.made):
             one.new_followers[one.author.contact_id] = why("follow_author")
         if responsible is not None:
             place.followers.append(responsible)
@@ -321,7 +319,7 @@ def _open(opening: Sequence[_Placed], surroundings: Surroundings, now: datetime)
                 "contact_id": one.author.contact_id if one.author else None,
                 "sender": one.case.author_text,
                 "responsible_id": responsible.user_id if responsible else None,
-                "stage_id": _number(defaults, "stage_id") or surroundings.types[outcome.type_id].stage_id,
+                "stage_id": _number(defaults, "stage_id") or context.types[outcome.type_id].stage_id,
                 "priority": documents_posts.priority_of(defaults),
                 "origin_key": origin_key,
                 "created_at": now,
@@ -441,7 +439,7 @@ def _tell(placed: Sequence[_Placed], now: datetime) -> bool:
         message = one.case.message
         ids = [one.place.root_message_id, *reversed(message.references[:MOST_REFERENCES])]
         news.append(
-            News(
+            PostNotification(
                 post=one,
                 place=one.place,
                 skip_addresses={*message.to, *message.cc, *message.resent_to},
@@ -449,21 +447,21 @@ def _tell(placed: Sequence[_Placed], now: datetime) -> bool:
                 files=[File(part.name, part.type, part.content, part.cid) for part in one.case.files],
             )
         )
-    return documents_posts.announce(news, now)
+    return documents_posts.notify_many(news, now)
 
 
 # --- answers of the system
 
 
-def _answer(cases: Sequence[Case], surroundings: Surroundings, now: datetime) -> bool:
+def _answer(cases: Sequence[Case], context: RoutingContext, now: datetime) -> bool:
     """Tell the senders of rejected mails why, once each; return whether a mail goes out."""
     queued = False
     for case in cases:
         rejected = [outcome for outcome in case.routing.outcomes if isinstance(outcome, Rejected)]
-        address = answer_to(case.message, surroundings.book) if rejected else None
-        if address is None or surroundings.answered_often(case.sender):
+        address = answer_to(case.message, context.book) if rejected else None
+        if address is None or context.answered_often(case.sender):
             continue
-        surroundings.refusals[case.sender] += 1
+        context.refusals[case.sender] += 1
         texts = dict.fromkeys(outcome.text.strip() or say(outcome.reason) for outcome in rejected)
         enqueue.enqueue(
             OutgoingDraft(
@@ -474,7 +472,7 @@ def _answer(cases: Sequence[Case], surroundings: Surroundings, now: datetime) ->
                 references=[case.message.message_id] if case.message.message_id else (),
                 return_path="<>",
                 auto_submitted="auto-replied",
-                headers=[(LOOP_HEADER, office.tokens().make(Kind.LOOP, case.id))],
+                headers=[(LOOP_HEADER, office.tokens().make(TokenKind.LOOP, case.id))],
             ),
             [To(address, case.message.from_.name if case.message.from_ and case.sender == address else "")],
             now,

@@ -21,15 +21,15 @@ from sqlalchemy.exc import OperationalError
 from mail.decide.routing import route
 from mail.errors import MailError
 from mail.incoming import apply
-from mail.incoming.apply import Case, Keeps
-from mail.incoming.lookup import Surroundings, around, surround_with_places
+from mail.incoming.apply import Case, Retention
+from mail.incoming.lookup import RoutingContext, load_context, load_threads
 from mail.incoming.position import ServerView, begin_after, go_on_after, leave_alone, load_server, position_in
 from mail.queue.lease import LEASE, WorkerLease
 from mail.sentences import Why, why
 from mail.settings import office
 from mail.settings.wake import wake
 from mail.transport import mailbox_open
-from mail.transport.mailbox import Batch, FetchedMail, Look, Mailbox, MailboxTarget
+from mail.transport.mailbox import FetchedBatch, FetchedMail, Look, Mailbox, MailboxTarget
 from models import (
     Blob,
     Event,
@@ -55,7 +55,7 @@ Open = Callable[[MailboxTarget], Mailbox]
 
 
 @dataclass
-class Fetched:
+class FetchResult:
     """What came of one fetch. ``kept`` mails are new here; ``counts`` has what became of them, by state."""
 
     server_id: int
@@ -66,13 +66,13 @@ class Fetched:
 
 def fetch(
     server_id: int, worker: WorkerLease, now: datetime, open_mailbox: Open = mailbox_open.open_mailbox
-) -> Fetched:
+) -> FetchResult:
     """Bring in what is new in one mailbox: kept first, then acknowledged, then understood; commits on its way.
 
     A server that can't be reached or ends the talk is no exception: the reason stands in the result and on the server.
     Call it for one server from one place at a time.
     """
-    fetched = Fetched(server_id)
+    fetched = FetchResult(server_id)
     server = load_server(server_id)
     if server is None:
         return fetched
@@ -80,7 +80,7 @@ def fetch(
         with open_mailbox(server.target) as mailbox:
             for batch in mailbox.batches(position_in(server, mailbox, now)):
                 worker.assert_alive()
-                with _in_hand(_keep_batch(server, batch, worker, now)) as kept:
+                with _in_process(_keep_batch(server, batch, worker, now)) as kept:
                     fetched.kept += len(kept)
                     try:
                         mailbox.acknowledge(batch, server.after_fetch, server.move_to)  # type: ignore[arg-type]
@@ -107,7 +107,7 @@ def confirm(server: IncomingServer, look: Look, now: datetime) -> None:
         leave_alone(server, look.keys, now)
 
 
-def _note_run(server: ServerView, fetched: Fetched, now: datetime) -> None:
+def _note_run(server: ServerView, fetched: FetchResult, now: datetime) -> None:
     ended = "last_failure_at" if fetched.why else "last_success_at"
     db.session.execute(
         update(IncomingServer)
@@ -124,7 +124,7 @@ def _note_run(server: ServerView, fetched: Fetched, now: datetime) -> None:
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredMail:
     """A mail that is stored and that we are to understand, with its bytes at hand.
 
     ``problem``: only its header could be had, and why.
@@ -132,7 +132,7 @@ class Kept:
 
     id: int
     raw: bytes
-    keeps: Keeps
+    keeps: Retention
     attempts: int = 1
     problem: Why | None = None
 
@@ -143,9 +143,9 @@ def keep(
     now: datetime,
     *,
     server_id: int | None = None,
-    keeps: Keeps | None = None,
+    keeps: Retention | None = None,
     worker: WorkerLease | None = None,
-) -> list[Kept]:
+) -> list[StoredMail]:
     """Store mails and commit; return those that were not here before, by ``source`` and their key.
 
     With a ``worker`` they are its own to understand; without one they wait for ``process_waiting``: call
@@ -153,7 +153,7 @@ def keep(
     """
     packed = [pack(mail.raw) for mail in mails]  # before the transaction
     blobs = Blob.keep_packed(packed)
-    kept: list[Kept] = []
+    kept: list[StoredMail] = []
     rows = {
         mail.source_key[:255]: {
             "source": source,
@@ -174,12 +174,12 @@ def keep(
         for mail in mails:
             number = ids.pop(mail.source_key[:255], None)
             if number is not None:
-                kept.append(Kept(number, mail.raw, keeps or Keeps(), problem=mail.problem))
+                kept.append(StoredMail(number, mail.raw, keeps or Retention(), problem=mail.problem))
     db.session.commit()
     return kept
 
 
-def _keep_batch(server: ServerView, batch: Batch, worker: WorkerLease, now: datetime) -> list[Kept]:
+def _keep_batch(server: ServerView, batch: FetchedBatch, worker: WorkerLease, now: datetime) -> list[StoredMail]:
     if server.fetch_existing and not server.is_imap:  # the old mails were asked for: the notes about them go
         db.session.execute(
             delete(ReceivedMail).where(
@@ -193,21 +193,21 @@ def _keep_batch(server: ServerView, batch: Batch, worker: WorkerLease, now: date
 
 # --- whose mails these are
 
-_hands_lock = threading.Lock()
-_hands: set[int] = set()
+_in_process_lock = threading.Lock()
+_in_process_ids: set[int] = set()
 
 
 @contextmanager
-def _in_hand(kept: list[Kept]) -> Iterator[list[Kept]]:
+def _in_process(kept: list[StoredMail]) -> Iterator[list[StoredMail]]:
     """Say that a thread of this process is busy with some mails: no other one takes them up."""
     ids = {one.id for one in kept}
-    with _hands_lock:
-        _hands.update(ids)
+    with _in_process_lock:
+        _in_process_ids.update(ids)
     try:
         yield kept
     finally:
-        with _hands_lock:
-            _hands.difference_update(ids)
+        with _in_process_lock:
+            _in_process_ids.difference_update(ids)
 
 
 def process_waiting(now: datetime, worker: WorkerLease) -> Counter[str]:
@@ -222,7 +222,7 @@ def process_waiting(now: datetime, worker: WorkerLease) -> Counter[str]:
     for attempts, limit in enumerate(AT_ONCE):
         while True:
             worker.assert_alive()
-            with _in_hand(_claim(worker, attempts, limit)) as kept:
+            with _in_process(_claim(worker, attempts, limit)) as kept:
                 if not kept:
                     break
                 if kept[0].attempts > MOST_ATTEMPTS:
@@ -240,7 +240,7 @@ def _any_waiting() -> bool:
     return found is not None
 
 
-def _claim(worker: WorkerLease, attempts: int, limit: int) -> list[Kept]:
+def _claim(worker: WorkerLease, attempts: int, limit: int) -> list[StoredMail]:
     """Take waiting mails that no living worker is busy with; commits, with one more attempt on each.
 
     ``attempts``: how often they were begun before; the last place of ``AT_ONCE`` stands for all that come after it.
@@ -249,8 +249,8 @@ def _claim(worker: WorkerLease, attempts: int, limit: int) -> list[Kept]:
     others = select(Worker.id).where(
         Worker.ended.is_(False), Worker.seen_at > database_clock() - LEASE, Worker.id != worker.id
     )
-    with _hands_lock:
-        busy = set(_hands)
+    with _in_process_lock:
+        busy = set(_in_process_ids)
     waiting = (
         select(ReceivedMail.id)
         .where(
@@ -282,7 +282,7 @@ def _claim(worker: WorkerLease, attempts: int, limit: int) -> list[Kept]:
     return _with_contents(rows)
 
 
-def _with_contents(rows: Iterable[Any]) -> list[Kept]:
+def _with_contents(rows: Iterable[Any]) -> list[StoredMail]:
     """Rows of the ledger as mails to understand."""
     rows = sorted(rows, key=lambda row: row.id)
     with reading():
@@ -298,13 +298,13 @@ def _with_contents(rows: Iterable[Any]) -> list[Kept]:
                     IncomingServer.keep_original,
                 ).where(IncomingServer.id.in_(servers))
             )
-            keeps = {row.id: Keeps(row.action_type_id, row.keep_attachments, row.keep_original) for row in found}
+            keeps = {row.id: Retention(row.action_type_id, row.keep_attachments, row.keep_original) for row in found}
         db.session.rollback()
     return [
-        Kept(
+        StoredMail(
             id=row.id,
             raw=contents.get(row.blob_id, b""),
-            keeps=keeps.get(row.incoming_server_id, Keeps()),
+            keeps=keeps.get(row.incoming_server_id, Retention()),
             attempts=row.attempts,
             problem=row.decision[0] if row.decision else None,
         )
@@ -315,7 +315,7 @@ def _with_contents(rows: Iterable[Any]) -> list[Kept]:
 # --- understand: parse, route, file
 
 
-def _understand(kept: Sequence[Kept], worker: WorkerLease | None, now: datetime) -> Counter[str]:
+def _understand(kept: Sequence[StoredMail], worker: WorkerLease | None, now: datetime) -> Counter[str]:
     """Parse, route and file mails, group by group; return what became of them, by state. Commits."""
     counts: Counter[str] = Counter()
     cases = []
@@ -326,13 +326,13 @@ def _understand(kept: Sequence[Kept], worker: WorkerLease | None, now: datetime)
             _give_up(one.id, error, now)
             counts["quarantined"] += 1
     while cases:
-        decided, surroundings = route_group(cases, now)
+        decided, context = route_group(cases, now)
         del cases[: len(decided)]
         while decided:
             if worker is not None:
                 worker.assert_alive()
             group, decided = decided[:GROUP], decided[GROUP:]
-            if write_group(group, surroundings, now):
+            if write_group(group, context, now):
                 counts.update(case.routing.state for case in group)
                 continue
             for case in group:  # one of them can't be filed: find out which
@@ -343,33 +343,33 @@ def _understand(kept: Sequence[Kept], worker: WorkerLease | None, now: datetime)
     return counts
 
 
-def route_group(cases: Sequence[Case], now: datetime) -> tuple[list[Case], Surroundings]:
+def route_group(cases: Sequence[Case], now: datetime) -> tuple[list[Case], RoutingContext]:
     """Route mails, as far as none of them depends on what an earlier one does; changes nothing."""
     group: list[Case] = []
     office.forget()
     with reading():
-        surroundings = around([case.message for case in cases], now)
+        context = load_context([case.message for case in cases], now)
         for number, case in enumerate(cases):
-            if group and surroundings.waits_for_another(number):
+            if group and context.depends_on_earlier(number):
                 break
-            case.key = surroundings.look_ups[number].message_key
-            case.routing = route(case.message, surroundings.directory(number, case.keeps.action_type_id))
-            if group and surroundings.goes_to_a_crowd(case.routing):
+            case.key = context.look_ups[number].message_key
+            case.routing = route(case.message, context.directory(number, case.keeps.action_type_id))
+            if group and context.is_for_many(case.routing):
                 break
-            surroundings.learn(number, case.message, case.routing)
+            context.learn(number, case.message, case.routing)
             group.append(case)
-        surround_with_places(surroundings, [case.routing for case in group])
+        load_threads(context, [case.routing for case in group])
         db.session.rollback()
-    return group, surroundings
+    return group, context
 
 
-def write_group(group: Sequence[Case], surroundings: Surroundings, now: datetime, last_try: bool = False) -> bool:
+def write_group(group: Sequence[Case], context: RoutingContext, now: datetime, last_try: bool = False) -> bool:
     """Write down what was decided and commit; False if that failed and each mail is to be tried alone.
 
     On the last try a mail that can't be filed goes to quarantine.
     """
     try:
-        queued = apply.write(group, surroundings, now)
+        queued = apply.write(group, context, now)
         db.session.commit()
     except Exception as error:
         db.session.rollback()

@@ -11,25 +11,25 @@ from sqlalchemy.orm import aliased
 
 from mail.decide.routing import (
     AddressBook,
-    Alias,
+    AliasRule,
     AutoNote,
-    Directory,
-    Known,
+    Facts,
+    KnownMessage,
     LookUp,
     NewDocument,
     PostTo,
     Rejected,
     Reply,
     Routing,
-    Sender,
+    SenderFacts,
     look_up,
     threads_to_check,
 )
-from mail.documents.posts import Listener, Place, places
+from mail.documents.posts import FollowerView, ThreadView, thread_views
 from mail.message.address import normalise
 from mail.message.parse import IncomingMessage
 from mail.settings import office, parameters
-from mail.settings.tokens import Kind, Named
+from mail.settings.tokens import Named, TokenKind
 from models import Alias as AliasRow
 from models import (
     Contact,
@@ -62,12 +62,12 @@ class Author:
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
+class AliasDefaults:
     """What an alias gives to the documents that its mail opens."""
 
     address: str
     defaults: dict[str, Any]
-    responsible: Listener | None
+    responsible: FollowerView | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +81,13 @@ class TypeInfo:
 
 
 @dataclass
-class Surroundings:
+class RoutingContext:
     """What is known around a batch of mails; ``learn`` adds what a mail of the batch will have done."""
 
     book: AddressBook
-    openings: dict[int, Opening]
+    openings: dict[int, AliasDefaults]
     look_ups: list[LookUp]
-    known: dict[str, Known] = field(default_factory=dict)
+    known: dict[str, KnownMessage] = field(default_factory=dict)
     rejections: frozenset[str] = frozenset()
     done: dict[str, set[str]] = field(default_factory=dict)
     authors: dict[str, Author] = field(default_factory=dict)
@@ -95,11 +95,11 @@ class Surroundings:
     counts: dict[str, Counter[str]] = field(default_factory=dict)  # sender -> target -> mails in the window
     told: dict[str, set[str]] = field(default_factory=dict)
     refusals: Counter[str] = field(default_factory=Counter)  # mails of each sender that were rejected in the window
-    places: dict[int, Place] = field(default_factory=dict)
+    thread_views: dict[int, ThreadView] = field(default_factory=dict)
     types: dict[int, TypeInfo] = field(default_factory=dict)
-    users: dict[int, Listener] = field(default_factory=dict)
+    users: dict[int, FollowerView] = field(default_factory=dict)
     made: set[str] = field(default_factory=set)  # senders whose contact was made with this very mail
-    crowded: set[int] = field(default_factory=set)  # threads that a mail of this batch gives a new follower
+    growing: set[int] = field(default_factory=set)  # threads that a mail of this batch gives a new follower
     new_ids: set[str] = field(default_factory=set)  # of mails of this batch that are not stored yet
     new_senders: set[str] = field(default_factory=set)
 
@@ -112,16 +112,16 @@ class Surroundings:
         """Say whether this sender was rejected so often of late that another answer would only feed a loop."""
         return self.refusals[sender] >= parameters.LOOP_THRESHOLD.get()
 
-    def directory(self, number: int, action_type_id: int | None) -> Directory:
+    def directory(self, number: int, action_type_id: int | None) -> Facts:
         """Return what the rules need for one mail of the batch."""
         asked = self.look_ups[number]
         author = self.author_of(asked.sender)
-        return Directory(
+        return Facts(
             book=self.book,
             known={id: self.known[id] for id in asked.ids if id in self.known},
             rejections=self.rejections,
             done=frozenset(self.done.get(asked.message_key, ())),
-            sender=Sender(
+            sender=SenderFacts(
                 author.contact_id if author else None,
                 author.user_id if author else None,
                 frozenset(self.follows.get(author.contact_id, ())) if author else frozenset(),
@@ -134,14 +134,14 @@ class Surroundings:
             loop_allowed=frozenset(parameters.LOOP_ALLOWED.get()),
         )
 
-    def waits_for_another(self, number: int) -> bool:
+    def depends_on_earlier(self, number: int) -> bool:
         """Say whether this mail must be decided after the earlier ones of its batch are stored: it answers one."""
         asked = self.look_ups[number]
         return any(id in self.new_ids for id in asked.ids) or asked.sender in self.new_senders
 
-    def goes_to_a_crowd(self, routing: Routing) -> bool:
+    def is_for_many(self, routing: Routing) -> bool:
         """Say whether a decision must wait likewise: an earlier mail of its batch changes who will hear of it."""
-        return any(getattr(outcome, "thread_id", None) in self.crowded for outcome in routing.outcomes)
+        return any(getattr(outcome, "thread_id", None) in self.growing for outcome in routing.outcomes)
 
     def learn(self, number: int, message: IncomingMessage, routing: Routing) -> None:
         """Note what this mail will have done, for the later ones of its batch."""
@@ -150,7 +150,7 @@ class Surroundings:
             self.done.setdefault(asked.message_key, set()).add(target)
         for outcome in routing.outcomes:
             if isinstance(outcome, PostTo) and outcome.make_contact:
-                self.crowded.add(outcome.thread_id)
+                self.growing.add(outcome.thread_id)
             if isinstance(outcome, Reply | PostTo | NewDocument):
                 self.counts.setdefault(asked.sender, Counter())[outcome.target] += 1
                 if message.message_id:
@@ -176,11 +176,11 @@ def targets(routing: Routing) -> list[str]:
     return reached
 
 
-def around(messages: Sequence[IncomingMessage], now: datetime) -> Surroundings:
+def load_context(messages: Sequence[IncomingMessage], now: datetime) -> RoutingContext:
     """Return what must be known to route these mails: about ten statements, however many mails."""
     book, openings = _aliases()
     asked = [look_up(message, book) for message in messages]
-    found = Surroundings(book, openings, asked)
+    found = RoutingContext(book, openings, asked)
     found.known, found.rejections = known_ids({id for one in asked for id in one.ids})
     found.done = _done({one.message_key for one in asked})
     senders = {one.sender for one in asked if one.sender}
@@ -191,11 +191,11 @@ def around(messages: Sequence[IncomingMessage], now: datetime) -> Surroundings:
     return found
 
 
-def surround_with_places(found: Surroundings, routings: Iterable[Routing]) -> None:
+def load_threads(found: RoutingContext, routings: Iterable[Routing]) -> None:
     """Add what is needed to file mails where these decisions send them: three statements at most."""
     outcomes = [outcome for routing in routings for outcome in routing.outcomes]
     threads = {outcome.thread_id for outcome in outcomes if isinstance(outcome, Reply | PostTo | AutoNote)}
-    found.places |= places(threads - found.places.keys())
+    found.thread_views |= thread_views(threads - found.thread_views.keys())
     openings = [outcome for outcome in outcomes if isinstance(outcome, NewDocument)]
     found.types |= _types({outcome.type_id for outcome in openings} - found.types.keys())
     named = set()
@@ -226,7 +226,7 @@ def _types(ids: set[int]) -> dict[int, TypeInfo]:
     return {row.id: TypeInfo(row.id, row.name, row.number_pattern, row.stage_id) for row in rows}
 
 
-def _aliases() -> tuple[AddressBook, dict[int, Opening]]:
+def _aliases() -> tuple[AddressBook, dict[int, AliasDefaults]]:
     fixed, parent = aliased(Document), aliased(Document)
     rows = db.session.execute(
         select(
@@ -251,7 +251,7 @@ def _aliases() -> tuple[AddressBook, dict[int, Opening]]:
         .order_by(AliasRow.id)
     ).all()
     aliases = [
-        Alias(
+        AliasRule(
             id=row.id,
             address=row.address_key,
             role=row.role,
@@ -269,7 +269,7 @@ def _aliases() -> tuple[AddressBook, dict[int, Opening]]:
     known = office.load().office
     own = [address for address in (known.default_address, known.catchall_address, known.bounce_address) if address]
     book = AddressBook(aliases, own, [known.catchall_domain] if known.catchall_domain else [])
-    return book, {row.id: Opening(row.address_key, row.defaults or {}, listener(row)) for row in rows}
+    return book, {row.id: AliasDefaults(row.address_key, row.defaults or {}, listener(row)) for row in rows}
 
 
 _LISTENER = (
@@ -284,11 +284,11 @@ _LISTENER = (
 )
 
 
-def listener(row: Any) -> Listener | None:
+def listener(row: Any) -> FollowerView | None:
     """Return the user of a row that has the columns of ``_LISTENER``, as somebody who follows."""
     if row.contact_id is None:
         return None
-    return Listener(
+    return FollowerView(
         contact_id=row.contact_id,
         name=row.contact_name,
         address=row.contact_address or "",
@@ -301,7 +301,7 @@ def listener(row: Any) -> Listener | None:
     )
 
 
-def users(user_ids: Iterable[int]) -> dict[int, Listener]:
+def users(user_ids: Iterable[int]) -> dict[int, FollowerView]:
     """Return these users as followers would be."""
     wanted = set(user_ids)
     if not wanted:
@@ -363,7 +363,7 @@ def _follows(threads: set[int], contacts: Sequence[int]) -> dict[int, set[int]]:
     return found
 
 
-def _count(found: Surroundings, senders: set[str], now: datetime) -> None:
+def _count(found: RoutingContext, senders: set[str], now: datetime) -> None:
     """Count the mails of each sender to each place within the window of the loop brake, and note who was told."""
     if not senders:
         return
@@ -391,10 +391,10 @@ def _count(found: Surroundings, senders: set[str], now: datetime) -> None:
 # --- ids
 
 
-TRACE_KINDS = (Kind.TRACE, Kind.TRACE_BOUNCE, Kind.UNSUBSCRIBE)
+TRACE_KINDS = (TokenKind.TRACE, TokenKind.TRACE_BOUNCE, TokenKind.UNSUBSCRIBE)
 
 
-def known_ids(ids: Iterable[str]) -> tuple[dict[str, Known], frozenset[str]]:
+def known_ids(ids: Iterable[str]) -> tuple[dict[str, KnownMessage], frozenset[str]]:
     """Return the messages of ours that these ids name, and those ids that are answers of the system."""
     named: dict[str, Named] = {}
     strange: set[str] = set()
@@ -405,24 +405,24 @@ def known_ids(ids: Iterable[str]) -> tuple[dict[str, Known], frozenset[str]]:
             strange.add(id)
         else:
             named[id] = found
-    of_kind: dict[Kind, set[int]] = {}
+    of_kind: dict[TokenKind, set[int]] = {}
     for one in named.values():
         of_kind.setdefault(one.kind, set()).add(one.id)
-    posts, stored = _posts(of_kind.get(Kind.POST, set()), strange)
-    lines = _lines(of_kind.get(Kind.LINE, set()) | of_kind.get(Kind.LINE_BOUNCE, set()))
+    posts, stored = _posts(of_kind.get(TokenKind.POST, set()), strange)
+    lines = _lines(of_kind.get(TokenKind.LINE, set()) | of_kind.get(TokenKind.LINE_BOUNCE, set()))
     traces = _traces(set().union(*(of_kind.get(kind, set()) for kind in TRACE_KINDS)))
-    mails = _mails({id for id, one in named.items() if one.kind is Kind.MAIL})
+    mails = _mails({id for id, one in named.items() if one.kind is TokenKind.MAIL})
     known = dict(stored)
     for id, one in named.items():
         message = {
-            Kind.POST: posts,
-            Kind.LINE: lines,
-            Kind.LINE_BOUNCE: lines,
+            TokenKind.POST: posts,
+            TokenKind.LINE: lines,
+            TokenKind.LINE_BOUNCE: lines,
             **dict.fromkeys(TRACE_KINDS, traces),
         }.get(one.kind, {}).get(one.id) or mails.get(id)
         if message is not None:
             known[id] = message
-    return known, frozenset(id for id, one in named.items() if one.kind is Kind.LOOP)
+    return known, frozenset(id for id, one in named.items() if one.kind is TokenKind.LOOP)
 
 
 _POST = (
@@ -436,10 +436,10 @@ _POST = (
 )
 
 
-def _posts(ids: set[int], message_ids: set[str]) -> tuple[dict[int, Known], dict[str, Known]]:
+def _posts(ids: set[int], message_ids: set[str]) -> tuple[dict[int, KnownMessage], dict[str, KnownMessage]]:
     """The posts with these ids, which we sent; and those that came in under these Message-IDs."""
-    sent: dict[int, Known] = {}
-    stored: dict[str, Known] = {}
+    sent: dict[int, KnownMessage] = {}
+    stored: dict[str, KnownMessage] = {}
     if not ids and not message_ids:
         return sent, stored
     query = (
@@ -456,7 +456,7 @@ def _posts(ids: set[int], message_ids: set[str]) -> tuple[dict[int, Known], dict
     return sent, stored
 
 
-def _lines(ids: set[int]) -> dict[int, Known]:
+def _lines(ids: set[int]) -> dict[int, KnownMessage]:
     if not ids:
         return {}
     rows = db.session.execute(
@@ -469,7 +469,7 @@ def _lines(ids: set[int]) -> dict[int, Known]:
     return {row.id: _known(row, True) for row in rows}
 
 
-def _mails(message_ids: set[str]) -> dict[str, Known]:
+def _mails(message_ids: set[str]) -> dict[str, KnownMessage]:
     """Mails of the system itself (a digest, a test), which belong to no thread."""
     if not message_ids:
         return {}
@@ -479,11 +479,12 @@ def _mails(message_ids: set[str]) -> dict[str, Known]:
         )
     )
     return {
-        row.message_id: Known(order=0.0, sender=normalise(row.from_header) or "", mail_id=row.mail_id) for row in rows
+        row.message_id: KnownMessage(order=0.0, sender=normalise(row.from_header) or "", mail_id=row.mail_id)
+        for row in rows
     }
 
 
-def _traces(ids: set[int]) -> dict[int, Known]:
+def _traces(ids: set[int]) -> dict[int, KnownMessage]:
     if not ids:
         return {}
     rows = db.session.execute(
@@ -491,12 +492,13 @@ def _traces(ids: set[int]) -> dict[int, Known]:
     )
     # Of two messages that an answer names, one in a thread came after the mailing that began it all.
     return {
-        row.id: Known(order=row.id * 1e-12, sender=normalise(row.from_address) or "", trace_id=row.id) for row in rows
+        row.id: KnownMessage(order=row.id * 1e-12, sender=normalise(row.from_address) or "", trace_id=row.id)
+        for row in rows
     }
 
 
-def _known(row: Any, sent: bool) -> Known:
-    return Known(
+def _known(row: Any, sent: bool) -> KnownMessage:
+    return KnownMessage(
         order=float(row.post_id or 0),
         sent=sent,
         sender=(normalise(row.from_header) or "") if sent and row.from_header else "",

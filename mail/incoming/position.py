@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import or_, select
 
-from mail.incoming.apply import Keeps
+from mail.incoming.apply import Retention
 from mail.sentences import why
 from mail.settings.config import settings
 from mail.transport.mailbox import Mailbox, MailboxTarget, Position
@@ -51,7 +51,7 @@ class ServerView:
     fetch_existing: bool
     after_fetch: str
     move_to: str
-    keeps: Keeps
+    keeps: Retention
 
     @property
     def is_imap(self) -> bool:
@@ -79,7 +79,7 @@ def load_server(server_id: int) -> ServerView | None:
             fetch_existing=row.fetch_existing,
             after_fetch=row.after_fetch,
             move_to=row.move_to,
-            keeps=Keeps(row.action_type_id, row.keep_attachments, row.keep_original),
+            keeps=Retention(row.action_type_id, row.keep_attachments, row.keep_original),
         )
         db.session.rollback()
     return server

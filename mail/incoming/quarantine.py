@@ -6,9 +6,9 @@ from sqlalchemy import select
 
 from mail.decide.routing import NewDocument, Outcome, PostTo, Rejected, Routing
 from mail.incoming import apply
-from mail.incoming.apply import Keeps
+from mail.incoming.apply import Retention
 from mail.incoming.flow import route_group, write_group
-from mail.incoming.lookup import surround_with_places
+from mail.incoming.lookup import load_threads
 from mail.sentences import Why, why
 from models import (
     Blob,
@@ -79,16 +79,16 @@ def _again(received_id: int, forced: tuple[Outcome, Why] | None, now: datetime) 
         problem = before[0]
     raw = Blob.read(row.blob_id) if row.blob_id is not None else b""
     server = db.session.get(IncomingServer, row.incoming_server_id) if row.incoming_server_id else None
-    keeps = Keeps(server.action_type_id, server.keep_attachments, server.keep_original) if server else Keeps()
+    keeps = Retention(server.action_type_id, server.keep_attachments, server.keep_original) if server else Retention()
     db.session.rollback()
     case = apply.read(received_id, raw, keeps, now, problem)
-    group, surroundings = route_group([case], now)
+    group, context = route_group([case], now)
     if forced is not None:
         case.routing = Routing((forced[0],), (*before, forced[1]))
         with reading():
-            surround_with_places(surroundings, [case.routing])
+            load_threads(context, [case.routing])
             db.session.rollback()
     reopened = _quarantined(received_id)  # and locked until it is filed: it never waits where a worker would take it
     reopened.state = "received"
     db.session.flush()
-    return case.routing.state if write_group(group, surroundings, now, last_try=True) else "quarantined"
+    return case.routing.state if write_group(group, context, now, last_try=True) else "quarantined"

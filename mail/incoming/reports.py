@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sqlalchemy import or_, select, update
 
-from mail.decide.failure import Kind as Failing
+from mail.decide.failure import FailureKind as Failing
 from mail.decide.report import About, Report, Reported
 from mail.decide.routing import Bounced
 from mail.mailing import blacklist, traces
@@ -20,7 +20,7 @@ from mail.outgoing.delivery_state import mark_failures
 from mail.outgoing.failures import Failure
 from mail.sentences import Why, why
 from mail.settings import office
-from mail.settings.tokens import Kind
+from mail.settings.tokens import TokenKind
 from models import OutgoingMail, Recipient, Trace, db
 
 SILENT = (About.DELIVERED, About.RECEIPT, About.FEEDBACK)  # they stand in the ledger, and that is all
@@ -78,9 +78,9 @@ def _recipients(bounced: Bounced) -> tuple[list[Sent], list[Sent]]:
     ):
         if named is None:
             continue
-        if named.kind in (Kind.LINE, Kind.LINE_BOUNCE):
+        if named.kind in (TokenKind.LINE, TokenKind.LINE_BOUNCE):
             lines.add(named.id)
-        elif named.kind in (Kind.TRACE, Kind.TRACE_BOUNCE):
+        elif named.kind in (TokenKind.TRACE, TokenKind.TRACE_BOUNCE):
             traces.add(named.id)
     about = bounced.about
     if about is not None and about.trace_id is not None:

@@ -11,7 +11,7 @@ from sqlalchemy import delete, select
 
 from mail.decide import blacklist
 from mail.decide.blacklist import Arithmetic
-from mail.decide.failure import Kind
+from mail.decide.failure import FailureKind
 from mail.documents.posts import add_post
 from mail.errors import InvalidAddress
 from mail.message.address import normalise
@@ -124,7 +124,7 @@ def _arithmetic(keys: Collection[str], now: datetime) -> dict[str, Arithmetic]:
         Bounce.address_key.in_(keys),
         Bounce.counted,
         Bounce.trace_id.is_not(None),
-        Bounce.kind.in_([kind for kind in Kind if kind.counts]),
+        Bounce.kind.in_([kind for kind in FailureKind if kind.counts]),
     )
     for address_key, at in db.session.execute(found):
         dates[str(address_key)].append(at)

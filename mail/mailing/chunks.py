@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 from sqlalchemy import select, update
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from mail.decide.failure import Kind, kind_of
+from mail.decide.failure import FailureKind, kind_of
 from mail.decide.retry import next_try
 from mail.errors import JournalFailed, MailError, ServerGone
 from mail.mailing import blacklist
-from mail.mailing.letter import Reader, bare_address, letter_of
+from mail.mailing.rendered import MailingRecipient, bare_address, rendered_mailing
 from mail.outgoing import failures as outgoing_failures
 from mail.queue.connections import Connections
 from mail.queue.journal import Journal, State
@@ -64,7 +64,7 @@ class ChunkWork:
         return "queued" if self.pass_number == 1 else "deferred"
 
 
-class _Turn:
+class _RoundRobin:
     """Which mailing of this process had its turn last: the others come first, so that each gets the same pace."""
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class _Turn:
             self._last = mailing_id
 
 
-_turn = _Turn()
+_round_robin = _RoundRobin()
 
 
 def take_chunk(worker: WorkerLease, now: datetime) -> ChunkWork | None:
@@ -92,10 +92,10 @@ def take_chunk(worker: WorkerLease, now: datetime) -> ChunkWork | None:
         mailings = chunk_rows.sendable(now)
         db.session.rollback()
     known = {mailing.id: mailing for mailing in mailings}
-    for mailing_id in _turn.order(known):
+    for mailing_id in _round_robin.order(known):
         work = _claim(known[mailing_id], worker)
         if work is not None:
-            _turn.had(mailing_id)
+            _round_robin.had(mailing_id)
             return work
     return None
 
@@ -136,7 +136,7 @@ class Result(NamedTuple):
 
 
 @dataclass
-class Batch:
+class ChunkBatch:
     """What became of the recipients of a chunk so far, and why it ends before its end."""
 
     sent: list[tuple[int, datetime]] = field(default_factory=list)
@@ -164,18 +164,18 @@ def send_some(
     if work is None:
         return False
     try:
-        letter = letter_of(work.mailing_id, work.content_key)
+        letter = rendered_mailing(work.mailing_id, work.content_key)
     except MailError as error:  # it can't be compiled: somebody has to mend it
-        _record(work, Batch(back=True, stop=error.why), worker, clock)
+        _record(work, ChunkBatch(back=True, stop=error.why), worker, clock)
         return True
     try:
         if work.server_id is None and not letter.decision.is_default_server:
             raise ServerGone(id=letter.decision.server_id)  # the record was deleted, which emptied the column
         connection = connections.to(work.server_id)
     except ServerGone as error:
-        _record(work, Batch(back=True, stop=error.why), worker, clock)
+        _record(work, ChunkBatch(back=True, stop=error.why), worker, clock)
     except MailError as error:
-        _record(work, Batch(back=True, trouble=error.why), worker, clock)
+        _record(work, ChunkBatch(back=True, trouble=error.why), worker, clock)
     else:
         deliver_chunk(work, worker, connection, journal, clock)
     return True
@@ -187,7 +187,7 @@ def deliver_chunk(
     connection: ServerConnection,
     journal: Journal,
     clock: Callable[[], datetime] = clock_now,
-) -> Batch:
+) -> ChunkBatch:
     """Send the mails of a chunk over one connection, record all results in one transaction, and return them.
 
     A recipient that is refused or put off does not stop the others. A server that can't be reached fails nobody: the
@@ -226,10 +226,10 @@ class _Sending:
         clock: Callable[[], datetime],
     ) -> None:
         self.work, self.worker, self.connection, self.journal, self.clock = work, worker, connection, journal, clock
-        self.letter = letter_of(work.mailing_id, work.content_key)
+        self.letter = rendered_mailing(work.mailing_id, work.content_key)
         self.recipients = chunk_rows.recipients(work.mailing_id, work.first_id, work.last_id, work.from_state, clock())
         db.session.rollback()
-        self.batch = Batch()
+        self.batch = ChunkBatch()
 
     def deliver_all(self) -> None:
         """Send to one recipient after the other, until something ends the chunk."""
@@ -260,7 +260,7 @@ class _Sending:
     def _deliver(self, recipient: Any) -> None:
         trace_id, address, _, _, name, company, language = recipient
         try:
-            content = self.letter.mail_to(Reader(trace_id, address, name, company, language), self.clock())
+            content = self.letter.mail_to(MailingRecipient(trace_id, address, name, company, language), self.clock())
             bare = bare_address(address)
         except MailError as error:
             self.batch.others.append(Result(trace_id, "failed", error.why))
@@ -295,7 +295,7 @@ class _Sending:
         )
 
 
-def _note(batch: Batch, recipient: Any, outcome: Outcome, now: datetime) -> None:
+def _note(batch: ChunkBatch, recipient: Any, outcome: Outcome, now: datetime) -> None:
     """Keep what became of a mail that was not accepted."""
     trace_id, refused = recipient.id, outcome.code is not None
     if outcome.in_doubt:
@@ -323,7 +323,7 @@ def _note(batch: Batch, recipient: Any, outcome: Outcome, now: datetime) -> None
         return
     batch.others.append(Result(trace_id, "failed", outcome.why, outcome.code, _reply(outcome)))
     kind = kind_of(outcome.enhanced, outcome.text)
-    if refused and (outcome.phase == "rcpt" or kind in (Kind.HARD, Kind.FULL)):
+    if refused and (outcome.phase == "rcpt" or kind in (FailureKind.HARD, FailureKind.FULL)):
         # A refusal of the content says nothing about the address, unless it says that there is none.
         batch.failures.append(
             outgoing_failures.Failure(recipient.address, kind, outcome.enhanced, outcome.text, trace_id=trace_id)
@@ -337,7 +337,7 @@ def _reply(outcome: Outcome) -> str:
 # --- record it
 
 
-def _record(work: ChunkWork, batch: Batch, worker: WorkerLease, clock: Callable[[], datetime]) -> None:
+def _record(work: ChunkWork, batch: ChunkBatch, worker: WorkerLease, clock: Callable[[], datetime]) -> None:
     """Write the results of a chunk down; waits while the database is away, as long as the chunk is surely ours."""
     tries = 0
     while True:
@@ -356,7 +356,7 @@ def _record(work: ChunkWork, batch: Batch, worker: WorkerLease, clock: Callable[
     log.info("mailing %s: chunk %s %s", work.mailing_id, work.chunk_id, dict(counts))
 
 
-def _record_once(work: ChunkWork, batch: Batch, worker_id: int, now: datetime) -> None:
+def _record_once(work: ChunkWork, batch: ChunkBatch, worker_id: int, now: datetime) -> None:
     if not chunk_rows.leave(work.chunk_id, worker_id, "waiting" if batch.back else "done"):
         db.session.rollback()
         raise LeaseLost(worker_id)
@@ -365,12 +365,12 @@ def _record_once(work: ChunkWork, batch: Batch, worker_id: int, now: datetime) -
         _change_mailing(work, batch, changed, now)
     if batch.failures:
         blacklist.consider(outgoing_failures.record(batch.failures, now), work.mailing_id, now)
-    if batch.back or batch.others or _telling.is_time(work.mailing_id):
+    if batch.back or batch.others or _event_throttle.is_time(work.mailing_id):
         Mailing.tell(work.mailing_id, now)
     db.session.commit()
 
 
-def _write_results(work: ChunkWork, batch: Batch) -> Counter[str]:
+def _write_results(work: ChunkWork, batch: ChunkBatch) -> Counter[str]:
     """Write the results to the traces and return what it changes in the totals.
 
     A trace that reached a final state meanwhile, by a bounce that was quicker than us, stays as it is.
@@ -386,7 +386,7 @@ def _write_results(work: ChunkWork, batch: Batch) -> Counter[str]:
     return changed
 
 
-def _change_mailing(work: ChunkWork, batch: Batch, changed: Mapping[str, int], now: datetime) -> None:
+def _change_mailing(work: ChunkWork, batch: ChunkBatch, changed: Mapping[str, int], now: datetime) -> None:
     """Change the totals; wait for a server that is away; pause when too many fail or somebody has to mend something."""
     mailing = chunk_rows.count(work.mailing_id, changed)
     values: dict[str, Any] = {}
@@ -422,7 +422,7 @@ def _window(states: Counter[str], before: Sequence[Sequence[int]]) -> list[list[
     return recent if any(failed for _, failed in recent) else []
 
 
-class _Telling:
+class _EventThrottle:
     """When open pages were told last about a mailing: once a second is enough for them."""
 
     def __init__(self) -> None:
@@ -436,7 +436,7 @@ class _Telling:
         return True
 
 
-_telling = _Telling()
+_event_throttle = _EventThrottle()
 
 
 # --- after a worker died
@@ -458,7 +458,7 @@ def recover_chunks(worker_id: int, said: Mapping[str, State] | None, now: dateti
     ).all()
     for chunk in chunks:
         work = ChunkWork(chunk.id, chunk.first_id, chunk.last_id, chunk.pass_number, chunk.mailing_id, None, "", 0)
-        batch = Batch(back=True)
+        batch = ChunkBatch(back=True)
         for trace_id in chunk_rows.untouched(work.mailing_id, work.first_id, work.last_id, work.from_state):
             state = "begun" if said is None else said.get(f"t{trace_id}")
             if state == "ok":

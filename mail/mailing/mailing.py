@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import and_, bindparam, case, exists, func, or_, select, update
 
 from mail.errors import MailError
-from mail.mailing.letter import compile_for, content_key, decide_for
+from mail.mailing.rendered import compile_for, content_key, decide_for
 from mail.sentences import Why, say, why
 from mail.settings.wake import wake
 from models import (
@@ -151,7 +151,7 @@ def cancel(mailing_id: int, now: datetime, user: User | None = None) -> bool:
     return _change(mailing_id, ("scheduled", "sending", "paused"), {"state": "cancelled", "why": said}, now)
 
 
-def settle_doubts(mailing_id: int, again: bool, now: datetime, user: User | None = None, trace_id: int = 0) -> int:
+def resolve_doubts(mailing_id: int, again: bool, now: datetime, user: User | None = None, trace_id: int = 0) -> int:
     """Decide about recipients of whom nobody knows whether they got the mail; returns about how many.
 
     ``again``: it is sent once more, under the same Message-ID, and a mailing that was done goes on. Else it is left

@@ -67,14 +67,14 @@ _OCTETS = [
 ]
 
 
-class Hole(NamedTuple):
+class MergeField(NamedTuple):
     """A merge field of a source and what stands there when a recipient has no value for it."""
 
     field: str
     fallback: str
 
 
-class Attachment(NamedTuple):
+class MailingAttachment(NamedTuple):
     """A file that every recipient gets."""
 
     name: str
@@ -85,17 +85,17 @@ class Attachment(NamedTuple):
 # --- the grammar
 
 
-def parse(source: str, part: str, fields: Collection[str], *, in_html: bool = False) -> list[str | Hole]:
+def parse(source: str, part: str, fields: Collection[str], *, in_html: bool = False) -> list[str | MergeField]:
     """Return a source as literal texts and holes; `part` is how an error names it ("Subject", "HTML").
 
     Raises UnknownField, FieldNotClosed or MergeError, each with the line.
 
     >>> parse('Hi {{ contact.first_name or "there" }}!', "Subject", FIELDS)
-    ['Hi ', Hole(field='contact.first_name', fallback='there'), '!']
+    ['Hi ', MergeField(field='contact.first_name', fallback='there'), '!']
     >>> parse('{{ "{{" }}', "Subject", FIELDS)
     ['{{']
     """
-    pieces: list[str | Hole] = []
+    pieces: list[str | MergeField] = []
     position = 0
     while (start := source.find("{{", position)) >= 0:
         pieces.append(source[position:start])
@@ -117,7 +117,7 @@ def parse(source: str, part: str, fields: Collection[str], *, in_html: bool = Fa
         elif match["field"] not in fields:
             raise UnknownField(part=part, line=line, field=match["field"], fields=", ".join(fields))
         else:
-            pieces.append(Hole(match["field"], one_line(_unquoted(match["fallback"] or '""'))))
+            pieces.append(MergeField(match["field"], one_line(_unquoted(match["fallback"] or '""'))))
         position = end + 2
     pieces.append(source[position:])
     return _joined(pieces)
@@ -127,9 +127,9 @@ def _unquoted(string: str) -> str:
     return re.sub(r"\\(.)", r"\1", string[1:-1]) if string[0] != "“" else string[1:-1]
 
 
-def _joined(pieces: Sequence[str | Hole]) -> list[str | Hole]:
+def _joined(pieces: Sequence[str | MergeField]) -> list[str | MergeField]:
     """Return the pieces with neighbouring texts in one."""
-    joined: list[str | Hole] = []
+    joined: list[str | MergeField] = []
     for piece in pieces:
         if isinstance(piece, str) and joined and isinstance(joined[-1], str):
             joined[-1] += piece
@@ -141,7 +141,7 @@ def _joined(pieces: Sequence[str | Hole]) -> list[str | Hole]:
 # --- compiling
 
 
-class _Slot(NamedTuple):
+class _Placeholder(NamedTuple):
     """Where a value goes: the place among the parts, which hole, and whether it stands in HTML."""
 
     place: int
@@ -160,7 +160,7 @@ def compile_mailing(
     list_id: str = "",
     feedback_id: str = "",
     headers: Mapping[str, str] | None = None,
-    attachments: Sequence[Attachment] = (),
+    attachments: Sequence[MailingAttachment] = (),
     fields: Collection[str] = FIELDS,
     constants: Mapping[str, str] | None = None,
 ) -> "CompiledMailing":
@@ -173,7 +173,7 @@ def compile_mailing(
     """
     known = list(dict.fromkeys([*fields, *(constants or {})]))
 
-    def parsed(source: str, part: str, in_html: bool = False) -> list[str | Hole]:
+    def parsed(source: str, part: str, in_html: bool = False) -> list[str | MergeField]:
         source = source.replace("\r\n", "\n").replace("\r", "\n")
         return _with_constants(parse(source, part, known, in_html=in_html), constants or {}, in_html)
 
@@ -189,10 +189,12 @@ def compile_mailing(
     )
 
 
-def _with_constants(pieces: Sequence[str | Hole], constants: Mapping[str, str], in_html: bool) -> list[str | Hole]:
-    filled: list[str | Hole] = []
+def _with_constants(
+    pieces: Sequence[str | MergeField], constants: Mapping[str, str], in_html: bool
+) -> list[str | MergeField]:
+    filled: list[str | MergeField] = []
     for piece in pieces:
-        if isinstance(piece, Hole) and piece.field in constants:
+        if isinstance(piece, MergeField) and piece.field in constants:
             value = one_line(constants[piece.field] or "") or piece.fallback
             filled.append(html_module.escape(value) if in_html else value)
         else:
@@ -200,11 +202,11 @@ def _with_constants(pieces: Sequence[str | Hole], constants: Mapping[str, str], 
     return _joined(filled)
 
 
-def _with_preheader(html: list[str | Hole], preheader: list[str | Hole]) -> list[str | Hole]:
+def _with_preheader(html: list[str | MergeField], preheader: list[str | MergeField]) -> list[str | MergeField]:
     """Put the preview text, invisible, in front of what is seen."""
     if not preheader:
         return html
-    hidden: list[str | Hole] = ['<div style="display:none;max-height:0;overflow:hidden;mso-hide:all">']
+    hidden: list[str | MergeField] = ['<div style="display:none;max-height:0;overflow:hidden;mso-hide:all">']
     hidden += [html_module.escape(piece) if isinstance(piece, str) else piece for piece in preheader]
     hidden.append("</div>")
     for position, piece in enumerate(html):
@@ -213,18 +215,18 @@ def _with_preheader(html: list[str | Hole], preheader: list[str | Hole]) -> list
     return _joined([*hidden, *html])
 
 
-def derive_text(html: Sequence[str | Hole]) -> list[str | Hole]:
+def derive_text(html: Sequence[str | MergeField]) -> list[str | MergeField]:
     """Return the text part of an HTML body, with its holes; it ends with a line break."""
-    holes = [piece for piece in html if isinstance(piece, Hole)]
+    holes = [piece for piece in html if isinstance(piece, MergeField)]
     numbers = iter(range(len(holes)))
     # Holes travel through the conversion as private characters, which no text has a use for.
     marked = "".join(
-        f"\ue000{next(numbers)}\ue001" if isinstance(piece, Hole) else re.sub("[\ue000\ue001]", "", piece)
+        f"\ue000{next(numbers)}\ue001" if isinstance(piece, MergeField) else re.sub("[\ue000\ue001]", "", piece)
         for piece in html
     )
     plain = re.sub(r"[ \t]+(?=\n)", "", html_to_text(marked))  # tables that make the layout pad and leave empty lines
     plain = re.sub(r"\n{3,}", "\n\n", plain)
-    pieces: list[str | Hole] = []
+    pieces: list[str | MergeField] = []
     for position, piece in enumerate(re.split("\ue000([0-9]+)\ue001", plain)):
         pieces.append(holes[int(piece)] if position % 2 else piece)
     return _joined(pieces)
@@ -320,7 +322,7 @@ class _Body:
     """The parts of the whole mail behind its headers; the slots' places are empty until a recipient comes."""
 
     parts: list[bytes]
-    slots: list[_Slot]
+    slots: list[_Placeholder]
 
 
 class CompiledMailing:
@@ -329,21 +331,23 @@ class CompiledMailing:
     def __init__(
         self,
         *,
-        subject_pieces: list[str | Hole],
-        text_pieces: list[str | Hole],
-        html_pieces: list[str | Hole],
+        subject_pieces: list[str | MergeField],
+        text_pieces: list[str | MergeField],
+        html_pieces: list[str | MergeField],
         fixed_headers: bytes,
-        attachments: Sequence[Attachment] = (),
+        attachments: Sequence[MailingAttachment] = (),
     ) -> None:
         self._subject = subject_pieces
         self._text = text_pieces
         self._html = html_pieces
         pieces = [*subject_pieces, *text_pieces, *html_pieces]
-        self._holes = list(dict.fromkeys(piece for piece in pieces if isinstance(piece, Hole)))
+        self._holes = list(dict.fromkeys(piece for piece in pieces if isinstance(piece, MergeField)))
         self._numbers = {hole: number for number, hole in enumerate(self._holes)}
-        self._subject_numbers = [self._numbers[piece] if isinstance(piece, Hole) else piece for piece in subject_pieces]
+        self._subject_numbers = [
+            self._numbers[piece] if isinstance(piece, MergeField) else piece for piece in subject_pieces
+        ]
         self._fixed_subject = None
-        if not any(isinstance(piece, Hole) for piece in subject_pieces):
+        if not any(isinstance(piece, MergeField) for piece in subject_pieces):
             self._fixed_subject = header("Subject", self.subject({}))
         body = self._compiled_body(fixed_headers, attachments)
         self._parts, self._slots = body.parts, body.slots
@@ -367,10 +371,10 @@ class CompiledMailing:
         """Return the HTML for one recipient: the preview and "view in browser"."""
         return self._filled(self._html, values, in_html=True)
 
-    def _filled(self, pieces: list[str | Hole], values: Mapping[str, str], in_html: bool = False) -> str:
+    def _filled(self, pieces: list[str | MergeField], values: Mapping[str, str], in_html: bool = False) -> str:
         filled = []
         for piece in pieces:
-            if isinstance(piece, Hole):
+            if isinstance(piece, MergeField):
                 value = one_line(values.get(piece.field) or "") or piece.fallback
                 filled.append(html_module.escape(value) if in_html else value)
             else:
@@ -462,7 +466,7 @@ class CompiledMailing:
         ids = f"Date: {date}\r\nMessage-ID: {message_id}\r\nX-CoquiMail-Id: {own_id}\r\n{unsubscribe}"
         return to + subject + ids.encode()
 
-    def _compiled_body(self, fixed_headers: bytes, attachments: Sequence[Attachment]) -> _Body:
+    def _compiled_body(self, fixed_headers: bytes, attachments: Sequence[MailingAttachment]) -> _Body:
         alternative = f'Content-Type: multipart/alternative;\r\n boundary="{ALTERNATIVE}"\r\n\r\n'.encode()
         start = fixed_headers
         if attachments:
@@ -479,7 +483,7 @@ class CompiledMailing:
         body.parts.append(end)
         return _united(body)
 
-    def _add_slots(self, body: _Body, pieces: Sequence[str | Hole], in_html: bool) -> None:
+    def _add_slots(self, body: _Body, pieces: Sequence[str | MergeField], in_html: bool) -> None:
         """Add a body part: static pieces encoded once, each hole on its own line between soft line breaks."""
         open_line = b""
         for position, piece in enumerate(pieces):
@@ -493,7 +497,7 @@ class CompiledMailing:
                 open_line = b""
             else:
                 body.parts.append(open_line)
-                body.slots.append(_Slot(len(body.parts), self._numbers[piece], in_html))
+                body.slots.append(_Placeholder(len(body.parts), self._numbers[piece], in_html))
                 body.parts.append(b"")
                 open_line = b"=\r\n"
         body.parts.append(open_line)
@@ -510,7 +514,7 @@ def _united(body: _Body) -> _Body:
             static += body.parts[place]
             continue
         parts += [static, b""]
-        moved.append(_Slot(len(parts) - 1, slot.hole, slot.in_html))
+        moved.append(_Placeholder(len(parts) - 1, slot.hole, slot.in_html))
         static = b""
     return _Body([*parts, static], moved)
 
@@ -522,7 +526,7 @@ def _part_head(subtype: str) -> bytes:
     ).encode()
 
 
-def _attached(attachment: Attachment) -> bytes:
+def _attached(attachment: MailingAttachment) -> bytes:
     """Return one attachment as a part (RFC 2183, its name as in RFC 2231)."""
     name = one_line(attachment.name) or "attachment"
     if name.isascii():

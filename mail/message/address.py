@@ -175,7 +175,7 @@ def parse_addresses(header: str | None) -> list[Address]:
         return [Address(" ".join((quoted or unquoted or "").split()), address)] if normalise(address) else []
     header = repair(header)
     for quotes, comments in product((True, False), repeat=2):
-        found = _Reader(quotes, comments).read(header)
+        found = _AddressReader(quotes, comments).read(header)
         if found is not None:
             return found
     return []
@@ -368,7 +368,7 @@ _PIECES = re.compile(
 _PIECES_WITHOUT_QUOTES = re.compile(r"<[^<>]*+>|[^\"<>(),;:]++|.", re.DOTALL)
 
 
-class _Reader:
+class _AddressReader:
     """Reads one header; says None when quotes or comments are left open, so that it is read again without them."""
 
     def __init__(self, quotes: bool, comments: bool) -> None:

@@ -154,7 +154,7 @@ def _parse(raw: bytes, arrived_at: datetime) -> IncomingMessage:
     if b"\n" not in raw[:LARGEST_HEADER] and b"\r" in raw[:LARGEST_HEADER]:
         raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         problems.append(why("parse_line_ends"))
-    reader = _Reader(raw, problems)
+    reader = _StructureReader(raw, problems)
     fields, body = reader.header(0, len(raw))
     message = IncomingMessage(raw=whole, fields=fields, arrived_at=arrived_at, problems=problems)
     _read_header(message)
@@ -322,7 +322,7 @@ class _Leaf:
     charset: str
 
 
-class _Reader:
+class _StructureReader:
     """Splits one mail; collects the leaves that are not bodies, and stops quietly at the limits."""
 
     def __init__(self, raw: bytes, problems: list[Why]) -> None:
@@ -614,7 +614,7 @@ def _named(leaves: list[_Leaf], html: str) -> Iterable[Part]:
 
 
 def _attached_subject(content: bytes) -> str:
-    fields, _ = _Reader(content[:65536], []).header(0, min(len(content), 65536))
+    fields, _ = _StructureReader(content[:65536], []).header(0, min(len(content), 65536))
     return _file_name(_first(fields, "subject").replace("/", "-"))[:100] or "message"
 
 

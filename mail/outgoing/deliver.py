@@ -43,7 +43,7 @@ BACK_OFF = timedelta(seconds=30)  # a server that could not be reached is left a
 # --- from the queue to the server
 
 
-class Slots:
+class ServerConcurrency:
     """Which servers the sending threads of this process are busy with, so that a slow one does not take them all."""
 
     MOST = 2  # connections to one server at once
@@ -96,7 +96,7 @@ def send_some(
     worker: WorkerLease,
     connections: "Connections",
     journal: Journal,
-    slots: Slots,
+    slots: ServerConcurrency,
     stopping: Callable[[], bool] = lambda: False,
 ) -> int:
     """Send the next due lines of one server and return how many were taken: 0 means that nothing is due.

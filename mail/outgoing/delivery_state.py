@@ -95,7 +95,7 @@ def mark_failures(post_ids: Collection[int], now: datetime) -> None:
             .values(failure_unread=True)
             .execution_options(synchronize_session=False)
         )
-    tell_inboxes([(row.id, row.user_id) for row in rows if row.user_id is not None], "failure", now)
+    notify_inboxes([(row.id, row.user_id) for row in rows if row.user_id is not None], "failure", now)
     Event.add(thread_topics(rows), now)
 
 
@@ -133,10 +133,10 @@ def mark_seen(post_id: int, now: datetime) -> None:
     )
     thread_id = db.session.scalar(select(Post.thread_id).where(Post.id == post_id))
     if thread_id is not None:
-        settle_failures(thread_id, now)
+        close_failures(thread_id, now)
 
 
-def settle_failures(thread_id: int, now: datetime) -> None:
+def close_failures(thread_id: int, now: datetime) -> None:
     """Take the failure mark from a document when none of its failures waits to be seen; the caller commits."""
     unseen = (
         exists()
@@ -153,7 +153,7 @@ def settle_failures(thread_id: int, now: datetime) -> None:
     Event.add(thread_topics(settled) or [f"thread:{thread_id}"], now)
 
 
-def tell_inboxes(pairs: Sequence[tuple[int, int]], kind: str, now: datetime) -> None:
+def notify_inboxes(pairs: Sequence[tuple[int, int]], kind: str, now: datetime) -> None:
     """Put posts (post id, user id) into the inboxes of users, unread again if they lie there; the caller commits."""
     if not pairs:
         return

@@ -12,7 +12,7 @@ from mail.message.compose import AutoSubmitted, Draft, File, compose
 from mail.outgoing.delivery_state import mark_failures
 from mail.sentences import Why, why
 from mail.settings import office, parameters
-from mail.settings.tokens import Kind
+from mail.settings.tokens import TokenKind
 from models import Blob, OutgoingMail, Recipient, db
 from models.store import insert_rows
 
@@ -139,8 +139,8 @@ def _compose(draft: OutgoingDraft, now: datetime, scheduled_at: datetime | None)
 def _message_id(draft: OutgoingDraft, domain: str) -> str:
     """The Message-ID of a mail: by its post, or a random one for a mail of the system itself."""
     if draft.post_id is not None:
-        return office.tokens().message_id(Kind.POST, draft.post_id, domain)
-    kind = Kind.LOOP if draft.kind == "rejection" else Kind.MAIL
+        return office.tokens().message_id(TokenKind.POST, draft.post_id, domain)
+    kind = TokenKind.LOOP if draft.kind == "rejection" else TokenKind.MAIL
     return office.tokens().message_id(kind, secrets.randbits(62), domain)
 
 

@@ -9,18 +9,18 @@ from datetime import datetime
 
 from sqlalchemy import select, update
 
-from mail.decide.failure import Kind
+from mail.decide.failure import FailureKind
 from mail.message.address import normalise
 from models import AddressHealth, Bounce, db
 from models.store import upsert
 
 LONGEST_TEXT = 2000
-_COUNTING = {kind.value for kind in Kind if kind.counts}
+_COUNTING = {kind.value for kind in FailureKind if kind.counts}
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One recipient that a mail did not reach, or not yet (``Kind.DELAY``), or that complained."""
+    """One recipient that a mail did not reach, or not yet (``FailureKind.DELAY``), or that complained."""
 
     address: str | None
     kind: str  # of mail.decide.failure.Kind, or "complaint"

@@ -13,7 +13,7 @@ from mail.message.compose import header, with_addresses
 from mail.outgoing.delivery_state import FAILED, mark_failures, show_progress
 from mail.sentences import Why, say, why
 from mail.settings import office
-from mail.settings.tokens import Kind
+from mail.settings.tokens import TokenKind
 from models import Blob, OutgoingMail, Recipient, db
 from models.outgoing import Claimed
 
@@ -25,7 +25,7 @@ from mail.outgoing.enqueue import decision_columns
 
 def whole(line_id: int, name: str, address: str, from_header: str, content: bytes) -> bytes:
     """The mail as one recipient gets it: what differs between recipients stands before what they share."""
-    token = office.tokens().make(Kind.LINE, line_id)
+    token = office.tokens().make(TokenKind.LINE, line_id)
     return header("X-CoquiMail-Id", token) + with_addresses(content, from_header, show_address(name, address))
 
 

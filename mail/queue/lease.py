@@ -2,7 +2,7 @@
 
 A worker that was not seen for ``LEASE`` seconds counts as dead and its lines and chunks are given to others. One that
 was only paused must notice before it sends anything more: ``assert_alive`` asks its own clock, which also counts while
-the machine sleeps. Whoever recovers a worker condemns it first, so that it can't come back to life in between.
+the machine sleeps. Whoever recovers a worker fences it first, so that it can't come back to life in between.
 """
 
 import os
@@ -136,12 +136,12 @@ class Clocks:
         return own_now >= self._trusted_from
 
 
-def condemn(worker: Worker) -> bool:
+def fence(worker: Worker) -> bool:
     """Take from a dead worker the right to come back; returns False if it has just shown that it lives. Commits.
 
     From here on its heartbeat raises ``LeaseLost``, and what its journal says is final.
     """
-    condemned = change_rows(
+    fenced = change_rows(
         update(Worker)
         .where(
             Worker.id == worker.id,
@@ -151,7 +151,7 @@ def condemn(worker: Worker) -> bool:
         .values(seen_at=Worker.seen_at - LEASE)
     )
     db.session.commit()
-    return bool(condemned)
+    return bool(fenced)
 
 
 def _is_gone(worker: Worker) -> bool:

@@ -22,7 +22,7 @@ MAX_LENGTH = 40
 MAX_NUMBER = 2**63 - 1
 
 
-class Kind(StrEnum):
+class TokenKind(StrEnum):
     """What a token stands for. The letter is in mails that were sent years ago: never give one a new meaning."""
 
     POST = "p"  # a post of a thread
@@ -39,9 +39,9 @@ class Kind(StrEnum):
     LOGIN = "n"  # log-in link; expires
 
 
-EXPIRING = frozenset({Kind.CONFIRM, Kind.DOWNLOAD, Kind.LOGIN})
+EXPIRING = frozenset({TokenKind.CONFIRM, TokenKind.DOWNLOAD, TokenKind.LOGIN})
 
-_KINDS = {kind.value: kind for kind in Kind}
+_KINDS = {kind.value: kind for kind in TokenKind}
 _PAIRS = [high + low for high in ALPHABET for low in ALPHABET]  # ten bits at a time
 _VALUES = {character: value for value, character in enumerate(ALPHABET)}
 _CANDIDATE = re.compile(rf"(?<![a-z0-9])[a-z2-7]{{{SIGNATURE_LENGTH + 3},{MAX_LENGTH}}}(?=@)", re.IGNORECASE)
@@ -50,7 +50,7 @@ _CANDIDATE = re.compile(rf"(?<![a-z0-9])[a-z2-7]{{{SIGNATURE_LENGTH + 3},{MAX_LE
 class Named(NamedTuple):
     """What a token names."""
 
-    kind: Kind
+    kind: TokenKind
     id: int
 
 
@@ -61,9 +61,9 @@ class Tokens:
     first one, all are accepted, so a key is rotated by putting another in front. ``Tokens.of`` names the keys itself.
 
     >>> tokens = Tokens({"a": b"a secret of this office"})
-    >>> token = tokens.make(Kind.TRACE, 456)
+    >>> token = tokens.make(TokenKind.TRACE, 456)
     >>> tokens.read(token.upper())
-    Named(kind=<Kind.TRACE: 't'>, id=456)
+    Named(kind=<TokenKind.TRACE: 't'>, id=456)
     >>> tokens.read("u" + token[1:]) is None
     True
     """
@@ -76,8 +76,8 @@ class Tokens:
         """Return the tokens of a list of secrets, the present one first; a key's id follows from the key.
 
         >>> old, new = b"the secret of last year", b"the secret of this year"
-        >>> Tokens.of([new, old]).read(Tokens.of([old]).make(Kind.POST, 5))
-        Named(kind=<Kind.POST: 'p'>, id=5)
+        >>> Tokens.of([new, old]).read(Tokens.of([old]).make(TokenKind.POST, 5))
+        Named(kind=<TokenKind.POST: 'p'>, id=5)
         """
         tokens = cls.__new__(cls)
         tokens._prepare([(ALPHABET[hashlib.sha256(b"id:" + secret).digest()[0] % 32], secret) for secret in secrets])
@@ -100,9 +100,9 @@ class Tokens:
             self._states.setdefault(key_id, []).append(state)
         self._key_id = keys[0][0]
         self._state = self._states[self._key_id][0]
-        self._heads = {kind: kind.value + self._key_id for kind in Kind}
+        self._heads = {kind: kind.value + self._key_id for kind in TokenKind}
 
-    def make(self, kind: Kind, id: int, expires_at: datetime | None = None) -> str:
+    def make(self, kind: TokenKind, id: int, expires_at: datetime | None = None) -> str:
         """Return the token for a row; at most 40 characters, the same one every time.
 
         Kinds that expire need `expires_at` (aware), the others never expire and refuse it.
@@ -117,11 +117,11 @@ class Tokens:
         body += _digits(id)
         return body + _signature(self._state, body)
 
-    def maker(self, kind: Kind) -> Callable[[int], str]:
+    def maker(self, kind: TokenKind) -> Callable[[int], str]:
         """Return `make` for one kind that never expires, for the loop over a mailing's recipients.
 
         >>> tokens = Tokens({"a": b"a secret of this office"})
-        >>> tokens.maker(Kind.TRACE)(7) == tokens.make(Kind.TRACE, 7)
+        >>> tokens.maker(TokenKind.TRACE)(7) == tokens.make(TokenKind.TRACE, 7)
         True
         """
         if kind in EXPIRING:
@@ -154,7 +154,7 @@ class Tokens:
             digits = digits[TIME_LENGTH:]
         return Named(kind, _number(digits))
 
-    def message_id(self, kind: Kind, id: int, domain: str) -> str:
+    def message_id(self, kind: TokenKind, id: int, domain: str) -> str:
         """Return the Message-ID (RFC 5322 3.6.4) of a row, with its angle brackets."""
         return f"<{self.make(kind, id)}@{domain}>"
 

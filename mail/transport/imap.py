@@ -42,15 +42,15 @@ from mail.transport.mailbox import (
     LARGEST_HEADER,
     LARGEST_MAIL,
     After,
-    Batch,
+    FetchedBatch,
     FetchedMail,
-    Line,
     Look,
+    MailboxConnection,
     MailboxTarget,
     Position,
     in_batches,
-    in_our_words,
     too_large,
+    translate,
 )
 
 WINDOW = 500  # UIDs whose sizes are asked for at once; grows over gaps
@@ -82,7 +82,7 @@ class _Protocol(imaplib.IMAP4):
         return super().read(size)
 
 
-class Session(IMAPClient):
+class ImapConnection(IMAPClient):
     """IMAPClient over that socket."""
 
     def __init__(self, connected: socket.socket, target: MailboxTarget) -> None:
@@ -116,15 +116,15 @@ class Session(IMAPClient):
         return self._imap.state == "NONAUTH"
 
 
-class Conversation(mailbox.Conversation):
+class ImapSession(mailbox.ProtocolSession):
     """The steps of an IMAP connection."""
 
-    def __init__(self, target: MailboxTarget, line: Line) -> None:
+    def __init__(self, target: MailboxTarget, line: MailboxConnection) -> None:
         super().__init__(target, line)
-        self._session: Session | None = None
+        self._session: ImapConnection | None = None
 
     @property
-    def session(self) -> Session:
+    def session(self) -> ImapConnection:
         assert self._session is not None, "greet() comes first"
         return self._session
 
@@ -134,25 +134,25 @@ class Conversation(mailbox.Conversation):
         try:
             yield
         except MailError as error:
-            raise in_our_words(error) from error.__cause__
+            raise translate(error) from error.__cause__
         except imaplib.IMAP4.error as error:
             raise self._name(error) from error
         except OSError as error:
-            raise self.line.trouble(error) from error
+            raise self.line.error_for(error) from error
         except (ValueError, IndexError, KeyError, AttributeError, UnicodeError) as error:
             # What imaplib and IMAPClient do with an answer that is no IMAP at all.
-            raise in_our_words(self._nonsense(str(error))) from error
+            raise translate(self._nonsense(str(error))) from error
 
     def _name(self, error: imaplib.IMAP4.error) -> MailError:
         target, said = self.target, _plain(str(error))
         if self.line.late:
             return TookTooLong(host=target.host, seconds=round(self.line.seconds))
         if isinstance(error.__cause__, OSError):
-            return self.line.trouble(error.__cause__)
+            return self.line.error_for(error.__cause__)
         if any(sign in said for sign in _NONSENSE):
-            return in_our_words(self._nonsense(said))
+            return translate(self._nonsense(said))
         if isinstance(error, imaplib.IMAP4.abort):  # the end of the connection, or BYE with whatever text
-            return in_our_words(ConnectionLost(host=target.host))
+            return translate(ConnectionLost(host=target.host))
         return MailboxRefused(host=target.host, reply=said)
 
     def _nonsense(self, said: str) -> MailError:
@@ -163,7 +163,7 @@ class Conversation(mailbox.Conversation):
         assert self.line.socket is not None
         with self.our_errors():
             try:
-                self._session = Session(self.line.socket, self.target)
+                self._session = ImapConnection(self.line.socket, self.target)
             except imaplib.IMAP4.error as error:
                 greeting = error.args[0] if error.args else ""
                 if isinstance(greeting, bytes) and greeting.startswith(b"* BYE"):
@@ -187,7 +187,7 @@ class Conversation(mailbox.Conversation):
             try:
                 self.session.starttls(self.line.context())
             except (OSError, ValueError) as error:
-                raise network.tls_trouble(error, self.target.host, self.target.timeout_read) from error
+                raise network.tls_error(error, self.target.host, self.target.timeout_read) from error
             except IMAPClientError as error:
                 raise StarttlsMissing(host=self.target.host) from error
             self.line.socket = self.session.socket()
@@ -263,11 +263,11 @@ class Conversation(mailbox.Conversation):
                 self._session.logout()
 
 
-class ImapMailbox(Conversation):
+class ImapMailbox(ImapSession):
     """An open IMAP folder; see ``mailbox.Mailbox`` for what its methods promise."""
 
     def __init__(self, target: MailboxTarget) -> None:
-        super().__init__(target, Line(target))
+        super().__init__(target, MailboxConnection(target))
         try:
             with self.our_errors():
                 self.start()
@@ -296,7 +296,7 @@ class ImapMailbox(Conversation):
     ) -> None:
         self.close()
 
-    def batches(self, after: Position) -> Iterator[Batch]:
+    def batches(self, after: Position) -> Iterator[FetchedBatch]:
         """Yield the mails above ``after.last_uid``; all of them when the server counts anew (another UIDVALIDITY)."""
         last = after.last_uid if after.uidvalidity == self.uidvalidity else 0
         for numbers, upto in self._windows(last):
@@ -305,10 +305,10 @@ class ImapMailbox(Conversation):
             for keys in in_batches([(key, size) for key, (_, size, _) in rows.items()]):
                 group = [rows[key] for key in keys]
                 last = group[-1][0]
-                yield Batch(tuple(self._mails_of(group)), self._position(after, last))
+                yield FetchedBatch(tuple(self._mails_of(group)), self._position(after, last))
             if upto > last:  # nothing of ours up to here: the next run need not look again
                 last = upto
-                yield Batch((), self._position(after, last))
+                yield FetchedBatch((), self._position(after, last))
 
     def _position(self, after: Position, last: int) -> Position:
         return Position(self.uidvalidity, last, after.unknown, after.since)
@@ -362,7 +362,7 @@ class ImapMailbox(Conversation):
         with self.our_errors():
             return dict(_literals(self.session.fetched(uids, f"(UID {item})")))
 
-    def acknowledge(self, batch: Batch, how: After, folder: str = "") -> None:
+    def acknowledge(self, batch: FetchedBatch, how: After, folder: str = "") -> None:
         """Mark the mails as read, move them to ``folder`` (made when it is missing), or delete them."""
         # Of a mail with a problem we have only a part: it is not deleted.
         mails = [mail for mail in batch.mails if how != "delete" or mail.problem is None]
@@ -378,7 +378,7 @@ class ImapMailbox(Conversation):
             else:
                 self._delete(session, uids)
 
-    def _move(self, session: Session, uids: list[int], folder: str) -> None:
+    def _move(self, session: ImapConnection, uids: list[int], folder: str) -> None:
         moves = session.has_capability("MOVE")
         carry = session.move if moves else session.copy
         try:
@@ -391,7 +391,7 @@ class ImapMailbox(Conversation):
         if not moves:
             self._delete(session, uids)
 
-    def _delete(self, session: Session, uids: list[int]) -> None:
+    def _delete(self, session: ImapConnection, uids: list[int]) -> None:
         session.add_flags(uids, [b"\\Deleted"], silent=True)
         if session.has_capability("UIDPLUS"):
             session.uid_expunge(uids)

@@ -86,7 +86,7 @@ class FetchedMail:
 
 
 @dataclass(frozen=True)
-class Batch:
+class FetchedBatch:
     """Mails to be stored together; ``position`` is where to go on once they are."""
 
     mails: tuple[FetchedMail, ...]
@@ -124,11 +124,11 @@ class Mailbox(Protocol):
         """Return what is there, without changing anything."""
         ...
 
-    def batches(self, after: Position) -> Iterator[Batch]:
+    def batches(self, after: Position) -> Iterator[FetchedBatch]:
         """Yield the mails that the caller does not have yet, oldest first."""
         ...
 
-    def acknowledge(self, batch: Batch, how: After, folder: str = "") -> None:
+    def acknowledge(self, batch: FetchedBatch, how: After, folder: str = "") -> None:
         """Mark the mails of a stored batch as read, move them to ``folder``, or delete them."""
         ...
 
@@ -163,12 +163,12 @@ def check_login(target: MailboxTarget) -> None:
         raise LoginRefused(host=target.host, user=target.user, reply="control characters in user or password")
 
 
-class Line:
+class MailboxConnection:
     """The way to a server, step by step; both kinds of mailbox go it, and the test shows each step."""
 
     def __init__(self, target: MailboxTarget, seconds: float | None = None) -> None:
         self.target = target
-        self.addresses: list[network.Address] = []
+        self.addresses: list[network.HostAddress] = []
         self.socket: socket.socket | None = None
         self.late = False
         self.started = time.monotonic()
@@ -178,7 +178,7 @@ class Line:
         self._watch.daemon = True
         self._watch.start()
 
-    def look_up(self) -> list[network.Address]:
+    def look_up(self) -> list[network.HostAddress]:
         """Find the addresses of the server."""
         target = self.target
         self.addresses = network.look_up(
@@ -203,13 +203,11 @@ class Line:
         """Return how certificates are checked here."""
         return network.tls_context(verify=self.target.verify_tls)
 
-    def trouble(self, error: OSError) -> MailError:
+    def error_for(self, error: OSError) -> MailError:
         """Return our name for what a socket said."""
         if self.late:
             return TookTooLong(host=self.target.host, seconds=round(self.seconds))
-        return in_our_words(
-            network.connection_trouble(error, self.target.host, self.target.port, self.target.timeout_read)
-        )
+        return translate(network.connection_error(error, self.target.host, self.target.port, self.target.timeout_read))
 
     def close(self) -> None:
         """Let go of the connection, whatever state it is in."""
@@ -228,7 +226,7 @@ class Line:
                 self.socket.shutdown(socket.SHUT_RDWR)
 
 
-def in_our_words(error: MailError) -> MailError:
+def translate(error: MailError) -> MailError:
     """Return the same error, with the sentence for a mailbox where the one for sending would mislead."""
     ours = f"mailbox_{error.why['code']}"
     if ours in SENTENCES:
@@ -236,10 +234,10 @@ def in_our_words(error: MailError) -> MailError:
     return error
 
 
-class Conversation(ABC):
+class ProtocolSession(ABC):
     """What both the mailbox and its test say to a server, step by step; all that goes wrong is one of our errors."""
 
-    def __init__(self, target: MailboxTarget, line: Line) -> None:
+    def __init__(self, target: MailboxTarget, line: MailboxConnection) -> None:
         self.target, self.line = target, line
 
     @abstractmethod

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from mail.errors import MailError
 from mail.sentences import Why, why
 from mail.transport import imap, network, pop3
-from mail.transport.mailbox import Conversation, Line, Mailbox, MailboxTarget, check_login, in_our_words
-from mail.transport.steps import TEST_SECONDS, Action, Step, StepState, Trial, certificate_seen
+from mail.transport.mailbox import Mailbox, MailboxConnection, MailboxTarget, ProtocolSession, check_login, translate
+from mail.transport.steps import TEST_SECONDS, Action, ConnectionTest, StepState, TestStep, certificate_seen
 
 
 def open_mailbox(target: MailboxTarget) -> Mailbox:
@@ -14,30 +14,30 @@ def open_mailbox(target: MailboxTarget) -> Mailbox:
     return imap.ImapMailbox(target) if target.kind == "imap" else pop3.Pop3Mailbox(target)
 
 
-def test_steps(target: MailboxTarget) -> Iterator[Step]:
+def test_steps(target: MailboxTarget) -> Iterator[TestStep]:
     """Open a mailbox the way fetching does and yield each step as it is known, all within 20 seconds.
 
     The names are lookup, connect, tls, greeting, capabilities, login, folder. Nothing in the mailbox changes. What
     follows a failed step is yielded as skipped.
     """
-    line = Line(target, seconds=TEST_SECONDS)
-    speaks = imap.Conversation if target.kind == "imap" else pop3.Conversation
-    return _Test(speaks(target, line)).run()
+    line = MailboxConnection(target, seconds=TEST_SECONDS)
+    speaks = imap.ImapSession if target.kind == "imap" else pop3.Pop3Session
+    return _MailboxTest(speaks(target, line)).run()
 
 
 test_steps.__test__ = False  # type: ignore[attr-defined]  # pytest takes the name for a test
 
 
-class _Test(Trial):
+class _MailboxTest(ConnectionTest):
     """A test of a mailbox: the conversation with each step told."""
 
     __test__ = False
 
-    def __init__(self, conversation: Conversation) -> None:
+    def __init__(self, conversation: ProtocolSession) -> None:
         self.target, self.line, self.conversation = conversation.target, conversation.line, conversation
         super().__init__(self.target.host, self.target.port, self.target.encryption, self.line.seconds)
 
-    def look_up(self) -> list[network.Address]:
+    def look_up(self) -> list[network.HostAddress]:
         return self.line.look_up()
 
     def connect(self) -> str:
@@ -73,7 +73,7 @@ class _Test(Trial):
         self.conversation.close()
 
     def reason(self, error: MailError) -> Why:
-        return in_our_words(error).why
+        return translate(error).why
 
     def look(self) -> tuple[StepState, Why]:
         seen = self.conversation.look()

@@ -48,7 +48,7 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 @dataclass(frozen=True)
-class Address:
+class HostAddress:
     """One checked address of a server."""
 
     family: int
@@ -88,7 +88,7 @@ def _unwrapped(address: IPAddress) -> IPAddress:
     return address
 
 
-def look_up(host: str, port: int, *, allow_local: bool, timeout: float) -> list[Address]:
+def look_up(host: str, port: int, *, allow_local: bool, timeout: float) -> list[HostAddress]:
     """Return the addresses of a server that may be connected to, in the order of the name service.
 
     `timeout` is in seconds. Raises NameNotFound, NameLookupFailed, AddressNotAllowed (all addresses are forbidden) or
@@ -97,7 +97,7 @@ def look_up(host: str, port: int, *, allow_local: bool, timeout: float) -> list[
     if not allow_local and port not in MAIL_PORTS:
         raise PortNotAllowed(host=host, port=port, ports=", ".join(map(str, sorted(MAIL_PORTS))))
     found = _getaddrinfo(host, port, timeout)
-    addresses = [Address(family, str(place[0]), port) for family, _, _, _, place in found]
+    addresses = [HostAddress(family, str(place[0]), port) for family, _, _, _, place in found]
     usable = [address for address in dict.fromkeys(addresses) if permitted(address.ip, allow_local)]
     if not usable:
         raise AddressNotAllowed(host=host, address=", ".join(dict.fromkeys(address.ip for address in addresses)))
@@ -128,7 +128,7 @@ def _getaddrinfo(host: str, port: int, timeout: float) -> list:
     return answer
 
 
-def open_socket(host: str, addresses: Collection[Address], timeout: float) -> socket.socket:
+def open_socket(host: str, addresses: Collection[HostAddress], timeout: float) -> socket.socket:
     """Return a socket connected to the first address that answers, within `timeout` seconds for all of them.
 
     Raises TimedOut, ConnectionRefused or Unreachable; `host` is only for the explanation.
@@ -144,7 +144,7 @@ def open_socket(host: str, addresses: Collection[Address], timeout: float) -> so
             connection.connect((address.ip, address.port))
         except OSError as error:
             connection.close()
-            trouble = connection_trouble(error, host, address.port, timeout)
+            trouble = connection_error(error, host, address.port, timeout)
             continue
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.settimeout(timeout)
@@ -195,7 +195,7 @@ def start_tls(connection: socket.socket, host: str, context: ssl.SSLContext) -> 
     except (OSError, ValueError) as error:
         limit = connection.gettimeout() or 0
         connection.close()
-        raise tls_trouble(error, host, limit) from error
+        raise tls_error(error, host, limit) from error
 
 
 def _ascii_name(host: str) -> str:
@@ -205,7 +205,7 @@ def _ascii_name(host: str) -> str:
         return host
 
 
-def tls_trouble(error: Exception, host: str, seconds: float) -> MailError:
+def tls_error(error: Exception, host: str, seconds: float) -> MailError:
     """Return our name for what went wrong while a connection was being secured."""
     if isinstance(error, ssl.SSLCertVerificationError):
         refusals: dict[int, type[CertificateRefused]] = {
@@ -221,7 +221,7 @@ def tls_trouble(error: Exception, host: str, seconds: float) -> MailError:
     return TlsFailed(host=host, detail=_reason(error))
 
 
-def connection_trouble(error: OSError, host: str, port: int, seconds: float) -> MailError:
+def connection_error(error: OSError, host: str, port: int, seconds: float) -> MailError:
     """Return our name for what a socket said."""
     if isinstance(error, TimeoutError | BlockingIOError):
         return TimedOut(host=host, seconds=round(seconds))

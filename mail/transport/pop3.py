@@ -31,15 +31,15 @@ from mail.transport.mailbox import (
     LARGEST_HEADER,
     LARGEST_MAIL,
     After,
-    Batch,
+    FetchedBatch,
     FetchedMail,
-    Line,
     Look,
+    MailboxConnection,
     MailboxTarget,
     Position,
     in_batches,
-    in_our_words,
     too_large,
+    translate,
 )
 
 LONGEST_LINE = 1_000_000  # octets; mails with a picture in one line exist, and poplib stops at 2,048
@@ -47,7 +47,7 @@ IN_FLIGHT = 8  # requests sent ahead where the server offers PIPELINING
 _BUSY = re.compile(r"\[(IN-USE|LOGIN-DELAY|SYS/TEMP)\]", re.IGNORECASE)
 
 
-class Session(poplib.POP3):
+class Pop3Connection(poplib.POP3):
     """poplib over a socket that is already connected, to an address that was checked."""
 
     def __init__(self, connected: socket.socket, host: str, port: int) -> None:
@@ -91,16 +91,16 @@ class Session(poplib.POP3):
                 raise poplib.error_proto("more text than announced")
 
 
-class Conversation(mailbox.Conversation):
+class Pop3Session(mailbox.ProtocolSession):
     """The steps of a POP3 connection."""
 
-    def __init__(self, target: MailboxTarget, line: Line) -> None:
+    def __init__(self, target: MailboxTarget, line: MailboxConnection) -> None:
         super().__init__(target, line)
-        self._session: Session | None = None
+        self._session: Pop3Connection | None = None
         self._offers: dict[str, list[str]] = {}
 
     @property
-    def session(self) -> Session:
+    def session(self) -> Pop3Connection:
         assert self._session is not None, "greet() comes first"
         return self._session
 
@@ -110,24 +110,24 @@ class Conversation(mailbox.Conversation):
         try:
             yield
         except MailError as error:
-            raise in_our_words(error) from error.__cause__
+            raise translate(error) from error.__cause__
         except poplib.error_proto as error:
             raise self._name(_said(error)) from error
         except EOFError as error:
             raise self._lost() from error
         except OSError as error:
-            raise self.line.trouble(error) from error
+            raise self.line.error_for(error) from error
         except (ValueError, IndexError, UnicodeError) as error:
-            raise in_our_words(self._nonsense(str(error))) from error
+            raise translate(self._nonsense(str(error))) from error
 
     def _lost(self) -> MailError:
         if self.line.late:
             return TookTooLong(host=self.target.host, seconds=round(self.line.seconds))
-        return in_our_words(ConnectionLost(host=self.target.host))
+        return translate(ConnectionLost(host=self.target.host))
 
     def _name(self, said: str) -> MailError:
         if not said.startswith("-ERR"):
-            return in_our_words(self._nonsense(said))
+            return translate(self._nonsense(said))
         return MailboxRefused(host=self.target.host, reply=said.removeprefix("-ERR").strip())
 
     def _nonsense(self, said: str) -> MailError:
@@ -138,7 +138,7 @@ class Conversation(mailbox.Conversation):
         assert self.line.socket is not None
         with self.our_errors():
             try:
-                self._session = Session(self.line.socket, self.target.host, self.target.port)
+                self._session = Pop3Connection(self.line.socket, self.target.host, self.target.port)
             except poplib.error_proto as error:
                 if _said(error).startswith("-ERR"):
                     said = _said(error).removeprefix("-ERR").strip()
@@ -168,7 +168,7 @@ class Conversation(mailbox.Conversation):
             except poplib.error_proto as error:
                 raise StarttlsMissing(host=self.target.host) from error
             except (OSError, ValueError) as error:
-                raise network.tls_trouble(error, self.target.host, self.target.timeout_read) from error
+                raise network.tls_error(error, self.target.host, self.target.timeout_read) from error
             self.line.socket = self.session.sock
 
     def login(self) -> None:
@@ -221,13 +221,13 @@ class Conversation(mailbox.Conversation):
                 self._session.quit()
 
 
-class Pop3Mailbox(Conversation):
+class Pop3Mailbox(Pop3Session):
     """An open POP3 mailbox; see ``mailbox.Mailbox`` for what its methods promise."""
 
     uidvalidity = 0  # POP3 has none; a UIDL is valid for ever
 
     def __init__(self, target: MailboxTarget) -> None:
-        super().__init__(target, Line(target))
+        super().__init__(target, MailboxConnection(target))
         self._numbers: dict[str, list[int]] = {}  # two mails may share a UIDL: the same mail twice
         try:
             with self.our_errors():
@@ -244,7 +244,7 @@ class Pop3Mailbox(Conversation):
     ) -> None:
         self.close()
 
-    def batches(self, after: Position) -> Iterator[Batch]:
+    def batches(self, after: Position) -> Iterator[FetchedBatch]:
         """Yield the mails whose UIDL the caller does not know."""
         self._numbers = {}
         for number, key in self.keys().items():
@@ -256,7 +256,7 @@ class Pop3Mailbox(Conversation):
         sizes = self.sizes()
         octets = {key: sizes.get(self._numbers[key][0], 0) for key in new}
         for keys in in_batches([(key, octets[key]) for key in new]):
-            yield Batch(tuple(self._mails_of(keys, octets)), after)
+            yield FetchedBatch(tuple(self._mails_of(keys, octets)), after)
 
     def _mails_of(self, keys: Sequence[str], octets: dict[str, int]) -> Iterator[FetchedMail]:
         """Yield the mails of one batch, with a few requests ahead where the server allows that."""
@@ -279,7 +279,7 @@ class Pop3Mailbox(Conversation):
                     raw, problem = b"", why("mailbox_mail_unreadable", reply=said.removeprefix("-ERR").strip())
             yield FetchedMail(key, octets[key], None, raw[:LARGEST_HEADER] if large else raw, problem)
 
-    def acknowledge(self, batch: Batch, how: After, folder: str = "") -> None:
+    def acknowledge(self, batch: FetchedBatch, how: After, folder: str = "") -> None:
         """Delete the mails, if that is what was chosen; POP3 has neither folders nor marks."""
         if how != "delete":
             return

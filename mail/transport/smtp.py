@@ -26,7 +26,7 @@ from mail.errors import (
     TooLarge,
 )
 from mail.sentences import Why, why
-from mail.transport.smtp_session import Session, SmtpTarget, Transcript, parts_of, said_in
+from mail.transport.smtp_session import SmtpSession, SmtpTarget, Transcript, parts_of, said_in
 
 Phase = Literal["connect", "mail", "rcpt", "data", "content", "end"]
 
@@ -67,7 +67,7 @@ class ServerConnection(Connection):
     ``transcript.take()`` gives it.
     """
 
-    host: Session | None
+    host: SmtpSession | None
 
     def __init__(self, target: SmtpTarget, transcript: bool = False, idle_seconds: float = IDLE_SECONDS) -> None:
         # What Connection reads of Flask-Mail's settings; none of the application's own, and nothing is suppressed.
@@ -99,9 +99,9 @@ class ServerConnection(Connection):
     ) -> None:
         self.close()
 
-    def configure_host(self) -> Session:
+    def configure_host(self) -> SmtpSession:
         """Open, secure and log in."""
-        session = Session(self.target, self.transcript).open()
+        session = SmtpSession(self.target, self.transcript).open()
         self._last_used = time.monotonic()
         return session
 
@@ -292,7 +292,7 @@ def _not_delivered(phase: Phase, error: MailError) -> Outcome:
     return Outcome(phase, None, "", "", False, error.retry, False, error.why)
 
 
-def envelope(session: Session, envelope_from: str, recipient: str, content: bytes) -> tuple[bytes, bytes]:
+def envelope(session: SmtpSession, envelope_from: str, recipient: str, content: bytes) -> tuple[bytes, bytes]:
     """Return the two commands of the envelope; raises what makes this mail impossible for this server."""
     offered = session.esmtp_features
     options = b""
@@ -321,7 +321,7 @@ def envelope(session: Session, envelope_from: str, recipient: str, content: byte
     return b"MAIL FROM:<%b>%b\r\n" % (envelope_from.encode(), options), b"RCPT TO:<%b>\r\n" % recipient.encode()
 
 
-def _smtputf8(session: Session, address: str) -> bytes:
+def _smtputf8(session: SmtpSession, address: str) -> bytes:
     if "smtputf8" not in session.esmtp_features:
         raise NeedsSmtputf8(address=address)
     return b" SMTPUTF8"

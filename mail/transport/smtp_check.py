@@ -8,8 +8,8 @@ from mail.errors import InvalidAddress, NeedsSmtputf8
 from mail.sentences import Why, why
 from mail.transport import network
 from mail.transport.smtp import envelope
-from mail.transport.smtp_session import Session, SmtpTarget, Transcript, said_in
-from mail.transport.steps import TEST_SECONDS, Action, Step, StepState, Trial, certificate_seen
+from mail.transport.smtp_session import SmtpSession, SmtpTarget, Transcript, said_in
+from mail.transport.steps import TEST_SECONDS, Action, ConnectionTest, StepState, TestStep, certificate_seen
 
 
 def test_steps(
@@ -18,20 +18,20 @@ def test_steps(
     recipient: str = "",
     transcript: Transcript | None = None,
     seconds: float = TEST_SECONDS,
-) -> Iterator[Step]:
+) -> Iterator[TestStep]:
     """Try a server the way a delivery would and yield each step as it is known, all within `seconds`.
 
     For each of `senders` (bare addresses) MAIL FROM and RCPT are said and taken back by RSET: no mail is sent. The
     recipient is `recipient`, else the sender itself. What follows a failed step is yielded as skipped. The dialogue is
     added to `transcript`, secrets masked.
     """
-    return _Test(target, senders, recipient, transcript, seconds).run()
+    return _SmtpTest(target, senders, recipient, transcript, seconds).run()
 
 
 test_steps.__test__ = False  # type: ignore[attr-defined]  # pytest takes the name for a test
 
 
-class _Test(Trial):
+class _SmtpTest(ConnectionTest):
     __test__ = False
 
     def __init__(
@@ -43,13 +43,13 @@ class _Test(Trial):
         seconds: float,
     ) -> None:
         super().__init__(target.host, target.port, target.encryption, seconds)
-        self.session = Session(target, transcript, deadline=time.monotonic() + seconds)
+        self.session = SmtpSession(target, transcript, deadline=time.monotonic() + seconds)
         self.target = target
         self.senders = list(dict.fromkeys(senders))
         self.recipient = recipient
-        self.addresses: list[network.Address] = []
+        self.addresses: list[network.HostAddress] = []
 
-    def look_up(self) -> list[network.Address]:
+    def look_up(self) -> list[network.HostAddress]:
         self.addresses = self.session.look_up()
         return self.addresses
 

@@ -1,7 +1,7 @@
 """EDGE: the dialogue with an outgoing server, from its name to the log-in, within limits of time and size.
 
-``Session`` opens step by step: look up, connect, secure, greet, introduce, sign in. ``smtp.py`` delivers over it, and
-``smtp_check.py`` shows each step to a person.
+``SmtpSession`` opens step by step: look up, connect, secure, greet, introduce, sign in. ``smtp.py`` delivers over it,
+and ``smtp_check.py`` shows each step to a person.
 """
 
 import base64
@@ -90,7 +90,7 @@ class Transcript:
         return text
 
 
-class Session(SMTP):
+class SmtpSession(SMTP):
     """The commands of smtplib over a reader of our own, with time limits that hold for a whole answer.
 
     Raises only errors of ``mail.errors``. Not connected until ``open``.
@@ -130,7 +130,7 @@ class Session(SMTP):
             for start in range(0, len(line), PIECE):
                 self.sock.sendall(pieces[start : start + PIECE])
         except OSError as error:
-            raise self.trouble(error) from error
+            raise self.error_for(error) from error
 
     def ask(self, line: bytes, shown: bytes = b"") -> bytes:
         """Send one command and return the whole answer; `shown` stands in the transcript in place of a secret."""
@@ -192,12 +192,12 @@ class Session(SMTP):
             except TimeoutError as error:
                 # The socket's own limit is the short one, so that no mail pays for changing it twice.
                 if timeout is None or self.deadline is not None:
-                    raise self.trouble(error) from error
+                    raise self.error_for(error) from error
                 until = until or time.monotonic() + timeout - self.target.timeout
                 if time.monotonic() >= until:
                     raise TimedOut(host=self.target.host, seconds=round(timeout)) from error
             except OSError as error:
-                raise self.trouble(error) from error
+                raise self.error_for(error) from error
             else:
                 if not data:
                     raise ConnectionLost(host=self.target.host)
@@ -210,8 +210,8 @@ class Session(SMTP):
             raise TimeoutError
         self.sock.settimeout(min(left, self.target.timeout))
 
-    def trouble(self, error: OSError) -> MailError:
-        return network.connection_trouble(error, self.target.host, self.target.port, self.target.timeout)
+    def error_for(self, error: OSError) -> MailError:
+        return network.connection_error(error, self.target.host, self.target.port, self.target.timeout)
 
     # --- opening, step by step; the test of a server shows each
 
@@ -220,11 +220,11 @@ class Session(SMTP):
             return self.target.timeout
         return max(min(self.deadline - time.monotonic(), self.target.timeout), 0.05)
 
-    def look_up(self) -> list[network.Address]:
+    def look_up(self) -> list[network.HostAddress]:
         target = self.target
         return network.look_up(target.host, target.port, allow_local=target.allow_local, timeout=self.time_left())
 
-    def reach(self, addresses: Sequence[network.Address]) -> str:
+    def reach(self, addresses: Sequence[network.HostAddress]) -> str:
         """Connect and return the address that answered."""
         self.sock = network.open_socket(self.target.host, addresses, self.time_left())
         self.local_hostname = self.target.helo or _own_name(self.sock)

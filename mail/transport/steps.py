@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from mail.errors import MailError
 from mail.sentences import Why, why
-from mail.transport.network import Address
+from mail.transport.network import HostAddress
 
 StepState = Literal["ok", "warning", "failed", "skipped"]
 Action = Callable[[], tuple[StepState, Why]]
@@ -19,7 +19,7 @@ TEST_SECONDS = 20.0  # a person is waiting
 EXPIRES_SOON_DAYS = 14
 
 
-class Step(NamedTuple):
+class TestStep(NamedTuple):
     """One step of a test: `name` is lookup, connect, tls, greeting, capabilities, login, sender or folder; `state` is
     ok, warning, failed or skipped; `seconds` is how long it took."""
 
@@ -32,7 +32,7 @@ class Step(NamedTuple):
         return self._asdict()
 
 
-class Trial(ABC):
+class ConnectionTest(ABC):
     """A test of a server, step by step as its use would go; what follows a failed step is skipped.
 
     A kind of server says how each step is taken, and what comes after the login (``further``).
@@ -42,7 +42,7 @@ class Trial(ABC):
         self.host, self.port, self.encryption, self.seconds = host, port, encryption, seconds
         self._blocked: Why | None = None
 
-    def run(self) -> Iterator[Step]:
+    def run(self) -> Iterator[TestStep]:
         """Yield each step as it is known; the connection is closed at the end."""
         speak: list[tuple[str, Action]] = [("greeting", self._greet), ("capabilities", self._introduce)]
         secure: list[tuple[str, Action]] = [("tls", self.secure)]
@@ -54,9 +54,9 @@ class Trial(ABC):
         finally:
             self.end()
 
-    def _take(self, name: str, action: Action) -> Step:
+    def _take(self, name: str, action: Action) -> TestStep:
         if self._blocked:
-            return Step(name, "skipped", self._blocked, 0.0)
+            return TestStep(name, "skipped", self._blocked, 0.0)
         started = time.monotonic()
         state: StepState
         try:
@@ -65,7 +65,7 @@ class Trial(ABC):
             state, reason = "failed", self.reason(error)
             late = self.out_of_time()
             self._blocked = why("test_out_of_time", seconds=round(self.seconds)) if late else why("test_not_tried")
-        return Step(name, state, reason, round(time.monotonic() - started, 3))
+        return TestStep(name, state, reason, round(time.monotonic() - started, 3))
 
     def _look_up(self) -> tuple[StepState, Why]:
         shown = ", ".join(dict.fromkeys(address.ip for address in self.look_up()))
@@ -81,7 +81,7 @@ class Trial(ABC):
         return "ok", why("test_capabilities", offered=", ".join(self.introduce()) or "-")
 
     @abstractmethod
-    def look_up(self) -> Sequence[Address]:
+    def look_up(self) -> Sequence[HostAddress]:
         """Return the addresses of the server."""
 
     @abstractmethod

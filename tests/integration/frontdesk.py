@@ -18,7 +18,7 @@ from mail.incoming import flow
 from mail.queue.lease import WorkerLease
 from mail.sentences import say
 from mail.settings import office, parameters
-from mail.settings.tokens import Kind
+from mail.settings.tokens import TokenKind
 from mail.transport.mailbox import FetchedMail
 from models import (
     Alias,
@@ -289,7 +289,7 @@ class FrontDesk:
                 select(Recipient).where(Recipient.address_key == address).order_by(Recipient.id.desc())
             )
             assert line is not None
-            token = office.tokens().make(Kind.LINE, line.id)
+            token = office.tokens().make(TokenKind.LINE, line.id)
             head = f"From: {line.mail.from_header}\r\nTo: {line.address}\r\nX-CoquiMail-Id: {token}\r\n"
             content = head.encode() + Blob.read(line.mail.content_blob_id)
             db.session.rollback()

@@ -15,7 +15,7 @@ from mail.settings.clock import now
 from models import Contact, DocumentType, OutgoingServer, Post, Stage, User, db
 from tests.web import Visitor, account, forget, kept_app
 from webapp.admin import base, listing
-from webapp.admin.base import AdminView, Button, Choice, Empty, Group, Refused, Since, YesNo
+from webapp.admin.base import ActionRefused, AdminView, Button, ChoiceFilter, Empty, FieldGroup, Since, YesNo
 
 SECRET = "swordfish-7321"
 
@@ -29,12 +29,12 @@ class ServerView(AdminView):
     sortable, searchable = ("name", "priority"), ("name", "host")
     filters = (
         YesNo("active", _l("Active")),
-        Choice("encryption", _l("Encryption"), (("none", "None"), ("tls", "TLS"))),
+        ChoiceFilter("encryption", _l("Encryption"), (("none", "None"), ("tls", "TLS"))),
     )
     default_sort = "priority"
     groups = (
-        Group(_l("Connection"), ("name", "host", "port", "encryption", "password", "active", "comment")),
-        Group(_l("Deep"), ("verify_tls", "priority"), developer=True),
+        FieldGroup(_l("Connection"), ("name", "host", "port", "encryption", "password", "active", "comment")),
+        FieldGroup(_l("Deep"), ("verify_tls", "priority"), developer=True),
     )
     help = {"host": _l("The name of the server.")}
     examples = {"host": "smtp.example.com"}
@@ -48,7 +48,7 @@ class ServerView(AdminView):
 
     def before_save(self, form, row, is_new):
         if row.host == "forbidden.example":
-            raise Refused("This host is forbidden.")
+            raise ActionRefused("This host is forbidden.")
 
     def why_not_delete(self, row):
         return "Used in the setting Dedicated Server." if row.name == "used" else ""
@@ -61,7 +61,7 @@ class ServerView(AdminView):
         db.session.commit()
 
     def press_no(self, row):
-        raise Refused("Not today.")
+        raise ActionRefused("Not today.")
 
 
 class ContactView(AdminView):
@@ -71,7 +71,7 @@ class ContactView(AdminView):
     columns = ("name", "address", "active")
     sortable, searchable = ("name", "id"), ("name", "address")
     filters = (YesNo("active", _l("Active")),)
-    groups = (Group(_l("Person"), ("name", "address", "address_key", "created_at")),)
+    groups = (FieldGroup(_l("Person"), ("name", "address", "address_key", "created_at")),)
     details = ("name", "company")
     rows_per_page = 20
 
@@ -81,7 +81,7 @@ class StageView(AdminView):
     title, one = _l("Sample stages"), _l("sample stage")
     small = True
     columns = ("name", "type.name")
-    groups = (Group(_l("Stage"), ("name", "position", "type_id")),)
+    groups = (FieldGroup(_l("Stage"), ("name", "position", "type_id")),)
     references = {"type_id": {"model": DocumentType, "search": ("name",), "required": True}}
 
 
@@ -481,7 +481,7 @@ class SearchedWithoutIndex(ContactView):
 
 class FilteredWithoutIndex(ContactView):
     model, sortable, searchable, groups = Post, (), (), ()
-    filters = (Since("created_at", _l("Time")), Choice("author_address", _l("Author")))
+    filters = (Since("created_at", _l("Time")), ChoiceFilter("author_address", _l("Author")))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from flask import Flask
 from sqlalchemy import func, select, update
 
 from mail.incoming import flow, position
-from mail.incoming.flow import Fetched, Keeps
+from mail.incoming.flow import FetchResult, Keeps
 from mail.sentences import why
 from mail.transport.mailbox import FetchedMail
 from mail.transport.mailbox_open import open_mailbox
@@ -66,7 +66,7 @@ class Fetching:
                 setattr(self.server(), name, value)
             db.session.commit()
 
-    def fetch(self) -> Fetched:
+    def fetch(self) -> FetchResult:
         with self.app.app_context():
             return flow.fetch(self.server_id, self.desk.worker, self.desk.now)
 
@@ -278,9 +278,10 @@ def test_the_numbers_of_another_mailbox_are_never_taken_for_those_of_the_first(f
 
 KILLED = """
     import os, signal, sys
-    from mail import config, filing, incoming
-    from mail.clock import now
-    from mail.lease import WorkerLease
+    from mail.incoming import apply, flow
+    from mail.queue.lease import WorkerLease
+    from mail.settings import config
+    from mail.settings.clock import now
     from mail.transport.imap import ImapMailbox
     from scheduler import create_worker_app
 
@@ -292,17 +293,17 @@ KILLED = """
     if where == "acknowledge":
         ImapMailbox.acknowledge = die
     elif where == "position":
-        incoming._go_on_after = die
+        flow.go_on_after = die
     elif where == "write":
-        filing._note_results = die
+        apply._note_results = die
     elif where == "second group":
-        real, calls = filing.write, []
+        real, calls = apply.write, []
         def write(*args):
             calls.append(args)
             return die() if len(calls) == 2 else real(*args)
-        filing.write = write
+        apply.write = write
     with app.app_context():
-        incoming.fetch(int(sys.argv[2]), WorkerLease.register(now()), now())
+        flow.fetch(int(sys.argv[2]), WorkerLease.register(now()), now())
 """
 
 

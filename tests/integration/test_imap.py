@@ -13,7 +13,7 @@ import pytest
 from mail import errors
 from mail.sentences import say
 from mail.transport.imap import ImapMailbox
-from mail.transport.mailbox import LARGEST_MAIL, Batch, MailboxTarget, Position
+from mail.transport.mailbox import LARGEST_MAIL, FetchedBatch, MailboxTarget, Position
 from mail.transport.mailbox_open import open_mailbox, test_steps
 from tests.servers.certificates import Authority
 from tests.servers.dovecot import Dovecot
@@ -42,12 +42,12 @@ def fill(dovecot: Dovecot, mailbox: str, count: int) -> list[str]:
     return subjects
 
 
-def subjects(batches: list[Batch]) -> list[str]:
+def subjects(batches: list[FetchedBatch]) -> list[str]:
     lines = [line for batch in batches for mail in batch.mails for line in mail.raw.splitlines()[:2]]
     return [line.removeprefix(b"Subject: ").decode("latin-1") for line in lines if line.startswith(b"Subject: ")]
 
 
-def all_batches(target: MailboxTarget, after: Position = START) -> list[Batch]:
+def all_batches(target: MailboxTarget, after: Position = START) -> list[FetchedBatch]:
     with open_mailbox(target) as box:
         return list(box.batches(after))
 
@@ -357,9 +357,9 @@ def test_a_server_that_drips_bytes_is_cut_off_after_the_time_for_the_whole_run()
 
 def test_a_cut_while_a_batch_is_read_loses_nothing(dovecot: Dovecot, mailbox: str, target: MailboxTarget) -> None:
     sent = fill(dovecot, mailbox, 120)
-    stored: list[Batch] = []
+    stored: list[FetchedBatch] = []
 
-    def read(after: Position) -> Iterator[Batch]:
+    def read(after: Position) -> Iterator[FetchedBatch]:
         with open_mailbox(target) as box:
             yield from box.batches(after)
 

@@ -12,7 +12,7 @@ from mail.outgoing import delivery_state
 from mail.queue.lease import WorkerLease
 from mail.sentences import say
 from mail.settings import office
-from mail.settings.tokens import Kind
+from mail.settings.tokens import TokenKind
 from mail.transport.mailbox import FetchedMail
 from models import (
     AddressHealth,
@@ -231,7 +231,7 @@ def test_a_reply_of_a_stranger_is_posted_under_his_address(desk: FrontDesk) -> N
 def test_our_id_header_finds_the_thread_when_the_ids_are_lost(desk: FrontDesk) -> None:
     document, sent = conversation(desk)
     with desk.app.app_context():
-        token = office.tokens().make(Kind.LINE, sent.lines["ann@customer.test"])
+        token = office.tokens().make(TokenKind.LINE, sent.lines["ann@customer.test"])
     (row,) = desk.receive(mail(ANN, CATCHALL, "Re:", **{"X-CoquiMail-Id": token}))
     assert (row.state, row.result) == ("processed", "reply"), sentences(row)
     assert len(desk.posts(document.thread_id)) == 3
@@ -289,7 +289,7 @@ def test_an_alias_with_a_fixed_document(desk: FrontDesk) -> None:
 def test_an_answer_to_a_mailing_marks_its_trace_and_goes_on(desk: FrontDesk) -> None:
     trace_id, address = mailing_trace(desk)
     with desk.app.app_context():
-        sent_as = office.tokens().message_id(Kind.TRACE, trace_id, DOMAIN)
+        sent_as = office.tokens().message_id(TokenKind.TRACE, trace_id, DOMAIN)
     (row,) = desk.receive(mail(address, SALES, "Re: News", answers=[sent_as]))
     assert (row.state, row.result) == ("processed", "document")
     with desk.app.app_context():
@@ -674,7 +674,7 @@ def test_the_bounce_of_a_mailing_marks_its_trace_and_the_rule_is_asked(desk: Fro
     desk.set_parameter("mail.blacklist.spread_days", "0")
     trace_id, address = mailing_trace(desk)
     with desk.app.app_context():
-        sent_as = office.tokens().message_id(Kind.TRACE, trace_id, DOMAIN)
+        sent_as = office.tokens().message_id(TokenKind.TRACE, trace_id, DOMAIN)
     returned = f"Message-ID: {sent_as}\r\nTo: {address}\r\n\r\n".encode()
     desk.receive(delivery_report(address, returned), delivery_report(address, returned))
     with desk.app.app_context():
@@ -691,7 +691,7 @@ def test_a_token_in_the_envelope_names_the_recipient_before_anything_else(desk: 
     conversation(desk)
     desk.mark_sent()
     with desk.app.app_context():
-        token = office.tokens().make(Kind.LINE_BOUNCE, line_of(desk, "dora@home.test").id)
+        token = office.tokens().make(TokenKind.LINE_BOUNCE, line_of(desk, "dora@home.test").id)
     report = delivery_report("x@x.test", b"Subject: x\r\n\r\n", to=f"bounce+{token}@{DOMAIN}")
     desk.receive(report)
     assert line_of(desk, "dora@home.test").state == "bounced"
@@ -700,7 +700,7 @@ def test_a_token_in_the_envelope_names_the_recipient_before_anything_else(desk: 
 def test_a_complaint_puts_the_address_on_the_blacklist(desk: FrontDesk) -> None:
     trace_id, address = mailing_trace(desk)
     with desk.app.app_context():
-        sent_as = office.tokens().message_id(Kind.TRACE, trace_id, DOMAIN)
+        sent_as = office.tokens().message_id(TokenKind.TRACE, trace_id, DOMAIN)
     raw = (
         f"From: feedback@provider.test\r\nTo: bounce@{DOMAIN}\r\nSubject: FW: News\r\nMIME-Version: 1.0\r\n"
         "Date: Sun, 22 Nov 2026 09:50:00 +0000\r\nMessage-ID: <arf@provider.test>\r\n"

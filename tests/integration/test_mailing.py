@@ -20,7 +20,7 @@ from mail.queue.lease import LeaseLost
 from mail.sentences import SENTENCES, say, why
 from mail.settings import office, parameters
 from mail.settings.config import settings
-from mail.settings.tokens import Kind
+from mail.settings.tokens import TokenKind
 from models import Bounce, Chunk, Contact, OutgoingServer, Subscription, Trace, db
 from tests.integration.mass import NOW, Sender, add_contacts, add_server, draft, mailing_of, states
 from tests.servers.misbehaving import misbehaving
@@ -86,8 +86,8 @@ def test_a_thousand_get_it_once_and_the_mail_says_what_it_must(app, sender, post
     assert "Hello Reader7" in html and link[1] in html and "1 Rain Forest Road" in html
     with app.app_context():
         trace = db.session.scalars(select(Trace).where(Trace.address == "r7@example.test")).one()
-        assert office.tokens().from_message_id(message["Message-ID"]) == (Kind.TRACE, trace.id)
-        assert office.tokens().read(link[2]) == (Kind.UNSUBSCRIBE, trace.id)
+        assert office.tokens().from_message_id(message["Message-ID"]) == (TokenKind.TRACE, trace.id)
+        assert office.tokens().read(link[2]) == (TokenKind.UNSUBSCRIBE, trace.id)
         assert (trace.attempts, trace.sent_at, trace.why) == (1, NOW, None)
 
 

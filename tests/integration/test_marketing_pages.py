@@ -540,9 +540,9 @@ def test_who_left_a_doubt_stays_written_down(app, mary):
         db.session.execute(update(Trace).values(state="unknown", why=why("trace_in_doubt")))
         db.session.execute(update(Mailing).values(state="done", unknown=3))
         db.session.commit()
-        assert mailing.settle_doubts(number, False, now(), trace_id=1) == 1
-        assert mailing.settle_doubts(number, False, now()) == 2
-        assert mailing.settle_doubts(number, False, now()) == 0
+        assert mailing.resolve_doubts(number, False, now(), trace_id=1) == 1
+        assert mailing.resolve_doubts(number, False, now()) == 2
+        assert mailing.resolve_doubts(number, False, now()) == 0
 
 
 def test_the_list_costs_the_same_however_many_mailings_it_shows(app, mary):

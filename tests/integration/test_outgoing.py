@@ -11,7 +11,7 @@ from sqlalchemy import event, select, update
 
 from mail.message.compose import File
 from mail.outgoing import deliver, enqueue, lines
-from mail.outgoing.deliver import Slots
+from mail.outgoing.deliver import ServerConcurrency
 from mail.outgoing.enqueue import OutgoingDraft, To
 from mail.queue.connections import Connections
 from mail.queue.journal import Journal, read_folder
@@ -50,7 +50,7 @@ class Desk:
             self.server_id = self.add_server("main", postfix.port, "mycompany.test")
             db.session.commit()
         self.worker = self.register()
-        self.slots = Slots()
+        self.slots = ServerConcurrency()
 
     def register(self) -> WorkerLease:
         with self.app.app_context():

@@ -9,7 +9,7 @@ import pytest
 
 from mail import errors
 from mail.sentences import say
-from mail.transport.mailbox import LARGEST_MAIL, Batch, MailboxTarget, Position
+from mail.transport.mailbox import LARGEST_MAIL, FetchedBatch, MailboxTarget, Position
 from mail.transport.mailbox_open import open_mailbox, test_steps
 from mail.transport.pop3 import Pop3Mailbox
 from tests.servers.certificates import Authority
@@ -35,7 +35,7 @@ class Known:
     def unknown(self, keys: Sequence[str]) -> Collection[str]:
         return set(keys) - self.keys
 
-    def store(self, batch: Batch) -> None:
+    def store(self, batch: FetchedBatch) -> None:
         self.keys.update(batch.keys)
 
     @property
@@ -48,11 +48,11 @@ def mail(subject: str, size: int = 0) -> bytes:
     return f"From: a@customer.test\r\nSubject: {subject}\r\n\r\n".encode() + lines
 
 
-def subjects(batches: list[Batch]) -> list[str]:
+def subjects(batches: list[FetchedBatch]) -> list[str]:
     return [mail.raw.split(b"\r\n")[1].decode().removeprefix("Subject: ") for batch in batches for mail in batch.mails]
 
 
-def all_batches(target: MailboxTarget, after: Position | None = None) -> list[Batch]:
+def all_batches(target: MailboxTarget, after: Position | None = None) -> list[FetchedBatch]:
     with open_mailbox(target) as box:
         return list(box.batches(after or Position()))
 

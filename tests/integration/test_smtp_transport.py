@@ -48,7 +48,7 @@ from mail.transport import network
 from mail.transport.smtp import Outcome, ServerConnection
 from mail.transport.smtp_check import test_steps
 from mail.transport.smtp_session import SmtpTarget, Transcript
-from mail.transport.steps import Step
+from mail.transport.steps import TestStep
 from tests.servers.certificates import Authority
 from tests.servers.misbehaving import misbehaving, says, silent
 from tests.servers.postfix import Postfix
@@ -823,7 +823,7 @@ def test_a_server_without_a_login_we_know(receiver):
     ],
 )
 def test_where_a_connection_may_go(host, port, allow_local, error):
-    def look_up() -> list[network.Address]:
+    def look_up() -> list[network.HostAddress]:
         return network.look_up(host, port, allow_local=allow_local, timeout=10)
 
     if error is None:
@@ -834,8 +834,8 @@ def test_where_a_connection_may_go(host, port, allow_local, error):
 
 
 def test_the_second_address_is_tried_when_the_first_is_dead(receiver):
-    dead = network.Address(socket.AF_INET, "127.0.0.3", free_port())
-    alive = network.Address(socket.AF_INET, HOST, receiver.port)
+    dead = network.HostAddress(socket.AF_INET, "127.0.0.3", free_port())
+    alive = network.HostAddress(socket.AF_INET, HOST, receiver.port)
     with network.open_socket("mail.test", [dead, alive], timeout=5) as connection:
         assert connection.getpeername() == (HOST, receiver.port)
 
@@ -843,13 +843,13 @@ def test_the_second_address_is_tried_when_the_first_is_dead(receiver):
 # --- Test Connection
 
 
-def steps_of(server: SmtpTarget, senders=("office@office.test",), **more) -> list[Step]:
+def steps_of(server: SmtpTarget, senders=("office@office.test",), **more) -> list[TestStep]:
     steps = list(test_steps(server, senders, **more))
     assert all(say(step.why) and "?" not in say(step.why) and step.seconds >= 0 for step in steps)
     return steps
 
 
-def states(steps: list[Step]) -> list[tuple[str, str]]:
+def states(steps: list[TestStep]) -> list[tuple[str, str]]:
     return [(step.name, step.state) for step in steps]
 
 

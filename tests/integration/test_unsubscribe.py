@@ -11,7 +11,7 @@ from mail.incoming import flow
 from mail.mailing import mailing
 from mail.queue.lease import WorkerLease
 from mail.settings import office
-from mail.settings.tokens import Kind
+from mail.settings.tokens import TokenKind
 from mail.transport.mailbox import FetchedMail
 from models import Mailing, ReceivedMail, Subscription, Trace, db
 from tests.integration.frontdesk import mail
@@ -40,9 +40,9 @@ def trace_id(web: Flask) -> int:
         return db.session.scalars(select(Trace.id)).one()
 
 
-def link(web: Flask, trace_id: int, kind: Kind = Kind.UNSUBSCRIBE) -> str:
+def link(web: Flask, trace_id: int, kind: TokenKind = TokenKind.UNSUBSCRIBE) -> str:
     with web.app_context():
-        return f"/{'u' if kind is Kind.UNSUBSCRIBE else 'v'}/{office.tokens().make(kind, trace_id)}"
+        return f"/{'u' if kind is TokenKind.UNSUBSCRIBE else 'v'}/{office.tokens().make(kind, trace_id)}"
 
 
 def subscription(web: Flask) -> Subscription:
@@ -155,8 +155,8 @@ def test_a_wrong_token_is_404_and_changes_nothing(web, visitor, trace_id, bend):
 def test_a_token_of_another_thing_does_nothing(web, visitor, trace_id):
     with web.app_context():
         tokens = office.tokens()
-        others = [tokens.make(kind, trace_id) for kind in (Kind.TRACE, Kind.VIEW, Kind.LINE)]
-        others.append(tokens.make(Kind.UNSUBSCRIBE, trace_id + 1000))
+        others = [tokens.make(kind, trace_id) for kind in (TokenKind.TRACE, TokenKind.VIEW, TokenKind.LINE)]
+        others.append(tokens.make(TokenKind.UNSUBSCRIBE, trace_id + 1000))
     for token in others:
         assert visitor.post(f"/u/{token}", data={"wish": "unsubscribe"}).status_code == 404
     assert subscription(web).state == "subscribed"
@@ -186,7 +186,7 @@ def test_the_answers_are_kept_by_nobody(web, visitor, trace_id):
 
 
 def test_view_in_browser_shows_the_mail_in_a_cage(web, visitor, trace_id):
-    answer = visitor.get(link(web, trace_id, Kind.VIEW))
+    answer = visitor.get(link(web, trace_id, TokenKind.VIEW))
     assert answer.status_code == 200
     assert "Hello Reader0" in answer.text
     assert re.search(r'href="http[^"]*/u/u[a-z2-7]+"', answer.text)

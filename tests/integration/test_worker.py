@@ -30,8 +30,8 @@ from models import (
 )
 from models.outgoing import claim
 from scheduler import recovery
+from scheduler.identity import WorkerIdentity
 from scheduler.loops import Loop
-from scheduler.tenure import Tenure
 from tests.office import Office
 from tests.servers.app import App
 from tests.servers.dovecot import Dovecot
@@ -181,9 +181,9 @@ def silence(worker_id: int, seconds: float, **values: object) -> None:
 def look_for_the_dead() -> dict[str, tuple[str, int]]:
     """Let another worker look once; returns the state of each line, and how often it was in doubt."""
     db.session.expire_all()
-    tenure = Tenure()
-    tenure.begin()
-    recovery.Recovery(tenure, threading.Event()).work()
+    identity = WorkerIdentity()
+    identity.begin()
+    recovery.Recovery(identity, threading.Event()).work()
     db.session.expire_all()
     return {line.address.partition("@")[0]: (line.state, line.doubts) for line in db.session.scalars(select(Recipient))}
 
@@ -226,18 +226,18 @@ def test_who_was_declared_dead_can_not_come_back(dead: WorkerLease) -> None:
         dead.heartbeat()
     silence(dead.id, -lease.LEASE - 1)
     dead.heartbeat()
-    assert lease.condemn(db.session.get(Worker, dead.id))
+    assert lease.fence(db.session.get(Worker, dead.id))
     with pytest.raises(LeaseLost):
         dead.heartbeat()
 
 
-def test_who_has_just_shown_life_is_not_condemned(dead: WorkerLease) -> None:
+def test_who_has_just_shown_life_is_not_fenced(dead: WorkerLease) -> None:
     row = db.session.get(Worker, dead.id)
     assert row.seen_at  # read before the heartbeat
     db.session.expunge(row)
     db.session.rollback()
     dead.heartbeat()
-    assert not lease.condemn(row)
+    assert not lease.fence(row)
     dead.heartbeat()
 
 
@@ -254,16 +254,16 @@ def test_a_lease_of_one_thing_is_held_by_one(app: Flask) -> None:
 
 def test_a_failure_lets_go_of_the_row_and_goes_on_under_another(app: Flask) -> None:
     with app.app_context():
-        tenure = Tenure()
-        first = tenure.begin()
-        with pytest.raises(ZeroDivisionError), tenure.claiming():
+        identity = WorkerIdentity()
+        first = identity.begin()
+        with pytest.raises(ZeroDivisionError), identity.claiming():
             raise ZeroDivisionError
-        tenure.beat([])
-        second = tenure.current()
+        identity.beat([])
+        second = identity.current()
         assert second.id != first.id
         with pytest.raises(LeaseLost):
             first.heartbeat()  # what it held is recovered at once
-        tenure.stop()
+        identity.stop()
         with pytest.raises(Stopping):
             second.assert_alive()
 
@@ -296,7 +296,7 @@ def test_a_loop_that_dies_is_started_again(app: Flask) -> None:
     assert loop.says()["restarts"] == 1
     wait_until(lambda: loop.says()["why"] is None, 5)
     stopping.set()
-    loop.ring()
+    loop.notify()
     assert loop.join(5)
 
 

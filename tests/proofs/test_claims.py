@@ -26,7 +26,7 @@ def test_who_was_settled_takes_nothing(app: Flask) -> None:  # noqa: F811
         mailing.send(mailing_id, now)
         mailing.prepare(mailing_id, now)
         settled, other = WorkerLease.register(now), WorkerLease.register(now)
-        recovery.settle(settled.id, now)
+        recovery.recover(settled.id, now)
         server_id = db.session.scalar(select(OutgoingServer.id))
         assert server_id is not None
         assert chunks.take_chunk(settled, now) is None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mail.decide.failure import Kind, kind_of
+from mail.decide.failure import FailureKind, kind_of
 from mail.decide.report import About, Report, read_report, returned_ids
 from mail.message.parse import IncomingMessage, parse
 
@@ -98,8 +98,8 @@ def test_hard_and_soft():
             if kind is None or recipient.get("hard") is None:
                 continue
             scored += 1
-            right += (kind is Kind.HARD) is recipient["hard"]
-            wrong_hard += kind is Kind.HARD and not recipient["hard"]
+            right += (kind is FailureKind.HARD) is recipient["hard"]
+            wrong_hard += kind is FailureKind.HARD and not recipient["hard"]
     assert scored > 150
     assert right >= 0.85 * scored
     assert wrong_hard <= 0.12 * scored  # nearly all of them say "user unknown" and are labelled by other knowledge
@@ -313,7 +313,7 @@ def test_why_it_failed(status, text, kind):
      ("delay", False, False), ("delivered", False, False)],
 )  # fmt: skip
 def test_every_final_failure_counts_but_those_that_say_nothing_about_the_address(kind, failed, counts):
-    assert (Kind(kind).failed, Kind(kind).counts) == (failed, counts)
+    assert (FailureKind(kind).failed, FailureKind(kind).counts) == (failed, counts)
 
 
 # --- hostile

@@ -128,7 +128,7 @@ def test_in_flight_gives_the_three_moments(tmp_path):
 FULL_DISK = """
 import resource, signal, sys
 from mail.errors import JournalFailed
-from mail.journal import Journal
+from mail.queue.journal import Journal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
 journal = Journal.open(sys.argv[1], 7, "c1")
@@ -162,7 +162,7 @@ def test_no_journal_no_send(tmp_path, limit):
 
 SENDER = """
 import os, sys
-from mail.journal import Journal
+from mail.queue.journal import Journal
 journal = Journal.open(sys.argv[1], 7, "c1")
 sent = os.open(sys.argv[2], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 number = 0

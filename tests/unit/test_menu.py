@@ -2,10 +2,10 @@
 
 import pytest
 
-from webapp.menu import MENU, Entry, visible
+from webapp.menu import MENU, MenuEntry, visible
 
 
-def paths(entries: tuple[Entry, ...], above: str = "") -> list[str]:
+def paths(entries: tuple[MenuEntry, ...], above: str = "") -> list[str]:
     """Return the menu as lines such as ``Settings ‣ General Settings``, pages only."""
     found = []
     for entry in entries:
@@ -60,6 +60,6 @@ def test_a_page_that_is_not_there_is_not_announced_and_an_empty_group_neither():
     ("current", "is_open"), [((), False), (("inner",), True), (("outer",), True), (("elsewhere",), False)]
 )
 def test_a_group_is_open_when_the_page_shown_is_in_it(current, is_open):
-    inner = Entry("Inner", "inner.index", current="inner" in current)
-    outer = Entry("Outer", current="outer" in current, children=(Entry("Group", children=(inner,)),))
+    inner = MenuEntry("Inner", "inner.index", current="inner" in current)
+    outer = MenuEntry("Outer", current="outer" in current, children=(MenuEntry("Group", children=(inner,)),))
     assert outer.open is is_open

@@ -13,12 +13,20 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mail.errors import FieldNotClosed, InvalidAddress, MergeError, UnknownField
-from mail.mailing.template import FIELDS, Attachment, CompiledMailing, Hole, compile_mailing, derive_text, parse
+from mail.mailing.template import (
+    FIELDS,
+    CompiledMailing,
+    MailingAttachment,
+    MergeField,
+    compile_mailing,
+    derive_text,
+    parse,
+)
 from mail.message.address import one_line
 from mail.sentences import say
 
 NOW = format_datetime(datetime(2026, 11, 22, 9, 30, tzinfo=UTC))
-FIRST = Hole("contact.first_name", "")
+FIRST = MergeField("contact.first_name", "")
 
 
 def compiled(**parts) -> CompiledMailing:
@@ -54,12 +62,12 @@ def part(message: EmailMessage, subtype: str) -> str:
         ("", []),
         ("{{contact.first_name}}", [FIRST]),
         ("{{  contact.first_name  }}", [FIRST]),
-        ('a {{ contact.first_name or "there" }} b', ["a ", Hole("contact.first_name", "there"), " b"]),
-        ("{{ contact.first_name or 'there' }}", [Hole("contact.first_name", "there")]),
-        ("{{ contact.first_name or “there” }}", [Hole("contact.first_name", "there")]),
-        (r'{{ contact.first_name or "say \"hi\"" }}', [Hole("contact.first_name", 'say "hi"')]),
-        ('{{ contact.first_name or "a\nBcc: x" }}', [Hole("contact.first_name", "a Bcc: x")]),
-        ("{{ contact.first_name }}{{ contact.email }}", [FIRST, Hole("contact.email", "")]),
+        ('a {{ contact.first_name or "there" }} b', ["a ", MergeField("contact.first_name", "there"), " b"]),
+        ("{{ contact.first_name or 'there' }}", [MergeField("contact.first_name", "there")]),
+        ("{{ contact.first_name or “there” }}", [MergeField("contact.first_name", "there")]),
+        (r'{{ contact.first_name or "say \"hi\"" }}', [MergeField("contact.first_name", 'say "hi"')]),
+        ('{{ contact.first_name or "a\nBcc: x" }}', [MergeField("contact.first_name", "a Bcc: x")]),
+        ("{{ contact.first_name }}{{ contact.email }}", [FIRST, MergeField("contact.email", "")]),
         ('{{ "{{" }} stays', ["{{ stays"]),
         ("a } b }} c { d", ["a } b }} c { d"]),
         ("{% if x %} and {# this #}", ["{% if x %} and {# this #}"]),
@@ -71,7 +79,7 @@ def test_what_a_source_means(source, pieces):
 
 def test_an_editor_may_have_escaped_the_quotes():
     assert parse("{{ contact.first_name or &quot;there&quot; }}", "HTML", FIELDS, in_html=True) == [
-        Hole("contact.first_name", "there")
+        MergeField("contact.first_name", "there")
     ]
     assert parse("{{&nbsp;contact.first_name&nbsp;}}", "HTML", FIELDS, in_html=True) == [FIRST]
 
@@ -258,19 +266,21 @@ VALUE = st.one_of(
     AWKWARD, st.sampled_from(["Ann", ".", ".a", "From here", "a" * 75, "a" * 76, "é" * 40, "=3D", "--=_coqui"])
 )
 NAMES = ["contact.name", "contact.first_name", "contact.company"]
-SOURCE = st.lists(st.one_of(LITERAL, st.sampled_from(NAMES).map(lambda name: Hole(name, ""))), max_size=8)
+SOURCE = st.lists(st.one_of(LITERAL, st.sampled_from(NAMES).map(lambda name: MergeField(name, ""))), max_size=8)
 
 
 def written(pieces) -> str:
     """The source; a text that ends in a brace is kept apart from the next field."""
-    source = "".join(f"{{{{ {piece.field} }}}}" if isinstance(piece, Hole) else piece + "\x01" for piece in pieces)
+    source = "".join(
+        f"{{{{ {piece.field} }}}}" if isinstance(piece, MergeField) else piece + "\x01" for piece in pieces
+    )
     return source.replace("{\x01{", "{ {").replace("\x01", "")
 
 
 def filled(pieces, values, escape=lambda value: value) -> str:
     """What a recipient must read, said a second time without any of the code that is tested."""
     source = "".join(
-        escape(one_line(values[piece.field])) if isinstance(piece, Hole) else piece + "\x01" for piece in pieces
+        escape(one_line(values[piece.field])) if isinstance(piece, MergeField) else piece + "\x01" for piece in pieces
     )
     return source.replace("\x01", "")
 
@@ -288,8 +298,10 @@ def usable(pieces) -> bool:
     text=SOURCE.filter(usable),
     values=st.fixed_dictionaries(dict.fromkeys(NAMES, VALUE)),
 )
-@example(subject=["a"], html=[Hole("contact.name", "")], text=["."], values=dict.fromkeys(NAMES, "."))
-@example(subject=["=?x"], html=["a\n.", Hole("contact.name", ""), "."], text=["x "], values=dict.fromkeys(NAMES, ""))
+@example(subject=["a"], html=[MergeField("contact.name", "")], text=["."], values=dict.fromkeys(NAMES, "."))
+@example(
+    subject=["=?x"], html=["a\n.", MergeField("contact.name", ""), "."], text=["x "], values=dict.fromkeys(NAMES, "")
+)
 def test_a_rendered_mail_reads_exactly_as_written(subject, html, text, values):
     text = [*text, "x"]  # an empty text part would be derived from the HTML
     mailing = compiled(subject=written(subject), html=written(html), text=written(text))
@@ -394,9 +406,9 @@ def test_deeply_nested_html_is_no_trap():
 
 def test_attachments_reach_everybody_unchanged():
     files = [
-        Attachment("price list.pdf", "application/pdf", bytes(range(256)) * 30),
-        Attachment("Preise für Ä.txt", "no type", b"hello\r\n"),
-        Attachment('a"b\r\nX: y', "text/plain", b""),
+        MailingAttachment("price list.pdf", "application/pdf", bytes(range(256)) * 30),
+        MailingAttachment("Preise für Ä.txt", "no type", b"hello\r\n"),
+        MailingAttachment('a"b\r\nX: y', "text/plain", b""),
     ]
     message = read(rendered(compiled(attachments=files, html="<p>{{ contact.name }}</p>"), {"contact.name": "Ann"}))
     assert message.get_content_type() == "multipart/mixed"

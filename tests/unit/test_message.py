@@ -526,7 +526,7 @@ def standard_leaves(tree: Message) -> list[tuple[str, bytes | None]]:
 def own_leaves(raw: bytes) -> list[tuple[str, bytes | None]]:
     leaves: list[tuple[str, bytes | None]] = []
 
-    class Recorder(parsing._Reader):
+    class Recorder(parsing._StructureReader):
         def _leaf(self, fields, kind, parameters, start, end, depth):
             encoding = fields.get("content-transfer-encoding", [""])[0]
             content = None if kind.startswith("message/") else trimmed(self._decode(self.raw[start:end], encoding))

@@ -8,13 +8,13 @@ import pytest
 
 from mail.decide.routing import (
     AddressBook,
-    Alias,
+    AliasRule,
     AutoNote,
     Bounced,
-    Directory,
     Duplicate,
+    Facts,
     Ignored,
-    Known,
+    KnownMessage,
     NewDocument,
     Outcome,
     PostTo,
@@ -22,7 +22,7 @@ from mail.decide.routing import (
     Rejected,
     Replied,
     Reply,
-    Sender,
+    SenderFacts,
     answer_to,
     look_up,
     route,
@@ -38,40 +38,40 @@ FOLDER = Path(__file__).parents[1] / "data" / "routing"
 
 BOOK = AddressBook(
     [
-        Alias(1, "sales@mycompany.test", type_id=1),
-        Alias(2, "support@mycompany.test", type_id=2, make_contact=False),
-        Alias(3, "partners@mycompany.test", type_id=2, policy="contacts"),
-        Alias(4, "team@mycompany.test", type_id=3, policy="users", refusal="Please call us."),
-        Alias(5, "project@mycompany.test", type_id=3, policy="followers", parent_thread_id=50),
-        Alias(6, "broken@mycompany.test", type_id=3, policy="followers"),
-        Alias(7, "board@mycompany.test", type_id=3, fixed_thread_id=60),
-        Alias(8, "info@mycompany.test", type_id=1, any_domain=True),
-        Alias(9, "old-sales@mycompany.test", type_id=1, retired=True),
-        Alias(10, "catchall@mycompany.test", "catchall"),
-        Alias(11, "bounce@mycompany.test", "bounce"),
-        Alias(12, "old-catchall@mycompany.test", "catchall", retired=True),
-        Alias(13, "old-bounce@mycompany.test", "bounce", retired=True),
-        Alias(14, "board2@mycompany.test", type_id=3, fixed_thread_id=60),
+        AliasRule(1, "sales@mycompany.test", type_id=1),
+        AliasRule(2, "support@mycompany.test", type_id=2, make_contact=False),
+        AliasRule(3, "partners@mycompany.test", type_id=2, policy="contacts"),
+        AliasRule(4, "team@mycompany.test", type_id=3, policy="users", refusal="Please call us."),
+        AliasRule(5, "project@mycompany.test", type_id=3, policy="followers", parent_thread_id=50),
+        AliasRule(6, "broken@mycompany.test", type_id=3, policy="followers"),
+        AliasRule(7, "board@mycompany.test", type_id=3, fixed_thread_id=60),
+        AliasRule(8, "info@mycompany.test", type_id=1, any_domain=True),
+        AliasRule(9, "old-sales@mycompany.test", type_id=1, retired=True),
+        AliasRule(10, "catchall@mycompany.test", "catchall"),
+        AliasRule(11, "bounce@mycompany.test", "bounce"),
+        AliasRule(12, "old-catchall@mycompany.test", "catchall", retired=True),
+        AliasRule(13, "old-bounce@mycompany.test", "bounce", retired=True),
+        AliasRule(14, "board2@mycompany.test", type_id=3, fixed_thread_id=60),
     ],
     own=["notifications@mycompany.test"],
 )
-N1 = Known(2, sender="notifications@mycompany.test", thread_id=100, type_id=1, post_id=11, mail_id=21)
+N1 = KnownMessage(2, sender="notifications@mycompany.test", thread_id=100, type_id=1, post_id=11, mail_id=21)
 KNOWN = {
-    "<root@home.test>": Known(1, sent=False, thread_id=100, type_id=1, post_id=10),
+    "<root@home.test>": KnownMessage(1, sent=False, thread_id=100, type_id=1, post_id=10),
     "<n1@mycompany.test>": N1,
     "ownid1": N1,
-    "<n2@mycompany.test>": Known(3, thread_id=200, type_id=2, post_id=12, mail_id=22),
-    "<note@mycompany.test>": Known(4, thread_id=100, type_id=1, post_id=13, is_note=True, mail_id=23),
-    "<n3@mycompany.test>": Known(5, thread_id=300, type_id=3, post_id=14, mail_id=24),
-    "<t1@mycompany.test>": Known(6, trace_id=7),
-    "<t2@mycompany.test>": Known(7, trace_id=8, thread_id=100, type_id=1, post_id=15),
-    "<gone@mycompany.test>": Known(8, mail_id=25),
+    "<n2@mycompany.test>": KnownMessage(3, thread_id=200, type_id=2, post_id=12, mail_id=22),
+    "<note@mycompany.test>": KnownMessage(4, thread_id=100, type_id=1, post_id=13, is_note=True, mail_id=23),
+    "<n3@mycompany.test>": KnownMessage(5, thread_id=300, type_id=3, post_id=14, mail_id=24),
+    "<t1@mycompany.test>": KnownMessage(6, trace_id=7),
+    "<t2@mycompany.test>": KnownMessage(7, trace_id=8, thread_id=100, type_id=1, post_id=15),
+    "<gone@mycompany.test>": KnownMessage(8, mail_id=25),
 }
 REJECTIONS = frozenset({"<rejection@mycompany.test>", "looptag"})
 SENDERS = {
-    "ann@home.test": Sender(contact_id=1, follows=frozenset({50, 300})),
-    "bob@home.test": Sender(contact_id=2),
-    "clerk@home.test": Sender(contact_id=3, user_id=1),
+    "ann@home.test": SenderFacts(contact_id=1, follows=frozenset({50, 300})),
+    "bob@home.test": SenderFacts(contact_id=2),
+    "clerk@home.test": SenderFacts(contact_id=3, user_id=1),
 }
 
 
@@ -83,13 +83,13 @@ def read(file: str) -> IncomingMessage:
     return parse(raw(file), NOW)
 
 
-def office_for(message: IncomingMessage, **changes: object) -> Directory:
+def office_for(message: IncomingMessage, **changes: object) -> Facts:
     """What a flow finds out, for the ids that the mail names and no others."""
     asked = look_up(message, BOOK)
     known = {id: KNOWN[id] for id in asked.ids if id in KNOWN}
-    sender = SENDERS.get(asked.sender, Sender())
+    sender = SENDERS.get(asked.sender, SenderFacts())
     checked = threads_to_check(message, BOOK, known)
-    directory = Directory(
+    directory = Facts(
         BOOK,
         known=known,
         rejections=REJECTIONS & set(asked.ids),
@@ -293,11 +293,11 @@ CHANGED = [
     ("26", LOOP, "auto-note 100"),
     ("09", LOOP, "bounce of 21"),
     # senders
-    ("43", {"sender": Sender(contact_id=5)}, "reject_users thread:300"),
-    ("46", {"sender": Sender(follows=frozenset({300}))}, "reply 300"),
-    ("46", {"sender": Sender(follows=frozenset({50}))}, "reject_followers thread:300"),
-    ("75", {"sender": Sender(contact_id=1, follows=frozenset({300}))}, "reject_followers alias:5"),
-    ("72", {"sender": Sender(user_id=1)}, "new by 3"),
+    ("43", {"sender": SenderFacts(contact_id=5)}, "reject_users thread:300"),
+    ("46", {"sender": SenderFacts(follows=frozenset({300}))}, "reply 300"),
+    ("46", {"sender": SenderFacts(follows=frozenset({50}))}, "reject_followers thread:300"),
+    ("75", {"sender": SenderFacts(contact_id=1, follows=frozenset({300}))}, "reject_followers alias:5"),
+    ("72", {"sender": SenderFacts(user_id=1)}, "new by 3"),
 ]
 
 
@@ -386,7 +386,7 @@ def test_the_catchalls_rejection_names_an_address_to_write_to():
     message = read("56")
     (rejected,) = route(message, office_for(message)).outcomes
     assert "sales@mycompany.test" in say(rejected.reason)
-    empty = Directory(AddressBook([Alias(10, "catchall@mycompany.test", "catchall")]))
+    empty = Facts(AddressBook([AliasRule(10, "catchall@mycompany.test", "catchall")]))
     (rejected,) = route(message, empty).outcomes
     assert rejected.reason["code"] == "reject_catchall_only"
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from mail.decide.servers import FilterError, Server, Step, choose_server, parse_filter, read_filter
+from mail.decide.servers import ChoiceStep, FilterError, Server, choose_server, parse_filter, read_filter
 from mail.sentences import SENTENCES, say
 
 DEFAULT = Server(None, "default")
@@ -26,8 +26,15 @@ OFF = server("off", "acme.com", priority=1, active=False)
 LATE = server("late", "other.net", priority=20)
 EARLY = server("early", "other.org", priority=5)
 
-A, D, N, DA, DD, F = Step.ADDRESS, Step.DOMAIN, Step.NO_FILTER, Step.DEFAULT_ADDRESS, Step.DEFAULT_DOMAIN, Step.FIRST
-ENV = Step.DEFAULT_SERVER
+A, D, N, DA, DD, F = (
+    ChoiceStep.ADDRESS,
+    ChoiceStep.DOMAIN,
+    ChoiceStep.NO_FILTER,
+    ChoiceStep.DEFAULT_ADDRESS,
+    ChoiceStep.DEFAULT_DOMAIN,
+    ChoiceStep.FIRST,
+)
+ENV = ChoiceStep.DEFAULT_SERVER
 NOTIFY_US = "notify@mycompany.com"
 
 
@@ -204,7 +211,7 @@ def test_what_the_form_refuses_as_a_filter(text, code, entry):
 def test_a_stored_filter_of_blanks_matches_nothing_and_is_not_no_filter():
     blank = Server(1, "blank", filters=read_filter(" , "))
     choice = choose_server([blank], "bob@acme.com", None, default_server=DEFAULT)
-    assert (choice.server.name, choice.step) == ("blank", Step.FIRST)
+    assert (choice.server.name, choice.step) == ("blank", ChoiceStep.FIRST)
     assert not blank.may_send_as("bob@acme.com")
 
 

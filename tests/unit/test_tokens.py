@@ -7,20 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mail.settings.tokens import ALPHABET, EXPIRING, MAX_LENGTH, MAX_NUMBER, Kind, Named, Tokens
+from mail.settings.tokens import ALPHABET, EXPIRING, MAX_LENGTH, MAX_NUMBER, Named, TokenKind, Tokens
 
 KEY, OTHER = b"the secret of this office", b"the secret of another one"
 TOKENS = Tokens({"a": KEY})
 NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 SOON = NOW + timedelta(days=7)
-LASTING = [kind for kind in Kind if kind not in EXPIRING]
+LASTING = [kind for kind in TokenKind if kind not in EXPIRING]
 
 
-def make(kind: Kind, number: int) -> str:
+def make(kind: TokenKind, number: int) -> str:
     return TOKENS.make(kind, number, SOON if kind in EXPIRING else None)
 
 
-@given(kind=st.sampled_from(list(Kind)), number=st.integers(0, MAX_NUMBER))
+@given(kind=st.sampled_from(list(TokenKind)), number=st.integers(0, MAX_NUMBER))
 def test_what_is_made_can_be_read_in_any_case(kind, number):
     token = make(kind, number)
     assert set(token) <= set(ALPHABET)
@@ -30,13 +30,13 @@ def test_what_is_made_can_be_read_in_any_case(kind, number):
 
 
 def test_a_token_is_the_same_every_time_and_for_no_other_row():
-    made = {(kind, number): make(kind, number) for kind in Kind for number in (0, 1, 31, 32, 1023, 1024, 2**40)}
+    made = {(kind, number): make(kind, number) for kind in TokenKind for number in (0, 1, 31, 32, 1023, 1024, 2**40)}
     assert made == {(kind, number): make(kind, number) for kind, number in made}
     assert len(set(made.values())) == len(made)
 
 
 def test_the_signature_has_80_bits_and_depends_on_the_key():
-    ours, theirs = TOKENS.make(Kind.TRACE, 1), Tokens({"a": OTHER}).make(Kind.TRACE, 1)
+    ours, theirs = TOKENS.make(TokenKind.TRACE, 1), Tokens({"a": OTHER}).make(TokenKind.TRACE, 1)
     assert ours[:-16] == theirs[:-16] == "tab"
     assert len(ours[-16:]) * 5 == 80
     assert ours[-16:] != theirs[-16:]
@@ -44,7 +44,7 @@ def test_the_signature_has_80_bits_and_depends_on_the_key():
 
 
 def test_every_single_changed_character_is_noticed():
-    token = TOKENS.make(Kind.UNSUBSCRIBE, 123_456)
+    token = TOKENS.make(TokenKind.UNSUBSCRIBE, 123_456)
     for place, right in enumerate(token):
         for wrong in set(ALPHABET) - {right}:
             assert TOKENS.read(token[:place] + wrong + token[place + 1 :]) is None
@@ -53,9 +53,9 @@ def test_every_single_changed_character_is_noticed():
 @pytest.mark.parametrize(
     "token",
     ["", "t", "ta", "tab", "a" * 19, "a" * 40, "a" * 41, "t" * 1000, "ta1" + "a" * 16, "tä" + "a" * 20,
-     "ta\n" + "a" * 16, TOKENS.make(Kind.TRACE, 1)[:-1], TOKENS.make(Kind.TRACE, 1) + "a",
-     " " + TOKENS.make(Kind.TRACE, 1),
-     "ta" + "a" + TOKENS.make(Kind.TRACE, 1)[2:], "K" * 20, "\u212a" * 20],
+     "ta\n" + "a" * 16, TOKENS.make(TokenKind.TRACE, 1)[:-1], TOKENS.make(TokenKind.TRACE, 1) + "a",
+     " " + TOKENS.make(TokenKind.TRACE, 1),
+     "ta" + "a" + TOKENS.make(TokenKind.TRACE, 1)[2:], "K" * 20, "\u212a" * 20],
 )  # fmt: skip
 def test_what_is_no_token(token):
     assert TOKENS.read(token, NOW) is None
@@ -70,17 +70,17 @@ def test_nothing_read_from_outside_raises(text):
 def test_keys_are_rotated_without_losing_old_links():
     old = Tokens({"a": KEY})
     both, new = Tokens({"b": OTHER, "a": KEY}), Tokens({"b": OTHER})
-    assert both.make(Kind.POST, 7) == new.make(Kind.POST, 7)
-    assert both.read(old.make(Kind.POST, 7)) == Named(Kind.POST, 7)
-    assert new.read(old.make(Kind.POST, 7)) is None
+    assert both.make(TokenKind.POST, 7) == new.make(TokenKind.POST, 7)
+    assert both.read(old.make(TokenKind.POST, 7)) == Named(TokenKind.POST, 7)
+    assert new.read(old.make(TokenKind.POST, 7)) is None
 
 
 def test_keys_that_get_the_same_id_by_chance_are_both_tried():
     secrets = [b"secret number %05d of the office" % number for number in range(40)]
     tokens = Tokens.of(secrets)
     for secret in secrets:
-        assert tokens.read(Tokens.of([secret]).make(Kind.MAIL, 3)) == Named(Kind.MAIL, 3)
-    assert tokens.make(Kind.MAIL, 3) == Tokens.of(secrets[:1]).make(Kind.MAIL, 3)
+        assert tokens.read(Tokens.of([secret]).make(TokenKind.MAIL, 3)) == Named(TokenKind.MAIL, 3)
+    assert tokens.make(TokenKind.MAIL, 3) == Tokens.of(secrets[:1]).make(TokenKind.MAIL, 3)
 
 
 @pytest.mark.parametrize("keys", [{}, {"A": KEY}, {"ab": KEY}, {"1": KEY}, {"": KEY}, {"a": b"short"}])
@@ -106,7 +106,7 @@ def test_tokens_that_expire(kind, later, read):
 
 
 def test_an_expiry_can_not_be_moved():
-    early, late = TOKENS.make(Kind.LOGIN, 9, NOW), TOKENS.make(Kind.LOGIN, 9, SOON)
+    early, late = TOKENS.make(TokenKind.LOGIN, 9, NOW), TOKENS.make(TokenKind.LOGIN, 9, SOON)
     assert TOKENS.read(late[:-16] + early[-16:], NOW) is None
 
 
@@ -119,24 +119,24 @@ def test_tokens_in_old_mails_never_expire(kind):
 
 def test_expiry_and_kind_belong_together():
     with pytest.raises(ValueError, match="need expiry"):
-        TOKENS.make(Kind.LOGIN, 1)
+        TOKENS.make(TokenKind.LOGIN, 1)
     with pytest.raises(ValueError, match="have no expiry"):
-        TOKENS.make(Kind.TRACE, 1, SOON)
+        TOKENS.make(TokenKind.TRACE, 1, SOON)
     with pytest.raises(ValueError, match="need expiry"):
-        TOKENS.maker(Kind.LOGIN)
+        TOKENS.maker(TokenKind.LOGIN)
 
 
 @pytest.mark.parametrize("number", [-1, MAX_NUMBER + 1])
 def test_numbers_that_are_no_ids(number):
     with pytest.raises(ValueError, match="63 bits"):
-        TOKENS.make(Kind.TRACE, number)
+        TOKENS.make(TokenKind.TRACE, number)
 
 
 def test_message_ids():
-    ours = TOKENS.message_id(Kind.TRACE, 456, "mycompany.test")
-    assert ours == f"<{TOKENS.make(Kind.TRACE, 456)}@mycompany.test>"
+    ours = TOKENS.message_id(TokenKind.TRACE, 456, "mycompany.test")
+    assert ours == f"<{TOKENS.make(TokenKind.TRACE, 456)}@mycompany.test>"
     for header in (ours, ours.upper(), f"  {ours}\r\n", ours.strip("<>"), ours.replace("mycompany", "relay")):
-        assert TOKENS.from_message_id(header) == Named(Kind.TRACE, 456)
+        assert TOKENS.from_message_id(header) == Named(TokenKind.TRACE, 456)
     for header in (
         "",
         "<>",
@@ -149,9 +149,9 @@ def test_message_ids():
 
 
 def test_references_in_their_order():
-    first, second = TOKENS.message_id(Kind.POST, 1, "a.test"), TOKENS.message_id(Kind.MAIL, 2, "a.test")
+    first, second = TOKENS.message_id(TokenKind.POST, 1, "a.test"), TOKENS.message_id(TokenKind.MAIL, 2, "a.test")
     header = f"<CAF123@mail.example.com>\r\n {first}\r\n\t<x@y.test> {second.upper()}"
-    assert TOKENS.from_references(header) == [Named(Kind.POST, 1), Named(Kind.MAIL, 2)]
+    assert TOKENS.from_references(header) == [Named(TokenKind.POST, 1), Named(TokenKind.MAIL, 2)]
 
 
 def test_a_long_references_header_costs_little():
@@ -162,7 +162,7 @@ def test_a_long_references_header_costs_little():
 
 
 def test_two_hundred_thousand_a_second():
-    trace = TOKENS.maker(Kind.TRACE)
+    trace = TOKENS.maker(TokenKind.TRACE)
     best = min(_seconds(trace) for _ in range(5))
     assert best / 5000 < 1 / 200_000  # 480,000 to 650,000 on the machine of docs/measurements.md; CI is slower
 

@@ -19,7 +19,7 @@ from mail.settings.parameters import CATCHALL_DOMAIN, NotValid
 from models import Alias, Document, DocumentType, Stage, User, db
 from webapp import template_helpers
 from webapp.admin import servers
-from webapp.admin.base import AdminView, Button, Choice, Empty, Group, expose
+from webapp.admin.base import AdminView, Button, ChoiceFilter, Empty, FieldGroup, expose
 from webapp.admin.outgoing_servers import badge
 
 ROLES = {"catchall": _l("Catchall"), "bounce": _l("Bounce")}
@@ -69,8 +69,10 @@ class AliasView(AdminView):
     eager = (Alias.type,)
     sortable, searchable = ("address_key", "hits"), ("address_key",)
     filters = (
-        Choice("state", _l("State"), (("active", _l("Active")), ("retired", _l("Retired")))),
-        Choice("role", _l("Kind"), (("alias", _l("Alias")), ("catchall", _l("Catchall")), ("bounce", _l("Bounce")))),
+        ChoiceFilter("state", _l("State"), (("active", _l("Active")), ("retired", _l("Retired")))),
+        ChoiceFilter(
+            "role", _l("Kind"), (("alias", _l("Alias")), ("catchall", _l("Catchall")), ("bounce", _l("Bounce")))
+        ),
     )
     default_sort = "address_key"
     exported = ("address_key", "role", "type", "policy", "state", "hits", "last_hit_at")
@@ -93,14 +95,14 @@ class AliasView(AdminView):
         "last_hit_at": _l("Last mail"),
     }
     groups = (
-        Group(_l("Address"), ("local_part", "any_domain")),
-        Group(_l("What its mail becomes"), ("type_id", "fixed_document_id")),
-        Group(
+        FieldGroup(_l("Address"), ("local_part", "any_domain")),
+        FieldGroup(_l("What its mail becomes"), ("type_id", "fixed_document_id")),
+        FieldGroup(
             _l("Default values"),
             ("default_stage", "default_priority", "responsible_id"),
             _l("What a new document gets; its title is the subject of the mail."),
         ),
-        Group(_l("Who may write"), ("policy", "parent_document_id", "refusal", "make_contact")),
+        FieldGroup(_l("Who may write"), ("policy", "parent_document_id", "refusal", "make_contact")),
     )
     choices = {"policy": POLICIES}
     references = {

@@ -1,6 +1,6 @@
 """``AdminView``: a list and a form for one kind of row, declared in one small class.
 
-    class OutgoingServerView(AdminView):
+    class ServerView(AdminView):
         model, page, path = OutgoingServer, "outgoing_servers", "outgoing-servers"
         title, one = _l("Outgoing Email Servers"), _l("outgoing email server")
         small = True                                  # never more than some hundred rows: everything may be sorted
@@ -24,7 +24,7 @@
 
 ``columns`` may name anything that a row has; ``formats = {"state": lambda view, row: looks.state(row.state)}`` says
 how it looks. Hooks: ``rows()`` (which rows exist for this reader), ``before_save(form, row, is_new)`` (raise
-``Refused`` with a sentence to stop), ``after_save(row, is_new)`` (after the commit: wake the worker here),
+``ActionRefused`` with a sentence to stop), ``after_save(row, is_new)`` (after the commit: wake the worker here),
 ``why_not_delete(row)``, ``row_tools(row)`` (HTML at the end of a line; only views that define it have the column).
 Bulk actions: Flask-Admin's ``@action("requeue", _l("Send again"), _l("Queue the selected mails again?"))``.
 """
@@ -52,10 +52,22 @@ from mail.settings.clock import now
 from models import db, reading
 from models.search import SEARCHED, contains
 from webapp import auth, template_helpers
-from webapp.admin.listing import Choice, Filter, Order, Page, Since, YesNo, batches, csv_lines, page_of
+from webapp.admin.listing import ChoiceFilter, Filter, Order, Page, Since, YesNo, batches, csv_lines, page_of
 from webapp.fields import Converter, ReferenceField, is_secret
 
-__all__ = ["AdminView", "Button", "Choice", "Empty", "Filter", "Group", "Refused", "Since", "YesNo", "action", "expose"]
+__all__ = [
+    "ActionRefused",
+    "AdminView",
+    "Button",
+    "ChoiceFilter",
+    "Empty",
+    "FieldGroup",
+    "Filter",
+    "Since",
+    "YesNo",
+    "action",
+    "expose",
+]
 
 log = logging.getLogger("coquimail.web")
 
@@ -63,12 +75,12 @@ LARGEST_SMALL_TABLE = 500
 NOTHING_YET = _l("Nothing here yet")
 
 
-class Refused(Exception):
+class ActionRefused(Exception):
     """A change that may not be made; the text tells the person why and what to do instead."""
 
 
 @dataclass(frozen=True)
-class Group:
+class FieldGroup:
     """Fields of a form that belong together, under a title."""
 
     title: Any
@@ -122,7 +134,7 @@ class AdminView(ModelView):
     filters: ClassVar[tuple[Filter, ...]] = ()
     default_sort: ClassVar[str] = "-id"
     formats: ClassVar[dict[str, Callable[[Any, Any], Any]]] = {}
-    groups: ClassVar[tuple[Group, ...]] = ()
+    groups: ClassVar[tuple[FieldGroup, ...]] = ()
     developer_fields: ClassVar[frozenset[str] | set[str]] = frozenset()
     help: ClassVar[dict[str, Any]] = {}
     examples: ClassVar[dict[str, Any]] = {}
@@ -220,7 +232,7 @@ class AdminView(ModelView):
         return select(self.model)
 
     def before_save(self, form: Any, row: Any, is_new: bool) -> None:
-        """Check or complete a row before it is saved; raise ``Refused`` with a sentence to stop."""
+        """Check or complete a row before it is saved; raise ``ActionRefused`` with a sentence to stop."""
 
     def after_save(self, row: Any, is_new: bool) -> None:
         """Do what follows from a saved row, after the commit."""
@@ -360,13 +372,13 @@ class AdminView(ModelView):
 
     # --- the form
 
-    def visible_groups(self, form: Any) -> list[Group]:
+    def visible_groups(self, form: Any) -> list[FieldGroup]:
         """Return the groups of a form with the fields that this session sees."""
         found = []
         for group in self.groups:
             names = tuple(name for name in group.fields if name in form)
             if names:
-                found.append(Group(group.title, names, group.help, group.developer))
+                found.append(FieldGroup(group.title, names, group.help, group.developer))
         return found
 
     def _trimmed(self, form: Any) -> Any:
@@ -433,7 +445,7 @@ class AdminView(ModelView):
             abort(404)
         try:
             answer: ResponseReturnValue | None = getattr(self, f"press_{name}")(row)
-        except Refused as error:
+        except ActionRefused as error:
             db.session.rollback()
             flash(str(error), "error")
             answer = None
@@ -458,7 +470,7 @@ class AdminView(ModelView):
                 self.before_save(form, row, is_new)
             db.session.add(row)
             db.session.commit()
-        except Refused as error:
+        except ActionRefused as error:
             db.session.rollback()
             flash(str(error), "error")
             return False
@@ -540,7 +552,7 @@ class AdminView(ModelView):
             return redirect(self.list_url())
         try:
             answer: ResponseReturnValue | None = self._actions_data[name][0](ids)
-        except Refused as error:
+        except ActionRefused as error:
             db.session.rollback()
             flash(str(error), "error")
             answer = None

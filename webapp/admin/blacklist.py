@@ -19,7 +19,7 @@ from mail.message.address import first_address
 from mail.sentences import Why, say, why
 from mail.settings.clock import now
 from models import BlacklistedAddress, Contact, Mailing, Post, db
-from webapp.admin.base import AdminView, Choice, Empty, Since, expose
+from webapp.admin.base import AdminView, ChoiceFilter, Empty, Since, expose
 from webapp.admin.contacts import posts_of
 from webapp.admin.imports import REFUSED_SHOWN, not_taken
 from webapp.admin.listing import Page
@@ -49,7 +49,7 @@ class BlacklistView(AdminView):
     details = ("address_key",)
     exported = ("address_key", "reason", "why", "mailing_id", "at")
     sortable, searchable = ("at",), ("address_key",)  # who looks for an address searches it
-    filters = (Choice("reason", _l("Reason"), REASONS), Since("at", _l("Added")))
+    filters = (ChoiceFilter("reason", _l("Reason"), REASONS), Since("at", _l("Added")))
     default_sort = "-at"
     choices = {"reason": REASONS}
     labels = {

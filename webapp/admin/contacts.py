@@ -19,7 +19,7 @@ from mail.settings.clock import now
 from models import BlacklistedAddress, Contact, Document, Post, Subscription, Trace, User, db
 from webapp import auth
 from webapp.admin import servers
-from webapp.admin.base import AdminView, Empty, Group, Refused, YesNo, action
+from webapp.admin.base import ActionRefused, AdminView, Empty, FieldGroup, YesNo, action
 
 TRACES = 20  # mailings that a contact's page names
 DOCUMENTS = 10
@@ -47,7 +47,7 @@ class ContactView(AdminView):
         "active": _l("Active"),
         "blacklisted": _l("Mailings"),
     }
-    groups = (Group(_l("Contact"), ("name", "address", "company", "language", "active")),)
+    groups = (FieldGroup(_l("Contact"), ("name", "address", "company", "language", "active")),)
     help = {
         "name": _l("As it is written in a greeting; the first word is the first name."),
         "address": _l("One contact has one address. Capital letters make no difference."),
@@ -129,7 +129,7 @@ class ContactView(AdminView):
                     gettext("Another contact has this address already:"), self.row_url(other), self.title_of(other)
                 ),
             ]
-            raise Refused(gettext("Not saved: look at the fields that are marked."))
+            raise ActionRefused(gettext("Not saved: look at the fields that are marked."))
 
     def _may_change_address(self, form: Any, row: Contact) -> None:
         account = _account(row)

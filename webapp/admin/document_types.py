@@ -17,7 +17,7 @@ from mail.settings.parameters import CATCHALL_DOMAIN, NotValid
 from models import Alias, Document, DocumentType, Stage, db
 from webapp import template_helpers
 from webapp.admin import servers
-from webapp.admin.base import AdminView, Empty, Group
+from webapp.admin.base import AdminView, Empty, FieldGroup
 
 PATTERN = re.compile(r"[^{}\r\n]*\{number(?::0?\d{1,2}d)?\}[^{}\r\n]*")
 MOST_STAGES = 30
@@ -159,9 +159,9 @@ class DocumentTypeView(AdminView):
         "stages": _l("Stages"),
     }
     groups = (
-        Group(_l("Names"), ("name", "plural", "icon", "position", "active")),
-        Group(_l("Documents"), ("stages_text", "number_pattern")),
-        Group(_l("Mail"), ("alias_text",)),
+        FieldGroup(_l("Names"), ("name", "plural", "icon", "position", "active")),
+        FieldGroup(_l("Documents"), ("stages_text", "number_pattern")),
+        FieldGroup(_l("Mail"), ("alias_text",)),
     )
     choices = {"icon": tuple((name, name.replace("-", " ").capitalize()) for name in ICONS)}
     help = {

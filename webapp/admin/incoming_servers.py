@@ -13,7 +13,7 @@ from mail.sentences import say
 from models import DocumentType, IncomingServer, ScheduledAction, ServerCheck, db
 from webapp import checks, template_helpers
 from webapp.admin import servers
-from webapp.admin.base import AdminView, Button, Choice, Empty, Group, YesNo, action, expose
+from webapp.admin.base import AdminView, Button, ChoiceFilter, Empty, FieldGroup, YesNo, action, expose
 from webapp.admin.outgoing_servers import badge
 
 PORTS = {
@@ -45,7 +45,7 @@ class IncomingServerView(AdminView):
     columns = ("name", "host", "state", "last_success_at", "trouble", "priority")
     sortable, searchable = ("name", "priority", "last_success_at"), ("name", "host", "user")
     filters = (
-        Choice("state", _l("State"), (("draft", _l("Draft")), ("confirmed", _l("Confirmed")))),
+        ChoiceFilter("state", _l("State"), (("draft", _l("Draft")), ("confirmed", _l("Confirmed")))),
         YesNo("active", _l("Active")),
     )
     default_sort = "priority"
@@ -71,19 +71,19 @@ class IncomingServerView(AdminView):
         "trouble": _l("Last failure"),
     }
     groups = (
-        Group(
+        FieldGroup(
             _l("Server"),
             ("name", "kind", "host", "encryption", "port"),
             _l("What your mail provider calls “IMAP settings” or “POP settings”."),
         ),
-        Group(_l("Log-in"), ("user", "password"), _l("The password is kept encrypted and is never shown again.")),
-        Group(
+        FieldGroup(_l("Log-in"), ("user", "password"), _l("The password is kept encrypted and is never shown again.")),
+        FieldGroup(
             _l("What happens to the mail"),
             ("action_type_id", "folder", "after_fetch", "move_to", "fetch_existing", "keep_attachments",
              "keep_original"),
         ),
-        Group(_l("When it is fetched"), ("priority", "active")),
-        Group(_l("Details"), ("verify_tls",), developer=True),
+        FieldGroup(_l("When it is fetched"), ("priority", "active")),
+        FieldGroup(_l("Details"), ("verify_tls",), developer=True),
     )  # fmt: skip
     choices = {
         "kind": (("imap", "IMAP"), ("pop3", "POP3")),

@@ -26,8 +26,8 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A filter on one column: ``Choice("state", _l("State"), (("queued", _l("Queued")), …))``."""
+class ChoiceFilter:
+    """A filter on one column: ``ChoiceFilter("state", _l("State"), (("queued", _l("Queued")), …))``."""
 
     name: str
     label: Any
@@ -80,7 +80,7 @@ class Since:
         return found
 
 
-Filter = Choice | YesNo | Since
+Filter = ChoiceFilter | YesNo | Since
 
 
 # --- pages by keyset
@@ -185,7 +185,7 @@ def guarded(value: Any) -> Any:
     return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
-class _Line:
+class _SearchLine:
     """What csv.writer writes into: the line is the return value."""
 
     def write(self, text: str) -> str:
@@ -194,7 +194,7 @@ class _Line:
 
 def csv_lines(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
     """Yield a CSV file line by line, with a mark that makes spreadsheets read it as UTF-8."""
-    writer = csv.writer(_Line())
+    writer = csv.writer(_SearchLine())
     yield "\ufeff" + writer.writerow([guarded(title) for title in titles])
     for row in rows:
         yield writer.writerow([guarded(value) for value in row])

@@ -19,7 +19,7 @@ from mail.settings.clock import now
 from models import Contact, Mailing, MailingList, Subscription, db, mailing_lists
 from models.search import contains
 from webapp.admin import servers
-from webapp.admin.base import AdminView, Empty, Group, YesNo, expose
+from webapp.admin.base import AdminView, Empty, FieldGroup, YesNo, expose
 from webapp.admin.imports import REFUSED_SHOWN, not_taken
 from webapp.admin.listing import Order, Page, page_of
 
@@ -48,7 +48,7 @@ class MailingListView(AdminView):
         "subscribed": _l("Subscribed"),
         "unsubscribed": _l("Unsubscribed"),
     }
-    groups = (Group(_l("List"), ("name", "active")),)
+    groups = (FieldGroup(_l("List"), ("name", "active")),)
     help = {
         "name": _l("Your readers see it on the page where they unsubscribe."),
         "active": _l("Off: the list stays with everybody on it, but no new mailing can use it."),

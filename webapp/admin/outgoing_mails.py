@@ -18,7 +18,7 @@ from mail.settings.wake import wake
 from models import DeliveryAttempt, Document, OutgoingMail, Post, Recipient, db
 from models.outgoing import LINE_STATES
 from webapp import template_helpers
-from webapp.admin.base import AdminView, Choice, Empty, action
+from webapp.admin.base import AdminView, ChoiceFilter, Empty, action
 
 
 class OutgoingMailView(AdminView):
@@ -34,7 +34,7 @@ class OutgoingMailView(AdminView):
     eager = (Recipient.mail,)
     searchable = ("address", "name")
     filters = (
-        Choice("state", _l("State"), tuple((state, template_helpers.STATES[state][1]) for state in LINE_STATES)),
+        ChoiceFilter("state", _l("State"), tuple((state, template_helpers.STATES[state][1]) for state in LINE_STATES)),
     )
     default_sort = "-id"
     labels = {

@@ -21,7 +21,7 @@ from mail.settings.wake import wake
 from models import OutgoingServer, ServerCheck
 from webapp import checks, template_helpers
 from webapp.admin import servers
-from webapp.admin.base import AdminView, Button, Empty, Group, YesNo
+from webapp.admin.base import AdminView, Button, Empty, FieldGroup, YesNo
 from webapp.fields import SecretTextField
 
 PORTS = {"tls": 465, "starttls": 587, "none": 25}
@@ -83,19 +83,19 @@ class OutgoingServerView(AdminView):
         "last_test": _l("Last test"),
     }
     groups = (
-        Group(
+        FieldGroup(
             _l("Server"),
             ("name", "host", "encryption", "port"),
             _l("What your mail provider calls “SMTP settings”, in the form it gives them."),
         ),
-        Group(
+        FieldGroup(
             _l("Log-in"),
             ("authentication", "user", "password", "client_certificate", "client_key"),
             _l("Passwords and keys are kept encrypted and are never shown again."),
         ),
-        Group(_l("Which mail it sends"), ("from_filter", "priority", "active")),
-        Group(_l("Details"), ("rewrite", "verify_tls", "helo"), developer=True),
-        Group(_l("Notes"), ("comment",)),
+        FieldGroup(_l("Which mail it sends"), ("from_filter", "priority", "active")),
+        FieldGroup(_l("Details"), ("rewrite", "verify_tls", "helo"), developer=True),
+        FieldGroup(_l("Notes"), ("comment",)),
     )
     choices = {
         "encryption": servers.ENCRYPTIONS,

@@ -18,7 +18,7 @@ from mail.settings.wake import wake
 from models import Blob, Document, DocumentType, IncomingServer, ReceivedMail, RouteResult, db
 from models.incoming import RECEIVED_STATES
 from webapp import template_helpers
-from webapp.admin.base import AdminView, Choice, Empty, action, expose
+from webapp.admin.base import AdminView, ChoiceFilter, Empty, action, expose
 
 RESULTS = {
     "document": _l("New document"),
@@ -43,7 +43,9 @@ class ReceivedMailView(AdminView):
     exported = ("id", "state", "result", "subject", "from_text", "to_text", "received_at", "message_id")
     searchable = ("subject", "from_text", "to_text")
     filters = (
-        Choice("state", _l("State"), tuple((state, template_helpers.STATES[state][1]) for state in RECEIVED_STATES)),
+        ChoiceFilter(
+            "state", _l("State"), tuple((state, template_helpers.STATES[state][1]) for state in RECEIVED_STATES)
+        ),
     )
     default_sort = "-id"
     labels = {"from_text": _l("From"), "to_text": _l("To"), "result": _l("What came of it"), "received_at": _l("When")}

@@ -17,7 +17,7 @@ from mail.settings.wake import wake
 from models import ActionRun, ScheduledAction, db
 from webapp import checks, template_helpers
 from webapp.admin import servers
-from webapp.admin.base import AdminView, Button, Group, expose
+from webapp.admin.base import AdminView, Button, FieldGroup, expose
 from webapp.admin.outgoing_servers import badge
 
 PAGE = 30  # runs of the history that are shown at once
@@ -95,7 +95,7 @@ class ScheduledActionView(AdminView):
         "next_run_at": _l("Next run"),
         "last_run": _l("Last run"),
     }
-    groups = (Group(_l("When it runs"), ("interval", "unit", "active")),)
+    groups = (FieldGroup(_l("When it runs"), ("interval", "unit", "active")),)
     choices = {"unit": UNITS}
     help = {
         "active": _l("An action that is switched off runs only when you press Run now."),
@@ -217,7 +217,7 @@ class ScheduledActionView(AdminView):
         return lasted(run)
 
     def before_save(self, form: Any, row: ScheduledAction, is_new: bool) -> None:
-        """Change the action by the rules of ``mail.maintenance.schedule``: the next run is planned from the last one."""
+        """Change the action by the rules of ``maintenance.schedule``: the next run is planned from the last one."""
         interval, unit, active = form.interval.data, form.unit.data, bool(form.active.data)
         db.session.refresh(row, with_for_update=True)  # what the form wrote goes by the rules instead
         try:

@@ -11,7 +11,7 @@ from wtforms import Field, Form
 from wtforms.validators import DataRequired, InputRequired, NumberRange, ValidationError
 
 from mail.message.address import normalise_domain
-from webapp.admin.base import Refused
+from webapp.admin.base import ActionRefused
 
 NOTHING = _l("Please fill this in.")
 NOT_A_PORT = _l("A port is a number from 1 to 65535.")
@@ -87,4 +87,4 @@ def picks_port(field: Field, ports: Mapping[str, int], by: str = "") -> None:
 def refuse(field: Field, sentence: str) -> None:
     """Mark a field and stop the saving."""
     field.errors = [*field.errors, sentence]
-    raise Refused(gettext("Not saved: look at the fields that are marked."))
+    raise ActionRefused(gettext("Not saved: look at the fields that are marked."))

@@ -25,7 +25,7 @@ LONGEST_KEY = 200
 
 
 @dataclass(frozen=True)
-class Entry:
+class ParameterEntry:
     """A parameter as the page shows it. ``known`` is None for a key that the catalogue does not have."""
 
     key: str
@@ -83,15 +83,17 @@ def nearest(key: str) -> str:
     return next(iter(get_close_matches(key.strip().lower(), CATALOGUE, n=1, cutoff=0.8)), "")
 
 
-def entries() -> list[Entry]:
+def entries() -> list[ParameterEntry]:
     """Return the whole catalogue and the keys beside it, by key."""
     rows = {
-        row.key: Entry(row.key, row.value, CATALOGUE.get(row.key), row.changed_at, str(user or ""), stored=True)
+        row.key: ParameterEntry(
+            row.key, row.value, CATALOGUE.get(row.key), row.changed_at, str(user or ""), stored=True
+        )
         for row, user in db.session.execute(
             select(SystemParameter, User).outerjoin(User, User.id == SystemParameter.changed_by_id)
         )
     }
-    unset = {key: Entry(key, "", known) for key, known in CATALOGUE.items() if key not in rows}
+    unset = {key: ParameterEntry(key, "", known) for key, known in CATALOGUE.items() if key not in rows}
     return [found for _key, found in sorted({**rows, **unset}.items())]
 
 
@@ -170,7 +172,7 @@ def reset() -> ResponseReturnValue:
     return redirect(url_for(".index_view"))
 
 
-def _entry(key: str) -> Entry | None:
+def _entry(key: str) -> ParameterEntry | None:
     return next((one for one in entries() if one.key == key), None)
 
 

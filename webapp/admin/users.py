@@ -17,7 +17,7 @@ from mail.message.address import normalise
 from mail.settings.clock import now
 from models import User, db
 from webapp import auth, template_helpers
-from webapp.admin.base import AdminView, Choice, Group, Refused, YesNo
+from webapp.admin.base import ActionRefused, AdminView, ChoiceFilter, FieldGroup, YesNo
 from webapp.fields import SecretField
 
 ROLES = (("user", _l("User")), ("marketing", _l("Marketing")), ("admin", _l("Admin")))
@@ -69,14 +69,14 @@ class UserView(AdminView):
     small = True
     columns = ("name", "email", "role", "notify", "active")
     sortable, searchable = ("email", "role"), ("email",)
-    filters = (Choice("role", _l("Role"), ROLES), YesNo("active", _l("Active")))
+    filters = (ChoiceFilter("role", _l("Role"), ROLES), YesNo("active", _l("Active")))
     default_sort = "email"
     eager = (User.contact,)
     labels = {"email": _l("Mail address"), "notify": _l("Notifications"), "zone": _l("Time zone")}
     groups = (
-        Group(_l("Person"), ("name", "email")),
-        Group(_l("Access"), ("role", "active", "password")),
-        Group(_l("Preferences"), ("notify", "zone"), _l("People change these themselves under My account.")),
+        FieldGroup(_l("Person"), ("name", "email")),
+        FieldGroup(_l("Access"), ("role", "active", "password")),
+        FieldGroup(_l("Preferences"), ("notify", "zone"), _l("People change these themselves under My account.")),
     )
     help = {
         "email": _l("They log in with it, and notifications go there."),
@@ -107,17 +107,17 @@ class UserView(AdminView):
             row.contact = find_or_make(row.email, form.name.data, moment)
         row.contact.name = form.name.data.strip()
         if row.id is not None and row.id == current_user.id and (row.role != "admin" or not row.active):
-            raise Refused(gettext("You can't take away your own access. Ask another admin to do it."))
+            raise ActionRefused(gettext("You can't take away your own access. Ask another admin to do it."))
 
     @staticmethod
     def _begin(form: Any, row: Any) -> None:
         key = normalise(form.email.data)
         if key is None:
-            raise Refused(gettext("%(address)s is not a mail address.", address=form.email.data))
+            raise ActionRefused(gettext("%(address)s is not a mail address.", address=form.email.data))
         if not form.password.hashed:
-            raise Refused(str(EMPTY_PASSWORD))
+            raise ActionRefused(str(EMPTY_PASSWORD))
         if db.session.scalar(select(func.count()).select_from(User).where(User.email == key)):
-            raise Refused(gettext("There is an account for %(address)s already.", address=key))
+            raise ActionRefused(gettext("There is an account for %(address)s already.", address=key))
         row.email = key
 
     def why_not_delete(self, row: Any) -> str:

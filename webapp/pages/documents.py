@@ -15,7 +15,7 @@ from werkzeug.datastructures import FileStorage
 
 from mail.documents import contacts
 from mail.documents import posts as documents_posts
-from mail.documents.posts import Addressee, NewFile
+from mail.documents.posts import NewFile, NotificationTarget
 from mail.message.address import first_address, show_address
 from mail.outgoing import delivery_state, lines
 from mail.outgoing.lines import NotCorrected
@@ -219,7 +219,7 @@ def _colleagues() -> frozenset[int]:
     return frozenset(db.session.scalars(select(User.contact_id)))
 
 
-def _told(document: Document, kind: str) -> list[Addressee]:
+def _told(document: Document, kind: str) -> list[NotificationTarget]:
     return documents_posts.audience(document.thread_id, kind, current_user.contact_id)
 
 
@@ -406,7 +406,7 @@ def correct(line_id: int) -> ResponseReturnValue:
 
 
 def _settle(document_id: int) -> None:
-    delivery_state.settle_failures(_document(document_id).thread_id, now())
+    delivery_state.close_failures(_document(document_id).thread_id, now())
     db.session.commit()
     wake()
 

@@ -23,8 +23,8 @@ from mail.decide.sender import Decision
 from mail.documents import contacts
 from mail.errors import MailError, MergeError
 from mail.mailing import mailing
-from mail.mailing.letter import Letter, Reader, compile_for, decide_for
 from mail.mailing.mailing import NotReady
+from mail.mailing.rendered import MailingRecipient, RenderedMailing, compile_for, decide_for
 from mail.mailing.template import FIELDS, parse
 from mail.message.address import first_address, normalise, show_address
 from mail.outgoing import enqueue
@@ -136,7 +136,7 @@ def badge(state: str) -> Markup:
 
 
 @dataclass(frozen=True)
-class Part:
+class MailingPart:
     """A piece of the bar of a mailing: how many, and where it is drawn, in percent."""
 
     state: str
@@ -145,7 +145,7 @@ class Part:
     width: float
 
 
-def parts_of(row: Mailing) -> list[Part]:
+def parts_of(row: Mailing) -> list[MailingPart]:
     """Return the pieces of a mailing's bar; nothing is so small that it can't be seen."""
     total = row.total or 1
     found, start = [], 0.0
@@ -153,7 +153,7 @@ def parts_of(row: Mailing) -> list[Part]:
         count = getattr(row, state)
         if count > 0:
             width = max(100 * count / total, 0.6)
-            found.append(Part(state, count, round(start, 2), round(min(width, 100 - start), 2)))
+            found.append(MailingPart(state, count, round(start, 2), round(min(width, 100 - start), 2)))
             start += width
     return found
 
@@ -291,8 +291,8 @@ def _unsaved(form: MailingForm) -> Mailing:
 
 
 SAMPLES = {
-    "full": Reader(0, "ann.lee@example.com", "Ann Lee", "Example Ltd", "en"),
-    "bare": Reader(0, "somebody@example.com"),
+    "full": MailingRecipient(0, "ann.lee@example.com", "Ann Lee", "Example Ltd", "en"),
+    "bare": MailingRecipient(0, "somebody@example.com"),
 }
 
 
@@ -337,7 +337,7 @@ def _why_from(decision: Decision) -> Why | None:
     return next((step for step in decision.steps if step["code"].startswith("from_")), None)
 
 
-def _letter(row: Mailing, decision: Decision) -> Letter | None:
+def _letter(row: Mailing, decision: Decision) -> RenderedMailing | None:
     """The letter for looking at, even if nothing can send it yet; None for one that can't be made."""
     try:
         return compile_for(row, replace(decision, from_after=decision.from_after or "preview@example.com"))
@@ -599,7 +599,7 @@ def settle_doubts(mailing_id: int) -> ResponseReturnValue:
     """Send once more to recipients of whom nobody knows whether they got it, or leave it at that."""
     again, trace_id = request.form.get("what") == "again", request.form.get("trace", 0, type=int)
     try:
-        settled = mailing.settle_doubts(_mailing(mailing_id).id, again, now(), current_user, trace_id)
+        settled = mailing.resolve_doubts(_mailing(mailing_id).id, again, now(), current_user, trace_id)
     except NotReady as error:
         _refused(error)
     else:
@@ -665,7 +665,7 @@ def send_test(mailing_id: int) -> ResponseReturnValue:
     contact = contacts.find(address.address)
     reader = replace(SAMPLES["full"], address=address.address)
     if contact is not None:
-        reader = Reader(0, address.address, contact.name, contact.company, contact.language)
+        reader = MailingRecipient(0, address.address, contact.name, contact.company, contact.language)
     draft = OutgoingDraft(
         kind="test",
         author=row.from_address,

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from wtforms import SelectField, TextAreaField
 from wtforms.validators import Length
 
-from mail.decide.servers import Choice, Server, Step, choose_server
+from mail.decide.servers import Choice, ChoiceStep, Server, choose_server
 from mail.message.address import normalise
 from mail.sentences import Why, say
 from mail.settings import office, parameters
@@ -156,7 +156,7 @@ def _lanes(dedicated: OutgoingServer | None) -> list[Lane]:
 def _warnings(dedicated: OutgoingServer, lanes: Sequence[Lane]) -> list[str]:
     """What would send transactional mail through the server of the mailings."""
     found = []
-    by_step: dict[Step | None, list[Lane]] = {}
+    by_step: dict[ChoiceStep | None, list[Lane]] = {}
     for lane in lanes:
         if lane.server is not None and lane.server.id == dedicated.id:
             by_step.setdefault(lane.choice.step, []).append(lane)
@@ -182,15 +182,15 @@ def _warnings(dedicated: OutgoingServer, lanes: Sequence[Lane]) -> list[str]:
     return found
 
 
-def _remedy(step: Step | None, server: str) -> str:
+def _remedy(step: ChoiceStep | None, server: str) -> str:
     """What keeps transactional mail away from the server of the mailings, by the step that led there."""
-    if step is Step.NO_FILTER:
+    if step is ChoiceStep.NO_FILTER:
         return gettext(
             "“%(server)s” has no FROM Filtering, so it takes every From. Give it one of its own, such as the address "
             "that your mailings are sent as, or give the transactional server the lower number and no FROM Filtering.",
             server=server,
         )
-    if step is Step.FIRST:
+    if step is ChoiceStep.FIRST:
         return gettext("It is the first server by priority: give the transactional server the lower number.")
     return gettext(
         "The FROM Filtering of “%(server)s” wins there. Take that entry out of it, or give the transactional server "

@@ -21,7 +21,7 @@ log = logging.getLogger("coquimail.worker")
 HELD = 15.0  # seconds that a lease of a single thing outlives its last heartbeat
 
 
-class Tenure:
+class WorkerIdentity:
     """The worker rows of this process. ``beat`` is called every two seconds, from a thread of its own."""
 
     def __init__(self) -> None:
@@ -119,7 +119,7 @@ class Tenure:
         for held in self._unused():
             row = db.session.get(Worker, held.id)
             if row is not None:
-                lease.condemn(row)  # so that its claims are recovered at once
+                lease.fence(row)  # so that its claims are recovered at once
             with self._lock:
                 del self._users[held]
             self._lost.discard(held)

@@ -23,7 +23,7 @@ from mail.mailing.template import CompiledMailing, compile_mailing
 from mail.message.address import wire_address
 from mail.settings import office, parameters
 from mail.settings.config import settings
-from mail.settings.tokens import Kind
+from mail.settings.tokens import TokenKind
 from models import Mailing, db
 
 KEPT = 8  # letters that a process keeps: mailings that go out at the same time
@@ -32,7 +32,7 @@ _FOOTER_STYLE = "margin:24px 0 0;padding:12px 0 0;border-top:1px solid #ccc;font
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class MailingRecipient:
     """One recipient as far as a letter needs it."""
 
     trace_id: int
@@ -42,7 +42,7 @@ class Reader:
     language: str = ""
 
 
-class Letter:
+class RenderedMailing:
     """A mailing ready to be sent: ``mail_to`` returns the bytes for one recipient. Safe to share between threads."""
 
     def __init__(self, compiled: CompiledMailing, decision: Decision) -> None:
@@ -52,14 +52,14 @@ class Letter:
         snapshot, tokens = office.load(), office.tokens()
         self._domain = snapshot.message_domain
         self._url = settings().url
-        self._trace_token = tokens.maker(Kind.TRACE)
-        self._unsubscribe_token = tokens.maker(Kind.UNSUBSCRIBE)
-        self._view_token = tokens.maker(Kind.VIEW)
+        self._trace_token = tokens.maker(TokenKind.TRACE)
+        self._unsubscribe_token = tokens.maker(TokenKind.UNSUBSCRIBE)
+        self._view_token = tokens.maker(TokenKind.VIEW)
         self._mailto = _mailto(snapshot.office.catchall_address)
         self._fields = compiled.fields
         self._clock = _Stamp(0, "")
 
-    def mail_to(self, reader: Reader, now: datetime) -> bytes:
+    def mail_to(self, reader: MailingRecipient, now: datetime) -> bytes:
         """Return the whole mail for one recipient; its Message-ID and links are derived from the id of its trace.
 
         Raises an error of ``mail.errors`` or ``ValueError`` when this recipient's mail can't be made.
@@ -78,19 +78,19 @@ class Letter:
             unsubscribe_mailto=f"{self._mailto}{unsubscribe}" if self._mailto else "",
         )
 
-    def html_for(self, reader: Reader) -> str:
+    def html_for(self, reader: MailingRecipient) -> str:
         """Return the HTML for one recipient, as "view in browser" shows it."""
         return self.compiled.html(self._values(reader, f"{self._url}/u/{self._unsubscribe_token(reader.trace_id)}"))
 
-    def text_for(self, reader: Reader) -> str:
+    def text_for(self, reader: MailingRecipient) -> str:
         """Return the text part for one recipient."""
         return self.compiled.text(self._values(reader, f"{self._url}/u/{self._unsubscribe_token(reader.trace_id)}"))
 
-    def subject_for(self, reader: Reader) -> str:
+    def subject_for(self, reader: MailingRecipient) -> str:
         """Return the subject for one recipient."""
         return self.compiled.subject(self._values(reader, ""))
 
-    def _values(self, reader: Reader, unsubscribe: str) -> Mapping[str, str]:
+    def _values(self, reader: MailingRecipient, unsubscribe: str) -> Mapping[str, str]:
         values = {
             "contact.name": reader.name,
             "contact.email": reader.address,
@@ -144,7 +144,7 @@ def decide_for(mailing: Mailing) -> Decision:
     return decide(request, snapshot.servers, snapshot.office)
 
 
-def compile_for(mailing: Mailing, decision: Decision) -> Letter:
+def compile_for(mailing: Mailing, decision: Decision) -> RenderedMailing:
     """Return the letter of a mailing. Raises MergeError for a field that can't be filled, with part and line."""
     domain = office.load().message_domain
     lists = sorted(one.id for one in mailing.lists)
@@ -160,7 +160,7 @@ def compile_for(mailing: Mailing, decision: Decision) -> Letter:
         feedback_id=f"{mailing.id}:{list_name}:mailing:{domain}",
         constants={"company.name": company, "company.address": address},
     )
-    return Letter(compiled, decision)
+    return RenderedMailing(compiled, decision)
 
 
 def with_footer(html: str, company: str, address: str) -> str:
@@ -197,13 +197,13 @@ def _mailto(catchall: str | None) -> str:
 @dataclass
 class _Letters:
     lock: threading.Lock = field(default_factory=threading.Lock)
-    kept: "OrderedDict[tuple[str, int, str], Letter]" = field(default_factory=OrderedDict)
+    kept: "OrderedDict[tuple[str, int, str], RenderedMailing]" = field(default_factory=OrderedDict)
 
 
 _letters = _Letters()
 
 
-def letter_of(mailing_id: int, key: str) -> Letter:
+def rendered_mailing(mailing_id: int, key: str) -> RenderedMailing:
     """Return the letter of a mailing that is being sent, from this process's memory if its content is still the same.
 
     Raises ``LookupError`` when there is no such mailing.
