@@ -419,6 +419,15 @@ SENTENCES: dict[str, Any] = {
         "%(address)s takes mail of followers only, but names no document that anybody could follow."
         " Its administrator must give it a parent document."
     ),
+    # who wrote it (author.py)
+    "author_behind_own_address": _l(
+        "The From (%(sender)s) is one of our own addresses, so the author is the person in Reply-To: %(author)s."
+    ),
+    "author_behind_no_reply": _l(
+        "Nobody reads at the From (%(sender)s), so the author is the person in Reply-To: %(author)s."
+    ),
+    "author_behind_group": _l("A group forwarded this email as %(sender)s; the author is %(author)s."),
+    "author_replies_elsewhere": _l("%(sender)s asked for replies to go to %(reply_to)s."),
     "parse_failed": _l("The mail could not be read (%(error)s). Open the original, and report this to the developers."),
     "parse_line_ends": _l("The lines of this mail ended in an outdated way; they were repaired."),
     "parse_header_repeated": _l("The header “%(name)s” stood more than once; the first one counts."),
