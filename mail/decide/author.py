@@ -12,18 +12,17 @@ from mail.message.address import Address, local_part, parse_addresses
 from mail.message.parse import IncomingMessage
 from mail.sentences import Why, why
 
-# Local parts behind which nobody reads: as a whole, or as the first or last of words joined by dots, dashes, "_" or "+".
+# Local parts behind which nobody reads: as a whole, or as one of several words joined by dashes, dots, "_" or "+".
 _NO_REPLY = re.compile(
     r"(?:.*[._+-])?(?:no-?reply|do-?not-?reply|dont-?reply|not-?reply|nicht-?antworten|keine-?antwort"
     r"|ne-?pas-?repondre|pas-?de-?reponse|no-?responder|no-?contestar|nao-?responda?|non-?rispondere|no-?rispost[ae]"
     r"|niet-?beantwoorden|nie-?odpowiadaj|svara-?ej|svar-?ikke|ei-?vastausta)(?:\d*|[._+-].*)"
 )
-_PROGRAMS = frozenset(
-    """
+_PROGRAM_NAMES = """
     apache auto-confirm automailer bounce bounces contact-form contactform daemon drupal formmail httpd joomla
     mailer-daemon nginx nobody notification notifications robot root typo3 webform wordpress www www-data
-    """.split()
-)
+"""
+_PROGRAMS = frozenset(_PROGRAM_NAMES.split())
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,13 +65,13 @@ def test_the_author_is_the_person(header, author, answers, code):
     assert "?" not in say(found.reason)
 
 
-@pytest.mark.parametrize(
-    "local",
-    (
-        "noreply no-reply No_Reply no.reply donotreply do-not-reply do_not_reply noreply-7 noreply+abc shop-noreply "
-        "shop.no-reply nicht-antworten ne-pas-repondre noresponder mailer-daemon www-data notifications"
-    ).split(),
-)
+NO_REPLY = """
+    noreply no-reply No_Reply no.reply donotreply do-not-reply do_not_reply noreply-7 noreply+abc shop-noreply
+    shop.no-reply nicht-antworten ne-pas-repondre noresponder mailer-daemon www-data notifications
+"""
+
+
+@pytest.mark.parametrize("local", NO_REPLY.split())
 def test_nobody_reads_there(local):
     assert is_no_person(f"{local}@x.test")
 
