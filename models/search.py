@@ -36,6 +36,7 @@ def _contains(word: str, columns: tuple[Any, ...]) -> ColumnElement[bool]:
         phrase = '"' + word.replace('"', '""') + '"'
         within = " ".join(one.name for one in columns)
         matching = index.c[name].op("MATCH")(f"{{{within}}} : {phrase}")
-        return columns[0].table.c.id.in_(select(index.c.rowid).where(matching))
+        rows: ColumnElement[bool] = columns[0].table.c.id.in_(select(index.c.rowid).where(matching))
+        return rows
     pattern = "%" + word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
     return or_(*(one.ilike(pattern, escape="\\") for one in columns))

@@ -78,7 +78,7 @@ class Blob(Model):
         new = upsert(cls).values(row).on_conflict_do_nothing().returning(cls.id)
         found = db.session.scalar(new) or db.session.scalar(_kept(select(cls.id).where(cls.sha256 == row["sha256"])))
         assert found is not None
-        return found
+        return int(found)
 
     @classmethod
     def keep_all(cls, contents: Sequence[bytes]) -> list[int]:

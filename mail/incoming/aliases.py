@@ -5,6 +5,7 @@ The catchall and the bounce address stand in the system parameters; their rows h
 
 import re
 from datetime import datetime
+from typing import Any
 
 from flask_babel import gettext
 from sqlalchemy import delete, select
@@ -44,7 +45,7 @@ def check(text: str, alias_id: int | None = None) -> str:
     return local
 
 
-def _clash(taken: Alias) -> str:
+def _clash(taken: Alias) -> Any:
     if taken.role == "catchall":
         return gettext("%(address)s is the catchall address, which collects replies: choose another name.",
                        address=taken.address_key)  # fmt: skip

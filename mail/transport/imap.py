@@ -82,7 +82,7 @@ class _Protocol(imaplib.IMAP4):
         return super().read(size)
 
 
-class ImapConnection(IMAPClient):
+class ImapConnection(IMAPClient):  # type: ignore[misc]  # the library has no types
     """IMAPClient over that socket."""
 
     def __init__(self, connected: socket.socket, target: MailboxTarget) -> None:
@@ -101,7 +101,7 @@ class ImapConnection(IMAPClient):
         if status != "OK":
             said = answer[0] if answer else b""
             raise IMAPClientError(said.decode("utf-8", "replace") if isinstance(said, bytes) else status)
-        return answer
+        return list(answer)
 
     def log_in(self, user: str, password: str) -> None:
         """Log in by AUTHENTICATE PLAIN, which carries every character, else by LOGIN."""
@@ -113,7 +113,7 @@ class ImapConnection(IMAPClient):
             self.login(self._imap._quote(user), password)
 
     def waiting_for_login(self) -> bool:
-        return self._imap.state == "NONAUTH"
+        return bool(self._imap.state == "NONAUTH")
 
 
 class ImapSession(mailbox.ProtocolSession):
@@ -418,7 +418,8 @@ def _arrival(found: re.Match[bytes] | None) -> datetime | None:
     if found is None:
         return None
     try:
-        return parse_to_datetime(found[1], normalise=False).astimezone(UTC)
+        arrived: datetime = parse_to_datetime(found[1], normalise=False)
+        return arrived.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
 

@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 from mail.errors import (
     AddressNotAllowed,
@@ -104,9 +105,9 @@ def look_up(host: str, port: int, *, allow_local: bool, timeout: float) -> list[
     return usable
 
 
-def _getaddrinfo(host: str, port: int, timeout: float) -> list:
+def _getaddrinfo(host: str, port: int, timeout: float) -> list[Any]:
     """Ask the name service in a thread of its own: getaddrinfo knows no time limit."""
-    answers: queue.SimpleQueue[list | Exception] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[list[Any] | Exception] = queue.SimpleQueue()
 
     def ask() -> None:
         try:
