@@ -14,7 +14,7 @@ from sqlalchemy import event, func, select, text
 from mail.settings.clock import now
 from models import Contact, DocumentType, OutgoingServer, Post, Stage, User, db
 from tests.web import Visitor, account, forget, kept_app
-from webapp.admin import base, listing
+from webapp.admin import list_pages, listing
 from webapp.admin.base import ActionRefused, AdminView, Button, ChoiceFilter, Empty, FieldGroup, Since, YesNo
 
 SECRET = "swordfish-7321"
@@ -511,7 +511,7 @@ def test_the_export_has_what_the_list_shows_without_secrets_and_formulas(app, ad
 
 def test_a_large_export_is_read_in_batches(app, admin, monkeypatch):
     contacts(app, 230)
-    monkeypatch.setattr(base, "batches", lambda rows, order: listing.batches(rows, order, 50))
+    monkeypatch.setattr(list_pages, "batches", lambda rows, order: listing.batches(rows, order, 50))
     lines = admin.get("/admin/sample-contacts/export").text.splitlines()
     with app.app_context():
         assert len(lines) == 1 + db.session.scalar(select(func.count()).select_from(Contact))
