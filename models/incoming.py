@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, delete, text
+from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from models.base import Encrypted, Id, Json, Model, UtcDateTime, db, one_of
@@ -85,6 +86,11 @@ class MailboxState(Model):
     start_uid: Mapped[int] = mapped_column(Id, default=0)
 
 
+def _as_received(context: DefaultExecutionContext) -> datetime:
+    received_at: datetime = context.get_current_parameters()["received_at"]
+    return received_at
+
+
 class ReceivedMail(Model):
     """The ledger: every mail that reached us, in exactly one state. The raw bytes are stored before anything else."""
 
@@ -92,7 +98,7 @@ class ReceivedMail(Model):
     __table_args__ = (
         UniqueConstraint("source", "source_key"),
         Index(None, "message_key"),
-        Index(None, "from_key", "received_at"),
+        Index(None, "from_key", "arrived_at"),
         Index("ix_received_mail_waiting", "id", sqlite_where=text("state = 'received'"),
               postgresql_where=text("state = 'received'")),
         Index("ix_received_mail_quarantined", "id", sqlite_where=text("state = 'quarantined'"),
@@ -118,7 +124,8 @@ class ReceivedMail(Model):
     decision: Mapped[list[Any] | None] = mapped_column(Json)  # the steps of the routing, as codes and values
     worker_id: Mapped[int | None] = mapped_column(ForeignKey("worker.id"))
     attempts: Mapped[int] = mapped_column(default=0)
-    received_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    arrived_at: Mapped[datetime] = mapped_column(UtcDateTime, default=_as_received)  # at its own server
+    received_at: Mapped[datetime] = mapped_column(UtcDateTime)  # here
     processed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     def __str__(self) -> str:

@@ -161,7 +161,7 @@ def test_a_mail_without_a_subject_gets_a_title(desk: FrontDesk) -> None:
 def test_what_the_incoming_server_keeps(desk: FrontDesk) -> None:
     raw = mail(ANN, files=[("plan.pdf", b"%PDF")])
     with desk.app.app_context():
-        keeps = flow.Keeps(attachments=False, original=False)
+        keeps = flow.Retention(attachments=False, original=False)
         kept = flow.keep("server:9", [FetchedMail("1.1", len(raw), None, raw)], NOW, keeps=keeps, worker=desk.worker)
         flow._understand(kept, desk.worker, NOW)
         row = db.session.get(ReceivedMail, kept[0].id)
@@ -174,7 +174,7 @@ def test_what_the_incoming_server_keeps(desk: FrontDesk) -> None:
 def test_the_action_of_the_incoming_server_takes_what_no_alias_takes(desk: FrontDesk) -> None:
     raw = mail(ANN, "somebody@elsewhere.test")
     with desk.app.app_context():
-        keeps = flow.Keeps(action_type_id=desk.types["invoice"])
+        keeps = flow.Retention(action_type_id=desk.types["invoice"])
         kept = flow.keep("server:9", [FetchedMail("1.1", len(raw), None, raw)], NOW, keeps=keeps, worker=desk.worker)
         flow._understand(kept, desk.worker, NOW)
     assert [document.number for document in desk.documents("invoice")] == ["INV/00001"]
