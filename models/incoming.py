@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, delete, text
-from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from models.base import Encrypted, Id, Json, Model, UtcDateTime, db, one_of
@@ -86,7 +85,7 @@ class MailboxState(Model):
     start_uid: Mapped[int] = mapped_column(Id, default=0)
 
 
-def _as_received(context: DefaultExecutionContext) -> datetime:
+def _as_received(context: Any) -> datetime:
     received_at: datetime = context.get_current_parameters()["received_at"]
     return received_at
 

@@ -74,10 +74,14 @@ class Retention:
 
 @dataclass
 class Case:
-    """A received mail on its way: read, then routed, then filed. ``key`` recognises its copies."""
+    """A received mail on its way: read, then routed, then filed.
+
+    ``arrived_at`` is when it reached its own server; ``key`` recognises its copies.
+    """
 
     id: int
     keeps: Retention
+    arrived_at: datetime
     message: IncomingMessage
     html: str
     fold: int | None
@@ -98,7 +102,9 @@ class Case:
         return storable(show_address(found.name, found.address) if found else self.message.from_header)[:400]
 
 
-def read(id: int, raw: bytes, keeps: Retention, now: datetime, problem: Why | None = None) -> Case:
+def read(
+    id: int, raw: bytes, keeps: Retention, now: datetime, arrived_at: datetime, problem: Why | None = None
+) -> Case:
     """Return a received mail as it is shown and searched: parsed, cleaned, folded, its files packed. Never raises."""
     message = parse(raw, now)
     message.too_much = message.too_much or problem
@@ -106,7 +112,7 @@ def read(id: int, raw: bytes, keeps: Retention, now: datetime, problem: Why | No
     message.text = storable(message.text)
     fold = fold_at(html, is_html=True) if html else fold_at(message.text)
     files = [part for part in message.attachments if keeps.attachments or part.inline]
-    return Case(id, keeps, message, html, fold, files, [pack(part.content) for part in files])
+    return Case(id, keeps, arrived_at, message, html, fold, files, [pack(part.content) for part in files])
 
 
 def storable(text: str) -> str:

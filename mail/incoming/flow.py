@@ -24,6 +24,7 @@ from mail.incoming import apply
 from mail.incoming.apply import Case, Retention
 from mail.incoming.lookup import RoutingContext, load_context, load_threads
 from mail.incoming.position import ServerView, begin_after, go_on_after, leave_alone, load_server, position_in
+from mail.message.arrival import top_received
 from mail.queue.lease import LEASE, WorkerLease
 from mail.sentences import Why, why
 from mail.settings import office
@@ -133,6 +134,7 @@ class StoredMail:
     id: int
     raw: bytes
     keeps: Retention
+    arrived_at: datetime
     attempts: int = 1
     problem: Why | None = None
 
@@ -152,6 +154,7 @@ def keep(
     ``wake("received")`` then.
     """
     packed = [pack(mail.raw) for mail in mails]  # before the transaction
+    arrivals = [min(mail.arrived or top_received(mail.raw) or now, now) for mail in mails]
     blobs = Blob.keep_packed(packed)
     kept: list[StoredMail] = []
     rows = {
@@ -164,17 +167,18 @@ def keep(
             "decision": [mail.problem] if mail.problem else None,
             "worker_id": worker.id if worker else None,
             "attempts": 1 if worker else 0,
+            "arrived_at": arrived_at,
             "received_at": now,
         }
-        for mail, blob_id in zip(mails, blobs, strict=True)
+        for mail, blob_id, arrived_at in zip(mails, blobs, arrivals, strict=True)
     }
     if rows:
         new = insert_rows(ReceivedMail, list(rows.values()), "id", "source_key", skip_known=True)
         ids = {row.source_key: row.id for row in new}
-        for mail in mails:
+        for mail, arrived_at in zip(mails, arrivals, strict=True):
             number = ids.pop(mail.source_key[:255], None)
             if number is not None:
-                kept.append(StoredMail(number, mail.raw, keeps or Retention(), problem=mail.problem))
+                kept.append(StoredMail(number, mail.raw, keeps or Retention(), arrived_at, problem=mail.problem))
     db.session.commit()
     return kept
 
@@ -273,6 +277,7 @@ def _claim(worker: WorkerLease, attempts: int, limit: int) -> list[StoredMail]:
             ReceivedMail.id,
             ReceivedMail.blob_id,
             ReceivedMail.incoming_server_id,
+            ReceivedMail.arrived_at,
             ReceivedMail.attempts,
             ReceivedMail.decision,
         )
@@ -305,6 +310,7 @@ def _with_contents(rows: Iterable[Any]) -> list[StoredMail]:
             id=row.id,
             raw=contents.get(row.blob_id, b""),
             keeps=keeps.get(row.incoming_server_id, Retention()),
+            arrived_at=row.arrived_at,
             attempts=row.attempts,
             problem=row.decision[0] if row.decision else None,
         )
@@ -321,7 +327,7 @@ def _understand(kept: Sequence[StoredMail], worker: WorkerLease | None, now: dat
     cases = []
     for one in kept:
         try:
-            cases.append(apply.read(one.id, one.raw, one.keeps, now, one.problem))
+            cases.append(apply.read(one.id, one.raw, one.keeps, now, one.arrived_at, one.problem))
         except Exception as error:  # a mistake of ours in reading one mail; the others are none the worse for it
             _give_up(one.id, error, now)
             counts["quarantined"] += 1

@@ -74,6 +74,7 @@ def _quarantined(received_id: int) -> ReceivedMail:
 def _again(received_id: int, forced: tuple[Outcome, Why] | None, now: datetime) -> str:
     """Take a mail from quarantine through the flow again, to where a person says or by the rules."""
     row = _quarantined(received_id)
+    arrived_at = row.arrived_at
     before, problem = list(row.decision or []), None
     if forced is None and before and before[0]["code"] in PROBLEMS:
         problem = before[0]
@@ -81,7 +82,7 @@ def _again(received_id: int, forced: tuple[Outcome, Why] | None, now: datetime) 
     server = db.session.get(IncomingServer, row.incoming_server_id) if row.incoming_server_id else None
     keeps = Retention(server.action_type_id, server.keep_attachments, server.keep_original) if server else Retention()
     db.session.rollback()
-    case = apply.read(received_id, raw, keeps, now, problem)
+    case = apply.read(received_id, raw, keeps, now, arrived_at, problem)
     group, context = route_group([case], now)
     if forced is not None:
         case.routing = Routing((forced[0],), (*before, forced[1]))

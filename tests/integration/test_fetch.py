@@ -14,7 +14,8 @@ from flask import Flask
 from sqlalchemy import func, select, update
 
 from mail.incoming import flow, position
-from mail.incoming.flow import FetchResult, Keeps
+from mail.incoming.apply import Retention
+from mail.incoming.flow import FetchResult
 from mail.sentences import why
 from mail.transport.mailbox import FetchedMail
 from mail.transport.mailbox_open import open_mailbox
@@ -101,6 +102,29 @@ def test_each_mail_is_fetched_once(fetching: Fetching) -> None:
     with fetching.app.app_context():
         assert (fetching.server().last_success_at, fetching.server().why) == (NOW, None)
         assert db.session.scalar(select(ReceivedMail.source)) == fetching.server().source
+
+
+RECEIVED = b"Received: from a by mail.office.test; Sun, 22 Nov 2026 07:15:00 +0100\r\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "top", "arrived"),
+    [
+        ("imap", RECEIVED, datetime(2026, 11, 20, 9, 0, tzinfo=UTC)),
+        ("pop3", RECEIVED, datetime(2026, 11, 22, 6, 15, tzinfo=UTC)),
+        ("pop3", b"", NOW),
+        ("pop3", RECEIVED.replace(b"2026", b"2027"), NOW),
+    ],
+)
+def test_the_ledger_knows_when_a_mail_reached_its_own_server(
+    app: Flask, dovecot: Dovecot, mailbox: str, kind: str, top: bytes, arrived: datetime
+) -> None:
+    fetching = Fetching(app, dovecot, mailbox, kind)
+    fetching.confirm()
+    dovecot.append(mailbox, top + mail(), arrived=datetime(2026, 11, 20, 9, 0, tzinfo=UTC))
+    assert fetching.fetch().kept == 1
+    (row,) = fetching.desk.ledger()
+    assert (row.arrived_at, row.received_at) == (arrived, NOW)
 
 
 def test_a_mail_that_somebody_read_meanwhile_comes_too(fetching: Fetching) -> None:
@@ -207,7 +231,7 @@ def test_a_mail_that_could_not_be_brought_whole_goes_to_quarantine_with_the_reas
     reason = why("mailbox_mail_too_large", megabytes=80, limit=50)
     with app.app_context():
         head = FetchedMail("7.1", 80_000_000, None, b"From: ann@customer.test\r\nSubject: Film\r\n\r\n", reason)
-        kept = flow.keep("server:1", [head], NOW, keeps=Keeps(), worker=desk.worker)
+        kept = flow.keep("server:1", [head], NOW, keeps=Retention(), worker=desk.worker)
         flow._understand(kept, desk.worker, NOW)
     (row,) = desk.ledger()
     assert (row.state, row.subject, row.size) == ("quarantined", "Film", 80_000_000)
