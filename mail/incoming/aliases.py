@@ -29,14 +29,19 @@ def check(text: str, alias_id: int | None = None) -> str:
     if "@" in local:
         local, _, given = local.rpartition("@")
         if given and domain_of(f"x@{given}") != domain:
-            raise NotValid(gettext("Aliases end in the alias domain, %(domain)s: write the part before the @.",
+            raise NotValid(gettext("Aliases end with the alias domain, %(domain)s: enter only the part before the @.",
                                    domain=domain or "…"))  # fmt: skip
     if not LOCAL_PART.fullmatch(local) or ".." in local:
         raise NotValid(
-            gettext("Write the part before the @, such as sales: letters a to z, digits, dots, dashes; at most 64.")
+            gettext(
+                "Enter the part before the @, such as sales: letters a to z, digits, dots and dashes; at most 64 "
+                "characters."
+            )
         )
     if "+" in local:
-        raise NotValid(gettext("What follows a plus sign belongs to the mail, not to the alias: leave it out."))
+        raise NotValid(
+            gettext("Leave out the plus sign and what follows it: that part belongs to the email, not to the alias.")
+        )
     taken = db.session.scalar(
         select(Alias).where(Alias.address_key == address(local), Alias.state == "active", Alias.id != (alias_id or 0))
     )
@@ -50,9 +55,9 @@ def _clash(taken: Alias) -> Any:
         return gettext("%(address)s is the catchall address, which collects replies: choose another name.",
                        address=taken.address_key)  # fmt: skip
     if taken.role == "bounce":
-        return gettext("%(address)s is the bounce address, which takes delivery failures: choose another name.",
+        return gettext("%(address)s is the bounce address, which receives delivery failures: choose another name.",
                        address=taken.address_key)  # fmt: skip
-    return gettext("%(address)s is already an alias of %(type)s: choose another name, or edit that one.",
+    return gettext("%(address)s is already an alias of %(type)s: choose another name, or edit that alias.",
                    address=taken.address_key, type=taken.type.name if taken.type else "?")  # fmt: skip
 
 

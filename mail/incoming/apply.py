@@ -473,7 +473,7 @@ def _answer(cases: Sequence[Case], context: RoutingContext, now: datetime) -> bo
             OutgoingDraft(
                 kind="rejection",
                 author=_office_address(),
-                subject=documents_posts.reply_subject(storable(case.message.subject) or gettext("your mail"), True),
+                subject=documents_posts.reply_subject(storable(case.message.subject) or gettext("your email"), True),
                 text="\n\n".join([*texts, _quote(case)]) + "\n",
                 references=[case.message.message_id] if case.message.message_id else (),
                 return_path="<>",
@@ -497,7 +497,7 @@ def _office_address() -> str:
 def _quote(case: Case) -> str:
     """The beginning of the mail that is answered, so that its writer knows which one it was."""
     lines = case.message.text.strip().splitlines()[:15]
-    about = gettext("Your mail of %(date)s UTC:", date=f"{case.message.date:%Y-%m-%d %H:%M}")
+    about = gettext("Your email of %(date)s UTC:", date=f"{case.message.date:%Y-%m-%d %H:%M}")
     return "\n".join([about, *(f"> {line[:200]}" for line in lines)])
 
 

@@ -32,13 +32,13 @@ from mail.message.compose import header, html_to_text
 FIELDS = {
     "contact.name": _l("Full name"),
     "contact.first_name": _l("First name"),
-    "contact.email": _l("Mail address"),
+    "contact.email": _l("Email address"),
     "contact.company": _l("Company of the contact"),
     "contact.language": _l("Language of the contact"),
     "company.name": _l("Name of our company"),
     "company.address": _l("Our postal address"),
-    "unsubscribe_url": _l("Link: unsubscribe"),
-    "view_url": _l("Link: view in browser"),
+    "unsubscribe_url": _l("Unsubscribe link"),
+    "view_url": _l("View in browser link"),
 }
 
 LINE = 75  # 76 with the "=" of a soft line break (RFC 2045 6.7)

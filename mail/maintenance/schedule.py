@@ -37,7 +37,7 @@ ACTIONS = (
         5,
         "minutes",
         5,
-        _l("Fetches the mail of all active incoming servers that are confirmed."),
+        _l("Fetches emails from all active, confirmed incoming servers."),
     ),
     Action(
         "queue",
@@ -45,7 +45,7 @@ ACTIONS = (
         1,
         "hours",
         5,
-        _l("Mail goes out at once by itself; this is the safety net for mail that was left waiting."),
+        _l("Emails are sent immediately; this action is a safety net for emails left waiting."),
     ),
     Action(
         "mailings",
@@ -53,7 +53,7 @@ ACTIONS = (
         1,
         "minutes",
         5,
-        _l("Starts scheduled mailings, tries deferred recipients again and closes mailings that are done."),
+        _l("Starts scheduled mailings, retries deferred recipients and closes finished mailings."),
     ),
     Action(
         "cleanup",
@@ -61,7 +61,7 @@ ACTIONS = (
         1,
         "hours",
         60,
-        _l("Removes what is older than the retention parameters say. Quarantined mail is never removed."),
+        _l("Removes what is older than the retention parameters allow. Quarantined emails are never removed."),
     ),
 )
 BY_CODE = {action.code: action for action in ACTIONS}
@@ -128,12 +128,12 @@ def edit(action: ScheduledAction, interval: int, unit: str, active: bool, now: d
     seconds = interval * SECONDS[unit]
     if interval < 1 or seconds < smallest(action):
         text = ngettext(
-            "The smallest interval here is %(num)s second.", "The smallest interval here is %(num)s seconds.",
+            "The minimum interval is %(num)s second.", "The minimum interval is %(num)s seconds.",
             smallest(action),
         )  # fmt: skip
         raise NotValid(text)
     if seconds > LONGEST:
-        raise NotValid(_l("The longest interval is ten years."))
+        raise NotValid(_l("The maximum interval is ten years."))
     if (interval, unit) != (action.interval, action.unit):
         action.next_run_at = replan(action.next_run_at, (action.interval, action.unit), (interval, unit), now)
     action.interval, action.unit, action.active = interval, unit, active

@@ -46,14 +46,14 @@ def _text(text: str) -> str:
 def _domain(text: str) -> str:
     found = normalise(f"x@{text.strip()}")
     if found is None:
-        raise NotValid(_l("Write a domain, such as mycompany.com."))
+        raise NotValid(_l("Enter a domain, such as mycompany.com."))
     return found.partition("@")[2]
 
 
 def _local_part(text: str) -> str:
     local = text.strip().lower()
     if normalise(f"{local}@example.com") is None:
-        raise NotValid(_l("Write the part before the @, such as catchall; letters, digits, dots and dashes."))
+        raise NotValid(_l("Enter the part before the @, such as catchall: letters, digits, dots and dashes."))
     return local
 
 
@@ -62,7 +62,7 @@ def _local_part_or_address(text: str) -> str:
         return _local_part(text)
     found = normalise(text)
     if found is None:
-        raise NotValid(_l("Write a local part such as notifications, or a full address."))
+        raise NotValid(_l("Enter the part before the @, such as notifications, or a full address."))
     return found
 
 
@@ -75,14 +75,14 @@ def _filter(text: str) -> str:
 
 def _number(text: str) -> int:
     if not text.strip().isdecimal():
-        raise NotValid(_l("Write a whole number, 0 or more."))
+        raise NotValid(_l("Enter a whole number, 0 or more."))
     return int(text)
 
 
 def _addresses(text: str) -> tuple[str, ...]:
     found = tuple(normalise(part) for part in text.replace(";", ",").split(",") if part.strip())
     if None in found:
-        raise NotValid(_l("Write mail addresses, separated by commas."))
+        raise NotValid(_l("Enter email addresses, separated by commas."))
     return tuple(address for address in found if address)
 
 
@@ -90,58 +90,66 @@ DEFAULT_FROM = Parameter(
     "mail.default.from",
     "",
     _local_part_or_address,
-    _l("The address that mail is sent as when the author's own may not be used: a local part or a full address."),
+    _l("The address used for sending when the author's own can't be used: the part before the @ or a full address."),
 )
 DEFAULT_FROM_FILTER = Parameter(
     "mail.default.from_filter",
     "",
     _filter,
-    _l("Domains or addresses that the default server may send as. Server records have a From filter of their own."),
+    _l("Domains or addresses that the default server may send from. Server records have their own From filter."),
 )
 CATCHALL_DOMAIN = Parameter(
-    "mail.catchall.domain", "", _domain, _l("The alias domain: all addresses of CoquiMail end in it.")
+    "mail.catchall.domain", "", _domain, _l("The alias domain: all CoquiMail addresses end with it.")
 )
 CATCHALL_ALIAS = Parameter(
     "mail.catchall.alias",
     "catchall",
     _local_part,
-    _l("The local part that replies go to. The old name stays known after a change."),
+    _l("The part before the @ of the address that receives replies. The old name is still recognized after a change."),
 )
 BOUNCE_ALIAS = Parameter(
     "mail.bounce.alias",
     "bounce",
     _local_part,
-    _l("The local part that delivery failures go to. The old name stays known after a change."),
+    _l(
+        "The part before the @ of the address that receives delivery failures. The old name is still recognized after "
+        "a change."
+    ),
 )
-COMPANY_NAME = Parameter("company.name", "", _text, _l("The name of your company, as it is shown in mail."))
+COMPANY_NAME = Parameter("company.name", "", _text, _l("Your company name, as shown in emails."))
 COMPANY_ADDRESS = Parameter(
-    "company.address", "", _text, _l("The postal address of your company: it stands below every mailing.")
+    "company.address", "", _text, _l("Your company's postal address, added to the footer of every mailing.")
 )
 LOOP_MINUTES = Parameter(
-    "mail.gateway.loop.minutes", 120, _number, _l("The time in which mails of one sender are counted, in minutes.")
+    "mail.gateway.loop.minutes",
+    120,
+    _number,
+    _l("The period for which emails from one sender are counted, in minutes."),
 )
 LOOP_THRESHOLD = Parameter(
     "mail.gateway.loop.threshold",
     20,
     _number,
-    _l("How many mails one sender may send to the same alias or thread in that time before the loop is cut."),
+    _l("How many emails one sender may send to the same alias or thread in that period before the loop is stopped."),
 )
 LOOP_ALLOWED: Parameter[tuple[str, ...]] = Parameter(
-    "mail.gateway.allowed", (), _addresses, _l("Senders that the loop brake leaves alone, separated by commas.")
+    "mail.gateway.allowed", (), _addresses, _l("Senders exempt from loop protection, separated by commas.")
 )
 BLACKLIST_BOUNCES = Parameter(
     "mail.blacklist.bounces", 5, _number, _l("How many mailing bounces put an address on the blacklist.")
 )
-BLACKLIST_DAYS = Parameter("mail.blacklist.days", 30, _number, _l("In how many days those bounces have to lie."))
-BLACKLIST_SPREAD = Parameter(
-    "mail.blacklist.spread_days", 7, _number, _l("How many days have to lie between the first and the last of them.")
+BLACKLIST_DAYS = Parameter(
+    "mail.blacklist.days", 30, _number, _l("The period, in days, in which those bounces must occur.")
 )
-MAX_SIZE = Parameter("mail.max_size", 25, _number, _l("The largest mail that is sent, in MB."))
+BLACKLIST_SPREAD = Parameter(
+    "mail.blacklist.spread_days", 7, _number, _l("The minimum number of days between the first and the last of them.")
+)
+MAX_SIZE = Parameter("mail.max_size", 25, _number, _l("The maximum size of an outgoing email, in MB."))
 CUSTOM_SERVERS = Parameter(
     "mail.custom_servers",
     1,
     _number,
-    _l("Custom Email Servers: 1 uses the outgoing servers, 0 the default server only."),
+    _l("Custom Email Servers: 1 uses the outgoing servers, 0 only the default server."),
 )
 DEDICATED_SERVER = Parameter(
     "mailing.dedicated_server", 0, _number, _l("The number of the outgoing server for mailings; 0 for none.")
@@ -150,23 +158,23 @@ PAUSE_PERCENT = Parameter(
     "mailing.pause_percent",
     5,
     _number,
-    _l("A mailing pauses by itself when more than this percentage of its last 200 recipients failed; 0 for never."),
+    _l("A mailing pauses automatically when more than this percentage of its last 200 recipients failed; 0 for never."),
 )
-KEEP_RAW_DAYS = Parameter("mail.retention.raw_days", 365, _number, _l("How long raw mails are kept, in days."))
+KEEP_RAW_DAYS = Parameter("mail.retention.raw_days", 365, _number, _l("How long original emails are kept, in days."))
 KEEP_TRANSCRIPT_DAYS = Parameter(
-    "mail.retention.transcript_days", 30, _number, _l("How long dialogues with servers are kept, in days.")
+    "mail.retention.transcript_days", 30, _number, _l("How long server transcripts are kept, in days.")
 )
 KEEP_EVENT_DAYS = Parameter("mail.retention.event_days", 7, _number, _l("How long page events are kept, in days."))
-KEEP_RUNS = Parameter("mail.retention.runs", 1000, _number, _l("How many runs are kept of each scheduled action."))
+KEEP_RUNS = Parameter("mail.retention.runs", 1000, _number, _l("How many runs of each scheduled action are kept."))
 
 _KINDS: dict[Callable[[str], Any], Any] = {
     _text: _l("text"),
     _domain: _l("a domain"),
     _local_part: _l("the part of an address before the @"),
-    _local_part_or_address: _l("the part of an address before the @, or a whole address"),
+    _local_part_or_address: _l("the part of an address before the @, or a full address"),
     _filter: _l("domains and addresses, separated by commas"),
     _number: _l("a whole number"),
-    _addresses: _l("mail addresses, separated by commas"),
+    _addresses: _l("email addresses, separated by commas"),
 }
 
 CATALOGUE: dict[str, Parameter[Any]] = {

@@ -131,7 +131,7 @@ def test_a_server_is_added_and_its_secret_is_never_shown(app, admin):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"from_filter": " , "}, "holds only blanks or commas"),
+        ({"from_filter": " , "}, "contains only spaces or commas"),
         ({"from_filter": "example.com, not a domain"}, "neither a domain nor an address"),
         ({"port": ""}, "number from 1 to 65535"),
         ({"port": "70000"}, "number from 1 to 65535"),
@@ -242,7 +242,7 @@ def test_a_test_is_asked_for_and_shows_its_steps_as_they_come(app, admin):
     ]
     change(app, ServerCheck, check["id"], state="running", steps=steps)
     running = admin.get(f"/checks/{check['id']}").text
-    assert "The server answers: “hello”." in running and "data-done" not in running
+    assert "The server responded: “hello”." in running and "data-done" not in running
     steps += [
         {"name": "login", "state": "failed", "why": why("login_not_offered", host="h", offered="x"), "seconds": 1.0},
         {"name": "sender", "state": "skipped", "why": why("test_not_tried"), "seconds": 0.0},
@@ -250,7 +250,7 @@ def test_a_test_is_asked_for_and_shows_its_steps_as_they_come(app, admin):
     ]
     change(app, ServerCheck, check["id"], state="failed", steps=steps, transcript="→ AUTH ***\n← <b>no</b>")
     done = admin.get(f"/checks/{check['id']}").text
-    assert "data-done" in done and "The other 2 steps were not tried." in words(done)
+    assert "data-done" in done and "2 other steps were skipped." in words(done)
     assert "→ AUTH ***" in done and "&lt;b&gt;no&lt;/b&gt;" in done
     listed = admin.get(f"{OUTGOING}/").text
     assert "state-bad" in listed and "offers no login" in listed
@@ -430,7 +430,7 @@ def action_named(app, name="Mail: Fetchmail Service"):
     [
         ("5", "seconds", True, ""),
         ("2", "hours", True, ""),
-        ("4", "seconds", False, "smallest interval here is 5 seconds"),
+        ("4", "seconds", False, "minimum interval is 5 seconds"),
         ("0", "minutes", False, "1 or more"),
         ("", "minutes", False, "1 or more"),
         ("99", "parsecs", False, "Not saved"),
@@ -501,7 +501,7 @@ def test_the_history_tells_how_each_run_went(app, admin):
     in_app(app, history)
     page = admin.get(f"{ACTIONS}/edit?id={number}").text
     said = words(page)
-    assert "2 servers, 1 failed. This version of CoquiMail has no action “fetch”" in said
+    assert "2 servers, 1 failed. This version of CoquiMail does not know the action “fetch”" in said
     assert "2.4 s" in said and "by Run now" in said and "2 servers, 7 mails" in said and "60 s" in said
     older = re.search(r'href="([^"]*before=\d+[^"]*)"', page)[1].replace("&amp;", "&")
     assert "2 servers, 7 mails" in words(admin.get(older).text)

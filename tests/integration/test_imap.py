@@ -223,7 +223,7 @@ def test_a_good_mailbox_says_what_is_there(dovecot: Dovecot, mailbox: str, targe
         ("login", "ok"), ("folder", "ok"),
     ]  # fmt: skip
     assert steps[2].why["code"] == "test_tls_expires_soon"  # the authority of the tests signs for a day
-    assert say(steps[-1].why) == "The folder INBOX is there with 1 mails, the newest of 2026-03-04 05:06 UTC."
+    assert say(steps[-1].why) == "Folder INBOX found, 1 message, dated 2026-03-04 05:06 UTC."
     assert [stored.flags for stored in dovecot.mails(mailbox)] == [""]
 
 
@@ -259,7 +259,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(dovecot: Dovecot, mail
 
 def test_a_missing_folder_comes_with_the_names_of_those_that_are_there(target: MailboxTarget) -> None:
     last = list(test_steps(replace(target, folder="Eingang")))[-1]
-    assert "The server has: INBOX." in say(last.why)
+    assert "Available folders: INBOX." in say(last.why)
 
 
 # --- servers that misbehave: every one is an error with a name, in bounded time

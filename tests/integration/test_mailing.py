@@ -297,7 +297,7 @@ def test_a_mailing_pauses_itself_when_too_many_fail(app, sender, postfix):
         assert states(id) == {"sent": 189, "failed": 11, "queued": 210}
         row = mailing_of(id)
         assert (row.state, row.why["code"]) == ("paused", "mailing_paused_failures")
-        assert say(row.why).startswith("Paused by itself: 11 of the last 200 recipients failed.")
+        assert say(row.why).startswith("Paused automatically: 11 of the last 200 recipients failed.")
         assert mailing.resume(id, NOW)
     sender.until_idle()
     with app.app_context():

@@ -221,10 +221,10 @@ def test_what_can_not_be_kept_is_said_at_its_field(app, mary, wrong, said):
         ({}, "1 contact is subscribed"),
         ({"lists": []}, "No list is chosen yet"),
         ({"subject": "{{ contact.first_name }}!"}, "Ann!"),
-        ({"subject": "{{ contact.firstname }}"}, "Subject, line 1: there is no merge field “contact.firstname”"),
+        ({"subject": "{{ contact.firstname }}"}, "Subject, line 1: the merge field “contact.firstname” does not exist"),
         ({"preview": "{{ contact.name"}, "Preview text, line 1: the merge field that begins with “{{ contact.name”"),
         ({"html": "<p>\n<p>\n{{ 1 + 1 }}"}, "HTML, line 3: “{{ 1 + 1 }}” is not a merge field"),
-        ({"html": "{{ config }}"}, "HTML, line 1: there is no merge field “config”"),
+        ({"html": "{{ config }}"}, "HTML, line 1: the merge field “config” does not exist"),
         ({"html": "{{ company.address }}"}, "1 contact is subscribed"),
         ({"from_address": "Ann <ann@office.test>"}, "“practice mailbox”"),
         ({"from_address": "Ann <ann@elsewhere.test>"}, '"Ann" <notifications@office.test>'),
@@ -251,7 +251,7 @@ def test_looking_changes_nothing(app, mary):
         ({"as": "bare"}, "Hello there"),
         ({"as": "nobody"}, "Hello Ann"),
         ({"part": "text"}, "<pre"),
-        ({"html": "{{ oops }}"}, "no merge field"),
+        ({"html": "{{ oops }}"}, "the merge field"),
         ({"from_address": ""}, "Hello Ann"),
     ],
 )
@@ -309,8 +309,8 @@ def test_the_number_before_sending_is_the_number_that_is_sent(app, mary):
     ("values", "said"),
     [
         ({"subject": " "}, "The subject is empty"),
-        ({"html": ""}, "has no text yet"),
-        ({"html": "{{ x }}"}, "no merge field “x”"),
+        ({"html": ""}, "has no content yet"),
+        ({"html": "{{ x }}"}, "the merge field “x” does not exist"),
     ],
 )
 def test_what_is_missing_is_said_and_nothing_is_sent(app, mary, values, said):
@@ -327,7 +327,7 @@ def test_nobody_left_is_said_before(app, mary):
         blacklist.add("r0@example.test", "manual", now())
         db.session.commit()
     page = mary.get(f"/mailings/{number}")
-    assert "Everybody on the chosen lists is left out" in words(page) and "/send" not in page.text
+    assert "All contacts on the chosen lists are excluded" in words(page) and "/send" not in page.text
 
 
 def test_sending_stores_why_it_goes_this_way(app, mary):
@@ -339,7 +339,7 @@ def test_sending_stores_why_it_goes_this_way(app, mary):
         number = draft(add_contacts(2), from_address="Ann <ann@elsewhere.test>")
     assert "bulk" in words(mary.get(f"/mailings/{number}"))
     answer = words(mary.post(f"/mailings/{number}/send", follow_redirects=True))
-    assert "on its way" in answer and "This mail has a server of its own, “bulk”" in answer
+    assert "on its way" in answer and "This email is assigned to the server “bulk”" in answer
     assert '"Ann" <notifications@office.test>' in answer
     assert row(app, Mailing, number).server_id == relay
 
@@ -600,7 +600,7 @@ def test_a_test_mail_goes_by_the_same_way_and_counts_nowhere(app, mary):
 def test_a_test_mail_that_can_not_be_made_says_why(app, mary, address, html_source):
     number = make(app, html=html_source)
     answer = words(mary.post(f"/mailings/{number}/test", {"address": address}, follow_redirects=True))
-    assert "Write a mail address" in answer or "no merge field" in answer
+    assert "Write a mail address" in answer or "the merge field" in answer
     assert count(app, OutgoingMail) == 0
 
 
@@ -612,7 +612,7 @@ def test_pasted_people_come_on_the_list_and_each_other_line_says_why_not(app, ma
     lines = "Ann Lee <ann@example.com>\nbob@example.com\nnothing\nbob@EXAMPLE.com\n\na@x.test, b@x.test"
     answer = words(mary.post("/admin/mailing-lists/add", {"id": "1", "lines": lines}))
     assert "2 were added; 2 of them are new contacts; 3 lines were not taken." in answer
-    assert "Line 3: nothing There is no mail address in this line" in answer and "stands in line 2 already" in answer
+    assert "Line 3: nothing There is no email address on this line" in answer and "is already on line 2" in answer
     page = words(mary.get("/admin/mailing-lists/edit?id=1"))
     assert "Ann Lee ann@example.com Subscribed" in page and "who pasted the address" in page
     assert "2 were on the list already" in words(
@@ -850,7 +850,7 @@ def test_taking_an_address_off_wants_a_reason_that_stays(app, mary):
     mary.post("/admin/blacklist/remove", {"id": "1", "reason": "mailbox mended."})
     assert row(app, BlacklistedAddress) is None
     log = words(mary.get(f"/admin/contacts/edit?id={contact_id}"))
-    assert "Taken from the blacklist by Marketing: mailbox mended." in log
+    assert "Removed from the blacklist by Marketing: mailbox mended." in log
     for path in ("/admin/blacklist/delete", "/admin/blacklist/edit?id=1"):
         assert mary.post(path, {"id": "1"}).status_code == 404
 

@@ -163,7 +163,7 @@ def test_a_good_mailbox_says_what_is_there(dovecot: Dovecot, mailbox: str, targe
         ("lookup", "ok"), ("connect", "ok"), ("tls", "warning"), ("greeting", "ok"), ("capabilities", "ok"),
         ("login", "ok"), ("folder", "ok"),
     ]  # fmt: skip
-    assert say(steps[-1].why) == "The folder INBOX is there with 1 mails."
+    assert say(steps[-1].why) == "Folder INBOX found, 1 message."
     assert len(dovecot.mails(mailbox)) == 1
 
 

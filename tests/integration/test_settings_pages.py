@@ -331,7 +331,7 @@ def test_an_alias_is_made_with_default_values(app, admin):
         ({"local_part": "sales"}, "already an alias of Opportunity"),
         ({"local_part": "CATCHALL"}, "is the catchall address"),
         ({"local_part": "bounce"}, "is the bounce address"),
-        ({"local_part": "jobs@elsewhere.test"}, "Aliases end in the alias domain"),
+        ({"local_part": "jobs@elsewhere.test"}, "Aliases end with the alias domain"),
         ({"local_part": "a+b"}, "plus sign"),
         ({"type_id": ""}, "Choose"),
         ({"policy": "followers"}, "so nobody could"),

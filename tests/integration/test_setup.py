@@ -146,7 +146,7 @@ REFUSED = {
     "Bounce": "is the bounce address",
     "support": "already an alias of Ticket",
     "SUPPORT@office.test": "already an alias of Ticket",
-    "info@elsewhere.test": "end in the alias domain, office.test",
+    "info@elsewhere.test": "end with the alias domain, office.test",
     "": "letters a to z",
     "two words": "letters a to z",
     "-dash": "letters a to z",
@@ -154,7 +154,7 @@ REFUSED = {
     "two..dots": "letters a to z",
     "ümlaut": "letters a to z",
     "a" * 65: "at most 64",
-    "plus+tag": "follows a plus sign",
+    "plus+tag": "the plus sign",
     'quo"te': "letters a to z",
     "line\nbreak": "letters a to z",
 }
@@ -191,7 +191,7 @@ def test_the_catchall_can_not_take_the_name_of_an_alias():
 @pytest.mark.parametrize(
     ("interval", "unit", "said"),
     [
-        (4, "seconds", "smallest interval here is 5 seconds"),
+        (4, "seconds", "minimum interval is 5 seconds"),
         (1, "fortnights", "unit from the list"),
         (200, "months", "ten years"),
     ],

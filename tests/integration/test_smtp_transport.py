@@ -640,10 +640,10 @@ def test_what_opening_says():
     assert isinstance(opening(free_port()), ConnectionRefused)
     with misbehaving(silent) as port:
         assert isinstance(opening(port, timeout=0.3), TimedOut)
-    with misbehaving(says(b"554 5.7.1 You are on a block list\r\n")) as port:
+    with misbehaving(says(b"554 5.7.1 You are on a blocklist\r\n")) as port:
         error = opening(port)
         assert isinstance(error, GreetingRefused)
-        assert "block list" in say(error.why)
+        assert "blocklist" in say(error.why)
     with misbehaving(says(b"SSH-2.0-OpenSSH_9.2\r\n")) as port:
         error = opening(port)
         assert isinstance(error, NotUnderstood)
@@ -912,7 +912,7 @@ def test_a_test_goes_on_after_a_refused_sender(receiver):
     [
         ("refused", "connect", "connection_refused"),
         ("ssh", "greeting", "not_understood"),
-        ("block list", "greeting", "greeting_refused"),
+        ("blocklist", "greeting", "greeting_refused"),
         ("no starttls", "tls", "starttls_missing"),
         ("wrong password", "login", "login_refused"),
         ("name", "lookup", "name_not_found"),
@@ -927,7 +927,7 @@ def test_a_test_names_the_step_that_fails_and_skips_the_rest(receivers, fault, f
                 server = target(free_port())
             case "ssh":
                 server = target(stack.enter_context(misbehaving(says(b"SSH-2.0-x\r\n"))))
-            case "block list":
+            case "blocklist":
                 server = target(stack.enter_context(misbehaving(says(b"554 blocked\r\n"))))
             case "no starttls":
                 server = target(receivers().port, encryption="starttls", **login)

@@ -136,8 +136,8 @@ def test_the_numbers_are_parameters(numbers, sequence, due):
         ("11-20 11-22 11-24", "3 of 5 bounces in 30 days, 4 of 7 days apart."),
         (
             "11-20 11-22 11-24 11-26 11-28",
-            "5 bounces in the last 30 days (limit 5), the first and the last 8 days apart (at least 7):"
-            " the address is taken for invalid and gets no more mailings.",
+            "5 bounces in the last 30 days (limit 5), first and last 8 days apart (minimum 7):"
+            " the address is considered invalid and gets no more mailings.",
         ),
     ],
 )

@@ -87,8 +87,8 @@ def test_an_editor_may_have_escaped_the_quotes():
 @pytest.mark.parametrize(
     ("source", "error", "said"),
     [
-        ("\n\nHi {{ contact.nmae }}", UnknownField, "HTML, line 3: there is no merge field “contact.nmae”"),
-        ("{{ config }}", UnknownField, "HTML, line 1: there is no merge field “config”"),
+        ("\n\nHi {{ contact.nmae }}", UnknownField, "HTML, line 3: the merge field “contact.nmae” does not exist"),
+        ("{{ config }}", UnknownField, "HTML, line 1: the merge field “config” does not exist"),
         ("\n{{ contact.name", FieldNotClosed, "HTML, line 2: the merge field that begins with “{{ contact.name”"),
         ("{{ contact.name {{ contact.email }}", FieldNotClosed, "HTML, line 1"),
         ("{{ }}", MergeError, "HTML, line 1: “{{ }}” is not a merge field"),

@@ -296,15 +296,15 @@ def test_which_mails_need_smtputf8(servers, sender, smtputf8):
 def test_the_decision_tells_its_story():
     decision = decide(Request('"Clerk" <clerk@home.test>', document=DOC, alias=SALES), [MINE], OURS)
     assert [say(step) for step in decision.steps] == [
-        "1. A server whose From filter has the address clerk@home.test: none of 1.",
-        "2. A server whose From filter has the domain home.test: none of 1.",
+        "1. A server whose From filter contains the address clerk@home.test: none of 1.",
+        "2. A server whose From filter contains the domain home.test: none of 1.",
         "3. A server without a From filter: none of 1.",
-        "4. A server whose From filter has the default address notifications@mycompany.com: none of 1.",
-        "4. A server whose From filter has the domain of the default address, mycompany.com: “mine”.",
-        "The filter of “mine” (mycompany.com) does not have clerk@home.test: the mail is sent as "
+        "4. A server whose From filter contains the default address notifications@mycompany.com: none of 1.",
+        "4. A server whose From filter contains the domain of the default address, mycompany.com: “mine”.",
+        "The filter of “mine” (mycompany.com) does not contain clerk@home.test: the email is sent from "
         "notifications@mycompany.com under the author's name.",
         "Delivery failures go to the bounce address bounce@mycompany.com.",
-        "Answers go to the alias of the document's type, sales@mycompany.com.",
+        "Replies go to the alias of the document type, sales@mycompany.com.",
     ]
     assert (decision.from_before, decision.from_after) == ('"Clerk" <clerk@home.test>', f'"Clerk" <{NOTIFY}>')
     assert decision.encapsulated

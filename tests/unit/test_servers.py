@@ -133,11 +133,11 @@ def test_forced_and_missing_servers(servers, options, chosen, failure):
 def test_every_step_says_which_servers_it_looked_at_and_why():
     choice = choose_server([OURS, OFF, SALES, LATE], "bob@acme.com", NOTIFY_US, default_server=DEFAULT)
     assert [say(step) for step in choice.steps] == [
-        "1. A server whose From filter has the address bob@acme.com: none of 3.",
-        "2. A server whose From filter has the domain acme.com: none of 3.",
+        "1. A server whose From filter contains the address bob@acme.com: none of 3.",
+        "2. A server whose From filter contains the domain acme.com: none of 3.",
         "3. A server without a From filter: none of 3.",
-        "4. A server whose From filter has the default address notify@mycompany.com: none of 3.",
-        "4. A server whose From filter has the domain of the default address, mycompany.com: “ours”.",
+        "4. A server whose From filter contains the default address notify@mycompany.com: none of 3.",
+        "4. A server whose From filter contains the domain of the default address, mycompany.com: “ours”.",
     ]
     assert [say(one) for one in choice.steps[0]["values"]["looked_at"]] == [
         "“ours” does not match: its From filter is mycompany.com.",

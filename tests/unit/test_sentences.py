@@ -1,0 +1,35 @@
+"""The table of explanations: a sentence that holds a count has a singular and a plural."""
+
+import re
+
+import pytest
+
+from mail.sentences import SENTENCES, Counted, say, why
+
+COUNTED = {code: sentence for code, sentence in SENTENCES.items() if isinstance(sentence, Counted)}
+
+
+@pytest.mark.parametrize(
+    ("reason", "sentence"),
+    [
+        (why("fetch_done", mails=0), "0 new emails were fetched."),
+        (why("fetch_done", mails=1), "1 new email was fetched."),
+        (why("fetch_done", mails=21), "21 new emails were fetched."),
+        (why("mailbox_test_mails", folder="INBOX", count=1), "Folder INBOX found, 1 message."),
+        (why("mailbox_test_mails", folder="INBOX", count=3), "Folder INBOX found, 3 messages."),
+        (why("test_rest_not_tried", number=1), "1 other step was skipped."),
+        (why("test_rest_not_tried", number=2), "2 other steps were skipped."),
+        (why("used_by_waiting_mails", number=1), "1 waiting email must go through it"),
+        (why("used_by_waiting_mails", number=2), "2 waiting emails must go through it"),
+        (why("search_more", count="1"), "… and 1 more server."),
+        (why("search_more"), "… and ? more servers."),
+    ],
+)
+def test_a_count_decides_between_singular_and_plural(reason, sentence):
+    assert say(reason) == sentence
+
+
+@pytest.mark.parametrize("code", COUNTED)
+def test_singular_and_plural_name_the_number_they_depend_on(code):
+    for text in (COUNTED[code].one, COUNTED[code].many):
+        assert COUNTED[code].by in re.findall(r"%\((\w+)\)s", text)
