@@ -101,16 +101,44 @@ class ClientCertificateUnusable(ConnectionFailed):  # our own certificate or key
     code = "client_certificate_unusable"
 
 
-class GreetingRefused(ConnectionFailed):  # the server answers 4xx or 5xx before we said anything
+class GreetingRefused(ConnectionFailed):  # the server answers 5xx before we said anything
     code = "greeting_refused"
+
+
+class GreetingDeferred(ConnectionFailed):  # it answers 4xx: busy, closing
+    code = "greeting_deferred"
+
+
+class TooManyConnections(ConnectionFailed):  # it takes fewer at once than we have open
+    code = "too_many_connections"
+
+
+class HeloUnusable(ConnectionFailed):  # the name that we are to introduce ourselves by can't be written
+    code = "helo_unusable"
 
 
 class LoginRefused(ConnectionFailed):  # a wrong password is no fault of the mail: it waits until it is corrected
     code = "login_refused"
 
 
+class LoginDeferred(ConnectionFailed):  # the server can't check user and password just now
+    code = "login_deferred"
+
+
 class LoginNotOffered(ConnectionFailed):
     code = "login_not_offered"
+
+
+class EncryptionWanted(ConnectionFailed):
+    code = "encryption_wanted"
+
+
+class SecretUnreadable(ConnectionFailed):  # the password or key of the server was stored under another key of ours
+    code = "secret_unreadable"
+
+
+class UnexpectedFailure(ConnectionFailed):  # a mistake of ours, or something that nobody thought of
+    code = "delivery_unexpected"
 
 
 class ServerGone(ConnectionFailed):  # the record was deleted or switched off after the decision
@@ -173,8 +201,16 @@ class NeedsSmtputf8(DeliveryFailed):
     code = "needs_smtputf8"
 
 
+class SenderNeedsSmtputf8(NeedsSmtputf8):  # it is our own From or envelope sender, not the recipient
+    code = "sender_needs_smtputf8"
+
+
 class InvalidAddress(DeliveryFailed):
     code = "invalid_address"
+
+
+class MailUnusable(DeliveryFailed):  # it can't be put together, for a reason that nobody thought of
+    code = "mail_unusable"
 
 
 class InDoubt(DeliveryFailed):  # the content was sent completely, the answer was never seen

@@ -178,6 +178,11 @@ SENTENCES: dict[str, Any] = {
         "The address %(address)s has characters before the @ that the outgoing server does not accept (it does not "
         "offer SMTPUTF8). Use another address, or a server that offers SMTPUTF8."
     ),
+    "sender_needs_smtputf8": _l(
+        "The email is sent as %(address)s, which has letters before the @ that the outgoing server can't take (it does "
+        "not offer SMTPUTF8). Send it from another address, or through a server that offers SMTPUTF8; the recipient's "
+        "address is fine."
+    ),
     # --- composing and delivering (compose.py, retry.py, transport/smtp.py)
     # --- connecting and testing (transport/smtp_session.py, smtp_check.py, mailbox.py, imap.py, pop3.py)
     "name_not_found": _l(
@@ -250,13 +255,41 @@ SENTENCES: dict[str, Any] = {
         "%(host)s refuses connections from this server: “%(reply)s”. Its IP address is often on a blocklist or not "
         "registered with the provider: ask the provider."
     ),
+    "greeting_deferred": _l(
+        "%(host)s is not accepting connections right now: “%(reply)s”. CoquiMail tries again automatically."
+    ),
+    "too_many_connections": _l(
+        "%(host)s does not accept more connections at the same time: “%(reply)s”. CoquiMail uses fewer from now on and "
+        "tries again automatically."
+    ),
+    "helo_unusable": _l(
+        "The HELO name “%(name)s” can't be used: only a host name such as mail.example.com can. Correct it on the "
+        "outgoing server, or leave it empty."
+    ),
     "login_refused": _l(
         "%(host)s refused the user %(user)s: “%(reply)s”. Enter the user and the password again. Many providers "
         "require a special password for programs (“app password”)."
     ),
+    "login_deferred": _l(
+        "%(host)s could not check the login of %(user)s right now: “%(reply)s”. The password may well be right; "
+        "CoquiMail tries again automatically."
+    ),
     "login_not_offered": _l(
         "%(host)s offers no login method that CoquiMail supports (it offers: %(offered)s). Login is often offered only "
         "over an encrypted connection: choose STARTTLS or TLS, or set the authentication to none."
+    ),
+    "encryption_wanted": _l(
+        "The server accepts this only over an encrypted connection: “%(reply)s”. Choose STARTTLS or TLS as the "
+        "encryption of the outgoing server."
+    ),
+    "secret_unreadable": _l(
+        "The stored password or key of “%(server)s” can't be read, because it was saved with another secret key "
+        "(secret.key or COQUI_SECRET_KEY). Restore that key, or enter the password of the server again; email waits "
+        "until then."
+    ),
+    "delivery_unexpected": _l(
+        "Something unexpected happened while this was being sent (%(error)s: %(detail)s). CoquiMail tries again "
+        "automatically; if the problem persists, report it together with the log of the worker."
     ),
     "journal_failed": _l(
         "The sending journal can't be written (%(detail)s), so nothing is sent. The person who maintains this server "
@@ -274,11 +307,62 @@ SENTENCES: dict[str, Any] = {
         "The server refused the recipient %(address)s: “%(reply)s”. Check the address. If it is correct, ask the "
         "recipient's provider for the reason."
     ),
+    "recipient_forbidden": _l(
+        "The server does not allow this email to %(address)s: “%(reply)s”. The address itself is probably right: ask "
+        "the recipient, or the provider of the outgoing server, what the rule is."
+    ),
+    "recipient_disabled": _l(
+        "The mailbox of %(address)s accepts no email at present: “%(reply)s”. Ask the recipient, or use another one."
+    ),
+    "relay_denied": _l(
+        "The outgoing server does not deliver to %(address)s for us: “%(reply)s”. It usually wants a login first, or "
+        "serves its own addresses only: check the login of the outgoing server."
+    ),
+    "login_wanted": _l(
+        "The outgoing server wants a login before it takes email: “%(reply)s”. Set the authentication of the outgoing "
+        "server to password and enter user and password."
+    ),
+    "needs_smtputf8_there": _l(
+        "The server can't take letters beyond ASCII in addresses: “%(reply)s”. Use another address, or a server that "
+        "offers SMTPUTF8."
+    ),
+    "blocked_by_list": _l(
+        "The server refuses this machine or the outgoing server, not the recipient %(address)s: “%(reply)s”. Usually "
+        "an internet address is on a blocklist or has no proper name: ask the provider of the outgoing server."
+    ),
+    "blocked_without_proof": _l(
+        "The server could not verify the sender's domain (SPF, DKIM or DMARC): “%(reply)s”. Have the DNS records of "
+        "the domain corrected, or send through a server that is allowed to send for it."
+    ),
+    "blocked_as_spam": _l(
+        "The server treats the email as spam or as dangerous: “%(reply)s”. Change its text, links or attachments, or "
+        "ask the recipient to allow you; the address is not the reason."
+    ),
+    "too_large_there": _l("The email is too large for the server: “%(reply)s”. Send it with smaller attachments."),
+    "mailbox_full": _l(
+        "The mailbox of %(address)s is full: “%(reply)s”. Tell the recipient in another way, and retry later."
+    ),
+    "mailbox_full_now": _l("The mailbox of %(address)s is full: “%(reply)s”. CoquiMail tries again automatically."),
+    "sending_limit": _l(
+        "A sending limit of the server is reached: “%(reply)s”. Retry later, or ask the provider for a higher limit."
+    ),
+    "sending_limit_now": _l("The server asks for a slower pace: “%(reply)s”. CoquiMail tries again automatically."),
+    "greylisted": _l(
+        "The server makes unknown senders wait for a few minutes (greylisting): “%(reply)s”. CoquiMail tries again "
+        "automatically."
+    ),
+    "session_full": _l(
+        "The server takes no more email over one connection: “%(reply)s”. CoquiMail opens a new one automatically."
+    ),
     "deferred": _l("The server did not accept the email yet: “%(reply)s”. CoquiMail will try again automatically."),
     "too_large": _l(
         "The email is %(size)s bytes; %(host)s accepts at most %(limit)s. Send it with smaller attachments."
     ),
     "invalid_address": _l("“%(address)s” can't be used as an email address. Correct it and send again."),
+    "mail_unusable": _l(
+        "This email can't be sent as it is (%(error)s: %(detail)s). Write it again; if the problem persists, report it "
+        "together with the log of the worker."
+    ),
     "in_doubt": _l(
         "The email was handed over completely to %(host)s, but no response was received: it may or may not have "
         "arrived. Ask the recipient before sending it again."

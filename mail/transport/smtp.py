@@ -6,8 +6,6 @@ because after the dot nobody knows whether the mail arrived, and before it nothi
 """
 
 import contextlib
-import re
-import socket
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -19,24 +17,21 @@ from mail.errors import (
     ConnectionFailed,
     ConnectionLost,
     InDoubt,
-    InvalidAddress,
     JournalFailed,
     MailError,
-    NeedsSmtputf8,
-    TooLarge,
+    MailUnusable,
+    UnexpectedFailure,
 )
-from mail.sentences import Why, why
-from mail.transport.smtp_session import SmtpSession, SmtpTarget, Transcript, parts_of, said_in
+from mail.sentences import Why
+from mail.transport.smtp_answers import RefusedAt, parts_of, reason_of, speaks_of_session
+from mail.transport.smtp_envelope import envelope, on_the_wire
+from mail.transport.smtp_session import PIECE, SmtpSession, SmtpTarget, Transcript
 
 Phase = Literal["connect", "mail", "rcpt", "data", "content", "end"]
 
 IDLE_SECONDS = 15.0  # after this a kept connection is asked whether it still lives
 NOOP_SECONDS = 5.0  # it has this long to say so: a silent one must not cost a mail the whole time limit
-
-_ASCII_ADDRESS = re.compile(r"""(?:[!#-'*+\--;=?A-\[\]-~]+|"(?:[ !#-\[\]-~]|\\[ -~])*")@[!#-;=?A-\[\]-~]+""")
-_WIDE_ADDRESS = re.compile(r'[^\x00-\x20<>"\\\x7f-\xa0\ud800-\udfff]+@[^\x00-\x20<>"\\@\x7f-\xa0\ud800-\udfff]+')
-_LEADING_DOT = re.compile(rb"^\.", re.MULTILINE)
-_BARE_ENDING = re.compile(rb"\r\n|\r|\n")
+IN_A_ROW = 3  # mails that a connection which worked puts off one after the other before a new one is tried
 
 
 class Outcome(NamedTuple):
@@ -47,6 +42,7 @@ class Outcome(NamedTuple):
     (the answer to the final dot). ``code`` is the server's, None when it gave no answer or was not asked. Exactly one
     of these holds: ``accepted``; ``in_doubt`` (complete, but the answer was never seen); neither: not accepted for
     certain, and ``temporary`` says whether trying again can help. ``why`` explains everything but an accepted mail.
+    ``victims`` is how many mails right before this one were put off only because the connection had taken its share.
     """
 
     phase: Phase
@@ -57,6 +53,7 @@ class Outcome(NamedTuple):
     temporary: bool
     in_doubt: bool
     why: Why | None
+    victims: int = 0
 
 
 class ServerConnection(Connection):
@@ -89,7 +86,12 @@ class ServerConnection(Connection):
         self.target = target
         self.transcript = Transcript() if transcript else None
         self.idle_seconds = idle_seconds
+        self.most_mails: int | None = None  # that the server takes over one connection, as far as that was learned
         self._last_used = 0.0
+        self._phase: Phase = "connect"
+        self._new_one_helps = True  # not so after one that changed nothing
+        self._used: SmtpSession | None = None  # the connection of the last attempt
+        self._was_kept = False
 
     def __exit__(
         self,
@@ -117,13 +119,6 @@ class ServerConnection(Connection):
             self.host.close()
             self.host = None
 
-    def interrupt(self) -> None:
-        """End a delivery that waits for the server in another thread: it returns at once, as for a cut connection."""
-        session = self.host
-        if session is not None and session.sock is not None:
-            with contextlib.suppress(OSError):
-                session.sock.shutdown(socket.SHUT_RDWR)
-
     def deliver(
         self,
         envelope_from: str,
@@ -138,36 +133,71 @@ class ServerConnection(Connection):
 
         Addresses are bare, domains in ASCII; an empty `envelope_from` is the null sender. `content` is the whole mail;
         line endings that are not CRLF are made so (a bare one lets a second mail be smuggled in), dots are stuffed;
-        `ready` skips the search for both, for what ``merge.py`` rendered.
+        `ready` skips the search for both, for what ``template.py`` rendered.
         `before_content` is called after the server asked for the content and before a byte of it goes out: what it
         raises goes through, the connection is dropped and nothing was sent. `after_accept` is called after the 250,
         `after_refusal` when the content was begun and is not accepted for certain; a JournalFailed of these two is
         swallowed, because the outcome stands.
+        A connection that was cut before the mail was complete, or that has taken all the mails that its server takes
+        over one, is replaced once, and the mail goes out over the new one.
         """
+        mail = _Delivery(envelope_from, recipient, content, before_content, after_accept, after_refusal, ready)
+        outcome = self._attempt(mail)
+        used = self._used
+        if used is None or not self._worth_a_new_connection(outcome, used):
+            return outcome
+        self.close()
+        again = self._attempt(mail)
+        if outcome.code is None:
+            return again
+        self._new_one_helps = again.accepted
+        if again.accepted and used.accepted:
+            self.most_mails = min(used.accepted, self.most_mails or used.accepted)
+            return again._replace(victims=used.put_off - 1)
+        return again
+
+    def _attempt(self, mail: "_Delivery") -> Outcome:
+        self._used = None
         try:
-            kept = self._make_ready()
+            self._make_ready()
         except MailError as error:
             return _not_delivered("connect", error)
-        outcome = self._deliver(envelope_from, recipient, content, before_content, after_accept, after_refusal, ready)
-        if self.host is None and outcome.phase == "mail" and outcome.code in (None, 421) and kept:
-            # The server had closed the kept connection before it heard of this mail: the same mail, a new connection.
-            try:
-                self._make_ready()
-            except MailError as error:
-                return _not_delivered("connect", error)
-            outcome = self._deliver(
-                envelope_from, recipient, content, before_content, after_accept, after_refusal, ready
-            )
+        except Exception as error:
+            return _not_delivered("connect", unexpected(error))
+        session = self._used = self.host
+        assert session is not None
+        outcome = self._deliver(session, mail)
+        session.used = True
+        if outcome.accepted:
+            session.accepted, session.put_off, self._new_one_helps = session.accepted + 1, 0, True
+        elif outcome.code is not None and outcome.temporary:
+            session.put_off += 1
         return outcome
 
-    def _make_ready(self) -> bool:
-        """Make sure that there is a connection for the next mail; return whether it has served another one before."""
+    def _worth_a_new_connection(self, outcome: Outcome, used: SmtpSession) -> bool:
+        """Say whether a mail failed because of the connection: it was cut, or it has had its share of mails."""
+        if outcome.accepted or outcome.in_doubt or outcome.phase == "connect":
+            return False
+        if outcome.code is None:
+            return outcome.temporary and outcome.why is not None and outcome.why["code"] == ConnectionLost.code
+        if outcome.code == 421 and outcome.phase == "mail" and self._was_kept:
+            return True
+        if not used.accepted:
+            return False
+        if speaks_of_session(parts_of(f"{outcome.code} {outcome.text}".encode())) or outcome.code == 421:
+            return True
+        wordless = outcome.phase in ("mail", "data") or used.put_off >= IN_A_ROW
+        return outcome.temporary and wordless and self._new_one_helps
+
+    def _make_ready(self) -> None:
+        """Make sure that there is a connection for the next mail."""
+        if self.host is not None and self.most_mails is not None and self.host.accepted >= self.most_mails:
+            self.close()
         if self.host is not None and time.monotonic() - self._last_used > self.idle_seconds and not self._answers():
             self.drop()
         if self.host is None:
             self.host = self.configure_host()
-        kept, self.host.used = self.host.used, True
-        return kept
+        self._was_kept = self.host.used
 
     def _answers(self) -> bool:
         session = self.host
@@ -180,93 +210,102 @@ class ServerConnection(Connection):
             return False
         return alive
 
-    def _deliver(
-        self,
-        envelope_from: str,
-        recipient: str,
-        content: bytes,
-        before_content: Callable[[], None] | None,
-        after_accept: Callable[[], None] | None,
-        after_refusal: Callable[[], None] | None,
-        ready: bool,
-    ) -> Outcome:
-        session = self.host
-        assert session is not None
-        phase: Phase = "mail"
+    def _deliver(self, session: SmtpSession, mail: "_Delivery") -> Outcome:
         try:
-            mail, rcpt = envelope(session, envelope_from, recipient, content)
-            reply = session.ask(mail)
-            if reply[:1] != b"2":
-                return self._refused(phase, reply, envelope_from)
-            phase = "rcpt"
-            reply = session.ask(rcpt)
-            if reply[:1] != b"2":
-                return self._refused(phase, reply, recipient)
-            phase = "data"
-            reply = session.ask(b"DATA\r\n")
-            if reply[:3] != b"354":
-                return self._refused(phase, reply, recipient)
-            if before_content:
-                try:
-                    before_content()
-                except BaseException:
-                    self.drop()
-                    raise
-            phase = "content"
-            if session.transcript:
-                session.transcript.note(f"{len(content)} bytes of content, then the final dot")
-            session.transmit(content + b".\r\n" if ready else _on_the_wire(content))
-            phase = "end"
-            reply = session.read_reply(self.target.answer_timeout)
-        except ConnectionFailed as error:
-            return self._cut(phase, error, recipient, after_refusal)
-        except (InvalidAddress, NeedsSmtputf8, TooLarge) as error:  # no command was said: the connection is as it was
-            return _not_delivered("mail", error)
-        self._last_used = time.monotonic()
+            refusal = self._offer(session, mail)
+        except Exception as error:
+            return self._failed(error, mail)
+        if refusal is not None:
+            return self._refused(refusal, mail)
+        if mail.before_content:
+            try:
+                mail.before_content()
+            except BaseException:
+                self.drop()
+                raise
+        try:
+            reply = self._hand_over(session, mail)
+        except Exception as error:
+            return self._failed(error, mail)
         if reply[:1] != b"2":
-            _tell(after_refusal)
-            return self._refused(phase, reply, recipient)
-        _tell(after_accept)
-        code, enhanced, text = parts_of(reply)
-        return Outcome("end", code, enhanced, text, True, False, False, None)
-
-    def _refused(self, phase: Phase, reply: bytes, address: str) -> Outcome:
-        """The server said no. The next mail goes over the same connection, after RSET."""
-        code, enhanced, text = parts_of(reply)
-        temporary = not 500 <= code <= 599
+            _tell(mail.after_refusal)
+            return self._refused(reply, mail)
         self._last_used = time.monotonic()
-        if code == 421 or not 400 <= code <= 599:  # it is closing, or it is not following the protocol
+        _tell(mail.after_accept)
+        return Outcome("end", *parts_of(reply), True, False, False, None)
+
+    def _offer(self, session: SmtpSession, mail: "_Delivery") -> bytes | None:
+        """Say sender and recipient and ask for the content to be wanted; return the refusal, None if there is none."""
+        self._phase = "mail"
+        try:
+            sender, recipient = envelope(session, mail.envelope_from, mail.recipient, mail.content)
+        except MailError:
+            raise
+        except Exception as error:
+            raise MailUnusable(error=type(error).__name__, detail=str(error)[:200]) from error
+        reply = session.ask(sender)
+        if reply[:1] != b"2":
+            return reply
+        self._phase = "rcpt"
+        reply = session.ask(recipient)
+        if reply[:1] != b"2":
+            return reply
+        self._phase = "data"
+        reply = session.ask(b"DATA\r\n")
+        return reply if reply[:3] != b"354" else None
+
+    def _hand_over(self, session: SmtpSession, mail: "_Delivery") -> bytes:
+        """Transmit the content and return the answer. Doubt begins with the write that holds the final dot."""
+        self._phase = "content"
+        if session.transcript:
+            session.transcript.note(f"{len(mail.content)} bytes of content, then the final dot")
+        content, ending = (mail.content, b".\r\n") if mail.ready else on_the_wire(mail.content)
+        rest = content
+        if len(content) > PIECE:
+            pieces = memoryview(content)
+            last = (len(content) - 1) // PIECE * PIECE
+            for start in range(0, last, PIECE):
+                session.transmit(pieces[start : start + PIECE])
+            rest = bytes(pieces[last:])
+        self._phase = "end"
+        session.transmit(rest + ending)
+        return session.read_reply(self.target.answer_timeout)
+
+    def _failed(self, error: Exception, mail: "_Delivery") -> Outcome:
+        if isinstance(error, ConnectionFailed):
+            return self._cut(error, mail)
+        if isinstance(error, MailError):  # no command was said: the connection is as it was
+            return _not_delivered("mail", error)
+        return self._cut(unexpected(error), mail)
+
+    def _refused(self, reply: bytes, mail: "_Delivery") -> Outcome:
+        """The server said no. The next mail goes over the same connection, after RSET."""
+        answer = parts_of(reply)
+        at: RefusedAt = self._phase if self._phase in ("mail", "rcpt", "data") else "end"
+        self._last_used = time.monotonic()
+        if answer.code == 421 or not 400 <= answer.code <= 599:  # it is closing, or it is not following the protocol
             self.drop()
-        elif phase != "end" and self.host is not None:
+        elif self._phase not in ("content", "end") and self.host is not None:
             try:
                 if self.host.ask(b"RSET\r\n")[:1] != b"2":
                     self.drop()
             except MailError:
                 self.drop()
-        said = said_in(reply)
-        reason = why("deferred", reply=said)
-        if not temporary:
-            reasons = {
-                "mail": why("sender_refused", address=address, reply=said),
-                "rcpt": why("recipient_refused", address=address, reply=said),
-            }
-            reason = reasons.get(phase) or why("refused", reply=said)
-        return Outcome(phase, code, enhanced, text, False, temporary, False, reason)
+        reason = reason_of(at, answer, mail.envelope_from, mail.recipient, self.target.host)
+        return Outcome(self._phase, *answer, False, answer.temporary, False, reason)
 
-    def _cut(
-        self, phase: Phase, error: ConnectionFailed, recipient: str, after_refusal: Callable[[], None] | None
-    ) -> Outcome:
-        """No answer. Until the last byte of the content was handed over, the server can't have accepted the mail."""
-        last_words = self._last_words() if phase == "content" and isinstance(error, ConnectionLost) else None
+    def _cut(self, error: ConnectionFailed, mail: "_Delivery") -> Outcome:
+        """No answer. Until the write with the final dot was begun, the server can't have accepted the mail."""
+        phase = self._phase
+        last_words = self._last_words() if phase in ("content", "end") and isinstance(error, ConnectionLost) else None
         self.drop()
         if last_words:
-            _tell(after_refusal)
-            return self._refused(phase, last_words, recipient)
+            _tell(mail.after_refusal)
+            return self._refused(last_words, mail)
         if phase == "end":
-            doubt = InDoubt(host=self.target.host)
-            return Outcome(phase, None, "", "", False, False, True, doubt.why)
+            return Outcome(phase, None, "", "", False, False, True, InDoubt(host=self.target.host).why)
         if phase == "content":
-            _tell(after_refusal)
+            _tell(mail.after_refusal)
         return _not_delivered(phase, error)
 
     def _last_words(self) -> bytes | None:
@@ -282,6 +321,18 @@ class ServerConnection(Connection):
         return reply if reply[:1] in (b"4", b"5") else None
 
 
+class _Delivery(NamedTuple):
+    """What ``deliver`` was asked for."""
+
+    envelope_from: str
+    recipient: str
+    content: bytes
+    before_content: Callable[[], None] | None
+    after_accept: Callable[[], None] | None
+    after_refusal: Callable[[], None] | None
+    ready: bool
+
+
 def _tell(listener: Callable[[], None] | None) -> None:
     if listener:
         with contextlib.suppress(JournalFailed):  # it refuses the next mail by itself; the outcome of this one stands
@@ -292,52 +343,6 @@ def _not_delivered(phase: Phase, error: MailError) -> Outcome:
     return Outcome(phase, None, "", "", False, error.retry, False, error.why)
 
 
-def envelope(session: SmtpSession, envelope_from: str, recipient: str, content: bytes) -> tuple[bytes, bytes]:
-    """Return the two commands of the envelope; raises what makes this mail impossible for this server."""
-    offered = session.esmtp_features
-    options = b""
-    if "size" in offered:
-        options = b" SIZE=%d" % len(content)
-        limit = offered["size"]
-        if limit.isdigit() and 0 < int(limit) < len(content):
-            raise TooLarge(host=session.target.host, size=len(content), limit=int(limit))
-    if not content.isascii():
-        if "8bitmime" in offered:
-            options += b" BODY=8BITMIME"
-        if not content[: content.find(b"\r\n\r\n") + 1].isascii():
-            options += _smtputf8(session, recipient)
-    if envelope_from.isascii() and recipient.isascii():
-        if not (_ASCII_ADDRESS.fullmatch(recipient)):
-            raise InvalidAddress(address=recipient)
-        if envelope_from and not _ASCII_ADDRESS.fullmatch(envelope_from):
-            raise InvalidAddress(address=envelope_from)
-    else:
-        for address in filter(None, (envelope_from, recipient)):
-            fits = (_ASCII_ADDRESS if address.isascii() else _WIDE_ADDRESS).fullmatch(address)
-            if not fits or not address.isprintable():
-                raise InvalidAddress(address=address)
-        if b"SMTPUTF8" not in options:
-            options += _smtputf8(session, envelope_from if recipient.isascii() else recipient)
-    return b"MAIL FROM:<%b>%b\r\n" % (envelope_from.encode(), options), b"RCPT TO:<%b>\r\n" % recipient.encode()
-
-
-def _smtputf8(session: SmtpSession, address: str) -> bytes:
-    if "smtputf8" not in session.esmtp_features:
-        raise NeedsSmtputf8(address=address)
-    return b" SMTPUTF8"
-
-
-def _on_the_wire(content: bytes) -> bytes:
-    """Return the content as DATA wants it: CRLF everywhere, dots at line starts doubled, the final dot.
-
-    >>> _on_the_wire(b"Subject: a\\r\\n\\r\\n.\\n.\\n")
-    b'Subject: a\\r\\n\\r\\n..\\r\\n..\\r\\n.\\r\\n'
-    """
-    endings = content.count(b"\r\n")
-    if content.count(b"\n") != endings or content.count(b"\r") != endings:
-        content = _BARE_ENDING.sub(b"\r\n", content)
-    if b"\n." in content or content[:1] == b".":
-        content = _LEADING_DOT.sub(b"..", content)
-    if content[-2:] != b"\r\n":
-        return content + b"\r\n.\r\n"
-    return content + b".\r\n"
+def unexpected(error: Exception) -> UnexpectedFailure:
+    """Return our name for what nobody thought of."""
+    return UnexpectedFailure(error=type(error).__name__, detail=str(error)[:200])

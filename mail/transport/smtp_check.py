@@ -7,8 +7,9 @@ from functools import partial
 from mail.errors import InvalidAddress, NeedsSmtputf8
 from mail.sentences import Why, why
 from mail.transport import network
-from mail.transport.smtp import envelope
-from mail.transport.smtp_session import SmtpSession, SmtpTarget, Transcript, said_in
+from mail.transport.smtp_answers import parts_of, reason_of, said_in
+from mail.transport.smtp_envelope import envelope
+from mail.transport.smtp_session import SmtpSession, SmtpTarget, Transcript
 from mail.transport.steps import TEST_SECONDS, Action, ConnectionTest, StepState, TestStep, certificate_seen
 
 
@@ -109,4 +110,4 @@ class _SmtpTest(ConnectionTest):
             return "failed", why("test_sender_deferred", address=sender, reply=said)
         if sender_taken:
             return "failed", why("test_sender_but_recipient", address=sender, recipient=recipient, reply=said)
-        return "failed", why("sender_refused", address=sender, reply=said)
+        return "failed", reason_of("mail", parts_of(reply), sender, recipient, self.target.host)

@@ -16,22 +16,22 @@ from typing import Literal, NoReturn, Self
 
 from mail.errors import (
     ConnectionLost,
-    GreetingRefused,
+    HeloUnusable,
     LoginNotOffered,
-    LoginRefused,
     MailError,
     NotUnderstood,
     StarttlsMissing,
     TimedOut,
+    TlsFailed,
 )
 from mail.transport import network
+from mail.transport.smtp_answers import greeting_refused, login_refused, parts_of, said_in
 
 PIECE = 131_072
 REPLY_LIMIT = 65_536
-TEXT_LIMIT = 500
 TRANSCRIPT_LIMIT = 16_384
 
-_ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s+|$)")
+_HELO = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}|\[[A-Za-z0-9:.]{2,60}\]")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 
@@ -105,6 +105,8 @@ class SmtpSession(SMTP):
         self.transcript = transcript
         self.deadline = deadline
         self.used = False  # a mail was tried over it
+        self.accepted = 0  # mails that the server took over it
+        self.put_off = 0  # temporary refusals in a row since then
         self._rest = b""
 
     # --- the socket
@@ -116,19 +118,14 @@ class SmtpSession(SMTP):
             self.transcript.sent(line)
         self.transmit(line)
 
-    def transmit(self, line: bytes) -> None:
+    def transmit(self, line: bytes | memoryview) -> None:
+        """Hand bytes to the socket. Its time limit is for all of them: a large mail is transmitted in pieces."""
         if self.sock is None:
             raise ConnectionLost(host=self.target.host)
         try:
             if self.deadline is not None:
                 self._limit()
-            if len(line) <= PIECE:
-                self.sock.sendall(line)
-                return
-            # The time limit of sendall is for all of it: a large mail over a slow line gets it for each piece.
-            pieces = memoryview(line)
-            for start in range(0, len(line), PIECE):
-                self.sock.sendall(pieces[start : start + PIECE])
+            self.sock.sendall(line)
         except OSError as error:
             raise self.error_for(error) from error
 
@@ -227,7 +224,7 @@ class SmtpSession(SMTP):
     def reach(self, addresses: Sequence[network.HostAddress]) -> str:
         """Connect and return the address that answered."""
         self.sock = network.open_socket(self.target.host, addresses, self.time_left())
-        self.local_hostname = self.target.helo or _own_name(self.sock)
+        self.local_hostname = _helo_name(self.target.helo) if self.target.helo else _own_name(self.sock)
         ip = str(self.sock.getpeername()[0])
         if self.transcript:
             self.transcript.note(f"connected to {ip}, port {self.target.port}")
@@ -254,7 +251,7 @@ class SmtpSession(SMTP):
         """Read the greeting and return its text."""
         reply = self.read_reply()
         if reply[:1] != b"2":
-            raise GreetingRefused(host=self.target.host, reply=said_in(reply))
+            raise greeting_refused(self.target.host, parts_of(reply))
         return said_in(reply)
 
     def introduce(self) -> list[str]:
@@ -263,7 +260,7 @@ class SmtpSession(SMTP):
         if code != 250:
             code, text = self.helo()
             if code != 250:
-                raise GreetingRefused(host=self.target.host, reply=f"{code} {text.decode('utf-8', 'replace')}")
+                raise greeting_refused(self.target.host, parts_of(b"%d %b" % (code, text)))
         return [f"{name.upper()} {value}".strip() for name, value in self.esmtp_features.items()]
 
     def upgrade(self) -> None:
@@ -271,8 +268,8 @@ class SmtpSession(SMTP):
         if "starttls" not in self.esmtp_features:
             raise StarttlsMissing(host=self.target.host)
         reply = self.ask(b"STARTTLS\r\n")
-        if reply[:3] != b"220":
-            raise StarttlsMissing(host=self.target.host)
+        if reply[:3] != b"220":  # offered, but not now
+            raise TlsFailed(host=self.target.host, detail=said_in(reply))
         if self._rest:  # bytes from before the encryption would be read as if they came after it (CVE-2011-0411)
             self._not_understood(self._rest)
         self.secure()
@@ -282,14 +279,15 @@ class SmtpSession(SMTP):
     def sign_in(self) -> None:
         """Log in with user and password by the best way that both sides know (RFC 4954)."""
         offered = str(self.esmtp_features.get("auth", "")).upper().split()
+        shown = ", ".join(sorted(set(offered))) or "-"
         way = next((way for way in ("PLAIN", "LOGIN", "CRAM-MD5") if way in offered), None)
         if way is None:
-            raise LoginNotOffered(host=self.target.host, offered=", ".join(sorted(set(offered))) or "-")
+            raise LoginNotOffered(host=self.target.host, offered=shown)
         reply = getattr(self, "_auth_" + way.lower().replace("-", "_"))()
         if reply[:3] == b"503":  # already signed in, for example by the client certificate
             return
         if reply[:1] != b"2":
-            raise LoginRefused(host=self.target.host, user=self.target.user, reply=said_in(reply))
+            raise login_refused(self.target.host, self.target.user, parts_of(reply), shown)
 
     def _auth_plain(self) -> bytes:
         secret = f"\0{self.target.user}\0{self.target.password}".encode()  # UTF-8: RFC 4616
@@ -345,25 +343,19 @@ class SmtpSession(SMTP):
             self.close()
 
 
-def parts_of(reply: bytes) -> tuple[int, str, str]:
-    """Return code, enhanced code (RFC 3463, "" if there is none) and text of an answer.
+def _helo_name(name: str) -> str:
+    """Return the name that was set for introducing ourselves as it goes over the wire.
 
-    >>> parts_of(b"550-5.1.1 No such\\r\\n550 5.1.1 user here\\r\\n")
-    (550, '5.1.1', 'No such user here')
+    >>> _helo_name("bücher.example"), _helo_name("[192.0.2.1]")
+    ('xn--bcher-kva.example', '[192.0.2.1]')
     """
-    enhanced, texts = "", []
-    for line in reply.decode("utf-8", "replace").splitlines():
-        text = line[4:]
-        if found := _ENHANCED.match(text):
-            enhanced, text = found[1], text[found.end() :]
-        texts.append(text)
-    return int(reply[:3]), enhanced, _CONTROLS.sub(" ", " ".join(texts)).strip()[:TEXT_LIMIT]
-
-
-def said_in(reply: bytes) -> str:
-    """Return an answer as the server gave it, on one line."""
-    code, enhanced, text = parts_of(reply)
-    return " ".join(filter(None, (str(code), enhanced, text)))
+    try:
+        wire = name.strip().encode("idna").decode("ascii")
+    except UnicodeError:
+        wire = ""
+    if not _HELO.fullmatch(wire):
+        raise HeloUnusable(name=_CONTROLS.sub(" ", name))
+    return wire
 
 
 def _own_name(connection: socket.socket) -> str:
