@@ -1,5 +1,5 @@
 # Two commands matter: `make run` starts CoquiMail, `make test` proves it. The rest is for those who work on it.
-.PHONY: help run test check soak bench requirements clean
+.PHONY: help run test quick check soak bench requirements clean
 
 PYTHON := .venv/bin/python
 # What tests write has to outlast nothing: it lies in memory where there is plenty.
@@ -10,7 +10,8 @@ PYTEST := $(PYTHON) -m pytest -o faulthandler_timeout=300
 help:
 	@echo "make run     start CoquiMail on http://127.0.0.1:8000 (PORT=8001 make run for another port)"
 	@echo "make test    everything that has to be true: style, types, tests on real servers"
-	@echo "make check   style and types only"
+	@echo "make quick   what needs no server: unit tests, and the others on SQLite, in a minute"
+	@echo "make check   style, types, dead code"
 	@echo "make soak    the long proofs (hours); goes on where it stopped"
 	@echo "make bench   speed against limits and peers"
 	@echo "make clean   remove what these commands made, but not instance/ (the data)"
@@ -24,11 +25,16 @@ test:
 	@$(MAKE) --no-print-directory check
 	@$(MEMORY) $(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder -m "not slow" $(PYTEST_ARGS)
 
+quick:
+	@sh scripts/bootstrap.sh check
+	@$(MEMORY) $(PYTEST) -n 3 --quick -m "not slow" $(PYTEST_ARGS)
+
 check:
 	@sh scripts/bootstrap.sh check
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy
+	@$(PYTHON) scripts/dead_code.py
 
 soak:
 	@sh scripts/bootstrap.sh test

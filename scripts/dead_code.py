@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PRODUCT = ("models", "mail", "scheduler", "webapp", "migrations/env.py", "wsgi.py", "gunicorn.conf.py")
+PRODUCT = ("models", "mail", "scheduler", "webapp", "migrations/env.py", "wsgi.py")
 
 
 def main() -> int:

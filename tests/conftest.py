@@ -216,8 +216,28 @@ FIRST = (
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+# What ``make quick`` does without: each of these is a process of its own, or a test that starts some.
+SLOW_PARTS = {"dovecot", "_postfix", "_second_postfix", "smtp_sink", "postgres", "running_app", "_browser"}
+SLOW_FILES = ("tests/test_house.py", "tests/browser", "tests/proofs")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="only what needs no server, no browser and no PostgreSQL")
+
+
+def is_quick(item: pytest.Item) -> bool:
+    """Say whether a test needs neither a server nor a process of the product."""
+    parts = set(getattr(item, "fixturenames", ())) & SLOW_PARTS
+    on_postgres = "postgresql" in getattr(item, "callspec", item).__dict__.get("params", {}).values()
+    return not parts and not on_postgres and not item.nodeid.startswith(SLOW_FILES)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put the files into an order that keeps both cores busy; inside a file nothing changes."""
+    if config.option.quick:
+        slow = [item for item in items if not is_quick(item)]
+        items[:] = [item for item in items if is_quick(item)]
+        config.hook.pytest_deselected(items=slow)
 
     def place(item: pytest.Item) -> int:
         return next((number for number, part in enumerate(FIRST) if item.nodeid.startswith(part)), len(FIRST))
