@@ -21,7 +21,7 @@ from mail.settings.clock import now
 from mail.transport import mailbox_open, smtp_check
 from mail.transport.mailbox import MailboxTarget
 from mail.transport.smtp_session import Transcript
-from mail.transport.steps import TestStep
+from mail.transport.steps import ConnectionStep
 from models import Event, IncomingServer, OutgoingServer, ServerCheck, User, change_rows, db, reading
 from scheduler.fetching import Fetcher
 from scheduler.identity import WorkerIdentity
@@ -44,7 +44,7 @@ class Checks:
     def work(self) -> bool:
         """Take the oldest request, if there is one; returns whether it did."""
         for left in list(self._left):
-            _tell(left, [TestStep("lost", "failed", why("check_lost"), 0.0)], "failed")
+            _tell(left, [ConnectionStep("lost", "failed", why("check_lost"), 0.0)], "failed")
             self._left.discard(left)
         with reading():
             waiting = select(ServerCheck.id).where(ServerCheck.state == "waiting").order_by(ServerCheck.id).limit(1)
@@ -80,7 +80,7 @@ class Checks:
         db.session.rollback()
         transcript = Transcript()
         failed = False
-        steps: list[TestStep] = []
+        steps: list[ConnectionStep] = []
         try:
             for step in self._steps(kind, server_id, user_id, transcript):
                 steps.append(step)
@@ -88,44 +88,46 @@ class Checks:
                 _tell(check_id, steps)
         except MailError as error:
             failed = True
-            steps.append(TestStep("server", "failed", error.why, 0.0))
+            steps.append(ConnectionStep("server", "failed", error.why, 0.0))
         except Exception as error:
             if database_away(error):
                 raise
             log.exception("test %s failed", check_id)
             failed = True
             reason = why("unexpected_failure", error=type(error).__name__, detail=str(error)[:300])
-            steps.append(TestStep("server", "failed", reason, 0.0))
+            steps.append(ConnectionStep("server", "failed", reason, 0.0))
             db.session.rollback()
         _tell(check_id, steps, "failed" if failed else "done", transcript.take())
         log.info("%s of server %s: %s (test %s)", kind, server_id, "failed" if failed else "done", check_id)
 
-    def _steps(self, kind: str, server_id: int, user_id: int | None, transcript: Transcript) -> Iterator[TestStep]:
+    def _steps(
+        self, kind: str, server_id: int, user_id: int | None, transcript: Transcript
+    ) -> Iterator[ConnectionStep]:
         if kind == "outgoing_test":
             return _test_outgoing(server_id, user_id, transcript)
         if kind == "incoming_test":
             return _test_incoming(server_id)
         return self._fetch(server_id)
 
-    def _fetch(self, server_id: int) -> Iterator[TestStep]:
+    def _fetch(self, server_id: int) -> Iterator[ConnectionStep]:
         server = db.session.get(IncomingServer, server_id)
         if server is None:
             yield _gone()
             return
-        yield TestStep("fetch", "ok", why("fetch_started", name=server.name), 0.0)
+        yield ConnectionStep("fetch", "ok", why("fetch_started", name=server.name), 0.0)
         db.session.rollback()
         try:
             fetched = self._fetcher.start(server_id).result(FETCH_PATIENCE)
         except StillRunning:
-            yield TestStep("fetch", "ok", why("fetch_goes_on"), FETCH_PATIENCE)
+            yield ConnectionStep("fetch", "ok", why("fetch_goes_on"), FETCH_PATIENCE)
             return
         if fetched.why:
-            yield TestStep("fetch", "failed", fetched.why, 0.0)
+            yield ConnectionStep("fetch", "failed", fetched.why, 0.0)
         else:
-            yield TestStep("fetch", "ok", why("fetch_done", mails=fetched.mails), 0.0)
+            yield ConnectionStep("fetch", "ok", why("fetch_done", mails=fetched.mails), 0.0)
 
 
-def _test_outgoing(server_id: int, user_id: int | None, transcript: Transcript) -> Iterator[TestStep]:
+def _test_outgoing(server_id: int, user_id: int | None, transcript: Transcript) -> Iterator[ConnectionStep]:
     """Try an outgoing server (0: the default server) as every address that it would send as."""
     if server_id:
         server = db.session.get(OutgoingServer, server_id)
@@ -143,7 +145,7 @@ def _test_outgoing(server_id: int, user_id: int | None, transcript: Transcript) 
     db.session.rollback()
     yield from smtp_check.test_steps(target, senders, transcript=transcript)
     if not senders:
-        yield TestStep("sender", "warning", why("check_no_sender"), 0.0)
+        yield ConnectionStep("sender", "warning", why("check_no_sender"), 0.0)
 
 
 def senders_of(filters: tuple[str, ...], known: Office) -> list[str]:
@@ -163,7 +165,7 @@ def senders_of(filters: tuple[str, ...], known: Office) -> list[str]:
     return list(dict.fromkeys(of_filter + ours))
 
 
-def _test_incoming(server_id: int) -> Iterator[TestStep]:
+def _test_incoming(server_id: int) -> Iterator[ConnectionStep]:
     """Try an incoming server; when every step went well it is confirmed, and mail is fetched from now on."""
     server = db.session.get(IncomingServer, server_id)
     if server is None:
@@ -179,7 +181,7 @@ def _test_incoming(server_id: int) -> Iterator[TestStep]:
         yield _confirm(server_id, target)
 
 
-def _confirm(server_id: int, target: MailboxTarget) -> TestStep:
+def _confirm(server_id: int, target: MailboxTarget) -> ConnectionStep:
     with mailbox_open.open_mailbox(target) as opened:
         look = opened.look()
     server = db.session.get(IncomingServer, server_id)
@@ -187,17 +189,17 @@ def _confirm(server_id: int, target: MailboxTarget) -> TestStep:
         return _gone()
     if position.target_of(server) != target:
         db.session.rollback()
-        return TestStep("confirm", "failed", why("check_changed"), 0.0)
+        return ConnectionStep("confirm", "failed", why("check_changed"), 0.0)
     moment = now()
     flow.confirm(server, look, moment)
     Event.add(["incoming_servers"], moment)
     said = why("check_confirmed_all" if server.fetch_existing else "check_confirmed")
     db.session.commit()
-    return TestStep("confirm", "ok", said, 0.0)
+    return ConnectionStep("confirm", "ok", said, 0.0)
 
 
-def _gone() -> TestStep:
-    return TestStep("server", "failed", why("check_server_gone"), 0.0)
+def _gone() -> ConnectionStep:
+    return ConnectionStep("server", "failed", why("check_server_gone"), 0.0)
 
 
 def _claim(check_id: int, lease: WorkerLease) -> bool:
@@ -211,7 +213,7 @@ def _claim(check_id: int, lease: WorkerLease) -> bool:
     return bool(taken)
 
 
-def _tell(check_id: int, steps: list[TestStep], state: str = "running", transcript: str = "") -> None:
+def _tell(check_id: int, steps: list[ConnectionStep], state: str = "running", transcript: str = "") -> None:
     """Write down the steps so far, and let the open page see them."""
     moment = now()
     values: dict[str, object] = {"steps": [step.as_json() for step in steps]}

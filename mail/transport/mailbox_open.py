@@ -6,7 +6,7 @@ from mail.errors import MailError
 from mail.sentences import Why, why
 from mail.transport import imap, network, pop3
 from mail.transport.mailbox import Mailbox, MailboxConnection, MailboxTarget, ProtocolSession, check_login, translate
-from mail.transport.steps import TEST_SECONDS, Action, ConnectionTest, StepState, TestStep, certificate_seen
+from mail.transport.steps import TEST_SECONDS, Action, ConnectionStep, ConnectionTest, StepState, certificate_seen
 
 
 def open_mailbox(target: MailboxTarget) -> Mailbox:
@@ -14,7 +14,7 @@ def open_mailbox(target: MailboxTarget) -> Mailbox:
     return imap.ImapMailbox(target) if target.kind == "imap" else pop3.Pop3Mailbox(target)
 
 
-def test_steps(target: MailboxTarget) -> Iterator[TestStep]:
+def test_steps(target: MailboxTarget) -> Iterator[ConnectionStep]:
     """Open a mailbox the way fetching does and yield each step as it is known, all within 20 seconds.
 
     The names are lookup, connect, tls, greeting, capabilities, login, folder. Nothing in the mailbox changes. What

@@ -10,7 +10,7 @@ from mail.transport import network
 from mail.transport.smtp_answers import parts_of, reason_of, said_in
 from mail.transport.smtp_envelope import envelope
 from mail.transport.smtp_session import SmtpSession, SmtpTarget, Transcript
-from mail.transport.steps import TEST_SECONDS, Action, ConnectionTest, StepState, TestStep, certificate_seen
+from mail.transport.steps import TEST_SECONDS, Action, ConnectionStep, ConnectionTest, StepState, certificate_seen
 
 
 def test_steps(
@@ -19,7 +19,7 @@ def test_steps(
     recipient: str = "",
     transcript: Transcript | None = None,
     seconds: float = TEST_SECONDS,
-) -> Iterator[TestStep]:
+) -> Iterator[ConnectionStep]:
     """Try a server the way a delivery would and yield each step as it is known, all within `seconds`.
 
     For each of `senders` (bare addresses) MAIL FROM and RCPT are said and taken back by RSET: no mail is sent. The

@@ -19,7 +19,7 @@ TEST_SECONDS = 20.0  # a person is waiting
 EXPIRES_SOON_DAYS = 14
 
 
-class TestStep(NamedTuple):
+class ConnectionStep(NamedTuple):
     """One step of a test: `name` is lookup, connect, tls, greeting, capabilities, login, sender or folder; `state` is
     ok, warning, failed or skipped; `seconds` is how long it took."""
 
@@ -42,7 +42,7 @@ class ConnectionTest(ABC):
         self.host, self.port, self.encryption, self.seconds = host, port, encryption, seconds
         self._blocked: Why | None = None
 
-    def run(self) -> Iterator[TestStep]:
+    def run(self) -> Iterator[ConnectionStep]:
         """Yield each step as it is known; the connection is closed at the end."""
         speak: list[tuple[str, Action]] = [("greeting", self._greet), ("capabilities", self._introduce)]
         secure: list[tuple[str, Action]] = [("tls", self.secure)]
@@ -54,9 +54,9 @@ class ConnectionTest(ABC):
         finally:
             self.end()
 
-    def _take(self, name: str, action: Action) -> TestStep:
+    def _take(self, name: str, action: Action) -> ConnectionStep:
         if self._blocked:
-            return TestStep(name, "skipped", self._blocked, 0.0)
+            return ConnectionStep(name, "skipped", self._blocked, 0.0)
         started = time.monotonic()
         state: StepState
         try:
@@ -65,7 +65,7 @@ class ConnectionTest(ABC):
             state, reason = "failed", self.reason(error)
             late = self.out_of_time()
             self._blocked = why("test_out_of_time", seconds=round(self.seconds)) if late else why("test_not_tried")
-        return TestStep(name, state, reason, round(time.monotonic() - started, 3))
+        return ConnectionStep(name, state, reason, round(time.monotonic() - started, 3))
 
     def _look_up(self) -> tuple[StepState, Why]:
         shown = ", ".join(dict.fromkeys(address.ip for address in self.look_up()))

@@ -48,7 +48,7 @@ from mail.transport import network
 from mail.transport.smtp import Outcome, ServerConnection
 from mail.transport.smtp_check import test_steps
 from mail.transport.smtp_session import SmtpTarget, Transcript
-from mail.transport.steps import TestStep
+from mail.transport.steps import ConnectionStep
 from tests.servers.certificates import Authority
 from tests.servers.misbehaving import misbehaving, says, silent
 from tests.servers.postfix import Postfix
@@ -830,13 +830,13 @@ def test_the_second_address_is_tried_when_the_first_is_dead(receiver):
 # --- Test Connection
 
 
-def steps_of(server: SmtpTarget, senders=("office@office.test",), **more) -> list[TestStep]:
+def steps_of(server: SmtpTarget, senders=("office@office.test",), **more) -> list[ConnectionStep]:
     steps = list(test_steps(server, senders, **more))
     assert all(say(step.why) and "?" not in say(step.why) and step.seconds >= 0 for step in steps)
     return steps
 
 
-def states(steps: list[TestStep]) -> list[tuple[str, str]]:
+def states(steps: list[ConnectionStep]) -> list[tuple[str, str]]:
     return [(step.name, step.state) for step in steps]
 
 
