@@ -4,7 +4,7 @@
 transactions that keep what they were given on SQLite and on PostgreSQL alike.
 """
 
-from models.base import change_rows, db, init_app, reading, writing
+from models.base import change_rows, db, init_app, reading, transactions, writing
 from models.bounce import AddressHealth, BlacklistedAddress, Bounce
 from models.clock import database_clock
 from models.contact import Contact, MailingList, Subscription
@@ -65,5 +65,6 @@ __all__ = [
     "init_app",
     "mailing_lists",
     "reading",
+    "transactions",
     "writing",
 ]

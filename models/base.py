@@ -1,7 +1,7 @@
 """The database object, the column types and the transactions that every row shares."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -46,7 +46,13 @@ class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMES)
 
 
-db = SQLAlchemy(model_class=Base, disable_autonaming=True)
+# An UPDATE or DELETE goes past the objects that a session holds: to look for those it concerns costs more than most of
+# these statements, and everybody commits or begins anew before the rows are read again.
+db = SQLAlchemy(
+    model_class=Base,
+    disable_autonaming=True,
+    session_options={"execution_options": {"synchronize_session": False}},
+)
 
 if TYPE_CHECKING:
     Model = Base
@@ -111,8 +117,8 @@ def one_of(column: str, *values: str) -> CheckConstraint:
 
 
 def change_rows(statement: Any) -> int:
-    """Execute an UPDATE or DELETE, past the objects that the session holds, and return how many rows it changed."""
-    done: Any = db.session.execute(statement.execution_options(synchronize_session=False))
+    """Execute an UPDATE or DELETE and return how many rows it changed."""
+    done: Any = db.session.execute(statement)
     return int(done.rowcount)
 
 
@@ -122,9 +128,9 @@ _reading: ContextVar[bool] = ContextVar("reading", default=False)
 
 
 @contextmanager
-def reading() -> Iterator[None]:
-    """Begin transactions inside this block as read-only ones: they wait for no writer and can change nothing."""
-    token = _reading.set(True)
+def transactions(read_only: bool) -> Iterator[None]:
+    """Begin transactions inside this block as read-only or as writing ones; whoever began the last one ends it."""
+    token = _reading.set(read_only)
     try:
         yield
     finally:
@@ -132,13 +138,21 @@ def reading() -> Iterator[None]:
 
 
 @contextmanager
-def writing() -> Iterator[None]:
+def reading() -> Iterator[None]:
+    """Begin transactions inside this block as read-only ones: they wait for no writer and can change nothing.
+
+    The last one ends with the block, so that nothing done afterwards, on the network say, keeps it open.
+    """
+    with transactions(read_only=True):
+        try:
+            yield
+        finally:
+            db.session.rollback()
+
+
+def writing() -> AbstractContextManager[None]:
     """Begin transactions inside this block as writing ones, which is also what happens outside of any block."""
-    token = _reading.set(False)
-    try:
-        yield
-    finally:
-        _reading.reset(token)
+    return transactions(read_only=False)
 
 
 def _prepare_sqlite(dbapi_connection: Any, _record: Any) -> None:

@@ -44,7 +44,6 @@ class DocumentType(Model):
             .where(DocumentType.id == self.id)
             .values(next_number=DocumentType.next_number + 1)
             .returning(DocumentType.next_number)
-            .execution_options(synchronize_session=False)
         )
         assert taken is not None
         return self.number_pattern.format(number=taken - 1)

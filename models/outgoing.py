@@ -182,7 +182,6 @@ def claim(worker_id: int, server_id: int, now: datetime, limit: int) -> list[Cla
             first_try_at=func.coalesce(Recipient.first_try_at, now),
         )
         .returning(Recipient.id)
-        .execution_options(synchronize_session=False)
     ).all()
     rows = db.session.execute(
         select(

@@ -47,7 +47,6 @@ def wait_for_database(app: Flask) -> str:
         try:
             with app.app_context(), reading():
                 here = set(MigrationContext.configure(db.session.connection()).get_current_heads())
-                db.session.rollback()
             break
         except DBAPIError as error:
             if not database_away(error):

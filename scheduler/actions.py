@@ -123,7 +123,6 @@ class Actions:
             with reading():
                 free = select(Lease.until < database_clock()).where(Lease.name == LEADER)
                 someone_leads = db.session.scalar(free) is False
-                db.session.rollback()
             if someone_leads:
                 return False
         began = elapsed()
@@ -258,7 +257,6 @@ class Actions:
                 update(ScheduledAction)
                 .where(ScheduledAction.id == action_id, ScheduledAction.running_by_id == held.id)
                 .values(running_until=database_clock() + RUN_HELD)
-                .execution_options(synchronize_session=False)
             )
         db.session.commit()
 
@@ -271,7 +269,6 @@ def _read() -> list[Row]:
         found = db.session.execute(
             select(*columns, (action.running_until > database_clock()).label("running")).order_by(action.id)
         ).all()
-        db.session.rollback()
     return [Row(*row[:8], running=bool(row.running)) for row in found]
 
 
@@ -280,7 +277,6 @@ def _set_next(row: Row, due: datetime) -> None:
         update(ScheduledAction)
         .where(ScheduledAction.id == row.id, ScheduledAction.next_run_at == row.next_run_at)
         .values(next_run_at=due)
-        .execution_options(synchronize_session=False)
     )
     db.session.commit()
 
@@ -317,7 +313,6 @@ def _claim(row: Row, slot: datetime, requested: bool, held: WorkerLease, moment:
         update(action)
         .where(action.id == row.id, action.running_by_id == held.id)
         .values(running_by_id=None, running_until=0.0)
-        .execution_options(synchronize_session=False)
     )
     db.session.commit()
     return None
@@ -329,16 +324,12 @@ def _lose_others(action_id: int, run_id: int, moment: datetime) -> None:
         update(ActionRun)
         .where(ActionRun.action_id == action_id, ActionRun.state == "running", ActionRun.id != run_id)
         .values(state="lost", ended_at=moment, why=why("run_lost"))
-        .execution_options(synchronize_session=False)
     )
 
 
 def _report(run_id: int, counts: Counts) -> None:
     db.session.execute(
-        update(ActionRun)
-        .where(ActionRun.id == run_id, ActionRun.state == "running")
-        .values(counts=dict(counts))
-        .execution_options(synchronize_session=False)
+        update(ActionRun).where(ActionRun.id == run_id, ActionRun.state == "running").values(counts=dict(counts))
     )
     Event.add([TOPIC], now())
     db.session.commit()
@@ -355,7 +346,6 @@ def _finish(
         update(ActionRun)
         .where(ActionRun.id == run_id, ActionRun.state == "running")
         .values(state=state, ended_at=moment, counts=counts, why=reason)
-        .execution_options(synchronize_session=False)
     )
     found = db.session.get(action, row.id)
     if found is not None and found.running_by_id == held.id:

@@ -49,7 +49,6 @@ class Checks:
         with reading():
             waiting = select(ServerCheck.id).where(ServerCheck.state == "waiting").order_by(ServerCheck.id).limit(1)
             check_id = db.session.scalar(waiting)
-            db.session.rollback()
         if check_id is None or not self._free.acquire(blocking=False):
             return False
         if not _claim(check_id, self._identity.current()):
@@ -220,10 +219,7 @@ def _tell(check_id: int, steps: list[ConnectionStep], state: str = "running", tr
     if state != "running":
         values |= {"state": state, "finished_at": moment, "transcript": transcript}
     db.session.execute(
-        update(ServerCheck)
-        .where(ServerCheck.id == check_id, ServerCheck.state == "running")
-        .values(values)
-        .execution_options(synchronize_session=False)
+        update(ServerCheck).where(ServerCheck.id == check_id, ServerCheck.state == "running").values(values)
     )
     Event.add([f"check:{check_id}"], moment)
     db.session.commit()

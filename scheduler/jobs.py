@@ -60,7 +60,6 @@ def fetch(job: Job) -> None:
                 .order_by(IncomingServer.priority, IncomingServer.id)
             )
         }
-        db.session.rollback()
     job.add(servers=len(names), mails=0)
     waiting: set[Future[FetchSummary]] = {job.fetcher.start(server_id) for server_id in names}
     failed: list[FetchSummary] = []
@@ -99,7 +98,6 @@ def queue(job: Job) -> None:
             .where(Recipient.state == "sending", Worker.ended.is_(True))
             .distinct()
         ).all()
-        db.session.rollback()
     for worker_id in forgotten:
         if worker_id is not None:
             recovery.recover(worker_id, job.now)
@@ -122,7 +120,6 @@ def mailings(job: Job) -> None:
 def _mailings_by_state() -> Counts:
     with reading():
         found = db.session.execute(select(Mailing.state, func.count()).group_by(Mailing.state)).all()
-        db.session.rollback()
     return {row[0]: row[1] for row in found}
 
 

@@ -39,7 +39,6 @@ class Recovery:
         with reading():
             trusted = self._clocks.trusted(db.session.scalar(select(database_clock())) or 0.0, lease.elapsed())
             found = [worker for worker in lease.dead_workers() if _can_be_settled(worker)] if trusted else []
-            db.session.rollback()
         if not found:
             return False
         held = self._identity.current()
@@ -77,9 +76,7 @@ def recover(worker_id: int, moment: datetime) -> dict[str, int]:
     counts["runs lost"] = _lose_runs(worker_id, moment)
     counts["tests"] = _give_back_checks(worker_id, moment)
     lease.release(worker_id)
-    db.session.execute(
-        update(Worker).where(Worker.id == worker_id).values(ended=True).execution_options(synchronize_session=False)
-    )
+    db.session.execute(update(Worker).where(Worker.id == worker_id).values(ended=True))
     db.session.commit()
     remove_folder(settings().journal_folder, worker_id)
     lease.remove_mark(worker_id)
@@ -111,20 +108,17 @@ def _lose_runs(worker_id: int, moment: datetime) -> int:
         .where(ActionRun.worker_id == worker_id, ActionRun.state == "running")
         .values(state="lost", ended_at=moment, why=why("run_lost"))
         .returning(ActionRun.action_id, ActionRun.requested)
-        .execution_options(synchronize_session=False)
     ).all()
     again = [run.action_id for run in lost if not run.requested]  # or one that kills its worker would do so for ever
     db.session.execute(
         update(ScheduledAction)
         .where(ScheduledAction.id.in_(again), ScheduledAction.run_requested_at.is_(None))
         .values(run_requested_at=moment)
-        .execution_options(synchronize_session=False)
     )
     db.session.execute(
         update(ScheduledAction)
         .where(ScheduledAction.running_by_id == worker_id)
         .values(running_by_id=None, running_until=0.0)
-        .execution_options(synchronize_session=False)
     )
     if lost:
         Event.add(["actions"], moment)

@@ -10,7 +10,7 @@ from mail.queue.journal import Journal
 from mail.queue.lease import WorkerLease
 from mail.settings.clock import now
 from mail.settings.config import settings
-from models import db, reading
+from models import reading
 from models.outgoing import due_server
 from scheduler.identity import WorkerIdentity
 
@@ -55,7 +55,6 @@ class PersonalSender(_SendingThread):
         self._connections.close_idle()
         with reading():
             due = due_server(now(), self._slots.full())
-            db.session.rollback()
         if due is None:
             return False
         with self._identity.claiming() as held:

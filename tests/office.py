@@ -44,9 +44,10 @@ class Office:
 
     @contextmanager
     def looking(self) -> Iterator[None]:
-        """A look at the database that holds up nobody."""
+        """A look at the database that holds up nobody; the rows that were seen can be used afterwards."""
         with self.app.app_context(), reading():
             yield
+            db.session.expunge_all()
 
     def worker(self) -> Program:
         """Start a worker and return it once it is registered and all its loops run."""

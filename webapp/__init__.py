@@ -1,7 +1,6 @@
 """The door for people: pages, lists, forms and the commands around them. No mail is sent or fetched in here."""
 
 import logging
-from contextlib import AbstractContextManager
 from typing import Any
 
 from flask import Flask, current_app, g, redirect, render_template, request, url_for
@@ -54,14 +53,12 @@ class CoquiMail(Flask):
     """A Flask application whose GET requests read only: on SQLite they wait for no writer, and they can't write."""
 
     def full_dispatch_request(self) -> Any:
-        with _transactions():
+        with models.transactions(read_only=_reads_only()):
             return super().full_dispatch_request()
 
 
-def _transactions() -> AbstractContextManager[None]:
-    if request.method in READING_METHODS or request.endpoint in READING_POSTS:
-        return models.reading()
-    return models.writing()
+def _reads_only() -> bool:
+    return request.method in READING_METHODS or request.endpoint in READING_POSTS
 
 
 def create_app(config: Settings | None = None) -> Flask:

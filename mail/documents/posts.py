@@ -389,9 +389,7 @@ def add_post(
     touched: dict[str, Any] = {"last_post_at": now}
     if kind == "message":
         touched["root_message_id"] = func.coalesce(Thread.root_message_id, message_id or own_message_id(post.id))
-    db.session.execute(
-        update(Thread).where(Thread.id == thread_id).values(touched).execution_options(synchronize_session=False)
-    )
+    db.session.execute(update(Thread).where(Thread.id == thread_id).values(touched))
     Event.add([f"thread:{thread_id}"], now)
     return post
 

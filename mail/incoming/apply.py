@@ -344,7 +344,6 @@ def _take_numbers(wanted: Counter[int], types: dict[int, TypeInfo]) -> dict[int,
             .where(DocumentType.id == type_id)
             .values(next_number=DocumentType.next_number + count)
             .returning(DocumentType.next_number)
-            .execution_options(synchronize_session=False)
         )
         assert after is not None
         pattern = types[type_id].number_pattern
@@ -391,12 +390,7 @@ def _post(placed: Sequence[_Placed], now: datetime) -> None:
     _attach(placed)
     answered = sorted({one.thread_id for one in placed if not isinstance(one.outcome, NewDocument)})
     if answered:
-        db.session.execute(
-            update(Thread)
-            .where(Thread.id.in_(answered))
-            .values(last_post_at=now)
-            .execution_options(synchronize_session=False)
-        )
+        db.session.execute(update(Thread).where(Thread.id.in_(answered)).values(last_post_at=now))
 
 
 def _attach(placed: Sequence[_Placed]) -> None:
@@ -560,10 +554,7 @@ def note_alias_failure(case: Case, reason: Why) -> None:
     aliases = sorted(case.routing.hits)
     if aliases:
         db.session.execute(
-            update(Alias)
-            .where(Alias.id.in_(aliases), Alias.role == "alias")
-            .values(valid=False, why=reason)
-            .execution_options(synchronize_session=False)
+            update(Alias).where(Alias.id.in_(aliases), Alias.role == "alias").values(valid=False, why=reason)
         )
 
 
@@ -609,15 +600,8 @@ def _forget_originals(ids: Sequence[int]) -> None:
     if not ids:
         return
     blobs = set(db.session.scalars(select(ReceivedMail.blob_id).where(ReceivedMail.id.in_(ids)))) - {None}
-    db.session.execute(
-        update(ReceivedMail)
-        .where(ReceivedMail.id.in_(ids))
-        .values(blob_id=None)
-        .execution_options(synchronize_session=False)
-    )
+    db.session.execute(update(ReceivedMail).where(ReceivedMail.id.in_(ids)).values(blob_id=None))
     users = (ReceivedMail.blob_id, Attachment.blob_id, OutgoingMail.content_blob_id, PracticeMail.blob_id)
     db.session.execute(
-        delete(Blob)
-        .where(Blob.id.in_(blobs), *(~exists().where(column == Blob.id) for column in users))
-        .execution_options(synchronize_session=False)
+        delete(Blob).where(Blob.id.in_(blobs), *(~exists().where(column == Blob.id) for column in users))
     )

@@ -111,10 +111,7 @@ def confirm(server: IncomingServer, look: Look, now: datetime) -> None:
 def _note_run(server: ServerView, fetched: FetchResult, now: datetime) -> None:
     ended = "last_failure_at" if fetched.why else "last_success_at"
     db.session.execute(
-        update(IncomingServer)
-        .where(IncomingServer.id == server.id)
-        .values({"why": fetched.why, ended: now})
-        .execution_options(synchronize_session=False)
+        update(IncomingServer).where(IncomingServer.id == server.id).values({"why": fetched.why, ended: now})
     )
     Event.add(["incoming"], now)
     db.session.commit()
@@ -240,7 +237,6 @@ def process_waiting(now: datetime, worker: WorkerLease) -> Counter[str]:
 def _any_waiting() -> bool:
     with reading():
         found = db.session.scalar(select(ReceivedMail.id).where(ReceivedMail.state == "received").limit(1))
-        db.session.rollback()
     return found is not None
 
 
@@ -281,7 +277,6 @@ def _claim(worker: WorkerLease, attempts: int, limit: int) -> list[StoredMail]:
             ReceivedMail.attempts,
             ReceivedMail.decision,
         )
-        .execution_options(synchronize_session=False)
     ).all()
     db.session.commit()
     return _with_contents(rows)
@@ -304,7 +299,6 @@ def _with_contents(rows: Iterable[Any]) -> list[StoredMail]:
                 ).where(IncomingServer.id.in_(servers))
             )
             keeps = {row.id: Retention(row.action_type_id, row.keep_attachments, row.keep_original) for row in found}
-        db.session.rollback()
     return [
         StoredMail(
             id=row.id,
@@ -365,7 +359,6 @@ def route_group(cases: Sequence[Case], now: datetime) -> tuple[list[Case], Routi
             context.learn(number, case.message, case.routing)
             group.append(case)
         load_threads(context, [case.routing for case in group])
-        db.session.rollback()
     return group, context
 
 
@@ -413,7 +406,6 @@ def _quarantine(ids: Collection[int], reason: Why, now: datetime, case: Case | N
         update(ReceivedMail)
         .where(ReceivedMail.id.in_(ids), ReceivedMail.state.in_(("received", "quarantined")))
         .values(values)
-        .execution_options(synchronize_session=False)
     )
     Event.add(["incoming"], now)
     db.session.commit()

@@ -62,7 +62,6 @@ def load_server(server_id: int) -> ServerView | None:
     with reading():
         row = db.session.get(IncomingServer, server_id)
         if row is None or row.state != "confirmed" or not row.active:
-            db.session.rollback()
             return None
         target = target_of(row)
         states = db.session.execute(
@@ -70,7 +69,7 @@ def load_server(server_id: int) -> ServerView | None:
                 MailboxState.incoming_server_id == server_id, MailboxState.folder == target.folder
             )
         )
-        server = ServerView(
+        return ServerView(
             id=row.id,
             source=row.source,
             target=target,
@@ -81,8 +80,6 @@ def load_server(server_id: int) -> ServerView | None:
             move_to=row.move_to,
             keeps=Retention(row.action_type_id, row.keep_attachments, row.keep_original),
         )
-        db.session.rollback()
-    return server
 
 
 # --- how far a mailbox was read
@@ -166,5 +163,4 @@ def _unknown(server: ServerView, keys: Sequence[str], now: datetime) -> Collecti
     with reading():
         for start in range(0, len(keys), 500):
             known.update(db.session.scalars(here.where(ReceivedMail.source_key.in_(keys[start : start + 500]))))
-        db.session.rollback()
     return [key for key in keys if key not in known]

@@ -88,7 +88,6 @@ def _again(received_id: int, forced: tuple[Outcome, Why] | None, now: datetime) 
         case.routing = Routing((forced[0],), (*before, forced[1]))
         with reading():
             load_threads(context, [case.routing])
-            db.session.rollback()
     reopened = _quarantined(received_id)  # and locked until it is filed: it never waits where a worker would take it
     reopened.state = "received"
     db.session.flush()

@@ -152,7 +152,6 @@ def _without_recipient(
             update(OutgoingMail)
             .where(OutgoingMail.id.in_(mails))
             .values(bounce_why=why("bounce_names_nobody", text=report.text[:500]))
-            .execution_options(synchronize_session=False)
         )
         mark_failures({sent.post_id for sent in whole if sent.post_id is not None}, now)
     return [Failure(None, kind.value, "", report.text, received_mail_id=received_id)], []

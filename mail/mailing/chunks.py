@@ -90,7 +90,6 @@ def take_chunk(worker: WorkerLease, now: datetime) -> ChunkWork | None:
     """
     with reading():
         mailings = chunk_rows.sendable(now)
-        db.session.rollback()
     known = {mailing.id: mailing for mailing in mailings}
     for mailing_id in _round_robin.order(known):
         work = _claim(known[mailing_id], worker)

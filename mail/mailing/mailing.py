@@ -186,11 +186,7 @@ def resolve_doubts(mailing_id: int, again: bool, now: datetime, user: User | Non
 
 def _change(mailing_id: int, states: Sequence[str], values: dict[str, Any], now: datetime) -> bool:
     changed = db.session.scalar(
-        update(Mailing)
-        .where(Mailing.id == mailing_id, Mailing.state.in_(states))
-        .values(values)
-        .returning(Mailing.id)
-        .execution_options(synchronize_session=False)
+        update(Mailing).where(Mailing.id == mailing_id, Mailing.state.in_(states)).values(values).returning(Mailing.id)
     )
     if changed is not None:
         Mailing.tell(mailing_id, now)
@@ -234,7 +230,6 @@ def tend(now: datetime) -> bool:
                 )
             )
         ).all()
-        db.session.rollback()
     more = False
     for mailing in unfinished:
         if mailing.state == "cancelled":
@@ -271,7 +266,6 @@ def prepare_slice(mailing_id: int, now: datetime, size: int = SLICE) -> bool:
             started_at=func.coalesce(Mailing.started_at, bindparam("begun_at", now, type_=Mailing.started_at.type)),
         )
         .returning(Mailing.id)
-        .execution_options(synchronize_session=False)
     ).first()
     if begun is None:
         db.session.rollback()
@@ -305,7 +299,6 @@ def _next_pass(mailing_id: int, now: datetime) -> None:
     due = and_(Trace.mailing_id == mailing_id, Trace.state == "deferred", Trace.next_try_at <= now)
     with reading():
         found = db.session.scalar(select(exists().where(due)))
-        db.session.rollback()
     if not found:
         return
     sending = select(Mailing.id).where(Mailing.id == mailing_id, Mailing.state == "sending").with_for_update()
@@ -330,7 +323,6 @@ def _finish(mailing_id: int, now: datetime) -> bool:
     )
     with reading():
         found = db.session.scalar(select(Mailing.id).where(done))
-        db.session.rollback()
     if found is None:
         return False
     closed = db.session.scalar(
@@ -338,7 +330,6 @@ def _finish(mailing_id: int, now: datetime) -> bool:
         .where(done)
         .values(state="done", ended_at=now, why=None, next_try_at=None, tries=0)
         .returning(Mailing.id)
-        .execution_options(synchronize_session=False)
     )
     if closed is not None:
         Mailing.tell(mailing_id, now)

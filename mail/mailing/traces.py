@@ -49,11 +49,7 @@ def mark_replied(trace_id: int, now: datetime) -> bool:
 def _mark(trace_id: int, what: str, now: datetime) -> bool:
     column = {"replied": Trace.replied_at, "unsubscribed": Trace.unsubscribed_at}[what]
     mailing_id = db.session.scalar(
-        update(Trace)
-        .where(Trace.id == trace_id, column.is_(None))
-        .values({column: now})
-        .returning(Trace.mailing_id)
-        .execution_options(synchronize_session=False)
+        update(Trace).where(Trace.id == trace_id, column.is_(None)).values({column: now}).returning(Trace.mailing_id)
     )
     if mailing_id is None:
         return False

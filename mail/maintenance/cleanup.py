@@ -50,7 +50,6 @@ def _older(table: Any, at: Any, days: Callable[[], int]) -> Callable[[datetime],
         while True:
             with reading():
                 oldest = db.session.execute(select(table.id, at).order_by(table.id).limit(SLICE)).all()
-                db.session.rollback()
             old = [row[0] for row in oldest if row[1] < before]
             if not old:
                 return
@@ -71,7 +70,6 @@ def _raw_mails(now: datetime) -> Iterator[int]:
                 .order_by(ReceivedMail.blob_id)
                 .limit(SLICE)
             ).all()
-            db.session.rollback()
         old = [row for row in rows if row.received_at < before]
         if not old:
             return
@@ -83,7 +81,6 @@ def _raw_mails(now: datetime) -> Iterator[int]:
             .where(ReceivedMail.state.in_(SETTLED))
             .values(blob_id=None)
             .returning(ReceivedMail.id)
-            .execution_options(synchronize_session=False)
         ).all()
         db.session.commit()
         let_go = set(gone)
@@ -96,13 +93,11 @@ def _runs(_now: datetime) -> Iterator[int]:
     keep = max(KEEP_RUNS.get(), 1)
     with reading():
         actions = db.session.scalars(select(ScheduledAction.id)).all()
-        db.session.rollback()
     for action in actions:
         runs = select(ActionRun.id).where(ActionRun.action_id == action).order_by(ActionRun.id.desc())
         while True:
             with reading():
                 old = db.session.scalars(runs.where(ActionRun.state != "running").offset(keep).limit(SLICE)).all()
-                db.session.rollback()
             if not old:
                 break
             yield _delete(ActionRun, old)
@@ -112,14 +107,12 @@ def _contents(now: datetime) -> Iterator[int]:
     """Remove bytes that nothing refers to. Each hour looks at another part of them, so that the work stays small."""
     with reading():
         newest = db.session.scalar(select(func.max(Blob.id))) or 0
-        db.session.rollback()
     if not newest:
         return
     first = int(now.timestamp() // 3600) * SWEPT % newest if newest > SWEPT else 0
     for after in range(first, min(first + SWEPT, newest), SLICE):
         with reading():
             ids = db.session.scalars(select(Blob.id).where(Blob.id > after, Blob.id <= after + SLICE)).all()
-            db.session.rollback()
         yield _delete_unused(ids)
 
 
@@ -139,7 +132,6 @@ def _delete_unused(blob_ids: Collection[int]) -> int:
     ]
     with reading():
         used = {found for column in columns for found in db.session.scalars(select(column).where(column.in_(blob_ids)))}
-        db.session.rollback()
     unused = delete(Blob).where(Blob.id.in_(set(blob_ids) - used))
     for column in columns:
         unused = unused.where(~select(1).where(column == Blob.id).exists())

@@ -297,7 +297,6 @@ def hand_back(line_ids: Collection[int], worker_id: int) -> None:
         update(Recipient)
         .where(Recipient.id.in_(line_ids), Recipient.worker_id == worker_id, Recipient.state == "sending")
         .values(state="queued", attempts=Recipient.attempts - 1, worker_id=None)
-        .execution_options(synchronize_session=False)
     )
     db.session.commit()
 
@@ -343,7 +342,6 @@ def recover_lines(worker_id: int, said: Mapping[str, State] | None, now: datetim
             update(Recipient)
             .where(Recipient.id == line.id, Recipient.worker_id == worker_id, Recipient.state == "sending")
             .values(worker_id=None, **values)
-            .execution_options(synchronize_session=False)
         )
         if reason:  # the mail's page shows this try like any other
             server = {"server_id": line.server_id, "server_name": (line.decision or {}).get("server_name", "")}

@@ -93,7 +93,6 @@ def mark_failures(post_ids: Collection[int], now: datetime) -> None:
             update(Document)
             .where(Document.id.in_(documents), Document.failure_unread.is_(False))
             .values(failure_unread=True)
-            .execution_options(synchronize_session=False)
         )
     notify_inboxes([(row.id, row.user_id) for row in rows if row.user_id is not None], "failure", now)
     Event.add(thread_topics(rows), now)
@@ -123,13 +122,11 @@ def mark_seen(post_id: int, now: datetime) -> None:
         update(Recipient)
         .where(Recipient.mail_id.in_(of_post), Recipient.state.in_(FAILED), Recipient.seen_at.is_(None))
         .values(seen_at=now)
-        .execution_options(synchronize_session=False)
     )
     db.session.execute(
         update(Notification)
         .where(Notification.post_id == post_id, Notification.kind == "failure", Notification.read_at.is_(None))
         .values(read_at=now)
-        .execution_options(synchronize_session=False)
     )
     thread_id = db.session.scalar(select(Post.thread_id).where(Post.id == post_id))
     if thread_id is not None:
@@ -148,7 +145,6 @@ def close_failures(thread_id: int, now: datetime) -> None:
         .where(Document.thread_id == thread_id, Document.failure_unread, ~unseen)
         .values(failure_unread=False)
         .returning(Document.thread_id, Document.type_id)
-        .execution_options(synchronize_session=False)
     ).all()
     Event.add(thread_topics(settled) or [f"thread:{thread_id}"], now)
 

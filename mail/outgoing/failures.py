@@ -100,5 +100,4 @@ def heard_from(keys: Collection[str]) -> None:
             update(AddressHealth)
             .where(AddressHealth.address_key.in_(keys), AddressHealth.bounces > 0)
             .values(bounces=0)
-            .execution_options(synchronize_session=False)
         )

@@ -53,7 +53,6 @@ def decide_again(mail_ids: Collection[int], now: datetime) -> None:
                 update(Recipient)
                 .where(Recipient.mail_id == mail.id, Recipient.state.in_(("queued", "sending")))
                 .values(state="failed", why=decision.failure, wait="")
-                .execution_options(synchronize_session=False)
             )
             if mail.post_id:
                 mark_failures([mail.post_id], now)
@@ -77,7 +76,6 @@ def _again(line_ids: Collection[int], states: Sequence[str], now: datetime) -> i
                 enhanced="", reply="", bounced_at=None, seen_at=None,
             )
             .returning(Recipient.mail_id)
-            .execution_options(synchronize_session=False)
         )
     )  # fmt: skip
     decide_again(mails, now)
@@ -97,7 +95,6 @@ def cancel(line_ids: Collection[int], now: datetime) -> int:
         .where(Recipient.id.in_(line_ids), Recipient.state == "queued")
         .values(state="cancelled", wait="", why=why("left_the_queue"))
         .returning(Recipient.mail_id)
-        .execution_options(synchronize_session=False)
     ).all()
     show_progress(posts_of_mails(mails), now)
     return len(mails)
@@ -135,7 +132,6 @@ def mark_bounced(line_id: int, reason: Why, status: str, text: str, now: datetim
         .where(Recipient.id == line_id, Recipient.state.in_(("sent", "unknown", "sending", "queued")))
         .values(state="bounced", wait="", why=reason, enhanced=status[:20], reply=text, bounced_at=now, seen_at=None)
         .returning(select(OutgoingMail.post_id).where(OutgoingMail.id == Recipient.mail_id).scalar_subquery())
-        .execution_options(synchronize_session=False)
     ).first()
     if post_id is None:
         return False

@@ -186,7 +186,7 @@ def release(worker_id: int, name: str | None = None) -> None:
     held = update(Lease).where(Lease.worker_id == worker_id)
     if name is not None:
         held = held.where(Lease.name == name)
-    db.session.execute(held.values(until=0.0).execution_options(synchronize_session=False))
+    db.session.execute(held.values(until=0.0))
 
 
 # --- where its journal lies

@@ -70,6 +70,20 @@ def test_a_reading_transaction_cannot_write(app):
         assert value_of("from a GET") is None
 
 
+def test_a_reading_transaction_ends_with_its_block(app):
+    with app.app_context():
+        with reading():
+            assert value_of("anything") is None
+            assert db.session().in_transaction()
+        assert not db.session().in_transaction()
+        with pytest.raises(LookupError), reading():
+            value_of("anything")
+            raise LookupError
+        assert not db.session().in_transaction()
+        db.session.add(SystemParameter(key="afterwards", value="1"))
+        db.session.commit()
+
+
 def test_writing_inside_reading_can(app):
     with app.app_context(), reading(), writing():
         db.session.add(SystemParameter(key="an open was counted", value="1"))

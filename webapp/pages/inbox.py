@@ -72,7 +72,6 @@ def read_all() -> ResponseReturnValue:
         update(Notification)
         .where(Notification.user_id == current_user.id, Notification.read_at.is_(None))
         .values(read_at=now())
-        .execution_options(synchronize_session=False)
     )
     Event.add([f"inbox:{current_user.id}"], now())
     db.session.commit()
