@@ -37,6 +37,7 @@ check:
 
 soak:
 	@sh scripts/bootstrap.sh test
+	@$(PYTEST) --hypothesis-profile=search -k "not hostile" tests/unit
 	@$(PYTEST) -p tests.soak $(PYTEST_ARGS) -m slow
 
 bench:

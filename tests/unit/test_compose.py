@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from email.header import decode_header, make_header
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mail.errors import InvalidAddress
@@ -294,7 +294,6 @@ SET_BY_US = {
 }
 
 
-@settings(max_examples=300, deadline=None)
 @given(ANY, ANY, ANY, ANY, ANY, ANY)
 def test_no_value_can_forge_a_header(subject, name, reference, file_name, mime_type, note):
     content = compose(
@@ -327,7 +326,6 @@ PLAIN = st.characters(codec="utf-8", exclude_categories=["Cc", "Cf", "Zl", "Zp",
 LINES = st.lists(st.text(PLAIN | st.sampled_from(" \t=_.-"), max_size=200), max_size=8).map("\n".join)
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     st.text(PLAIN | st.just(" "), max_size=300),
     LINES,
@@ -343,7 +341,7 @@ def test_a_parser_reads_what_was_given(subject, text, data, file_name):
     assert text_of(mail.get_body(("plain",))) == text.rstrip("\n")
     assert text_of(mail.get_body(("html",))) == f"<p>{text}</p>"
     assert attached.get_content() == data
-    assert attached.get_filename() == file_name
+    assert attached["Content-Disposition"].params["filename"] == file_name  # get_filename() unquotes twice
 
 
 @given(ANY)

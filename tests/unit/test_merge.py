@@ -9,7 +9,7 @@ from email.message import EmailMessage
 from email.utils import format_datetime, getaddresses
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mail.errors import FieldNotClosed, InvalidAddress, MergeError, UnknownField
@@ -291,7 +291,6 @@ def usable(pieces) -> bool:
     ) and not any(isinstance(piece, str) and piece.endswith("{") for piece in pieces)
 
 
-@settings(max_examples=400, deadline=None)
 @given(
     subject=SOURCE.filter(usable),
     html=SOURCE.filter(usable),
