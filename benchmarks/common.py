@@ -1,4 +1,4 @@
-"""What the benchmarks share: pairs of runs, the steal of the machine, databases that really write, memory and CPU."""
+"""What the benchmarks share: pairs of runs, what else the machine did, databases that really write, memory and CPU."""
 
 import json
 import os
@@ -8,14 +8,15 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-MOST_STEAL = 5.0  # percent: a pair during which the machine gave more of its time to others is dropped
+MOST_STEAL, MOST_BUSY = 5.0, 20.0  # percent: a pair is dropped when others had more of the machine
 
 # What PostgreSQL does by default, against the quick settings of the tests: everything acknowledged is on the disk.
 DURABLE = {
@@ -27,28 +28,48 @@ DURABLE = {
 }
 
 
-def processor_times() -> tuple[int, int]:
-    """Return (all, stolen) ticks of all processors since the start of the machine."""
+def processor_times() -> tuple[int, int, int]:
+    """Return (all, idle, stolen) ticks of all processors since the start of the machine."""
     with open("/proc/stat") as stat:
         ticks = [int(word) for word in stat.readline().split()[1:9]]
-    return sum(ticks), ticks[7]
+    return sum(ticks), ticks[3] + ticks[4], ticks[7]
+
+
+def busy(seconds: float = 0.5) -> float:
+    """Return how busy the processors are now, while nothing of ours runs, in percent."""
+    before = processor_times()
+    time.sleep(seconds)
+    after = processor_times()
+    return 100 - 100 * (after[1] - before[1]) / max(after[0] - before[0], 1)
 
 
 @dataclass
-class Steal:
-    """How much of the processors' time others took while a block ran, in percent."""
+class Noise:
+    """What others did on the machine while a pair ran: in percent of the processors' time."""
 
-    percent: float = 0.0
+    steal: float = 0.0
+    busy: float = 0.0
+
+    @property
+    def too_much(self) -> bool:
+        return self.steal > MOST_STEAL or self.busy > MOST_BUSY
+
+    def __str__(self) -> str:
+        return f"{self.steal:6.1f}%{self.busy:6.1f}%{'  dropped' if self.too_much else ''}"
+
+
+NOISE_HEAD = f"{'steal':>7}{'busy':>7}"
 
 
 @contextmanager
-def steal() -> Iterator[Steal]:
-    """Measure the steal of a block."""
-    measured = Steal()
+def noise() -> Iterator[Noise]:
+    """Measure the steal during a block, and how busy the machine was with other things just before and just after."""
+    measured = Noise(busy=busy())
     before = processor_times()
     yield measured
     after = processor_times()
-    measured.percent = 100 * (after[1] - before[1]) / max(after[0] - before[0], 1)
+    measured.steal = 100 * (after[2] - before[2]) / max(after[0] - before[0], 1)
+    measured.busy = max(measured.busy, busy())
 
 
 @contextmanager
@@ -117,13 +138,3 @@ def machine() -> str:
             model = line.partition(":")[2].strip()
             break
     return f"{os.cpu_count()} × {model}, {platform.system()} {platform.release()}, Python {platform.python_version()}"
-
-
-def rounds(count: int, run: Callable[[], Any], wanted: Callable[[Any], float]) -> list[Any]:
-    """Run something ``count`` times and return what it gave, without the rounds in which the machine was stolen."""
-    kept = []
-    for _ in range(count):
-        result = run()
-        if wanted(result) <= MOST_STEAL:
-            kept.append(result)
-    return kept

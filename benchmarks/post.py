@@ -14,7 +14,7 @@ import urllib.parse
 import urllib.request
 from typing import Any
 
-from benchmarks.common import child, durable_postgres, folder, machine, median, steal
+from benchmarks.common import NOISE_HEAD, child, durable_postgres, folder, machine, median, noise
 
 POSTS, FOLLOWERS = 30, 10
 GOAL_CLICK, GOAL_ACCEPTED = 0.050, 0.11  # seconds
@@ -26,7 +26,7 @@ def main() -> None:
     posts = int(sys.argv[1]) if len(sys.argv) > 1 else POSTS
     print(f"A post to {FOLLOWERS} followers, {posts} posts, {machine()}")
     head = f"{'database':12}{'click ms':>10}{'worst':>7}{'last mail accepted, ms after the click':>42}"
-    print(f"{head}{'worst':>7}{'SQL':>5}{'steal':>7}")
+    print(f"{head}{'worst':>7}{'SQL':>5}{NOISE_HEAD}")
     with durable_postgres() as postgres:
         for kind in ("sqlite", "postgresql"):
             with folder() as data:
@@ -48,7 +48,7 @@ def one_office(kind: str, url: str, posts: int) -> None:
         visitor.post("/login", {"email": "clerk@office.test", "password": PASSWORD})
         page = f"/document/{prepared['document']}"
         visitor.post(f"{page}/posts", {"kind": "message", "words": "Warming up."})
-        with steal() as stolen:
+        with noise() as others:
             clicks = [visitor.post(f"{page}/posts", {"kind": "message", "words": f"Post {n}."}) for n in range(posts)]
         found = child("benchmarks.post", "results", json.dumps(clicks), env=app.env)
     finally:
@@ -57,7 +57,7 @@ def one_office(kind: str, url: str, posts: int) -> None:
     took, accepted = [end - begin for begin, end in clicks], found["accepted"]
     print(
         f"{kind:12}{median(took) * 1000:10.0f}{max(took) * 1000:7.0f}{median(accepted) * 1000:42.0f}"
-        f"{max(accepted) * 1000:7.0f}{found['statements']:5.0f}{stolen.percent:6.1f}%"
+        f"{max(accepted) * 1000:7.0f}{found['statements']:5.0f}{others}"
     )
     print(f"{'':12}goals: click {GOAL_CLICK * 1000:.0f} ms, last {GOAL_ACCEPTED * 1000:.0f} ms after it, 10 statements")
 

@@ -5,7 +5,7 @@ import email.policy
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mail.errors import InvalidAddress, NeedsSmtputf8
@@ -253,7 +253,6 @@ def test_encoded_words_are_short_and_decode_to_what_was_given(text):
     words = encode_words(text)
     assert all(len(word) <= 60 for word in words)
     assert decode_words(" ".join(words)) == text
-
 
 
 @given(st.text(alphabet=st.sampled_from(list("ab@.,;:<>()\"\\' \r\n\0[]=?ü\udce9")), max_size=60))

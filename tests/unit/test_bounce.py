@@ -105,14 +105,6 @@ def test_hard_and_soft():
     assert wrong_hard <= 0.12 * scored  # nearly all of them say "user unknown" and are labelled by other knowledge
 
 
-def test_speed_of_reading():
-    raws = [(FOLDER / label["file"]).read_bytes() for label in LABELS]
-    started = time.process_time()
-    for raw in raws:
-        read_report(read(raw))
-    assert len(raws) / (time.process_time() - started) > 150
-
-
 # --- fields, tolerantly
 
 
