@@ -22,8 +22,8 @@ HOST = "127.0.0.1"
 LARGEST = 50 * 1024 * 1024  # octets of a mail
 REFUSE = re.compile(r"refuse-([45]\d\d)(?:[+._-].*)?@", re.IGNORECASE)
 WORDS = {
-    "4": "4.2.0 The practice mailbox puts this mail off, as its address asks for",
-    "5": "5.1.1 The practice mailbox refuses this mail, as its address asks for",
+    "4": "4.2.0 The practice mailbox defers this email, as requested by its address",
+    "5": "5.1.1 The practice mailbox refuses this email, as requested by its address",
 }
 
 logging.getLogger("mail.log").setLevel(logging.WARNING)  # aiosmtpd's: a line for every command
@@ -74,5 +74,5 @@ class Receiver:
                 practice.store(envelope.mail_from or "", envelope.rcpt_tos, content, now())
                 db.session.commit()
             except DBAPIError:
-                return "451 4.3.0 The practice mailbox can't store mail just now"
+                return "451 4.3.0 The practice mailbox can't store emails at the moment"
         return "250 2.0.0 Stored in the practice mailbox"

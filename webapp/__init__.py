@@ -167,29 +167,29 @@ def _words(error: HTTPException) -> tuple[str, str]:
     if isinstance(error, CSRFError):
         return (
             gettext("This page was open for too long"),
-            gettext("Nothing was changed. Go back, load the page again and repeat what you did."),
+            gettext("Nothing was changed. Go back, reload the page and try again."),
         )
     match error.code:
         case 403:
             return (
-                gettext("This page is not for your account"),
-                gettext("If you need it, ask an admin of your office to change your role."),
+                gettext("You do not have access to this page"),
+                gettext("If you need access, ask your administrator to change your role."),
             )
         case 404:
             return (
-                gettext("There is nothing here"),
-                gettext("It may have been deleted, or the link is not complete. The menu shows what there is."),
+                gettext("Page not found"),
+                gettext("It may have been deleted, or the link is incomplete. Use the menu to find what you need."),
             )
         case 405:
             return (
-                gettext("This address does something only from its page"),
+                gettext("This address works only from its page"),
                 gettext("Open the page it belongs to and use the button there."),
             )
         case 413:
             return (
-                gettext("That is too large"),
+                gettext("The files are too large"),
                 gettext(
-                    "Files of one form may have %(size)s MB together. Send fewer or smaller ones.",
+                    "Files in one form may be %(size)s MB in total. Send fewer or smaller files.",
                     size=LARGEST_UPLOAD // 1024 // 1024,
                 ),
             )
@@ -203,7 +203,7 @@ def _our_fault(error: Exception) -> ResponseReturnValue:
     return _no(
         500,
         gettext("Something went wrong on our side"),
-        gettext("What you did was not saved. The error has been written down; try again in a moment."),
+        gettext("Your changes were not saved. The error has been logged; try again in a moment."),
     )
 
 

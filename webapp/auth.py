@@ -116,7 +116,7 @@ class Addresses(MailUtil):
     def normalize(self, email: str) -> str:
         found = normalise(email)
         if found is None:
-            raise EmailValidateException(gettext("This is not a mail address."))
+            raise EmailValidateException(gettext("This is not an email address."))
         return found
 
     def validate(self, email: str) -> str:
@@ -136,7 +136,7 @@ class LoginForm(StockLoginForm):
             return False
         keys = (f"account:{self.email.data}", f"caller:{request.remote_addr}")
         if _exhausted(keys, now()):
-            self.form_errors.append(gettext("Too many failed tries. Wait 15 minutes, then try again."))
+            self.form_errors.append(gettext("Too many failed attempts. Wait 15 minutes, then try again."))
             return False
         found = db.session.scalar(select(User).where(User.email == self.email.data))
         # An unknown account takes as long as a wrong password.
@@ -144,7 +144,7 @@ class LoginForm(StockLoginForm):
         right = verify_password(self.password.data, kept)
         if found is None or not right or not found.password or not found.active:
             _count_failure(keys, now())
-            self.form_errors.append(gettext("This mail address and password do not fit together."))
+            self.form_errors.append(gettext("Incorrect email address or password."))
             return False
         self.user, self.ifield, self.user_authenticated = found, self.email, True
         return True
@@ -181,12 +181,12 @@ def create_user(address: str, name: str, password: str, role: str, moment: datet
     """Add an account and its contact, and return it; the caller commits. Raises ``AccountError`` with a sentence."""
     key = normalise(address)
     if key is None:
-        raise AccountError(gettext("%(address)s is not a mail address.", address=address))
+        raise AccountError(gettext("%(address)s is not an email address.", address=address))
     if role not in ROLES:
-        raise AccountError(gettext("The role is one of %(roles)s.", roles=", ".join(ROLES)))
+        raise AccountError(gettext("The role must be one of %(roles)s.", roles=", ".join(ROLES)))
     hashed = hash_checked(password)
     if db.session.scalar(select(exists().where(User.email == key))):
-        raise AccountError(gettext("There is an account for %(address)s already.", address=key))
+        raise AccountError(gettext("There is already an account for %(address)s.", address=key))
     contact = find_or_make(key, name, moment)
     contact.name = name.strip() or contact.name or key.partition("@")[0]
     user = User(contact=contact, email=key, password=hashed, role=role, fs_uniquifier=uuid.uuid4().hex)
@@ -200,7 +200,7 @@ def hash_checked(password: str) -> str:
     a transaction begins.
     """
     if len(password) < SHORTEST_PASSWORD:
-        raise AccountError(gettext("The password needs %(number)s characters or more.", number=SHORTEST_PASSWORD))
+        raise AccountError(gettext("The password must have at least %(number)s characters.", number=SHORTEST_PASSWORD))
     hashed: str = hash_password(password)
     return hashed
 
@@ -253,17 +253,17 @@ class FirstAccountForm(FlaskForm):
         _l("Your name"), [InputRequired(), Length(max=200)], render_kw={"autocomplete": "name", "autofocus": True}
     )
     email = StringField(
-        _l("Your mail address"), [InputRequired(), Length(max=320)], render_kw={"autocomplete": "username"}
+        _l("Your email address"), [InputRequired(), Length(max=320)], render_kw={"autocomplete": "username"}
     )
     password = PasswordField(
         _l("Password"),
         [InputRequired()],
-        description=_l("%(number)s characters or more; a sentence is easy to remember.", number=SHORTEST_PASSWORD),
+        description=_l("At least %(number)s characters; a sentence is easy to remember.", number=SHORTEST_PASSWORD),
         render_kw={"autocomplete": "new-password"},
     )
     again = PasswordField(
-        _l("The same password again"),
-        [InputRequired(), EqualTo("password", _l("The two passwords differ."))],
+        _l("Confirm password"),
+        [InputRequired(), EqualTo("password", _l("The passwords do not match."))],
         render_kw={"autocomplete": "new-password"},
     )
 
@@ -284,7 +284,7 @@ def first_start(token: str) -> ResponseReturnValue:
             db.session.commit()
             _first_start_path().unlink(missing_ok=True)
             login_user(user)
-            flash(gettext("Welcome, %(name)s. This is your office.", name=user.name), "success")
+            flash(gettext("Welcome, %(name)s. Your office is ready.", name=user.name), "success")
             return redirect(url_for("start"))
     return render_template("security/first_start.html", form=form)
 

@@ -21,8 +21,8 @@ MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 @click.command("create-user")
 @click.argument("email")
 @click.option("--role", type=click.Choice(ROLES), default="user", show_default=True)
-@click.option("--name", default="", help="The name that others see; without it the part before the @.")
-@click.option("--password", help="Without it you are asked; - reads it from the standard input.")
+@click.option("--name", default="", help="The name others see. Default: the part before the @.")
+@click.option("--password", help="Leave out to be asked; - reads it from standard input.")
 @click.option("--zone", default="UTC", show_default=True, help="Time zone, such as Europe/Madrid.")
 @with_appcontext
 def create_user(email: str, role: str, name: str, password: str | None, zone: str) -> None:
@@ -45,9 +45,9 @@ def create_user(email: str, role: str, name: str, password: str | None, zone: st
 def first_start() -> None:
     """Print the one-time link that makes the first account; nothing when there is an account."""
     if auth.nobody_yet():
-        click.echo(f"Make the first account here (the link works once): {auth.first_start_link()}")
+        click.echo(f"Create the first account here (the link works once): {auth.first_start_link()}")
     else:
-        click.echo("There is an account already; add others with create-user.", err=True)
+        click.echo("An account already exists; add others with create-user.", err=True)
 
 
 @click.command("upgrade")

@@ -69,7 +69,7 @@ class MomentField(StringField):
             self.data = to_utc(datetime.fromisoformat(text)).replace(tzinfo=UTC)
         except ValueError as error:
             self.data = None
-            raise ValueError(gettext("Write date and time, such as 2026-03-31T09:30.")) from error
+            raise ValueError(gettext("Enter a date and time, such as 2026-03-31T09:30.")) from error
 
 
 class ReferenceField(Field):
@@ -99,15 +99,15 @@ class ReferenceField(Field):
     def process_formdata(self, valuelist: list[str]) -> None:
         text = valuelist[0].strip() if valuelist else ""
         if text and not text.isdecimal():
-            raise ValueError(gettext("Choose one of the list."))
+            raise ValueError(gettext("Choose an entry from the list."))
         self.data = int(text) if text else None
 
     def pre_validate(self, form: Any) -> None:
         if self.data is None:
             if self.required:
-                raise ValidationError(gettext("Choose one of the list."))
+                raise ValidationError(gettext("Choose an entry from the list."))
         elif self.chosen() is None:
-            raise ValidationError(gettext("That one does not exist any more; choose another."))
+            raise ValidationError(gettext("This entry no longer exists; choose another."))
 
     def chosen(self) -> Any:
         """The record that the field stands at, None for none or one that may not be chosen."""

@@ -111,10 +111,10 @@ MENU: tuple[MenuEntry, ...] = (
                             ),
                             MenuEntry(_l("Aliases"), "aliases.index_view", roles=ADMIN, also="catchall bounce"),
                             MenuEntry(
-                                _l("Outgoing mails"), "outgoing_mails.index_view", roles=ADMIN, also="queue emails"
+                                _l("Outgoing emails"), "outgoing_mails.index_view", roles=ADMIN, also="queue emails"
                             ),
                             MenuEntry(
-                                _l("Received mails"),
+                                _l("Received emails"),
                                 "received_mails.index_view",
                                 roles=ADMIN,
                                 also="quarantine incoming",

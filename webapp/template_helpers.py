@@ -35,7 +35,7 @@ STATES: dict[str, tuple[str, Any]] = {
     "paused": ("doubt", _l("Paused")),
     "done": ("good", _l("Done")),
     "waiting": ("wait", _l("Waiting")),
-    "taken": ("busy", _l("In work")),
+    "taken": ("busy", _l("In progress")),
     "running": ("busy", _l("Running")),
     "ok": ("good", _l("OK")),
     "lost": ("doubt", _l("Interrupted")),

@@ -33,7 +33,7 @@ def log_in(person: Person, address: str) -> Page:
     """Log in and return the window."""
     page = person.page
     page.goto("/login")
-    page.get_by_label("Mail address").fill(address)
+    page.get_by_label("Email address").fill(address)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
     expect(page).not_to_have_url("/login")
@@ -85,7 +85,7 @@ def add_incoming_server(page: Page, name: str, kind: str, encryption: str, port:
 def developer_mode(page: Page) -> None:
     """Settings ‣ General Settings: activate developer mode."""
     page.goto("/settings")
-    page.get_by_role("button", name="Activate the developer mode").click()
+    page.get_by_role("button", name="Turn on developer mode").click()
     expect(page.get_by_text("Developer mode is on")).to_be_visible()
 
 
@@ -107,7 +107,7 @@ def open_document(page: Page, code: str, title: str) -> None:
 
 def add_follower(page: Page, who: str) -> None:
     """Add a follower to the open document."""
-    page.get_by_label("Address of a new follower").fill(who)
+    page.get_by_label("Address of the new follower").fill(who)
     page.get_by_role("button", name="Add").click()
     expect(page.get_by_text("follows this document now")).to_be_visible()
 

@@ -85,5 +85,5 @@ def test_from_a_customers_mail_to_the_answer_and_back(
     clerk.goto("/documents/opportunity?failed=1")
     expect(clerk.get_by_role("link", name="20 chairs", exact=True)).to_be_visible()
     clerk.goto("/inbox")
-    expect(clerk.get_by_text("A mail of yours did not arrive")).to_be_visible()
+    expect(clerk.get_by_text("One of your emails was not delivered")).to_be_visible()
     assert clerk.url.endswith("/inbox")

@@ -71,7 +71,7 @@ def test_a_test_waits_for_the_worker_and_shows_each_step(admin: Page, running_ap
     expect(admin.locator("[data-done]")).to_be_visible(timeout=office.LONG)
     failed = admin.locator(".steps-list .failed")
     expect(failed).to_contain_text(f"nothing responds on port {port}")
-    admin.get_by_role("link", name="Back to the list").click()
+    admin.get_by_role("link", name="Back").click()
     expect(admin.get_by_role("row", name="Ours")).to_contain_text("failed")
 
 

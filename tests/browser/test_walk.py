@@ -151,4 +151,4 @@ def test_nobody_sees_what_is_not_theirs(lively_office: App, person: Callable[...
                 answer = page.goto(path)
                 assert answer is not None
                 assert answer.status == 403, f"{role} got {answer.status} for {path}"
-                assert "not for your account" in page.inner_text("body")
+                assert "You do not have access to this page" in page.inner_text("body")

@@ -222,7 +222,7 @@ def test_a_secret_can_be_written_and_never_read(app, admin):
     servers(app, "one", password=SECRET, comment="plain")
     for page in ("/", "/edit?id=1", "/export"):
         assert SECRET not in admin.get(f"/admin/sample-servers{page}").text
-    assert "One is stored" in admin.get("/admin/sample-servers/edit?id=1").text
+    assert "A value is stored" in admin.get("/admin/sample-servers/edit?id=1").text
     admin.post("/admin/sample-servers/edit?id=1", {**FIELDS, "password": ""})
     assert server(app, 1).password == SECRET
     admin.post("/admin/sample-servers/edit?id=1", {**FIELDS, "password": "another"})
@@ -268,7 +268,7 @@ def test_two_rows_that_may_not_be_alike_are_refused_in_words(app, admin):
         type_id, position = db.session.execute(select(Stage.type_id, Stage.position)).first()
     answer = admin.post("/admin/sample-stages/new", {"name": "Again", "position": position, "type_id": type_id})
     assert answer.status_code == 200
-    assert "there is one like this already" in answer.text
+    assert "an entry like this already exists" in answer.text
     assert "UNIQUE" not in answer.text and "duplicate key" not in answer.text
 
 
@@ -346,13 +346,13 @@ def test_what_others_point_at_stays_even_if_nobody_thought_of_it(app, admin):
     with app.app_context():
         contact = db.session.scalar(select(User.contact_id))
     answer = admin.post("/admin/sample-contacts/delete", {"id": contact}, follow_redirects=True)
-    assert "is still used elsewhere" in answer.text
+    assert "is still in use" in answer.text
 
 
 def test_ticked_rows_are_deleted_but_for_those_in_use(app, admin):
     ids = servers(app, "a", "used", "b", "c")
     answer = admin.post("/admin/sample-servers/action", {"action": "delete", "rowid": ids[:3]}, follow_redirects=True)
-    assert "2 were deleted." in answer.text and "Used in the setting" in answer.text
+    assert "2 entries were deleted." in answer.text and "Used in the setting" in answer.text
     with app.app_context():
         assert db.session.scalars(select(OutgoingServer.name).order_by(OutgoingServer.id)).all() == ["used", "c"]
 
@@ -370,7 +370,7 @@ def test_an_empty_list_says_what_to_do(app, admin):
     assert "No server yet" in page and "Add one." in page and 'href="/admin/sample-servers/new"' in page
     servers(app, "one")
     page = admin.get("/admin/sample-servers/?search=zzz").text
-    assert "Nothing fits" in page and "Show all" in page
+    assert "No results" in page and "Show all" in page
 
 
 @pytest.mark.parametrize(

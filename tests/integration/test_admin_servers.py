@@ -121,7 +121,7 @@ def test_a_server_is_added_and_its_secret_is_never_shown(app, admin):
     assert row["from_filter"] == "MyCompany.test, sales@other.test"
     form = admin.get(f"{OUTGOING}/edit?id={row['id']}")
     assert "swordfish" not in form.text
-    assert "One is stored" in form.text
+    assert "A value is stored" in form.text
     assert "swordfish" not in admin.get(f"{OUTGOING}/export").text
     admin.post(f"{OUTGOING}/edit?id={row['id']}", {**SERVER, "password": "", "priority": "20"})
     again = only(app, OutgoingServer)
@@ -135,15 +135,15 @@ def test_a_server_is_added_and_its_secret_is_never_shown(app, admin):
         ({"from_filter": "example.com, not a domain"}, "neither a domain nor an address"),
         ({"port": ""}, "number from 1 to 65535"),
         ({"port": "70000"}, "number from 1 to 65535"),
-        ({"host": ""}, "Please fill this in"),
+        ({"host": ""}, "Fill in this field"),
         ({"host": "https://smtp.example.com"}, "without https://"),
-        ({"host": "me@example.com"}, "This is a mail address"),
-        ({"host": "smtp example com"}, "not the name of a server"),
-        ({"user": ""}, "Write the user"),
-        ({"password": ""}, "Write the password"),
+        ({"host": "me@example.com"}, "This is an email address"),
+        ({"host": "smtp example com"}, "not a server name"),
+        ({"user": ""}, "Enter the user"),
+        ({"password": ""}, "Enter the password"),
         ({"authentication": "certificate"}, "Paste both"),
         ({"priority": "-1"}, "whole number"),
-        ({"name": ""}, "Please fill this in"),
+        ({"name": ""}, "Fill in this field"),
     ],
 )
 def test_what_can_not_work_is_refused_beside_its_field(app, admin, changes, sentence):
@@ -176,7 +176,7 @@ def test_the_form_offers_the_usual_ports_and_encryption_picks_one(admin):
 
 
 def test_developer_mode_shows_more_and_nobody_else_can_set_it(app, admin):
-    assert "Check the certificate" not in admin.get(f"{OUTGOING}/new").text
+    assert "Verify the server certificate" not in admin.get(f"{OUTGOING}/new").text
     admin.post(f"{OUTGOING}/new", SERVER)
     number = only(app, OutgoingServer)["id"]
     admin.post(f"{OUTGOING}/edit?id={number}", {**SERVER, "rewrite": "always"})
@@ -185,18 +185,20 @@ def test_developer_mode_shows_more_and_nobody_else_can_set_it(app, admin):
     developer(admin).post(f"{OUTGOING}/edit?id={number}", {**SERVER, "rewrite": "always", "helo": "mail.office.test"})
     row = only(app, OutgoingServer)
     assert (row["verify_tls"], row["rewrite"], row["helo"]) == (False, "always", "mail.office.test")
-    assert "certificate not checked" in admin.get(f"{OUTGOING}/").text
+    assert "certificate not verified" in admin.get(f"{OUTGOING}/").text
 
 
 def test_the_parameter_of_the_default_server_is_explained_where_it_disagrees(app, admin):
     admin.post(f"{OUTGOING}/new", {**SERVER, "from_filter": "office.test"})
     path = f"{OUTGOING}/edit?id={only(app, OutgoingServer)['id']}"
-    assert "never looks at the system parameter mail.default.from_filter" in words(admin.get(path).text)
-    assert "Both are right" not in admin.get(path).text
+    assert "the system parameter mail.default.from_filter applies to the default server only" in words(
+        admin.get(path).text
+    )
+    assert "Both are correct" not in admin.get(path).text
     in_app(app, lambda: put(DEFAULT_FROM_FILTER.key, "other.test", now()))
-    assert "“other.test”, this server says “office.test”" in words(admin.get(path).text)
+    assert "“other.test”, this server has “office.test”" in words(admin.get(path).text)
     in_app(app, lambda: put(DEFAULT_FROM_FILTER.key, "OFFICE.test", now()))
-    assert "Both are right" not in admin.get(path).text
+    assert "Both are correct" not in admin.get(path).text
 
 
 @pytest.mark.parametrize("use", ["dedicated", "mailing", "finished mailing", "none"])
@@ -373,13 +375,13 @@ def test_another_mailbox_is_read_from_its_own_beginning(app, admin, changes, ano
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"after_fetch": "move"}, "Write the folder"),
-        ({"after_fetch": "move", "move_to": "INBOX"}, "another folder"),
-        ({"after_fetch": "move", "move_to": "Done", "kind": "pop3"}, "POP3 knows no folders"),
-        ({"password": ""}, "Write the password"),
-        ({"user": " "}, "Please fill this in"),
-        ({"host": "a b"}, "not the name of a server"),
-        ({"action_type_id": "999"}, "does not exist any more"),
+        ({"after_fetch": "move"}, "Enter the folder"),
+        ({"after_fetch": "move", "move_to": "INBOX"}, "a folder other than"),
+        ({"after_fetch": "move", "move_to": "Done", "kind": "pop3"}, "POP3 has no folders"),
+        ({"password": ""}, "Enter the password"),
+        ({"user": " "}, "Fill in this field"),
+        ({"host": "a b"}, "not a server name"),
+        ({"action_type_id": "999"}, "no longer exists"),
     ],
 )
 def test_what_a_mailbox_can_not_do_is_refused(app, admin, changes, sentence):
@@ -411,7 +413,7 @@ def test_the_last_failure_is_told_in_words(app, admin):
     reason = why("name_not_found", host="imap.example.com")
     change(app, IncomingServer, number, state="confirmed", why=reason, last_failure_at=now())
     for path in (f"{INCOMING}/", f"{INCOMING}/edit?id={number}", f"{INCOMING}/{number}/state"):
-        assert "The name imap.example.com does not exist" in admin.get(path).text
+        assert "The server name imap.example.com does not exist" in admin.get(path).text
     state = words(admin.get(f"{INCOMING}/{number}/state").text)
     assert "Confirmed" in state and "Mail: Fetchmail Service" in state
 
@@ -465,7 +467,7 @@ def test_an_action_is_switched_off_and_says_so(app, admin):
     number, *_ = action_named(app)
     admin.post(f"{ACTIONS}/edit?id={number}", {"interval": "5", "unit": "minutes"})
     assert action_named(app)[3] is False
-    assert "switched off" in words(admin.get(f"{ACTIONS}/").text)
+    assert "turned off" in words(admin.get(f"{ACTIONS}/").text)
 
 
 def test_run_now_is_a_wish_to_the_worker(app, admin):
@@ -502,9 +504,9 @@ def test_the_history_tells_how_each_run_went(app, admin):
     page = admin.get(f"{ACTIONS}/edit?id={number}").text
     said = words(page)
     assert "2 servers, 1 failed. This version of CoquiMail does not know the action “fetch”" in said
-    assert "2.4 s" in said and "by Run now" in said and "2 servers, 7 mails" in said and "60 s" in said
+    assert "2.4 s" in said and "by Run now" in said and "2 servers, 7 emails" in said and "60 s" in said
     older = re.search(r'href="([^"]*before=\d+[^"]*)"', page)[1].replace("&amp;", "&")
-    assert "2 servers, 7 mails" in words(admin.get(older).text)
+    assert "2 servers, 7 emails" in words(admin.get(older).text)
     assert "Failed" in words(admin.get(f"{ACTIONS}/").text)
     fragment = admin.get(f"{ACTIONS}/{number}/history").text
     assert "<html" not in fragment and "action_unknown" not in fragment
@@ -519,7 +521,7 @@ def test_actions_are_neither_made_nor_deleted_by_hand(app, admin):
 
 
 def test_the_practice_banner_goes_when_an_own_server_sends(app, admin):
-    banner = "every mail goes to the practice mailbox"
+    banner = "all emails go to the practice mailbox"
     assert banner in admin.get("/settings/").text
     admin.post(f"{OUTGOING}/new", SERVER)
     assert banner not in admin.get("/settings/").text

@@ -58,7 +58,7 @@ def test_address_and_password_open_the_door(app, visitor, typed, password, comes
 
 def test_a_stranger_cannot_learn_which_accounts_exist(app, visitor):
     account(app, "user", "clerk@home.test")
-    words = "do not fit together"
+    words = "Incorrect email address or password"
     assert words in visitor.log_in("clerk@home.test", "wrong password").text
     assert words in visitor.log_in("nobody@home.test", "wrong password").text
 
@@ -67,7 +67,7 @@ def test_a_locked_account_opens_for_nobody_and_opens_again(app, visitor):
     address = account(app, "user")
     for _ in range(auth.TRIES):
         visitor.log_in(address, "wrong password")
-    assert "Too many failed tries" in visitor.log_in(address).text
+    assert "Too many failed attempts" in visitor.log_in(address).text
     other = account(app, "marketing")
     assert Visitor(app).log_in(other).status_code == 302
     with app.app_context():
@@ -217,7 +217,7 @@ def test_what_a_browser_blocked_is_logged(visitor, caplog):
 
 @pytest.mark.parametrize(
     ("path", "code", "words"),
-    [("/nowhere", 404, "There is nothing here"), ("/breaks", 500, "Something went wrong on our side")],
+    [("/nowhere", 404, "Page not found"), ("/breaks", 500, "Something went wrong on our side")],
 )
 @pytest.mark.parametrize("role", ["", "user"])
 def test_pages_that_say_no_say_what_to_do_and_show_no_trace(app, visitor, role, path, code, words):
@@ -273,10 +273,10 @@ def test_an_admin_makes_an_account_that_may_log_in(app, visitor):
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"password": ""}, "Give the account a first password."),
-        ({"password": "short"}, "needs 10 characters or more"),
-        ({"email": "nonsense"}, "is not a mail address"),
-        ({"email": "admin@home.test"}, "There is an account for admin@home.test already."),
+        ({"password": ""}, "Set an initial password."),
+        ({"password": "short"}, "must have at least 10 characters"),
+        ({"email": "nonsense"}, "is not an email address"),
+        ({"email": "admin@home.test"}, "There is already an account for admin@home.test."),
         ({"role": "owner"}, "Not a valid choice"),
         ({"zone": "Mars/Base"}, "Not a valid choice"),
     ],

@@ -1,4 +1,4 @@
-"""Received mails as pages: what a person does with a mail that nobody was found for."""
+"""Received emails as pages: what a person does with a mail that nobody was found for."""
 
 import html
 import re
@@ -73,9 +73,9 @@ def test_mail_to_a_strangers_domain_offers_no_alias(pages: Flask, admin: Visitor
     [
         ({"what": "drop"}, "ignored", "Done"),
         ({"what": "reject", "text": "Write to sales@ instead."}, "rejected", "Done"),
-        ({"what": "document", "document": "OPP/99999"}, "quarantined", "There is no such document"),
-        ({"what": "nothing"}, "quarantined", "There is no such document"),
-        ({"what": "retry"}, "quarantined", "The mail is now"),
+        ({"what": "document", "document": "OPP/99999"}, "quarantined", "This document does not exist"),
+        ({"what": "nothing"}, "quarantined", "This document does not exist"),
+        ({"what": "retry"}, "quarantined", "The email is now"),
     ],
 )
 def test_a_person_decides(pages: Flask, admin: Visitor, form: dict[str, str], state: str, says: str) -> None:
@@ -83,7 +83,7 @@ def test_a_person_decides(pages: Flask, admin: Visitor, form: dict[str, str], st
     assert says in decide(admin, number, **form)
     assert state_of(pages, number) == state
     if state != "quarantined":
-        assert "Somebody else was quicker" in decide(admin, number, **form)
+        assert "Someone else was faster" in decide(admin, number, **form)
 
 
 def test_a_mail_is_posted_on_the_document_that_a_person_names(pages: Flask, admin: Visitor) -> None:

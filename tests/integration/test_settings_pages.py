@@ -95,10 +95,10 @@ def test_the_company_is_saved(app, admin):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"domain": "not a domain"}, "Write a domain"),
-        ({"domain": ""}, "needs an alias domain"),
-        ({"domain": "@x"}, "Write a domain"),
-        ({"company": " "}, "Write the name of your company"),
+        ({"domain": "not a domain"}, "Enter a domain"),
+        ({"domain": ""}, "The alias domain is required"),
+        ({"domain": "@x"}, "Enter a domain"),
+        ({"company": " "}, "Enter your company name"),
     ],
 )
 def test_what_can_not_be_is_refused_and_nothing_is_saved(app, admin, changes, sentence):
@@ -125,11 +125,11 @@ def test_a_new_alias_domain_moves_the_addresses_and_says_what_still_points_to_th
     names = ("catchall", "bounce", "sales", "support")
     assert addresses(app) == {f"{name}@mycompany.test" for name in names}
     assert addresses(app, "retired") == {f"{name}@office.test" for name in names}
-    assert "still recognised" in said and "sales@office.test" in said
+    assert "still recognized" in said and "sales@office.test" in said
     assert "From filter of the outgoing server “Postmark”" in said
     assert "user of the incoming server “Sales box”" in said and "Other box" not in said
     assert "the system parameter mail.default.from" in said
-    assert "Still recognised: office.test" in words(admin.get(SETTINGS).text)
+    assert "Still recognized: office.test" in words(admin.get(SETTINGS).text)
     again = words(admin.post(SETTINGS, {**OFFICE, "domain": "mycompany.test"}, follow_redirects=True).text)
     assert "The alias domain has changed" not in again
 
@@ -152,7 +152,7 @@ def test_on_premise_has_nothing_to_redirect(admin):
 @pytest.mark.parametrize(
     ("environment", "says"),
     [
-        ({}, ["The practice mailbox", "none: strangers' addresses are replaced"]),
+        ({}, ["The practice mailbox", "none: external addresses are replaced"]),
         (
             {"MAIL_SERVER": "smtp.acme.test", "MAIL_USE_TLS": "1", "MAIL_USERNAME": "u1", "MAIL_PASSWORD": "swordfish",
              "MAIL_DEFAULT_FROM_FILTER": "acme.test"},
@@ -285,7 +285,7 @@ def test_values_are_shown_as_text(admin):
 
 
 def test_a_link_to_a_key_that_is_gone_leads_back(admin):
-    assert "no such key" in admin.get(f"{PARAMETERS}/edit?key=gone", follow_redirects=True).text
+    assert "This key does not exist" in admin.get(f"{PARAMETERS}/edit?key=gone", follow_redirects=True).text
 
 
 # --- aliases
@@ -326,7 +326,7 @@ def test_an_alias_is_made_with_default_values(app, admin):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"local_part": ""}, "Please fill this in"),
+        ({"local_part": ""}, "Fill in this field"),
         ({"local_part": "two words"}, "part before the @"),
         ({"local_part": "sales"}, "already an alias of Opportunity"),
         ({"local_part": "CATCHALL"}, "is the catchall address"),
@@ -334,7 +334,7 @@ def test_an_alias_is_made_with_default_values(app, admin):
         ({"local_part": "jobs@elsewhere.test"}, "Aliases end with the alias domain"),
         ({"local_part": "a+b"}, "plus sign"),
         ({"type_id": ""}, "Choose"),
-        ({"policy": "followers"}, "so nobody could"),
+        ({"policy": "followers"}, "Otherwise no one can write"),
         ({"default_stage": "Paid"}, "another document type"),
     ],
 )
@@ -357,7 +357,7 @@ def test_a_renamed_alias_leaves_its_old_address_behind(app, admin):
     assert old["state"] == "retired"
     listed = admin.get(f"{ALIASES}/").text
     assert "is-off" in listed and f"/details?id={old['id']}" in listed
-    assert "still recognised" in admin.get(f"{ALIASES}/details?id={old['id']}").text
+    assert "still recognized" in admin.get(f"{ALIASES}/details?id={old['id']}").text
     assert admin.get(f"{ALIASES}/edit?id={old['id']}").status_code == 302
     admin.post(f"{ALIASES}/delete", {"id": old["id"]})
     assert alias_row(app, "sales@office.test") is None
@@ -395,7 +395,7 @@ def test_an_edit_makes_a_failed_alias_healthy_again(app, admin):
         alias = db.session.get(Alias, row["id"])
         alias.valid, alias.why, alias.hits = False, why("reject_followers_of_nothing", address="sales@office.test"), 3
         db.session.commit()
-    assert "last mail failed" in admin.get(f"{ALIASES}/").text
+    assert "last email failed" in admin.get(f"{ALIASES}/").text
     admin.post(f"{ALIASES}/edit?id={row['id']}", {**ALIAS, "local_part": "sales", "type_id": row["type_id"]})
     healed = alias_row(app, "sales@office.test")
     assert (healed["valid"], healed["why"], healed["hits"]) == (None, None, 3)
@@ -491,14 +491,14 @@ def test_a_stage_that_goes_leaves_the_defaults_of_aliases(app, admin):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"number_pattern": "OPP"}, "The pattern needs {number}"),
-        ({"number_pattern": "{number.__class__}"}, "The pattern needs {number}"),
-        ({"number_pattern": "{number}{x}"}, "The pattern needs {number}"),
+        ({"number_pattern": "OPP"}, "The format must contain {number}"),
+        ({"number_pattern": "{number.__class__}"}, "The format must contain {number}"),
+        ({"number_pattern": "{number}{x}"}, "The format must contain {number}"),
         ({"stages_text": " \n "}, "at least one stage"),
         ({"stages_text": "New\nnew"}, "the same name"),
         ({"alias_text": "support"}, "already an alias of Ticket"),
         ({"alias_text": "a b"}, "part before the @"),
-        ({"name": ""}, "Please fill this in"),
+        ({"name": ""}, "Fill in this field"),
         ({"icon": "<svg>"}, "Not saved"),
     ],
 )

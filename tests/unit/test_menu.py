@@ -27,8 +27,8 @@ TECHNICAL = [
     "Settings ‣ Technical ‣ Outgoing email servers",
     "Settings ‣ Technical ‣ Email ‣ Incoming",
     "Settings ‣ Technical ‣ Email ‣ Aliases",
-    "Settings ‣ Technical ‣ Email ‣ Outgoing mails",
-    "Settings ‣ Technical ‣ Email ‣ Received mails",
+    "Settings ‣ Technical ‣ Email ‣ Outgoing emails",
+    "Settings ‣ Technical ‣ Email ‣ Received emails",
     "Settings ‣ Technical ‣ Parameters ‣ System Parameters",
     "Settings ‣ Technical ‣ Automation ‣ Scheduled Actions",
 ]

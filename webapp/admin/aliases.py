@@ -60,7 +60,7 @@ class AliasView(AdminView):
 
     model, page, path = Alias, "aliases", "aliases"
     title, one = _l("Aliases"), _l("alias")
-    lead = _l("Mail to one of these addresses opens a document; answers find their thread by themselves.")
+    lead = _l("Emails to these addresses create documents; replies find their thread automatically.")
     trail = (_l("Settings"), _l("Technical"), _l("Email"))
     icon = "at"
     small = True
@@ -81,26 +81,26 @@ class AliasView(AdminView):
     labels = {
         "address_key": _l("Address"),
         "local_part": _l("Alias"),
-        "type": _l("Opens"),
+        "type": _l("Creates"),
         "type_id": _l("Document type"),
         "policy": _l("Who may write"),
         "refusal": _l("Rejection text"),
         "responsible_id": _l("Responsible"),
-        "make_contact": _l("Make a contact and follower of an unknown sender"),
+        "make_contact": _l("Add unknown senders as contact and follower"),
         "fixed_document_id": _l("Fixed document"),
         "parent_document_id": _l("Parent document"),
         "any_domain": _l("Accept any domain"),
         "health": _l("Health"),
-        "hits": _l("Mails"),
-        "last_hit_at": _l("Last mail"),
+        "hits": _l("Emails"),
+        "last_hit_at": _l("Last email"),
     }
     groups = (
         FieldGroup(_l("Address"), ("local_part", "any_domain")),
-        FieldGroup(_l("What its mail becomes"), ("type_id", "fixed_document_id")),
+        FieldGroup(_l("What incoming mail creates"), ("type_id", "fixed_document_id")),
         FieldGroup(
             _l("Default values"),
             ("default_stage", "default_priority", "responsible_id"),
-            _l("What a new document gets; its title is the subject of the mail."),
+            _l("Set on each new document; its title is the subject of the email."),
         ),
         FieldGroup(_l("Who may write"), ("policy", "parent_document_id", "refusal", "make_contact")),
     )
@@ -110,7 +110,7 @@ class AliasView(AdminView):
             "model": DocumentType,
             "only": lambda rows: rows.where(DocumentType.active),
             "blank": _l("choose a type"),
-            "validators": [InputRequired(_l("Choose what the mail becomes."))],
+            "validators": [InputRequired(_l("Choose what incoming emails create."))],
             "required": True,
         },
         "fixed_document_id": {"model": Document, "search": ("title", "number")},
@@ -118,7 +118,7 @@ class AliasView(AdminView):
         "responsible_id": {
             "model": User,
             "only": lambda rows: rows.where(User.active),
-            "blank": _l("nobody"),
+            "blank": _l("no one"),
         },
     }
     form_overrides = {"local_part": LocalPartField}
@@ -134,18 +134,20 @@ class AliasView(AdminView):
         "default_priority": DefaultField(_l("Priority"), choices=PRIORITIES),
     }
     help = {
-        "any_domain": _l("Only the part before the @ is compared, so mail to it on any other domain is taken as well."),
-        "type_id": _l("The kind of document that each new mail opens."),
-        "fixed_document_id": _l("If set, no new documents: all mail that answers no other thread is posted there."),
-        "default_stage": _l("Usually the first stage of the type."),
-        "responsible_id": _l("Becomes responsible for each new document and follows it."),
-        "policy": _l(
-            "Known contacts: senders under Contacts. Followers: of the document that is answered; for new mail those "
-            "of the parent document. Others get the rejection text and nothing else happens."
+        "any_domain": _l("Only the part before the @ is compared, so emails to any other domain are accepted too."),
+        "type_id": _l("The type of document that each new email creates."),
+        "fixed_document_id": _l(
+            "If set, no new documents are created: all emails that are not replies to another thread are posted there."
         ),
-        "parent_document_id": _l("Whose followers may open new documents by mail."),
-        "refusal": _l("Sent to those who may not write. Empty: a friendly standard text."),
-        "make_contact": _l("On: the answers reach the sender. Off: the address is kept, nobody is added to Contacts."),
+        "default_stage": _l("Usually the first stage of the type."),
+        "responsible_id": _l("Is assigned to each new document and follows it."),
+        "policy": _l(
+            "Known contacts: senders listed in Contacts. Followers: followers of the document replied to; for new "
+            "emails, of the parent document. Other senders get the rejection text, and nothing else happens."
+        ),
+        "parent_document_id": _l("Its followers may create new documents by email."),
+        "refusal": _l("Sent to senders who may not write. Leave empty for a friendly standard text."),
+        "make_contact": _l("On: replies reach the sender. Off: the address is kept, but not added to Contacts."),
     }
     formats = {
         "address_key": lambda view, row: view.address_of(row),
@@ -159,11 +161,11 @@ class AliasView(AdminView):
             "retire",
             _l("Retire"),
             "archive",
-            confirm=_l("Retire this alias? Its address stays known for old replies, until you delete it."),
+            confirm=_l("Retire this alias? Its address is still recognized for old replies, until you delete it."),
             when=lambda row: row.role == "alias" and row.state == "active",
         ),
     )
-    empty = Empty("at", _l("No alias yet"), _l("An alias such as sales@ turns mail into documents."))
+    empty = Empty("at", _l("No aliases yet"), _l("An alias such as sales@ turns emails into documents."))
 
     # --- the list
 
@@ -183,7 +185,7 @@ class AliasView(AdminView):
             words = gettext("replies") if row.role == "catchall" else gettext("delivery failures")
             return Markup('{} <span class="text-secondary">{}</span>').format(badge("wait", ROLES[row.role]), words)
         name = row.type.name if row.type else "–"
-        return gettext("%(type)s, a fixed one", type=name) if row.fixed_document_id else name
+        return gettext("%(type)s, one fixed document", type=name) if row.fixed_document_id else name
 
     def policy_of(self, row: Alias) -> str:
         """Return who may write, in a word or two."""
@@ -194,10 +196,10 @@ class AliasView(AdminView):
         if row.state == "retired":
             return template_helpers.state("retired")
         if row.valid is False:
-            return badge("bad", gettext("last mail failed"), say(row.why))  # type: ignore[arg-type]
+            return badge("bad", gettext("last email failed"), say(row.why))  # type: ignore[arg-type]
         if row.valid:
             return badge("good", gettext("valid"))
-        return badge("off", gettext("no mail yet"))
+        return badge("off", gettext("no emails yet"))
 
     def is_off(self, row: Alias) -> bool:
         return row.state == "retired"
@@ -244,7 +246,8 @@ class AliasView(AdminView):
         domain = CATCHALL_DOMAIN.get()
         form.local_part.description = (
             gettext(
-                "The part before @%(domain)s, such as sales. After a change the old address stays known.", domain=domain
+                "The part before @%(domain)s, such as sales. After a change, the old address is still recognized.",
+                domain=domain,
             )
             if domain
             else gettext("The part before the @. Set the Alias Domain under General Settings, Discuss.")
@@ -282,7 +285,9 @@ class AliasView(AdminView):
         if row.policy == "followers" and not row.parent_document_id and not row.fixed_document_id:
             servers.refuse(
                 form.parent_document_id,
-                gettext("Choose the document whose followers may write, or let others write as well: so nobody could."),
+                gettext(
+                    "Choose the document whose followers may write, or allow other senders. Otherwise no one can write."
+                ),
             )
         row.valid = row.why = None  # what failed before was another alias
         try:
@@ -298,7 +303,7 @@ class AliasView(AdminView):
         row.state = "retired"
         db.session.commit()
         office.forget()
-        flash(gettext("%(address)s is retired. Old replies to it still arrive.", address=row.address_key), "success")
+        flash(gettext("%(address)s is retired. Replies to it still arrive.", address=row.address_key), "success")
         return redirect(self.get_url(".index_view"))
 
     # --- deleting
@@ -306,7 +311,7 @@ class AliasView(AdminView):
     def why_not_delete(self, row: Alias) -> str:
         if row.role in ROLES and row.state == "active":
             return gettext(
-                "%(address)s is set by the system parameter %(key)s and can be changed there.",
+                "%(address)s is set by the system parameter %(key)s. Change it there.",
                 address=row.address_key,
                 key=aliases.ROLE_KEYS[row.role],
             )

@@ -154,7 +154,7 @@ class AdminView(ListPages):
     def _checked(self, form: Any) -> bool:
         if form.validate():
             return True
-        flash(gettext("Not saved: look at the fields that are marked."), "error")
+        flash(gettext("Not saved: check the marked fields."), "error")
         return False
 
     def _saved(self, form: Any, row: Any, is_new: bool) -> bool:
@@ -171,7 +171,9 @@ class AdminView(ListPages):
         except IntegrityError as error:
             db.session.rollback()
             log.info("not saved in %s: %s", self.page, type(error.orig).__name__)
-            flash(gettext("Not saved: there is one like this already, or something it needs is gone."), "error")
+            flash(
+                gettext("Not saved: an entry like this already exists, or a related entry has been deleted."), "error"
+            )
             return False
         self.after_save(row, is_new)
         return True

@@ -31,8 +31,8 @@ COMMIT_EVERY = 50
 REASONS = (
     ("bounces", _l("Too many bounces")),
     ("complaint", _l("Complaint")),
-    ("manual", _l("Added by hand")),
-    ("unsubscribed", _l("Wants no mailings")),
+    ("manual", _l("Added manually")),
+    ("unsubscribed", _l("Unsubscribed from all mailings")),
 )
 
 
@@ -41,7 +41,7 @@ class BlacklistView(AdminView):
 
     model, page, path = BlacklistedAddress, "blacklist", "blacklist"
     title, one = _l("Blacklisted Email Addresses"), _l("address")
-    lead = _l("Mailings skip these addresses; personal mail and mail of documents still goes to them.")
+    lead = _l("Mailings skip these addresses; personal emails and emails of documents are still sent.")
     trail = (_l("Email Marketing"), _l("Configuration"))
     icon = "mail-off"
     roles = frozenset({"marketing", "admin"})
@@ -53,7 +53,7 @@ class BlacklistView(AdminView):
     default_sort = "-at"
     choices = {"reason": REASONS}
     labels = {
-        "address_key": _l("Mail address"),
+        "address_key": _l("Email address"),
         "reason": _l("Reason"),
         "why": _l("Explanation"),
         "at": _l("Added"),
@@ -67,8 +67,8 @@ class BlacklistView(AdminView):
     can_edit = can_delete = False
     empty = Empty(
         "mail-off",
-        _l("No address is blacklisted"),
-        _l("Addresses whose mailings keep coming back are put here by themselves, and so are those who complain."),
+        _l("No blacklisted addresses"),
+        _l("Addresses whose mailings keep bouncing are added automatically, and so are recipients who complain."),
     )
 
     def __init__(self) -> None:
@@ -105,11 +105,13 @@ class BlacklistView(AdminView):
         if request.method == "POST":
             given = lines.strip() or _text_of_file()
             if given is None:
-                flash(gettext("The file is larger than 1 MB: nothing was read. Divide it into smaller ones."), "error")
+                flash(
+                    gettext("The file is larger than 1 MB: nothing was imported. Split it into smaller files."), "error"
+                )
             elif not given:
-                flash(gettext("Write at least one address, or choose a file."), "error")
+                flash(gettext("Enter at least one address, or choose a file."), "error")
             elif not reason:
-                flash(gettext("Write down why: it is noted in the log of each address."), "error")
+                flash(gettext("Enter a reason: it is recorded in the log of each address."), "error")
             else:
                 return self._added(given, reason)
         answer: str = self.render("admin/blacklist_new.html", lines=lines, reason=reason, most=MOST_LINES)
@@ -119,7 +121,7 @@ class BlacklistView(AdminView):
         report = _add_lines(lines, reason.rstrip("."))
         said = [ngettext("%(num)s address was added", "%(num)s addresses were added", report.added)]
         if report.known:
-            said.append(ngettext("%(num)s was blacklisted already", "%(num)s were blacklisted already", report.known))
+            said.append(ngettext("%(num)s was already blacklisted", "%(num)s were already blacklisted", report.known))
         summary = "; ".join(said + not_taken(report)) + "."
         if not report.refused and not report.rest:
             flash(summary, "success" if report.added else "info")
@@ -127,7 +129,7 @@ class BlacklistView(AdminView):
         answer: str = self.render(
             "admin/import_report.html",
             row=None,
-            title=gettext("What was not taken"),
+            title=gettext("Skipped lines"),
             back=self.get_url(".index_view"),
             summary=summary,
             report=report,
@@ -151,14 +153,14 @@ class BlacklistView(AdminView):
                 db.session.commit()
                 flash(gettext("%(address)s gets mailings again.", address=row.address_key), "success")
                 return redirect(self.get_url(".index_view"))
-            flash(gettext("Write down why: it stays in the log of the address."), "error")
+            flash(gettext("Enter a reason: it is recorded in the log of the address."), "error")
         answer: str = self.render(
             "admin/ask_reason.html",
             row=row,
-            question=gettext("Take %(address)s from the blacklist?", address=row.address_key),
-            words=gettext("Mailings go to it again. Bounces from before do not count any more."),
-            example=gettext("the customer has mended the mailbox"),
-            button=gettext("Take from the blacklist"),
+            question=gettext("Remove %(address)s from the blacklist?", address=row.address_key),
+            words=gettext("It will get mailings again. Earlier bounces are no longer counted."),
+            example=gettext("the customer has fixed the mailbox"),
+            button=gettext("Remove from the blacklist"),
             values={"id": row.id},
             back=self.row_url(row),
             danger=False,

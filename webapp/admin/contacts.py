@@ -31,7 +31,9 @@ class ContactView(AdminView):
 
     model, page, path = Contact, "contacts", "contacts"
     title, one = _l("Contacts"), _l("contact")
-    lead = _l("People and companies: found by their mail address, whoever writes to you becomes one.")
+    lead = _l(
+        "People and companies, identified by their email address. Anyone who writes to you is added automatically."
+    )
     trail = (_l("Email Marketing"),)
     icon = "users"
     roles = frozenset({"marketing", "admin"})
@@ -41,7 +43,7 @@ class ContactView(AdminView):
     filters = (YesNo("active", _l("Active"), _l("active"), _l("archived")),)
     default_sort = "name"
     labels = {
-        "address": _l("Mail address"),
+        "address": _l("Email address"),
         "company": _l("Company"),
         "language": _l("Language"),
         "active": _l("Active"),
@@ -49,11 +51,11 @@ class ContactView(AdminView):
     }
     groups = (FieldGroup(_l("Contact"), ("name", "address", "company", "language", "active")),)
     help = {
-        "name": _l("As it is written in a greeting; the first word is the first name."),
-        "address": _l("One contact has one address. Capital letters make no difference."),
-        "company": _l("Where they work; a merge field of mailings."),
+        "name": _l("As written in a greeting; the first word is the first name."),
+        "address": _l("One address per contact; upper and lower case make no difference."),
+        "company": _l("The company they work for; a merge field of mailings."),
         "language": _l("Two letters, such as en or es; a merge field of mailings."),
-        "active": _l("Off: archived. An archived contact gets no mailings and is not offered any more."),
+        "active": _l("Off: archived. Archived contacts get no mailings and are no longer suggested."),
     }
     examples = {"name": "Ann Lee", "address": "ann.lee@customer.com", "language": "en"}
     form_args = {
@@ -66,8 +68,11 @@ class ContactView(AdminView):
     edit_template = "admin/contact.html"
     empty = Empty(
         "users",
-        _l("No contact yet"),
-        _l("Who writes to you becomes one by itself. Paste addresses on the page of a mailing list to add many."),
+        _l("No contacts yet"),
+        _l(
+            "Anyone who writes to you is added automatically. To add many contacts, paste their addresses on the page "
+            "of a mailing list."
+        ),
     )
 
     def title_of(self, row: Any) -> str:
@@ -113,12 +118,12 @@ class ContactView(AdminView):
         if not is_new and before != row.address_key:
             self._may_change_address(form, row)
         if not row.name and row.address is None:
-            servers.refuse(form.name, gettext("Write a name or an address."))
+            servers.refuse(form.name, gettext("Enter a name or an address."))
 
     def _take_address(self, form: Any, row: Contact) -> None:
         found = first_address(row.address)
         if found is None or not found.key or found.name:
-            servers.refuse(form.address, gettext("This is not a mail address such as ann.lee@customer.com."))
+            servers.refuse(form.address, gettext("This is not an email address such as ann.lee@customer.com."))
             return
         row.address, row.address_key = found.address, found.key
         other = contacts.find(found.key)
@@ -126,20 +131,23 @@ class ContactView(AdminView):
             form.address.errors = [
                 *form.address.errors,
                 Markup('{} <a href="{}">{}</a>').format(
-                    gettext("Another contact has this address already:"), self.row_url(other), self.title_of(other)
+                    gettext("Another contact already has this address:"), self.row_url(other), self.title_of(other)
                 ),
             ]
-            raise ActionRefused(gettext("Not saved: look at the fields that are marked."))
+            raise ActionRefused(gettext("Not saved: check the marked fields."))
 
     def _may_change_address(self, form: Any, row: Contact) -> None:
         account = _account(row)
         if account is None:
             return
         if row.address is None:
-            servers.refuse(form.address, gettext("This is a colleague's contact: without an address no mail arrives."))
+            servers.refuse(
+                form.address, gettext("This contact belongs to a colleague: without an address they get no emails.")
+            )
         if auth.role() != "admin":
             servers.refuse(
-                form.address, gettext("This is a colleague's contact: only an admin may change its address.")
+                form.address,
+                gettext("This contact belongs to a colleague: only an administrator may change its address."),
             )
 
     def why_not_delete(self, row: Any) -> str:
@@ -147,10 +155,12 @@ class ContactView(AdminView):
         if _account(row) is not None:
             return gettext("%(name)s has an account here and can't be deleted.", name=name)
         if db.session.scalar(select(Trace.id).where(Trace.contact_id == row.id).limit(1)) is not None:
-            return gettext("%(name)s got mailings, which stay explained. Archive the contact instead.", name=name)
+            return gettext(
+                "%(name)s has received mailings, whose history is kept. Archive the contact instead.", name=name
+            )
         return ""
 
-    @action("archive", _l("Archive"), _l("Archive the selected contacts? They get no mailings any more."))
+    @action("archive", _l("Archive"), _l("Archive the selected contacts? They will no longer get mailings."))
     def archive(self, ids: list[str]) -> None:
         """Leave contacts out of everything, without losing what is known of them."""
         self._set_active(ids, False)

@@ -212,7 +212,7 @@ class Declared(ModelView):
             db.session.commit()
         except IntegrityError:
             db.session.rollback()
-            return gettext("%(name)s is still used elsewhere and can't be deleted.", name=self.title_of(row))
+            return gettext("%(name)s is still in use and can't be deleted.", name=self.title_of(row))
         self.after_delete(row)
         return ""
 

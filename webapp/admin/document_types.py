@@ -32,7 +32,9 @@ def a_pattern(form: Form, field: Field) -> None:
     """Refuse a pattern that would not give every document a number of its own."""
     if not PATTERN.fullmatch(field.data or ""):
         raise ValidationError(
-            gettext("The pattern needs {number} once, such as OPP/{number:05d}, and no other curly brackets.")
+            gettext(
+                "The format must contain {number} exactly once, such as OPP/{number:05d}, and no other curly brackets."
+            )
         )
 
 
@@ -49,9 +51,9 @@ def some_stages(form: Form, field: Field) -> None:
     """Refuse stages that can't be told apart."""
     names = stages_of(field.data)
     if not names:
-        raise ValidationError(gettext("Write at least one stage."))
+        raise ValidationError(gettext("Enter at least one stage."))
     if len(names) > MOST_STAGES or any(len(name) > 80 for name in names):
-        raise ValidationError(gettext("At most %(number)s stages of 80 characters.", number=MOST_STAGES))
+        raise ValidationError(gettext("At most %(number)s stages of 80 characters each.", number=MOST_STAGES))
     if len({name.lower() for name in names}) < len(names):
         raise ValidationError(gettext("Two stages have the same name."))
 
@@ -142,7 +144,7 @@ class DocumentTypeView(AdminView):
 
     model, page, path = DocumentType, "document_types", "document-types"
     title, one = _l("Document Types"), _l("document type")
-    lead = _l("The kinds of documents that mail is kept around. Each has its numbers, its stages and its alias.")
+    lead = _l("The types of documents that emails belong to. Each has its own numbers, stages and alias.")
     trail = (_l("Settings"),)
     icon = "files"
     small = True
@@ -151,9 +153,9 @@ class DocumentTypeView(AdminView):
     default_sort = "position"
     searchable = ("name", "plural")
     labels = {
-        "number_pattern": _l("Numbers look like"),
+        "number_pattern": _l("Number format"),
         "next_number": _l("Next number"),
-        "position": _l("Place in the menu"),
+        "position": _l("Menu position"),
         "alias": _l("Alias"),
         "example": _l("Next number"),
         "stages": _l("Stages"),
@@ -161,18 +163,18 @@ class DocumentTypeView(AdminView):
     groups = (
         FieldGroup(_l("Names"), ("name", "plural", "icon", "position", "active")),
         FieldGroup(_l("Documents"), ("stages_text", "number_pattern")),
-        FieldGroup(_l("Mail"), ("alias_text",)),
+        FieldGroup(_l("Email"), ("alias_text",)),
     )
     choices = {"icon": tuple((name, name.replace("-", " ").capitalize()) for name in ICONS)}
     help = {
-        "name": _l("One of them."),
-        "plural": _l("Several of them; the word in the menu."),
+        "name": _l("Name for one document."),
+        "plural": _l("Name for several documents, used in the menu."),
         "position": _l("Lower numbers come first."),
-        "active": _l("Switched off: it leaves the menu, its documents stay."),
+        "active": _l("Off: removed from the menu; its documents are kept."),
         "stages_text": _l(
-            "One a line, in their order. New documents begin in the first. To rename one, change its line."
+            "One per line, in order. New documents start in the first stage. To rename a stage, edit its line."
         ),
-        "number_pattern": _l("{number:05d} stands for a number with five digits."),
+        "number_pattern": _l("{number:05d} is replaced by a five-digit number."),
     }
     examples = {"name": "Opportunity", "plural": "Opportunities", "number_pattern": "OPP/{number:05d}"}
     form_extra_fields = {
@@ -193,7 +195,7 @@ class DocumentTypeView(AdminView):
         "alias": lambda view, row: view.aliases_of(row),
         "example": lambda view, row: row.number_pattern.format(number=row.next_number),
     }
-    empty = Empty("files", _l("No document types"), _l("Add one, and give it an alias: mail to it opens documents."))
+    empty = Empty("files", _l("No document types"), _l("Add one and give it an alias: emails to it create documents."))
 
     def aliases_of(self, row: DocumentType) -> str:
         """Return the addresses whose mail opens documents of a type."""
@@ -217,8 +219,8 @@ class DocumentTypeView(AdminView):
             form.alias_text.data = next((alias.local_part for alias in self._aliases(row)), "")
         domain = CATCHALL_DOMAIN.get() or "…"
         form.alias_text.description = gettext(
-            "Mail to this address @%(domain)s opens a new one, and answers come back to it. Empty: answers go to the "
-            "catchall address. Who may write and more is set under Technical, Email, Aliases.",
+            "Emails to this address @%(domain)s create a new document, and replies return to it. Leave empty to send "
+            "replies to the catchall address. Set who may write under Technical ‣ Email ‣ Aliases.",
             domain=domain,
         )
         return form
@@ -256,13 +258,15 @@ class DocumentTypeView(AdminView):
         documents = db.session.scalar(select(func.count()).where(Document.type_id == row.id))
         if documents:
             return ngettext(
-                "There is %(num)s document of the type %(type)s. Switch the type off instead.",
-                "There are %(num)s documents of the type %(type)s. Switch the type off instead.",
+                "%(num)s document of the type %(type)s exists. Turn the type off instead.",
+                "%(num)s documents of the type %(type)s exist. Turn the type off instead.",
                 documents,
                 type=row.name,
             )
         if self._aliases(row):
-            return gettext("%(alias)s opens documents of this type. Empty its alias first.", alias=self.aliases_of(row))
+            return gettext(
+                "%(alias)s creates documents of this type. Clear its alias first.", alias=self.aliases_of(row)
+            )
         return ""
 
     def _deleted(self, row: DocumentType) -> str:

@@ -11,7 +11,7 @@ def not_taken(report: ImportReport) -> list[str]:
     """Return the parts of a summary that say how many lines were not taken, and how many not read yet."""
     said = []
     if report.refused:
-        said.append(ngettext("%(num)s line was not taken", "%(num)s lines were not taken", len(report.refused)))
+        said.append(ngettext("%(num)s line was skipped", "%(num)s lines were skipped", len(report.refused)))
     if report.rest:
         said.append(ngettext("%(num)s line was not read yet", "%(num)s lines were not read yet", len(report.rest)))
     return said

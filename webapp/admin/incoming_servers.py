@@ -38,7 +38,7 @@ class IncomingServerView(AdminView):
 
     model, page, path = IncomingServer, "incoming_servers", "incoming-servers"
     title, one = _l("Incoming Mail Servers"), _l("incoming mail server")
-    lead = _l("The mailboxes that CoquiMail reads: one for each alias, or one for all of them.")
+    lead = _l("The mailboxes that CoquiMail reads: one per alias, or one for all of them.")
     trail = (_l("Settings"), _l("Technical"), _l("Email"))
     icon = "inbox"
     small = True
@@ -64,8 +64,8 @@ class IncomingServerView(AdminView):
         "keep_original": _l("Keep the original"),
         "after_fetch": _l("After fetching"),
         "move_to": _l("Move to the folder"),
-        "fetch_existing": _l("Also fetch what lies in the mailbox already"),
-        "verify_tls": _l("Check the certificate of the server"),
+        "fetch_existing": _l("Also fetch existing messages"),
+        "verify_tls": _l("Verify the server certificate"),
         "priority": _l("Priority"),
         "last_success_at": _l("Last success"),
         "trouble": _l("Last failure"),
@@ -74,22 +74,22 @@ class IncomingServerView(AdminView):
         FieldGroup(
             _l("Server"),
             ("name", "kind", "host", "encryption", "port"),
-            _l("What your mail provider calls “IMAP settings” or “POP settings”."),
+            _l("Your email provider calls these “IMAP settings” or “POP settings”."),
         ),
-        FieldGroup(_l("Log-in"), ("user", "password"), _l("The password is kept encrypted and is never shown again.")),
+        FieldGroup(_l("Login"), ("user", "password"), _l("The password is stored encrypted and is never shown again.")),
         FieldGroup(
-            _l("What happens to the mail"),
+            _l("Processing of emails"),
             ("action_type_id", "folder", "after_fetch", "move_to", "fetch_existing", "keep_attachments",
              "keep_original"),
         ),
-        FieldGroup(_l("When it is fetched"), ("priority", "active")),
+        FieldGroup(_l("Fetching"), ("priority", "active")),
         FieldGroup(_l("Details"), ("verify_tls",), developer=True),
     )  # fmt: skip
     choices = {
         "kind": (("imap", "IMAP"), ("pop3", "POP3")),
         "encryption": (servers.ENCRYPTIONS[1], servers.ENCRYPTIONS[0], servers.ENCRYPTIONS[2]),
         "after_fetch": (
-            ("mark_read", _l("Leave it there, marked as read")),
+            ("mark_read", _l("Keep it there, marked as read")),
             ("move", _l("Move it to a folder")),
             ("delete", _l("Delete it on the server")),
         ),
@@ -104,29 +104,29 @@ class IncomingServerView(AdminView):
     }
     help = {
         "name": _l("Your own name for this mailbox."),
-        "kind": _l("IMAP is the better choice: mail stays on the server, in folders. POP3 is for servers without it."),
-        "host": _l("The name of the server as the provider writes it."),
-        "encryption": _l("Choosing one fills in its usual port: 993 or 143 for IMAP, 995 or 110 for POP3."),
-        "user": _l("Often the whole mail address. Changing server, port, user or password asks for a new test."),
-        "password": _l("Many providers want a special password for programs (“app password”)."),
+        "kind": _l("IMAP is recommended: emails stay on the server, in folders. Use POP3 for servers without IMAP."),
+        "host": _l("The server name given by the provider."),
+        "encryption": _l("Sets the usual port: 993 or 143 for IMAP, 995 or 110 for POP3."),
+        "user": _l("Often the full email address. After changing server, port, user or password, test again."),
+        "password": _l("Many providers require a special password for programs (“app password”)."),
         "action_type_id": _l(
-            "Leave it blank: aliases and replies decide where each mail goes. With an action, mail that nothing else "
-            "takes opens a new document of this type instead of waiting in quarantine."
+            "Leave blank: aliases and replies decide where each email goes. With an action, other emails create a new "
+            "document of this type instead of waiting in quarantine."
         ),
-        "folder": _l("The folder that is read."),
+        "folder": _l("The folder to read."),
         "after_fetch": _l(
-            "What happens on the server once a mail is stored here. It never happens before, so nothing is lost."
+            "What happens on the server after an email is stored here. It never happens earlier, so nothing is lost."
         ),
-        "move_to": _l("A folder on the server; it has to exist."),
+        "move_to": _l("A folder on the server; it must exist."),
         "fetch_existing": _l(
-            "Off: only mail that arrives after the confirmation is fetched, what lies there now is left alone. On: "
-            "everything in the folder becomes mail of CoquiMail, also what people have read long ago."
+            "Off: only emails that arrive after the confirmation are fetched; existing messages are not fetched. On: "
+            "everything in the folder is fetched, including emails that were read long ago."
         ),
-        "keep_attachments": _l("Off: only the text of a mail is kept."),
-        "keep_original": _l("Off: the original, byte for byte, is deleted once the mail was understood."),
+        "keep_attachments": _l("Off: only the text of an email is kept."),
+        "keep_original": _l("Off: the original is deleted after the email has been read successfully."),
         "priority": _l("The lowest number is fetched first."),
-        "active": _l("A mailbox that is switched off is not fetched."),
-        "verify_tls": _l("Switch this off only for a server of your own whose certificate you know to be in order."),
+        "active": _l("Off: this mailbox is not fetched."),
+        "verify_tls": _l("Turn this off only for your own server whose certificate you trust."),
     }
     examples = {
         "name": "sales@",
@@ -142,7 +142,7 @@ class IncomingServerView(AdminView):
         "user": servers.words(most=320),
         "folder": servers.words(most=255, required=False),
         "move_to": servers.words(most=255, required=False),
-        "priority": servers.number(0, 10_000, _l("A whole number from 0 to 10,000; usual is 10.")),
+        "priority": servers.number(0, 10_000, _l("A whole number from 0 to 10,000; usually 10.")),
     }
     formats = {
         "host": lambda view, row: view.host_of(row),
@@ -155,10 +155,10 @@ class IncomingServerView(AdminView):
     )
     empty = Empty(
         "inbox",
-        _l("No mailbox yet"),
+        _l("No mailboxes yet"),
         _l(
-            "Create the addresses of your aliases at your mail provider (catchall@, bounce@, sales@ …), then add their "
-            "mailboxes here. One mailbox that gets the mail of all of them works as well."
+            "Create the addresses of your aliases at your email provider (catchall@, bounce@, sales@ …), then add "
+            "their mailboxes here. A single mailbox that receives the emails of all of them works as well."
         ),
     )
 
@@ -170,7 +170,7 @@ class IncomingServerView(AdminView):
             row.host, row.port, f"{row.kind.upper()}, {servers.ENCRYPTION_WORDS[row.encryption]}"
         )
         if row.encryption != "none" and not row.verify_tls:
-            found += Markup(" ") + badge("doubt", gettext("certificate not checked"))
+            found += Markup(" ") + badge("doubt", gettext("certificate not verified"))
         return found
 
     def trouble_of(self, row: IncomingServer) -> Any:
@@ -183,7 +183,7 @@ class IncomingServerView(AdminView):
 
     def state_of(self, row: IncomingServer) -> Markup:
         """Return the state, and whether the mailbox is switched off."""
-        off = Markup(" ") + badge("off", gettext("switched off")) if not row.active else Markup("")
+        off = Markup(" ") + badge("off", gettext("turned off")) if not row.active else Markup("")
         return template_helpers.state(row.state) + off
 
     def row_tools(self, row: IncomingServer) -> Markup:
@@ -254,19 +254,19 @@ class IncomingServerView(AdminView):
         """Check what belongs together; another mailbox has to be tested anew."""
         row.folder = row.folder or "INBOX"
         if not row.password:
-            servers.refuse(form.password, gettext("Write the password of the mailbox."))
+            servers.refuse(form.password, gettext("Enter the password of the mailbox."))
         if row.after_fetch == "move":
             if row.kind == "pop3":
-                servers.refuse(form.after_fetch, gettext("POP3 knows no folders: leave the mail there, or delete it."))
+                servers.refuse(form.after_fetch, gettext("POP3 has no folders: keep emails there, or delete them."))
             if not row.move_to:
-                servers.refuse(form.move_to, gettext("Write the folder that fetched mail is moved to."))
+                servers.refuse(form.move_to, gettext("Enter the folder to move fetched emails to."))
             if row.move_to == row.folder:
-                servers.refuse(form.move_to, gettext("Choose another folder than the one that is read."))
+                servers.refuse(form.move_to, gettext("Choose a folder other than the one that is read."))
         attributes = inspect(row).attrs
         if not is_new and any(attributes[name].history.has_changes() for name in BACK_TO_DRAFT):
             if row.state == "confirmed":
                 flash(
-                    gettext("Server or log-in were changed: press TEST & CONFIRM, until then nothing is fetched."),
+                    gettext("Server or login has changed: press TEST & CONFIRM. Nothing is fetched until then."),
                     "warning",
                 )
             row.state = "draft"
@@ -275,8 +275,8 @@ class IncomingServerView(AdminView):
             if not row.fetch_existing:
                 flash(
                     gettext(
-                        "This counts as another mailbox now: what lies in it is left alone, unless you switch on “Also "
-                        "fetch what lies in the mailbox already”."
+                        "This is now treated as a different mailbox: existing messages are not fetched, unless you "
+                        "turn on “Also fetch existing messages”."
                     ),
                     "warning",
                 )

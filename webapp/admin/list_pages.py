@@ -133,7 +133,7 @@ class ListPages(Declared):
             value = getattr(value, part, None)
         return value
 
-    @action("delete", _l("Delete"), _l("Delete the selected ones? This can't be undone."))
+    @action("delete", _l("Delete"), _l("Delete the selected entries? This can't be undone."))
     def action_delete(self, ids: list[str]) -> None:
         """Delete what was ticked; what can't be deleted stays and says why."""
         deleted = 0
@@ -144,7 +144,7 @@ class ListPages(Declared):
             else:
                 deleted += 1
         if deleted:
-            flash(ngettext("%(num)s was deleted.", "%(num)s were deleted.", deleted), "success")
+            flash(ngettext("%(num)s entry was deleted.", "%(num)s entries were deleted.", deleted), "success")
 
     def chosen(self, ids: Sequence[str]) -> list[Any]:
         """Return the rows that were ticked, of those this reader may see."""
@@ -159,7 +159,7 @@ class ListPages(Declared):
             abort(404)
         ids = request.form.getlist("rowid")
         if not ids:
-            flash(gettext("Tick some rows first."), "error")
+            flash(gettext("Select at least one row first."), "error")
             return redirect(self.list_url())
         try:
             answer: ResponseReturnValue | None = self._actions_data[name][0](ids)

@@ -33,7 +33,7 @@ class MailingListView(AdminView):
 
     model, page, path = MailingList, "mailing_lists", "mailing-lists"
     title, one = _l("Mailing Lists"), _l("mailing list")
-    lead = _l("Mailings go to everybody who is subscribed to one of their lists.")
+    lead = _l("Mailings go to everyone subscribed to at least one of their lists.")
     trail = (_l("Email Marketing"),)
     icon = "list-check"
     roles = frozenset({"marketing", "admin"})
@@ -50,8 +50,8 @@ class MailingListView(AdminView):
     }
     groups = (FieldGroup(_l("List"), ("name", "active")),)
     help = {
-        "name": _l("Your readers see it on the page where they unsubscribe."),
-        "active": _l("Off: the list stays with everybody on it, but no new mailing can use it."),
+        "name": _l("Shown to your readers on the unsubscribe page."),
+        "active": _l("Off: the list and its contacts are kept, but new mailings can't use it."),
     }
     examples = {"name": "Customers of our shop"}
     form_args = {"name": servers.words(most=120)}
@@ -62,8 +62,8 @@ class MailingListView(AdminView):
     edit_template = "admin/mailing_list.html"
     empty = Empty(
         "list-check",
-        _l("No mailing list yet"),
-        _l("Make one, then paste the addresses of those who want your mailings."),
+        _l("No mailing lists yet"),
+        _l("Create one, then paste the addresses of people who want your mailings."),
     )
 
     def counts_of(self, row: MailingList) -> Any:
@@ -82,7 +82,7 @@ class MailingListView(AdminView):
         if not is_new:
             same = same.where(MailingList.id != row.id)
         if db.session.scalar(same) is not None:
-            servers.refuse(form.name, gettext("There is a list with this name already."))
+            servers.refuse(form.name, gettext("A list with this name already exists."))
         if not is_new and not row.active and inspect(row).attrs.active.history.has_changes():
             places = _unfinished(row)
             if places:
@@ -101,7 +101,7 @@ class MailingListView(AdminView):
         used = select(mailing_lists.c.mailing_id).where(mailing_lists.c.list_id == row.id).limit(1)
         if db.session.scalar(used) is not None:
             return gettext(
-                "Mailings went to “%(list)s”, which stay explained. Switch the list off instead.", list=row.name
+                "Mailings were sent to “%(list)s”, and their history is kept. Turn the list off instead.", list=row.name
             )
         return ""
 
@@ -173,7 +173,7 @@ class MailingListView(AdminView):
         reason = " ".join(request.form.get("reason", "").split())[:300]
         if request.method == "POST":
             if not reason:
-                flash(gettext("Write down why: it stays with the subscription."), "error")
+                flash(gettext("Enter a reason: it is recorded with the subscription."), "error")
             elif request.form.get("state") == wanted:
                 lists.set_subscription(found.id, wanted, reason, now(), current_user)
                 db.session.commit()
@@ -185,17 +185,17 @@ class MailingListView(AdminView):
         question = (
             gettext("Unsubscribe %(name)s from “%(list)s”?", name=name, list=found.list.name)
             if wanted == "unsubscribed"
-            else gettext("Subscribe %(name)s to “%(list)s” again?", name=name, list=found.list.name)
+            else gettext("Resubscribe %(name)s to “%(list)s”?", name=name, list=found.list.name)
         )
         answer: str = self.render(
             "admin/ask_reason.html",
             row=found.list,
             question=question,
-            words=gettext("Only if they asked for it. They can't be put back by pasting their address.")
+            words=gettext("Only if they asked for it. Pasting their address will not add them again.")
             if wanted == "unsubscribed"
-            else gettext("They unsubscribed. Only if they asked you to be on the list again."),
-            example=gettext("asked on the phone"),
-            button=gettext("Unsubscribe") if wanted == "unsubscribed" else gettext("Subscribe again"),
+            else gettext("They unsubscribed. Resubscribe them only if they asked for it."),
+            example=gettext("asked by phone"),
+            button=gettext("Unsubscribe") if wanted == "unsubscribed" else gettext("Resubscribe"),
             values={"subscription": found.id, "state": wanted},
             back=self.people_url(found.list),
             danger=wanted == "unsubscribed",
@@ -209,11 +209,11 @@ class MailingListView(AdminView):
         mailing_list, name = found.list, str(found.contact)
         if found.state == "unsubscribed":
             # The row is what keeps them from being added again.
-            flash(gettext("%(name)s unsubscribed; that is kept, so that nobody adds them again.", name=name), "error")
+            flash(gettext("%(name)s unsubscribed; this is kept, so that they are not added again.", name=name), "error")
         else:
             db.session.delete(found)
             db.session.commit()
-            flash(gettext("%(name)s was taken from the list.", name=name), "success")
+            flash(gettext("%(name)s was removed from the list.", name=name), "success")
         return redirect(self.people_url(mailing_list))
 
     def _subscription(self, number: str) -> Subscription:
@@ -233,17 +233,19 @@ def _used(row: MailingList, places: list[Mailing]) -> Markup:
         Markup('<a href="{}">{}</a>').format(url_for("mailings.show", mailing_id=one.id), one.subject or "–")
         for one in places
     )
-    words = gettext(
-        "“%(list)s” can't be deleted or switched off while a mailing that uses it is not finished:", list=row.name
-    )
+    words = gettext("“%(list)s” can't be deleted or turned off while an unfinished mailing uses it:", list=row.name)
     return Markup("{} {}").format(words, links)
 
 
 def _summary(report: ImportReport) -> str:
-    said = [ngettext("%(num)s was added", "%(num)s were added", report.added)]
+    said = [ngettext("%(num)s contact was added", "%(num)s contacts were added", report.added)]
     if report.made:
         said.append(ngettext("%(num)s of them is a new contact", "%(num)s of them are new contacts", report.made))
     if report.known:
-        said.append(ngettext("%(num)s was on the list already", "%(num)s were on the list already", report.known))
+        said.append(
+            ngettext(
+                "%(num)s contact was already on the list", "%(num)s contacts were already on the list", report.known
+            )
+        )
     said += not_taken(report)
     return "; ".join(said) + "."

@@ -23,8 +23,8 @@ from webapp.admin.base import AdminView, ChoiceFilter, Empty, action
 
 class OutgoingMailView(AdminView):
     model, page, path = Recipient, "outgoing_mails", "outgoing-mails"
-    title, one = _l("Outgoing mails"), _l("outgoing mail")
-    lead = _l("Every mail to every recipient: where it is, and why it went this way.")
+    title, one = _l("Outgoing emails"), _l("outgoing email")
+    lead = _l("Every email to every recipient: its status, and why it was sent this way.")
     trail = (_l("Settings"), _l("Technical"), _l("Email"))
     icon = "mail-forward"
     can_create = can_edit = can_delete = False
@@ -51,12 +51,10 @@ class OutgoingMailView(AdminView):
         "next_try_at": lambda view, line: _moment(line),
     }
     details_template = "admin/outgoing_mail.html"
-    empty = Empty(
-        "mail-forward", _l("No mail has been sent yet"), _l("Post a message on a document that has followers.")
-    )
+    empty = Empty("mail-forward", _l("No emails sent yet"), _l("Post a message on a document that has followers."))
 
     def title_of(self, row: Any) -> str:
-        return str(row.mail.subject or gettext("Mail without a subject"))
+        return str(row.mail.subject or gettext("Email without a subject"))
 
     # --- the page of one mail
 
@@ -87,20 +85,20 @@ class OutgoingMailView(AdminView):
 
     # --- what can be done to many
 
-    @action("retry", _l("Send again"), _l("Queue the selected mails again?"))
+    @action("retry", _l("Send again"), _l("Send the selected emails again?"))
     def retry(self, ids: list[str]) -> None:
         """Queue lines again, whatever became of them but sent."""
         queued = lines.retry([line.id for line in self.chosen(ids) if line.state != "sent"], now())
         db.session.commit()
         wake()
-        flash(ngettext("%(num)s mail is queued again.", "%(num)s mails are queued again.", queued), "success")
+        flash(ngettext("%(num)s email is queued again.", "%(num)s emails are queued again.", queued), "success")
 
-    @action("cancel", _l("Cancel"), _l("Cancel the selected mails? Those that wait will not be sent."))
+    @action("cancel", _l("Cancel"), _l("Cancel the selected emails? Waiting emails will not be sent."))
     def cancel(self, ids: list[str]) -> None:
         """Take waiting lines out of the queue."""
         cancelled = lines.cancel([line.id for line in self.chosen(ids)], now())
         db.session.commit()
-        flash(ngettext("%(num)s mail was cancelled.", "%(num)s mails were cancelled.", cancelled), "success")
+        flash(ngettext("%(num)s email was cancelled.", "%(num)s emails were cancelled.", cancelled), "success")
 
     @action("delete", _l("Delete"))
     def action_delete(self, ids: list[str]) -> None:

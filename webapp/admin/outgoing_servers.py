@@ -35,8 +35,8 @@ def an_open_port(form: Form, field: Field) -> None:
     if field.data == 25 and settings().hosting == "online":
         raise ValidationError(
             gettext(
-                "Port 25 is blocked here for security reasons: it is the port of unencrypted mail between servers, and "
-                "of spam. Use 465, 587 or 2525; your provider offers at least one of them."
+                "Port 25 is blocked here for security reasons: it is used for unencrypted mail between servers, and "
+                "for spam. Use 465, 587 or 2525; your provider offers at least one of them."
             )
         )
 
@@ -54,9 +54,7 @@ class OutgoingServerView(AdminView):
 
     model, page, path = OutgoingServer, "outgoing_servers", "outgoing-servers"
     title, one = _l("Outgoing Email Servers"), _l("outgoing email server")
-    lead = _l(
-        "The mail servers that take your mail. Which one sends a mail is decided by its From address, then by priority."
-    )
+    lead = _l("The mail servers that send your emails. The From address decides which one is used, then the priority.")
     trail = (_l("Settings"), _l("Technical"))
     icon = "server"
     small = True
@@ -74,11 +72,11 @@ class OutgoingServerView(AdminView):
         "authentication": _l("Authentication"),
         "user": _l("User"),
         "client_certificate": _l("Client certificate"),
-        "client_key": _l("Key of the certificate"),
+        "client_key": _l("Certificate key"),
         "from_filter": _l("FROM Filtering"),
         "priority": _l("Priority"),
-        "rewrite": _l("From without a filter"),
-        "verify_tls": _l("Check the certificate of the server"),
+        "rewrite": _l("Other From addresses"),
+        "verify_tls": _l("Verify the server certificate"),
         "helo": _l("HELO name"),
         "last_test": _l("Last test"),
     }
@@ -86,14 +84,14 @@ class OutgoingServerView(AdminView):
         FieldGroup(
             _l("Server"),
             ("name", "host", "encryption", "port"),
-            _l("What your mail provider calls “SMTP settings”, in the form it gives them."),
+            _l("Your email provider calls these “SMTP settings”."),
         ),
         FieldGroup(
-            _l("Log-in"),
+            _l("Login"),
             ("authentication", "user", "password", "client_certificate", "client_key"),
-            _l("Passwords and keys are kept encrypted and are never shown again."),
+            _l("Passwords and keys are stored encrypted and are never shown again."),
         ),
-        FieldGroup(_l("Which mail it sends"), ("from_filter", "priority", "active")),
+        FieldGroup(_l("Emails sent through this server"), ("from_filter", "priority", "active")),
         FieldGroup(_l("Details"), ("rewrite", "verify_tls", "helo"), developer=True),
         FieldGroup(_l("Notes"), ("comment",)),
     )
@@ -105,35 +103,37 @@ class OutgoingServerView(AdminView):
             ("none", _l("None")),
         ),
         "rewrite": (
-            ("not_ours", _l("Rewrite what is not ours")),
-            ("never", _l("Keep every From as it is")),
-            ("always", _l("Rewrite every From")),
+            ("not_ours", _l("Rewrite external addresses")),
+            ("never", _l("Keep every From address")),
+            ("always", _l("Rewrite every From address")),
         ),
     }
     help = {
-        "name": _l("Your own name for it; it appears where CoquiMail explains why a mail went this way."),
-        "host": _l("The name of the server as the provider writes it."),
-        "encryption": _l("Choosing one fills in its usual port."),
+        "name": _l("Your own name for this server, shown where CoquiMail explains why an email was sent this way."),
+        "host": _l("The server name given by the provider."),
+        "encryption": _l("Sets the usual port."),
         "port": _l("465 for TLS, 587 for STARTTLS; 2525 where the network blocks those."),
-        "user": _l("Often the whole mail address."),
-        "password": _l("Many providers want a special password for programs (“app password”)."),
+        "user": _l("Often the full email address."),
+        "password": _l("Many providers require a special password for programs (“app password”)."),
         "client_certificate": _l("The certificate as PEM text: the lines from BEGIN CERTIFICATE to END CERTIFICATE."),
         "client_key": _l("The private key as PEM text, without a password."),
         "from_filter": _l(
-            "The domains and addresses that this server may send as, separated by commas. A mail whose From is one of "
-            "them goes this way; any other From is replaced by the default address when this server has to send it. "
-            "Empty: it takes every From. example.com does not cover mail.example.com. Only this field counts here: a "
-            "server of your own never looks at the system parameter mail.default.from_filter."
+            "The domains and addresses that this server may send from, separated by commas. Emails from one of them "
+            "use this server; other From addresses are replaced by the default address when this server has to send "
+            "them. Leave empty to accept every From address. example.com does not include mail.example.com. This field "
+            "applies to this server only; the system parameter mail.default.from_filter applies to the default server "
+            "only."
         ),
-        "priority": _l("If several servers fit, the lowest number goes first."),
-        "active": _l("A server that is switched off sends nothing."),
+        "priority": _l("If several servers match, the lowest number is used first."),
+        "active": _l("Off: this server sends nothing."),
         "rewrite": _l(
-            "Counts only without FROM Filtering. Whether the From of a stranger, whose domain may forbid that we send "
-            "as it, is replaced by the default address; the name stays and answers still reach the author."
+            "Applies only without FROM Filtering. External domains may not allow us to send from their addresses: "
+            "choose whether these are replaced by the default address. The name is kept, and replies still reach the "
+            "author."
         ),
-        "verify_tls": _l("Switch this off only for a server of your own whose certificate you know to be in order."),
-        "helo": _l("The name this machine introduces itself with. Empty: its own name."),
-        "comment": _l("For you and your colleagues: account numbers, whom to call, limits."),
+        "verify_tls": _l("Turn this off only for your own server whose certificate you trust."),
+        "helo": _l("The name this server introduces itself with. Leave empty to use its own name."),
+        "comment": _l("For you and your colleagues: account numbers, contacts, limits."),
     }
     examples = {
         "name": "Postmark, transactional",
@@ -149,7 +149,7 @@ class OutgoingServerView(AdminView):
         "port": servers.port(an_open_port),
         "user": servers.words(most=320, required=False),
         "from_filter": {"validators": [a_filter]},
-        "priority": servers.number(0, 10_000, _l("A whole number from 0 to 10,000; usual is 10, then 20.")),
+        "priority": servers.number(0, 10_000, _l("A whole number from 0 to 10,000; usually 10, then 20.")),
         "helo": servers.words(most=255, required=False),
         "comment": {"render_kw": {"rows": 3}},
     }
@@ -161,10 +161,10 @@ class OutgoingServerView(AdminView):
     buttons = (Button("test", _l("Test Connection"), "test-pipe", save_first=True),)
     empty = Empty(
         "server",
-        _l("No server of your own yet"),
+        _l("No servers yet"),
         _l(
-            "Mail goes through the default server, which is set up already. Add one if your mail has to leave through "
-            "your own mail provider, or mailings through another one."
+            "Emails are sent through the default server, which is already set up. Add a server to send through your "
+            "own email provider, or to send mailings through another one."
         ),
     )
 
@@ -176,13 +176,13 @@ class OutgoingServerView(AdminView):
             row.host, row.port, servers.ENCRYPTION_WORDS[row.encryption]
         )
         if row.encryption != "none" and not row.verify_tls:
-            found += Markup(" ") + badge("doubt", gettext("certificate not checked"))
+            found += Markup(" ") + badge("doubt", gettext("certificate not verified"))
         return found
 
     def filter_of(self, row: OutgoingServer) -> Any:
         """Return the filter, or the words for none."""
         if not row.from_filter.strip():
-            return Markup('<span class="text-secondary">{}</span>').format(gettext("every From"))
+            return Markup('<span class="text-secondary">{}</span>').format(gettext("every From address"))
         return row.from_filter
 
     def last_test_of(self, row: OutgoingServer) -> Markup:
@@ -195,7 +195,7 @@ class OutgoingServerView(AdminView):
         elif check.state == "done":
             words = badge("good", gettext("OK"))
         else:
-            words = badge("busy", gettext("being tested"))
+            words = badge("busy", gettext("test in progress"))
         return words + Markup(" ") + template_helpers.ago(check.requested_at)
 
     def _tests(self) -> dict[int, ServerCheck]:
@@ -241,16 +241,16 @@ class OutgoingServerView(AdminView):
         if not known.custom_servers:
             found.append(
                 gettext(
-                    "Custom Email Servers are switched off under General Settings: this server sends nothing but "
-                    "mailings that name it."
+                    "Custom Email Servers is turned off under General Settings: this server sends only mailings that "
+                    "use it."
                 )
             )
         if filters and general and set(filters) != set(general):
             found.append(
                 gettext(
-                    "The system parameter mail.default.from_filter says “%(general)s”, this server says “%(own)s”. "
-                    "Both are right where they stand: the parameter counts for the default server only, this server "
-                    "looks at its own field alone.",
+                    "The system parameter mail.default.from_filter is “%(general)s”, this server has “%(own)s”. Both "
+                    "are correct: the parameter applies only to the default server, and this server uses only its own "
+                    "field.",
                     general=DEFAULT_FROM_FILTER.get(),
                     own=row.from_filter,
                 )
@@ -259,8 +259,8 @@ class OutgoingServerView(AdminView):
         if filters and default and default not in filters and default.rpartition("@")[2] not in filters:
             found.append(
                 gettext(
-                    "When this server has to send another From, the default address %(address)s takes its place, and "
-                    "that is not in FROM Filtering either: the server may refuse the mail. Add it here, or change the "
+                    "When this server sends for another From address, it uses the default address %(address)s, which "
+                    "is not in FROM Filtering either: the server may refuse the email. Add it here, or change the "
                     "system parameter mail.default.from.",
                     address=default,
                 )
@@ -268,12 +268,14 @@ class OutgoingServerView(AdminView):
         if row.encryption != "none" and not row.verify_tls:
             found.append(
                 gettext(
-                    "The certificate of this server is not checked: anybody who stands between could read passwords "
-                    "and mails. The switch is under Details, in developer mode."
+                    "The certificate of this server is not verified: passwords and emails could be intercepted. Turn "
+                    "verification on under Details, in developer mode."
                 )
             )
         if row.encryption == "none" and row.authentication == "password":
-            found.append(gettext("User and password travel unencrypted. Choose STARTTLS or TLS if the server has it."))
+            found.append(
+                gettext("User and password are sent unencrypted. Choose STARTTLS or TLS if the server offers it.")
+            )
         return found
 
     def before_save(self, form: Any, row: OutgoingServer, is_new: bool) -> None:
@@ -281,14 +283,14 @@ class OutgoingServerView(AdminView):
         row.from_filter = row.from_filter.strip()
         if row.authentication == "password":
             if not row.user:
-                servers.refuse(form.user, gettext("Write the user, or choose another authentication."))
+                servers.refuse(form.user, gettext("Enter the user, or choose another authentication."))
             if not row.password:
-                servers.refuse(form.password, gettext("Write the password, or choose another authentication."))
+                servers.refuse(form.password, gettext("Enter the password, or choose another authentication."))
         if row.authentication == "certificate":
             if row.encryption == "none":
-                servers.refuse(form.encryption, gettext("A certificate can only be shown over STARTTLS or TLS."))
+                servers.refuse(form.encryption, gettext("A certificate can only be used with STARTTLS or TLS."))
             if not row.client_certificate or not row.client_key:
-                servers.refuse(form.client_certificate, gettext("Paste both: the certificate and its key."))
+                servers.refuse(form.client_certificate, gettext("Paste both the certificate and its key."))
         if not is_new and not row.active and inspect(row).attrs.active.history.has_changes():
             reason = self._in_use(row)
             if reason:
@@ -313,7 +315,7 @@ class OutgoingServerView(AdminView):
         if not places:
             return ""
         return gettext(
-            "“%(server)s” can't be deleted or switched off: %(places)s. Choose another server there first.",
+            "“%(server)s” can't be deleted or turned off: %(places)s. Choose another server there first.",
             server=row.name,
             places="; ".join(say(place) for place in places),
         )

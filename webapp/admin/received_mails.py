@@ -24,7 +24,7 @@ RESULTS = {
     "document": _l("New document"),
     "reply": _l("Reply"),
     "bounce": _l("Bounce"),
-    "auto_reply": _l("Automatic answer"),
+    "auto_reply": _l("Automatic reply"),
     "complaint": _l("Complaint"),
     "receipt": _l("Receipt"),
     "unsubscribed": _l("Unsubscribed"),
@@ -33,8 +33,8 @@ RESULTS = {
 
 class ReceivedMailView(AdminView):
     model, page, path = ReceivedMail, "received_mails", "received-mails"
-    title, one = _l("Received mails"), _l("received mail")
-    lead = _l("Every mail that ever reached us, in exactly one state. Nothing is thrown away without a word.")
+    title, one = _l("Received emails"), _l("received email")
+    lead = _l("Every email received so far, each with its status. Nothing is discarded silently.")
     trail = (_l("Settings"), _l("Technical"), _l("Email"))
     icon = "inbox"
     can_create = can_edit = can_delete = False
@@ -48,10 +48,10 @@ class ReceivedMailView(AdminView):
         ),
     )
     default_sort = "-id"
-    labels = {"from_text": _l("From"), "to_text": _l("To"), "result": _l("What came of it"), "received_at": _l("When")}
+    labels = {"from_text": _l("From"), "to_text": _l("To"), "result": _l("Result"), "received_at": _l("When")}
     formats = {
         "state": lambda view, row: template_helpers.state(row.state),
-        "subject": lambda view, row: row.subject or gettext("Without a subject"),
+        "subject": lambda view, row: row.subject or gettext("No subject"),
         "from_text": lambda view, row: template_helpers.correspondent(row.from_text),
         "to_text": lambda view, row: template_helpers.correspondent(row.to_text, names=False),
         "result": lambda view, row: RESULTS.get(row.result, row.result or "–"),
@@ -60,12 +60,12 @@ class ReceivedMailView(AdminView):
     details_template = "admin/received_mail.html"
     empty = Empty(
         "inbox",
-        _l("No mail has arrived yet"),
+        _l("No emails received yet"),
         _l("Add an incoming server, or write to yourself from the practice mailbox."),
     )
 
     def title_of(self, row: Any) -> str:
-        return str(row.subject or gettext("Without a subject"))
+        return str(row.subject or gettext("No subject"))
 
     def waiting(self) -> int:
         """Return how many mails lie in quarantine."""
@@ -94,7 +94,7 @@ class ReceivedMailView(AdminView):
             return {"practice": gettext("Practice mailbox"), "pipe": gettext("the command receive")}.get(door, door)
         server = db.session.get(IncomingServer, int(rest.partition(":")[0]))
         if server is None:
-            return gettext("an incoming server that was deleted")
+            return gettext("a deleted incoming server")
         return Markup('<a href="{}">{}</a>').format(url_for("incoming_servers.edit_view", id=server.id), server)
 
     def types(self) -> Sequence[DocumentType]:
@@ -116,13 +116,13 @@ class ReceivedMailView(AdminView):
         try:
             state = self._decided(row.id, request.form.get("what", ""))
         except quarantine.NotInQuarantine:
-            flash(gettext("Somebody else was quicker: this mail is not in quarantine any more."), "error")
+            flash(gettext("Someone else was faster: this email is no longer in quarantine."), "error")
             return back
         except LookupError:
-            flash(gettext("There is no such document. Its number stands above it, such as OPP/00012."), "error")
+            flash(gettext("This document does not exist. Document numbers look like OPP/00012."), "error")
             return back
         wake()
-        words = gettext("Done. The mail is now: %(state)s.", state=template_helpers.STATES[state][1])
+        words = gettext("Done. The email is now: %(state)s.", state=template_helpers.STATES[state][1])
         flash(words, "error" if state == "quarantined" else "success")
         return back
 
@@ -142,12 +142,16 @@ class ReceivedMailView(AdminView):
                 return quarantine.drop(mail_id, now())
         raise LookupError(what)
 
-    @action("retry", _l("Retry"), _l("Route the selected mails of the quarantine again?"))
+    @action("retry", _l("Retry"), _l("Route the selected quarantined emails again?"))
     def retry(self, ids: list[str]) -> None:
         """Route mails of the quarantine again, by the rules as they are now."""
         self._each(ids, quarantine.retry)
 
-    @action("drop", _l("Drop"), _l("Drop the selected mails of the quarantine? They stay in the ledger as ignored."))
+    @action(
+        "drop",
+        _l("Discard"),
+        _l("Discard the selected quarantined emails? They stay under Received emails as ignored."),
+    )
     def drop(self, ids: list[str]) -> None:
         """Take mails out of quarantine for good."""
         self._each(ids, quarantine.drop)
@@ -160,7 +164,7 @@ class ReceivedMailView(AdminView):
             except quarantine.NotInQuarantine:
                 continue
         wake()
-        flash(ngettext("%(num)s mail left the quarantine.", "%(num)s mails left the quarantine.", settled), "success")
+        flash(ngettext("%(num)s email left the quarantine.", "%(num)s emails left the quarantine.", settled), "success")
 
     @action("delete", _l("Delete"))
     def action_delete(self, ids: list[str]) -> None:

@@ -31,11 +31,11 @@ UNITS = (
 )
 COUNTS = {
     "servers": _l("servers"),
-    "mails": _l("mails"),
+    "mails": _l("emails"),
     "failed": _l("failed"),
     "still_fetching": _l("still fetching"),
-    "due": _l("mails due"),
-    "settled": _l("settled"),
+    "due": _l("due emails"),
+    "settled": _l("processed"),
     "sending": _l("being sent"),
     "done": _l("done"),
     "interrupted": _l("interrupted"),
@@ -79,7 +79,7 @@ class ScheduledActionView(AdminView):
 
     model, page, path = ScheduledAction, "scheduled_actions", "scheduled-actions"
     title, one = _l("Scheduled Actions"), _l("scheduled action")
-    lead = _l("What the worker does by itself. A change counts within two seconds, without a restart.")
+    lead = _l("What the worker does automatically. Changes take effect within two seconds, without a restart.")
     trail = (_l("Settings"), _l("Technical"), _l("Automation"))
     icon = "clock"
     small = True
@@ -95,10 +95,10 @@ class ScheduledActionView(AdminView):
         "next_run_at": _l("Next run"),
         "last_run": _l("Last run"),
     }
-    groups = (FieldGroup(_l("When it runs"), ("interval", "unit", "active")),)
+    groups = (FieldGroup(_l("Schedule"), ("interval", "unit", "active")),)
     choices = {"unit": UNITS}
     help = {
-        "active": _l("An action that is switched off runs only when you press Run now."),
+        "active": _l("Off: the action runs only when you press Run now."),
     }
     form_args = {"interval": servers.number(1, 1_000_000, _l("A whole number, 1 or more."))}
     formats = {
@@ -136,12 +136,12 @@ class ScheduledActionView(AdminView):
     def next_of(self, row: ScheduledAction) -> Markup:
         """Return when an action runs next."""
         if row.run_requested_at is not None:
-            return badge("busy", gettext("asked to run"))
+            return badge("busy", gettext("run requested"))
         if not row.active:
-            return badge("off", gettext("switched off"))
+            return badge("off", gettext("turned off"))
         moment = now()
         if row.next_run_at <= moment:
-            return badge("busy", gettext("due now")) if self.worker().alive else badge("doubt", gettext("waits"))
+            return badge("busy", gettext("due now")) if self.worker().alive else badge("doubt", gettext("waiting"))
         return template_helpers.ago(row.next_run_at)
 
     def last_of(self, row: ScheduledAction) -> Markup:
@@ -180,8 +180,8 @@ class ScheduledActionView(AdminView):
         """Return the smallest interval, in words."""
         seconds = schedule.smallest(row)
         return ngettext(
-            "The smallest interval of this action is %(num)s second.",
-            "The smallest interval of this action is %(num)s seconds.",
+            "The minimum interval of this action is %(num)s second.",
+            "The minimum interval of this action is %(num)s seconds.",
             seconds,
         )
 
@@ -234,6 +234,6 @@ class ScheduledActionView(AdminView):
         db.session.commit()
         wake(schedule.TOPIC)
         if self.worker().alive:
-            flash(gettext("The worker was asked to run it; the history below shows how it goes."), "success")
+            flash(gettext("Run requested; the history below shows its progress."), "success")
         else:
-            flash(gettext("It runs as soon as a worker is there: at the moment none is running."), "warning")
+            flash(gettext("It runs as soon as a worker is running; none is running now."), "warning")

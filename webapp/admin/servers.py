@@ -13,13 +13,13 @@ from wtforms.validators import DataRequired, InputRequired, NumberRange, Validat
 from mail.message.address import normalise_domain
 from webapp.admin.base import ActionRefused
 
-NOTHING = _l("Please fill this in.")
+NOTHING = _l("Fill in this field.")
 NOT_A_PORT = _l("A port is a number from 1 to 65535.")
 LONGEST_HOST = 255
 ENCRYPTIONS = (
     ("starttls", _l("STARTTLS (encrypted after the greeting)")),
     ("tls", _l("TLS (encrypted from the start)")),
-    ("none", _l("None (anybody can read along)")),
+    ("none", _l("None (not encrypted)")),
 )
 ENCRYPTION_WORDS = {"starttls": "STARTTLS", "tls": "TLS", "none": _l("not encrypted")}
 
@@ -33,16 +33,14 @@ def a_host(form: Form, field: Field) -> None:
     """Refuse what is not the name or the address of a machine."""
     text = field.data
     if "://" in text or "/" in text:
-        raise ValidationError(gettext("Only the name of the server, without https:// and without slashes."))
+        raise ValidationError(gettext("Enter only the server name, without https:// and slashes."))
     if "@" in text:
-        raise ValidationError(
-            gettext("This is a mail address. Write the name of the server, such as mail.example.com.")
-        )
+        raise ValidationError(gettext("This is an email address. Enter a server name such as mail.example.com."))
     try:
         ipaddress.ip_address(text)
     except ValueError:
         if normalise_domain(text) is None and text != "localhost":
-            raise ValidationError(gettext("This is not the name of a server, such as mail.example.com.")) from None
+            raise ValidationError(gettext("This is not a server name such as mail.example.com.")) from None
 
 
 def words(*, most: int, required: bool = True) -> dict[str, Any]:
@@ -87,4 +85,4 @@ def picks_port(field: Field, ports: Mapping[str, int], by: str = "") -> None:
 def refuse(field: Field, sentence: str) -> None:
     """Mark a field and stop the saving."""
     field.errors = [*field.errors, sentence]
-    raise ActionRefused(gettext("Not saved: look at the fields that are marked."))
+    raise ActionRefused(gettext("Not saved: check the marked fields."))

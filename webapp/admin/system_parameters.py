@@ -119,15 +119,15 @@ def new() -> ResponseReturnValue:
     error = ""
     if request.method == "POST":
         if not key or any(character.isspace() for character in key) or len(key) > LONGEST_KEY:
-            error = gettext("Write a key without blanks, such as mail.default.from.")
+            error = gettext("Enter a key without spaces, such as mail.default.from.")
         elif not value.strip():
-            error = gettext("Write a value; without one there is nothing to keep.")
+            error = gettext("Enter a value.")
         else:
             error = _put(key, value)
         if not error:
             if key not in CATALOGUE and (meant := nearest(key)):
                 flash(
-                    gettext("%(key)s is kept, but CoquiMail reads no such key. Did you mean %(meant)s?",
+                    gettext("%(key)s is saved, but CoquiMail does not use it. Did you mean %(meant)s?",
                             key=key, meant=meant),
                     "warning",
                 )  # fmt: skip
@@ -142,7 +142,7 @@ def edit() -> ResponseReturnValue:
     """Show one parameter, or save its value."""
     entry = _entry(request.args.get("key", ""))
     if entry is None:
-        flash(gettext("There is no such key; the list shows what there is."), "error")
+        flash(gettext("This key does not exist; see the list."), "error")
         return redirect(url_for(".index_view"))
     value, error = entry.value, ""
     if request.method == "POST":
@@ -189,7 +189,7 @@ def _put(key: str, value: str) -> str:
         return str(error)
     office.forget()
     if value.strip():
-        flash(gettext("%(key)s is set. It counts at once, everywhere.", key=key), "success")
+        flash(gettext("%(key)s saved.", key=key), "success")
     else:
-        flash(gettext("%(key)s has its default again. It counts at once, everywhere.", key=key), "success")
+        flash(gettext("%(key)s reset to its default.", key=key), "success")
     return ""

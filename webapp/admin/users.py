@@ -21,8 +21,8 @@ from webapp.admin.base import ActionRefused, AdminView, ChoiceFilter, FieldGroup
 from webapp.fields import SecretField
 
 ROLES = (("user", _l("User")), ("marketing", _l("Marketing")), ("admin", _l("Admin")))
-NOTIFY = (("mail", _l("By mail")), ("inbox", _l("In the inbox of CoquiMail")))
-EMPTY_PASSWORD = _l("Give the account a first password.")
+NOTIFY = (("mail", _l("By email")), ("inbox", _l("In the CoquiMail inbox")))
+EMPTY_PASSWORD = _l("Set an initial password.")
 
 
 def zones() -> list[SelectChoice]:
@@ -64,7 +64,9 @@ class UserView(AdminView):
 
     model, page, path = User, "users", "users"
     title, one = _l("Users"), _l("account")
-    lead = _l("Who may log in. Users work on documents, Marketing also sends mailings, Admins set everything up.")
+    lead = _l(
+        "People who can log in. Users work on documents, Marketing also sends mailings, Admins manage all settings."
+    )
     trail = (_l("Settings"),)
     small = True
     columns = ("name", "email", "role", "notify", "active")
@@ -72,25 +74,25 @@ class UserView(AdminView):
     filters = (ChoiceFilter("role", _l("Role"), ROLES), YesNo("active", _l("Active")))
     default_sort = "email"
     eager = (User.contact,)
-    labels = {"email": _l("Mail address"), "notify": _l("Notifications"), "zone": _l("Time zone")}
+    labels = {"email": _l("Email address"), "notify": _l("Notifications"), "zone": _l("Time zone")}
     groups = (
         FieldGroup(_l("Person"), ("name", "email")),
         FieldGroup(_l("Access"), ("role", "active", "password")),
-        FieldGroup(_l("Preferences"), ("notify", "zone"), _l("People change these themselves under My account.")),
+        FieldGroup(_l("Preferences"), ("notify", "zone"), _l("People can change these under My account.")),
     )
     help = {
-        "email": _l("They log in with it, and notifications go there."),
-        "role": _l("A role has all that the ones before it have."),
-        "active": _l("Switched off: nobody can log in with it, and its sessions end."),
-        "password": _l("%(number)s characters or more. A new one ends all sessions of the account.", number=10),
-        "notify": _l("Where this person hears of messages on documents they follow."),
+        "email": _l("Used for logging in and for notifications."),
+        "role": _l("Each role includes the permissions of the previous ones."),
+        "active": _l("Off: this account can't log in, and its sessions end."),
+        "password": _l("At least %(number)s characters. A new password ends all sessions of the account.", number=10),
+        "notify": _l("Where this person is notified of messages on documents they follow."),
     }
     examples = {"email": "clerk@mycompany.com"}
     choices = {"role": ROLES, "notify": NOTIFY}
     formats = {"name": lambda view, row: Markup("{} {}").format(template_helpers.person(row.name), row.name)}
     form_extra_fields = {
         "name": NameField(_l("Name"), [InputRequired(), Length(max=200)]),
-        "email": StringField(_l("Mail address"), [InputRequired(), Length(max=320)]),
+        "email": StringField(_l("Email address"), [InputRequired(), Length(max=320)]),
         "password": PasswordField(_l("Password")),
         "zone": SelectField(_l("Time zone"), choices=zones, default="UTC", render_kw={"data-search": "1"}),
     }
@@ -107,17 +109,17 @@ class UserView(AdminView):
             row.contact = find_or_make(row.email, form.name.data, moment)
         row.contact.name = form.name.data.strip()
         if row.id is not None and row.id == current_user.id and (row.role != "admin" or not row.active):
-            raise ActionRefused(gettext("You can't take away your own access. Ask another admin to do it."))
+            raise ActionRefused(gettext("You can't remove your own access. Ask another administrator to do it."))
 
     @staticmethod
     def _begin(form: Any, row: Any) -> None:
         key = normalise(form.email.data)
         if key is None:
-            raise ActionRefused(gettext("%(address)s is not a mail address.", address=form.email.data))
+            raise ActionRefused(gettext("%(address)s is not an email address.", address=form.email.data))
         if not form.password.hashed:
             raise ActionRefused(str(EMPTY_PASSWORD))
         if db.session.scalar(select(func.count()).select_from(User).where(User.email == key)):
-            raise ActionRefused(gettext("There is an account for %(address)s already.", address=key))
+            raise ActionRefused(gettext("There is already an account for %(address)s.", address=key))
         row.email = key
 
     def why_not_delete(self, row: Any) -> str:

@@ -24,35 +24,33 @@ blueprint = Blueprint("account", __name__, url_prefix="/account")
 class ProfileForm(FlaskForm):
     """What others see of somebody, and what that somebody likes."""
 
-    name = StringField(_l("Name"), [InputRequired(), Length(max=200)], description=_l("As it stands in your mails."))
+    name = StringField(_l("Name"), [InputRequired(), Length(max=200)], description=_l("Shown as the sender name."))
     zone = SelectField(
         _l("Time zone"),
         choices=zones,
-        description=_l("All times are shown in it."),
+        description=_l("Used for all times."),
         render_kw={"data-search": "1"},
     )
     notify = RadioField(
         _l("Notifications"),
         choices=[SelectChoice(value=value, label=label) for value, label in NOTIFY],
-        description=_l("Where you hear of messages on documents that you follow."),
+        description=_l("Where you are notified of messages on documents you follow."),
     )
 
 
 class PasswordForm(FlaskForm):
     """A new password."""
 
-    present = PasswordField(_l("Present password"), [InputRequired()], render_kw={"autocomplete": "current-password"})
+    present = PasswordField(_l("Current password"), [InputRequired()], render_kw={"autocomplete": "current-password"})
     new = PasswordField(
         _l("New password"),
         [InputRequired()],
-        description=_l(
-            "%(number)s characters or more. All other sessions of yours end.", number=auth.SHORTEST_PASSWORD
-        ),
+        description=_l("At least %(number)s characters. All your other sessions end.", number=auth.SHORTEST_PASSWORD),
         render_kw={"autocomplete": "new-password"},
     )
     again = PasswordField(
-        _l("The new password again"),
-        [InputRequired(), EqualTo("new", _l("The two passwords differ."))],
+        _l("Confirm new password"),
+        [InputRequired(), EqualTo("new", _l("The passwords do not match."))],
         render_kw={"autocomplete": "new-password"},
     )
 
@@ -89,7 +87,7 @@ def change_password() -> ResponseReturnValue:
     db.session.rollback()  # hashing is slow on purpose and must not hold a transaction
     try:
         if not verify_password(form.present.data, kept):
-            raise auth.AccountError(gettext("The present password is another one."))
+            raise auth.AccountError(gettext("Incorrect current password."))
         hashed = auth.hash_checked(form.new.data)
     except auth.AccountError as error:
         flash(str(error), "error")
@@ -98,7 +96,7 @@ def change_password() -> ResponseReturnValue:
     auth.set_password(user, hashed)
     db.session.commit()
     login_user(user)
-    flash(gettext("The password is changed; your other sessions ended."), "success")
+    flash(gettext("Password changed; your other sessions have ended."), "success")
     return redirect(url_for("account.index"))
 
 

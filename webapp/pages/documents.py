@@ -127,10 +127,11 @@ def new(code: str) -> ResponseReturnValue:
         sender = request.form.get("customer", "").strip()
         address = first_address(sender)
         if not title:
-            flash(gettext("Give it a title: it becomes the subject of its mails."), "error")
+            flash(gettext("Enter a title: it is the subject of the document's emails."), "error")
         elif sender and address is None:
             flash(
-                gettext("“%(text)s” is not a mail address. Write it as Name <name@company.com>.", text=sender), "error"
+                gettext("“%(text)s” is not an email address. Enter it as Name <name@company.com>.", text=sender),
+                "error",
             )
         else:
             contact = contacts.find_or_make(address.address, address.name, now()) if address else None
@@ -304,7 +305,7 @@ def write(document_id: int) -> ResponseReturnValue:
             current_user, document.thread_id, html_of_words(request.form.get("words", "")), kind, files, now()
         )
     except ValueError:
-        flash(gettext("Write something first, or attach a file."), "error")
+        flash(gettext("Write a message or attach a file first."), "error")
     return redirect(url_for(".show", document_id=document_id) + "#chatter")
 
 
@@ -326,7 +327,9 @@ def follow(document_id: int) -> ResponseReturnValue:
     if text:
         address = first_address(text)
         if address is None:
-            flash(gettext("“%(text)s” is not a mail address. Write it as Name <name@company.com>.", text=text), "error")
+            flash(
+                gettext("“%(text)s” is not an email address. Enter it as Name <name@company.com>.", text=text), "error"
+            )
             return redirect(url_for(".show", document_id=document_id))
         if address.key in _own_addresses():
             flash(
@@ -338,7 +341,7 @@ def follow(document_id: int) -> ResponseReturnValue:
     documents_posts.follow(document.thread_id, contact.id, why("follow_added"))
     Event.add([f"thread:{document.thread_id}"], now())
     db.session.commit()
-    flash(gettext("%(name)s follows this document now.", name=str(contact)), "success")
+    flash(gettext("%(name)s is now following this document.", name=str(contact)), "success")
     return redirect(url_for(".show", document_id=document_id))
 
 
@@ -381,7 +384,7 @@ def retry(line_id: int) -> ResponseReturnValue:
     _, document_id = _line(line_id)
     lines.retry([line_id], now())
     _settle(document_id)
-    flash(gettext("It is being sent again."), "success")
+    flash(gettext("The email is being sent again."), "success")
     return redirect(url_for(".show", document_id=document_id))
 
 
@@ -417,9 +420,9 @@ def cancel(line_id: int) -> ResponseReturnValue:
     """Take a waiting recipient out of the queue."""
     _, document_id = _line(line_id)
     if lines.cancel([line_id], now()):
-        flash(gettext("Cancelled: it will not be sent."), "success")
+        flash(gettext("The email was cancelled and will not be sent."), "success")
     else:
-        flash(gettext("It is too late: the mail is on its way."), "error")
+        flash(gettext("It is too late: the email is already being sent."), "error")
     db.session.commit()
     return redirect(url_for(".show", document_id=document_id))
 

@@ -38,7 +38,7 @@ def index() -> ResponseReturnValue:
 
 def _title(notice: Notification) -> str:
     if notice.kind == "failure":
-        return gettext("A mail of yours did not arrive")
+        return gettext("One of your emails was not delivered")
     return str(notice.post.author or notice.post.author_address or gettext("Unknown sender"))
 
 

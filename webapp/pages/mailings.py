@@ -55,7 +55,7 @@ LEFT_OUT = {
     "left_out_blacklisted": _l("on the blacklist"),
     "left_out_pending": _l("not confirmed yet"),
     "left_out_archived": _l("archived"),
-    "left_out_no_address": _l("without a mail address"),
+    "left_out_no_address": _l("without an email address"),
 }
 # The order in which a mailing's recipients are counted and drawn: what is good first, what waits last.
 PARTS = ("sent", "bounced", "failed", "unknown", "deferred", "cancelled", "queued")
@@ -164,7 +164,7 @@ def parts_of(row: Mailing) -> list[MailingPart]:
 def a_mailbox(form: Form, field: Field) -> None:
     """Refuse what holds no address."""
     if field.data and first_address(field.data) is None:
-        raise ValidationError(gettext("Write an address, such as News <news@mycompany.com>."))
+        raise ValidationError(gettext("Enter an address, such as News <news@mycompany.com>."))
 
 
 def _trimmed(text: str | None) -> str:
@@ -210,8 +210,8 @@ def _usual_server() -> str:
     dedicated = parameters.DEDICATED_SERVER.get()
     name = db.session.scalar(select(OutgoingServer.name).where(OutgoingServer.id == dedicated)) if dedicated else None
     if name:
-        return gettext("As in Settings: the Dedicated Server %(name)s", name=name)
-    return gettext("Found by the From, as for other mail")
+        return gettext("Default: the Dedicated Server %(name)s", name=name)
+    return gettext("Chosen by the From address, as for other emails")
 
 
 @blueprint.route("/new", methods=("GET", "POST"))
@@ -233,7 +233,7 @@ def edit(mailing_id: int) -> ResponseReturnValue:
     """Show the editor of a draft, or save it."""
     row = _mailing(mailing_id)
     if row.state != "draft":
-        flash(gettext("Only drafts can be edited. Take this mailing back first, or duplicate it."), "error")
+        flash(gettext("Only drafts can be edited. Press Back to draft first, or duplicate this mailing."), "error")
         return redirect(url_for(".show", mailing_id=mailing_id))
     form = _form(row)
     if request.method == "POST":
@@ -244,7 +244,7 @@ def edit(mailing_id: int) -> ResponseReturnValue:
 def _save(form: MailingForm, row: Mailing) -> ResponseReturnValue | None:
     """Save what the editor says; None when a field has to be mended first."""
     if not form.validate():
-        flash(gettext("Not saved: look at the fields that are marked."), "error")
+        flash(gettext("Not saved: check the marked fields."), "error")
         return None
     is_new = row.id is None
     _fill(form, row)
@@ -368,7 +368,7 @@ def _preview(row: Mailing, sample: str, part: str) -> Response:
     letter = _letter(row, decide_for(row))
     if letter is None:
         wrong = mistakes(row)
-        words = wrong[0].words if wrong else gettext("The mail can't be shown: see what is said beside it.")
+        words = wrong[0].words if wrong else gettext("The email can't be shown: see the notes beside it.")
         answer = framed(f"<p style='padding:1rem'>{escape(words)}</p>")
     elif part == "text":
         answer = framed(f"<pre style='padding:1rem;margin:0'>{escape(letter.text_for(reader))}</pre>")
@@ -441,8 +441,8 @@ def _state_of(row: Mailing) -> dict[str, Any]:
 
 def _rate(pace: float) -> str:
     if pace >= 1:
-        return gettext("%(number)s a second", number=format_number(round(pace)))
-    return gettext("%(number)s a minute", number=format_number(round(pace * 60)))
+        return gettext("%(number)s per second", number=format_number(round(pace)))
+    return gettext("%(number)s per minute", number=format_number(round(pace * 60)))
 
 
 def _before_sending(row: Mailing) -> dict[str, Any]:
@@ -461,7 +461,7 @@ def _before_sending(row: Mailing) -> dict[str, Any]:
         number=format_number(recipients),
     )
     if left_out := _left_out(expected):
-        question += " " + gettext("Left out: %(reasons)s.", reasons=left_out)
+        question += " " + gettext("Excluded: %(reasons)s.", reasons=left_out)
     return {
         "expected": expected,
         "left_out": [(label, expected[code]) for code, label in LEFT_OUT.items() if expected[code]],
@@ -482,8 +482,8 @@ def _warnings() -> list[str]:
         return []
     return [
         gettext(
-            "No postal address of your company is set. The law of many countries wants one below every mailing; write "
-            "it under Settings of Email Marketing."
+            "Your company's postal address is not set. Many countries require it by law in every mailing; enter it "
+            "under Email Marketing ‣ Settings."
         )
     ]
 
@@ -543,7 +543,7 @@ def send(mailing_id: int) -> ResponseReturnValue:
     except NotReady as error:
         _refused(error)
     else:
-        flash(gettext("The mailing is scheduled.") if at else gettext("The mailing is on its way."), "success")
+        flash(gettext("The mailing is scheduled.") if at else gettext("The mailing is being sent."), "success")
     return _back(mailing_id)
 
 
@@ -571,7 +571,7 @@ def draft(mailing_id: int) -> ResponseReturnValue:
 def pause(mailing_id: int) -> ResponseReturnValue:
     """Send to nobody else for now."""
     if not mailing.pause(_mailing(mailing_id).id, now(), current_user):
-        flash(gettext("It was not being sent, so there is nothing to pause."), "error")
+        flash(gettext("This mailing was not being sent, so it can't be paused."), "error")
     return _back(mailing_id)
 
 
@@ -580,7 +580,7 @@ def resume(mailing_id: int) -> ResponseReturnValue:
     """Go on with those who have not got it yet."""
     try:
         if not mailing.resume(_mailing(mailing_id).id, now()):
-            flash(gettext("It was not paused, so there is nothing to resume."), "error")
+            flash(gettext("This mailing was not paused, so it can't be resumed."), "error")
     except NotReady as error:
         _refused(error)
     return _back(mailing_id)
@@ -590,7 +590,7 @@ def resume(mailing_id: int) -> ResponseReturnValue:
 def cancel(mailing_id: int) -> ResponseReturnValue:
     """End a mailing for good."""
     if not mailing.cancel(_mailing(mailing_id).id, now(), current_user):
-        flash(gettext("It has ended already, so there is nothing to cancel."), "error")
+        flash(gettext("This mailing has already ended, so it can't be cancelled."), "error")
     return _back(mailing_id)
 
 
@@ -604,9 +604,11 @@ def settle_doubts(mailing_id: int) -> ResponseReturnValue:
         _refused(error)
     else:
         if again:
-            flash(ngettext("%(num)s mail is sent again.", "%(num)s mails are sent again.", settled), "success")
+            flash(ngettext("%(num)s email is sent again.", "%(num)s emails are sent again.", settled), "success")
         else:
-            flash(ngettext("%(num)s mail is left as it is.", "%(num)s mails are left as they are.", settled), "success")
+            flash(
+                ngettext("%(num)s email is not sent again.", "%(num)s emails are not sent again.", settled), "success"
+            )
     return _back(mailing_id)
 
 
@@ -629,7 +631,7 @@ def duplicate(mailing_id: int) -> ResponseReturnValue:
     db.session.flush()
     Event.add(["mailings"], now())
     db.session.commit()
-    flash(gettext("This is the copy."), "success")
+    flash(gettext("Mailing duplicated. You are editing the copy."), "success")
     return redirect(url_for(".edit", mailing_id=copy.id))
 
 
@@ -639,7 +641,7 @@ def delete(mailing_id: int) -> ResponseReturnValue:
     row = db.session.get(Mailing, mailing_id, with_for_update=True) or abort(404)
     if row.state != "draft":
         db.session.rollback()
-        flash(gettext("Only drafts can be deleted: what was sent stays explained."), "error")
+        flash(gettext("Only drafts can be deleted: the history of sent mailings is kept."), "error")
         return _back(mailing_id)
     db.session.delete(row)
     Event.add(["mailings"], now())
@@ -654,7 +656,7 @@ def send_test(mailing_id: int) -> ResponseReturnValue:
     row = _mailing(mailing_id)
     address = first_address(request.form.get("address", ""))
     if address is None or normalise(address.address) is None:
-        flash(gettext("Write a mail address that the test shall go to."), "error")
+        flash(gettext("Enter an email address for the test."), "error")
         return _back(mailing_id)
     decision = decide_for(row)
     try:
@@ -682,7 +684,7 @@ def send_test(mailing_id: int) -> ResponseReturnValue:
     if failure:
         flash(say(failure), "error")
     else:
-        flash(gettext("The test is on its way to %(address)s.", address=address.address), "success")
+        flash(gettext("The test is being sent to %(address)s.", address=address.address), "success")
     return _back(mailing_id)
 
 

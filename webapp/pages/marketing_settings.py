@@ -93,8 +93,8 @@ def _saved(form: SettingsForm, servers: Sequence[OutgoingServer]) -> bool:
     """Keep what the form says; False when a server has to be chosen first."""
     chosen = form.server.data if form.dedicated.data else 0
     if form.dedicated.data and chosen not in {one.id for one in servers}:
-        form.server.errors = [gettext("Choose the server that mailings shall go through.")]
-        flash(gettext("Not saved: look at the fields that are marked."), "error")
+        form.server.errors = [gettext("Choose the server for mailings.")]
+        flash(gettext("Not saved: check the marked fields."), "error")
         return False
     parameters.put(parameters.DEDICATED_SERVER.key, str(chosen) if chosen else "", now(), current_user.id)
     words = ", ".join(filter(None, (line.strip(" ,") for line in (form.postal_address.data or "").splitlines())))
@@ -132,9 +132,9 @@ def _lanes(dedicated: OutgoingServer | None) -> list[Lane]:
     snapshot = office.load()
     known = snapshot.office
     senders = [
-        (_l("Notifications, as the default address"), known.default_address),
+        (_l("Notifications (default address)"), known.default_address),
         (_l("Your own messages"), normalise(current_user.email)),
-        (_l("Answers of a customer, passed on"), STRANGER),
+        (_l("Forwarded customer replies"), STRANGER),
     ]
     return [
         Lane(
@@ -171,8 +171,8 @@ def _warnings(dedicated: OutgoingServer, lanes: Sequence[Lane]) -> list[str]:
         if server.priority >= dedicated.priority:
             found.append(
                 gettext(
-                    "“%(transactional)s” has the number %(number)s, “%(dedicated)s” has %(other)s. The transactional "
-                    "server must have the lower number: change one of the two.",
+                    "The priority of “%(transactional)s” is %(number)s, the priority of “%(dedicated)s” is %(other)s. "
+                    "The transactional server must have the lower number: change one of the two.",
                     transactional=server.name,
                     number=server.priority,
                     dedicated=dedicated.name,
@@ -186,15 +186,15 @@ def _remedy(step: ChoiceStep | None, server: str) -> str:
     """What keeps transactional mail away from the server of the mailings, by the step that led there."""
     if step is ChoiceStep.NO_FILTER:
         return gettext(
-            "“%(server)s” has no FROM Filtering, so it takes every From. Give it one of its own, such as the address "
-            "that your mailings are sent as, or give the transactional server the lower number and no FROM Filtering.",
+            "“%(server)s” has no FROM Filtering, so it accepts every From address. Enter the address your mailings are "
+            "sent from, or give the transactional server the lower number and no FROM Filtering.",
             server=server,
         )
     if step is ChoiceStep.FIRST:
         return gettext("It is the first server by priority: give the transactional server the lower number.")
     return gettext(
-        "The FROM Filtering of “%(server)s” wins there. Take that entry out of it, or give the transactional server "
-        "the same entry and the lower number.",
+        "The FROM Filtering of “%(server)s” has precedence. Remove that entry from it, or give the transactional "
+        "server the same entry and the lower number.",
         server=server,
     )
 

@@ -55,7 +55,7 @@ def write() -> ResponseReturnValue:
     _only_in_practice()
     sender, to = first_address(request.form.get("from", "")), first_address(request.form.get("to", ""))
     if sender is None or to is None:
-        flash(gettext("Write both addresses in full, such as ann@customer.test and sales@office.test."), "error")
+        flash(gettext("Enter both addresses in full, such as ann@customer.test and sales@office.test."), "error")
         return redirect(url_for(".index"))
     words = request.form.get("words", "").strip() or gettext("Hello!")
     practice.write_new(str(sender), to.address, request.form.get("subject", ""), words, now())
@@ -71,9 +71,9 @@ def _on_its_way(address: str) -> Markup:
     for type_ in db.session.scalars(query):
         if aliases.get(type_.id) == address.lower():
             place = link.format(url_for("documents.index", code=type_.code), type_.plural)
-            return escape(gettext("The mail is on its way; it appears under %(place)s.")) % {"place": place}
-    place = link.format(url_for("received_mails.index_view"), gettext("Received mails"))
-    return escape(gettext("The mail is on its way; %(place)s says what became of it.")) % {"place": place}
+            return escape(gettext("The email is being sent; it appears under %(place)s.")) % {"place": place}
+    place = link.format(url_for("received_mails.index_view"), gettext("Received emails"))
+    return escape(gettext("The email is being sent; %(place)s shows the result.")) % {"place": place}
 
 
 def _mail(mail_id: int) -> PracticeMail:
@@ -123,10 +123,10 @@ def answer(mail_id: int) -> ResponseReturnValue:
     _mail(mail_id)
     words = request.form.get("words", "").strip()
     if not words:
-        flash(gettext("Write an answer first."), "error")
+        flash(gettext("Write a reply first."), "error")
         return redirect(url_for(".show", mail_id=mail_id))
     practice.answer(mail_id, words, now())
-    flash(gettext("The answer is on its way: look at the document it belongs to."), "success")
+    flash(gettext("The reply is being sent: look at the document it belongs to."), "success")
     return redirect(url_for(".show", mail_id=mail_id))
 
 
@@ -136,5 +136,5 @@ def bounce(mail_id: int) -> ResponseReturnValue:
     """Return the mail as a server does that does not know the recipient."""
     _mail(mail_id)
     practice.bounce(mail_id, now())
-    flash(gettext("The delivery report is on its way: the envelope of the message turns red."), "success")
+    flash(gettext("The delivery report is being sent: the envelope of the message turns red."), "success")
     return redirect(url_for(".show", mail_id=mail_id))

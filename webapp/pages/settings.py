@@ -100,9 +100,9 @@ def save() -> ResponseReturnValue:
     values = {name: request.form.get(name, "").strip() for name in ("domain", "company", "address", "custom_servers")}
     moment, errors = now(), {}
     if not values["domain"] and CATCHALL_DOMAIN.get():
-        errors["domain"] = gettext("The office needs an alias domain: without one no address of it exists.")
+        errors["domain"] = gettext("The alias domain is required: without it there are no addresses.")
     if not values["company"]:
-        errors["company"] = gettext("Write the name of your company; it stands in the mails that are sent.")
+        errors["company"] = gettext("Enter your company name; it is shown in emails.")
     try:
         if not errors:
             change_alias_domain(values["domain"])
@@ -110,7 +110,7 @@ def save() -> ResponseReturnValue:
         errors["domain"] = str(error)
     if errors:
         db.session.rollback()
-        flash(gettext("Not saved: look at the fields that are marked."), "error")
+        flash(gettext("Not saved: check the marked fields."), "error")
         return _page(values, errors)
     for parameter, name in ((COMPANY_NAME, "company"), (COMPANY_ADDRESS, "address")):
         if parameter.get() != values[name]:
@@ -120,7 +120,7 @@ def save() -> ResponseReturnValue:
         parameters.put(CUSTOM_SERVERS.key, custom, moment, current_user.id)
     db.session.commit()
     office.forget()
-    flash(gettext("Saved. It counts at once."), "success")
+    flash(gettext("Saved."), "success")
     return redirect(url_for(".index"))
 
 
@@ -146,8 +146,8 @@ def change_alias_domain(text: str) -> None:
         listed = ", ".join(moved[:SHOWN]) + (" …" if len(moved) > SHOWN else "")
         flash(
             gettext(
-                "The alias domain has changed. Mail to the old addresses is still recognised: %(addresses)s. Let the "
-                "mail server of %(domain)s deliver or redirect them until no answer comes to them any more.",
+                "The alias domain has changed. Emails to the old addresses are still recognized: %(addresses)s. Let "
+                "the mail server of %(domain)s deliver or redirect them until they receive no more replies.",
                 addresses=listed,
                 domain=before,
             ),
@@ -156,7 +156,7 @@ def change_alias_domain(text: str) -> None:
     pointers = pointing_to(before) if before else []
     if pointers:
         flash(
-            gettext("Still pointing to %(domain)s: %(places)s.", domain=before,
+            gettext("Still using %(domain)s: %(places)s.", domain=before,
                     places="; ".join(pointer.words for pointer in pointers[:SHOWN])),
             "warning",
         )  # fmt: skip
