@@ -1,6 +1,7 @@
 """The promises that nobody would notice being broken: which part may know which."""
 
 import ast
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -139,3 +140,29 @@ def test_the_pages_never_speak_to_a_mail_server() -> None:
     """Tests of servers, fetches and deliveries are rows that the worker picks up."""
     known = {name for path in modules_of("webapp") for name in imports_of(path)}
     assert not sorted(name for name in known if touches(name, {"mail.transport", "aiosmtpd", "socket"}))
+
+
+# --- the size of the rooms
+
+FILES = [path for package in sorted(PACKAGES) for path in modules_of(package)]
+
+
+def nodes_of(kind: type[ast.AST] | tuple[type[ast.AST], ...]) -> list[tuple[Path, ast.AST]]:
+    return [(path, node) for path in FILES for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, kind)]
+
+
+def test_functions_do_one_thing() -> None:
+    """Counted in lines of code, from the line after the docstring to the end."""
+    lengths = []
+    for _, node in nodes_of((ast.FunctionDef, ast.AsyncFunctionDef)):
+        assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+        lengths.append((body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0)
+    lengths.sort()
+    assert lengths[len(lengths) // 2] <= 7
+    assert lengths[len(lengths) * 95 // 100] <= 28
+
+
+def test_class_names_are_unique() -> None:
+    names = Counter(node.name for _, node in nodes_of(ast.ClassDef) if isinstance(node, ast.ClassDef))
+    assert not [name for name, count in names.items() if count > 1]
