@@ -8,6 +8,7 @@ from sqlalchemy import JSON
 
 import models
 from models.base import Encrypted, UtcDateTime
+from models.connect import without_limit
 
 
 def render(kind: str, item: Any, autogen_context: Any) -> str | bool:
@@ -25,6 +26,7 @@ def render(kind: str, item: Any, autogen_context: Any) -> str | bool:
 def run() -> None:
     engine = current_app.extensions["migrate"].db.engine
     with engine.connect() as connection:
+        without_limit(connection)
         context.configure(
             connection=connection,
             target_metadata=models.db.metadata,

@@ -28,6 +28,8 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
+from models.connect import bound
+
 NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -36,7 +38,6 @@ NAMES = {
     "pk": "pk_%(table_name)s",
 }
 
-BUSY_TIMEOUT = 10_000  # milliseconds that SQLite waits for another writer
 FERNET = "coquimail-secrets"
 
 
@@ -159,7 +160,6 @@ def _prepare_sqlite(dbapi_connection: Any, _record: Any) -> None:
     # Python's own transaction handling commits behind our back and breaks savepoints; we say BEGIN ourselves.
     dbapi_connection.isolation_level = None
     for pragma in (
-        f"busy_timeout = {BUSY_TIMEOUT}",
         "journal_mode = WAL",
         "synchronous = FULL",
         "foreign_keys = ON",
@@ -190,6 +190,7 @@ def guard_transactions(engine: Engine) -> None:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     else:
+        bound(engine)
         event.listen(engine, "begin", _begin_postgresql)
 
 

@@ -6,6 +6,7 @@ from flask_babel import Babel
 import models
 from mail.settings import config as mail_config
 from mail.settings.config import Settings
+from models.connect import engine_options
 
 THREADS = 40  # connections to the database: one for every thread that may want one at the same time
 
@@ -16,7 +17,7 @@ def create_worker_app(config: Settings | None = None) -> Flask:
     app = Flask("coquimail-worker")
     app.config.update(
         SQLALCHEMY_DATABASE_URI=found.database_url,
-        SQLALCHEMY_ENGINE_OPTIONS=_engine_options(found.database_url),
+        SQLALCHEMY_ENGINE_OPTIONS=engine_options(found.database_url, "coquimail-worker", threads=THREADS),
         BABEL_DEFAULT_LOCALE="en",
         TESTING=found.testing,
     )
@@ -24,14 +25,3 @@ def create_worker_app(config: Settings | None = None) -> Flask:
     models.init_app(app, found.fernet())
     Babel(app)
     return app
-
-
-def _engine_options(url: str) -> dict[str, object]:
-    options: dict[str, object] = {"pool_size": THREADS}
-    if url.startswith("postgresql"):
-        # A connection that was cut while it lay idle is replaced without anybody noticing.
-        options |= {
-            "pool_pre_ping": True,
-            "connect_args": {"connect_timeout": 5, "application_name": "coquimail-worker"},
-        }
-    return options

@@ -17,6 +17,7 @@ from mail.settings import config as mail_config
 from mail.settings.config import Settings, settings
 from mail.settings.parameters import CUSTOM_SERVERS
 from models import OutgoingServer
+from models.connect import engine_options
 from webapp import admin, auth, checks, cli, live, menu, public, security, template_helpers
 from webapp.admin import system_parameters
 from webapp.pages import account, bodies, documents, inbox, mailings, marketing_settings, practice
@@ -39,6 +40,7 @@ PAGES = (
     public,
 )
 
+BUSY = 5.0  # seconds that a click waits for another writer on SQLite
 LARGEST_UPLOAD = 32 * 1024 * 1024  # octets, of a whole request
 READING_METHODS = ("GET", "HEAD", "OPTIONS")
 READING_POSTS = {
@@ -67,6 +69,7 @@ def create_app(config: Settings | None = None) -> Flask:
     app = CoquiMail(__name__, static_folder="../static", template_folder="../templates")
     app.config.update(
         SQLALCHEMY_DATABASE_URI=found.database_url,
+        SQLALCHEMY_ENGINE_OPTIONS=engine_options(found.database_url, "coquimail-web", busy=BUSY),
         MAX_CONTENT_LENGTH=LARGEST_UPLOAD,
         MAX_FORM_MEMORY_SIZE=8 * 1024 * 1024,
         WTF_CSRF_TIME_LIMIT=None,  # as long as the session: a page that was open over lunch can still be saved

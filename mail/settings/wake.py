@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 from mail.settings.config import settings
 from models import db
@@ -16,16 +17,21 @@ LONGEST = 100  # octets of a path that fit into the address of a Unix socket, wi
 
 
 def wake(topic: str = "queue") -> None:
-    """Tell all workers that there is something to do; call it after the commit. A lost call costs them one second."""
+    """Tell all workers that there is something to do; call it after the commit. Never raises.
+
+    A lost call costs them one second.
+    """
     folder = settings().wake_folder
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         sender.setblocking(False)
         for path in list(folder.glob("*.sock")) if folder.is_dir() else []:
             # A worker that is gone, or one that has more calls waiting than it needs, misses nothing.
             with suppress(OSError), reachable(path) as address:
                 sender.sendto(topic.encode(), address)
     if db.engine.dialect.name == "postgresql":
-        with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        # What was committed is committed: a failure here must not make it look unsaved.
+        with suppress(SQLAlchemyError), db.engine.connect() as pooled:
+            connection = pooled.execution_options(isolation_level="AUTOCOMMIT")
             connection.execute(text("SELECT pg_notify(:channel, :topic)"), {"channel": CHANNEL, "topic": topic})
 
 

@@ -1,0 +1,54 @@
+"""A gate before a server: it passes everything on, until it falls silent and holds what is connected to it."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+
+from tests.servers.misbehaving import misbehaving
+from tests.servers.process import HOST
+
+
+class Gate:
+    """``port`` leads to the server behind it. While ``silent`` nothing passes, and nobody is told."""
+
+    def __init__(self, behind: int) -> None:
+        self.port = 0
+        self._behind = behind
+        self._open = threading.Event()
+        self._open.set()
+
+    def fall_silent(self) -> None:
+        """Let nothing pass any more, in both directions and on all connections."""
+        self._open.clear()
+
+    def open(self) -> None:
+        """Let everything pass again."""
+        self._open.set()
+
+    def talk(self, client: socket.socket) -> None:
+        """Connect a client with the server."""
+        self._open.wait()
+        with socket.create_connection((HOST, self._behind)) as server:
+            back = threading.Thread(target=self._pass, args=(server, client), daemon=True)
+            back.start()
+            self._pass(client, server)
+            back.join()
+
+    def _pass(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                self._open.wait()
+                target.sendall(data)
+        with contextlib.suppress(OSError):
+            target.shutdown(socket.SHUT_RDWR)
+
+
+@contextlib.contextmanager
+def gate(behind: int) -> Iterator[Gate]:
+    """Give a gate before the server at this port, for the time of the block."""
+    made = Gate(behind)
+    with misbehaving(made.talk) as port:
+        made.port = port
+        yield made
+        made.open()
