@@ -19,7 +19,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 STATE = ROOT / ".cache" / "soak.json"
 MEASUREMENTS = ROOT / "docs" / "measurements.md"
-HEADING = "## The long proofs (`make soak`)\n"
+HEADING = "## The long tests (`make soak`)\n"
 
 
 class Soak:
