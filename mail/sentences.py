@@ -263,8 +263,8 @@ SENTENCES: dict[str, Any] = {
         "tries again automatically."
     ),
     "helo_unusable": _l(
-        "The HELO name “%(name)s” can't be used: only a host name such as mail.example.com can. Correct it on the "
-        "outgoing server, or leave it empty."
+        "The HELO name “%(name)s” can't be used: enter a host name such as mail.example.com on the outgoing server, or "
+        "leave it empty."
     ),
     "login_refused": _l(
         "%(host)s refused the user %(user)s: “%(reply)s”. Enter the user and the password again. Many providers "
@@ -308,27 +308,28 @@ SENTENCES: dict[str, Any] = {
         "recipient's provider for the reason."
     ),
     "recipient_forbidden": _l(
-        "The server does not allow this email to %(address)s: “%(reply)s”. The address itself is probably right: ask "
-        "the recipient, or the provider of the outgoing server, what the rule is."
+        "The server does not allow this email to %(address)s: “%(reply)s”. The address itself is probably correct: ask "
+        "the recipient, or the provider of the outgoing server, about the restriction."
     ),
     "recipient_disabled": _l(
-        "The mailbox of %(address)s accepts no email at present: “%(reply)s”. Ask the recipient, or use another one."
+        "The mailbox of %(address)s does not accept emails at the moment: “%(reply)s”. Ask the recipient, or use "
+        "another address."
     ),
     "relay_denied": _l(
-        "The outgoing server does not deliver to %(address)s for us: “%(reply)s”. It usually wants a login first, or "
-        "serves its own addresses only: check the login of the outgoing server."
+        "The outgoing server does not deliver to %(address)s for us: “%(reply)s”. It usually requires a login first, "
+        "or delivers only to its own addresses: check the login of the outgoing server."
     ),
     "login_wanted": _l(
-        "The outgoing server wants a login before it takes email: “%(reply)s”. Set the authentication of the outgoing "
-        "server to password and enter user and password."
+        "The outgoing server requires a login before it accepts emails: “%(reply)s”. Set its authentication to “User "
+        "and password” and enter both."
     ),
     "needs_smtputf8_there": _l(
-        "The server can't take letters beyond ASCII in addresses: “%(reply)s”. Use another address, or a server that "
-        "offers SMTPUTF8."
+        "The server does not accept non-ASCII characters in addresses: “%(reply)s”. Use another address, or a server "
+        "that offers SMTPUTF8."
     ),
     "blocked_by_list": _l(
-        "The server refuses this machine or the outgoing server, not the recipient %(address)s: “%(reply)s”. Usually "
-        "an internet address is on a blocklist or has no proper name: ask the provider of the outgoing server."
+        "The server refuses the sending IP address or the outgoing server, not the recipient %(address)s: “%(reply)s”. "
+        "The IP address is often on a blocklist or has no valid host name: ask the provider of the outgoing server."
     ),
     "blocked_without_proof": _l(
         "The server could not verify the sender's domain (SPF, DKIM or DMARC): “%(reply)s”. Have the DNS records of "
@@ -336,23 +337,26 @@ SENTENCES: dict[str, Any] = {
     ),
     "blocked_as_spam": _l(
         "The server treats the email as spam or as dangerous: “%(reply)s”. Change its text, links or attachments, or "
-        "ask the recipient to allow you; the address is not the reason."
+        "ask the recipient to allow your emails; the address is not the reason."
     ),
     "too_large_there": _l("The email is too large for the server: “%(reply)s”. Send it with smaller attachments."),
     "mailbox_full": _l(
-        "The mailbox of %(address)s is full: “%(reply)s”. Tell the recipient in another way, and retry later."
+        "The mailbox of %(address)s is full: “%(reply)s”. Contact the recipient another way, and retry later."
     ),
-    "mailbox_full_now": _l("The mailbox of %(address)s is full: “%(reply)s”. CoquiMail tries again automatically."),
+    "mailbox_full_now": _l("The mailbox of %(address)s is full: “%(reply)s”. CoquiMail will try again automatically."),
     "sending_limit": _l(
-        "A sending limit of the server is reached: “%(reply)s”. Retry later, or ask the provider for a higher limit."
+        "A sending limit of the server has been reached: “%(reply)s”. Retry later, or ask the provider for a higher "
+        "limit."
     ),
-    "sending_limit_now": _l("The server asks for a slower pace: “%(reply)s”. CoquiMail tries again automatically."),
+    "sending_limit_now": _l(
+        "The server asks to send more slowly: “%(reply)s”. CoquiMail will try again automatically."
+    ),
     "greylisted": _l(
-        "The server makes unknown senders wait for a few minutes (greylisting): “%(reply)s”. CoquiMail tries again "
+        "The server makes unknown senders wait for a few minutes (greylisting): “%(reply)s”. CoquiMail will try again "
         "automatically."
     ),
     "session_full": _l(
-        "The server takes no more email over one connection: “%(reply)s”. CoquiMail opens a new one automatically."
+        "The server accepts no more emails over this connection: “%(reply)s”. CoquiMail opens a new one automatically."
     ),
     "deferred": _l("The server did not accept the email yet: “%(reply)s”. CoquiMail will try again automatically."),
     "too_large": _l(
@@ -361,7 +365,7 @@ SENTENCES: dict[str, Any] = {
     "invalid_address": _l("“%(address)s” can't be used as an email address. Correct it and send again."),
     "mail_unusable": _l(
         "This email can't be sent as it is (%(error)s: %(detail)s). Write it again; if the problem persists, report it "
-        "together with the log of the worker."
+        "together with the worker log."
     ),
     "in_doubt": _l(
         "The email was handed over completely to %(host)s, but no response was received: it may or may not have "
@@ -372,6 +376,10 @@ SENTENCES: dict[str, Any] = {
     "test_greeting": _l("The server responded: “%(reply)s”."),
     "test_capabilities": _l("The server offers: %(offered)s."),
     "test_tls": _l("The connection is encrypted with %(version)s; the certificate is valid until %(expires)s."),
+    "test_tls_expires_today": _l(
+        "The connection is encrypted with %(version)s, but the certificate expires within 24 hours (%(expires)s). The "
+        "provider must renew it, or emails will wait from then on."
+    ),
     "test_tls_expires_soon": Counted(
         "days",
         "The connection is encrypted with %(version)s, but the certificate expires on %(expires)s, in %(days)s day. "
@@ -598,6 +606,8 @@ SENTENCES: dict[str, Any] = {
     "changed_title": _l("%(who)s changed the title from “%(before)s” to “%(after)s”."),
     "changed_stage": _l("%(who)s changed the stage from %(before)s to %(after)s."),
     "changed_responsible": _l("%(who)s assigned %(after)s (was %(before)s)."),
+    "responsible_set": _l("%(who)s assigned %(after)s (was unassigned)."),
+    "responsible_removed": _l("%(who)s unassigned %(before)s."),
     "follows": _l("follows this document"),
     "follow_added": _l("was added as a follower"),
     "follow_contact": _l("is the customer of this document"),

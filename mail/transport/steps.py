@@ -130,6 +130,8 @@ def certificate_seen(connection: socket.socket | None, verified: bool) -> tuple[
     certificate = connection.getpeercert() or {}
     expires = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(certificate["notAfter"])), UTC)
     days = int((expires.timestamp() - time.time()) // 86400)
+    if days < 1:
+        return "warning", why("test_tls_expires_today", version=version, expires=f"{expires:%Y-%m-%d}")
     if days < EXPIRES_SOON_DAYS:
         return "warning", why("test_tls_expires_soon", version=version, expires=f"{expires:%Y-%m-%d}", days=days)
     return "ok", why("test_tls", version=version, expires=f"{expires:%Y-%m-%d}")

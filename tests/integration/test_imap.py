@@ -222,7 +222,7 @@ def test_a_good_mailbox_says_what_is_there(dovecot: Dovecot, mailbox: str, targe
         ("lookup", "ok"), ("connect", "ok"), ("tls", "warning"), ("greeting", "ok"), ("capabilities", "ok"),
         ("login", "ok"), ("folder", "ok"),
     ]  # fmt: skip
-    assert steps[2].why["code"] == "test_tls_expires_soon"  # the authority of the tests signs for a day
+    assert steps[2].why["code"] == "test_tls_expires_today"  # the authority of the tests signs for a day
     assert say(steps[-1].why) == "Folder INBOX found, 1 message, dated 2026-03-04 05:06 UTC."
     assert [stored.flags for stored in dovecot.mails(mailbox)] == [""]
 

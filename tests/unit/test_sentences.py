@@ -5,6 +5,8 @@ import re
 import pytest
 
 from mail.sentences import SENTENCES, Counted, say, why
+from models import Contact, User
+from webapp.pages.documents import _assigned
 
 COUNTED = {code: sentence for code, sentence in SENTENCES.items() if isinstance(sentence, Counted)}
 
@@ -33,3 +35,16 @@ def test_a_count_decides_between_singular_and_plural(reason, sentence):
 def test_singular_and_plural_name_the_number_they_depend_on(code):
     for text in (COUNTED[code].one, COUNTED[code].many):
         assert COUNTED[code].by in re.findall(r"%\((\w+)\)s", text)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "sentence"),
+    [
+        (None, "Bob", "Ann assigned Bob (was unassigned)."),
+        ("Bob", "Cleo", "Ann assigned Cleo (was Bob)."),
+        ("Bob", None, "Ann unassigned Bob."),
+    ],
+)
+def test_a_change_of_the_responsible_person_is_told(before, after, sentence):
+    reason = _assigned(*(User(contact=Contact(name=name)) if name else None for name in (before, after)))
+    assert say(why(reason["code"], **reason["values"], who="Ann")) == sentence

@@ -19,7 +19,7 @@ from mail.documents.posts import NewFile, NotificationTarget
 from mail.message.address import first_address, show_address
 from mail.outgoing import delivery_state, lines
 from mail.outgoing.lines import NotCorrected
-from mail.sentences import say, why
+from mail.sentences import Why, say, why
 from mail.settings import office
 from mail.settings.clock import now
 from mail.settings.wake import wake
@@ -263,17 +263,19 @@ def _changes(document: Document) -> list[Any]:
     chosen = request.form.get("responsible", 0, type=int)
     if "responsible" in request.form and chosen != (document.responsible_id or 0):
         user = db.session.get(User, chosen) if chosen else None
-        changes.append(
-            why(
-                "changed_responsible",
-                before=document.responsible.name if document.responsible else "–",
-                after=user.name if user else "–",
-            )
-        )
+        changes.append(_assigned(document.responsible, user))
         document.responsible_id = user.id if user else None
         if user:
             documents_posts.follow(document.thread_id, user.contact_id, why("follow_responsible"))
     return changes
+
+
+def _assigned(before: User | None, after: User | None) -> Why:
+    if before and after:
+        return why("changed_responsible", before=before.name, after=after.name)
+    return (
+        why("responsible_removed", before=before.name) if before else why("responsible_set", after=after and after.name)
+    )
 
 
 @blueprint.post("/document/<int:document_id>/stage")
