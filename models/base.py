@@ -197,6 +197,8 @@ def guard_transactions(engine: Engine) -> None:
 def init_app(app: Flask, fernet: MultiFernet) -> None:
     """Connect an application to its database; ``fernet`` encrypts the columns that hold secrets."""
     app.extensions[FERNET] = fernet
+    options = app.config.setdefault("SQLALCHEMY_ENGINE_OPTIONS", {})
+    options["hide_parameters"] = True  # titles and addresses: an error in the log does without
     db.init_app(app)
     with app.app_context():
         guard_transactions(db.engine)

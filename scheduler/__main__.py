@@ -11,7 +11,8 @@ from alembic.script import ScriptDirectory
 from flask import Flask
 from sqlalchemy.exc import DBAPIError
 
-from mail.settings.config import ConfigError
+from mail.settings.config import ConfigError, keep_files_private
+from mail.settings.logs import set_up_logs
 from models import db, reading
 from scheduler import create_worker_app
 from scheduler.loops import database_away
@@ -25,9 +26,8 @@ log = logging.getLogger("coquimail.worker")
 
 def main() -> int:
     """Run the worker until it is asked to end; returns its exit status, 2 when it can't start."""
-    logging.basicConfig(level=os.environ.get("COQUI_LOG") or "INFO", format="%(levelname)s %(name)s: %(message)s")
-    for chatty in ("alembic", "apscheduler"):
-        logging.getLogger(chatty).setLevel(logging.ERROR)
+    keep_files_private()
+    set_up_logs()
     try:
         app = create_worker_app()
     except ConfigError as error:

@@ -5,8 +5,10 @@ import hashlib
 import os
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from stat import S_IMODE, S_ISLNK
 from typing import Literal
 
 from cryptography.fernet import Fernet, MultiFernet
@@ -75,6 +77,11 @@ class Settings:
         return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in self.derive("secrets")])
 
 
+def keep_files_private() -> None:
+    """Let nobody but our own account read what this process writes; call it when a process of ours begins."""
+    os.umask(0o077)
+
+
 def settings() -> Settings:
     """Return the settings of the running application."""
     found: Settings = current_app.extensions[EXTENSION]
@@ -85,6 +92,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
     """Return the settings that the environment gives; raises ``ConfigError`` with a sentence for what can't be used."""
     data = Path(environment.get("COQUI_DATA") or "instance").resolve()
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _close(data)
     hosting = environment.get("COQUI_HOSTING") or "on_premise"
     if hosting not in ("online", "on_premise"):
         raise ConfigError(f"COQUI_HOSTING is {hosting!r}; it can be online or on_premise.")
@@ -106,6 +114,15 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
         mass_connections=_number(environment, "COQUI_MASS_CONNECTIONS", 2),
         send_connections=_number(environment, "COQUI_SEND_CONNECTIONS", 4),
     )
+
+
+def _close(data: Path) -> None:
+    """Take the data folder and what is in it from all others, whoever made it; what belongs to another is theirs."""
+    for path in (data, *data.iterdir()):
+        with suppress(OSError):
+            found = path.stat(follow_symlinks=False)
+            if found.st_uid == os.geteuid() and found.st_mode & 0o077 and not S_ISLNK(found.st_mode):
+                path.chmod(S_IMODE(found.st_mode) & 0o700)
 
 
 def _number(environment: Mapping[str, str], key: str, default: int) -> int:
