@@ -1,15 +1,13 @@
 """The door for people: pages, lists, forms and the commands around them. No mail is sent or fetched in here."""
 
-import logging
 from typing import Any
 
-from flask import Flask, current_app, g, redirect, render_template, request, url_for
+from flask import Flask, current_app, g, redirect, render_template, request
 from flask.typing import ResponseReturnValue
-from flask_babel import Babel, get_locale, gettext
+from flask_babel import Babel, get_locale
 from flask_login import current_user, login_required
-from flask_wtf.csrf import CSRFError, CSRFProtect
+from flask_wtf.csrf import CSRFProtect
 from sqlalchemy import select
-from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import models
@@ -18,12 +16,10 @@ from mail.settings.config import Settings, settings
 from mail.settings.parameters import CUSTOM_SERVERS
 from models import OutgoingServer
 from models.connect import engine_options
-from webapp import admin, auth, checks, cli, live, menu, public, security, template_helpers
+from webapp import admin, auth, checks, cli, errors, live, menu, public, security, template_helpers
 from webapp.admin import system_parameters
 from webapp.pages import account, bodies, documents, inbox, mailings, marketing_settings, practice
 from webapp.pages import settings as settings_page
-
-log = logging.getLogger("coquimail.web")
 
 # Pages made for their purpose: each module has a ``blueprint``. One line each.
 PAGES = (
@@ -58,6 +54,20 @@ class CoquiMail(Flask):
         with models.transactions(read_only=_reads_only()):
             return super().full_dispatch_request()
 
+    def handle_user_exception(self, e: Exception) -> Any:
+        """Ask once more for a page whose connection to the database turned out to be gone; explain all else."""
+        if request.method in READING_METHODS and errors.lost_connection(e) and "asked_again" not in g:
+            models.db.session.remove()
+            for known in list(g):  # the reader, the menu: rows of the lost connection
+                g.pop(known)
+            g.asked_again = True
+            try:
+                early = self.preprocess_request()
+                return self.dispatch_request() if early is None else early
+            except Exception as error:
+                e = error
+        return super().handle_user_exception(e)
+
 
 def _reads_only() -> bool:
     return request.method in READING_METHODS or request.endpoint in READING_POSTS
@@ -84,6 +94,7 @@ def create_app(config: Settings | None = None) -> Flask:
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
             app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies, x_prefix=proxies
         )
+    app.url_map.converters["int"] = security.RowIdConverter
     models.init_app(app, found.fernet())
     Babel(app, locale_selector=_language, timezone_selector=_zone)
     csrf = CSRFProtect(app)
@@ -98,8 +109,7 @@ def create_app(config: Settings | None = None) -> Flask:
             csrf.exempt(view)
     app.jinja_env.globals.update(template_helpers.GLOBALS)
     app.context_processor(_for_every_page)
-    app.register_error_handler(HTTPException, _explain)
-    app.register_error_handler(Exception, _our_fault)
+    errors.init_app(app)
     app.add_url_rule("/", "start", _start)
     app.add_url_rule("/healthz", "healthz", _healthz)
     return app
@@ -154,64 +164,3 @@ def _pages(entries: tuple[menu.MenuEntry, ...]) -> list[menu.MenuEntry]:
 
 def _healthz() -> tuple[str, int, dict[str, str]]:
     return "ok\n", 200, {"Content-Type": "text/plain; charset=utf-8"}
-
-
-# --- pages that say no, and what to do next
-
-
-def _explain(error: HTTPException) -> ResponseReturnValue:
-    if error.code is None or error.code < 400:
-        return error
-    title, text = _words(error)
-    return _no(error.code, title, text)
-
-
-def _words(error: HTTPException) -> tuple[str, str]:
-    if isinstance(error, CSRFError):
-        return (
-            gettext("This page was open for too long"),
-            gettext("Nothing was changed. Go back, reload the page and try again."),
-        )
-    match error.code:
-        case 403:
-            return (
-                gettext("You do not have access to this page"),
-                gettext("If you need access, ask your administrator to change your role."),
-            )
-        case 404:
-            return (
-                gettext("Page not found"),
-                gettext("It may have been deleted, or the link is incomplete. Use the menu to find what you need."),
-            )
-        case 405:
-            return (
-                gettext("This address works only from its page"),
-                gettext("Open the page it belongs to and use the button there."),
-            )
-        case 413:
-            return (
-                gettext("The files are too large"),
-                gettext(
-                    "Files in one form may be %(size)s MB in total. Send fewer or smaller files.",
-                    size=LARGEST_UPLOAD // 1024 // 1024,
-                ),
-            )
-    return gettext("That did not work"), gettext("Go back and try again.")
-
-
-def _our_fault(error: Exception) -> ResponseReturnValue:
-    log.exception("unexpected error at %s", request.endpoint)
-    if settings().testing:
-        raise error
-    return _no(
-        500,
-        gettext("Something went wrong on our side"),
-        gettext("Your changes were not saved. The error has been logged; try again in a moment."),
-    )
-
-
-def _no(code: int, title: str, text: str) -> ResponseReturnValue:
-    models.db.session.rollback()
-    if request.headers.get("X-Fragment") or request.accept_mimetypes.best == "application/json":
-        return {"error": title, "text": text}, code
-    return render_template("pages/stop.html", code=code, title=title, text=text, home=url_for("start")), code

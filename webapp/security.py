@@ -2,9 +2,13 @@
 
 import json
 import logging
+import re
 
-from flask import Blueprint, Flask, Response, request
+from flask import Blueprint, Flask, Response, abort, request
 from flask_wtf.csrf import CSRFProtect
+from werkzeug.routing import IntegerConverter, ValidationError
+
+from webapp import errors
 
 log = logging.getLogger("coquimail.security")
 
@@ -34,7 +38,33 @@ HEADERS = {
 A_YEAR = 365 * 24 * 3600
 LONGEST_REPORT = 16_384  # octets
 
+# No column holds it, and no person types it: the character that ends strings, or a number of a thousand digits.
+UNSTORABLE = re.compile(r"\0|\A\s*[-+]?\d{1000}")
+LARGEST_ID = 2**63 - 1
+
 blueprint = Blueprint("security_headers", __name__)
+
+
+class RowIdConverter(IntegerConverter):
+    """``<int:…>`` in an address: a number that an id can be; any other leads to no page."""
+
+    regex = "[0-9]{1,19}"
+
+    def to_python(self, value: str) -> int:
+        number: int = super().to_python(value)
+        if number > LARGEST_ID:
+            raise ValidationError
+        return number
+
+
+def refuse_the_unstorable() -> None:
+    """Refuse a request that holds what no database stores, before a page stumbles over it."""
+    if "\0" in request.path:
+        abort(404)
+    given = [*request.args.items(multi=True), *request.form.items(multi=True)]
+    given += [(name, file.filename or "") for name, file in request.files.items(multi=True)]
+    if any(UNSTORABLE.search(text) for pair in given for text in pair):
+        raise errors.Unstorable
 
 
 @blueprint.post("/csp-report")
@@ -70,6 +100,7 @@ def add_headers(response: Response) -> Response:
 
 def init_app(app: Flask, csrf: CSRFProtect) -> None:
     """Teach the application the headers and the address that reports go to."""
+    app.before_request(refuse_the_unstorable)
     app.after_request(add_headers)
     app.register_blueprint(blueprint)
     csrf.exempt(blueprint)

@@ -4,6 +4,7 @@ import base64
 import binascii
 import csv
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -19,7 +20,9 @@ from models import db
 
 MOST_COUNTED = 10_000
 YES, NO = _l("Yes"), _l("No")
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+# What a spreadsheet may take for a formula: at the start of a cell, or behind what it takes for the end of a cell when
+# it splits lines by another sign than ours.
+FORMULA = re.compile(r"(\A|[;,|\t\r\n])([ \"']{0,3})([=+\-@＝＋－＠])")
 
 
 # --- filters: declared on a view, shown as choices over its list
@@ -174,6 +177,8 @@ def guarded(value: Any) -> Any:
 
     >>> guarded("=HYPERLINK(1)"), guarded("-5"), guarded(-5), guarded("plain"), guarded(None)
     ("'=HYPERLINK(1)", "'-5", -5, 'plain', '')
+    >>> guarded("Ann;=1+1"), guarded("a\\n@SUM(1)"), guarded("a-b; c")
+    ("Ann;'=1+1", "a\\n'@SUM(1)", 'a-b; c')
     """
     if value is None:
         return ""
@@ -181,8 +186,8 @@ def guarded(value: Any) -> Any:
         return value
     if isinstance(value, datetime | date):
         return value.isoformat()
-    text = str(value)
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+    text = FORMULA.sub(r"\1\2'\3", str(value))
+    return f"'{text}" if text.startswith(("\t", "\r")) else text
 
 
 class _SearchLine:
@@ -192,12 +197,12 @@ class _SearchLine:
         return text
 
 
-def csv_lines(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
+def csv_lines(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[bytes]:
     """Yield a CSV file line by line, with a mark that makes spreadsheets read it as UTF-8."""
     writer = csv.writer(_SearchLine())
-    yield "\ufeff" + writer.writerow([guarded(title) for title in titles])
+    yield ("\ufeff" + writer.writerow([guarded(title) for title in titles])).encode()
     for row in rows:
-        yield writer.writerow([guarded(value) for value in row])
+        yield writer.writerow([guarded(value) for value in row]).encode()
 
 
 def batches(rows: Select[Any], order: Order, size: int = 1000) -> Iterator[list[Any]]:
