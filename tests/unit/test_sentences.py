@@ -5,7 +5,8 @@ import re
 import pytest
 
 from mail.sentences import SENTENCES, Counted, say, why
-from models import Contact, User
+from models import ActionRun, Contact, User
+from webapp.admin.scheduled_actions import counted
 from webapp.pages.documents import _assigned
 
 COUNTED = {code: sentence for code, sentence in SENTENCES.items() if isinstance(sentence, Counted)}
@@ -48,3 +49,16 @@ def test_singular_and_plural_name_the_number_they_depend_on(code):
 def test_a_change_of_the_responsible_person_is_told(before, after, sentence):
     reason = _assigned(*(User(contact=Contact(name=name)) if name else None for name in (before, after)))
     assert say(why(reason["code"], **reason["values"], who="Ann")) == sentence
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ({"mails": 1, "servers": 1}, "1 server, 1 email"),
+        ({"mails": 7, "servers": 2, "failed": 1}, "2 servers, 7 emails, 1 failed"),
+        ({"due": 1}, "1 due email"),
+        ({"old_runs": 3}, "3 old runs"),
+    ],
+)
+def test_the_counts_of_a_run_have_a_singular_and_a_plural(counts, said):
+    assert counted(ActionRun(counts=counts, state="ok")) == said

@@ -1,5 +1,6 @@
 """Scheduled Actions: what the worker does at an interval, when it is due next, and how its runs went."""
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import flash, g, request
@@ -29,16 +30,16 @@ UNITS = (
     ("weeks", _l("weeks")),
     ("months", _l("months")),
 )
-COUNTS = {
-    "servers": _l("servers"),
-    "mails": _l("emails"),
-    "failed": _l("failed"),
-    "still_fetching": _l("still fetching"),
-    "due": _l("due emails"),
-    "settled": _l("processed"),
-    "sending": _l("being sent"),
-    "done": _l("done"),
-    "interrupted": _l("interrupted"),
+COUNTS: dict[str, Callable[[int], str]] = {
+    "servers": lambda number: ngettext("%(num)s server", "%(num)s servers", number),
+    "mails": lambda number: ngettext("%(num)s email", "%(num)s emails", number),
+    "failed": lambda number: gettext("%(num)s failed", num=number),
+    "still_fetching": lambda number: gettext("%(num)s still fetching", num=number),
+    "due": lambda number: ngettext("%(num)s due email", "%(num)s due emails", number),
+    "settled": lambda number: gettext("%(num)s processed", num=number),
+    "sending": lambda number: gettext("%(num)s being sent", num=number),
+    "done": lambda number: gettext("%(num)s done", num=number),
+    "interrupted": lambda number: gettext("%(num)s interrupted", num=number),
 }
 PLACES = {name: place for place, name in enumerate(COUNTS)}  # not every database keeps the order of counts
 
@@ -60,10 +61,14 @@ def every(number: int, unit: str) -> str:
 
 
 def counted(run: ActionRun) -> str:
-    """Return what a run did, in words: "2 servers, 5 mails"."""
+    """Return what a run did, in words: "2 servers, 5 emails"."""
     counts = sorted((run.counts or {}).items(), key=lambda count: PLACES.get(count[0], len(PLACES)))
-    said = [f"{number} {COUNTS.get(name, name.replace('_', ' '))}" for name, number in counts if number]
-    return ", ".join(map(str, said)) or ("" if run.state == "running" else gettext("nothing to do"))
+    said = [
+        COUNTS[name](number) if name in COUNTS else f"{number} {name.replace('_', ' ')}"
+        for name, number in counts
+        if number
+    ]
+    return ", ".join(said) or ("" if run.state == "running" else gettext("nothing to do"))
 
 
 def lasted(run: ActionRun) -> str:
