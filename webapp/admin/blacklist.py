@@ -32,7 +32,7 @@ REASONS = (
     ("bounces", _l("Too many bounces")),
     ("complaint", _l("Complaint")),
     ("manual", _l("Added manually")),
-    ("unsubscribed", _l("Unsubscribed from all mailings")),
+    ("unsubscribed", _l("Opted out")),
 )
 
 
