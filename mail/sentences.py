@@ -598,6 +598,7 @@ SENTENCES: dict[str, Any] = {
     "parse_base64": _l("An encoded part was damaged; the readable part is shown."),
     "parse_text_damaged": _l("Some characters are not valid in the character set “%(charset)s” and were replaced."),
     "parse_charset_unknown": _l("The character set “%(charset)s” is unknown; the text was read as UTF-8."),
+    "parse_signature_not_checked": _l("This email is signed (S/MIME); its signature was not checked."),
     "parse_zero_bytes": _l("The email contained zero bytes; they were left out of the text."),
     "parse_too_large": _l("The email is %(megabytes)s MB; the limit is %(limit)s MB. Open the original to see it."),
     "parse_too_many_parts": _l("The email has more than %(limit)s parts. Open the original to see all of it."),

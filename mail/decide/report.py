@@ -15,7 +15,8 @@ from enum import StrEnum
 
 from mail.decide.failure import FailureKind, kind_of
 from mail.message.address import local_part, normalise, parse_addresses
-from mail.message.parse import OWN_ID_HEADER, IncomingMessage, Part
+from mail.message.parse import OWN_ID_HEADER, IncomingMessage
+from mail.message.parts import Part
 from mail.sentences import Why, why
 
 SCANNED = 200_000  # octets of a report in plain words that are looked at; its own words stand at the top

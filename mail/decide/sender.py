@@ -10,7 +10,6 @@ from typing import Any, Literal
 from mail.decide.servers import Choice, Server, choose_server
 from mail.message.address import (
     Address,
-    decode_words,
     domain_of,
     first_address,
     format_address,
@@ -21,6 +20,7 @@ from mail.message.address import (
     show_address,
     wire_address,
 )
+from mail.message.words import decode_words
 from mail.sentences import Why, why
 
 NULL_SENDER = "<>"  # RFC 5321 4.5.5: nothing may come back to it

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
-from mail.message.address import domain_of, normalise, normalise_domain
+from mail.message.address import domain_of, normalise
+from mail.message.domains import normalise_domain
 from mail.sentences import Why, say, why
 
 Rewrite = Literal["not_ours", "never", "always"]

@@ -35,7 +35,8 @@ from mail.mailing import traces
 from mail.message.address import show_address
 from mail.message.compose import File, clean_id
 from mail.message.html import clean_html, fold_at
-from mail.message.parse import LOOP_HEADER, IncomingMessage, Part, parse
+from mail.message.parse import LOOP_HEADER, IncomingMessage, parse
+from mail.message.parts import Part
 from mail.outgoing import enqueue, failures
 from mail.outgoing.enqueue import OutgoingDraft, To
 from mail.sentences import Why, say, why

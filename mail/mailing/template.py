@@ -25,8 +25,9 @@ from typing import NamedTuple
 from flask_babel import lazy_gettext as _l
 
 from mail.errors import FieldNotClosed, InvalidAddress, MergeError, UnknownField
-from mail.message.address import format_address, one_line, parse_addresses
+from mail.message.address import format_address, parse_addresses
 from mail.message.compose import header, html_to_text
+from mail.message.words import one_line
 
 # What the editor offers. Fields of an office's own go to compile_mailing() as `fields`.
 FIELDS = {

@@ -5,32 +5,23 @@ stored and compared; the domain is readable (``bücher.example``). *On the wire*
 (``xn--bcher-kva.example``).
 """
 
-import base64
-import binascii
-import codecs
-import ipaddress
-import quopri
 import re
 import unicodedata
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import product
 
 from mail.errors import InvalidAddress, NeedsSmtputf8
+from mail.message.domains import LONGEST_DOMAIN, PLAIN_DOMAIN, is_literal, normalise_domain, wire_domain
+from mail.message.words import decode_words, encode_words, one_line, repair
 
 LONGEST_ADDRESS = 320  # RFC 3696: 64 + 1 + 255; some forwarders' local parts are longer than 64, so only the sum counts
-LONGEST_DOMAIN = 253
 
 _ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~-"
 _PLAIN = re.compile(rf"[.{_ATEXT}]++@[A-Za-z0-9._-]++")
-_DOMAIN = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _DOT_ATOM = re.compile(rf"[.\u0080-\U0010ffff{_ATEXT}]+")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*+)"')
 # What NFC or lower() would turn into an ASCII character: such a letter must not become somebody else's address.
 _ASCII_IN_DISGUISE = re.compile("[\u212a\u037e\u1fef]")
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
-_ENCODED_WORD = re.compile(r"=\?([^?\s]{1,60})\?([bBqQ])\?([^?\s]*(?: [^?\s]+)*)\?=")
-_BETWEEN_WORDS = re.compile(r"(?<=\?=)[ \t\r\n]+(?==\?[^?\s]{1,60}\?[bBqQ]\?)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +68,7 @@ def normalise(address: str | None) -> str | None:
         lowered = address.lower()
         domain = lowered[lowered.index("@") + 1 :]
         if "xn--" not in domain and not domain.endswith("."):
-            return lowered if _DOMAIN.fullmatch(domain) and len(domain) <= LONGEST_DOMAIN else None
+            return lowered if PLAIN_DOMAIN.fullmatch(domain) and len(domain) <= LONGEST_DOMAIN else None
     if "<" in address:
         found = parse_addresses(address)
         return found[0].key if len(found) == 1 else None
@@ -105,23 +96,6 @@ def local_part(address: str) -> str:
     return _unescape(quoted[1]) if quoted else local
 
 
-def normalise_domain(domain: str) -> str | None:
-    """Return a domain as it is compared: trimmed, lower-case, IDNA-decoded; None if it is not one.
-
-    An internationalised label that IDNA 2008 does not know (an emoji) stays as its ``xn--`` form.
-
-    >>> normalise_domain("Example.COM."), normalise_domain("xn--bcher-kva.example"), normalise_domain("a b")
-    ('example.com', 'bücher.example', None)
-    """
-    domain = domain.strip().lower().removesuffix(".")
-    if domain.isascii() and "xn--" not in domain:
-        if len(domain) <= LONGEST_DOMAIN and _DOMAIN.fullmatch(domain):
-            return domain
-        return domain if _is_literal(domain) else None
-    wire = _wire_domain(domain)
-    return _readable_domain(wire) if wire else None
-
-
 def needs_smtputf8(address: str) -> bool:
     """Say whether only a server with SMTPUTF8 (RFC 6531) can take this address: its local part is not ASCII.
 
@@ -142,7 +116,7 @@ def wire_address(address: str, *, smtputf8: bool = False) -> str:
     """
     address = address.strip()
     local, _, domain = address.rpartition("@")
-    wire = domain.strip() if _is_literal(domain.strip().lower()) else _wire_domain(domain)
+    wire = domain.strip() if is_literal(domain.strip().lower()) else wire_domain(domain)
     if not wire or normalise(address) is None:
         raise InvalidAddress(address=one_line(address))
     if needs_smtputf8(address) and not smtputf8:
@@ -225,68 +199,6 @@ def show_address(name: str | None, address: str) -> str:
     return f"{_quote(name)} <{bare}>" if name else bare
 
 
-# --- words of a header
-
-
-def encode_words(text: str) -> list[str]:
-    """Return text as RFC 2047 encoded words of at most 60 characters, so that one fits beside the name of its header.
-
-    No character is split between two words.
-
-    >>> encode_words("Your quote, Jürgen"), encode_words("日本")
-    (['=?utf-8?q?Your_quote=2C_J=C3=BCrgen?='], ['=?utf-8?b?5pel5pys?='])
-    """
-    in_q = "".join(_Q_SAFE.get(octet) or f"={octet:02X}" for octet in text.encode("utf-8", "replace"))
-    shorter_in_q = len(in_q) <= len(text.encode("utf-8", "replace")) * 4 / 3 + 4
-    letter, room, size = ("q", 48, _q_size) if shorter_in_q else ("b", 36, _b_size)
-    words: list[str] = []
-    chunk, used = "", 0
-    for character in text:
-        length = size(character)
-        if used + length > room:
-            words.append(_encode_word(chunk, letter))
-            chunk, used = "", 0
-        chunk, used = chunk + character, used + length
-    return [*words, _encode_word(chunk, letter)] if chunk else words
-
-
-def decode_words(text: str) -> str:
-    """Return the value of a header with its encoded words decoded, on one line, without control characters.
-
-    Never raises: what can't be decoded stays as it is, an unknown character set is read as UTF-8, else as Latin-1.
-    Characters that were split between two words are put together again.
-
-    >>> decode_words("=?utf-8?q?Gr=C3?= =?utf-8?q?=BC=C3=9Fe?= from =?iso-8859-1?q?K=F6ln?=")
-    'Grüße from Köln'
-    """
-    text = repair(text)
-    if "=?" in text:
-        text = _decode_runs(_BETWEEN_WORDS.sub("", text))
-    return one_line(text)
-
-
-def one_line(text: str) -> str:
-    """Return text on one line, without control characters and without those that turn the direction of reading.
-
-    >>> one_line("Ann\\r\\nBcc: bob@example.com\\0")
-    'Ann Bcc: bob@example.com'
-    """
-    if not text.isprintable():
-        text = _UNSAFE.sub(" ", text)
-    return " ".join(text.split())
-
-
-def repair(text: str) -> str:
-    """Return header text whose raw 8-bit bytes (kept by the stdlib as surrogates) are read as UTF-8, else as Latin-1.
-
-    >>> repair(b"M\\xc3\\xbcller".decode("ascii", "surrogateescape"))
-    'Müller'
-    """
-    if text.isascii() or not _SURROGATES.search(text):
-        return text
-    return _SURROGATES.sub(lambda run: _guess(run[0].encode("utf-8", "surrogateescape")), _LONE.sub("\ufffd", text))
-
-
 # --- inside: one address
 
 
@@ -312,48 +224,6 @@ def _normalise_slowly(address: str) -> str | None:
     return f"{local.lower()}@{readable}"
 
 
-@lru_cache(maxsize=4096)
-def _wire_domain(domain: str) -> str | None:
-    """The domain in ASCII; None if it is not one."""
-    domain = domain.strip().lower().removesuffix(".")
-    if not domain.isascii():
-        if len(domain) > LONGEST_DOMAIN:
-            return None
-        import idna  # large tables: only an office that meets such a domain pays for them
-
-        try:
-            domain = idna.encode(domain, uts46=True).decode("ascii").removesuffix(".")
-        except (idna.IDNAError, UnicodeError):
-            return None
-    return domain if len(domain) <= LONGEST_DOMAIN and _DOMAIN.fullmatch(domain) else None
-
-
-@lru_cache(maxsize=4096)
-def _readable_domain(wire: str) -> str:
-    import idna
-
-    labels = []
-    for label in wire.split("."):
-        try:
-            readable = idna.decode(label) if label.startswith("xn--") else label
-            # Only what leads back to the same label: two domains must never be shown and compared as one.
-            labels.append(readable if idna.encode(readable).decode("ascii") == label else label)
-        except (idna.IDNAError, UnicodeError):
-            labels.append(label)
-    return ".".join(labels)
-
-
-def _is_literal(domain: str) -> bool:
-    """``[192.0.2.1]`` or ``[ipv6:2001:db8::1]`` (RFC 5321 4.1.3)."""
-    if not (domain.startswith("[") and domain.endswith("]")):
-        return False
-    try:
-        ipaddress.ip_address(domain[1:-1].removeprefix("ipv6:"))
-    except ValueError:
-        return False
-    return True
-
-
 # --- inside: headers
 
 # The usual case, without the reader below: `name <address>`, `"name" <address>` or a bare address, all ASCII.
@@ -361,11 +231,13 @@ _ONE_MAILBOX = re.compile(
     rf"""[ \t]*+(?:(?:"([A-Za-z0-9 .,_-]*+)"[ ]*+|([A-Za-z0-9 ._-]*+))<([.{_ATEXT}]++@[A-Za-z0-9.-]++)>"""
     rf"""|([.{_ATEXT}]++@[A-Za-z0-9.-]++))[ \t]*+"""
 )
+_WORD = r"=\?[^?\s]{1,60}\?[bBqQ]\?[^?\s<>]*+\?="  # an encoded word: what stands in it divides nothing
 _PIECES = re.compile(
-    r""""(?:[^"\\]|\\.)*+" | <\s*+"(?:[^"\\<>]|\\.)*+"[^<>"]*+> | <[^<>"]*+> | [^"<>(),;:]++ | .""",
+    rf"""{_WORD} | "(?:[^"\\]|\\.)*+" | <\s*+"(?:[^"\\<>]|\\.)*+"[^<>"]*+> | <[^<>"]*+>"""
+    r""" | (?:(?!=\?)[^"<>(),;:])++ | .""",
     re.DOTALL | re.VERBOSE,
 )
-_PIECES_WITHOUT_QUOTES = re.compile(r"<[^<>]*+>|[^\"<>(),;:]++|.", re.DOTALL)
+_PIECES_WITHOUT_QUOTES = re.compile(rf"{_WORD}|<[^<>]*+>|(?:(?!=\?)[^\"<>(),;:])++|.", re.DOTALL)
 
 
 class _AddressReader:
@@ -410,7 +282,7 @@ class _AddressReader:
                 self.words.append(" ")
             elif piece not in ('"', ">"):
                 self.words.append(piece)
-                self.at_seen = self.at_seen or "@" in piece
+                self.at_seen = self.at_seen or ("@" in piece and piece[:2] != "=?")
         if depth:
             return None
         self._finish(";")
@@ -433,15 +305,15 @@ class _AddressReader:
 
     def _pieces(self) -> list[str]:
         """The words of the mailbox, split at blanks; a quoted string stays whole and joined to what follows it."""
-        pieces = [""]
+        pieces: list[list[str]] = [[]]
         for word in self.words:
             if word[0] == '"' and len(word) > 1:
-                pieces[-1] += word
+                pieces[-1].append(word)
                 continue
             first, *others = re.split(r"\s+", word)
-            pieces[-1] += first
-            pieces += others
-        return [piece for piece in pieces if piece]
+            pieces[-1].append(first)
+            pieces += [[other] for other in others]
+        return [piece for parts in pieces if (piece := "".join(parts))]
 
     def _add_unbracketed(self, pieces: list[str]) -> None:
         """`ann@example.com`, `Ann ann@example.com`, `ann@example.com bob@example.com`."""
@@ -500,64 +372,3 @@ def _quote(text: str) -> str:
 
 def _unescape(text: str) -> str:
     return re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL) if "\\" in text else text
-
-
-# --- inside: encoded words
-
-_SURROGATES = re.compile("[\udc80-\udcff]+")
-_LONE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
-# Python's codecs that are no character sets; some take quadratic time.
-_NO_CHARSETS = {"idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined"}
-_Q_SAFE = {
-    ord(character): character for character in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/"
-}
-_Q_SAFE[ord(" ")] = "_"
-
-
-def _q_size(character: str) -> int:
-    return 1 if ord(character) in _Q_SAFE else 3 * len(character.encode("utf-8", "replace"))
-
-
-def _b_size(character: str) -> int:
-    return len(character.encode("utf-8", "replace"))
-
-
-def _encode_word(text: str, letter: str) -> str:
-    octets = text.encode("utf-8", "replace")
-    if letter == "q":
-        return f"=?utf-8?q?{''.join(_Q_SAFE.get(octet) or f'={octet:02X}' for octet in octets)}?="
-    return f"=?utf-8?b?{base64.b64encode(octets).decode('ascii')}?="
-
-
-def _decode_runs(text: str) -> str:
-    """Decode encoded words; neighbours of one character set are joined as bytes first."""
-    pieces: list[str] = []
-    run, run_charset, position = b"", "", 0
-    for match in _ENCODED_WORD.finditer(text):
-        charset = match[1].partition("*")[0].lower()
-        octets = _octets(match[2], match[3])
-        if match.start() != position or charset != run_charset:
-            pieces += [_guess(run, run_charset), text[position : match.start()]]
-            run = b""
-        run, run_charset, position = run + octets, charset, match.end()
-    return "".join([*pieces, _guess(run, run_charset), text[position:]])
-
-
-def _octets(letter: str, payload: str) -> bytes:
-    ascii_payload = payload.encode("utf-8", "replace")
-    if letter in "qQ":
-        return quopri.decodestring(ascii_payload, header=True)
-    try:
-        return base64.b64decode(ascii_payload + b"=" * (-len(ascii_payload) % 4))
-    except binascii.Error:
-        return ascii_payload
-
-
-def _guess(octets: bytes, charset: str = "") -> str:
-    for guess in (charset, "utf-8"):
-        try:
-            if codecs.lookup(guess).name not in _NO_CHARSETS:
-                return octets.decode(guess)
-        except (LookupError, ValueError):  # unknown; not decodable
-            continue
-    return octets.decode("latin-1")

@@ -23,7 +23,8 @@ from inscriptis.model.css import CssParse
 from inscriptis.model.html_element import HtmlElement
 
 from mail.errors import InvalidAddress
-from mail.message.address import encode_words, format_address, one_line, parse_addresses
+from mail.message.address import format_address, parse_addresses
+from mail.message.words import encode_words, one_line
 
 LONGEST_LINE = 998  # RFC 5322 2.1.1, without CR and LF
 FOLD_AT = 76

@@ -6,6 +6,7 @@ Every pattern here runs over what strangers wrote: none may backtrack over more 
 import html as html_entities
 import re
 from collections.abc import Callable
+from urllib.parse import unquote
 
 import nh3
 
@@ -187,11 +188,25 @@ def with_images(cleaned: str, cid_url: Callable[[str], str | None], remote: bool
 
     def back(source: re.Match[str]) -> str:
         if source[1] == "data-cid":
-            address = cid_url(html_entities.unescape(source[2]))
+            cid = html_entities.unescape(source[2])
+            address = cid_url(cid) or cid_url(unquote(cid))  # an address is encoded (RFC 2392)
             return f' src="{html_entities.escape(address)}"' if address else source[0]
         return f' src="{source[2]}"' if source[1] == "data-src" and remote else source[0]
 
     return _IMAGE.sub(lambda tag: _SOURCE.sub(back, tag[0]), cleaned)
+
+
+def content_ids(html: str) -> set[str]:
+    """Return the Content-IDs that HTML names, as they stand in the headers of their parts.
+
+    >>> content_ids('<img src="cid:logo%20one@x">') == {"logo%20one@x", "logo one@x"}
+    True
+    """
+    named = {html_entities.unescape(found) for found in _CID.findall(html)} if "cid:" in html.lower() else set()
+    return named | {unquote(one) for one in named}
+
+
+_CID = re.compile(r"cid:([^\s\"'<>]{1,900})", re.IGNORECASE)
 
 
 def has_remote_images(cleaned: str) -> bool:
@@ -226,29 +241,44 @@ def text_of_html(html: str) -> str:
     >>> text_of_html("<style>x</style><p>Hello<br>there &amp; you</p>")
     'Hello\\nthere & you'
     """
-    for tag in ("style", "script", "title"):
-        html = _without(html, tag)
+    for opening, closing in _UNSEEN:
+        html = _without(html, opening, closing)
     text = _LINE_BREAK.sub("\n", " ".join(html.replace("\xa0", " ").split()))
     text = html_entities.unescape(_TAG.sub("", text)).replace("\xa0", " ")
     return _BLANKS.sub("\n", text).strip()
 
 
+def says_something(html: str) -> bool:
+    """Say whether HTML shows anything: a word or a picture.
+
+    >>> says_something("<style>p {}</style><p>&nbsp;</p>"), says_something("<p>Hi"), says_something("<img src=a>")
+    (False, True, True)
+    """
+    return bool(_PICTURE.search(html)) or bool(text_of_html(html))
+
+
+_PICTURE = re.compile(r"<img\b", re.IGNORECASE)
 _TAG = re.compile(r"<[a-zA-Z/!?][^<>]*+>")
 _LINE_BREAK = re.compile(r"<(?:br|/p|/div|/tr|/li|/h[1-6]|/blockquote)\b[^<>]*+>", re.IGNORECASE)
 _BLANKS = re.compile(r"[ \t]*+\n\s*+")
 
 
-def _without(html: str, tag: str) -> str:
-    """Cut an element with its contents."""
-    if f"<{tag}" not in html and f"<{tag.upper()}" not in html:
-        return html
-    opening, closing = re.compile(rf"<{tag}\b", re.IGNORECASE), re.compile(rf"</{tag}[^<>]*+>", re.IGNORECASE)
+_UNSEEN = [(re.compile("<!--"), re.compile("-->"))] + [
+    (re.compile(rf"<{tag}\b", re.IGNORECASE), re.compile(rf"</{tag}[^<>]*+>", re.IGNORECASE))
+    for tag in ("style", "script", "title")
+]
+
+
+def _without(html: str, opening: re.Pattern[str], closing: re.Pattern[str]) -> str:
+    """Cut what stands between two marks, as a browser does: what is not closed lasts to the end."""
+    start = opening.search(html)
     kept, position = [], 0
-    while (start := opening.search(html, position)) is not None:
+    while start is not None:
         kept.append(html[position : start.start()])
         end = closing.search(html, start.end())
         position = end.end() if end else len(html)
-    return "".join([*kept, html[position:]])
+        start = opening.search(html, position)
+    return "".join([*kept, html[position:]]) if kept else html
 
 
 # --- the quoted part of an answer

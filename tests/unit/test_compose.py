@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mail.errors import InvalidAddress
-from mail.message.address import one_line
+from mail.message.address import needs_smtputf8, parse_addresses
 from mail.message.compose import Draft, File, HeaderError, clean_id, compose, header, html_to_text, with_addresses
+from mail.message.words import one_line
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 FROM, TO = '"Clerk" <notifications@mycompany.test>', "ann@example.com"
@@ -312,7 +313,9 @@ def test_no_value_can_forge_a_header(subject, name, reference, file_name, mime_t
     except InvalidAddress:
         content = with_addresses(content, FROM, TO)
     assert_well_formed(content)
-    assert content.isascii()
+    if not content.isascii():  # the quotes of the name ended, and an address behind them needs SMTPUTF8
+        assert any(needs_smtputf8(one.address) for one in parse_addresses(who))
+        return
     mail = email.message_from_bytes(content, policy=email.policy.default)
     assert set(mail.keys()) <= SET_BY_US
     assert len(mail.keys()) == len(set(mail.keys()))

@@ -22,7 +22,7 @@ from mail.mailing.template import (
     derive_text,
     parse,
 )
-from mail.message.address import one_line
+from mail.message.words import one_line
 from mail.sentences import say
 
 NOW = format_datetime(datetime(2026, 11, 22, 9, 30, tzinfo=UTC))

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from mail.message import parse as parsing
 from mail.message.address import Address
+from mail.message.contents import undo_transfer_encoding
 from mail.message.html import fold_at, text_of_html
 from mail.message.parse import IncomingMessage, display_html, message_key, parse
+from mail.message.structure import StructureReader
 
 NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 FOLDER = Path(__file__).parents[1] / "data"
@@ -61,6 +62,10 @@ def codes(message: IncomingMessage) -> set[str]:
         ('From: "boss@y.test" <thief@x.test>', "boss@y.test", "thief@x.test"),
         ("From: first@x.test\nFrom: second@x.test", "", "first@x.test"),
         ("FROM : a@x.test", "", "a@x.test"),
+        ("From: =?utf-8?b?QW5uIDxhbm5AeC50ZXN0Pg==?=", "Ann", "ann@x.test"),
+        ("From: =?utf-8?q?Ann_=3Cann=40x.test=3E?=\nSender: s@x.test", "Ann", "ann@x.test"),
+        ("From: =?utf-8?q?boss=40y.test?= <thief@x.test>", "boss@y.test", "thief@x.test"),
+        ("From: =?utf-8?q?Sales:_Ann;_Ltd.?= <ann@x.test>", "Sales: Ann; Ltd.", "ann@x.test"),
     ],
 )
 def test_the_sender_is_the_first_usable_address(header, name, address):
@@ -526,10 +531,14 @@ def standard_leaves(tree: Message) -> list[tuple[str, bytes | None]]:
 def own_leaves(raw: bytes) -> list[tuple[str, bytes | None]]:
     leaves: list[tuple[str, bytes | None]] = []
 
-    class Recorder(parsing._StructureReader):
+    class Recorder(StructureReader):
         def _leaf(self, fields, kind, parameters, start, end, depth):
             encoding = fields.get("content-transfer-encoding", [""])[0]
-            content = None if kind.startswith("message/") else trimmed(self._decode(self.raw[start:end], encoding))
+            content = (
+                None
+                if kind.startswith("message/")
+                else trimmed(undo_transfer_encoding(self.raw[start:end], encoding)[0])
+            )
             leaves.append((kind, content))
             return super()._leaf(fields, kind, parameters, start, end, depth)
 

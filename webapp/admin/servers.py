@@ -10,7 +10,7 @@ from flask_babel import lazy_gettext as _l
 from wtforms import Field, Form
 from wtforms.validators import DataRequired, InputRequired, NumberRange, ValidationError
 
-from mail.message.address import normalise_domain
+from mail.message.domains import normalise_domain
 from webapp.admin.base import ActionRefused
 
 NOTHING = _l("Fill in this field.")

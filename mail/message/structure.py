@@ -1,0 +1,247 @@
+"""The parts of a mail (RFC 2045, 2046): split over offsets, without copies, linear in the size, within limits. Pure.
+
+What a person reads comes back as ``Bodies``; everything else is collected as leaves. The stdlib's parser is the
+reference it is compared with in the tests.
+"""
+
+import re
+from dataclasses import dataclass
+
+from mail.message.content_type import content_type, file_name
+from mail.message.contents import body_text, undo_transfer_encoding
+from mail.message.html import says_something, text_of_html, text_to_html
+from mail.message.smime import signed_content
+from mail.message.words import repair
+from mail.sentences import Why, why
+
+MOST_PARTS = 1000
+DEEPEST = 100
+LARGEST_HEADER = 256 * 1024  # octets
+
+Fields = dict[str, list[str]]
+
+
+@dataclass(slots=True)
+class Bodies:
+    """What the person wrote, below one part of the tree: as HTML, as text, as both, or nothing."""
+
+    html: str | None = None
+    text: str | None = None
+
+    @property
+    def are_empty(self) -> bool:
+        """Say whether there is no word, and no picture."""
+        return not (self.text and self.text.strip()) and not (self.html and says_something(self.html))
+
+
+@dataclass(slots=True)
+class Leaf:
+    """One part that has no parts, and is not a body."""
+
+    type: str
+    name: str
+    cid: str
+    disposition: str
+    content: bytes
+    charset: str
+
+
+class StructureReader:
+    """Splits one mail; collects the leaves that are not bodies, and stops quietly at the limits.
+
+    ``named_are_bodies``: texts with a file name are bodies too, unless they say that they are attachments.
+    """
+
+    def __init__(self, raw: bytes, problems: list[Why], named_are_bodies: bool = False) -> None:
+        self.raw = raw
+        self.problems = problems
+        self.named_are_bodies = named_are_bodies
+        self.leaves: list[Leaf] = []
+        self.parts = 0
+        self.too_much: Why | None = None
+
+    def header(self, start: int, end: int) -> tuple[Fields, int]:
+        """Return the fields of the header that begins at ``start``, unfolded, and where the body begins."""
+        stop, body = _end_of_header(self.raw, start, end)
+        if stop - start > LARGEST_HEADER:
+            self._stop(why("parse_header_too_large", kilobytes=(stop - start) // 1024, limit=256))
+            stop = start + LARGEST_HEADER
+        lines = self.raw[start:stop].decode("utf-8", "surrogateescape").replace("\0", " ").split("\n")
+        unfolded: dict[str, list[list[str]]] = {}
+        last: list[str] | None = None
+        for number, line in enumerate(lines):
+            if line[:1] in (" ", "\t"):
+                if last is not None:
+                    last.append(line.rstrip("\r"))
+                continue
+            name, colon, value = line.partition(":")
+            name = name.rstrip(" \t").lower()
+            if colon and name and _FIELD_NAME.fullmatch(name):
+                last = [value.strip(" \t\r")]
+                unfolded.setdefault(name, []).append(last)
+            elif number == 0 and line.startswith(("From ", ">From ")):
+                continue  # the line that mbox files put between mails
+            elif line.strip():
+                last = None
+                if not self._goes_on(lines, number):
+                    body = start + sum(len(done.encode("utf-8", "surrogateescape")) + 1 for done in lines[:number])
+                    break
+        fields = {name: [repair("".join(pieces)) for pieces in values] for name, values in unfolded.items()}
+        return fields, body
+
+    def part(self, fields: Fields, start: int, end: int, depth: int, default: str) -> Bodies:
+        """Read one part of the tree; leaves are collected on the way, bodies are returned."""
+        kind, parameters = content_type(first_field(fields, "content-type"), default)
+        if not kind.startswith("multipart/"):
+            return self._leaf(fields, kind, parameters, start, end, depth)
+        boundary = parameters.get("boundary", "")
+        spans, closed = (
+            _split(self.raw, start, end, boundary.encode("utf-8", "surrogateescape")) if boundary else ([], True)
+        )
+        if not spans:
+            self._note("parse_no_boundary")
+            return self._leaf(fields, "text/plain", {}, start, end, depth)
+        if not closed:
+            self._note("parse_not_closed")
+        if depth >= DEEPEST:
+            self._stop(why("parse_too_deep", limit=DEEPEST))
+            return Bodies()
+        children = self._children(spans, depth, "message/rfc822" if kind == "multipart/digest" else "text/plain")
+        return _alternative(children) if kind == "multipart/alternative" else _sequence(children)
+
+    def _children(self, spans: list[tuple[int, int]], depth: int, default: str) -> list[Bodies]:
+        children = []
+        for first, last in spans:
+            self.parts += 1
+            if self.parts > MOST_PARTS:
+                self._stop(why("parse_too_many_parts", limit=MOST_PARTS))
+                break
+            fields, body = self.header(first, last)
+            children.append(self.part(fields, min(body, last), last, depth + 1, default))
+        return children
+
+    def _leaf(self, fields: Fields, kind: str, parameters: dict[str, str], start: int, end: int, depth: int) -> Bodies:
+        disposition, about = content_type(first_field(fields, "content-disposition"), "")
+        encoding = first_field(fields, "content-transfer-encoding")
+        content, problem = undo_transfer_encoding(self.raw[start:end], encoding)
+        if problem is not None:
+            self._note(problem["code"])
+        name = file_name(about.get("filename") or parameters.get("name") or "")
+        charset = parameters.get("charset", "")
+        attached = disposition == "attachment" or (name and depth > 0 and not self.named_are_bodies)
+        if kind in ("text/plain", "text/html") and not attached:
+            text = body_text(content, charset, self.problems, is_page=kind == "text/html")
+            if not text.strip():
+                return Bodies()
+            return Bodies(html=text) if kind == "text/html" else Bodies(text=text)
+        may_be_signed = (kind in _PKCS7 or name.lower().endswith(".p7m")) and depth < DEEPEST
+        signed = signed_content(content) if may_be_signed else None
+        if signed is not None:
+            return self._signed(signed, depth)
+        cid = first_field(fields, "content-id").strip().strip("<>")
+        self.leaves.append(Leaf(kind, name, cid, disposition, content, charset))
+        return Bodies()
+
+    def _signed(self, content: bytes, depth: int) -> Bodies:
+        """A mail within its own signature (RFC 8551 3.5.2): read as if it stood there without one."""
+        self._note("parse_signature_not_checked")
+        inner = StructureReader(content, self.problems, self.named_are_bodies)
+        inner.parts, inner.leaves = self.parts, self.leaves
+        fields, body = inner.header(0, len(content))
+        bodies = inner.part(fields, body, len(content), depth + 1, "text/plain")
+        self.parts, self.too_much = inner.parts, self.too_much or inner.too_much
+        return bodies
+
+    def _goes_on(self, lines: list[str], number: int) -> bool:
+        """Say whether the header goes on below a line that is no field."""
+        goes_on = any(_KNOWN_FIELD.match(later) for later in lines[number + 1 : number + 200])
+        self._note("parse_line_noise" if goes_on else "parse_no_blank_line")
+        return goes_on
+
+    def _stop(self, reason: Why) -> None:
+        self.too_much = self.too_much or reason
+
+    def _note(self, code: str) -> None:
+        if not any(problem["code"] == code for problem in self.problems):
+            self.problems.append(why(code))
+
+
+_PKCS7 = ("application/pkcs7-mime", "application/x-pkcs7-mime")
+_FIELD_NAME = re.compile(r"[!-9;-~]+")
+_KNOWN_FIELD = re.compile(
+    r"(?:from|to|cc|subject|date|message-id|mime-version|content-[a-z-]{1,30}|received|references|in-reply-to"
+    r"|reply-to|return-path|sender|x-[a-z0-9-]{1,60})[ \t]*:",
+    re.IGNORECASE,
+)
+
+
+def first_field(fields: Fields, name: str) -> str:
+    """Return the value of the first such field, "" if there is none."""
+    values = fields.get(name)
+    return values[0] if values else ""
+
+
+def _end_of_header(raw: bytes, start: int, end: int) -> tuple[int, int]:
+    """Where the header ends and where the body begins: at the first empty line (none: all is header)."""
+    if raw[start : start + 1] == b"\n":
+        return start, start + 1
+    if raw[start : start + 2] == b"\r\n":
+        return start, start + 2
+    crlf = raw.find(b"\n\r\n", start, end)
+    lf = raw.find(b"\n\n", start, crlf if crlf >= 0 else end)
+    if lf >= 0:
+        return lf, lf + 2
+    if crlf >= 0:
+        return crlf, crlf + 3
+    return end, end
+
+
+def _split(raw: bytes, start: int, end: int, boundary: bytes) -> tuple[list[tuple[int, int]], bool]:
+    """The parts between the lines of a boundary (RFC 2046 5.1.1) as offsets, and whether the last line was there."""
+    marker = b"--" + boundary.rstrip()
+    spans: list[tuple[int, int]] = []
+    opened = -1
+    position = start
+    while len(spans) <= MOST_PARTS:
+        found = raw.find(marker, position, end)
+        if found < 0:
+            break
+        position = found + len(marker)
+        if found != start and raw[found - 1] != 10:
+            continue
+        match = _BOUNDARY_TAIL.match(raw, position, end)
+        if match is None:
+            continue
+        if opened >= 0:
+            last = max(found - 1, opened)
+            spans.append((opened, last - 1 if last > opened and raw[last - 1] == 13 else last))
+        if match[1]:
+            return spans, True
+        opened = position = match.end()
+    if opened >= 0:
+        spans.append((opened, end))
+    return spans, False
+
+
+_BOUNDARY_TAIL = re.compile(rb"(--)?[ \t]*+(?:\r?\n|\Z|\r(?=\n|\Z))")
+
+
+def _alternative(children: list[Bodies]) -> Bodies:
+    """The same thing in several forms: the last HTML (the richest) and the first text; a blank one only if all are."""
+    pages = [child.html for child in reversed(children) if child.html is not None]
+    text = next((child.text for child in children if child.text is not None), None)
+    html = next((page for page in pages if says_something(page)), pages[0] if pages and text is None else None)
+    return Bodies(html, text)
+
+
+def _sequence(children: list[Bodies]) -> Bodies:
+    """Several bodies, one after the other: all of them count, as HTML if one of them is."""
+    bodies = [child for child in children if child.html is not None or child.text is not None]
+    if len(bodies) <= 1:
+        return bodies[0] if bodies else Bodies()
+    html = None
+    if any(body.html is not None for body in bodies):
+        html = "\n".join(body.html if body.html is not None else text_to_html(body.text or "") for body in bodies)
+    return Bodies(
+        html, "\n\n".join(body.text if body.text is not None else text_of_html(body.html or "") for body in bodies)
+    )
