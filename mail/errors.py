@@ -5,9 +5,25 @@ The edge (``transport/``) translates what libraries and servers say into these o
 happened and who can fix it.
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from mail.sentences import Why, why
+from mail.sentences import Why, say, why
+
+
+class ChangeRefused(Exception):
+    """A change that can't be made: for each field that is wrong the reason, with what to do instead."""
+
+    def __init__(self, errors: Mapping[str, Why]) -> None:
+        super().__init__(dict(errors))
+        self.errors = dict(errors)
+
+    def __str__(self) -> str:
+        return " ".join(self.sentences().values())
+
+    def sentences(self) -> dict[str, str]:
+        """Return what is wrong with each field, in the language of the reader."""
+        return {field: say(reason) for field, reason in self.errors.items()}
 
 
 class MailError(Exception):

@@ -65,7 +65,10 @@ class _Named(dict[str, Any]):
 
 SENTENCES: dict[str, Any] = {
     # --- the choice of the outgoing server and the From (servers.py, sender.py)
-    "no_server": _l("There is no active outgoing server and no default server. Add one under Outgoing Email Servers."),
+    "no_server": _l(
+        "No mail server is left to send through. Activate one under Outgoing Email Servers, with Custom Email Servers "
+        "turned on under General Settings."
+    ),
     "server_off": _l(
         "The outgoing server “%(server)s” assigned to this email is turned off. Turn it on or choose another one. "
         "Nothing was sent through another server."
@@ -84,6 +87,8 @@ SENTENCES: dict[str, Any] = {
     "search_forced": _l("This email is assigned to the server “%(server)s”, so there is no search."),
     "search_custom_off": _l("Custom Email Servers is turned off, so the default server is used."),
     "search_no_record": _l("No outgoing server is active, so the default server is used."),
+    "search_custom_off_alone": _l("Custom Email Servers is turned off, and there is no default server."),
+    "search_no_record_alone": _l("No outgoing server is active, and there is no default server."),
     "search_no_sender": _l("%(number)s. Skipped: the email has no usable From address."),
     "search_no_default": _l("%(number)s. Skipped: there is no default address (mail.default.from)."),
     "search_address": _l("%(number)s. A server whose From filter contains the address %(wanted)s: none of %(count)s."),
@@ -409,7 +414,7 @@ SENTENCES: dict[str, Any] = {
         "Skipped: the test is limited to %(seconds)s second, and the earlier steps used it up.",
         "Skipped: the test is limited to %(seconds)s seconds, and the earlier steps used them up.",
     ),
-    "server_away": _l("The chosen outgoing server was deleted or turned off; another one is used."),
+    "server_away": _l("The chosen outgoing server was deleted or turned off. CoquiMail looks for another one."),
     "practice_away": _l("The practice mailbox is not ready yet; the email is sent as soon as it is."),
     "larger_than_allowed": _l(
         "The email is %(size)s MB; the limit is %(limit)s MB (mail.max_size). Send a smaller file."
@@ -675,6 +680,10 @@ SENTENCES: dict[str, Any] = {
     "mailing_all_left_out": _l(
         "All contacts on the chosen lists are excluded. Choose other lists, or add contacts to them."
     ),
+    "links_lead_nowhere": _l(
+        "The links in this email would begin with %(address)s, which nobody else can open. Fill in “Address of this "
+        "office” under General Settings, then try again."
+    ),
     "mailing_not_draft": _l("This mailing has already been sent or scheduled. Duplicate it to send it again."),
     "mailing_has_begun": _l(
         "This mailing has already started, so it can't become a draft again. Pause or cancel it instead."
@@ -775,6 +784,9 @@ SENTENCES: dict[str, Any] = {
     "test_rest_not_tried": Counted(
         "number", "%(number)s other step was skipped.", "%(number)s other steps were skipped."
     ),
+    "value_refused": _l("%(sentence)s"),
+    "alias_domain_needed": _l("The alias domain is required: without it there are no addresses."),
+    "company_needed": _l("Enter your company name; it is shown in emails."),
     "used_as_dedicated": _l("it is the Dedicated Server under Email Marketing ‣ Settings"),
     "used_by_mailing": _l("the mailing “%(subject)s” is not finished"),
     "used_by_more_mailings": Counted(

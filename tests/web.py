@@ -54,7 +54,7 @@ def kept_app(request: pytest.FixtureRequest, folder: Path) -> Iterator[Flask]:
         def renew() -> None:
             server.renew(url)
 
-    app = web_app(url, folder)
+    app = web_app(url, folder, COQUI_URL="http://office.example")
     app.extensions["renew"] = renew
     yield app
     with app.app_context():

@@ -7,14 +7,12 @@ from flask.typing import ResponseReturnValue
 from flask_babel import Babel, get_locale
 from flask_login import current_user, login_required
 from flask_wtf.csrf import CSRFProtect
-from sqlalchemy import select
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import models
 from mail.settings import config as mail_config
+from mail.settings import office
 from mail.settings.config import Settings, settings
-from mail.settings.parameters import CUSTOM_SERVERS
-from models import OutgoingServer
 from models.connect import engine_options
 from webapp import admin, auth, checks, cli, errors, live, menu, public, security, template_helpers
 from webapp.admin import system_parameters
@@ -129,19 +127,11 @@ def _for_every_page() -> dict[str, Any]:
         "role": auth.role,
         "developer_mode": auth.developer_mode,
         "menu": _menu,
-        "practice": _only_practice,
+        "sends_through": office.sends_through,
         "last_event": live.last_event,
         "locale": get_locale,
         "has_page": lambda endpoint: endpoint in current_app.view_functions,
     }
-
-
-def _only_practice() -> bool:
-    """Whether nothing leaves this office: the practice mailbox is the default server and no other server sends."""
-    if not settings().default_server.practice:
-        return False
-    own = select(OutgoingServer.id).where(OutgoingServer.active).limit(1)
-    return not (CUSTOM_SERVERS.get() and models.db.session.scalar(own))
 
 
 def _menu() -> tuple[menu.MenuEntry, ...]:

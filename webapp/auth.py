@@ -37,6 +37,7 @@ from wtforms.validators import EqualTo, InputRequired, Length
 
 from mail.documents.contacts import find_or_make
 from mail.message.address import normalise
+from mail.settings import office
 from mail.settings.clock import now
 from mail.settings.config import Settings, settings
 from models import LoginAttempt, User, db, writing
@@ -284,6 +285,7 @@ def first_start(token: str) -> ResponseReturnValue:
     if form.validate_on_submit():
         try:
             user = create_user(form.email.data, form.name.data, form.password.data, "admin", now())
+            office.learn_address(request.url_root, now())
         except AccountError as error:
             db.session.rollback()
             flash(str(error), "error")

@@ -139,7 +139,7 @@ def choose_server(
         return _forced(servers, forced)
     active = sorted((server for server in servers if server.active), key=_rank)
     if not active or not custom_servers:
-        return _default(default_server, why("search_no_record" if custom_servers else "search_custom_off"))
+        return _default(default_server, "search_no_record" if custom_servers else "search_custom_off")
     shown = [(server, _values(server)) for server in active[:SHOWN]]
     steps: list[Why] = []
     for number, step, wanted in _searches(sender, default_address):
@@ -194,10 +194,10 @@ def _forced(servers: Sequence[Server], forced: int) -> Choice:
     return Choice(server, ChoiceStep.FORCED, [why("search_forced", server=server.name, id=server.id)])
 
 
-def _default(server: Server | None, reason: Why) -> Choice:
+def _default(server: Server | None, reason: str) -> Choice:
     if server is None:
-        return Choice(None, None, [reason], why("no_server"))
-    return Choice(server, ChoiceStep.DEFAULT_SERVER, [reason])
+        return Choice(None, None, [why(f"{reason}_alone")], why("no_server"))
+    return Choice(server, ChoiceStep.DEFAULT_SERVER, [why(reason)])
 
 
 def _explain(

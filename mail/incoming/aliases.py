@@ -16,6 +16,7 @@ from mail.settings.parameters import BOUNCE_ALIAS, CATCHALL_ALIAS, CATCHALL_DOMA
 from models import Alias, db
 
 LOCAL_PART = re.compile(r"[a-z0-9](?:[a-z0-9._+-]{0,62}[a-z0-9])?")
+BUILT_IN_DOMAIN = "office.test"  # of every new office, until it has one of its own (RFC 2606)
 ROLE_KEYS = {"catchall": CATCHALL_ALIAS.key, "bounce": BOUNCE_ALIAS.key}
 
 
@@ -100,9 +101,11 @@ def rename_bounce(text: str, now: datetime, user_id: int | None = None) -> None:
 def change_domain(text: str, now: datetime, user_id: int | None = None) -> list[str]:
     """Change the alias domain and move every address of ours to it; the old ones stay known, as retired.
 
-    Returns the addresses that still point to the old domain and have to be redirected at its mail server. Raises
-    ``NotValid``. The caller commits.
+    Returns the addresses that still point to the old domain and have to be redirected at its mail server: none for the
+    domain that every office starts with, which nobody owns, so that nothing can ever arrive there. Raises ``NotValid``.
+    The caller commits.
     """
+    was = CATCHALL_DOMAIN.get()
     parameters.put(CATCHALL_DOMAIN.key, text, now, user_id)
     moved = []
     for alias in db.session.scalars(select(Alias).where(Alias.state == "active").order_by(Alias.id)).all():
@@ -111,19 +114,26 @@ def change_domain(text: str, now: datetime, user_id: int | None = None) -> list[
         if alias.address_key != before:
             moved.append(before)
     mirror()
+    if was == BUILT_IN_DOMAIN:
+        _forget_domain(was)
+        return []
     return moved
 
 
-def put(key: str, text: str, now: datetime, user_id: int | None = None) -> None:
-    """Set any system parameter; the addresses of ours follow it. Raises ``NotValid``. The caller commits."""
+def put(key: str, text: str, now: datetime, user_id: int | None = None) -> list[str]:
+    """Set any system parameter; the addresses of ours follow it. Raises ``NotValid``. The caller commits.
+
+    Returns what ``change_domain`` does, nothing for any other parameter.
+    """
     if key == CATCHALL_DOMAIN.key:
-        change_domain(text, now, user_id)
-    elif key == CATCHALL_ALIAS.key:
+        return change_domain(text, now, user_id)
+    if key == CATCHALL_ALIAS.key:
         rename_catchall(text or CATCHALL_ALIAS.default, now, user_id)
     elif key == BOUNCE_ALIAS.key:
         rename_bounce(text or BOUNCE_ALIAS.default, now, user_id)
     else:
         parameters.put(key, text, now, user_id)
+    return []
 
 
 def mirror() -> None:
@@ -179,6 +189,11 @@ def _move(alias: Alias, local: str, new: str) -> None:
         )
     )
     db.session.flush()
+
+
+def _forget_domain(domain: str) -> None:
+    retired = delete(Alias).where(Alias.state == "retired", Alias.address_key.endswith(f"@{domain}", autoescape=True))
+    db.session.execute(retired.execution_options(synchronize_session="fetch"))
 
 
 def _forget_retired(address_key: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import and_, bindparam, case, exists, func, or_, select, update
 
 from mail.errors import MailError
-from mail.mailing.rendered import compile_for, content_key, decide_for
+from mail.mailing.rendered import broken_links, compile_for, content_key, decide_for
 from mail.sentences import Why, say, why
 from mail.settings.wake import wake
 from models import (
@@ -62,8 +62,9 @@ def problems(mailing: Mailing) -> list[Why]:
     elif not audience(mailing):
         found.append(why("mailing_nobody"))
     decision = decide_for(mailing)
-    if decision.failure:
-        found.append(decision.failure)
+    in_the_way = decision.failure or broken_links(decision)
+    if in_the_way:
+        found.append(in_the_way)
     elif not found:
         try:
             compile_for(mailing, decision)
@@ -129,16 +130,17 @@ def pause(mailing_id: int, now: datetime, user: User | None = None) -> bool:
 def resume(mailing_id: int, now: datetime) -> bool:
     """Go on with a paused mailing, the server and the From chosen anew. Returns whether it was paused.
 
-    Raises ``NotReady`` when there is no server for it now.
+    Raises ``NotReady`` when there is no server for it now, or when its links would lead nowhere.
     """
     mailing = _locked(mailing_id)
     if mailing.state != "paused":
         db.session.rollback()
         return False
     decision = decide_for(mailing)
-    if decision.failure:
+    in_the_way = decision.failure or broken_links(decision)
+    if in_the_way:
         db.session.rollback()
-        raise NotReady([decision.failure])
+        raise NotReady([in_the_way])
     _decide(mailing)
     db.session.flush()
     fresh: dict[str, Any] = {"state": "sending", "why": None, "recent": [], "next_try_at": None, "tries": 0}

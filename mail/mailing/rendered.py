@@ -21,6 +21,7 @@ from sqlalchemy import select
 from mail.decide.sender import Decision, Request, decide
 from mail.mailing.template import CompiledMailing, compile_mailing
 from mail.message.address import wire_address
+from mail.sentences import Why, why
 from mail.settings import office, parameters
 from mail.settings.config import settings
 from mail.settings.tokens import TokenKind
@@ -51,7 +52,7 @@ class RenderedMailing:
         self.envelope_sender = decision.envelope_sender
         snapshot, tokens = office.load(), office.tokens()
         self._domain = snapshot.message_domain
-        self._url = settings().url
+        self._url = office.base_url()
         self._trace_token = tokens.maker(TokenKind.TRACE)
         self._unsubscribe_token = tokens.maker(TokenKind.UNSUBSCRIBE)
         self._view_token = tokens.maker(TokenKind.VIEW)
@@ -144,6 +145,17 @@ def decide_for(mailing: Mailing) -> Decision:
     return decide(request, snapshot.servers, snapshot.office)
 
 
+def broken_links(decision: Decision) -> Why | None:
+    """Return why the links of a mailing would lead nowhere, None when they work.
+
+    It leaves by a real server while the address of this office names nothing but this machine.
+    """
+    in_practice = decision.is_default_server and settings().default_server.practice
+    if in_practice or office.has_address():
+        return None
+    return why("links_lead_nowhere", address=office.base_url())
+
+
 def compile_for(mailing: Mailing, decision: Decision) -> RenderedMailing:
     """Return the letter of a mailing. Raises MergeError for a field that can't be filled, with part and line."""
     domain = office.load().message_domain
@@ -180,7 +192,7 @@ def with_footer(html: str, company: str, address: str) -> str:
 def content_key(mailing: Mailing, decision: Decision) -> str:
     """Return a hash of all that decides what a mailing sends."""
     content = [mailing.subject, mailing.preview, mailing.html, decision.from_after, decision.reply_to]
-    content += [decision.envelope_sender, *sorted(str(one.id) for one in mailing.lists)]
+    content += [decision.envelope_sender, office.base_url(), *sorted(str(one.id) for one in mailing.lists)]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 

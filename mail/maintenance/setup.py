@@ -11,8 +11,6 @@ from mail.settings import office, parameters
 from mail.settings.parameters import CATCHALL_DOMAIN, COMPANY_NAME, DEFAULT_FROM
 from models import Alias, DocumentType, ScheduledAction, Stage, SystemParameter, db
 
-ALIAS_DOMAIN = "office.test"
-
 
 @dataclass(frozen=True)
 class Type:
@@ -45,7 +43,7 @@ TYPES = (
         ("New", "Interview", "Offer", "Hired", "Refused"),
     ),
 )  # fmt: skip
-PARAMETERS = {CATCHALL_DOMAIN: ALIAS_DOMAIN, DEFAULT_FROM: "notifications", COMPANY_NAME: "My Company"}
+PARAMETERS = {CATCHALL_DOMAIN: aliases.BUILT_IN_DOMAIN, DEFAULT_FROM: "notifications", COMPANY_NAME: "My Company"}
 
 
 def first_rows(now: datetime) -> None:

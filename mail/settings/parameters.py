@@ -1,9 +1,11 @@
 """The catalogue of system parameters: each with its type, default and help. What is not here can't be tuned."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
+from urllib.parse import urlsplit
 
 from flask import g
 from flask_babel import lazy_gettext as _l
@@ -14,6 +16,7 @@ from mail.message.address import normalise
 from models import SystemParameter, db
 
 Value = TypeVar("Value")
+_HOST = re.compile(r"[a-z0-9.:_-]+")
 
 
 class NotValid(ValueError):
@@ -66,6 +69,24 @@ def _local_part_or_address(text: str) -> str:
     return found
 
 
+def web_address(text: str) -> str:
+    """Return the address of a web site as links are built from it; raises ``NotValid``.
+
+    >>> web_address(" HTTPS://Mail.MyCompany.com/ "), web_address("http://bücher.example:8000/post")
+    ('https://mail.mycompany.com', 'http://xn--bcher-kva.example:8000/post')
+    """
+    try:
+        parts = urlsplit(text.strip())
+        host, port = (parts.hostname or "").encode("idna").decode(), parts.port
+    except ValueError:  # also UnicodeError
+        host, port = "", None
+    plain = host and not (parts.username or parts.password or parts.query or parts.fragment)
+    if not plain or parts.scheme not in ("http", "https") or not _HOST.fullmatch(host):
+        raise NotValid(_l("Write the whole address, such as https://mail.mycompany.com."))
+    shown = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{shown}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
+
+
 def _filter(text: str) -> str:
     try:
         return ", ".join(parse_filter(text))
@@ -86,6 +107,21 @@ def _addresses(text: str) -> tuple[str, ...]:
     return tuple(address for address in found if address)
 
 
+BASE_URL = Parameter(
+    "web.base.url",
+    "",
+    web_address,
+    _l("The address people use to reach this office. The links in all emails begin with it."),
+)
+LIVE = Parameter(
+    "mail.live",
+    0,
+    _number,
+    _l(
+        "1 once a real mail server has accepted an email: from then on the practice mailbox never takes the place of a "
+        "missing server. 0 returns the office to practice."
+    ),
+)
 DEFAULT_FROM = Parameter(
     "mail.default.from",
     "",
@@ -169,6 +205,7 @@ KEEP_RUNS = Parameter("mail.retention.runs", 1000, _number, _l("How many runs of
 
 _KINDS: dict[Callable[[str], Any], Any] = {
     _text: _l("text"),
+    web_address: _l("the address of a web site"),
     _domain: _l("a domain"),
     _local_part: _l("the part of an address before the @"),
     _local_part_or_address: _l("the part of an address before the @, or a full address"),

@@ -15,7 +15,8 @@ from tests.web import forget, kept_app
 @pytest.fixture
 def app(database: str, tmp_path: Path) -> Iterator[Flask]:
     """The application of a worker on a new database with its first rows; push a context for each unit of work."""
-    made = create_worker_app(config.read({"COQUI_DATA": str(tmp_path / "data"), "DATABASE_URL": database}))
+    env = {"COQUI_DATA": str(tmp_path / "data"), "DATABASE_URL": database, "COQUI_URL": "http://office.example"}
+    made = create_worker_app(config.read(env))
     yield made
     with made.app_context():
         db.engine.dispose()

@@ -178,16 +178,15 @@ def _entry(key: str) -> ParameterEntry | None:
 
 def _put(key: str, value: str) -> str:
     """Set a parameter and return "", or the sentence that says why not. Commits, and tells the person."""
+    before = CATCHALL_DOMAIN.get()
     try:
-        if key == CATCHALL_DOMAIN.key:
-            general.change_alias_domain(value)
-        else:
-            aliases.put(key, value, now(), current_user.id)
+        moved = aliases.put(key, value, now(), current_user.id)
         db.session.commit()
     except NotValid as error:
         db.session.rollback()
         return str(error)
     office.forget()
+    general.tell_domain_change(before, moved)
     if value.strip():
         flash(gettext("%(key)s saved.", key=key), "success")
     else:

@@ -24,7 +24,7 @@ from mail.documents import contacts
 from mail.errors import MailError, MergeError
 from mail.mailing import mailing
 from mail.mailing.mailing import NotReady
-from mail.mailing.rendered import MailingRecipient, RenderedMailing, compile_for, decide_for
+from mail.mailing.rendered import MailingRecipient, RenderedMailing, broken_links, compile_for, decide_for
 from mail.mailing.template import FIELDS, parse
 from mail.message.address import first_address, normalise, show_address
 from mail.outgoing import enqueue
@@ -663,6 +663,9 @@ def send_test(mailing_id: int) -> ResponseReturnValue:
         letter = compile_for(row, decision)
     except MailError as error:
         flash(say(decision.failure or error.why), "error")
+        return _back(mailing_id)
+    if reason := broken_links(decision):
+        flash(say(reason), "error")
         return _back(mailing_id)
     contact = contacts.find(address.address)
     reader = replace(SAMPLES["full"], address=address.address)

@@ -44,6 +44,7 @@ def index() -> ResponseReturnValue:
         mails=found[:PAGE],
         older=found[PAGE - 1].id if len(found) > PAGE else None,
         recipient=recipient,
+        is_live=office.is_live(),
         aliases=sorted(set(office.load().type_aliases.values())),
     )
 

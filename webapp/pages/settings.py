@@ -1,34 +1,29 @@
 """General Settings: custom email servers, the alias domain, the company, the default server, developer mode."""
 
-from dataclasses import dataclass
-from urllib.parse import urlsplit
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 from flask_login import current_user
 from sqlalchemy import func, select
 
 from mail.decide.servers import read_filter
-from mail.incoming import aliases
+from mail.errors import ChangeRefused
+from mail.maintenance import general
 from mail.message.address import domain_of
-from mail.settings import office, parameters
+from mail.settings import office
 from mail.settings.clock import now
 from mail.settings.config import settings
-from mail.settings.parameters import (
-    CATCHALL_DOMAIN,
-    COMPANY_ADDRESS,
-    COMPANY_NAME,
-    CUSTOM_SERVERS,
-    DEFAULT_FROM,
-    DEFAULT_FROM_FILTER,
-    NotValid,
-)
+from mail.settings.parameters import CATCHALL_DOMAIN, DEFAULT_FROM, DEFAULT_FROM_FILTER
+from mail.settings.wake import wake
 from models import Alias, DocumentType, IncomingServer, OutgoingServer, db
 from webapp import auth, checks
 
 blueprint = Blueprint("settings", __name__, url_prefix="/settings")
 
+FIELDS = ("domain", "base_url", "company", "address")
 DEFAULT_SERVER = 0  # the number that tests of the default server carry
 SHOWN = 10
 
@@ -58,20 +53,13 @@ def index() -> ResponseReturnValue:
     return _page()
 
 
-def _page(values: dict[str, str] | None = None, errors: dict[str, str] | None = None) -> ResponseReturnValue:
-    known = office.load()
-    saved = {
-        "domain": CATCHALL_DOMAIN.get(),
-        "company": COMPANY_NAME.get(),
-        "address": COMPANY_ADDRESS.get(),
-        "custom_servers": "1" if CUSTOM_SERVERS.get() else "",
-    }
-    hosting = settings().hosting
+def _page(values: dict[str, Any] | None = None, errors: dict[str, str] | None = None) -> ResponseReturnValue:
+    known, saved = office.load(), general.current()
     return render_template(
         "pages/settings.html",
-        values=saved if values is None else values,
+        values=values or asdict(saved),
         errors=errors or {},
-        custom_servers=bool(CUSTOM_SERVERS.get()),
+        custom_servers=saved.custom_servers,
         counts={
             "outgoing": db.session.scalar(select(func.count()).where(OutgoingServer.active)),
             "incoming": db.session.scalar(select(func.count()).where(IncomingServer.active)),
@@ -80,8 +68,9 @@ def _page(values: dict[str, str] | None = None, errors: dict[str, str] | None = 
         },
         office=known.office,
         old_domains=old_domains(),
-        redirections=redirections() if hosting == "online" else [],
-        hosting=hosting,
+        links_begin_with=office.base_url(),
+        has_address=office.has_address(),
+        is_live=office.is_live(),
         server=settings().default_server,
         server_filter=known.office.default_from_filter or _environment_filter(),
         filter_is_parameter=bool(known.office.default_from_filter),
@@ -97,31 +86,32 @@ def _environment_filter() -> tuple[str, ...]:
 @auth.roles_required("admin")
 def save() -> ResponseReturnValue:
     """Save what the form says."""
-    values = {name: request.form.get(name, "").strip() for name in ("domain", "company", "address", "custom_servers")}
-    moment, errors = now(), {}
-    if not values["domain"] and CATCHALL_DOMAIN.get():
-        errors["domain"] = gettext("The alias domain is required: without it there are no addresses.")
-    if not values["company"]:
-        errors["company"] = gettext("Enter your company name; it is shown in emails.")
+    values = {name: request.form.get(name, "").strip() for name in FIELDS}
+    before = CATCHALL_DOMAIN.get()
+    new = general.GeneralSettings(**values, custom_servers=bool(request.form.get("custom_servers")))
     try:
-        if not errors:
-            change_alias_domain(values["domain"])
-    except NotValid as error:
-        errors["domain"] = str(error)
-    if errors:
+        moved = general.save(new, now(), current_user.id)
+    except ChangeRefused as refused:
         db.session.rollback()
         flash(gettext("Not saved: check the marked fields."), "error")
-        return _page(values, errors)
-    for parameter, name in ((COMPANY_NAME, "company"), (COMPANY_ADDRESS, "address")):
-        if parameter.get() != values[name]:
-            parameters.put(parameter.key, values[name].replace("\r\n", "\n"), moment, current_user.id)
-    custom = "1" if values["custom_servers"] else "0"
-    if bool(CUSTOM_SERVERS.get()) != (custom == "1"):
-        parameters.put(CUSTOM_SERVERS.key, custom, moment, current_user.id)
+        return _page(asdict(new), refused.sentences())
     db.session.commit()
-    office.forget()
+    tell_domain_change(before, moved)
     flash(gettext("Saved."), "success")
     return redirect(url_for(".index"))
+
+
+@blueprint.post("/practice")
+@auth.roles_required("admin")
+def return_to_practice() -> ResponseReturnValue:
+    """Let the practice mailbox take the emails again, of an office that was live."""
+    if not settings().default_server.practice:
+        abort(404)
+    office.back_to_practice(now(), current_user.id)
+    db.session.commit()
+    wake()
+    flash(gettext("The office is back in practice: emails go to the practice mailbox and reach nobody."), "warning")
+    return redirect(url_for(".index", _anchor="default-server"))
 
 
 @blueprint.post("/test-default-server")
@@ -135,13 +125,8 @@ def test_default_server() -> ResponseReturnValue:
 # --- the alias domain
 
 
-def change_alias_domain(text: str) -> None:
-    """Change the alias domain and say what has to be done elsewhere; raises ``NotValid``. The caller commits."""
-    before = CATCHALL_DOMAIN.get()
-    if text.strip().lower() == before:
-        return
-    moved = aliases.change_domain(text, now(), current_user.id)
-    office.forget()
+def tell_domain_change(before: str, moved: list[str]) -> None:
+    """Say what has to be done elsewhere after the alias domain was changed."""
     if before and moved:
         listed = ", ".join(moved[:SHOWN]) + (" …" if len(moved) > SHOWN else "")
         flash(
@@ -153,7 +138,7 @@ def change_alias_domain(text: str) -> None:
             ),
             "warning",
         )
-    pointers = pointing_to(before) if before else []
+    pointers = pointing_to(before) if before and before != CATCHALL_DOMAIN.get() else []
     if pointers:
         flash(
             gettext("Still using %(domain)s: %(places)s.", domain=before,
@@ -192,12 +177,3 @@ def pointing_to(domain: str) -> list[Pointer]:
             found.append(Pointer(gettext("the user of the incoming server “%(name)s”", name=incoming.name),
                                  url_for("incoming_servers.edit_view", id=incoming.id)))  # fmt: skip
     return found
-
-
-def redirections() -> list[tuple[str, str]]:
-    """Return which address has to be redirected to which, where this office is hosted."""
-    domain = urlsplit(settings().url).hostname or "localhost"
-    own = db.session.scalars(
-        select(Alias).where(Alias.state == "active").order_by(Alias.role.desc(), Alias.address_key)
-    ).all()
-    return [(alias.address_key, f"{alias.local_part}@{domain}") for alias in own if "@" in alias.address_key]
