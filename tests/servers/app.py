@@ -14,6 +14,7 @@ from tests.waiting import wait_until
 
 # What of this machine's environment the programs need; nothing that could point them at somebody's real server.
 KEPT = ("PATH", "HOME", "TMPDIR", "VIRTUAL_ENV", "LANG")
+OFFICE_URL = "http://office.example"  # where links in emails lead: to no machine at all
 
 
 class App:
@@ -31,7 +32,7 @@ class App:
             "COQUI_TESTING": "1",
             "COQUI_DATA": str(self.data),
             "COQUI_CLOCK_FILE": str(self.clock),
-            "COQUI_URL": self.url,
+            "COQUI_URL": OFFICE_URL,
             "DATABASE_URL": database_url,
             "PORT": str(self.port),
             **({"SSL_CERT_FILE": str(authority)} if authority else {}),
