@@ -12,7 +12,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 import models
 from mail.settings import config as mail_config
 from mail.settings import office
-from mail.settings.config import Settings, settings
+from mail.settings.config import Settings
 from models.connect import engine_options
 from webapp import admin, auth, checks, cli, errors, live, menu, public, security, template_helpers
 from webapp.admin import system_parameters
