@@ -11,7 +11,8 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 
-from mail.mailing.template import FIELDS, compile_mailing
+from mail.mailing.merge_fields import FIELDS
+from mail.mailing.template import compile_mailing
 from mail.settings.tokens import TokenKind, Tokens
 
 TRACKED = 10

@@ -1,9 +1,5 @@
 """A mailing, compiled once: bytes with slots, so that a mail for one recipient costs microseconds, not milliseconds.
 
-The grammar of merge fields is our own and has nothing to escape from: ``{{ contact.first_name }}`` and
-``{{ contact.first_name or "there" }}``, with names from a declared list, and ``{{ "text" }}`` for braces that are
-meant. No calls, no attributes, no loops.
-
 The body is quoted-printable. Each slot stands on a line of its own between soft line breaks, which a reader joins
 again, so that filling it never moves another line over 76 characters:
 
@@ -15,44 +11,21 @@ A dot at a line's start is encoded, so SMTP has no dots to stuff; ``=`` never st
 """
 
 import base64
-import binascii
 import html as html_module
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from flask_babel import lazy_gettext as _l
-
-from mail.errors import FieldNotClosed, InvalidAddress, MergeError, UnknownField
-from mail.message.address import format_address, parse_addresses
+from mail.mailing.merge_fields import FIELDS, MergeField, joined, parse
+from mail.mailing.quoted_printable import quoted_printable, quoted_value
+from mail.mailing.shared_headers import HEADER_LINE, fixed_headers, folded
+from mail.message.address import format_address
 from mail.message.compose import header, html_to_text
 from mail.message.words import one_line
 
-# What the editor offers. Fields of an office's own go to compile_mailing() as `fields`.
-FIELDS = {
-    "contact.name": _l("Full name"),
-    "contact.first_name": _l("First name"),
-    "contact.email": _l("Email address"),
-    "contact.company": _l("Company of the contact"),
-    "contact.language": _l("Language of the contact"),
-    "company.name": _l("Name of our company"),
-    "company.address": _l("Our postal address"),
-    "unsubscribe_url": _l("Unsubscribe link"),
-    "view_url": _l("View in browser link"),
-}
-
-LINE = 75  # 76 with the "=" of a soft line break (RFC 2045 6.7)
-HEADER_LINE = 76
 ALTERNATIVE = "=_coqui_alternative"
 MIXED = "=_coqui_mixed"
-
-_NAME = r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z0-9_]+)*"
-_STRING = r""" "(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)*' | “[^”]*” """
-_EXPRESSION = re.compile(
-    rf"\s* (?: (?P<field>{_NAME}) (?: \s+ or \s* (?P<fallback>{_STRING}) )? | (?P<literal>{_STRING}) ) \s*", re.VERBOSE
-)
-_LONGEST_FIELD = 500
 
 # A value that is the same in text, HTML and quoted-printable, fits on its line and begins neither with a dot nor as a
 # line that old mailboxes take for a separator. Nearly every value does.
@@ -63,17 +36,6 @@ _PLAIN_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&*+/=?^_`{|}~'-]{1,64}@[a-z0-9.-]+"
 _HEADER_SAFE = re.compile(r"[!-~]*")
 _DATE = re.compile(r"[A-Za-z0-9 ,:+-]+")
 
-_OCTETS = [
-    chr(octet) if 32 <= octet < 127 and octet != 61 else "\t" if octet == 9 else f"={octet:02X}" for octet in range(256)
-]
-
-
-class MergeField(NamedTuple):
-    """A merge field of a source and what stands there when a recipient has no value for it."""
-
-    field: str
-    fallback: str
-
 
 class MailingAttachment(NamedTuple):
     """A file that every recipient gets."""
@@ -81,62 +43,6 @@ class MailingAttachment(NamedTuple):
     name: str
     type: str
     data: bytes
-
-
-# --- the grammar
-
-
-def parse(source: str, part: str, fields: Collection[str], *, in_html: bool = False) -> list[str | MergeField]:
-    """Return a source as literal texts and holes; `part` is how an error names it ("Subject", "HTML").
-
-    Raises UnknownField, FieldNotClosed or MergeError, each with the line.
-
-    >>> parse('Hi {{ contact.first_name or "there" }}!', "Subject", FIELDS)
-    ['Hi ', MergeField(field='contact.first_name', fallback='there'), '!']
-    >>> parse('{{ "{{" }}', "Subject", FIELDS)
-    ['{{']
-    """
-    pieces: list[str | MergeField] = []
-    position = 0
-    while (start := source.find("{{", position)) >= 0:
-        pieces.append(source[position:start])
-        end = source.find("}}", start)
-        line = source.count("\n", 0, start) + 1
-        again = source.find("{{", start + 2)
-        match = None
-        if end >= 0 and end - start <= _LONGEST_FIELD:
-            inside = source[start + 2 : end]
-            match = _EXPRESSION.fullmatch(html_module.unescape(inside) if in_html else inside)
-        if match is None:
-            shown = source[start : start + 40 if end < 0 else min(end + 2, start + 80)]
-            if end < 0 or 0 <= again < end:
-                raise FieldNotClosed(part=part, line=line, text=shown.splitlines()[0])
-            raise MergeError(part=part, line=line, text=" ".join(shown.split()))
-        if match["literal"]:
-            literal = _unquoted(match["literal"])
-            pieces.append(html_module.escape(literal) if in_html else literal)
-        elif match["field"] not in fields:
-            raise UnknownField(part=part, line=line, field=match["field"], fields=", ".join(fields))
-        else:
-            pieces.append(MergeField(match["field"], one_line(_unquoted(match["fallback"] or '""'))))
-        position = end + 2
-    pieces.append(source[position:])
-    return _joined(pieces)
-
-
-def _unquoted(string: str) -> str:
-    return re.sub(r"\\(.)", r"\1", string[1:-1]) if string[0] != "“" else string[1:-1]
-
-
-def _joined(pieces: Sequence[str | MergeField]) -> list[str | MergeField]:
-    """Return the pieces with neighbouring texts in one."""
-    joined: list[str | MergeField] = []
-    for piece in pieces:
-        if isinstance(piece, str) and joined and isinstance(joined[-1], str):
-            joined[-1] += piece
-        elif piece != "":
-            joined.append(piece)
-    return joined
 
 
 # --- compiling
@@ -185,7 +91,7 @@ def compile_mailing(
         subject_pieces=parsed(subject, "Subject"),
         text_pieces=text_pieces,
         html_pieces=html_pieces,
-        fixed_headers=_fixed_headers(from_header, reply_to, list_id, feedback_id, headers or {}),
+        fixed_headers=fixed_headers(from_header, reply_to, list_id, feedback_id, headers or {}),
         attachments=attachments,
     )
 
@@ -200,7 +106,7 @@ def _with_constants(
             filled.append(html_module.escape(value) if in_html else value)
         else:
             filled.append(piece)
-    return _joined(filled)
+    return joined(filled)
 
 
 def _with_preheader(html: list[str | MergeField], preheader: list[str | MergeField]) -> list[str | MergeField]:
@@ -212,8 +118,8 @@ def _with_preheader(html: list[str | MergeField], preheader: list[str | MergeFie
     hidden.append("</div>")
     for position, piece in enumerate(html):
         if isinstance(piece, str) and (body := re.search(r"<body\b[^>]*>", piece, re.IGNORECASE)):
-            return _joined([*html[:position], piece[: body.end()], *hidden, piece[body.end() :], *html[position + 1 :]])
-    return _joined([*hidden, *html])
+            return joined([*html[:position], piece[: body.end()], *hidden, piece[body.end() :], *html[position + 1 :]])
+    return joined([*hidden, *html])
 
 
 def derive_text(html: Sequence[str | MergeField]) -> list[str | MergeField]:
@@ -230,89 +136,7 @@ def derive_text(html: Sequence[str | MergeField]) -> list[str | MergeField]:
     pieces: list[str | MergeField] = []
     for position, piece in enumerate(re.split("\ue000([0-9]+)\ue001", plain)):
         pieces.append(holes[int(piece)] if position % 2 else piece)
-    return _joined(pieces)
-
-
-def _fixed_headers(
-    from_header: str, reply_to: str, list_id: str, feedback_id: str, headers: Mapping[str, str]
-) -> bytes:
-    """Return the headers that all recipients share, each with its line break."""
-    lines = [_address_header("From", from_header)]
-    if reply_to:
-        lines.append(_address_header("Reply-To", reply_to))
-    if list_id:
-        lines.append(f"List-Id: <{_identifier(list_id.strip('<>'))}>\r\n".encode())
-    lines.append(header("Precedence", "bulk"))
-    if feedback_id:
-        lines.append(f"Feedback-ID: {_identifier(feedback_id)}\r\n".encode())
-    lines += [header(name, value) for name, value in headers.items()]
-    lines.append(b"MIME-Version: 1.0\r\n")
-    return b"".join(lines)
-
-
-def _identifier(text: str) -> str:
-    """An id that a machine reads: it is never encoded, so it holds nothing that would have to be."""
-    return re.sub("[^!-;=?-~]+", "-", text)
-
-
-def _address_header(name: str, value: str) -> bytes:
-    mailbox = next(iter(parse_addresses(value)), None)
-    if mailbox is None:
-        raise InvalidAddress(address=one_line(value))
-    return f"{name}: ".encode() + _folded(format_address(mailbox.name, mailbox.address), len(name) + 2) + b"\r\n"
-
-
-def _folded(text: str, used: int) -> bytes:
-    """Break an address at single blanks, where a reader joins it to exactly the same text (RFC 5322 2.2.3)."""
-    if used + len(text) <= HEADER_LINE:
-        return text.encode()
-    lines, line = [], ""
-    for word in re.split(r"(?<=\S) (?=\S)", text):
-        if line and used + len(line) + 1 + len(word) > HEADER_LINE:
-            lines.append(line)
-            line, used = word, 1
-        else:
-            line = f"{line} {word}" if line else word
-    return "\r\n ".join([*lines, line]).encode()
-
-
-# --- quoted-printable
-
-
-def quoted_printable(text: str) -> bytes:
-    """Return text (line breaks as LF) in quoted-printable, lines of at most 75 characters, so that "=" may follow.
-
-    Dots and ``From `` at the start of a line are encoded too.
-
-    >>> quoted_printable(".a = b \\nFrom ä")
-    b'=2Ea =3D b=20\\r\\n=46rom =C3=A4'
-    """
-    return b"\r\n".join(_quoted_line(line) for line in text.split("\n"))
-
-
-def _quoted_line(line: str) -> bytes:
-    out, start, used = [], 0, 0
-    octets = [_OCTETS[octet] for octet in line.encode("utf-8", "replace")]
-    if octets and octets[-1] in " \t":
-        octets[-1] = f"={ord(octets[-1]):02X}"
-    for position, octet in enumerate(octets):
-        if used + len(octet) > LINE:
-            out.append("".join(octets[start:position]))
-            start, used = position, 0
-        if used == 0 and (octet == "." or (octet == "F" and octets[position : position + 5] == list("From "))):
-            octet = octets[position] = f"={ord(octet):02X}"
-        used += len(octet)
-    out.append("".join(octets[start:]))
-    return "=\r\n".join(out).encode()
-
-
-def _quoted_value(value: str) -> bytes:
-    """Return a value for its slot; nearly always one short line."""
-    octets = value.encode("utf-8", "replace")
-    quoted = binascii.b2a_qp(octets)
-    if len(quoted) <= LINE and quoted[:1] != b"." and quoted[:5] != b"From ":
-        return quoted
-    return quoted_printable(value)
+    return joined(pieces)
 
 
 # --- the result
@@ -418,7 +242,7 @@ class CompiledMailing:
         for place, number, in_html in self._slots:
             filled = ready[number]
             if filled is None:
-                filled = _quoted_value(html_module.escape(raw[number]) if in_html else raw[number])
+                filled = quoted_value(html_module.escape(raw[number]) if in_html else raw[number])
             parts[place] = filled
         parts[0] = self._own_headers(
             raw, to_name, to_address, message_id, own_id, date, unsubscribe_url, unsubscribe_mailto
@@ -451,7 +275,7 @@ class CompiledMailing:
                 line = line.replace('" <', '"\r\n <')
             to = line.encode()
         else:
-            to = b"To: " + _folded(format_address(to_name, to_address), 4) + b"\r\n"
+            to = b"To: " + folded(format_address(to_name, to_address), 4) + b"\r\n"
         subject = self._fixed_subject
         if subject is None:
             words = "".join([piece if isinstance(piece, str) else raw[piece] for piece in self._subject_numbers])

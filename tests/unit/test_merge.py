@@ -13,15 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mail.errors import FieldNotClosed, InvalidAddress, MergeError, UnknownField
-from mail.mailing.template import (
-    FIELDS,
-    CompiledMailing,
-    MailingAttachment,
-    MergeField,
-    compile_mailing,
-    derive_text,
-    parse,
-)
+from mail.mailing.merge_fields import FIELDS, MergeField, parse
+from mail.mailing.template import CompiledMailing, MailingAttachment, compile_mailing, derive_text
 from mail.message.words import one_line
 from mail.sentences import say
 
@@ -421,3 +414,33 @@ def test_attachments_reach_everybody_unchanged():
         ("Preise für Ä.txt", "application/octet-stream", b"hello\r\n"),
         ('a"b X: y', "text/plain", b""),
     ]
+
+
+# --- the work it takes
+
+
+class CountedText(str):
+    """Text that counts the characters that were looked at, by the calls that look for something in it."""
+
+    looked_at = 0
+
+    def find(self, wanted, start=0, end=None):
+        found = super().find(wanted, start) if end is None else super().find(wanted, start, end)
+        CountedText.looked_at += (found if found >= 0 else len(self)) - start
+        return found
+
+    def count(self, wanted, start=0, end=None):
+        CountedText.looked_at += (len(self) if end is None else end) - start
+        return super().count(wanted, start, len(self) if end is None else end)
+
+
+@pytest.mark.parametrize(
+    "line", ["{{ contact.name }}\n", '{{ "{{" }} x ', 'a {{ contact.name or "you" }}', "{{contact.name}}" * 3]
+)
+def test_checking_many_merge_fields_is_linear(line):
+    work = []
+    for lines in (500, 2000):
+        CountedText.looked_at = 0
+        parse(CountedText(line * lines), "HTML", FIELDS, in_html=True)
+        work.append(CountedText.looked_at)
+    assert work[1] <= work[0] * 4.5

@@ -24,8 +24,8 @@ from mail.documents import contacts
 from mail.errors import MailError, MergeError
 from mail.mailing import mailing
 from mail.mailing.mailing import NotReady
+from mail.mailing.merge_fields import FIELDS, parse
 from mail.mailing.rendered import MailingRecipient, RenderedMailing, broken_links, compile_for, decide_for
-from mail.mailing.template import FIELDS, parse
 from mail.message.address import first_address, normalise, show_address
 from mail.outgoing import enqueue
 from mail.outgoing.enqueue import OutgoingDraft, To
