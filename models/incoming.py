@@ -102,6 +102,8 @@ class ReceivedMail(Model):
               postgresql_where=text("state = 'received'")),
         Index("ix_received_mail_quarantined", "id", sqlite_where=text("state = 'quarantined'"),
               postgresql_where=text("state = 'quarantined'")),
+        Index("ix_received_mail_held", "held", "from_key", sqlite_where=text("held <> ''"),
+              postgresql_where=text("held <> ''")),
         Index(None, "state", "id"),
         one_of("state", *RECEIVED_STATES),
     )  # fmt: skip
@@ -121,6 +123,8 @@ class ReceivedMail(Model):
     state: Mapped[str] = mapped_column(String(20), default="received")
     result: Mapped[str] = mapped_column(String(20), default="")  # document, reply, bounce, auto_reply, complaint ...
     decision: Mapped[list[Any] | None] = mapped_column(Json)  # the steps of the routing, as codes and values
+    # Where the loop brake stopped it ("alias:3"); in quarantine with it: its group. Waiting again: it may pass now.
+    held: Mapped[str] = mapped_column(String(60), default="")
     worker_id: Mapped[int | None] = mapped_column(ForeignKey("worker.id"))
     attempts: Mapped[int] = mapped_column(default=0)
     arrived_at: Mapped[datetime] = mapped_column(UtcDateTime, default=_as_received)  # at its own server

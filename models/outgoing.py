@@ -27,7 +27,11 @@ class OutgoingMail(Model):
     """
 
     __tablename__ = "outgoing_mail"
-    __table_args__ = (one_of("kind", "post", "rejection", "digest", "test"),)
+    __table_args__ = (
+        Index("ix_outgoing_mail_rejections", "created_at", sqlite_where=text("kind = 'rejection'"),
+              postgresql_where=text("kind = 'rejection'")),
+        one_of("kind", "post", "rejection", "digest", "test"),
+    )  # fmt: skip
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     kind: Mapped[str] = mapped_column(String(20))

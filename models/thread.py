@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from models.user import User
 
 POLICIES = ("everyone", "contacts", "followers", "users")
+MARKS = ("", "not_checked", "from_outside")
 
 
 class Thread(Model):
@@ -31,6 +32,8 @@ class Post(Model):
 
     ``kind``: message goes to the followers, note only to users, log is written by the system, auto is an automatic
     answer that came in. ``fold_at`` is where the quoted part of ``html`` (or of ``text``, without html) begins.
+    ``mark`` is one of ``MARKS``, on a received mail: it names one of us and nothing proves it, or it answers an
+    internal note and does not come from a user. ``why``: what a log post says, or how the author of a mail was found.
     """
 
     __tablename__ = "post"
@@ -50,7 +53,8 @@ class Post(Model):
     html: Mapped[str] = mapped_column(Text, default="")
     text: Mapped[str] = mapped_column(Text, default="")
     fold_at: Mapped[int | None]
-    why: Mapped[dict[str, Any] | None] = mapped_column(Json)  # what a log post says, as code and values
+    why: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    mark: Mapped[str] = mapped_column(String(20), default="")
     message_id: Mapped[str | None] = mapped_column(String(1000))
     message_key: Mapped[str] = mapped_column(String(64))
     parent_id: Mapped[int | None] = mapped_column(ForeignKey("post.id"))
@@ -137,6 +141,7 @@ class Alias(Model):
     policy: Mapped[str] = mapped_column(String(10), default="everyone")
     refusal: Mapped[str] = mapped_column(Text, default="")
     make_contact: Mapped[bool] = mapped_column(default=True)
+    follow_fixed: Mapped[bool] = mapped_column(default=False)  # whoever writes to it follows the fixed document
     responsible_id: Mapped[int | None] = mapped_column(ForeignKey("user.id", ondelete="SET NULL"))
     state: Mapped[str] = mapped_column(String(10), default="active")
     valid: Mapped[bool | None]  # None: no mail yet; False: the last one failed, see why
