@@ -97,6 +97,7 @@ class Stay(urllib.request.HTTPRedirectHandler):
 def prepare(port: int) -> None:
     """Make a document with followers, and a server that leads to the sink."""
     from mail.documents import contacts, posts
+    from mail.documents.documents import start_document
     from mail.settings.clock import now
     from models import DocumentType, OutgoingServer, db
     from scheduler import create_worker_app
@@ -105,7 +106,7 @@ def prepare(port: int) -> None:
         server = OutgoingServer(name="sink", host="127.0.0.1", port=port, encryption="none", authentication="none")
         db.session.add(server)
         type_ = db.session.query(DocumentType).filter_by(code="opportunity").one()
-        document = posts.start_document(type_, "Chairs", now())
+        document = start_document(type_, "Chairs", now())
         for number in range(FOLLOWERS):
             contact = contacts.find_or_make(f"follower{number}@customer.test", f"Follower {number}", now())
             posts.follow(document.thread_id, contact.id)

@@ -142,6 +142,7 @@ def prepare(port: int, password: str) -> None:
     from sqlalchemy import select
 
     from mail.documents import posts
+    from mail.documents.documents import start_document
     from mail.maintenance import setup
     from models import Contact, DocumentType, IncomingServer, OutgoingMail, User, db
     from scheduler import create_worker_app
@@ -176,7 +177,7 @@ def prepare(port: int, password: str) -> None:
         kind = db.session.scalars(select(DocumentType).where(DocumentType.code == "opportunity")).one()
         clerk, dora = people
         for number in range(THREADS):
-            document = posts.start_document(kind, f"Thread {number}", moment, author_contact_id=clerk.contact_id)
+            document = start_document(kind, f"Thread {number}", moment, author_contact_id=clerk.contact_id)
             posts.follow(document.thread_id, dora.contact_id)
             posts.post_from_browser(clerk, document.thread_id, "<p>Hello</p>", "message", (), moment)
             posts.unfollow(document.thread_id, dora.contact_id)  # one follower gets the answers: the clerk

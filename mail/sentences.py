@@ -150,6 +150,14 @@ SENTENCES: dict[str, Any] = {
         "%(address)s is not one of our addresses, and its domain may not allow us to send from it: the email is sent "
         "from %(default)s under the author's name."
     ),
+    "from_not_verified": _l(
+        "The email came in with the From address %(address)s, which is one of ours, and nothing proves who wrote it: "
+        "it is sent from %(default)s under the author's name."
+    ),
+    "from_not_verified_alone": _l(
+        "The email came in with the From address %(address)s, which is one of ours, and nothing proves who wrote it. "
+        "There is no default address to send it from: set the system parameter mail.default.from, then press Retry."
+    ),
     "from_always_rewritten": _l(
         "“%(server)s” is set to rewrite every From address: the email is sent from %(default)s under the author's name."
     ),
@@ -547,6 +555,15 @@ SENTENCES: dict[str, Any] = {
     "route_mailing_answered": _l("It replies to a mailing: the recipient is marked as having replied."),
     "route_forward": _l("It was forwarded to %(addresses)s, for documents of another type: not posted in the thread."),
     "route_reply": _l("It replies to one of our messages: posted in that thread."),
+    "route_note_from_outside": _l("It replies to an internal note, but its sender is not known to be a user."),
+    "route_not_checked": _l(
+        "It names %(address)s as its sender, and nothing proves that it was sent by one of you: marked as not checked. "
+        "For the policies Users and Followers it does not count as that person's."
+    ),
+    "mark_not_checked": _l(
+        "Not checked: this email names %(author)s as its author, but nothing proves it. Ask before you rely on it."
+    ),
+    "mark_from_outside": _l("This reply to an internal note was sent by %(author)s, who is not a user."),
     "route_no_catchall": _l("It was not sent to the catchall address."),
     "route_catchall_and_alias": _l("It was sent to the catchall address, but also to an alias."),
     "route_no_alias": _l("It was not sent to any of our aliases."),
@@ -560,7 +577,11 @@ SENTENCES: dict[str, Any] = {
     ),
     "route_nobody": _l("No rule matches this email. Route it to a document or a type manually, or discard it."),
     "route_loop_allowed": _l("%(sender)s is exempt from loop protection (system parameter mail.gateway.allowed)."),
-    "route_loop_ignored": _l("The sender has already been informed: ignored."),
+    "route_loop_released": _l("A person decided that these emails are not a loop: loop protection was skipped."),
+    "route_loop_held": _l(
+        "Held together with the other emails from %(sender)s, because they look like a loop. If they are wanted, open "
+        "Received emails and choose Take them all."
+    ),
     "reject_loop": Counted(
         "minutes",
         "Too many emails: this is number %(n)s from the same sender to the same address within %(minutes)s minute "
@@ -571,12 +592,32 @@ SENTENCES: dict[str, Any] = {
     "reject_catchall": _l("%(address)s only accepts replies to our emails. Please write to %(instead)s instead."),
     "reject_catchall_only": _l("%(address)s only accepts replies to our emails; new emails can't be sent to it."),
     "reject_users": _l("Only members of our team may write to %(address)s."),
+    "reject_users_not_checked": _l(
+        "Only members of our team may write to %(address)s, and nothing proves that one of them sent this email. "
+        "Please post your message in CoquiMail instead."
+    ),
     "reject_contacts": _l("Only known contacts may write to %(address)s."),
     "reject_followers": _l("Only followers of the discussion may write to %(address)s."),
+    "reject_followers_not_checked": _l(
+        "Only followers of the discussion may write to %(address)s, and nothing proves that one of them sent this "
+        "email. Please post your message in CoquiMail instead."
+    ),
     "reject_followers_of_nothing": _l(
         "%(address)s only accepts emails from followers, but is not linked to a document to follow. An administrator "
         "must set a parent document."
     ),
+    # why a rejection was not sent (answer.py)
+    "unanswered_null_path": _l("Not answered because its return path is empty: its sender asks for no reply."),
+    "unanswered_list": _l("Not answered because it came from a mailing list."),
+    "unanswered_machine": _l("Not answered because it was sent by a program."),
+    "unanswered_nobody": _l("Not answered because it names no sender."),
+    "unanswered_ours": _l("Not answered because it names one of our own addresses as its sender."),
+    "unanswered_often": Counted(
+        "n",
+        "Not answered because this sender already got %(n)s automatic reply recently.",
+        "Not answered because this sender already got %(n)s automatic replies recently.",
+    ),
+    "unanswered_hour": _l("Not answered because %(limit)s automatic replies were sent within the last hour."),
     # who wrote it (author.py)
     "author_behind_own_address": _l(
         "The From address %(sender)s is one of our own addresses, so the author is taken from Reply-To: %(author)s."

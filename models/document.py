@@ -3,10 +3,10 @@
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, ForeignKey, Index, String, UniqueConstraint, text, update
+from sqlalchemy import ColumnElement, ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from models.base import Id, Model, UtcDateTime, db
+from models.base import Id, Model, UtcDateTime
 from models.search import contains
 
 if TYPE_CHECKING:
@@ -36,17 +36,6 @@ class DocumentType(Model):
     stages: Mapped[list["Stage"]] = relationship(
         back_populates="type", order_by="Stage.position", cascade="all, delete-orphan", passive_deletes=True
     )
-
-    def take_number(self) -> str:
-        """Return the next number of this type; no other transaction gets the same. The caller commits."""
-        taken = db.session.scalar(
-            update(DocumentType)
-            .where(DocumentType.id == self.id)
-            .values(next_number=DocumentType.next_number + 1)
-            .returning(DocumentType.next_number)
-        )
-        assert taken is not None
-        return self.number_pattern.format(number=taken - 1)
 
     def __str__(self) -> str:
         return self.name

@@ -1,333 +1,55 @@
 """Where a mail goes: a pure decision over what the mail says and what the office knows, with its steps as values.
 
-``look_up`` says what must be known, the flow fills a ``Facts`` with few queries, ``route`` decides. The rules stand
-in one table, in the order of incoming.md 5; the first that takes the mail ends the routing. What was decided before by
-the same mail to the same destination is taken out last, so that each destination has a mail once.
+``facts.look_up`` says what must be known, the flow fills a ``Facts`` with few queries, ``route`` decides. The rules
+stand in one table, in the order of incoming.md 5; the first that takes the mail ends the routing. What was decided
+before by the same mail to the same destination is taken out last, so that each destination has a mail once.
 """
 
-from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
-from mail.decide.report import About, Report, from_mailer_daemon, read_report, returned_ids
-from mail.message.address import domain_of, local_part, normalise
-from mail.message.parse import IncomingMessage, message_key
+from mail.decide.answer import AnswerTo, answer_to
+from mail.decide.facts import (
+    ANSWERS_AN_HOUR,
+    AliasRule,
+    Facts,
+    KnownMessage,
+    LookUp,
+    SenderFacts,
+    addressed,
+    bounce_aliases,
+    unsubscribe_token,
+)
+from mail.decide.outcomes import (
+    AutoNote,
+    Bounced,
+    Duplicate,
+    Ignored,
+    NewDocument,
+    Outcome,
+    PostTo,
+    Quarantined,
+    Rejected,
+    Replied,
+    Reply,
+    Routing,
+    Unsubscribed,
+)
+from mail.decide.reply import answered
+from mail.decide.report import read_report
+from mail.message.address import domain_of, local_part
+from mail.message.parse import IncomingMessage
 from mail.sentences import Why, why
-
-Policy = Literal["everyone", "contacts", "followers", "users"]
-
-
-# --- what the office knows
-
-
-@dataclass(frozen=True, slots=True)
-class AliasRule:
-    """An address of ours, as the rules see it. Threads stand for their documents."""
-
-    id: int
-    address: str  # normalised
-    role: Literal["alias", "catchall", "bounce"] = "alias"
-    type_id: int | None = None
-    policy: Policy = "everyone"
-    fixed_thread_id: int | None = None  # all its mail is posted there
-    parent_thread_id: int | None = None  # whose followers may open new documents
-    any_domain: bool = False
-    make_contact: bool = True
-    refusal: str = ""  # the alias' own words to those it rejects
-    retired: bool = False
-
-
-class AddressBook:
-    """The addresses of the office, retired ones included. Made once for many mails; contains each of them.
-
-    ``own``: further addresses that are ours (the default address). ``domains``: our alias domains, old ones too.
-    """
-
-    def __init__(self, aliases: Iterable[AliasRule], own: Iterable[str] = (), domains: Iterable[str] = ()) -> None:
-        aliases = list(aliases)
-        self.by_address = {alias.address: alias for alias in aliases}
-        self.by_local = {local_part(alias.address): alias for alias in aliases if alias.any_domain}
-        self.own = frozenset(self.by_address) | {key for address in own if (key := normalise(address))}
-        self.domains = frozenset(domains) | {domain_of(alias.address) for alias in aliases}
-
-    def find(self, address: str) -> AliasRule | None:
-        """Return the alias that takes mail for an address, a bounce address also with a token behind a plus."""
-        found = self.by_address.get(address)
-        if found is None and "+" in address:
-            local, _, domain = address.rpartition("@")
-            plain = self.by_address.get(f"{local.partition('+')[0]}@{domain}")
-            found = plain if plain is not None and plain.role == "bounce" else None
-        if found is None and self.by_local:
-            found = self.by_local.get(local_part(address))
-        return found
-
-    def among(self, addresses: Iterable[str], role: str = "alias") -> list[AliasRule]:
-        """Return the aliases of one role that some addresses mean, each once, in their order."""
-        found = (self.find(address) for address in addresses)
-        return list({alias.id: alias for alias in found if alias is not None and alias.role == role}.values())
-
-    def __contains__(self, address: object) -> bool:
-        return isinstance(address, str) and (address in self.own or self.find(address) is not None)
-
-
-@dataclass(frozen=True, slots=True)
-class KnownMessage:
-    """A message of ours that an id names: one that we sent, or one that we stored."""
-
-    order: float  # the greater, the later it was stored
-    sent: bool = True  # we sent it under this id; False: it came in and was stored
-    sender: str = ""  # the address it was sent as, normalised
-    thread_id: int | None = None  # None: it belongs to no thread, or the thread is gone
-    type_id: int | None = None  # of the thread's document
-    post_id: int | None = None
-    is_note: bool = False
-    mail_id: int | None = None  # the outgoing mail
-    trace_id: int | None = None  # one recipient of a mailing
-
-    def same_as(self, other: "KnownMessage") -> bool:
-        """Say whether two ids name one message."""
-        return (self.mail_id, self.trace_id, self.post_id) == (other.mail_id, other.trace_id, other.post_id)
-
-
-@dataclass(frozen=True, slots=True)
-class SenderFacts:
-    """What we know of the person who wrote: active contact, active user, and which of the asked threads he follows."""
-
-    contact_id: int | None = None
-    user_id: int | None = None
-    follows: frozenset[int] = frozenset()
-
-
-@dataclass(frozen=True)
-class Facts:
-    """Everything that the rules must know to route one mail; the keys of ``known`` are the ids of ``LookUp``."""
-
-    book: AddressBook
-    known: Mapping[str, KnownMessage] = field(default_factory=dict)
-    rejections: frozenset[str] = frozenset()  # those of the ids that are rejections or other answers of the system
-    done: frozenset[str] = frozenset()  # targets that have had this mail (message_key)
-    sender: SenderFacts = SenderFacts()
-    action_type_id: int | None = None  # the incoming server's "create a new document"
-    mails_in_window: Mapping[str, int] = field(default_factory=dict)  # earlier mails of the sender, by target
-    told: frozenset[str] = frozenset()  # targets at which the sender was stopped, and told, within the window
-    loop_threshold: int = 20
-    loop_minutes: int = 120
-    loop_allowed: frozenset[str] = frozenset()  # senders that the brake leaves alone: addresses or domains
-
-
-@dataclass(frozen=True, slots=True)
-class LookUp:
-    """What a flow must find out about a mail before it can be routed."""
-
-    message_key: str
-    sender: str  # normalised, "" if there is none
-    ids: tuple[str, ...]  # as they stand in Directory.known and Directory.rejections
-
-
-def look_up(message: IncomingMessage, book: AddressBook) -> LookUp:
-    """Return what must be known about a mail; the lists of many mails can be asked for in one query each."""
-    ids = [message.message_id, message.own_id, message.loop_tag, *message.references]
-    ids += returned_ids(message, at_bounce_address=bool(_bounce_aliases(message, book)))
-    ids.append(unsubscribe_token(message.subject))
-    return LookUp(message_key(message), message.from_key, tuple(dict.fromkeys(id for id in ids if id)))
-
-
-def unsubscribe_token(subject: str) -> str:
-    """Return the token of a mail that mail programs write for us (RFC 2369: our List-Unsubscribe), "" of any other.
-
-    >>> unsubscribe_token("Unsubscribe ta2b"), unsubscribe_token("Please unsubscribe me")
-    ('ta2b', '')
-    """
-    words = subject.split()
-    return words[1] if len(words) == 2 and words[0].lower() == "unsubscribe" else ""
-
-
-def threads_to_check(message: IncomingMessage, book: AddressBook, known: Mapping[str, KnownMessage]) -> frozenset[int]:
-    """Return the threads of which ``SenderFacts.follows`` must say whether the sender follows them; mostly none."""
-    aliases = [alias for alias in book.among(message.recipients) if alias.policy == "followers"]
-    if not aliases:
-        return frozenset()
-    threads = {thread for alias in aliases for thread in (alias.fixed_thread_id, alias.parent_thread_id)}
-    threads |= {found.thread_id for id in message.references if (found := known.get(id))}
-    return frozenset(thread for thread in threads if thread is not None)
-
-
-# --- what can become of a mail
-
-
-@dataclass(frozen=True, slots=True)
-class Duplicate:
-    """It was here before; nothing is done."""
-
-    reason: Why
-    target: str = "duplicate"
-
-
-@dataclass(frozen=True, slots=True)
-class Ignored:
-    """Nothing is done, and the ledger says why."""
-
-    reason: Why
-    target: str = "ignored"
-
-
-@dataclass(frozen=True, slots=True)
-class Bounced:
-    """A report about mail of ours (``report.about`` says which kind): recorded, answered by nothing."""
-
-    report: Report
-    about: KnownMessage | None  # the mail of ours that it is about; None: not found
-    token: str = ""  # what stood behind the plus of the bounce address
-    target: str = "report"
-
-
-@dataclass(frozen=True, slots=True)
-class AutoNote:
-    """A machine answered in a thread: an internal note, relayed to nobody."""
-
-    thread_id: int
-    parent_post_id: int | None
-
-    @property
-    def target(self) -> str:
-        return f"thread:{self.thread_id}"
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer in a thread. ``relay``: to the followers (a note's answer: to those who are users) but its author and
-    those who had it in To or Cc."""
-
-    thread_id: int
-    parent_post_id: int | None
-    is_note: bool = False
-    relay: bool = True
-
-    @property
-    def target(self) -> str:
-        return f"thread:{self.thread_id}"
-
-
-@dataclass(frozen=True, slots=True)
-class PostTo:
-    """A mail to an alias with a fixed document: posted there."""
-
-    thread_id: int
-    alias_id: int
-    make_contact: bool = True
-
-    @property
-    def target(self) -> str:
-        return f"thread:{self.thread_id}"
-
-
-@dataclass(frozen=True, slots=True)
-class NewDocument:
-    """A new document of a type, by an alias or by the incoming server's action (``alias_id`` is None)."""
-
-    type_id: int
-    alias_id: int | None = None
-    make_contact: bool = True
-
-    @property
-    def target(self) -> str:
-        return f"alias:{self.alias_id}" if self.alias_id is not None else f"type:{self.type_id}"
-
-
-@dataclass(frozen=True, slots=True)
-class Replied:
-    """An answer to a mailing: its trace is marked; the mail goes on through the rules."""
-
-    trace_id: int
-
-    @property
-    def target(self) -> str:
-        return f"trace:{self.trace_id}"
-
-
-@dataclass(frozen=True, slots=True)
-class Unsubscribed:
-    """A recipient of a mailing leaves its lists by mail."""
-
-    trace_id: int
-
-    @property
-    def target(self) -> str:
-        return f"unsubscribe:{self.trace_id}"
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """Nothing is created or posted; the sender gets ``text``, or the sentence of ``reason`` when it is empty."""
-
-    reason: Why
-    target: str
-    alias_id: int | None = None
-    text: str = ""
-    misconfigured: bool = False  # the alias is marked invalid until it is edited
-
-
-@dataclass(frozen=True, slots=True)
-class Quarantined:
-    """Nobody's: kept for a person to decide. ``address``: the unknown address of ours that it was sent to."""
-
-    reason: Why
-    address: str = ""
-    target: str = "quarantine"
-
-
-Outcome = (
-    Duplicate | Ignored | Bounced | AutoNote | Reply | PostTo | NewDocument | Replied | Unsubscribed | Rejected
-    | Quarantined
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Routing:
-    """The decision: what becomes of the mail, how that came about, and which aliases were hit."""
-
-    outcomes: tuple[Outcome, ...]
-    steps: tuple[Why, ...]
-    hits: tuple[int, ...] = ()
-
-    @property
-    def state(self) -> str:
-        """The state of the mail in the ledger."""
-        kinds = {type(outcome) for outcome in self.outcomes}
-        if kinds & {Bounced, AutoNote, Reply, PostTo, NewDocument, Unsubscribed}:
-            return "processed"
-        for kind, state in ((Rejected, "rejected"), (Quarantined, "quarantined"), (Ignored, "ignored")):
-            if kind in kinds:
-                return state
-        return "duplicate"
-
-    @property
-    def result(self) -> str:
-        """What came of a processed mail, in a word; "" otherwise."""
-        for outcome in self.outcomes:
-            if isinstance(outcome, Bounced):
-                return outcome.report.about.value
-            word = _RESULTS.get(type(outcome))
-            if word:
-                return word
-        return ""
-
-
-_RESULTS: dict[type, str] = {
-    AutoNote: "auto_reply",
-    Reply: "reply",
-    PostTo: "reply",
-    NewDocument: "document",
-    Unsubscribed: "unsubscribed",
-}
-
 
 # --- the rules
 
 
-def route(message: IncomingMessage, directory: Facts) -> Routing:
-    """Return where a mail goes, by the rules of incoming.md 5, with every step in its order."""
-    case = _Case(message, directory)
+def route(message: IncomingMessage, asked: LookUp, facts: Facts) -> Routing:
+    """Return where a mail goes, by the rules of incoming.md 5, with every step in its order.
+
+    ``asked`` is what ``look_up`` said of the mail, ``facts`` what was found out.
+    """
+    case = _Case(message, asked, facts)
     for rule in RULES:
         outcomes = rule(case)
         if outcomes is not None:
@@ -338,16 +60,20 @@ def route(message: IncomingMessage, directory: Facts) -> Routing:
 class _Case:
     """One mail on its way through the rules: what later rules learn from earlier ones, and the steps."""
 
-    def __init__(self, message: IncomingMessage, directory: Facts) -> None:
+    def __init__(self, message: IncomingMessage, asked: LookUp, facts: Facts) -> None:
         self.message = message
-        self.directory = directory
-        self.book = directory.book
+        self.asked = asked
+        self.facts = facts
+        self.book = facts.book
         self.steps: list[Why] = []
         self.marks: list[Outcome] = []  # outcomes of rules that let the mail go on
         self.forwarded_from: KnownMessage | None = None
         self.hits: list[int] = []
         self.recipients = message.recipients
         self.aliases = self.book.among(self.recipients)
+        self.not_checked = names_one_of_us(asked, facts) and not facts.is_authenticated
+        # What the policies judge by: nobody is a colleague because his mail says so.
+        self.sender = SenderFacts(facts.sender.contact_id) if self.not_checked else facts.sender
 
     def step(self, code: str, **values: object) -> Why:
         reason = why(code, **values)
@@ -355,17 +81,21 @@ class _Case:
         return reason
 
     def answered(self) -> KnownMessage | None:
-        """The message of ours that this one answers: of all that it names, the one stored last."""
+        """The message of ours that this one answers."""
         ids = [*self.message.references, self.message.own_id or ""]
-        found = [known for id in ids if (known := self.directory.known.get(id)) is not None]
-        return max(found, key=lambda known: known.order, default=None)
+        return answered(ids, self.facts.signed, self.facts.stored, self.sender.follows)
+
+
+def names_one_of_us(asked: LookUp, facts: Facts) -> bool:
+    """Say whether a reader takes a mail for one of the office: a user, an address of ours, or one in our domain."""
+    users = (facts.sender.user_id, facts.author.user_id)
+    return facts.book.speaks_for_us(asked.sender) or any(user is not None for user in users)
 
 
 def _own_mail(case: _Case) -> list[Outcome] | None:
     """Rule 0, first half: a mail that we sent comes back under its own id."""
-    message, known = case.message, case.directory.known
-    by_id = known.get(message.message_id or "")
-    if by_id is not None and by_id.sent:
+    message, known = case.message, case.facts.signed
+    if message.message_id in known:
         return [Duplicate(case.step("route_own_mail", id=message.message_id))]
     copy = known.get(message.own_id or "")
     if copy is not None and not _answers_itself(message, copy, known):
@@ -392,7 +122,7 @@ def _too_much(case: _Case) -> list[Outcome] | None:
 def _answer_to_rejection(case: _Case) -> list[Outcome] | None:
     """Rule 1."""
     ids = [*case.message.references, case.message.loop_tag or ""]
-    found = next((id for id in ids if id in case.directory.rejections), None)
+    found = next((id for id in ids if id in case.facts.rejections), None)
     if found is None:
         case.step("route_no_own_answer")
         return None
@@ -402,18 +132,18 @@ def _answer_to_rejection(case: _Case) -> list[Outcome] | None:
 def _report(case: _Case) -> list[Outcome] | None:
     """Rule 2."""
     message = case.message
-    bounce_aliases = _bounce_aliases(message, case.book)
-    report = read_report(message, at_bounce_address=bool(bounce_aliases))
+    at_bounce = bounce_aliases(message, case.book)
+    report = read_report(message, at_bounce_address=bool(at_bounce))
     if report is None:
-        case.step("route_auto_at_bounce" if bounce_aliases else "route_no_report")
+        case.step("route_auto_at_bounce" if at_bounce else "route_no_report")
         return None
-    case.hits += [alias.id for alias in bounce_aliases]
-    known = (case.directory.known.get(id) for id in report.returned_ids)
-    about = max((found for found in known if found and found.sent), key=lambda found: found.order, default=None)
+    case.hits += [alias.id for alias in at_bounce]
+    known = (case.facts.signed.get(id) for id in report.returned_ids)
+    about = max((found for found in known if found), key=lambda found: found.order, default=None)
     token = next(
         (
             local_part(address).partition("+")[2]
-            for address in _addressed(message)
+            for address in addressed(message)
             if "+" in address and (alias := case.book.find(address)) is not None and alias.role == "bounce"
         ),
         "",
@@ -422,15 +152,6 @@ def _report(case: _Case) -> list[Outcome] | None:
     case.step(f"route_report_{report.about.value}", addresses=names, n=len(report.recipients))
     case.step("route_report_ours" if about or token else "route_report_not_ours")
     return [Bounced(report, about, token)]
-
-
-def _addressed(message: IncomingMessage) -> list[str]:
-    """The recipients but those in Cc: a person may send a copy to the bounce address."""
-    return [*message.to, *message.delivered_to, *message.resent_to]
-
-
-def _bounce_aliases(message: IncomingMessage, book: AddressBook) -> list[AliasRule]:
-    return book.among(_addressed(message), "bounce")
 
 
 def _automatic_answer(case: _Case) -> list[Outcome] | None:
@@ -458,8 +179,8 @@ def _reply(case: _Case) -> list[Outcome] | None:
         if known.trace_id is None:
             case.step("route_thread_gone")
         return None
-    addressed = case.book.among([*case.message.to, *case.message.resent_to])
-    others = [alias for alias in addressed if alias.type_id != known.type_id]
+    written_to = case.book.among([*case.message.to, *case.message.resent_to])
+    others = [alias for alias in written_to if alias.type_id != known.type_id]
     if others:
         case.step("route_forward", addresses=", ".join(alias.address for alias in others))
         case.forwarded_from = known
@@ -471,13 +192,16 @@ def _reply(case: _Case) -> list[Outcome] | None:
     if refusals and len(refusals) == len(own):
         return [replace(refusals[0], target=f"thread:{known.thread_id}")]
     case.hits += [alias.id for alias in case.book.among(case.recipients, "catchall")]
-    return [Reply(known.thread_id, known.post_id, known.is_note)]
+    from_outside = known.is_note and case.sender.user_id is None
+    if from_outside:
+        case.step("route_note_from_outside")
+    return [Reply(known.thread_id, known.post_id, known.is_note, from_outside)]
 
 
 def _unsubscribe(case: _Case) -> list[Outcome] | None:
     """A mail to the catchall that our List-Unsubscribe header asked for; a program may have sent it by itself."""
     token = unsubscribe_token(case.message.subject)
-    known = case.directory.known.get(token) if token else None
+    known = case.facts.signed.get(token) if token else None
     if known is None or known.trace_id is None or not case.book.among(case.recipients, "catchall"):
         return None
     case.step("route_unsubscribe")
@@ -518,7 +242,7 @@ def _aliases(case: _Case) -> list[Outcome] | None:
             outcomes.append(refusal)
         elif alias.fixed_thread_id is not None:
             case.step("route_alias_fixed", address=alias.address, thread=alias.fixed_thread_id)
-            outcomes.append(PostTo(alias.fixed_thread_id, alias.id, alias.make_contact))
+            outcomes.append(PostTo(alias.fixed_thread_id, alias.id, alias.make_contact, alias.follow_fixed))
         else:
             case.step("route_alias", address=alias.address)
             assert alias.type_id is not None
@@ -531,11 +255,11 @@ def _aliases(case: _Case) -> list[Outcome] | None:
 
 def _refusal(case: _Case, alias: AliasRule, thread_id: int | None) -> Rejected | None:
     """The rejection that the alias' policy asks for; None if the sender may write."""
-    sender = case.directory.sender
+    sender = case.sender
     target = f"alias:{alias.id}"
     if alias.policy == "users" and sender.user_id is None:
-        code = "reject_users"
-    elif alias.policy == "contacts" and sender.contact_id is None and sender.user_id is None:
+        code = "reject_users" if case.facts.sender.user_id is None else "reject_users_not_checked"
+    elif alias.policy == "contacts" and sender.contact_id is None and case.facts.sender.user_id is None:
         code = "reject_contacts"
     elif alias.policy == "followers":
         asked = thread_id if thread_id is not None else alias.parent_thread_id
@@ -544,7 +268,7 @@ def _refusal(case: _Case, alias: AliasRule, thread_id: int | None) -> Rejected |
             return Rejected(reason, target, alias.id, alias.refusal, misconfigured=True)
         if asked in sender.follows:
             return None
-        code = "reject_followers"
+        code = "reject_followers_not_checked" if asked in case.facts.sender.follows else "reject_followers"
     else:
         return None
     return Rejected(case.step(code, address=alias.address), target, alias.id, alias.refusal)
@@ -552,11 +276,11 @@ def _refusal(case: _Case, alias: AliasRule, thread_id: int | None) -> Rejected |
 
 def _server_action(case: _Case) -> list[Outcome] | None:
     """Rule 7."""
-    if case.directory.action_type_id is None:
+    if case.facts.action_type_id is None:
         case.step("route_no_action")
         return None
     case.step("route_action")
-    return [NewDocument(case.directory.action_type_id)]
+    return [NewDocument(case.facts.action_type_id)]
 
 
 def _nobody(case: _Case) -> list[Outcome] | None:
@@ -588,80 +312,58 @@ RULES: tuple[Callable[[_Case], list[Outcome] | None], ...] = (
 )
 
 
+# --- each destination once, the loop brake, the answer
+
+
 def _each_once(case: _Case, outcomes: list[Outcome]) -> Routing:
     """Take out what this mail has reached already (rule 0, second half), then ask the loop brake (rule 9)."""
     if isinstance(outcomes[0], Duplicate):
         return Routing(tuple(outcomes), tuple(case.steps))
     by_target = {outcome.target: outcome for outcome in reversed(outcomes)}  # two aliases, one fixed document: one post
     wanted = [outcome for outcome in outcomes if by_target.get(outcome.target) is outcome]
-    left = [outcome for outcome in wanted if outcome.target not in case.directory.done]
+    left = [outcome for outcome in wanted if outcome.target not in case.facts.done]
     if not left:
         reason = case.step("route_duplicate")
         return Routing((Duplicate(reason),), tuple(case.steps))
     if len(left) < len(wanted):
         case.step("route_partly_duplicate", n=len(wanted) - len(left), left=len(left))
-    braked = tuple(_brake(case, outcome) for outcome in left)
-    return Routing(braked, tuple(case.steps), tuple(dict.fromkeys(case.hits)))
+    is_seen = any(isinstance(outcome, AutoNote | Reply | PostTo | NewDocument | Rejected) for outcome in left)
+    if case.not_checked and is_seen:
+        case.step("route_not_checked", address=case.asked.sender)
+    answer = may_answer(case.message, case.facts)
+    braked = tuple(_brake(case, outcome, answer) for outcome in left)
+    is_rejected = any(isinstance(outcome, Rejected) for outcome in braked)
+    if is_rejected and answer.why_not is not None:
+        case.steps.append(answer.why_not)
+    hits = tuple(dict.fromkeys(case.hits))
+    return Routing(braked, tuple(case.steps), hits, answer.address if is_rejected else "", case.not_checked)
 
 
-def _brake(case: _Case, outcome: Outcome) -> Outcome:
-    """Rule 9: whoever writes too often to one place is told once, and then ignored."""
-    if not isinstance(outcome, Reply | PostTo | NewDocument):
+def may_answer(message: IncomingMessage, facts: Facts) -> AnswerTo:
+    """Return to whom the system may answer a mail, as far as its own answers of late allow."""
+    answer = answer_to(message, facts.book)
+    if answer.why_not is None and facts.answers_left <= 0:
+        return AnswerTo(why_not=why("unanswered_hour", limit=ANSWERS_AN_HOUR))
+    if answer.why_not is None and 0 < facts.loop_threshold <= facts.answers_to_sender:
+        return AnswerTo(why_not=why("unanswered_often", n=facts.answers_to_sender))
+    return answer
+
+
+def _brake(case: _Case, outcome: Outcome, answer: AnswerTo) -> Outcome:
+    """Rule 9: whoever writes too often to one place is told once; the rest waits as one group for a person."""
+    facts, sender = case.facts, case.message.from_key
+    if not isinstance(outcome, Reply | PostTo | NewDocument) or not facts.loop_threshold:
         return outcome
-    directory, sender = case.directory, case.message.from_key
-    count = directory.mails_in_window.get(outcome.target, 0) + 1
-    if count <= directory.loop_threshold:
+    count = facts.mails_in_window.get(outcome.target, 0) + 1
+    if count <= facts.loop_threshold:
         return outcome
-    if sender in directory.loop_allowed or domain_of(sender) in directory.loop_allowed:
+    if facts.released == outcome.target:
+        case.step("route_loop_released")
+        return outcome
+    if sender in facts.loop_allowed or domain_of(sender) in facts.loop_allowed:
         case.step("route_loop_allowed", sender=sender)
         return outcome
-    reason = case.step("reject_loop", n=count, limit=directory.loop_threshold, minutes=directory.loop_minutes)
-    if outcome.target in directory.told:
-        return Ignored(case.step("route_loop_ignored"), outcome.target)
-    return Rejected(reason, outcome.target, getattr(outcome, "alias_id", None))
-
-
-# --- answers
-
-
-def answer_to(message: IncomingMessage, own: Container[str]) -> str | None:
-    """Return the address that an answer of the system goes to, or None if there must be none.
-
-    Return-Path if the mail has one, else From. Nothing is sent to an empty Return-Path, to lists, to machines
-    (RFC 3834 2) and to addresses of our own (an ``AddressBook`` or a set).
-    """
-    if message.return_path == "" or message.is_list or message.is_auto_reply or message.auto_submitted != "no":
-        return None
-    address = message.return_path or message.from_key
-    if not address or address in own or message.from_key in own or from_mailer_daemon(message):
-        return None
-    return address
-
-
-__all__ = [
-    "About",
-    "AddressBook",
-    "AliasRule",
-    "AutoNote",
-    "Bounced",
-    "Duplicate",
-    "Facts",
-    "Ignored",
-    "KnownMessage",
-    "LookUp",
-    "NewDocument",
-    "Outcome",
-    "PostTo",
-    "Quarantined",
-    "Rejected",
-    "Replied",
-    "Reply",
-    "Routing",
-    "SenderFacts",
-    "Unsubscribed",
-    "answer_to",
-    "look_up",
-    "route",
-    "threads_to_check",
-    "unsubscribe_token",
-]  # fmt: skip
+    reason = case.step("reject_loop", n=count, limit=facts.loop_threshold, minutes=facts.loop_minutes)
+    if outcome.target not in facts.told and answer.why_not is None:
+        return Rejected(reason, outcome.target, getattr(outcome, "alias_id", None))
+    return Quarantined(case.step("route_loop_held", sender=sender or "–"), held=outcome.target)

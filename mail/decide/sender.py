@@ -78,7 +78,8 @@ class Request:
 
     ``sender`` is the value of its From; ``reply_to`` and ``return_path`` are what the mail was given (``"<>"``: nothing
     may come back); ``forced_server`` is the server of a mailing. For a mail that belongs to a document: ``document``
-    is its title, ``alias`` the full address of its type's alias, if it has one.
+    is its title, ``alias`` the full address of its type's alias, if it has one. ``is_verified`` False: a relay of a
+    received mail, whose author may be anybody.
     """
 
     sender: str
@@ -87,6 +88,7 @@ class Request:
     forced_server: int | None = None
     document: str | None = None
     alias: str = ""
+    is_verified: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,7 @@ class Decision:
     encapsulated: bool = False
     envelope_sender: str = ""
     reply_to: str = ""
+    is_verified: bool = True
     smtputf8: bool = False
     steps: list[Why] = field(default_factory=list)
     warnings: list[Why] = field(default_factory=list)
@@ -136,9 +139,12 @@ def decide(request: Request, servers: Sequence[Server], office: Office) -> Decis
     )
     from_before = _mailbox(author.name, author.address) if author else decode_words(request.sender)[:LONGEST_MAILBOX]
     steps = [*choice.steps, *_about_default_server(choice, office)]
+    may_keep = author is None or request.is_verified or not _is_ours(author, servers, office)
     failure = choice.failure or (None if author or default else _no_from(request.sender))
+    if author and not may_keep and not (default or office.catchall_address):
+        failure = failure or why("from_not_verified_alone", address=author.address)
     if failure or choice.server is None:
-        return Decision(from_before=from_before, steps=steps, failure=failure)
+        return Decision(from_before=from_before, is_verified=request.is_verified, steps=steps, failure=failure)
 
     server = choice.server
     warnings: list[Why] = []
@@ -150,7 +156,7 @@ def decide(request: Request, servers: Sequence[Server], office: Office) -> Decis
     else:
         if len(parse_addresses(request.sender)) > 1:
             steps.append(why("from_first_of_several", address=author.address))
-        sent_as = _send_as(author, server, servers, office, steps, warnings)
+        sent_as = _send_as(author, server, servers, office, steps, warnings, may_keep=may_keep)
     if needs_smtputf8(sent_as.address):
         warnings.append(why("from_needs_smtputf8", address=sent_as.address))
     envelope_sender = _envelope_sender(request, server, sent_as, office, steps)
@@ -163,6 +169,7 @@ def decide(request: Request, servers: Sequence[Server], office: Office) -> Decis
         encapsulated=author is not None and sent_as.key != author.key,
         envelope_sender=envelope_sender,
         reply_to=_reply_to(request, author or sent_as, office, steps, warnings),
+        is_verified=request.is_verified,
         smtputf8=needs_smtputf8(sent_as.address) or needs_smtputf8(envelope_sender),
         steps=steps,
         warnings=warnings,
@@ -190,10 +197,12 @@ def _send_as(
     office: Office,
     steps: list[Why],
     warnings: list[Why],
+    *,
+    may_keep: bool,
 ) -> Address:
-    """The From that is sent; notes the reason."""
-    default = office.default_address
-    kept = _kept_because(author, server, servers, office)
+    """The From that is sent; notes the reason. ``may_keep`` False: it is ours, and nobody knows who wrote the mail."""
+    default = office.default_address or (None if may_keep else office.catchall_address)
+    kept = _kept_because(author, server, servers, office) if may_keep else None
     if kept:
         steps.append(kept)
         return author
@@ -204,7 +213,7 @@ def _send_as(
     if author.key == default:
         steps.append(why("from_is_default", address=default))
         return author
-    reason = _rewritten_because(server)
+    reason = _rewritten_because(server) if may_keep else "from_not_verified"
     steps.append(why(reason, address=author.address, default=default, server=server.name, filter=_listed(server)))
     warnings += _outside_filter(default, server)
     return encapsulate(author, default)
@@ -222,8 +231,26 @@ def _kept_because(author: Address, server: Server, servers: Sequence[Server], of
         return None
     if domain == domain_of(f"x@{office.catchall_domain}"):
         return why("from_on_alias_domain", address=address, domain=domain)
-    owner = next((other for other in servers if other.active and other.has(address)), None)
+    owner = _owner(address, servers)
     return why("from_in_other_filter", address=address, server=owner.name) if owner else None
+
+
+def _owner(address: str, servers: Sequence[Server]) -> Server | None:
+    """The active server whose filter has an address."""
+    return next((other for other in servers if other.active and other.has(address)), None)
+
+
+def _is_ours(author: Address, servers: Sequence[Server], office: Office) -> bool:
+    """Say whether a From is one of ours, for which our servers vouch."""
+    domain = domain_of(f"x@{office.catchall_domain}")
+    filters = (*office.default_from_filter, *(office.default_server.filters if office.default_server else ()))
+    return (
+        (bool(domain) and author.domain == domain)
+        or author.key == office.default_address
+        or author.key in filters
+        or author.domain in filters
+        or _owner(author.key, servers) is not None
+    )
 
 
 def _rewritten_because(

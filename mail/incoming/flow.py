@@ -20,8 +20,8 @@ from sqlalchemy.exc import OperationalError
 
 from mail.decide.routing import route
 from mail.errors import MailError
-from mail.incoming import apply
-from mail.incoming.apply import Case, Retention
+from mail.incoming import apply, ledger
+from mail.incoming.case import Case, Retention, read_case
 from mail.incoming.lookup import RoutingContext, load_context, load_threads
 from mail.incoming.position import ServerView, begin_after, go_on_after, leave_alone, load_server, position_in
 from mail.message.arrival import top_received
@@ -134,6 +134,7 @@ class StoredMail:
     arrived_at: datetime
     attempts: int = 1
     problem: Why | None = None
+    released: str = ""  # where a person let it pass the loop brake
 
 
 def keep(
@@ -276,6 +277,7 @@ def _claim(worker: WorkerLease, attempts: int, limit: int) -> list[StoredMail]:
             ReceivedMail.arrived_at,
             ReceivedMail.attempts,
             ReceivedMail.decision,
+            ReceivedMail.held,
         )
     ).all()
     db.session.commit()
@@ -307,6 +309,7 @@ def _with_contents(rows: Iterable[Any]) -> list[StoredMail]:
             arrived_at=row.arrived_at,
             attempts=row.attempts,
             problem=row.decision[0] if row.decision else None,
+            released=row.held,
         )
         for row in rows
     ]
@@ -321,7 +324,9 @@ def _understand(kept: Sequence[StoredMail], worker: WorkerLease | None, now: dat
     cases = []
     for one in kept:
         try:
-            cases.append(apply.read(one.id, one.raw, one.keeps, now, one.arrived_at, one.problem))
+            case = read_case(one.id, one.raw, one.keeps, now, one.arrived_at, one.problem)
+            case.released = one.released
+            cases.append(case)
         except Exception as error:  # a mistake of ours in reading one mail; the others are none the worse for it
             _give_up(one.id, error, now)
             counts["quarantined"] += 1
@@ -348,15 +353,14 @@ def route_group(cases: Sequence[Case], now: datetime) -> tuple[list[Case], Routi
     group: list[Case] = []
     office.forget()
     with reading():
-        context = load_context([case.message for case in cases], now)
-        for number, case in enumerate(cases):
-            if group and context.depends_on_earlier(number):
+        context = load_context(cases, now)
+        for case in cases:
+            if group and context.depends_on_earlier(case):
                 break
-            case.key = context.look_ups[number].message_key
-            case.routing = route(case.message, context.directory(number, case.keeps.action_type_id))
+            case.routing = route(case.message, case.asked, context.facts(case))
             if group and context.is_for_many(case.routing):
                 break
-            context.learn(number, case.message, case.routing)
+            context.learn(case)
             group.append(case)
         load_threads(context, [case.routing for case in group])
     return group, context
@@ -399,9 +403,9 @@ def _quarantine(ids: Collection[int], reason: Why, now: datetime, case: Case | N
     """Put mails that wait into quarantine with a reason; commits."""
     values: dict[str, Any] = {"state": "quarantined", "processed_at": now, "decision": [reason]}
     if case is not None:
-        values |= apply.ledger_values(case) | {"state": "quarantined", "result": ""}
+        values |= ledger.ledger_values(case) | {"state": "quarantined", "result": ""}
         values["decision"] = [*case.message.problems, *case.routing.steps, reason]
-        apply.note_alias_failure(case, reason)
+        ledger.note_alias_failure(case, reason)
     db.session.execute(
         update(ReceivedMail)
         .where(ReceivedMail.id.in_(ids), ReceivedMail.state.in_(("received", "quarantined")))

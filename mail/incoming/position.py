@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import or_, select
 
-from mail.incoming.apply import Retention
+from mail.incoming.case import Retention
 from mail.sentences import why
 from mail.settings.config import settings
 from mail.transport.mailbox import Mailbox, MailboxTarget, Position

@@ -1,12 +1,16 @@
 """What a person does with an email in quarantine."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import Update, func, literal_column, select, update
 
-from mail.decide.routing import NewDocument, Outcome, PostTo, Rejected, Routing
-from mail.incoming import apply
-from mail.incoming.apply import Retention
+from mail.decide.answer import AnswerTo, answer_to
+from mail.decide.outcomes import NewDocument, Outcome, PostTo, Rejected, Routing
+from mail.decide.routing import names_one_of_us
+from mail.incoming.answers import BY_HAND
+from mail.incoming.case import Retention, read_case
 from mail.incoming.flow import route_group, write_group
 from mail.incoming.lookup import load_threads
 from mail.sentences import Why, why
@@ -16,6 +20,7 @@ from models import (
     Event,
     IncomingServer,
     ReceivedMail,
+    change_rows,
     db,
     reading,
 )
@@ -38,7 +43,7 @@ def route_to_document(received_id: int, document_id: int, now: datetime) -> str:
     if document is None:
         raise LookupError(f"document {document_id}")
     step = why("quarantine_routed_document", number=document.number)
-    return _again(received_id, (PostTo(document.thread_id, alias_id=0), step), now)
+    return _again(received_id, (PostTo(document.thread_id, alias_id=0, follow=True), step), now)
 
 
 def route_to_type(received_id: int, type_id: int, now: datetime) -> str:
@@ -49,17 +54,75 @@ def route_to_type(received_id: int, type_id: int, now: datetime) -> str:
 def reject(received_id: int, text: str, now: datetime) -> str:
     """Answer a mail from quarantine with a text of ours; return the state it comes to. Commits."""
     step = why("quarantine_rejected")
-    return _again(received_id, (Rejected(step, "quarantine_answer", text=text.strip()), step), now)
+    return _again(received_id, (Rejected(step, BY_HAND, text=text.strip()), step), now)
 
 
 def drop(received_id: int, now: datetime) -> str:
     """Take a mail out of quarantine for good, unread by anybody; return its state. Commits."""
     row = _quarantined(received_id)
-    row.state, row.processed_at = "ignored", now
+    row.state, row.held, row.processed_at = "ignored", "", now
     row.decision = [*(row.decision or []), why("quarantine_dropped")]
     Event.add(["incoming"], now)
     db.session.commit()
     return "ignored"
+
+
+# --- what the loop brake holds: one group for each sender and place
+
+
+@dataclass(frozen=True, slots=True)
+class HeldGroup:
+    """Mails of one sender to one place (``held``: the target of a route), which look like a loop."""
+
+    sender: str
+    held: str
+    count: int
+    first_at: datetime
+    last_at: datetime
+
+
+def held_groups() -> Sequence[HeldGroup]:
+    """Return the groups that wait for a person, the largest first."""
+    count = func.count()
+    rows = db.session.execute(
+        select(
+            ReceivedMail.from_key,
+            ReceivedMail.held,
+            count.label("n"),
+            func.min(ReceivedMail.arrived_at).label("first_at"),
+            func.max(ReceivedMail.arrived_at).label("last_at"),
+        )
+        .where(ReceivedMail.held != literal_column("''"), ReceivedMail.state == "quarantined")
+        .group_by(ReceivedMail.from_key, ReceivedMail.held)
+        .order_by(count.desc())
+    )
+    return [HeldGroup(row.from_key or "", row.held, row.n, row.first_at, row.last_at) for row in rows]
+
+
+def take_all(sender: str, held: str, now: datetime) -> int:
+    """Let a whole group pass the loop brake; return how many go on, by the worker. Commits, then call ``wake()``."""
+    taken = change_rows(_of_group(sender, held).values(state="received", decision=None, worker_id=None, attempts=0))
+    Event.add(["incoming"], now)
+    db.session.commit()
+    return taken
+
+
+def drop_all(sender: str, held: str, now: datetime) -> int:
+    """Take a whole group out of quarantine for good, unread by anybody; return how many. Commits."""
+    reason = [why("quarantine_dropped")]
+    dropped = change_rows(_of_group(sender, held).values(state="ignored", held="", decision=reason, processed_at=now))
+    Event.add(["incoming"], now)
+    db.session.commit()
+    return dropped
+
+
+def _of_group(sender: str, held: str) -> Update:
+    is_sender = ReceivedMail.from_key == sender if sender else ReceivedMail.from_key.is_(None)
+    of_group = (ReceivedMail.state == "quarantined", ReceivedMail.held == held, is_sender)
+    return update(ReceivedMail).where(ReceivedMail.held != literal_column("''"), *of_group)
+
+
+# --- one mail again
 
 
 def _quarantined(received_id: int) -> ReceivedMail:
@@ -74,7 +137,7 @@ def _quarantined(received_id: int) -> ReceivedMail:
 def _again(received_id: int, forced: tuple[Outcome, Why] | None, now: datetime) -> str:
     """Take a mail from quarantine through the flow again, to where a person says or by the rules."""
     row = _quarantined(received_id)
-    arrived_at = row.arrived_at
+    arrived_at, held = row.arrived_at, row.held
     before, problem = list(row.decision or []), None
     if forced is None and before and before[0]["code"] in PROBLEMS:
         problem = before[0]
@@ -82,10 +145,14 @@ def _again(received_id: int, forced: tuple[Outcome, Why] | None, now: datetime) 
     server = db.session.get(IncomingServer, row.incoming_server_id) if row.incoming_server_id else None
     keeps = Retention(server.action_type_id, server.keep_attachments, server.keep_original) if server else Retention()
     db.session.rollback()
-    case = apply.read(received_id, raw, keeps, now, arrived_at, problem)
+    case = read_case(received_id, raw, keeps, now, arrived_at, problem)
+    case.released = held  # whoever asks for it again means that it is no loop
     group, context = route_group([case], now)
     if forced is not None:
-        case.routing = Routing((forced[0],), (*before, forced[1]))
+        answer = answer_to(case.message, context.book) if isinstance(forced[0], Rejected) else AnswerTo()
+        steps = [*before, forced[1], *([answer.why_not] if answer.why_not else [])]
+        not_checked = names_one_of_us(case.asked, context.facts(case))
+        case.routing = Routing((forced[0],), tuple(steps), answer_to=answer.address, not_checked=not_checked)
         with reading():
             load_threads(context, [case.routing])
     reopened = _quarantined(received_id)  # and locked until it is filed: it never waits where a worker would take it

@@ -10,8 +10,8 @@ from datetime import datetime
 from sqlalchemy import or_, select, update
 
 from mail.decide.failure import FailureKind as Failing
+from mail.decide.outcomes import Bounced
 from mail.decide.report import About, Report, Reported
-from mail.decide.routing import Bounced
 from mail.mailing import blacklist, traces
 from mail.message.address import normalise
 from mail.outgoing import failures as outgoing_failures

@@ -12,7 +12,8 @@ from sqlalchemy import delete, select
 from mail.decide import blacklist
 from mail.decide.blacklist import Arithmetic
 from mail.decide.failure import FailureKind
-from mail.documents.posts import add_post
+from mail.documents.posts import add_posts
+from mail.documents.threads import PostDraft
 from mail.errors import InvalidAddress
 from mail.message.address import normalise
 from mail.sentences import Why, why
@@ -158,8 +159,8 @@ def _log(key: str, thread_id: int | None, said: Why, now: datetime, user: User |
     if contact is not None and contact.thread_id is None:
         contact.thread_id = _new_thread(now)
     threads = dict.fromkeys(id for id in (thread_id, contact.thread_id if contact else None) if id is not None)
-    for id in threads:
-        add_post(id, "log", now, author_contact_id=user.contact_id if user else None, reason=said)
+    author = user.contact_id if user else None
+    add_posts([PostDraft(id, "log", now, author_contact_id=author, why=said) for id in threads], now)
 
 
 def _new_thread(now: datetime) -> int:

@@ -49,6 +49,7 @@ class OutgoingDraft:
     post_id: int | None = None
     references: Sequence[str] = ()
     has_document: bool = False
+    is_verified: bool = True  # the author is who he says; of received mail nobody knows
     title: str = ""
     type_id: int | None = None
     reply_to: str = ""
@@ -97,6 +98,7 @@ def _compose(draft: OutgoingDraft, now: datetime, scheduled_at: datetime | None)
     snapshot = office.load()
     request = Request(
         sender=draft.author,
+        is_verified=draft.is_verified,
         reply_to=draft.reply_to,
         return_path=draft.return_path,
         forced_server=draft.forced_server_id,

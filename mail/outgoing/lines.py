@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import exists, select, update
 
-from mail.decide.sender import Request, decide
+from mail.decide.sender import Decision, Request, decide
 from mail.message.address import normalise, show_address
 from mail.message.compose import header, with_addresses
 from mail.outgoing.delivery_state import FAILED, mark_failures, show_progress
@@ -43,7 +43,13 @@ def decide_again(mail_ids: Collection[int], now: datetime) -> None:
     office.forget()
     snapshot = office.load()
     for mail in db.session.scalars(select(OutgoingMail).where(OutgoingMail.id.in_(mail_ids))):
-        request = Request(mail.author, mail.reply_to, mail.return_path, mail.forced_server_id)
+        request = Request(
+            mail.author,
+            mail.reply_to,
+            mail.return_path,
+            mail.forced_server_id,
+            is_verified=Decision.from_json(mail.decision or {}).is_verified,
+        )
         decision = decide(request, snapshot.servers, snapshot.office)
         for name, value in decision_columns(replace(decision, reply_to=mail.reply_to)).items():
             setattr(mail, name, value)

@@ -8,7 +8,8 @@ import pytest
 from playwright.sync_api import Page
 
 from mail.documents import contacts, posts
-from mail.documents.posts import NewFile
+from mail.documents.documents import start_document
+from mail.documents.threads import NewFile
 from mail.incoming.flow import keep
 from mail.settings import config
 from mail.settings.clock import now
@@ -46,10 +47,10 @@ def make_lively(app: App) -> None:
         user = db.session.query(User).filter_by(role="user").one()
         ann = contacts.find_or_make("ann@customer.test", "Ann Lee", now())
         refused = contacts.find_or_make("refuse-550@customer.test", "Rita Refused", now())
-        document = posts.start_document(type_, "20 chairs for our office", now(), contact_id=ann.id, responsible=user)
+        document = start_document(type_, "20 chairs for our office", now(), contact_id=ann.id, responsible=user)
         posts.follow(document.thread_id, refused.id)
         db.session.commit()
-        file = NewFile("offer.pdf", "application/pdf", b"%PDF")
+        file = NewFile.of("offer.pdf", "application/pdf", b"%PDF")
         posts.post_from_browser(user, document.thread_id, "<p>Here is our offer.</p>", "message", [file], now())
         posts.post_from_browser(user, document.thread_id, "<p>She haggles.</p>", "note", [], now())
         for number, to in enumerate(("sales@office.test", "nobody@office.test"), start=1):

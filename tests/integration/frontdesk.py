@@ -14,6 +14,7 @@ from flask import Flask
 from sqlalchemy import event, select
 
 from mail.documents import posts
+from mail.documents.documents import start_document
 from mail.incoming import flow
 from mail.queue.lease import WorkerLease
 from mail.sentences import say
@@ -173,7 +174,7 @@ class FrontDesk:
         with self.app.app_context():
             kind = db.session.get(DocumentType, self.types[code])
             assert kind is not None
-            document = posts.start_document(kind, title, self.now)
+            document = start_document(kind, title, self.now)
             for contact_id in followers:
                 posts.follow(document.thread_id, contact_id)
             db.session.commit()
@@ -192,8 +193,7 @@ class FrontDesk:
     ) -> Post:
         """Let a user write in a thread; the post is detached."""
         with self.app.app_context():
-            post = posts.post_from_browser(user, thread_id, html, kind, files, self.now)
-            db.session.refresh(post)
+            post = db.session.get_one(Post, posts.post_from_browser(user, thread_id, html, kind, files, self.now))
             db.session.expunge_all()
             return post
 

@@ -14,7 +14,7 @@ from flask import Flask
 from sqlalchemy import func, select, update
 
 from mail.incoming import flow, position
-from mail.incoming.apply import Retention
+from mail.incoming.case import Retention
 from mail.incoming.flow import FetchResult
 from mail.sentences import why
 from mail.transport.mailbox import FetchedMail
@@ -302,7 +302,7 @@ def test_the_numbers_of_another_mailbox_are_never_taken_for_those_of_the_first(f
 
 KILLED = """
     import os, signal, sys
-    from mail.incoming import apply, flow
+    from mail.incoming import apply, flow, ledger
     from mail.queue.lease import WorkerLease
     from mail.settings import config
     from mail.settings.clock import now
@@ -319,7 +319,7 @@ KILLED = """
     elif where == "position":
         flow.go_on_after = die
     elif where == "write":
-        apply._note_results = die
+        ledger.note_results = die
     elif where == "second group":
         real, calls = apply.write, []
         def write(*args):

@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select, update
 
-from mail.incoming import apply, flow, quarantine
+from mail.incoming import case, flow, quarantine
 from mail.outgoing import delivery_state
 from mail.queue.lease import WorkerLease
 from mail.sentences import say
@@ -278,7 +278,7 @@ def test_an_answer_in_the_same_batch_as_the_mail_that_it_answers(desk: FrontDesk
 
 def test_an_alias_with_a_fixed_document(desk: FrontDesk) -> None:
     fixed = desk.document("All applications")
-    desk.set_alias("sales", fixed_document_id=fixed.id)
+    desk.set_alias("sales", fixed_document_id=fixed.id, follow_fixed=True)
     desk.receive(mail(ANN), mail(BOB))
     assert len(desk.documents()) == 1
     assert [post.author.name if post.author else "" for post in desk.posts(fixed.thread_id)] == ["Ann Lee", "Bob"]
@@ -337,7 +337,8 @@ def test_who_is_told_that_a_mail_was_rejected(
     desk: FrontDesk, sender: str, headers: dict[str, str], answered: str | None
 ) -> None:
     (row,) = desk.receive(mail(sender, CATCHALL, **headers))
-    assert row.state == "rejected"
+    assert row.state == ("rejected" if answered else "ignored")
+    assert sentences(row)[-1].startswith("Not answered because" if answered is None else f"{CATCHALL} only"), "why not"
     assert [set(sent.lines) for sent in desk.sent()] == ([{answered}] if answered else [])
 
 
@@ -346,7 +347,7 @@ def test_answers_to_one_sender_come_to_an_end(desk: FrontDesk) -> None:
     for _ in range(6):
         desk.receive(mail(ANN, CATCHALL))
     assert len(desk.sent(kind="rejection")) == 3
-    assert desk.states() == Counter(rejected=6)
+    assert desk.states() == Counter(rejected=3, ignored=3)
 
 
 def test_each_alias_judges_by_itself(desk: FrontDesk) -> None:
@@ -397,7 +398,7 @@ def test_an_absence_note_is_a_note_that_nobody_is_sent(desk: FrontDesk) -> None:
 def test_the_loop_brake_tells_once_and_lets_go_with_time(desk: FrontDesk) -> None:
     desk.set_parameter("mail.gateway.loop.threshold", "4")
     rows = [row for _ in range(4) for row in desk.receive(mail(ANN), mail(ANN))]
-    assert [row.state for row in rows] == ["processed"] * 4 + ["rejected"] + ["ignored"] * 3
+    assert [row.state for row in rows] == ["processed"] * 4 + ["rejected"] + ["quarantined"] * 3
     assert len(desk.documents()) == 4
     assert len(desk.sent(kind="rejection")) == 1
     assert desk.receive(mail(BOB))[0].state == "processed"
@@ -408,7 +409,7 @@ def test_the_loop_brake_tells_once_and_lets_go_with_time(desk: FrontDesk) -> Non
 def test_a_whole_batch_of_one_sender_is_counted(desk: FrontDesk) -> None:
     desk.set_parameter("mail.gateway.loop.threshold", "4")
     desk.receive(*(mail(ANN) for _ in range(9)))
-    assert desk.states() == Counter(processed=4, rejected=1, ignored=4)
+    assert desk.states() == Counter(processed=4, rejected=1, quarantined=4)
 
 
 # --- quarantine
@@ -777,14 +778,14 @@ def test_two_workers_take_each_mail_once(desk: FrontDesk) -> None:
 
 
 def test_a_mistake_of_ours_in_reading_one_mail_stops_no_other(desk: FrontDesk, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = apply.fold_at
+    real = case.fold_at
 
     def fold_at(body: str, is_html: bool = False) -> int | None:
         if "stumble" in body:
             raise RecursionError("over our own feet")
         return real(body, is_html)
 
-    monkeypatch.setattr(apply, "fold_at", fold_at)
+    monkeypatch.setattr(case, "fold_at", fold_at)
     rows = desk.receive(mail(ANN), mail(BOB, text="please stumble"), mail(BOB))
     assert [row.state for row in rows] == ["processed", "quarantined", "processed"]
     assert rows[1].decision is not None

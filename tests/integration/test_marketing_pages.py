@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import event, func, select, update
 
-from mail.documents import posts
+from mail.documents.documents import start_document
 from mail.mailing import blacklist, mailing
 from mail.sentences import why
 from mail.settings import office, parameters
@@ -761,7 +761,7 @@ def test_the_page_of_a_contact_tells_how_its_mail_arrives(app, mary):
             at = now() - timedelta(days=days)
             db.session.add(Bounce(address_key=contact.address_key, kind="hard", at=at, counted=True, trace_id=trace.id))
         blacklist.add(contact.address, "manual", now())
-        document = posts.start_document(db.session.scalar(select(DocumentType)), "A chair", now())
+        document = start_document(db.session.scalar(select(DocumentType)), "A chair", now())
         document.contact_id = contact.id
         db.session.commit()
         number = contact.id

@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from mail.documents import posts
+from mail.documents.documents import start_document
 from mail.incoming import aliases
 from mail.sentences import why
 from mail.settings.parameters import CATALOGUE, CATCHALL_DOMAIN, COMPANY_ADDRESS, COMPANY_NAME, CUSTOM_SERVERS, put
@@ -413,7 +413,7 @@ def make_document(app, code="opportunity", stage="New"):
     wanted = stage_id(app, code, stage)
     with app.app_context():
         type_ = db.session.scalar(select(DocumentType).where(DocumentType.code == code))
-        document = posts.start_document(type_, "A window", now())
+        document = start_document(type_, "A window", now())
         document.stage_id = wanted
         db.session.commit()
         return document.id

@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
 
 from mail.documents import posts as documents_posts
-from mail.documents.posts import NewFile
+from mail.documents.documents import start_document
+from mail.documents.notify import PostNotification, audience, notify
+from mail.documents.threads import NewFile, PostDraft, thread_views
 from mail.outgoing import delivery_state
 from mail.settings.config import settings
 from models import Contact, Document, Event, Notification, OutgoingMail, Post, Recipient, User, db
@@ -47,7 +50,7 @@ def test_who_is_told_of_a_post(
     }
     document = desk.document(followers=list(contacts.values()))
     with desk.app.app_context():
-        found = documents_posts.audience(document.thread_id, kind, contacts[author] if author else None, skip)
+        found = audience(document.thread_id, kind, contacts[author] if author else None, skip)
     assert {one.name: one.channel for one in found} == told
     assert all(one.why["code"] == "follow_added" for one in found)
 
@@ -112,7 +115,7 @@ def test_who_reads_in_the_browser_gets_no_mail_but_a_notification(desk: FrontDes
 def test_files_are_kept_once_and_go_with_the_mail(desk: FrontDesk) -> None:
     clerk = desk.user("Clerk")
     document = desk.document(followers=[desk.contact("ann@customer.test")])
-    files = [NewFile("a.txt", "text/plain", b"same"), NewFile("b.txt", "text/plain", b"same")]
+    files = [NewFile.of("a.txt", "text/plain", b"same"), NewFile.of("b.txt", "text/plain", b"same")]
     post = desk.post(clerk, document.thread_id, files=files)
     (stored,) = [post for post in desk.posts(document.thread_id) if post.id == post.id]
     assert [(file.name, file.size) for file in stored.attachments] == [("a.txt", 4), ("b.txt", 4)]
@@ -149,9 +152,14 @@ def test_what_can_not_be_posted(desk: FrontDesk, html: str, kind: str, error: ty
 def test_a_mail_is_in_a_thread_once(desk: FrontDesk) -> None:
     document = desk.document()
     with desk.app.app_context():
-        assert documents_posts.add_post(document.thread_id, "message", NOW, text="x", message_key="k" * 64) is not None
-        assert documents_posts.add_post(document.thread_id, "message", NOW, text="x", message_key="k" * 64) is None
-        db.session.commit()
+        for key in ("k", "l"):
+            documents_posts.add_posts(
+                [PostDraft(document.thread_id, "message", NOW, text=key, message_key=key * 64)], NOW
+            )
+        with pytest.raises(IntegrityError):
+            documents_posts.add_posts(
+                [PostDraft(document.thread_id, "message", NOW, text="k", message_key="k" * 64)], NOW
+            )
 
 
 def test_numbers_stages_and_followers_of_a_new_document(desk: FrontDesk) -> None:
@@ -163,8 +171,7 @@ def test_numbers_stages_and_followers_of_a_new_document(desk: FrontDesk) -> None
         assert kind is not None
         responsible = db.session.get(User, dora.id)
         documents = [
-            documents_posts.start_document(kind, "A  quote\n please", NOW, contact_id=ann, responsible=responsible)
-            for _ in range(2)
+            start_document(kind, "A  quote\n please", NOW, contact_id=ann, responsible=responsible) for _ in range(2)
         ]
         db.session.commit()
         assert [document.number for document in documents] == ["OPP/00001", "OPP/00002"]
@@ -281,11 +288,9 @@ def test_nothing_is_told_when_the_transaction_is_given_up(desk: FrontDesk) -> No
     document = desk.document(followers=[desk.contact("ann@customer.test")])
     with desk.app.app_context():
         contact = db.session.scalar(select(Contact.id))
-        post = documents_posts.add_post(
-            document.thread_id, "message", NOW, text="x", author_address="Clerk <clerk@home.test>"
-        )
-        assert post is not None
-        assert documents_posts.notify(post, NOW) is not None
+        post = PostDraft(document.thread_id, "message", NOW, text="x", author_address="Clerk <clerk@home.test>")
+        documents_posts.add_posts([post], NOW)
+        assert notify([PostNotification(post, thread_views([post.thread_id])[post.thread_id])], NOW)
         db.session.rollback()
         assert contact
         for table in (Post, OutgoingMail, Recipient):

@@ -15,6 +15,7 @@ from sqlalchemy import select
 
 from mail.documents import contacts
 from mail.documents import posts as documents_posts
+from mail.documents.documents import start_document
 from models import Document, DocumentType, OutgoingMail, Post, db
 from tests.proofs.scene import ON_POSTGRESQL_IN_THE_SOAK, Chance, Say, Scene
 from tests.waiting import wait_until
@@ -89,7 +90,7 @@ def test_what_was_answered_as_saved_is_there(scene: Scene, kills: int, chance: C
         now = datetime.now(UTC)
         type_ = db.session.scalar(select(DocumentType).where(DocumentType.code == "opportunity"))
         assert type_ is not None
-        document: Document = documents_posts.start_document(type_, "Posts", now)
+        document: Document = start_document(type_, "Posts", now)
         documents_posts.follow(document.thread_id, contacts.find_or_make("customer@customer.test", "Customer", now).id)
         db.session.commit()
         document_id, thread_id = document.id, document.thread_id

@@ -6,15 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from mail.decide.routing import (
-    AddressBook,
-    AliasRule,
+from mail.decide.answer import answer_to
+from mail.decide.facts import AddressBook, AliasRule, Facts, KnownMessage, SenderFacts, look_up, threads_to_check
+from mail.decide.outcomes import (
     AutoNote,
     Bounced,
     Duplicate,
-    Facts,
     Ignored,
-    KnownMessage,
     NewDocument,
     Outcome,
     PostTo,
@@ -22,12 +20,9 @@ from mail.decide.routing import (
     Rejected,
     Replied,
     Reply,
-    SenderFacts,
-    answer_to,
-    look_up,
-    route,
-    threads_to_check,
+    Routing,
 )
+from mail.decide.routing import route
 from mail.message.parse import IncomingMessage, message_key, parse
 from mail.sentences import SENTENCES, say
 
@@ -56,8 +51,8 @@ BOOK = AddressBook(
     own=["notifications@mycompany.test"],
 )
 N1 = KnownMessage(2, sender="notifications@mycompany.test", thread_id=100, type_id=1, post_id=11, mail_id=21)
-KNOWN = {
-    "<root@home.test>": KnownMessage(1, sent=False, thread_id=100, type_id=1, post_id=10),
+STORED = {"<root@home.test>": [KnownMessage(1, thread_id=100, type_id=1, post_id=10)]}
+SIGNED = {
     "<n1@mycompany.test>": N1,
     "ownid1": N1,
     "<n2@mycompany.test>": KnownMessage(3, thread_id=200, type_id=2, post_id=12, mail_id=22),
@@ -83,19 +78,26 @@ def read(file: str) -> IncomingMessage:
     return parse(raw(file), NOW)
 
 
-def office_for(message: IncomingMessage, **changes: object) -> Facts:
+def facts_for(message: IncomingMessage, **changes: object) -> Facts:
     """What a flow finds out, for the ids that the mail names and no others."""
     asked = look_up(message, BOOK)
-    known = {id: KNOWN[id] for id in asked.ids if id in KNOWN}
-    sender = SENDERS.get(asked.sender, SenderFacts())
-    checked = threads_to_check(message, BOOK, known)
-    directory = Facts(
+    signed = {id: SIGNED[id] for id in asked.ids if id in SIGNED}
+    stored = {id: STORED[id] for id in asked.ids if id in STORED}
+    checked = threads_to_check(message, BOOK, signed, stored)
+    sender, author = (SENDERS.get(address, SenderFacts()) for address in (asked.sender, asked.author))
+    facts = Facts(
         BOOK,
-        known=known,
+        signed=signed,
+        stored=stored,
         rejections=REJECTIONS & set(asked.ids),
         sender=replace(sender, follows=sender.follows & checked),
+        author=author,
     )
-    return replace(directory, **changes)
+    return replace(facts, **changes)
+
+
+def routed(message: IncomingMessage, **changes: object) -> Routing:
+    return route(message, look_up(message, BOOK), facts_for(message, **changes))
 
 
 def in_words(outcome: Outcome) -> str:
@@ -120,6 +122,8 @@ def in_words(outcome: Outcome) -> str:
             return f"replied {trace}"
         case Rejected(reason, target):
             return f"{reason['code']} {target}"
+        case Quarantined(_, _, held) if held:
+            return f"held {held}"
         case Quarantined(_, address):
             return f"quarantine {address}".strip()
     raise AssertionError(outcome)
@@ -176,7 +180,7 @@ MAILS = [
     ("41", "reply 100"),
     ("42", "new by 1"),
     ("43", "reject_users thread:300"),
-    ("44", "reply 300"),
+    ("44", "reject_users_not_checked thread:300"),
     ("45", "reply 300"),
     ("46", "reject_followers thread:300"),
     ("47", "reply 300"),
@@ -207,7 +211,7 @@ MAILS = [
     ("70", "new by 9"),
     ("71", "new by 3"),
     ("72", "reject_contacts alias:3"),
-    ("73", "new by 4"),
+    ("73", "reject_users_not_checked alias:4"),
     ("74", "reject_users alias:4"),
     ("75", "new by 5"),
     ("76", "reject_followers alias:5"),
@@ -234,7 +238,7 @@ def test_every_file_is_in_the_table():
 @pytest.mark.parametrize(("file", "expected"), MAILS)
 def test_where_a_mail_goes(file, expected):
     message = read(file)
-    routing = route(message, office_for(message))
+    routing = routed(message)
     assert ", ".join(map(in_words, routing.outcomes)) == expected
 
 
@@ -243,7 +247,7 @@ def test_line_ends_make_no_difference(file):
     message = parse(raw(file).replace(b"\n", b"\r\n"), NOW)
     same = read(file)
     assert message_key(message) == message_key(same)
-    assert route(message, office_for(message)) == route(same, office_for(same))
+    assert routed(message) == routed(same)
 
 
 # --- what the office knows or has seen changes the outcome: file, directory, what becomes of it
@@ -278,18 +282,23 @@ CHANGED = [
     # 9: the loop brake
     ("61", {"mails_in_window": {"alias:1": 19}}, "new by 1"),
     ("61", LOOP, "reject_loop alias:1"),
-    ("61", {**LOOP, "told": {"alias:1"}}, "ignored route_loop_ignored"),
+    ("61", {**LOOP, "told": {"alias:1"}}, "held alias:1"),
     ("61", {**LOOP, "told": {"alias:2"}}, "reject_loop alias:1"),
     ("61", {**LOOP, "loop_allowed": {"stranger@home.test"}}, "new by 1"),
     ("61", {**LOOP, "loop_allowed": {"home.test"}}, "new by 1"),
     ("61", {**LOOP, "loop_allowed": {"other@home.test"}}, "reject_loop alias:1"),
     ("61", {"mails_in_window": {"alias:1": 2}, "loop_threshold": 2}, "reject_loop alias:1"),
     ("31", LOOP, "reject_loop thread:100"),
-    ("31", {**LOOP, "told": {"thread:100"}}, "ignored route_loop_ignored"),
+    ("31", {**LOOP, "told": {"thread:100"}}, "held thread:100"),
     ("79", LOOP, "reject_loop thread:60"),
     ("84", {**LOOP, "action_type_id": 9}, "reject_loop type:9"),
     ("66", LOOP, "reject_loop alias:1, new by 2"),
-    ("30", LOOP, "reject_loop alias:1"),
+    ("30", LOOP, "held alias:1"),  # a program can't be told
+    ("61", {**LOOP, "loop_threshold": 0}, "new by 1"),  # switched off
+    ("61", {**LOOP, "released": "alias:1"}, "new by 1"),  # a person said that it is no loop
+    ("61", {**LOOP, "released": "alias:2"}, "reject_loop alias:1"),
+    ("66", {**LOOP, "told": {"alias:1"}}, "held alias:1, new by 2"),
+    ("61", {**LOOP, "answers_left": 0}, "held alias:1"),
     ("26", LOOP, "auto-note 100"),
     ("09", LOOP, "bounce of 21"),
     # senders
@@ -298,13 +307,15 @@ CHANGED = [
     ("46", {"sender": SenderFacts(follows=frozenset({50}))}, "reject_followers thread:300"),
     ("75", {"sender": SenderFacts(contact_id=1, follows=frozenset({300}))}, "reject_followers alias:5"),
     ("72", {"sender": SenderFacts(user_id=1)}, "new by 3"),
+    ("44", {"is_authenticated": True}, "reply 300"),
+    ("73", {"is_authenticated": True}, "new by 4"),
 ]
 
 
 @pytest.mark.parametrize(("file", "changes", "expected"), CHANGED)
 def test_what_the_office_knows_changes_the_outcome(file, changes, expected):
     message = read(file)
-    routing = route(message, office_for(message, **changes))
+    routing = routed(message, **changes)
     assert ", ".join(map(in_words, routing.outcomes)) == expected
 
 
@@ -332,7 +343,7 @@ def test_what_the_office_knows_changes_the_outcome(file, changes, expected):
 )
 def test_the_state_in_the_ledger(file, state, result):
     message = read(file)
-    routing = route(message, office_for(message))
+    routing = routed(message)
     assert (routing.state, routing.result) == (state, result)
 
 
@@ -353,13 +364,13 @@ def test_the_state_in_the_ledger(file, state, result):
 )
 def test_hits_are_counted_on_the_aliases_that_were_written_to(file, hits):
     message = read(file)
-    assert route(message, office_for(message)).hits == hits
+    assert routed(message).hits == hits
 
 
 @pytest.mark.parametrize("file", [file for file, _ in MAILS])
 def test_every_step_can_be_read(file):
     message = read(file)
-    routing = route(message, office_for(message))
+    routing = routed(message)
     assert routing.steps
     for step in routing.steps:
         assert step["code"] in SENTENCES
@@ -368,38 +379,38 @@ def test_every_step_can_be_read(file):
 
 def test_the_steps_tell_the_way_in_order():
     message = read("61")
-    codes = [step["code"] for step in route(message, office_for(message)).steps]
+    codes = [step["code"] for step in routed(message).steps]
     assert codes == ["route_no_own_answer", "route_no_report", "route_no_auto_reply", "route_no_thread",
                      "route_no_catchall", "route_alias"]  # fmt: skip
 
 
 def test_a_rejection_brings_the_words_of_its_alias():
     message = read("74")
-    (rejected,) = route(message, office_for(message)).outcomes
+    (rejected,) = routed(message).outcomes
     assert (rejected.text, rejected.alias_id, rejected.misconfigured) == ("Please call us.", 4, False)
     message = read("77")
-    (rejected,) = route(message, office_for(message)).outcomes
+    (rejected,) = routed(message).outcomes
     assert rejected.misconfigured and rejected.alias_id == 6
 
 
 def test_the_catchalls_rejection_names_an_address_to_write_to():
     message = read("56")
-    (rejected,) = route(message, office_for(message)).outcomes
+    (rejected,) = routed(message).outcomes
     assert "sales@mycompany.test" in say(rejected.reason)
     empty = Facts(AddressBook([AliasRule(10, "catchall@mycompany.test", "catchall")]))
-    (rejected,) = route(message, empty).outcomes
+    (rejected,) = route(message, look_up(message, empty.book), empty).outcomes
     assert rejected.reason["code"] == "reject_catchall_only"
 
 
 def test_the_parent_post_is_the_one_that_was_answered():
     message = read("31")
-    (reply,) = route(message, office_for(message)).outcomes
-    assert (reply.parent_post_id, reply.relay) == (11, True)
+    (reply,) = routed(message).outcomes
+    assert reply.parent_post_id == 11
 
 
 def test_a_mail_beyond_the_limits_is_quarantined_with_the_reason():
     message = parse(b"To: sales@mycompany.test\nX: " + b"x" * 300_000 + b"\n\nhello", NOW)
-    routing = route(message, office_for(message))
+    routing = routed(message)
     assert routing.state == "quarantined"
     assert routing.outcomes[0].reason["code"] == "parse_header_too_large"
 
@@ -425,7 +436,7 @@ def test_the_ids_to_look_up(file, ids):
 
 @pytest.mark.parametrize(("file", "threads"), [("61", set()), ("45", {50, 300}), ("75", {50}), ("77", set())])
 def test_following_is_asked_only_where_an_alias_wants_to_know(file, threads):
-    assert threads_to_check(read(file), BOOK, KNOWN) == threads
+    assert threads_to_check(read(file), BOOK, SIGNED, STORED) == threads
 
 
 @pytest.mark.parametrize(
@@ -455,20 +466,60 @@ def test_addresses_find_their_alias(address, alias):
     [
         ("From: a@x.test", "a@x.test"),
         ("From: a@x.test\nReturn-Path: <r@x.test>", "r@x.test"),
-        ("From: a@x.test\nReturn-Path: <>", None),
-        ("From: a@x.test\nList-Id: <l.x.test>", None),
-        ("From: a@x.test\nPrecedence: bulk", None),
-        ("From: a@x.test\nAuto-Submitted: auto-generated", None),
-        ("From: a@x.test\nAuto-Submitted: auto-replied", None),
+        ("From: a@x.test\nReturn-Path: R@X.test", "r@x.test"),
+        ("From: a@x.test\nReply-To: c@x.test", "a@x.test"),
         ("From: a@x.test\nAuto-Submitted: no", "a@x.test"),
-        ("From: MAILER-DAEMON@x.test", None),
-        ("From: sales@mycompany.test", None),
-        ("From: notifications@mycompany.test", None),
-        ("From: a@x.test\nReturn-Path: <bounce+abc@mycompany.test>", None),
-        ("From: Sales@MyCompany.test\nReturn-Path: <r@x.test>", None),
-        ("Subject: nobody", None),
+        ("From: no-reply@x.test\nReturn-Path: <a@x.test>", "a@x.test"),
+        ("From: sales@another.test", "sales@another.test"),  # an alias of ours, elsewhere
+        ("From: info@another.test", "info@another.test"),  # the local part of an alias for any domain
+        ("From: boss@mycompany.test", "boss@mycompany.test"),  # a person in our domain
+        ("From: a@x.test\nReturn-Path: <>", "unanswered_null_path"),
+        ("From: a@x.test\nReturn-Path: < >", "unanswered_null_path"),
+        ("From: a@x.test\nReturn-Path: nonsense", "unanswered_null_path"),
+        ("From: a@x.test\nList-Id: <l.x.test>", "unanswered_list"),
+        ("From: a@x.test\nList-Unsubscribe: <mailto:l@x.test>", "unanswered_list"),
+        ("From: a@x.test\nPrecedence: bulk", "unanswered_list"),
+        ("From: a@x.test\nReturn-Path: <owner-l@x.test>", "unanswered_machine"),
+        ("From: a@x.test\nReturn-Path: <l-bounces+b=y.test@x.test>", "unanswered_machine"),
+        ("From: l-request@x.test", "unanswered_machine"),
+        ("From: a@x.test\nAuto-Submitted: auto-generated", "unanswered_machine"),
+        ("From: a@x.test\nAuto-Submitted: auto-replied", "unanswered_machine"),
+        ("From: MAILER-DAEMON@x.test", "unanswered_machine"),
+        ("From: a@x.test\nReturn-Path: <MAILER-DAEMON@x.test>", "unanswered_machine"),
+        ("From: sales@mycompany.test", "unanswered_ours"),
+        ("From: notifications@mycompany.test", "unanswered_ours"),
+        ("From: old-sales@mycompany.test", "unanswered_ours"),
+        ("From: a@x.test\nReturn-Path: <bounce+abc@mycompany.test>", "unanswered_ours"),
+        ("From: a@x.test\nReturn-Path: <sales+x@mycompany.test>", "unanswered_ours"),
+        ("From: a@x.test\nReturn-Path: <CatchAll@MyCompany.test>", "unanswered_ours"),
+        ("From: Sales@MyCompany.test\nReturn-Path: <r@x.test>", "unanswered_ours"),
+        ("Subject: nobody", "unanswered_nobody"),
     ],
 )
 def test_answers_go_to_people_only(header, answer):
     message = parse(f"{header}\n\nhello".encode(), NOW)
-    assert answer_to(message, BOOK) == answer
+    found = answer_to(message, BOOK)
+    assert (found.why_not["code"] if found.why_not else found.address) == answer
+    assert "?" not in say(found.why_not)
+
+
+@pytest.mark.parametrize(
+    ("header", "changes", "answer", "state", "code"),
+    [
+        ("From: a@x.test", {}, "a@x.test", "rejected", "reject_catchall"),
+        ("From: a@x.test", {"answers_left": 1}, "a@x.test", "rejected", "reject_catchall"),
+        ("From: a@x.test", {"answers_left": 0}, "", "ignored", "unanswered_hour"),
+        ("From: a@x.test", {"answers_left": -3}, "", "ignored", "unanswered_hour"),
+        ("From: a@x.test", {"answers_to_sender": 19}, "a@x.test", "rejected", "reject_catchall"),
+        ("From: a@x.test", {"answers_to_sender": 20}, "", "ignored", "unanswered_often"),
+        ("From: a@x.test", {"answers_to_sender": 20, "loop_threshold": 0}, "a@x.test", "rejected", "reject_catchall"),
+        ("From: a@x.test\nReturn-Path: <>", {}, "", "ignored", "unanswered_null_path"),
+        ("From: a@x.test\nPrecedence: list", {}, "", "ignored", "unanswered_list"),
+        ("From: sales@mycompany.test", {}, "", "ignored", "unanswered_ours"),
+    ],
+)
+def test_a_mail_is_rejected_only_if_its_sender_is_told(header, changes, answer, state, code):
+    routing = routed(parse(f"{header}\nTo: catchall@mycompany.test\n\nhello".encode(), NOW), **changes)
+    assert (routing.answer_to, routing.state) == (answer, state)
+    assert code in [step["code"] for step in routing.steps]
+    assert all("?" not in say(step) for step in routing.steps)

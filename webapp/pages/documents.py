@@ -15,7 +15,9 @@ from werkzeug.datastructures import FileStorage
 
 from mail.documents import contacts
 from mail.documents import posts as documents_posts
-from mail.documents.posts import NewFile, NotificationTarget
+from mail.documents.documents import start_document
+from mail.documents.notify import NotificationTarget, audience
+from mail.documents.threads import NewFile
 from mail.message.address import first_address, show_address
 from mail.outgoing import delivery_state, lines
 from mail.outgoing.lines import NotCorrected
@@ -135,7 +137,7 @@ def new(code: str) -> ResponseReturnValue:
             )
         else:
             contact = contacts.find_or_make(address.address, address.name, now()) if address else None
-            document = documents_posts.start_document(
+            document = start_document(
                 type_,
                 title,
                 now(),
@@ -221,7 +223,7 @@ def _colleagues() -> frozenset[int]:
 
 
 def _told(document: Document, kind: str) -> list[NotificationTarget]:
-    return documents_posts.audience(document.thread_id, kind, current_user.contact_id)
+    return audience(document.thread_id, kind, current_user.contact_id)
 
 
 def words_of(post: Post) -> Markup:
@@ -313,7 +315,7 @@ def write(document_id: int) -> ResponseReturnValue:
 
 def _file(file: FileStorage) -> NewFile:
     name = (file.filename or "").replace("\\", "/").rpartition("/")[2]
-    return NewFile(name, file.mimetype or "application/octet-stream", file.read())
+    return NewFile.of(name, file.mimetype or "application/octet-stream", file.read())
 
 
 # --- followers

@@ -1,0 +1,239 @@
+"""What the rules of routing must know about a mail: our addresses, the messages its ids name, who wrote it.
+
+``look_up`` says what must be found out, a flow fills a ``Facts`` with few queries for many mails; pure values both.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mail.decide.author import Authorship, authorship
+from mail.decide.report import returned_ids
+from mail.message.address import domain_of, local_part, normalise
+from mail.message.parse import IncomingMessage, message_key
+
+Policy = Literal["everyone", "contacts", "followers", "users"]
+
+MOST_IDS = 200  # of References, and of a returned mail, that are looked up: the first and the last ones
+ANSWERS_AN_HOUR = 20  # answers that the system writes, over all
+
+
+# --- our addresses
+
+
+@dataclass(frozen=True, slots=True)
+class AliasRule:
+    """An address of ours, as the rules see it. Threads stand for their documents."""
+
+    id: int
+    address: str  # normalised
+    role: Literal["alias", "catchall", "bounce"] = "alias"
+    type_id: int | None = None
+    policy: Policy = "everyone"
+    fixed_thread_id: int | None = None  # all its mail is posted there
+    follow_fixed: bool = False  # whoever writes to it follows that thread
+    parent_thread_id: int | None = None  # whose followers may open new documents
+    any_domain: bool = False
+    make_contact: bool = True
+    refusal: str = ""  # the alias' own words to those it rejects
+    retired: bool = False
+
+
+class AddressBook:
+    """The addresses of the office, retired ones included. Made once for many mails; contains each of them.
+
+    ``own``: further addresses that are ours (the default address). ``domains``: our alias domains, old ones too.
+    """
+
+    def __init__(self, aliases: Iterable[AliasRule], own: Iterable[str] = (), domains: Iterable[str] = ()) -> None:
+        aliases = list(aliases)
+        self.by_address = {alias.address: alias for alias in aliases}
+        self.by_local = {local_part(alias.address): alias for alias in aliases if alias.any_domain}
+        self.own = frozenset(self.by_address) | {key for address in own if (key := normalise(address))}
+        self.domains = frozenset(domains) | {domain_of(alias.address) for alias in aliases}
+
+    def find(self, address: str) -> AliasRule | None:
+        """Return the alias that takes mail for an address, a bounce address also with a token behind a plus."""
+        found = self.by_address.get(address)
+        if found is None and "+" in address:
+            plain = self.by_address.get(_without_tag(address))
+            found = plain if plain is not None and plain.role == "bounce" else None
+        if found is None and self.by_local:
+            found = self.by_local.get(local_part(address))
+        return found
+
+    def among(self, addresses: Iterable[str], role: str = "alias") -> list[AliasRule]:
+        """Return the aliases of one role that some addresses mean, each once, in their order."""
+        found = (self.find(address) for address in addresses)
+        return list({alias.id: alias for alias in found if alias is not None and alias.role == role}.values())
+
+    def __contains__(self, address: object) -> bool:
+        """Say whether mail to this address comes to us; an alias of any domain makes no stranger's address ours."""
+        return isinstance(address, str) and (address in self.own or _without_tag(address) in self.own)
+
+    def speaks_for_us(self, address: str) -> bool:
+        """Say whether a reader takes a mail from this address for one of the office: ours, or in one of our domains."""
+        return address in self or domain_of(address) in self.domains
+
+
+def _without_tag(address: str) -> str:
+    """The address without what stands behind a plus.
+
+    >>> _without_tag("sales+spring@office.test"), _without_tag("+@office.test")
+    ('sales@office.test', '@office.test')
+    """
+    local, at, domain = address.rpartition("@")
+    return f"{local.partition('+')[0]}{at}{domain}"
+
+
+# --- what ids and addresses mean
+
+
+@dataclass(frozen=True, slots=True)
+class KnownMessage:
+    """A message that an id names: one that we sent under a signed id, or one that we stored under its own."""
+
+    order: float  # the greater, the later it was stored
+    sender: str = ""  # the address it was sent as, normalised
+    thread_id: int | None = None  # None: it belongs to no thread, or the thread is gone
+    type_id: int | None = None  # of the thread's document
+    post_id: int | None = None
+    is_note: bool = False
+    mail_id: int | None = None  # the outgoing mail
+    trace_id: int | None = None  # one recipient of a mailing
+
+    def same_as(self, other: "KnownMessage") -> bool:
+        """Say whether two ids name one message."""
+        return (self.mail_id, self.trace_id, self.post_id) == (other.mail_id, other.trace_id, other.post_id)
+
+
+@dataclass(frozen=True, slots=True)
+class SenderFacts:
+    """What we know of the person behind an address: active contact, active user, which asked threads he follows."""
+
+    contact_id: int | None = None
+    user_id: int | None = None
+    follows: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that the rules must know to route one mail; the keys of ``signed`` and ``stored`` are looked-up ids.
+
+    ``signed``: messages that we sent, by ids that nobody else can make. ``stored``: messages that came in, by the ids
+    their writers gave them; anybody can use these again, so one may name several.
+    """
+
+    book: AddressBook
+    signed: Mapping[str, KnownMessage] = field(default_factory=dict)
+    stored: Mapping[str, Sequence[KnownMessage]] = field(default_factory=dict)
+    rejections: frozenset[str] = frozenset()  # those of the ids that are rejections or other answers of the system
+    done: frozenset[str] = frozenset()  # targets that have had this mail (message_key)
+    sender: SenderFacts = SenderFacts()  # whom the From names
+    author: SenderFacts = SenderFacts()  # who is shown as the author: mostly the same
+    is_authenticated: bool = False  # our own receiving server vouches for the From
+    action_type_id: int | None = None  # the incoming server's "create a new document"
+    mails_in_window: Mapping[str, int] = field(default_factory=dict)  # earlier mails of the sender, by target
+    told: frozenset[str] = frozenset()  # targets at which the sender was stopped, and told, within the window
+    released: str = ""  # the target at which a person let this mail pass the loop brake
+    loop_threshold: int = 20  # 0: no brake
+    loop_minutes: int = 120
+    loop_allowed: frozenset[str] = frozenset()  # senders that the brake leaves alone: addresses or domains
+    answers_left: int = ANSWERS_AN_HOUR  # that the system may still write in this hour
+    answers_to_sender: int = 0  # that this sender got within the window of the brake
+
+
+# --- what must be looked up
+
+
+@dataclass(frozen=True, slots=True)
+class LookUp:
+    """What a flow must find out about a mail before it can be routed."""
+
+    message_key: str = ""
+    sender: str = ""  # normalised, "" if there is none
+    authorship: Authorship = field(default_factory=lambda: Authorship(None))
+    ids: tuple[str, ...] = ()  # as they stand in Facts.signed, .stored and .rejections
+
+    @property
+    def author(self) -> str:
+        """The key of the address that is shown as the author's."""
+        return self.authorship.author.key if self.authorship.author else ""
+
+    @property
+    def answer_to(self) -> str:
+        """The key of the address that answers go to."""
+        return self.authorship.answer_to.key if self.authorship.answer_to else ""
+
+
+def look_up(message: IncomingMessage, book: AddressBook, number: int = 0) -> LookUp:
+    """Return what must be known about a mail; the lists of many mails can be asked for in one query each.
+
+    ``number`` tells mails apart that have nothing else to be told apart by: the row of the ledger.
+    """
+    ids = [message.message_id, message.own_id, message.loop_tag, *both_ends(message.references, MOST_IDS)]
+    ids += both_ends(returned_ids(message, at_bounce_address=bool(bounce_aliases(message, book))), MOST_IDS)
+    ids.append(unsubscribe_token(message.subject))
+    return LookUp(
+        _key(message, number),
+        message.from_key,
+        authorship(message, book),
+        tuple(dict.fromkeys(id for id in ids if id)),
+    )
+
+
+def _key(message: IncomingMessage, number: int) -> str:
+    """The key of a mail's copies; a mail without Message-ID and Date has none but itself."""
+    key = message_key(message)
+    if message.message_id or message.own_id or message.raw_header("date").strip():
+        return key
+    return hashlib.sha256(f"{key} {number}".encode()).hexdigest()
+
+
+def both_ends(ids: Sequence[str], most: int) -> list[str]:
+    """Return at most so many ids: the first and the last ones, where the thread and what is answered stand.
+
+    >>> both_ends(["a", "b", "c", "d", "e"], 4), both_ends(["a", "b"], 4)
+    (['a', 'b', 'd', 'e'], ['a', 'b'])
+    """
+    return list(ids) if len(ids) <= most else [*ids[: most // 2], *ids[-(most - most // 2) :]]
+
+
+def unsubscribe_token(subject: str) -> str:
+    """Return the token of a mail that mail programs write for us (RFC 2369: our List-Unsubscribe), "" of any other.
+
+    >>> unsubscribe_token("Unsubscribe ta2b"), unsubscribe_token("Please unsubscribe me")
+    ('ta2b', '')
+    """
+    words = subject.split()
+    return words[1] if len(words) == 2 and words[0].lower() == "unsubscribe" else ""
+
+
+def threads_to_check(
+    message: IncomingMessage,
+    book: AddressBook,
+    signed: Mapping[str, KnownMessage],
+    stored: Mapping[str, Sequence[KnownMessage]],
+) -> frozenset[int]:
+    """Return the threads of which ``SenderFacts.follows`` must say whether the sender follows them; mostly none."""
+    named = [found for id in message.references if (found := signed.get(id)) is not None]
+    foreign = [] if named else [found for id in message.references for found in stored.get(id, ())]
+    threads = {found.thread_id for found in foreign}
+    if len(threads) < 2:
+        threads = set()
+    aliases = [alias for alias in book.among(message.recipients) if alias.policy == "followers"]
+    if aliases:
+        threads |= {thread for alias in aliases for thread in (alias.fixed_thread_id, alias.parent_thread_id)}
+        threads |= {found.thread_id for found in (*named, *foreign)}
+    return frozenset(thread for thread in threads if thread is not None)
+
+
+def addressed(message: IncomingMessage) -> list[str]:
+    """Return the recipients but those in Cc: a person may send a copy to the bounce address."""
+    return [*message.to, *message.delivered_to, *message.resent_to]
+
+
+def bounce_aliases(message: IncomingMessage, book: AddressBook) -> list[AliasRule]:
+    """Return the bounce addresses that a mail was sent to."""
+    return book.among(addressed(message), "bounce")

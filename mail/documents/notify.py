@@ -1,0 +1,202 @@
+"""Who hears of a post, by which way and why; and the mails and inbox notices that tell them."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from flask_babel import gettext
+from markupsafe import escape
+
+from mail.documents.threads import PostDraft, ThreadView, thread_views
+from mail.message.compose import File, clean_id
+from mail.message.html import with_images
+from mail.outgoing import delivery_state, enqueue
+from mail.outgoing.enqueue import OutgoingDraft, To
+from mail.sentences import Why, say, why
+from mail.settings import office, parameters
+from mail.settings.tokens import TokenKind
+
+MOST_REFERENCES = 12  # ids that a relayed mail repeats: the first ones of its thread and the last ones
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationTarget:
+    """Somebody who will be told of a post: by mail, or in the inbox of the browser, and why."""
+
+    contact_id: int
+    name: str
+    address: str
+    channel: Literal["mail", "inbox"]
+    why: Why
+    user_id: int | None = None
+
+
+def audience(
+    thread_id: int, kind: str, author_contact_id: int | None, skip_addresses: Collection[str] = ()
+) -> list[NotificationTarget]:
+    """Return who will be told of such a post, by which way and why; the page shows it before posting.
+
+    ``skip_addresses``: keys of addresses that have the mail already, because they stood in its To or Cc.
+    """
+    place = thread_views([thread_id]).get(thread_id)
+    return notification_targets(place, kind, author_contact_id, skip_addresses) if place else []
+
+
+def notification_targets(
+    place: ThreadView, kind: str, author_contact_id: int | None, skip_addresses: Collection[str] = ()
+) -> list[NotificationTarget]:
+    """Return those of a place's followers who will be told: the decision of ``audience``, without a look-up."""
+    if kind not in ("message", "note"):
+        return []
+    told = []
+    for follower in place.followers:
+        is_user = follower.user_id is not None
+        if not follower.active or follower.contact_id == author_contact_id or follower.address_key in skip_addresses:
+            continue
+        if is_user and not follower.user_active:
+            continue  # somebody who left the office
+        if kind == "note" and not is_user:
+            continue  # a note never leaves to people who are not users
+        by_inbox = is_user and follower.notify == "inbox"
+        if not by_inbox and not follower.address_key:
+            continue
+        told.append(
+            NotificationTarget(
+                contact_id=follower.contact_id,
+                name=follower.name,
+                address=follower.address,
+                channel="inbox" if by_inbox else "mail",
+                why=follower.why or why("follows"),
+                user_id=follower.user_id,
+            )
+        )
+    return told
+
+
+# --- what the mail that tells of a post refers to
+
+
+def own_message_id(post_id: int) -> str:
+    """Return the Message-ID under which a post goes out by mail."""
+    return office.tokens().message_id(TokenKind.POST, post_id, office.load().message_domain)
+
+
+def reply_references(place: ThreadView, kind: str) -> list[str]:
+    """Return the ids that an answer names: the thread's first mail, and its parent under each id that people have it.
+
+    Whoever wrote the parent has it under the id of his own mail, the others under the one that we sent it as.
+    """
+    parent = place.parent_of(kind)
+    ids = [place.root_message_id]
+    if parent is not None:
+        ids += [own_message_id(parent.id), parent.message_id]
+    return list(dict.fromkeys(id for id in ids if id))
+
+
+def relayed_references(root: str | None, named: Sequence[str], notes: Collection[str] = ()) -> list[str]:
+    """Return the ids that the relay of a received mail names: its own, in their order, the thread's first mail first.
+
+    Of a long thread the first ones and the last ones stay (RFC 5322 3.6.4). ``notes``: ids of internal notes, which
+    are left out, because the relay goes to everybody.
+
+    >>> relayed_references("<a@x>", ["<b@x>", "<n@x>", "<c@x>"], notes={"<n@x>"})
+    ['<a@x>', '<b@x>', '<c@x>']
+    """
+    ids = [id for id in [root, *named] if id and id not in notes]
+    known = list(dict.fromkeys(known for id in ids if (known := clean_id(id))))
+    if len(known) > MOST_REFERENCES:
+        known = [*known[:2], *known[2 - MOST_REFERENCES :]]
+    return known
+
+
+# --- telling them
+
+
+@dataclass(frozen=True, slots=True)
+class PostNotification:
+    """What ``notify`` tells: a post with its number, where it stands, and who has it already.
+
+    ``skip_addresses`` are keys. ``named``: users in whose name it claims to come, who find it in their inbox.
+    """
+
+    post: PostDraft
+    place: ThreadView
+    skip_addresses: Collection[str] = ()
+    references: Sequence[str] = ()
+    named: Collection[int] = ()
+
+
+def notify(news: Sequence[PostNotification], now: datetime) -> bool:
+    """Tell the followers of posts: one mail each with a line for each of them, or a notice in the browser's inbox.
+
+    Nobody is told twice: not the author, nor ``skip_addresses``, who have the mail already. Notes go to users only.
+    Returns whether a mail goes out; the caller commits, then calls ``wake()``.
+    """
+    mails: list[tuple[OutgoingDraft, Sequence[To]]] = []
+    inboxes: dict[tuple[int, int], None] = {}
+    for one in news:
+        told = notification_targets(one.place, one.post.kind, one.post.author_contact_id, one.skip_addresses)
+        users = [to.user_id for to in told if to.channel == "inbox" and to.user_id is not None]
+        inboxes |= dict.fromkeys((one.post.id, user_id) for user_id in [*users, *one.named])
+        by_mail = [To(to.address, to.name, to.contact_id) for to in told if to.channel == "mail"]
+        if by_mail:
+            mails.append((_draft(one), by_mail))
+    delivery_state.notify_inboxes(list(inboxes), "post", now)
+    if mails:
+        enqueue.enqueue_many(mails, now)
+    return bool(mails)
+
+
+def _draft(news: PostNotification) -> OutgoingDraft:
+    post, place = news.post, news.place
+    html, text = notification_bodies(post, place)
+    return OutgoingDraft(
+        kind="post",
+        post_id=post.id,
+        author=post.author_address,
+        is_verified=post.received_mail_id is None,
+        subject=post.subject or place.title,
+        html=html,
+        text=text,
+        files=[File(file.name, file.type, file.content, file.cid) for file in post.files],
+        references=news.references,
+        type_id=place.type_id,
+        title=place.title,
+        has_document=place.document_id is not None,
+    )
+
+
+def mark_reason(mark: str, author: str) -> Why | None:
+    """Return what a mark on a post means, None for a post without one."""
+    codes: Mapping[str, Literal["mark_not_checked", "mark_from_outside"]] = {
+        "not_checked": "mark_not_checked",
+        "from_outside": "mark_from_outside",
+    }
+    return why(codes[mark], author=author) if mark in codes else None
+
+
+def notification_bodies(post: PostDraft, place: ThreadView) -> tuple[str, str]:
+    """Return HTML and text of the mail that tells of a post: the post with all it quotes, and a small footer.
+
+    A mark stands above it, because what it warns of must not be read first.
+    """
+    company = parameters.COMPANY_NAME.get()
+    about = " ".join(part for part in (place.type_name, place.number) if part)
+    footer = " · ".join(part for part in (company, about) if part)
+    if post.kind == "note":
+        footer = " · ".join(part for part in (gettext("Internal note"), footer) if part)
+    warning = say(mark_reason(post.mark, post.author_address))
+    html = with_images(post.html, lambda cid: f"cid:{cid}", remote=True) if post.html else ""
+    text = post.text
+    if footer:
+        text = f"{text.rstrip()}\n\n-- \n{footer}\n"
+    if warning:
+        text = f"[{warning}]\n\n{text}"
+    if html:
+        html = _small(warning, "margin-bottom") + html + _small(footer, "margin-top")
+    return html, text
+
+
+def _small(words: str, space: str) -> str:
+    return f'<p style="color:#6b7280;font-size:12px;{space}:24px">{escape(words)}</p>' if words else ""

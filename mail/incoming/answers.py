@@ -1,0 +1,66 @@
+"""The answers that the system writes: why a mail was rejected. They quote nothing of it: its sender may be forged."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from flask_babel import gettext
+
+from mail.decide.facts import ANSWERS_AN_HOUR
+from mail.decide.outcomes import Rejected
+from mail.incoming.case import Case
+from mail.incoming.lookup import RoutingContext, answers_since
+from mail.message.address import show_address
+from mail.message.parse import LOOP_HEADER
+from mail.outgoing import enqueue
+from mail.outgoing.enqueue import OutgoingDraft, To
+from mail.sentences import say
+from mail.settings import office
+from mail.settings.tokens import TokenKind
+
+BY_HAND = "quarantine_answer"  # the target of a rejection that a person wrote
+
+
+class TooManyAnswers(Exception):
+    """Somebody else answered meanwhile: the mails are to be decided again."""
+
+
+def send(cases: Sequence[Case], context: RoutingContext, now: datetime) -> bool:
+    """Tell the senders of rejected mails why, once each; return whether a mail goes out. The caller commits."""
+    answered = [case for case in cases if case.routing.answer_to]
+    of_system = sum(any(one.target != BY_HAND for one in rejections(case)) for case in answered)
+    if of_system and answers_since(now) + of_system > ANSWERS_AN_HOUR:
+        raise TooManyAnswers
+    drafts = [(_draft(case, context), [To(case.routing.answer_to)]) for case in answered]
+    if drafts:
+        enqueue.enqueue_many(drafts, now)
+    return bool(drafts)
+
+
+def rejections(case: Case) -> list[Rejected]:
+    """Return the rejections among what was decided about a mail."""
+    return [outcome for outcome in case.routing.outcomes if isinstance(outcome, Rejected)]
+
+
+def _draft(case: Case, context: RoutingContext) -> OutgoingDraft:
+    rejected = rejections(case)
+    alias = next((found for one in rejected if (found := context.openings.get(one.alias_id or 0))), None)
+    subject = gettext("Your email to %(address)s", address=alias.address) if alias else gettext("Your email to us")
+    texts = dict.fromkeys(outcome.text.strip() or say(outcome.reason) for outcome in rejected)
+    about = gettext("This is about your email that arrived on %(date)s UTC.", date=f"{case.arrived_at:%Y-%m-%d %H:%M}")
+    return OutgoingDraft(
+        kind="rejection",
+        author=_office_address(),
+        subject=subject,
+        text="\n\n".join([*texts, about]) + "\n",
+        references=[case.message.message_id] if case.message.message_id else (),
+        return_path="<>",
+        auto_submitted="auto-replied",
+        headers=[(LOOP_HEADER, office.tokens().make(TokenKind.LOOP, case.id))],
+    )
+
+
+def _office_address() -> str:
+    """Who the system writes as."""
+    known = office.load().office
+    address = known.default_address or known.catchall_address or known.bounce_address or ""
+    return show_address(known.company, address) if address else ""

@@ -1,0 +1,91 @@
+"""A received mail on its way through the flow, as it is shown and searched."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+
+from mail.decide.facts import LookUp
+from mail.decide.outcomes import Routing
+from mail.documents.threads import NewFile
+from mail.message.html import clean_html, fold_at
+from mail.message.parse import IncomingMessage, parse
+from mail.sentences import Why
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """What the incoming server of a mail says: its own action, and what is kept."""
+
+    action_type_id: int | None = None
+    attachments: bool = True
+    original: bool = True
+
+
+@dataclass
+class Case:
+    """A received mail on its way: read, then routed, then filed.
+
+    ``arrived_at`` is when it reached its own server, ``asked`` what had to be known about it, ``released`` the place at
+    which a person let it pass the loop brake.
+    """
+
+    id: int
+    keeps: Retention
+    arrived_at: datetime
+    message: IncomingMessage
+    html: str
+    fold: int | None
+    files: list[NewFile]
+    asked: LookUp = field(default_factory=LookUp)
+    routing: Routing = field(default_factory=lambda: Routing((), ()))
+    released: str = ""
+
+    @property
+    def key(self) -> str:
+        """What recognises the copies of this mail; "" before it was routed."""
+        return self.asked.message_key
+
+    @cached_property
+    def sender(self) -> str:
+        """The key of the sender's address, "" if there is none."""
+        return self.message.from_key
+
+    @cached_property
+    def from_text(self) -> str:
+        """The sender as the mail names it: "Name <address>"."""
+        found = self.message.from_
+        return storable(str(found) if found else self.message.from_header)[:400]
+
+    @property
+    def author_text(self) -> str:
+        """The author: mostly the sender, else the person behind it."""
+        found = self.asked.authorship
+        return storable(str(found.author))[:400] if found.from_reply_to else self.from_text
+
+
+def read_case(
+    id: int, raw: bytes, keeps: Retention, now: datetime, arrived_at: datetime, problem: Why | None = None
+) -> Case:
+    """Return a received mail as it is shown and searched: parsed, cleaned, folded, its files packed. Never raises."""
+    message = parse(raw, now)
+    message.too_much = message.too_much or problem
+    html = storable(clean_html(message.html)) if message.html is not None else ""
+    message.text = storable(message.text)
+    fold = fold_at(html, is_html=True) if html else fold_at(message.text)
+    files = [
+        NewFile.of(storable(part.name), storable(part.type), part.content, storable(part.cid))
+        for part in message.attachments
+        if keeps.attachments or part.inline
+    ]
+    return Case(id, keeps, arrived_at, message, html, fold, files)
+
+
+def storable(text: str) -> str:
+    """Return text that every database takes: no NUL, no half characters."""
+    if "\0" in text:
+        text = text.replace("\0", "")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()
+    return text

@@ -1,0 +1,171 @@
+"""What the ids of received mails name: messages that we sent under signed ids, mails that came in under their own."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import select
+
+from mail.decide.facts import KnownMessage
+from mail.message.address import normalise
+from mail.settings import office
+from mail.settings.tokens import Named, TokenKind
+from models import Document, Mailing, OutgoingMail, Post, Recipient, Trace, db
+
+LINE_KINDS = (TokenKind.LINE, TokenKind.LINE_BOUNCE)
+TRACE_KINDS = (TokenKind.TRACE, TokenKind.TRACE_BOUNCE, TokenKind.UNSUBSCRIBE)
+SAME_ID = 100  # mails stored under one id that are looked at: the first ones
+
+
+@dataclass(frozen=True)
+class KnownIds:
+    """What is known of some ids, as ``Facts`` has it."""
+
+    signed: dict[str, KnownMessage] = field(default_factory=dict)
+    stored: dict[str, list[KnownMessage]] = field(default_factory=dict)
+    rejections: frozenset[str] = frozenset()
+
+    def is_note(self, id: str) -> bool:
+        """Say whether an id names an internal note."""
+        found = [self.signed[id]] if id in self.signed else self.stored.get(id, [])
+        return any(known.is_note for known in found)
+
+
+def known_ids(ids: Iterable[str]) -> KnownIds:
+    """Return the messages that these ids name, in five statements at most."""
+    named: dict[str, Named] = {}
+    foreign: set[str] = set()
+    read = office.tokens()
+    for id in ids:
+        found = read.from_message_id(id) if "@" in id else read.read(id)
+        if found is None:
+            foreign.add(id)
+        else:
+            named[id] = found
+    by_kind = _by_kind(named.values())
+    mails = _mails({id for id, one in named.items() if one.kind is TokenKind.MAIL})
+    signed = dict(mails)
+    for id, one in named.items():
+        message = by_kind.get(one.kind, {}).get(one.id)
+        if message is not None:
+            signed[id] = message
+    rejections = frozenset(id for id, one in named.items() if one.kind is TokenKind.LOOP)
+    return KnownIds(signed, _stored(foreign), rejections)
+
+
+def _by_kind(named: Iterable[Named]) -> dict[TokenKind, dict[int, KnownMessage]]:
+    """The messages behind tokens: by their kind and number."""
+    numbers: dict[TokenKind, set[int]] = {}
+    for one in named:
+        numbers.setdefault(one.kind, set()).add(one.id)
+    posts = _posts(numbers.get(TokenKind.POST, set()))
+    lines = _lines(set().union(*(numbers.get(kind, set()) for kind in LINE_KINDS)))
+    traces = _traces(set().union(*(numbers.get(kind, set()) for kind in TRACE_KINDS)))
+    return {TokenKind.POST: posts, **dict.fromkeys(LINE_KINDS, lines), **dict.fromkeys(TRACE_KINDS, traces)}
+
+
+# --- what we sent
+
+
+_POST = (
+    Post.id.label("post_id"),
+    Post.thread_id,
+    Post.kind,
+    Document.type_id,
+    OutgoingMail.id.label("mail_id"),
+    OutgoingMail.from_header,
+)
+
+
+def _posts(ids: set[int]) -> dict[int, KnownMessage]:
+    if not ids:
+        return {}
+    rows = db.session.execute(
+        select(*_POST)
+        .outerjoin(Document, Document.thread_id == Post.thread_id)
+        .outerjoin(OutgoingMail, OutgoingMail.post_id == Post.id)
+        .where(Post.id.in_(ids))
+    )
+    return {row.post_id: _known(row) for row in rows}
+
+
+def _lines(ids: set[int]) -> dict[int, KnownMessage]:
+    if not ids:
+        return {}
+    rows = db.session.execute(
+        select(Recipient.id, *_POST)
+        .join(OutgoingMail, OutgoingMail.id == Recipient.mail_id)
+        .outerjoin(Post, Post.id == OutgoingMail.post_id)
+        .outerjoin(Document, Document.thread_id == Post.thread_id)
+        .where(Recipient.id.in_(ids))
+    )
+    return {row.id: _known(row) for row in rows}
+
+
+def _mails(message_ids: set[str]) -> dict[str, KnownMessage]:
+    """Mails of the system itself (a digest, a test), which belong to no thread."""
+    if not message_ids:
+        return {}
+    rows = db.session.execute(
+        select(OutgoingMail.message_id, OutgoingMail.id.label("mail_id"), OutgoingMail.from_header).where(
+            OutgoingMail.message_id.in_(message_ids)
+        )
+    )
+    return {
+        row.message_id: KnownMessage(order=0.0, sender=normalise(row.from_header) or "", mail_id=row.mail_id)
+        for row in rows
+    }
+
+
+def _traces(ids: set[int]) -> dict[int, KnownMessage]:
+    if not ids:
+        return {}
+    rows = db.session.execute(
+        select(Trace.id, Mailing.from_address).join(Mailing, Mailing.id == Trace.mailing_id).where(Trace.id.in_(ids))
+    )
+    # Of two messages that an answer names, one in a thread came after the mailing that began it all.
+    return {
+        row.id: KnownMessage(order=row.id * 1e-12, sender=normalise(row.from_address) or "", trace_id=row.id)
+        for row in rows
+    }
+
+
+def _known(row: Any) -> KnownMessage:
+    return KnownMessage(
+        order=float(row.post_id or 0),
+        sender=(normalise(row.from_header) or "") if row.from_header else "",
+        thread_id=row.thread_id,
+        type_id=row.type_id,
+        post_id=row.post_id,
+        is_note=row.kind == "note",
+        mail_id=row.mail_id,
+    )
+
+
+# --- what came in
+
+
+def _stored(message_ids: set[str]) -> dict[str, list[KnownMessage]]:
+    """The mails that came in under these Message-IDs; whoever knows an id can send more of them."""
+    found: dict[str, list[KnownMessage]] = {}
+    if not message_ids:
+        return found
+    rows = db.session.execute(
+        select(Post.id, Post.thread_id, Post.kind, Post.message_id, Document.type_id)
+        .outerjoin(Document, Document.thread_id == Post.thread_id)
+        .where(Post.message_id.in_(message_ids))
+        .order_by(Post.id)
+    )
+    for row in rows:
+        of_id = found.setdefault(row.message_id, [])
+        if len(of_id) < SAME_ID:
+            of_id.append(
+                KnownMessage(
+                    order=float(row.id),
+                    thread_id=row.thread_id,
+                    type_id=row.type_id,
+                    post_id=row.id,
+                    is_note=row.kind == "note",
+                )
+            )
+    return found

@@ -1,0 +1,127 @@
+"""What the ledger notes of received mails: what became of them, which destinations had them, which aliases they hit."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import bindparam, delete, exists, select, update
+
+from mail.decide.outcomes import Rejected
+from mail.incoming.case import Case, storable
+from mail.incoming.lookup import targets
+from mail.sentences import Why
+from models import Alias, Attachment, Blob, OutgoingMail, PracticeMail, ReceivedMail, RouteResult, db
+from models.store import insert_rows
+
+
+def note_results(cases: Sequence[Case], posts: Mapping[tuple[int, str], tuple[int, int | None]]) -> None:
+    """Note which destinations have had each mail; ``posts``: by mail and destination, the post and its document.
+
+    A destination that has it already makes the whole group fail.
+    """
+    rows = []
+    for case in cases:
+        for target in targets(case.routing):
+            post_id, document_id = posts.get((case.id, target), (None, None))
+            rows.append(
+                {
+                    "received_mail_id": case.id,
+                    "message_key": case.key,
+                    "target": target,
+                    "post_id": post_id,
+                    "document_id": document_id,
+                }
+            )
+    insert_rows(RouteResult, rows)
+
+
+_ALIASES: Any = Alias.__table__
+_HIT = (
+    update(_ALIASES)
+    .where(_ALIASES.c.id == bindparam("alias"))
+    .values(
+        hits=_ALIASES.c.hits + bindparam("count"),
+        last_hit_at=bindparam("at"),
+        valid=bindparam("is_valid"),
+        why=bindparam("reason"),
+    )
+)
+
+
+def note_aliases(cases: Iterable[Case], now: datetime) -> None:
+    """Count the mails of each alias, and note whether its last one could be taken."""
+    hits: Counter[int] = Counter()
+    wrong: dict[int, Why] = {}
+    for case in cases:
+        for alias_id in case.routing.hits:
+            hits[alias_id] += 1
+            wrong.pop(alias_id, None)
+        for outcome in case.routing.outcomes:
+            if isinstance(outcome, Rejected) and outcome.misconfigured and outcome.alias_id is not None:
+                wrong[outcome.alias_id] = outcome.reason
+    rows = [
+        {"alias": id, "count": count, "at": now, "is_valid": id not in wrong, "reason": wrong.get(id)}
+        for id, count in sorted(hits.items())
+    ]
+    if rows:
+        db.session.connection().execute(_HIT, rows)
+
+
+def note_alias_failure(case: Case, reason: Why) -> None:
+    """Mark the aliases whose mail could not be filed; the caller commits."""
+    aliases = sorted(case.routing.hits)
+    if aliases:
+        db.session.execute(
+            update(Alias).where(Alias.id.in_(aliases), Alias.role == "alias").values(valid=False, why=reason)
+        )
+
+
+def ledger_values(case: Case) -> dict[str, Any]:
+    """Return what the ledger shows of a mail."""
+    message = case.message
+    return {
+        "message_id": storable(message.message_id)[:1000] if message.message_id else None,
+        "message_key": case.key or None,
+        "from_key": storable(case.sender)[:320] or None,
+        "from_text": case.from_text,
+        "to_text": storable(message.header("to"))[:500],
+        "subject": storable(message.subject)[:500],
+        "state": case.routing.state,
+        "result": case.routing.result,
+        "held": case.routing.held,
+        "decision": [*message.problems, *case.routing.steps],
+    }
+
+
+_LEDGER: Any = ReceivedMail.__table__
+_LEDGER_COLUMNS = (
+    *("message_id", "message_key", "from_key", "from_text", "to_text", "subject"),
+    *("state", "result", "held", "decision", "processed_at"),
+)
+_CLOSED = (
+    update(_LEDGER)
+    .where(_LEDGER.c.id == bindparam("mail"))
+    .values({name: bindparam(f"{name}_") for name in _LEDGER_COLUMNS})
+)
+
+
+def close(cases: Sequence[Case], now: datetime) -> None:
+    """Write into the ledger what became of each mail, and let go of originals that are not wanted."""
+    rows = []
+    for case in cases:
+        values = ledger_values(case) | {"processed_at": now}
+        rows.append({"mail": case.id, **{f"{name}_": value for name, value in values.items()}})
+    db.session.connection().execute(_CLOSED, rows)
+    _forget_originals([case.id for case in cases if not case.keeps.original and case.routing.state != "quarantined"])
+
+
+def _forget_originals(ids: Sequence[int]) -> None:
+    if not ids:
+        return
+    blobs = set(db.session.scalars(select(ReceivedMail.blob_id).where(ReceivedMail.id.in_(ids)))) - {None}
+    db.session.execute(update(ReceivedMail).where(ReceivedMail.id.in_(ids)).values(blob_id=None))
+    users = (ReceivedMail.blob_id, Attachment.blob_id, OutgoingMail.content_blob_id, PracticeMail.blob_id)
+    db.session.execute(
+        delete(Blob).where(Blob.id.in_(blobs), *(~exists().where(column == Blob.id) for column in users))
+    )
