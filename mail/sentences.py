@@ -541,6 +541,9 @@ SENTENCES: dict[str, Any] = {
     "route_report_receipt": _l("This is a read receipt from %(addresses)s."),
     "route_report_complaint": _l("This is a complaint: a recipient reported one of our emails as spam. %(addresses)s"),
     "route_report_feedback": _l("This is a report from an email provider, but not a complaint. %(addresses)s"),
+    "route_report_challenge": _l(
+        "The sender's mail server asks us to prove that we are not a machine. Nothing failed."
+    ),
     "route_report_unreadable": _l(
         "This is a delivery report that names no address, so no address is marked as failed. Open the email to see "
         "what it is about."

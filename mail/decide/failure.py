@@ -25,7 +25,13 @@ class FailureKind(StrEnum):
         return self.failed and self is not FailureKind.BLOCKED
 
 
-# --- why it failed
+def is_telling(status: str) -> bool:
+    """Say whether an enhanced status code (RFC 3463) says more than "it failed": 5.0.0 and 5.5.0 do not.
+
+    >>> is_telling("5.1.1"), is_telling("5.0.0"), is_telling("")
+    (True, False, False)
+    """
+    return status.partition(".")[2] not in ("", "0.0", "5.0")
 
 
 def kind_of(status: str, text: str) -> FailureKind:
@@ -40,20 +46,25 @@ def kind_of(status: str, text: str) -> FailureKind:
     """
     text = " ".join(text[:4000].split())
     detail = status.partition(".")[2]
+    if detail in _ABOUT_SENDER_DETAILS or _SENDER_REFUSED.search(text):
+        return FailureKind.BLOCKED  # it is us that the server does not like
     if _FULL.search(text) or (detail == "2.2" and not _GONE.search(text)):
         return FailureKind.FULL
     lasting = not status.startswith("4") and not _LATER.search(text)
+    if lasting and detail == "4.1" and _MICROSOFT_UNKNOWN.search(text):
+        return FailureKind.HARD
     if lasting and _GONE.search(text) and not _ABOUT_SENDER.search(text):
         return FailureKind.HARD
     if _BLOCKED.search(text):
         return FailureKind.BLOCKED
     if detail.startswith(("7.", "6.")) or detail in ("3.4", "2.3"):
         return FailureKind.BLOCKED
-    if lasting and status and detail in _HARD_DETAILS and not _NOT_GONE.search(text):
+    if lasting and detail in _HARD_DETAILS and not _NOT_GONE.search(text) and not _DNS_TROUBLE.search(text):
         return FailureKind.HARD
     return FailureKind.SOFT
 
 
+_ABOUT_SENDER_DETAILS = {"1.7", "1.8"}  # RFC 3463 3.2: bad sender's address, bad sender's system
 _HARD_DETAILS = {"1.0", "1.1", "1.2", "1.3", "1.6", "1.10", "1.351", "4.4"}
 
 
@@ -78,10 +89,10 @@ _GONE = _any_of(
     r"unknown[\w\s-]{0,12}(?:user|recipient|address|account|mailbox|local)",
     r"no such (?:user|mailbox|recipient|address|account|person|local|domain|host|email|name)",
     r"no (?:mailbox|user|account) (?:here|by that|with)",
-    r"(?:user|recipient|mailbox|address|account|domain|host|resource)[^.;]{0,60}"
+    r"(?:user|recipient|mailbox|address|account|domain|host|resource)(?:[^.;]|\.(?=\w)){0,60}"
     r"(?:n[o']t exist|not (?:be )?found|couldn't be found|is unknown|isn't a known)",
     r"no longer (?:exist|valid|active|in use|available|on)",
-    r"doesn't have an? [^.;]{0,40}account",
+    r"doesn't have an? (?:[^.;]|\.(?=\w)){0,40}account",
     r"invalid (?:user|recipient|mailbox|address|email|final delivery)",
     r"not a valid (?:user|recipient|mailbox|address)",
     r"(?:recipient|address)(?: address)? (?:unknown|not found|not listed)",
@@ -100,14 +111,23 @@ _GONE = _any_of(
     r"undeliverable address",
     r"mailbox (?:unavailable or )?not (?:available|local)",
     r"no (?:valid )?recipients?\b",
-    r"address (?:you sent|rejected)[^.;]{0,30}(?:wrong|unknown)",
+    r"address (?:you sent|rejected)(?:[^.;]|\.(?=\w)){0,30}(?:wrong|unknown)",
     r"could not be resolved",
     r"couldn't find (?:any host|a mail exchanger)",
     r"domain is not reachable",
     r"action not taken: mailbox unavailable",
 )
+_MICROSOFT_UNKNOWN = _any_of(r"recipient address rejected: access denied")
+_SENDER_REFUSED = _any_of(
+    r"sender (?:address |domain |verify |verification |is )?(?:(?:[^.;]|\.(?=\w)){0,60} )?"
+    r"(?:rejected|refused|denied|fail|blocked|not found|not exist|unknown|invalid)",
+    r"(?:after|in response to|reply to) (?:end of )?mail from\b",
+    r"(?:return[- ]path|envelope (?:from|sender)|mail ?from)(?: (?:address|domain))? (?:(?:is|was) )?"
+    r"(?:rejected|refused|denied|invalid|listed|not (?:found|exist|allowed|accepted))",
+)
+_DNS_TROUBLE = _any_of(r"servfail", r"dns (?:failure|error|timeout|lookup|server failure)", r"temporary lookup")
 _ABOUT_SENDER = _any_of(
-    r"sender (?:address |domain |verify )[^.;]{0,60}(?:reject|fail|not found|not exist|unknown)",
+    r"sender (?:address |domain |verify )(?:[^.;]|\.(?=\w)){0,60}(?:reject|fail|not found|not exist|unknown)",
     r"relay",
     r"spf",
     r"dmarc",

@@ -27,6 +27,7 @@ RESULTS = {
     "auto_reply": _l("Automatic reply"),
     "complaint": _l("Complaint"),
     "receipt": _l("Receipt"),
+    "challenge": _l("Challenge"),
     "unsubscribed": _l("Unsubscribed"),
 }
 

@@ -1,0 +1,127 @@
+"""Pure: delivery reports (RFC 3464, RFC 6533), read tolerantly: whom they name, and what became of the mail to them."""
+
+import re
+
+from mail.decide.failure import FailureKind, is_telling, kind_of
+from mail.decide.reported import LONGEST_TEXT, MOST_RECIPIENTS, SCANNED, About, Report, Reported, short, text_of
+from mail.decide.returned import STATUS, from_machine, is_challenge, is_report, returned_ids
+from mail.message.address import normalise, parse_addresses
+from mail.message.parse import IncomingMessage
+
+_FIELD = re.compile(
+    r"(original-recipient|final-recipient|action|status|diagnostic-code|remote-mta|last-attempt-date|will-retry-until"
+    r"|final-log-id|x-actual-recipient|reporting-mta|original-envelope-id|arrival-date|received-from-mta|dsn-gateway"
+    r"|x-[a-z0-9-]{1,60})[ \t]*:[ \t]*(.*)",
+    re.IGNORECASE,
+)
+
+
+def delivery_report(message: IncomingMessage, at_bounce_address: bool) -> Report | None:
+    """Return what a delivery report says of its recipients; None if it is none, or names nobody in its fields."""
+    fields = _fields(message, at_bounce_address)
+    if fields is None:
+        return None
+    ids = returned_ids(message, at_bounce_address)
+    if is_challenge(message):
+        return Report(About.CHALLENGE, (), ids, "delivery_status", short(message.text))
+    recipients = _recipients(fields, message.text) or _in_header(message)
+    if not recipients:
+        return None  # the words of the report may still say more
+    return Report(_about(recipients), recipients, ids, "delivery_status", short(message.text))
+
+
+def _fields(message: IncomingMessage, at_bounce_address: bool) -> str | None:
+    """The fields about the recipients; None when the mail is no report."""
+    parts = [part for part in message.attachments if part.type in STATUS]
+    report, machine = is_report(message), from_machine(message)
+    if parts and (report or machine or at_bounce_address):
+        return "\n\n".join(text_of(part, 1_000_000) for part in parts)
+    if (report or machine) and _FIELDS_IN_TEXT.search(message.text[:SCANNED]):
+        return message.text[:SCANNED]  # a report whose status part is labelled as text
+    return "" if report and message.report_type else None
+
+
+def _about(recipients: tuple[Reported, ...]) -> About:
+    kinds = {reported.kind for reported in recipients}
+    if any(kind.failed for kind in kinds):
+        return About.BOUNCE
+    return About.DELAY if FailureKind.DELAY in kinds else About.DELIVERED
+
+
+_FIELDS_IN_TEXT = re.compile(r"^(?:Final|Original)-Recipient[ \t]*:", re.IGNORECASE | re.MULTILINE)
+
+
+def _recipients(fields: str, words: str) -> tuple[Reported, ...]:
+    """The recipient groups of a status part.
+
+    Lines that are no known field continue the one before, with or without white space in front: servers break long
+    answers as they like.
+    """
+    groups: list[dict[str, str]] = []
+    group: dict[str, str] = {}
+    last = ""
+    for line in fields.splitlines():
+        match = _FIELD.match(line)
+        if match:
+            last = match[1].lower()
+            if last in group and last in ("final-recipient", "original-recipient"):
+                groups.append(group)
+                group = {}
+            group.setdefault(last, match[2].strip())
+        elif not line.strip():
+            if "final-recipient" in group or "original-recipient" in group:
+                groups.append(group)
+            group = {} if len(groups) < MOST_RECIPIENTS else group
+            last = ""
+        elif last and len(group[last]) < LONGEST_TEXT:
+            group[last] += " " + line.strip()
+    groups.append(group)
+    found = [reported for group in groups if (reported := _reported(group, words)) is not None]
+    return tuple(dict.fromkeys(found))
+
+
+def _reported(group: dict[str, str], words: str) -> Reported | None:
+    named = (recipient_in(group.get(name, "")) for name in ("final-recipient", "original-recipient"))
+    names = list(dict.fromkeys(name for name in named if name))
+    if not names:
+        return None
+    status = match[0] if (match := STATUS_CODE.search(group.get("status", ""))) else ""
+    text = _KIND_OF_TEXT.sub("", short(group.get("diagnostic-code", "")))
+    if not status.strip("0.245") and (match := STATUS_CODE.search(text)):
+        status = match[0]  # 5.0.0 says nothing; the server's own words often do
+    action = group.get("action", "").partition("(")[0].strip().lower()
+    if action.startswith("delay"):
+        kind = FailureKind.DELAY
+    elif action.startswith(("deliver", "relay", "expand")) or (not action and status.startswith("2")):
+        kind = FailureKind.DELIVERED
+    elif not action and status.startswith("4"):
+        kind = FailureKind.DELAY
+    else:
+        kind = kind_of(status, text or ("" if is_telling(status) else short(words)))
+    return Reported(names[0], kind, status, text, tuple(names[1:]))
+
+
+_KIND_OF_TEXT = re.compile(r"^(?:smtp|x-[a-z0-9-]+|mts)[ \t]*;[ \t]*", re.IGNORECASE)  # RFC 3464 2.3.6: what wrote it
+STATUS_CODE = re.compile(r"(?<![\d.])[245]\.\d{1,3}\.\d{1,3}(?![\d.])")
+
+
+def recipient_in(value: str) -> str:
+    """Return the address of `rfc822; ann@x.test`, of `RFC822;<Ann@X.test>`, of `ann@x.test`; "" if there is none."""
+    kind, semicolon, rest = value.partition(";")
+    value = rest if semicolon and "@" not in kind else value
+    value = _ESCAPED.sub(lambda match: chr(int(match[1], 16)), value[:LONGEST_TEXT]).strip()
+    found = normalise(value.strip("<>").strip())
+    if found is None:
+        found = next((mailbox.key for mailbox in parse_addresses(value)), "")
+    return found
+
+
+_ESCAPED = re.compile(r"\\x\{(0*[0-9A-Fa-f]{2,5})\}")  # RFC 6533 3: unicode in an ASCII report
+
+
+def _in_header(message: IncomingMessage) -> tuple[Reported, ...]:
+    """Exim names the address where its report names the pipe or file behind it."""
+    values = message.fields.get("x-failed-recipients", [])
+    failed = [mailbox.key for value in values for mailbox in parse_addresses(value)][:MOST_RECIPIENTS]
+    kind = kind_of("", message.text[:2000])
+    return tuple(Reported(address, kind, text=short(message.text)) for address in failed)
