@@ -7,6 +7,7 @@ before by the same mail to the same destination is taken out last, so that each 
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cached_property
 
 from mail.decide.answer import AnswerTo, answer_to
 from mail.decide.facts import (
@@ -37,6 +38,7 @@ from mail.decide.outcomes import (
 )
 from mail.decide.reply import answered
 from mail.decide.report import read_report
+from mail.decide.reported import Report
 from mail.message.address import domain_of, local_part
 from mail.message.parse import IncomingMessage
 from mail.sentences import Why, why
@@ -75,6 +77,11 @@ class _Case:
         # What the policies judge by: nobody is a colleague because his mail says so.
         self.sender = SenderFacts(facts.sender.contact_id) if self.not_checked else facts.sender
 
+    @cached_property
+    def report(self) -> Report | None:
+        """What it reports, if it is a report: rules 0 and 2 ask."""
+        return read_report(self.message, at_bounce_address=bool(bounce_aliases(self.message, self.book)))
+
     def step(self, code: str, **values: object) -> Why:
         reason = why(code, **values)
         self.steps.append(reason)
@@ -95,6 +102,8 @@ def names_one_of_us(asked: LookUp, facts: Facts) -> bool:
 def _own_mail(case: _Case) -> list[Outcome] | None:
     """Rule 0, first half: a mail that we sent comes back under its own id."""
     message, known = case.message, case.facts.signed
+    if case.report is not None:
+        return None  # some spam filters report under our own Message-ID
     if message.message_id in known:
         return [Duplicate(case.step("route_own_mail", id=message.message_id))]
     copy = known.get(message.own_id or "")
@@ -132,10 +141,9 @@ def _answer_to_rejection(case: _Case) -> list[Outcome] | None:
 def _report(case: _Case) -> list[Outcome] | None:
     """Rule 2."""
     message = case.message
-    at_bounce = bounce_aliases(message, case.book)
-    report = read_report(message, at_bounce_address=bool(at_bounce))
+    at_bounce, report = bounce_aliases(message, case.book), case.report
     if report is None:
-        case.step("route_auto_at_bounce" if at_bounce else "route_no_report")
+        case.step("route_auto_at_bounce" if at_bounce and message.is_auto_reply else "route_no_report")
         return None
     case.hits += [alias.id for alias in at_bounce]
     known = (case.facts.signed.get(id) for id in report.returned_ids)

@@ -151,6 +151,7 @@ MAILS = [
     ("14", "delivered of 21"),
     ("15", "bounce of nothing"),
     ("16", "bounce of nothing"),
+    ("88", "bounce of 21"),
     ("17", "unreadable of nothing"),
     ("18", "new by 1"),
     ("19", "new by 1"),
