@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import parsedate_tz
 
+from mail.message.absence import is_absence_subject
 from mail.message.address import Address, parse_addresses
 from mail.message.content_type import content_type
 from mail.message.contents import body_text
@@ -272,20 +273,6 @@ def _date(value: str, arrived_at: datetime, problems: list[Why]) -> datetime:
 # --- who wrote it: a person, a machine, a list?
 
 _AUTO_HEADERS = ("x-autoreply", "x-autorespond", "x-autoreply-from", "x-mail-autoreply", "x-autoresponder")
-# How the programs of offices begin the subject of an absence note; a person's answer to one begins with "Re:".
-_AUTO_SUBJECTS = re.compile(
-    r"(?:auto(?:matic|mated)?[- ]?(?:reply|response|answer)|out of (?:the )?office"
-    r"|(?:i am |i'm )?away from (?:my |the )?(?:office|mail)|on vacation|vacation (?:reply|message)"
-    r"|automatische antwort|automatisch antwoord|abwesen(?:d|heit\w{0,20})"
-    r"|r[ée]ponse automatique|absence du bureau|message d'absence|respuesta autom[áa]tica|fuera de (?:la )?oficina"
-    r"|risposta automatica|fuori sede|resposta autom[áa]tica|fora do escrit[óo]rio|autosvar|automatisk(?:t)? svar"
-    r"|frånvaro|fravær|automaattinen vastaus|poissa|odpowied[źz] automatyczna|autoodpowied[źz]"
-    r"|automatick[áa] odpov[ěe][dď]"
-    r"|automatikus v[áa]lasz|otomatik (?:yan[ıi]t|cevap)|автоответ|автоматический ответ"
-    r"|自動応答|自動返信|自动回复|자동 ?회신)"
-    r"\b|auto: ",
-    re.IGNORECASE,
-)
 
 
 def _is_auto_reply(message: IncomingMessage) -> bool:
@@ -298,7 +285,7 @@ def _is_auto_reply(message: IncomingMessage) -> bool:
         return message.raw_header("x-autoreply").strip().lower() != "no"
     if message.raw_header("precedence").strip().lower() in ("auto_reply", "auto-reply", "autoreply"):
         return True
-    return bool(_AUTO_SUBJECTS.match(message.subject))
+    return is_absence_subject(message.subject)
 
 
 def _is_list(message: IncomingMessage) -> bool:

@@ -1,0 +1,75 @@
+"""Absence notes that carry no header to say so: known by how their subject begins, in the languages of offices."""
+
+import re
+import unicodedata
+
+# One entry a line or between semicolons; "*" stands for the rest of a word.
+_PHRASES = """
+    automatic reply; automatic response; automatic answer; automated reply; automated response; automated answer
+    auto reply; autoreply; auto response; autoresponse; auto answer; auto responder; autoresponder
+    out of office; out of the office; outofoffice; ooo; away from my office; away from the office; away from office
+    away from my mail; away from mail; i am away from my mail; i am away from the office; i am out of the office
+    i'm away from the office; i'm out of the office; i'm out of office; on vacation; vacation reply; vacation message
+    automatische antwort; auto antwort; autoantwort; automatische rückmeldung; abwesend; abwesenheit*; nicht im büro
+    automatisch antwoord; afwezig; afwezigheid*; niet op kantoor
+    réponse automatique; réponse auto; absence du bureau; absent du bureau; absente du bureau; message d'absence
+    respuesta automática; fuera de oficina; fuera de la oficina; mensaje de ausencia
+    risposta automatica; fuori sede; fuori ufficio
+    resposta automática; fora do escritório; ausência do escritório
+    autosvar; auto svar; automatiskt svar; automatisk svar; frånvaro*; fravær*; ikke på kontoret; inte på kontoret
+    automaattinen vastaus; poissa; poissaolo*
+    odpowiedź automatyczna; automatyczna odpowiedź; autoodpowiedź; poza biurem
+    automatická odpověď; mimo kancelář; automatikus válasz; házon kívül; otomatik yanıt; otomatik cevap; ofis dışında
+    автоответ*; автоматический ответ; вне офиса
+    自動応答*; 自動返信*; 不在通知*; 自动回复*; 自動回覆*; 자동 회신*; 자동회신*; 자동 응답*; 부재중*
+"""
+# "Out of office hours": somebody writes about it, nobody is away.
+_ABOUT_IT = "hours|supplies|equipment|furniture|work|workers?|policy|policies|messages?|templates?|settings?|assistant"
+_TAG = re.compile(
+    r"\s*(?:\[([^\[\]]{0,60})\]|\(([^()]{0,60})\)|\{([^{}]{0,60})\}|【([^【】]{0,60})】|\*{2,}([^*]{1,60})\*{2,})"
+)
+_PREFIX = re.compile(
+    r"[\W_]*(?:auto|automatic|ext|external|extern|externe|externo|esterno|spam|bulk|info)\s*:", re.IGNORECASE
+)
+
+
+def is_absence_subject(subject: str) -> bool:
+    """Say whether a subject is that of an absence note: a known phrase, whatever hyphens and tags stand around it.
+
+    A person's answer to one begins with "Re:" or the like, and is a person's mail.
+
+    >>> is_absence_subject("[EXT] Out-of-Office: Ann Lee"), is_absence_subject("Re: Out of office")
+    (True, False)
+    """
+    rest = subject[:500]
+    while (tag := _TAG.match(rest)) or (prefix := _PREFIX.match(rest)):
+        if tag and _KNOWN.match(_plain(next(filter(None, tag.groups()), ""))):
+            return True
+        rest = rest[(tag or prefix).end() :]  # type: ignore[union-attr]
+    words = _plain(rest)
+    return bool(_KNOWN.match(words) or _SOMEBODY.fullmatch(words))
+
+
+def _plain(text: str) -> str:
+    """The words of a text alone: lower-case, without accents, one blank between them.
+
+    >>> _plain("  Réponse-Automatique : «Devis»"), _plain("Out_of_Office")
+    ('reponse automatique devis', 'out of office')
+    """
+    letters = unicodedata.normalize("NFD", unicodedata.normalize("NFKC", text).casefold())
+    bare = "".join(letter for letter in letters if unicodedata.category(letter) != "Mn")
+    return " ".join(re.sub(r"[\W_]+", " ", unicodedata.normalize("NFC", bare)).split())
+
+
+def _pattern(phrase: str) -> str:
+    words = re.escape(_plain(phrase))
+    return words + (r"\w*" if phrase.endswith("*") else r"(?!\w)")
+
+
+_PHRASE = [phrase.strip() for phrase in _PHRASES.replace("\n", ";").split(";") if phrase.strip()]
+_KNOWN = re.compile(rf"(?:{'|'.join(map(_pattern, _PHRASE))})(?! (?:{_ABOUT_IT})\b)")
+_SOMEBODY = re.compile(
+    r"(?!who |wer |qui |quien )\w+(?: \w+){0,3} (?:is|ist|est|esta) (?:currently |derzeit |momentan |actuellement )?"
+    r"(?:out of (?:the )?office|abwesend|absente? du bureau|nicht im buro|fuera de (?:la )?oficina)"
+    r"(?: (?:until|till|from|returning|and|bis|vom|ab|jusqu|hasta|desde)\b.*)?"
+)
