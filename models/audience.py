@@ -109,11 +109,11 @@ def _json(value: Mapping[str, Any]) -> Any:
     return literal(value, kind) if is_sqlite() else cast(literal(value, kind), kind)  # SQLite would make a number of it
 
 
-def make_chunks(mailing_id: int, pass_number: int, which: Any) -> None:
-    """Cut the traces of a mailing that fulfil ``which`` into ranges of at most CHUNK_SIZE; the caller commits."""
+def make_chunks(mailing_id: int, pass_number: int, which: Any, at_most: int | None = None) -> None:
+    """Cut the first traces of a mailing that fulfil ``which`` into ranges of CHUNK_SIZE or less; the caller commits."""
     place = func.row_number().over(order_by=Trace.id) - 1
     numbered = select(Trace.id, (place // CHUNK_SIZE).label("chunk"))
-    traces = numbered.where(Trace.mailing_id == mailing_id, which).subquery()
+    traces = numbered.where(Trace.mailing_id == mailing_id, which).order_by(Trace.id).limit(at_most).subquery()
     first, last = func.min(traces.c.id), func.max(traces.c.id)
     ranges = select(literal(mailing_id), first, last, literal(pass_number), literal("waiting"), literal(0.0))
     columns = ["mailing_id", "first_id", "last_id", "pass_number", "state", "lease_until"]

@@ -28,6 +28,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
+from models import sqlite
 from models.connect import bound
 
 NAMES = {
@@ -156,27 +157,11 @@ def writing() -> AbstractContextManager[None]:
     return transactions(read_only=False)
 
 
-def _prepare_sqlite(dbapi_connection: Any, _record: Any) -> None:
-    # Python's own transaction handling commits behind our back and breaks savepoints; we say BEGIN ourselves.
-    dbapi_connection.isolation_level = None
-    for pragma in (
-        "journal_mode = WAL",
-        "synchronous = FULL",
-        "foreign_keys = ON",
-        "temp_store = MEMORY",
-        "cache_size = -32000",
-    ):
-        dbapi_connection.execute(f"PRAGMA {pragma}")
-
-
 def _begin_sqlite(connection: Connection) -> None:
-    # A transaction that reads first and writes later loses its write to another one; taking the lock first cannot.
     if _reading.get():
-        connection.exec_driver_sql("PRAGMA query_only = ON")
-        connection.exec_driver_sql("BEGIN")
+        sqlite.begin_reading(connection)
     else:
-        connection.exec_driver_sql("PRAGMA query_only = OFF")
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        sqlite.begin_writing(connection)
 
 
 def _begin_postgresql(connection: Connection) -> None:
@@ -187,7 +172,7 @@ def _begin_postgresql(connection: Connection) -> None:
 def guard_transactions(engine: Engine) -> None:
     """Make an engine begin its transactions as described in ``reading`` and ``writing``."""
     if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "connect", sqlite.prepare)
         event.listen(engine, "begin", _begin_sqlite)
     else:
         bound(engine)

@@ -32,11 +32,16 @@ from models import (
     reading,
 )
 from models import audience as audience_rows
+from models.mailing import CHUNK_SIZE
+from models.slices import SliceSize
 
 log = logging.getLogger("coquimail.mailing")
 
-SLICE = 5_000  # contacts that become traces in one transaction: short, so that nobody waits for it
-SWEEP = 5_000  # traces of a cancelled mailing that are closed in one transaction
+# Contacts that become traces in one transaction, traces of a cancelled mailing that are closed in one, and deferred
+# recipients that get chunks in one: short ones, so that nobody waits for them.
+_preparing = SliceSize(2_000, least=1_000, most=20_000)
+_sweeping = SliceSize(2_000, least=1_000, most=20_000)
+NEXT_PASS = 25 * CHUNK_SIZE
 
 
 class NotReady(Exception):
@@ -235,9 +240,11 @@ def tend(now: datetime) -> bool:
     more = False
     for mailing in unfinished:
         if mailing.state == "cancelled":
-            more |= _sweep(mailing.id, now)
+            with _sweeping.slice() as size:
+                more |= _sweep(mailing.id, now, size)
         elif not mailing.prepared:
-            more |= prepare_slice(mailing.id, now)
+            with _preparing.slice() as size:
+                more |= prepare_slice(mailing.id, now, size)
         else:
             _next_pass(mailing.id, now)
             _finish(mailing.id, now)
@@ -246,11 +253,13 @@ def tend(now: datetime) -> bool:
 
 def prepare(mailing_id: int, now: datetime) -> None:
     """Make all traces and chunks of a mailing; one that was interrupted goes on where it stopped."""
-    while prepare_slice(mailing_id, now):
-        pass
+    more = True
+    while more:
+        with _preparing.slice() as size:
+            more = prepare_slice(mailing_id, now, size)
 
 
-def prepare_slice(mailing_id: int, now: datetime, size: int = SLICE) -> bool:
+def prepare_slice(mailing_id: int, now: datetime, size: int) -> bool:
     """Make the traces and chunks of the next contacts and commit; returns whether there are more.
 
     Who is left out gets its trace as well, ``cancelled`` with the reason. How far it came is read from the traces
@@ -309,7 +318,8 @@ def _next_pass(mailing_id: int, now: datetime) -> None:
         db.session.rollback()
         return
     last = db.session.scalar(select(func.max(Chunk.pass_number)).where(Chunk.mailing_id == mailing_id)) or 1
-    audience_rows.make_chunks(mailing_id, last + 1, and_(Trace.state == "deferred", Trace.next_try_at <= now))
+    due = and_(Trace.state == "deferred", Trace.next_try_at <= now)
+    audience_rows.make_chunks(mailing_id, last + 1, due, at_most=NEXT_PASS)
     db.session.commit()
     wake("mass")
 
@@ -340,7 +350,7 @@ def _finish(mailing_id: int, now: datetime) -> bool:
     return closed is not None
 
 
-def _sweep(mailing_id: int, now: datetime) -> bool:
+def _sweep(mailing_id: int, now: datetime, size: int) -> bool:
     """Close some of the recipients that a cancelled mailing did not reach; returns whether there may be more."""
     if db.session.scalar(select(exists().where(Chunk.mailing_id == mailing_id, Chunk.state == "taken"))):
         db.session.rollback()
@@ -351,7 +361,7 @@ def _sweep(mailing_id: int, now: datetime) -> bool:
             select(Trace.id)
             .where(Trace.mailing_id == mailing_id, Trace.state == state)
             .order_by(Trace.id)
-            .limit(SWEEP - gone.total())
+            .limit(size - gone.total())
         )
         closed = update(Trace).where(Trace.id.in_(some), Trace.state == state)
         gone[state] = change_rows(closed.values(state="cancelled", why=why("left_out_cancelled"), next_try_at=None))

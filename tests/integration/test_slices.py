@@ -1,0 +1,78 @@
+"""Long work leaves room for short work: who waits for SQLite's write lock is seen, and comes next."""
+
+import threading
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import func, select
+
+from mail.mailing import mailing
+from models import Mailing, SystemParameter, Trace, db, sqlite
+from models.slices import SHORT, SliceSize
+from tests.integration.mass import add_contacts, draft
+from tests.waiting import wait_until
+
+NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+only_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+
+
+def write(app, key):
+    with app.app_context():
+        db.session.add(SystemParameter(key=key, value="1"))
+        db.session.commit()
+
+
+@only_sqlite
+def test_who_waits_is_seen_until_it_had_its_turn(app):
+    with app.app_context():
+        assert not sqlite.someone_waits(db.engine)
+        db.session.connection()  # the write lock is ours
+        waiter = threading.Thread(target=write, args=(app, "waited"))
+        waiter.start()
+        wait_until(lambda: sqlite.someone_waits(db.engine), 5)
+        db.session.rollback()
+        waiter.join()
+        assert not sqlite.someone_waits(db.engine)
+        assert db.session.scalar(select(SystemParameter.value).where(SystemParameter.key == "waited")) == "1"
+
+
+@only_sqlite
+@pytest.mark.parametrize("somebody", [True, False])
+def test_a_mailing_that_is_queued_makes_a_gap_after_each_slice_when_somebody_waits(app, monkeypatch, somebody):
+    gaps = []
+    monkeypatch.setattr("models.slices.time.sleep", gaps.append)
+    monkeypatch.setattr(mailing, "_preparing", SliceSize(100, least=100, most=100))
+    with app.app_context():
+        number = draft(add_contacts(450))
+        mailing.send(number, NOW)
+        if somebody:
+            with sqlite.waiting(db.engine):
+                mailing.prepare(number, NOW)
+        else:
+            mailing.prepare(number, NOW)
+        assert db.session.scalar(select(func.count()).select_from(Trace)) == 450
+        assert db.session.get(Mailing, number).prepared
+    assert len(gaps) == (5 if somebody else 0)
+
+
+@pytest.mark.parametrize(
+    ("took", "rows"),
+    [
+        ([0.020], 2_000),
+        ([0.040], 1_000),
+        ([0.010], 4_000),
+        ([0.001], 4_000),
+        ([0.001, 0.001], 8_000),
+        ([5.0], 200),
+        ([5.0, 0.010], 400),
+        ([0.0], 4_000),
+        ([0.001] * 10, 20_000),
+        ([0.001] * 10 + [0.020], 20_000),
+        ([0.021], 1_800),
+    ],
+)
+def test_how_many_rows_a_slice_takes(took, rows):
+    size = SliceSize(2_000, least=200, most=20_000)
+    for seconds in took:
+        size.learn(seconds, SHORT)
+    assert size.rows == rows
