@@ -151,7 +151,6 @@ MAILS = [
     ("14", "delivered of 21"),
     ("15", "bounce of nothing"),
     ("16", "bounce of nothing"),
-    ("88", "bounce of 21"),
     ("17", "unreadable of nothing"),
     ("18", "new by 1"),
     ("19", "new by 1"),
@@ -228,6 +227,7 @@ MAILS = [
     ("85", "quarantine nobody@mycompany.test"),
     ("86", "quarantine"),
     ("87", "quarantine"),
+    ("88", "bounce of 21"),
 ]
 
 
