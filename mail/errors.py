@@ -229,6 +229,10 @@ class MailUnusable(DeliveryFailed):  # it can't be put together, for a reason th
     code = "mail_unusable"
 
 
+class NothingWritten(MailError):  # a post without a word, a picture or a file
+    code = "nothing_written"
+
+
 class InDoubt(DeliveryFailed):  # the content was sent completely, the answer was never seen
     code = "in_doubt"
 

@@ -376,6 +376,7 @@ SENTENCES: dict[str, Any] = {
         "The email is %(size)s bytes; %(host)s accepts at most %(limit)s. Send it with smaller attachments."
     ),
     "invalid_address": _l("“%(address)s” can't be used as an email address. Correct it and send again."),
+    "nothing_written": _l("Write a message or attach a file first."),
     "mail_unusable": _l(
         "This email can't be sent as it is (%(error)s: %(detail)s). Write it again; if the problem persists, report it "
         "together with the worker log."

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
+from mail.errors import InvalidAddress
 from mail.message.address import Address, first_address, normalise
 from models import Contact, db
 from models.store import insert_rows
@@ -22,11 +23,11 @@ def find(address: str | None) -> Contact | None:
 def find_or_make(address: str, name: str, now: datetime) -> Contact:
     """Return the contact with this address, a new one unless there is one; flushed, the caller commits.
 
-    A contact without a name gets this one. Raises ``ValueError`` when the address can't be used.
+    A contact without a name gets this one. Raises ``InvalidAddress`` when the address can't be used.
     """
     found = first_address(address)
     if found is None or not found.key:
-        raise ValueError(f"not an address: {address!r}")
+        raise InvalidAddress(address=address)
     name = _short(name or found.name)
     make([Address(name, found.address)], now)
     contact = db.session.scalar(select(Contact).where(Contact.address_key == found.key))

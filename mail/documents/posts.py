@@ -13,6 +13,7 @@ from sqlalchemy import bindparam, func, select, update
 
 from mail.documents.notify import PostNotification, notify, own_message_id, reply_references
 from mail.documents.threads import NewFile, PostDraft, thread_views
+from mail.errors import NothingWritten
 from mail.message.address import show_address
 from mail.message.html import clean_html, text_of_html
 from mail.sentences import Why, why
@@ -33,15 +34,15 @@ def post_from_browser(
 ) -> int:
     """Put what a user wrote into a thread, tell the followers, commit, and wake the worker; return the post's number.
 
-    ``kind`` is "message" or "note". Raises ``LookupError`` if there is no such thread, ``ValueError`` if nothing was
-    written.
+    ``kind`` is "message" or "note". Raises ``LookupError`` if there is no such thread, ``NothingWritten`` if
+    nothing was written.
     """
     if kind not in ("message", "note"):
         raise ValueError(kind)
     html = clean_html(html)  # before the transaction: nothing is rendered while others wait for the database
     text = text_of_html(html)
     if not text and "<img" not in html and not files:
-        raise ValueError("nothing was written")
+        raise NothingWritten
     place = thread_views([thread_id]).get(thread_id)
     if place is None:
         raise LookupError(f"thread {thread_id}")

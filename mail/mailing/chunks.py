@@ -22,6 +22,7 @@ from mail.decide.retry import next_try
 from mail.errors import JournalFailed, MailError, ServerGone
 from mail.mailing import blacklist
 from mail.mailing.rendered import MailingRecipient, bare_address, rendered_mailing
+from mail.message.compose import HeaderError
 from mail.outgoing import failures as outgoing_failures
 from mail.queue.connections import Connections
 from mail.queue.journal import Journal, State
@@ -264,8 +265,9 @@ class _Sending:
         except MailError as error:
             self.batch.others.append(Result(trace_id, "failed", error.why))
             return
-        except ValueError:
-            self.batch.others.append(Result(trace_id, "failed", why("address_unusable", address=address)))
+        except HeaderError as error:
+            reason = why("mail_unusable", error=type(error).__name__, detail=str(error)[:200])
+            self.batch.others.append(Result(trace_id, "failed", reason))
             return
         outcome = self._hand_over(trace_id, bare, content)
         if outcome.code is None and outcome.temporary and outcome.phase != "connect":

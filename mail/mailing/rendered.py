@@ -20,7 +20,7 @@ from sqlalchemy import select
 
 from mail.decide.sender import Decision, Request, decide
 from mail.mailing.template import CompiledMailing, compile_mailing
-from mail.message.address import wire_address
+from mail.message.address import needs_smtputf8, wire_address
 from mail.sentences import Why, why
 from mail.settings import office, parameters
 from mail.settings.config import settings
@@ -63,7 +63,7 @@ class RenderedMailing:
     def mail_to(self, reader: MailingRecipient, now: datetime) -> bytes:
         """Return the whole mail for one recipient; its Message-ID and links are derived from the id of its trace.
 
-        Raises an error of ``mail.errors`` or ``ValueError`` when this recipient's mail can't be made.
+        Raises an error of ``mail.errors`` or ``HeaderError`` when this recipient's mail can't be made.
         """
         token = self._trace_token(reader.trace_id)
         unsubscribe = self._unsubscribe_token(reader.trace_id)
@@ -198,9 +198,9 @@ def content_key(mailing: Mailing, decision: Decision) -> str:
 
 def _mailto(catchall: str | None) -> str:
     """What stands in List-Unsubscribe before the token: a mail to the catchall, with the token in its subject."""
-    if catchall is None or not catchall.isascii():
+    if catchall is None or needs_smtputf8(catchall):
         return ""
-    return f"{quote(catchall, safe='@.+-_')}?subject=unsubscribe%20"
+    return f"{quote(wire_address(catchall), safe='@.+-_')}?subject=unsubscribe%20"
 
 
 # --- kept per process

@@ -21,7 +21,7 @@ from mail.mailing.merge_fields import FIELDS, MergeField, joined, parse
 from mail.mailing.quoted_printable import quoted_printable, quoted_value
 from mail.mailing.shared_headers import HEADER_LINE, fixed_headers, folded
 from mail.message.address import format_address
-from mail.message.compose import header, html_to_text
+from mail.message.compose import HeaderError, header, html_to_text
 from mail.message.words import one_line
 
 ALTERNATIVE = "=_coqui_alternative"
@@ -264,7 +264,7 @@ class CompiledMailing:
         if not _HEADER_SAFE.fullmatch(f"{message_id}{own_id}{unsubscribe_url}{unsubscribe_mailto}") or not (
             _DATE.fullmatch(date)
         ):
-            raise ValueError("an id, a link or the date can't stand in a header")
+            raise HeaderError("an id, a link or the date can't stand in a header")
         if (
             _PLAIN_ADDRESS.fullmatch(to_address)
             and len(to_address) < 72

@@ -14,6 +14,7 @@ from email.utils import format_datetime
 
 from markupsafe import escape
 
+from mail.errors import InvalidAddress
 from mail.incoming import flow
 from mail.message.address import Address, domain_of, first_address, parse_addresses, wire_address
 from mail.message.parse import IncomingMessage, parse
@@ -74,11 +75,11 @@ def answer(practice_mail_id: int, text: str, now: datetime) -> None:
 def write_new(from_: str, to: str, subject: str, text: str, now: datetime) -> None:
     """Write a mail as somebody outside: a customer who writes to sales@. Commits and wakes the worker.
 
-    ``from_`` may have a name before its address. Raises ``ValueError`` when an address can't be used.
+    ``from_`` may have a name before its address. Raises ``InvalidAddress`` when one can't be used.
     """
     sender, recipient = first_address(from_), first_address(to)
     if sender is None or recipient is None:
-        raise ValueError(from_ if sender is None else to)
+        raise InvalidAddress(address=from_ if sender is None else to)
     letter = _letter(sender, recipient, now)
     letter["Subject"] = _one_line(subject)
     _write_body(letter, text, None)

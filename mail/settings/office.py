@@ -14,6 +14,7 @@ from sqlalchemy import exists, select
 
 from mail.decide.sender import Office
 from mail.decide.servers import Server, read_filter
+from mail.message.domains import wire_domain
 from mail.settings import parameters
 from mail.settings.config import settings
 from mail.settings.tokens import ALPHABET, Tokens
@@ -33,8 +34,8 @@ class Snapshot:
 
     @cached_property
     def message_domain(self) -> str:
-        """The domain of our Message-IDs: the alias domain, else the name this office is reached under."""
-        return self.office.catchall_domain or urlsplit(base_url()).hostname or "localhost"
+        """The domain of our Message-IDs and List-Ids, in ASCII: the alias domain, else the name of this office."""
+        return wire_domain(self.office.catchall_domain or urlsplit(base_url()).hostname or "") or "localhost"
 
 
 def load() -> Snapshot:

@@ -11,7 +11,7 @@ from flask import g
 from flask_babel import lazy_gettext as _l
 from sqlalchemy import select
 
-from mail.decide.servers import parse_filter
+from mail.decide.servers import FilterError, parse_filter
 from mail.message.address import normalise
 from models import SystemParameter, db
 
@@ -90,7 +90,7 @@ def web_address(text: str) -> str:
 def _filter(text: str) -> str:
     try:
         return ", ".join(parse_filter(text))
-    except ValueError as error:
+    except FilterError as error:
         raise NotValid(str(error)) from error
 
 

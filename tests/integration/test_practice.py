@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from mail.documents.contacts import find_or_make
 from mail.documents.posts import post_from_browser
+from mail.errors import InvalidAddress
 from mail.maintenance import practice
 from models import Bounce, Document, Post, PracticeMail, ReceivedMail, Recipient, User, db
 from scheduler.practice import Receiver
@@ -136,7 +137,7 @@ def tried(office: Office) -> Recipient | None:
 def test_addresses_that_can_not_be_used_are_refused_before_anything_is_sent(office: Office) -> None:
     with office.context():
         for sender, to in (("nobody", SALES), ("ann@x.test", "sales"), ("", "")):
-            with pytest.raises(ValueError):
+            with pytest.raises(InvalidAddress):
                 practice.write_new(sender, to, "Hello", "Hello", datetime.now(UTC))
         practice.write_new('"A\r\nBcc: x@y.test" <ann@x.test>', SALES, "One\r\nBcc: x@y.test", "Hi", datetime.now(UTC))
     mail = wait_until(lambda: received(office), 15)[0]

@@ -12,6 +12,7 @@ from mail.documents import posts as documents_posts
 from mail.documents.documents import start_document
 from mail.documents.notify import PostNotification, audience, notify
 from mail.documents.threads import NewFile, PostDraft, thread_views
+from mail.errors import NothingWritten
 from mail.outgoing import delivery_state
 from mail.settings.config import settings
 from models import Contact, Document, Event, Notification, OutgoingMail, Post, Recipient, User, db
@@ -139,8 +140,9 @@ def test_the_author_follows_what_he_wrote_in_and_following_twice_is_once(desk: F
 
 @pytest.mark.parametrize(
     ("html", "kind", "error"),
-    [("", "message", ValueError), ("<p> </p>", "message", ValueError), ("<script>x()</script>", "note", ValueError),
-     ("<p>x</p>", "log", ValueError), ("<p>x</p>", "message", LookupError)],
+    [("", "message", NothingWritten), ("<p> </p>", "message", NothingWritten),
+     ("<script>x()</script>", "note", NothingWritten), ("<p>x</p>", "log", ValueError),
+     ("<p>x</p>", "message", LookupError)],
 )  # fmt: skip
 def test_what_can_not_be_posted(desk: FrontDesk, html: str, kind: str, error: type[Exception]) -> None:
     clerk = desk.user("Clerk")

@@ -18,6 +18,7 @@ from mail.documents import posts as documents_posts
 from mail.documents.documents import start_document
 from mail.documents.notify import NotificationTarget, audience
 from mail.documents.threads import NewFile
+from mail.errors import NothingWritten
 from mail.message.address import first_address, show_address
 from mail.outgoing import delivery_state, lines
 from mail.outgoing.lines import NotCorrected
@@ -308,8 +309,8 @@ def write(document_id: int) -> ResponseReturnValue:
         documents_posts.post_from_browser(
             current_user, document.thread_id, html_of_words(request.form.get("words", "")), kind, files, now()
         )
-    except ValueError:
-        flash(gettext("Write a message or attach a file first."), "error")
+    except NothingWritten as error:
+        flash(say(error.why), "error")
     return redirect(url_for(".show", document_id=document_id) + "#chatter")
 
 
