@@ -656,6 +656,7 @@ SENTENCES: dict[str, Any] = {
     "parse_header_too_large": _l("The email header is %(kilobytes)s KB; only the first %(limit)s KB are read."),
     "changed_title": _l("%(who)s changed the title from “%(before)s” to “%(after)s”."),
     "changed_stage": _l("%(who)s changed the stage from %(before)s to %(after)s."),
+    "changed_priority": _l("%(who)s changed the priority from %(before)s to %(after)s."),
     "changed_responsible": _l("%(who)s assigned %(after)s (was %(before)s)."),
     "responsible_set": _l("%(who)s assigned %(after)s (was unassigned)."),
     "responsible_removed": _l("%(who)s unassigned %(before)s."),

@@ -71,6 +71,23 @@ def state(name: str, title: str = "") -> Markup:
     return Markup('<span class="state state-{}" title="{}">{}</span>').format(look, title, label)
 
 
+PRIORITIES = (_l("Normal"), _l("Medium"), _l("High"), _l("Very high"))
+
+
+def priority_name(value: int) -> str:
+    """Return a priority in words; an unusual one is a number."""
+    return str(PRIORITIES[value]) if 0 <= value < len(PRIORITIES) else gettext("Priority %(value)s", value=value)
+
+
+def priority(value: int) -> Markup:
+    """Return the stars of a document that is more urgent than others, nothing for one that is not."""
+    if not value:
+        return Markup()
+    words = gettext("Priority: %(name)s", name=priority_name(value))
+    stars = icon("star", words) + icon("star") * (min(value, 3) - 1)
+    return Markup('<span class="priority" title="{}">{}</span>').format(words, stars)
+
+
 def ago(moment: datetime | None, missing: str = "–") -> Markup:
     """Return a moment as people say it ("5 minutes ago"), with the exact time in the reader's zone as the title."""
     if moment is None:
@@ -168,5 +185,5 @@ def _mark(path: str, _changed: int) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:10]
 
 
-SHOWN = (icon, state, ago, at, yes_no, size, initials, person, correspondent, joined, asset)
+SHOWN = (icon, state, priority, ago, at, yes_no, size, initials, person, correspondent, joined, asset)
 GLOBALS = {function.__name__: function for function in SHOWN}

@@ -7,11 +7,12 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
+from mail.documents.documents import start_document
 from mail.incoming import flow
 from mail.queue.lease import WorkerLease
 from mail.settings.clock import now
 from mail.transport.mailbox import FetchedMail
-from models import Document, Post, ReceivedMail, db
+from models import Document, DocumentType, Post, ReceivedMail, User, db
 from tests.web import Visitor
 
 
@@ -96,3 +97,90 @@ def test_a_mail_is_posted_on_the_document_that_a_person_names(pages: Flask, admi
     with pages.app_context():
         posts = db.session.scalars(select(Post.received_mail_id).where(Post.thread_id == thread_id)).all()
     assert number in posts
+
+
+# --- loops, marks and priorities as people see them
+
+
+def words_on(page: str) -> str:
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", page)).split())
+
+
+def receive(app: Flask, *raws: str) -> None:
+    """Let mails arrive together and be understood."""
+    with app.app_context():
+        mails = [FetchedMail(f"r{number}", len(raw), now(), raw.encode()) for number, raw in enumerate(raws)]
+        flow.keep("practice", mails, now())
+        flow.process_waiting(now(), WorkerLease.register(now()))
+
+
+def test_a_loop_is_one_group_with_take_them_all(pages: Flask, admin: Visitor) -> None:
+    head = "From: robot@shop.test\r\nTo: sales@office.test\r\nAuto-Submitted: auto-generated\r\n"
+    receive(pages, *(f"{head}Message-ID: <{n}@shop.test>\r\nSubject: Order {n}\r\n\r\nHello\r\n" for n in range(25)))
+    page = admin.get("/admin/received-mails/").text
+    assert "5 more emails from robot@shop.test to sales@office.test: they look like a loop." in words_on(page)
+    [place] = set(re.findall(r'name="place" value="([^"]*)"', page))
+    taken = admin.post(
+        "/admin/received-mails/held",
+        {"sender": "robot@shop.test", "place": place, "what": "take"},
+        follow_redirects=True,
+    )
+    assert "5 emails are being processed." in taken.text
+    assert "look like a loop" not in taken.text
+    with pages.app_context():
+        flow.process_waiting(now(), WorkerLease.register(now()))
+        assert len(db.session.scalars(select(Document.id)).all()) == 25
+
+
+def test_a_loop_can_be_discarded_and_others_may_not(pages: Flask, admin: Visitor) -> None:
+    head = "From: robot@shop.test\r\nTo: sales@office.test\r\nAuto-Submitted: auto-generated\r\n"
+    receive(pages, *(f"{head}Message-ID: <{n}@shop.test>\r\nSubject: Order {n}\r\n\r\nHello\r\n" for n in range(22)))
+    [place] = set(re.findall(r'name="place" value="([^"]*)"', admin.get("/admin/received-mails/").text))
+    form = {"sender": "robot@shop.test", "place": place, "what": "drop"}
+    assert Visitor(pages).as_role("user").post("/admin/received-mails/held", form).status_code == 403
+    assert "2 emails discarded." in admin.post("/admin/received-mails/held", form, follow_redirects=True).text
+    with pages.app_context():
+        states = db.session.scalars(select(ReceivedMail.state)).all()
+    assert (states.count("ignored"), states.count("processed")) == (2, 20)
+
+
+def test_a_mail_that_names_a_colleague_is_marked_in_the_chatter_and_in_his_inbox(pages: Flask) -> None:
+    clerk = Visitor(pages).as_role("user")
+    with pages.app_context():
+        address = db.session.scalars(select(User.email).order_by(User.id.desc())).first()
+    receive(pages, f"From: The Clerk <{address}>\r\nTo: sales@office.test\r\nSubject: Pay\r\n\r\nAt once.\r\n")
+    with pages.app_context():
+        document = db.session.scalars(select(Document)).one()
+    page = words_on(clerk.get(f"/document/{document.id}").text)
+    assert "Not checked" in page
+    assert f'Not checked: this email names "The Clerk" <{address}> as its author, but nothing proves it.' in page
+    assert "An email in your name. Did you write it?" in words_on(clerk.get("/inbox").text)
+
+
+def test_the_page_says_who_is_behind_a_web_form(pages: Flask, admin: Visitor) -> None:
+    head = "From: Form <sales@office.test>\r\nReply-To: Zoe <zoe@zed.test>\r\nTo: sales@office.test\r\n"
+    receive(pages, f"{head}Subject: Hello\r\n\r\nHi.\r\n")
+    with pages.app_context():
+        document = db.session.scalars(select(Document)).one()
+    page = words_on(admin.get(f"/document/{document.id}").text)
+    assert "zoe@zed.test" in page
+    assert "sales@office.test" in page, "both are shown"
+
+
+def test_a_documents_priority_is_shown_and_changed(pages: Flask) -> None:
+    clerk = Visitor(pages).as_role("user")
+    with pages.app_context():
+        kind = db.session.scalars(select(DocumentType).where(DocumentType.code == "opportunity")).one()
+        number = start_document(kind, "Chairs", now()).id
+        db.session.commit()
+    assert "Priority: High" not in clerk.get("/documents/opportunity").text
+    form = {"title": "Chairs", "priority": "2"}
+    assert "Saved." in clerk.post(f"/document/{number}", form, follow_redirects=True).text
+    for path in ("/documents/opportunity", "/documents/opportunity?view=board"):
+        assert "Priority: High" in clerk.get(path).text
+    page = clerk.get(f"/document/{number}").text
+    assert re.search(r'<option value="2" selected>High', page)
+    assert "changed the priority from Normal to High." in words_on(page)
+    clerk.post(f"/document/{number}", {"title": "Chairs", "priority": "77"})
+    with pages.app_context():
+        assert db.session.get_one(Document, number).priority == 2

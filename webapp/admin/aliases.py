@@ -29,12 +29,7 @@ POLICIES = (
     ("followers", _l("Followers")),
     ("users", _l("Users of this office")),
 )
-PRIORITIES = (
-    SelectChoice("0", _l("Normal")),
-    SelectChoice("1", _l("Medium")),
-    SelectChoice("2", _l("High")),
-    SelectChoice("3", _l("Very high")),
-)
+PRIORITIES = [SelectChoice(str(value), name) for value, name in enumerate(template_helpers.PRIORITIES)]
 
 
 class LocalPartField(StringField):
@@ -88,6 +83,7 @@ class AliasView(AdminView):
         "responsible_id": _l("Responsible"),
         "make_contact": _l("Add unknown senders as contact and follower"),
         "fixed_document_id": _l("Fixed document"),
+        "follow_fixed": _l("Senders follow the fixed document"),
         "parent_document_id": _l("Parent document"),
         "any_domain": _l("Accept any domain"),
         "health": _l("Health"),
@@ -96,7 +92,7 @@ class AliasView(AdminView):
     }
     groups = (
         FieldGroup(_l("Address"), ("local_part", "any_domain")),
-        FieldGroup(_l("What incoming mail creates"), ("type_id", "fixed_document_id")),
+        FieldGroup(_l("What incoming mail creates"), ("type_id", "fixed_document_id", "follow_fixed")),
         FieldGroup(
             _l("Default values"),
             ("default_stage", "default_priority", "responsible_id"),
@@ -139,6 +135,7 @@ class AliasView(AdminView):
         "fixed_document_id": _l(
             "If set, no new documents are created: all emails that are not replies to another thread are posted there."
         ),
+        "follow_fixed": _l("On: everyone who writes here gets all later messages of the fixed document by email."),
         "default_stage": _l("Usually the first stage of the type."),
         "responsible_id": _l("Is assigned to each new document and follows it."),
         "policy": _l(

@@ -11,11 +11,12 @@ from markupsafe import Markup
 from sqlalchemy import func, select
 
 from mail.incoming import quarantine
+from mail.incoming.quarantine import HeldGroup
 from mail.message.parse import IncomingMessage, parse
 from mail.sentences import Why, say
 from mail.settings.clock import now
 from mail.settings.wake import wake
-from models import Blob, Document, DocumentType, IncomingServer, ReceivedMail, RouteResult, db
+from models import Alias, Blob, Document, DocumentType, IncomingServer, ReceivedMail, RouteResult, db
 from models.incoming import RECEIVED_STATES
 from webapp import template_helpers
 from webapp.admin.base import AdminView, ChoiceFilter, Empty, action, expose
@@ -142,6 +143,36 @@ class ReceivedMailView(AdminView):
             case "drop":
                 return quarantine.drop(mail_id, now())
         raise LookupError(what)
+
+    # --- what loop protection holds
+
+    def held(self) -> Sequence[HeldGroup]:
+        """Return the groups of emails that look like a loop."""
+        return quarantine.held_groups()
+
+    def place_of(self, group: HeldGroup) -> str:
+        """Return where the emails of a group would have gone."""
+        kind, _colon, number = group.held.partition(":")
+        if kind == "alias":
+            return db.session.scalar(select(Alias.address_key).where(Alias.id == int(number))) or gettext("an alias")
+        if kind == "thread":
+            document = db.session.scalar(select(Document).where(Document.thread_id == int(number)))
+            return str(document or gettext("a document"))
+        return db.session.scalar(select(DocumentType.plural).where(DocumentType.id == int(number))) or "–"
+
+    @expose("/held", methods=("POST",))
+    def decide_held(self) -> ResponseReturnValue:
+        """Take or discard a whole group that loop protection holds."""
+        sender, place = request.form.get("sender", ""), request.form.get("place", "")
+        if request.form.get("what") == "take":
+            count = quarantine.take_all(sender, place, now())
+            wake("received")
+            said = ngettext("%(num)s email is being processed.", "%(num)s emails are being processed.", count)
+        else:
+            count = quarantine.drop_all(sender, place, now())
+            said = ngettext("%(num)s email discarded.", "%(num)s emails discarded.", count)
+        flash(said, "success")
+        return redirect(self.get_url(".index_view"))
 
     @action("retry", _l("Retry"), _l("Route the selected quarantined emails again?"))
     def retry(self, ids: list[str]) -> None:

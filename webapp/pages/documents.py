@@ -16,7 +16,7 @@ from werkzeug.datastructures import FileStorage
 from mail.documents import contacts
 from mail.documents import posts as documents_posts
 from mail.documents.documents import start_document
-from mail.documents.notify import NotificationTarget, audience
+from mail.documents.notify import NotificationTarget, audience, mark_reason
 from mail.documents.threads import NewFile
 from mail.errors import NothingWritten
 from mail.message.address import first_address, show_address
@@ -40,6 +40,7 @@ from models import (
 )
 from webapp.auth import own_page
 from webapp.pages.plain_text import html_of_words
+from webapp.template_helpers import PRIORITIES, priority_name
 
 blueprint = Blueprint("documents", __name__)
 
@@ -170,6 +171,7 @@ def show(document_id: int) -> ResponseReturnValue:
         document=document,
         users=sorted(db.session.scalars(select(User).where(User.active)), key=lambda user: user.name.casefold()),
         alias=office.load().type_aliases.get(document.type_id),
+        priorities=PRIORITIES,
         **_chatter(document),
     )
 
@@ -209,6 +211,7 @@ def _chatter(document: Document) -> dict[str, Any]:
         "colleagues": _colleagues(),
         "told": {kind: _told(document, kind) for kind in ("message", "note")},
         "say": say,
+        "mark_reason": mark_reason,
         "words": words_of,
     }
 
@@ -263,6 +266,11 @@ def _changes(document: Document) -> list[Any]:
         before = document.stage.name if document.stage else "–"
         changes.append(why("changed_stage", before=before, after=stage.name))
         document.stage_id = stage.id
+    priority = request.form.get("priority", document.priority, type=int)
+    if priority != document.priority and 0 <= priority < len(PRIORITIES):
+        before, after = priority_name(document.priority), priority_name(priority)
+        changes.append(why("changed_priority", before=before, after=after))
+        document.priority = priority
     chosen = request.form.get("responsible", 0, type=int)
     if "responsible" in request.form and chosen != (document.responsible_id or 0):
         user = db.session.get(User, chosen) if chosen else None

@@ -39,6 +39,8 @@ def index() -> ResponseReturnValue:
 def _title(notice: Notification) -> str:
     if notice.kind == "failure":
         return gettext("One of your emails was not delivered")
+    if notice.post.mark == "not_checked" and notice.post.author_contact_id == current_user.contact_id:
+        return gettext("An email in your name. Did you write it?")
     return str(notice.post.author or notice.post.author_address or gettext("Unknown sender"))
 
 
