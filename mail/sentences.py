@@ -440,6 +440,10 @@ SENTENCES: dict[str, Any] = {
         "The server response was missed twice, so it is uncertain whether the email arrived. Ask the recipient, or "
         "press Retry."
     ),
+    "unknown_power_cut": _l(
+        "The machine lost power or was restarted while this email was about to be sent, so it is unknown whether it "
+        "went out. It is not sent again automatically. Ask the recipient, or press Retry."
+    ),
     "sent_unrecorded": _l("The server accepted the email; the process ended before it could save the transcript."),
     "address_corrected": _l("The address was changed from %(before)s to %(after)s."),
     "mailbox_connection_refused": _l(

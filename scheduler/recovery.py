@@ -8,9 +8,9 @@ from sqlalchemy import select, update
 
 from mail.errors import JournalFailed
 from mail.mailing import chunks
-from mail.outgoing import deliver
+from mail.outgoing import deliver, lines
 from mail.queue import lease
-from mail.queue.journal import State, read_folder, remove_folder
+from mail.queue.journal import AfterPowerCut, State, read_folder, remove_folder
 from mail.sentences import why
 from mail.settings.clock import now
 from mail.settings.config import settings
@@ -71,7 +71,10 @@ def recover(worker_id: int, moment: datetime) -> dict[str, int]:
     """
     db.session.execute(select(Worker.id).where(Worker.id == worker_id).with_for_update())  # a last claim comes first
     said = _journal(worker_id)
-    counts = deliver.recover_lines(worker_id, said, moment)
+    counts = {}
+    if isinstance(said, AfterPowerCut):
+        counts["unknown since a power cut"] = lines.leave_unknown(worker_id, said, moment)
+    counts |= deliver.recover_lines(worker_id, said, moment)
     counts |= {f"{name} (mailing)": n for name, n in chunks.recover_chunks(worker_id, said, moment).items()}
     counts["runs lost"] = _lose_runs(worker_id, moment)
     counts["tests"] = _give_back_checks(worker_id, moment)
@@ -93,7 +96,9 @@ def _journal(worker_id: int) -> dict[str, State] | None:
     if not lease.journal_is_here(worker_id):
         return None
     try:
-        return read_folder(settings().journal_folder, worker_id)
+        said = read_folder(settings().journal_folder, worker_id)
+        lost_power = lease.lost_power(db.session.scalar(select(Worker.boot).where(Worker.id == worker_id)) or "")
+        return AfterPowerCut(said) if lost_power else said
     except JournalFailed:
         silence = db.session.scalar(select(database_clock() - Worker.seen_at).where(Worker.id == worker_id))
         if silence is not None and silence > LOST_FOR_GOOD:

@@ -1,21 +1,23 @@
 """What people and reports do to the lines of a mail: retry, cancel, correct the address, mark as bounced."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import exists, select, update
+from sqlalchemy import exists, insert, select, update
 
 from mail.decide.sender import Decision, Request, decide
 from mail.message.address import normalise, show_address
 from mail.message.compose import header, with_addresses
 from mail.outgoing.delivery_state import FAILED, mark_failures, show_progress
+from mail.queue.journal import State
 from mail.sentences import Why, say, why
 from mail.settings import office
 from mail.settings.tokens import TokenKind
-from models import Blob, OutgoingMail, Recipient, db
+from models import Blob, DeliveryAttempt, OutgoingMail, Recipient, change_rows, db
 from models.outgoing import Claimed
+from models.slices import by_hundreds
 
 if TYPE_CHECKING:
     pass
@@ -156,3 +158,29 @@ def posts_of_mails(mail_ids: Collection[int]) -> set[int]:
         return set()
     found = db.session.scalars(select(OutgoingMail.post_id).where(OutgoingMail.id.in_(set(mail_ids))))
     return {post_id for post_id in found if post_id is not None}
+
+
+def leave_unknown(worker_id: int, said: Mapping[str, State], now: datetime) -> int:
+    """Leave lines of a worker to a person that its journal has no word of, because the power failed meanwhile.
+
+    Returns how many; the caller commits.
+    """
+    held = db.session.execute(
+        select(Recipient.id, OutgoingMail.post_id)
+        .join(OutgoingMail, OutgoingMail.id == Recipient.mail_id)
+        .where(Recipient.worker_id == worker_id, Recipient.state == "sending")
+    ).all()
+    silent = {line.id: line.post_id for line in held if f"l{line.id}" not in said}
+    reason = why("unknown_power_cut")
+    for some in by_hundreds(silent):
+        change_rows(
+            update(Recipient)
+            .where(Recipient.id.in_(some), Recipient.worker_id == worker_id, Recipient.state == "sending")
+            .values(state="unknown", wait="", doubts=Recipient.doubts + 1, why=reason, worker_id=None)
+        )
+    if silent:
+        db.session.execute(
+            insert(DeliveryAttempt), [{"recipient_id": id, "at": now, "phase": "end", "why": reason} for id in silent]
+        )
+        show_progress({post_id for post_id in silent.values() if post_id is not None}, now)
+    return len(silent)

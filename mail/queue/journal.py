@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, Self, TypedDict
+from typing import Any, Literal, Self, TypedDict
 
 from mail.errors import JournalFailed
 
@@ -151,6 +151,21 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class AfterPowerCut(dict[str, State]):
+    """What journals say after their machine lost power: records of the last moments may be gone with it.
+
+    What they do not name may have been sent as well.
+
+    >>> said = AfterPowerCut({"l1": "ok"})
+    >>> said.get("l1"), said.get("l2"), "l2" in said
+    ('ok', 'begun', False)
+    """
+
+    def get(self, key: str, default: Any = "begun") -> Any:
+        """Return what is known of a key: in doubt when there is no word of it."""
+        return super().get(key, default)
 
 
 def read_folder(folder: str | os.PathLike[str], worker_id: int | str) -> dict[str, State]:

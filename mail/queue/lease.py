@@ -103,6 +103,15 @@ def boot() -> str:
     return f"{path.read_text().strip()}:{os.readlink(container).strip('pid:[]') if container.exists() else ''}"
 
 
+def lost_power(its_boot: str) -> bool:
+    """Return whether the machine of a worker was started anew since, so that its last writes may be gone.
+
+    A container that was started anew loses nothing: the kernel below it has kept running.
+    """
+    then, ours = its_boot.partition(":")[0], boot().partition(":")[0]
+    return bool(then and ours and then != ours)
+
+
 # --- the dead
 
 
