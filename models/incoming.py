@@ -37,6 +37,7 @@ class IncomingServer(Model):
     port: Mapped[int] = mapped_column(default=993)
     encryption: Mapped[str] = mapped_column(String(10), default="tls")
     verify_tls: Mapped[bool] = mapped_column(default=True)
+    trusted_certificate: Mapped[str] = mapped_column(String(64), default="")
     user: Mapped[str] = mapped_column(String(320), default="")
     password: Mapped[str | None] = mapped_column(Encrypted)
     folder: Mapped[str] = mapped_column(String(255), default="INBOX")

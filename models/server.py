@@ -13,7 +13,11 @@ REWRITES = ("not_ours", "never", "always")
 
 
 class OutgoingServer(Model):
-    """A mail server that takes our mail. ``from_filter`` is the text as typed: domains and addresses, or empty."""
+    """A mail server that takes our mail. ``from_filter`` is the text as typed: domains and addresses, or empty.
+
+    ``draft``: it becomes active when its test passes, or when a person says so. ``trusted_certificate``: the SHA-256
+    fingerprint of the one certificate that is trusted without asking any authority.
+    """
 
     __tablename__ = "outgoing_server"
     __table_args__ = (
@@ -29,6 +33,7 @@ class OutgoingServer(Model):
     port: Mapped[int] = mapped_column(default=587)
     encryption: Mapped[str] = mapped_column(String(10), default="starttls")
     verify_tls: Mapped[bool] = mapped_column(default=True)
+    trusted_certificate: Mapped[str] = mapped_column(String(64), default="")
     authentication: Mapped[str] = mapped_column(String(20), default="password")
     user: Mapped[str] = mapped_column(String(320), default="")
     password: Mapped[str | None] = mapped_column(Encrypted)
@@ -37,6 +42,7 @@ class OutgoingServer(Model):
     from_filter: Mapped[str] = mapped_column(String(1000), default="")
     priority: Mapped[int] = mapped_column(default=10)
     active: Mapped[bool] = mapped_column(default=True)
+    draft: Mapped[bool] = mapped_column(default=False)
     rewrite: Mapped[str] = mapped_column(String(10), default="not_ours")
     helo: Mapped[str] = mapped_column(String(255), default="")
     comment: Mapped[str] = mapped_column(Text, default="")
@@ -46,7 +52,10 @@ class OutgoingServer(Model):
 
 
 class ServerCheck(Model):
-    """A test or a fetch that a person asked for: the worker does it and writes each step down as it happens."""
+    """A test or a fetch that a person asked for: the worker does it and writes each step down as it happens.
+
+    ``tested`` stands for the settings that were tested: once they are changed, the result says nothing any more.
+    """
 
     __tablename__ = "server_check"
     __table_args__ = (
@@ -67,3 +76,4 @@ class ServerCheck(Model):
     worker_id: Mapped[int | None] = mapped_column(ForeignKey("worker.id"))
     steps: Mapped[list[Any]] = mapped_column(Json, default=list)
     transcript: Mapped[str] = mapped_column(Text, default="")
+    tested: Mapped[str] = mapped_column(String(32), default="")
