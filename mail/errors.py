@@ -105,6 +105,10 @@ class CertificateExpired(CertificateRefused):
     code = "certificate_expired"
 
 
+class CertificateChanged(CertificateRefused):  # not the one that an admin trusts by hand
+    code = "certificate_changed"
+
+
 class CertificateSelfSigned(CertificateRefused):
     code = "certificate_self_signed"
 

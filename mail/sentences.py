@@ -247,18 +247,26 @@ SENTENCES: dict[str, Any] = {
     ),
     "certificate_refused": _l(
         "The certificate of %(host)s could not be verified (%(detail)s), so the identity of the server is uncertain. "
-        "The provider must install a certificate from a public authority."
+        "The provider must install a certificate from a public authority. If this is your own server, test the "
+        "connection and press “Trust this certificate”."
     ),
     "certificate_expired": _l(
-        "The certificate of %(host)s has expired. The provider must renew it; emails wait until then."
+        "The certificate of %(host)s has expired. The provider must renew it; emails wait until then. If this is your "
+        "own server, test the connection and press “Trust this certificate”."
+    ),
+    "certificate_changed": _l(
+        "%(host)s presents another certificate than the one you trust, so nothing was sent. If it was replaced on your "
+        "own server, test the connection and press “Trust this certificate”. Otherwise somebody may be in between: ask "
+        "the person who maintains that server."
     ),
     "certificate_self_signed": _l(
         "%(host)s presents a self-signed certificate, which anyone could create. The provider must install one from a "
-        "public authority. For your own mail server, its authority can be added to this server."
+        "public authority. If this is your own server, test the connection and press “Trust this certificate”."
     ),
     "certificate_wrong_name": _l(
         "The certificate of %(host)s is for another name (%(detail)s). Enter the host name that the provider gives for "
-        "sending. If this name is correct, the provider must correct the certificate."
+        "sending. If this name is correct, the provider must correct the certificate; if this is your own server, test "
+        "the connection and press “Trust this certificate”."
     ),
     "client_certificate_unusable": _l(
         "The client certificate or its key can't be used (%(detail)s). Paste both again as PEM text, the key without a "
@@ -404,6 +412,12 @@ SENTENCES: dict[str, Any] = {
     "test_tls_unverified": _l(
         "The connection is encrypted with %(version)s, but the certificate is not verified. Turn verification on "
         "unless you know exactly why it is off."
+    ),
+    "test_tls_trusted": _l(
+        "The connection is encrypted with %(version)s; the certificate is the one you trust (%(fingerprint)s)."
+    ),
+    "test_certificate_shown": _l(
+        "The certificate presented is for %(subject)s and valid until %(expires)s. Its SHA-256 fingerprint: %(shown)s."
     ),
     "test_tls_off": _l("No encryption: the user, the password and all emails can be read in transit."),
     "test_login": _l("The server accepted the user %(user)s."),
@@ -820,6 +834,7 @@ SENTENCES: dict[str, Any] = {
     "fetch_done": Counted("mails", "%(mails)s new email was fetched.", "%(mails)s new emails were fetched."),
     "fetch_goes_on": _l("This takes a while: fetching continues automatically, and emails appear as they arrive."),
     "check_lost": _l("The worker ended before this test was finished. Press the button again."),
+    "check_activated": _l("The server passed its test and is active now."),
     "check_server_gone": _l("This server has been deleted."),
     "check_changed": _l("The server was changed during the test. Test it again."),
     "check_no_sender": _l(
@@ -834,6 +849,18 @@ SENTENCES: dict[str, Any] = {
     "test_rest_not_tried": Counted(
         "number", "%(number)s other step was skipped.", "%(number)s other steps were skipped."
     ),
+    "user_needed": _l("Enter the user, or choose another authentication."),
+    "password_needed": _l("Enter the password, or choose another authentication."),
+    "mailbox_password_needed": _l("Enter the password of the mailbox."),
+    "password_again": _l(
+        "Enter the password again: the stored one was given for another server or connection and is not sent elsewhere."
+    ),
+    "certificate_needs_tls": _l("A client certificate requires STARTTLS or TLS."),
+    "certificate_needs_key": _l("Paste both: the certificate and its key."),
+    "server_in_use": _l("“%(server)s” can't be deleted or turned off: %(places)s. Choose another server there first."),
+    "pop3_has_no_folders": _l("POP3 has no folders: leave the emails there, or delete them."),
+    "move_needs_folder": _l("Enter the folder that fetched emails are moved to."),
+    "move_to_itself": _l("Choose a folder other than the one that is read."),
     "value_refused": _l("%(sentence)s"),
     "alias_domain_needed": _l("The alias domain is required: without it there are no addresses."),
     "company_needed": _l("Enter your company name; it is shown in emails."),

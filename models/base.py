@@ -21,6 +21,7 @@ from sqlalchemy import (
     MetaData,
     String,
     event,
+    inspect,
     literal_column,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -116,6 +117,12 @@ def one_of(column: str, *values: str) -> CheckConstraint:
     """Return the constraint that a column holds one of these words."""
     listed = ", ".join(f"'{value}'" for value in values)
     return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+def was_changed(row: Any, column: str) -> bool:
+    """Whether a column of a stored row was changed since it was loaded; nothing of a new row was."""
+    state = inspect(row)
+    return bool(state.persistent and state.attrs[column].history.has_changes())
 
 
 def change_rows(statement: Any) -> int:

@@ -8,16 +8,17 @@ from concurrent.futures import TimeoutError as StillRunning
 from flask import Flask
 from sqlalchemy import select, update
 
-from mail.decide.sender import Office
 from mail.decide.servers import read_filter
 from mail.errors import MailError
 from mail.incoming import flow, position
-from mail.message.address import local_part
+from mail.incoming import server_rules as mailbox_rules
+from mail.outgoing import server_rules
 from mail.queue.connections import target_of, target_of_record
 from mail.queue.lease import WorkerLease
 from mail.sentences import why
 from mail.settings import office
 from mail.settings.clock import now
+from mail.settings.wake import wake
 from mail.transport import mailbox_open, smtp_check
 from mail.transport.mailbox import MailboxTarget
 from mail.transport.smtp_session import Transcript
@@ -76,6 +77,8 @@ class Checks:
         if check is None:
             return
         kind, server_id, user_id = check.kind, check.server_id, check.requested_by_id
+        check.tested = _tested(kind, server_id)
+        db.session.commit()
         db.session.rollback()
         transcript = Transcript()
         failed = False
@@ -128,8 +131,8 @@ class Checks:
 
 def _test_outgoing(server_id: int, user_id: int | None, transcript: Transcript) -> Iterator[ConnectionStep]:
     """Try an outgoing server (0: the default server) as every address that it would send as."""
+    server = db.session.get(OutgoingServer, server_id) if server_id else None
     if server_id:
-        server = db.session.get(OutgoingServer, server_id)
         if server is None:
             yield _gone()
             return
@@ -139,29 +142,39 @@ def _test_outgoing(server_id: int, user_id: int | None, transcript: Transcript) 
         target = target_of(None)
         known = office.load().office
         filters = known.default_from_filter or (known.default_server.filters if known.default_server else ())
+    tested = server_rules.tested_key(server)
     user = db.session.get(User, user_id) if user_id else None
-    senders = senders_of(filters, office.load().office) or ([user.email] if user else [])
+    senders = server_rules.senders_of(filters, office.load().office) or ([user.email] if user else [])
     db.session.rollback()
-    yield from smtp_check.test_steps(target, senders, transcript=transcript)
+    well = True
+    for step in smtp_check.test_steps(target, senders, transcript=transcript):
+        well = well and step.state != "failed"
+        yield step
     if not senders:
         yield ConnectionStep("sender", "warning", why("check_no_sender"), 0.0)
+    if well and server_id:
+        yield from _activate(server_id, tested)
 
 
-def senders_of(filters: tuple[str, ...], known: Office) -> list[str]:
-    """Return every address that a server with this From filter would be given as a sender.
+def _tested(kind: str, server_id: int) -> str:
+    """What stands for the settings that are about to be tested."""
+    if kind == "outgoing_test":
+        server = db.session.get(OutgoingServer, server_id) if server_id else None
+        return server_rules.tested_key(server) if server or not server_id else ""
+    mailbox = db.session.get(IncomingServer, server_id)
+    return mailbox_rules.tested_key(mailbox) if mailbox else ""
 
-    The addresses of the filter, one of each of its domains, and those of the office that the filter has: the default
-    address and the bounce address.
-    """
-    default, bounce = known.default_address, known.bounce_address
-    usual = local_part(default) if default else "notifications"
-    of_filter = [entry if "@" in entry else f"{usual}@{entry}" for entry in filters]
-    ours = [
-        address
-        for address in (default, bounce)
-        if address and (not filters or address in filters or address.rpartition("@")[2] in filters)
-    ]
-    return list(dict.fromkeys(of_filter + ours))
+
+def _activate(server_id: int, tested: str) -> Iterator[ConnectionStep]:
+    """Put a new server to use that passed its test, unless it was changed meanwhile."""
+    server = db.session.get(OutgoingServer, server_id)
+    if server is not None and server.draft and server_rules.tested_key(server) == tested:
+        server_rules.activate(server)
+        Event.add(["outgoing_servers"], now())
+        db.session.commit()
+        wake()
+        yield ConnectionStep("confirm", "ok", why("check_activated"), 0.0)
+    db.session.rollback()
 
 
 def _test_incoming(server_id: int) -> Iterator[ConnectionStep]:

@@ -5,15 +5,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from flask import Blueprint, abort, get_template_attribute, render_template, request
+from flask import Blueprint, abort, get_template_attribute, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import lazy_gettext as _l
 from flask_login import current_user
 from markupsafe import Markup
 from sqlalchemy import Select, delete, func, select
 
+from mail.incoming import server_rules as mailbox_rules
+from mail.outgoing import server_rules
 from mail.queue.lease import LEASE
 from mail.sentences import Why, say, why
+from mail.settings import office
 from mail.settings.clock import now
 from mail.settings.wake import wake
 from models import IncomingServer, OutgoingServer, ServerCheck, User, Worker, database_clock, db
@@ -62,6 +65,34 @@ def failure_of(check: ServerCheck) -> Why | None:
     return next((step["why"] for step in check.steps if step["state"] == "failed"), None)
 
 
+def is_outdated(check: ServerCheck) -> bool:
+    """Whether the settings that were tested are not those that are saved now: the result says nothing any more."""
+    if check.state not in ("done", "failed") or check.kind == "fetch":
+        return False
+    return check.tested != _tested_now(check.kind, check.server_id)
+
+
+def _tested_now(kind: str, server_id: int) -> str:
+    server = _server(kind, server_id)
+    if isinstance(server, IncomingServer):
+        return mailbox_rules.tested_key(server)
+    return server_rules.tested_key(server) if server or not server_id else ""
+
+
+def _server(kind: str, server_id: int) -> OutgoingServer | IncomingServer | None:
+    if kind == "outgoing_test":
+        return db.session.get(OutgoingServer, server_id)
+    return db.session.get(IncomingServer, server_id)
+
+
+def offered_certificate(check: ServerCheck) -> str:
+    """Return the fingerprint of a certificate that was refused and that an admin may trust by hand, "" for none."""
+    if check.state != "failed" or not check.server_id or is_outdated(check):
+        return ""
+    shown = (step["why"] for step in check.steps if step["name"] == "certificate")
+    return next((str(reason["values"].get("fingerprint", "")) for reason in shown), "")
+
+
 # --- the worker
 
 
@@ -92,6 +123,22 @@ def show(check_id: int) -> ResponseReturnValue:
     return str(steps_of(db.session.get(ServerCheck, check_id) or abort(404)))
 
 
+@blueprint.post("/<int:check_id>/trust")
+@auth.roles_required("admin")
+def trust(check_id: int) -> ResponseReturnValue:
+    """Trust the very certificate that this test was shown, and test again."""
+    check = db.session.get(ServerCheck, check_id) or abort(404)
+    server, fingerprint = _server(check.kind, check.server_id), offered_certificate(check)
+    if server is None or not fingerprint:
+        abort(404)
+    server.trusted_certificate = fingerprint
+    db.session.commit()
+    office.forget()
+    ask(check.kind, server.id)
+    page = "outgoing_servers.edit_view" if check.kind == "outgoing_test" else "incoming_servers.edit_view"
+    return redirect(url_for(page, id=server.id))
+
+
 @blueprint.get("/together")
 @auth.roles_required("admin")
 def together() -> ResponseReturnValue:
@@ -106,8 +153,7 @@ def together() -> ResponseReturnValue:
 
 
 def _name_of(check: ServerCheck) -> str:
-    table = OutgoingServer if check.kind == "outgoing_test" else IncomingServer
-    server = db.session.get(table, check.server_id)
+    server = _server(check.kind, check.server_id)
     return str(server) if server is not None else "–"
 
 
@@ -139,6 +185,8 @@ def steps_of(check: ServerCheck) -> Markup:
             say=say,
             ignored=ignored,
             worker=worker_state() if ignored else None,
+            outdated=is_outdated(check),
+            certificate=offered_certificate(check),
             in_use=check.state == "failed" and check.kind == "outgoing_test" and _is_active(check.server_id),
         )
     )

@@ -1,6 +1,6 @@
 """The choice of the outgoing server: five steps in a fixed order, and the reasons why each server matched or not."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
@@ -114,6 +114,29 @@ def _entry(entry: str) -> str | None:
     if "@" in entry:
         return None if "<" in entry else normalise(entry)
     return normalise_domain(entry)
+
+
+# --- whom a stored password was given for
+
+
+def needs_password_again(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether the stored password of a server may not be used after a change: it would go to somebody else.
+
+    That is another host, port, encryption or protocol, or a certificate that is not verified any more. Values that are
+    missing are the same as before.
+
+    >>> smtp = {"host": "smtp.a.test", "port": 587, "encryption": "starttls", "verify_tls": True}
+    >>> needs_password_again(smtp, {**smtp, "host": "SMTP.A.TEST."}), needs_password_again(smtp, {**smtp, "port": 25})
+    (False, True)
+    """
+    changed = {name for name, value in after.items() if _compared(name, value) != _compared(name, before.get(name))}
+    if changed & {"kind", "host", "port", "encryption"}:
+        return True
+    return "verify_tls" in changed and not after["verify_tls"]
+
+
+def _compared(name: str, value: Any) -> Any:
+    return str(value).strip().lower().removesuffix(".") if name == "host" else value
 
 
 # --- the choice

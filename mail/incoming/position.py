@@ -35,6 +35,7 @@ def target_of(server: IncomingServer) -> MailboxTarget:
         password=server.password or "",
         folder=server.folder or "INBOX",
         verify_tls=server.verify_tls,
+        trusted_certificate=server.trusted_certificate,
         allow_local=settings().allow_local,
     )
 

@@ -96,6 +96,7 @@ def target_of_record(server: OutgoingServer) -> SmtpTarget:
         user=server.user,
         password=server.password or "",
         verify_tls=server.verify_tls,
+        trusted_certificate=server.trusted_certificate,
         helo=server.helo,
         client_cert=server.client_certificate or "",
         client_key=server.client_key or "",

@@ -1,6 +1,8 @@
 """EDGE: open a mailbox, and test one: the one place that knows both kinds."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from socket import socket
 
 from mail.errors import MailError
 from mail.sentences import Why, why
@@ -20,12 +22,16 @@ def test_steps(target: MailboxTarget) -> Iterator[ConnectionStep]:
     The names are lookup, connect, tls, greeting, capabilities, login, folder. Nothing in the mailbox changes. What
     follows a failed step is yielded as skipped.
     """
-    line = MailboxConnection(target, seconds=TEST_SECONDS)
-    speaks = imap.ImapSession if target.kind == "imap" else pop3.Pop3Session
-    return _MailboxTest(speaks(target, line)).run()
+    return _test_of(target).run()
 
 
 test_steps.__test__ = False  # type: ignore[attr-defined]  # pytest takes the name for a test
+
+
+def _test_of(target: MailboxTarget) -> "_MailboxTest":
+    line = MailboxConnection(target, seconds=TEST_SECONDS)
+    speaks = imap.ImapSession if target.kind == "imap" else pop3.Pop3Session
+    return _MailboxTest(speaks(target, line))
 
 
 class _MailboxTest(ConnectionTest):
@@ -56,7 +62,13 @@ class _MailboxTest(ConnectionTest):
             self.line.secure()
         else:
             self.conversation.upgrade()
-        return certificate_seen(self.line.socket, self.target.verify_tls)
+        return certificate_seen(self.line.socket, self.target.verify_tls, self.target.trusted_certificate)
+
+    def again_without_trust(self) -> ConnectionTest:
+        return _test_of(replace(self.target, verify_tls=False, trusted_certificate=""))
+
+    def connection(self) -> socket | None:
+        return self.line.socket
 
     def sign_in(self) -> tuple[StepState, Why]:
         check_login(self.target)

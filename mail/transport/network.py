@@ -7,6 +7,7 @@ for the name. Addresses that only make sense to an attacker (link-local with the
 """
 
 import errno
+import hashlib
 import ipaddress
 import os
 import queue
@@ -21,6 +22,7 @@ from typing import Any
 
 from mail.errors import (
     AddressNotAllowed,
+    CertificateChanged,
     CertificateExpired,
     CertificateRefused,
     CertificateSelfSigned,
@@ -185,18 +187,30 @@ def _memory_folder() -> str | None:
     return memory if os.access(memory, os.W_OK) else None
 
 
-def start_tls(connection: socket.socket, host: str, context: ssl.SSLContext) -> ssl.SSLSocket:
+def start_tls(
+    connection: socket.socket, host: str, context: ssl.SSLContext, trusted_certificate: str = ""
+) -> ssl.SSLSocket:
     """Secure a connected socket for the *name* of the server (SNI and check of the certificate).
 
-    The time limit is the socket's own. Raises TimedOut, TlsFailed or one of the CertificateRefused family; the
-    socket is closed then.
+    With a trusted certificate (its fingerprint) nothing but that very one is taken, before a word is said. The time
+    limit is the socket's own. Raises TimedOut, TlsFailed or one of the CertificateRefused family; the socket is closed
+    then.
     """
     try:
-        return context.wrap_socket(connection, server_hostname=_ascii_name(host))
+        secured = context.wrap_socket(connection, server_hostname=_ascii_name(host))
     except (OSError, ValueError) as error:
         limit = connection.gettimeout() or 0
         connection.close()
         raise tls_error(error, host, limit) from error
+    if trusted_certificate and fingerprint(secured) != trusted_certificate:
+        secured.close()
+        raise CertificateChanged(host=host)
+    return secured
+
+
+def fingerprint(connection: ssl.SSLSocket) -> str:
+    """Return the SHA-256 fingerprint of the certificate that the server presented."""
+    return hashlib.sha256(connection.getpeercert(binary_form=True) or b"").hexdigest()
 
 
 def _ascii_name(host: str) -> str:

@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
+from socket import socket
 
 from mail.errors import InvalidAddress, NeedsSmtputf8
 from mail.sentences import Why, why
@@ -71,7 +73,14 @@ class _SmtpTest(ConnectionTest):
         else:
             self.session.upgrade()
             self.session.introduce()
-        return certificate_seen(self.session.sock, self.target.verify_tls)
+        return certificate_seen(self.session.sock, self.target.verify_tls, self.target.trusted_certificate)
+
+    def again_without_trust(self) -> ConnectionTest:
+        target = replace(self.target, verify_tls=False, trusted_certificate="")
+        return _SmtpTest(target, (), "", None, self.seconds)
+
+    def connection(self) -> socket | None:
+        return self.session.sock
 
     def sign_in(self) -> tuple[StepState, Why]:
         if self.target.auth == "password":

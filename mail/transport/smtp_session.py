@@ -47,6 +47,7 @@ class SmtpTarget:
     user: str = ""
     password: str = field(default="", repr=False)
     verify_tls: bool = True
+    trusted_certificate: str = ""  # its SHA-256 fingerprint: this very one, whoever signed it
     helo: str = ""
     client_cert: str = ""  # PEM text
     client_key: str = field(default="", repr=False)
@@ -234,14 +235,14 @@ class SmtpSession(SMTP):
         """Encrypt the connection from here on."""
         target, plain = self.target, self.sock
         context = network.tls_context(
-            verify=target.verify_tls,
+            verify=target.verify_tls and not target.trusted_certificate,
             client_cert=target.client_cert if target.auth == "certificate" else "",
             client_key=target.client_key,
         )
         assert plain is not None
         plain.settimeout(self.time_left())
         self.sock = None  # wrapping takes the socket over, and closes it if it fails
-        secured = network.start_tls(plain, target.host, context)
+        secured = network.start_tls(plain, target.host, context, target.trusted_certificate)
         secured.settimeout(target.timeout)
         self.sock = secured
         if self.transcript:

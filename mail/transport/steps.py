@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
-from mail.errors import MailError
+from cryptography import x509
+
+from mail.errors import CertificateRefused, MailError
 from mail.sentences import Why, why
-from mail.transport.network import HostAddress
+from mail.transport.network import HostAddress, fingerprint
 
 StepState = Literal["ok", "warning", "failed", "skipped"]
 Action = Callable[[], tuple[StepState, Why]]
@@ -20,8 +22,8 @@ EXPIRES_SOON_DAYS = 14
 
 
 class ConnectionStep(NamedTuple):
-    """One step of a test: `name` is lookup, connect, tls, greeting, capabilities, login, sender or folder; `state` is
-    ok, warning, failed or skipped; `seconds` is how long it took."""
+    """One step of a test: `name` is lookup, connect, tls, certificate, greeting, capabilities, login, sender or folder;
+    `state` is ok, warning, failed or skipped; `seconds` is how long it took."""
 
     name: str
     state: StepState
@@ -41,6 +43,7 @@ class ConnectionTest(ABC):
     def __init__(self, host: str, port: int, encryption: str, seconds: float) -> None:
         self.host, self.port, self.encryption, self.seconds = host, port, encryption, seconds
         self._blocked: Why | None = None
+        self._refused = False  # the certificate was
 
     def run(self) -> Iterator[ConnectionStep]:
         """Yield each step as it is known; the connection is closed at the end."""
@@ -51,6 +54,30 @@ class ConnectionTest(ABC):
         try:
             for name, action in (*way_in, ("login", self.sign_in), *self.further()):
                 yield self._take(name, action)
+                if self._refused:
+                    yield from self._presented()
+        finally:
+            self.end()
+
+    def _presented(self) -> Iterator[ConnectionStep]:
+        """Say which certificate was refused, for an admin who knows it: it is looked at once more, without trust."""
+        self._refused, started = False, time.monotonic()
+        try:
+            reason = self.again_without_trust().look_at_certificate()
+        except MailError:
+            return
+        yield ConnectionStep("certificate", "warning", reason, round(time.monotonic() - started, 3))
+
+    def look_at_certificate(self) -> Why:
+        """Go as far as the certificate and return what it says; nothing is said to the server after that."""
+        try:
+            self.look_up()
+            self.connect()
+            if self.encryption != "tls":
+                self.greet()
+                self.introduce()
+            self.secure()
+            return certificate_shown(self.connection())
         finally:
             self.end()
 
@@ -63,6 +90,7 @@ class ConnectionTest(ABC):
             state, reason = action()
         except MailError as error:
             state, reason = "failed", self.reason(error)
+            self._refused = isinstance(error, CertificateRefused)
             late = self.out_of_time()
             self._blocked = why("test_out_of_time", seconds=round(self.seconds)) if late else why("test_not_tried")
         return ConnectionStep(name, state, reason, round(time.monotonic() - started, 3))
@@ -101,6 +129,14 @@ class ConnectionTest(ABC):
         """Encrypt the connection, if it is to be."""
 
     @abstractmethod
+    def again_without_trust(self) -> "ConnectionTest":
+        """Return a new test of the same server that takes any certificate."""
+
+    @abstractmethod
+    def connection(self) -> socket.socket | None:
+        """Return the connection as it is now."""
+
+    @abstractmethod
     def sign_in(self) -> tuple[StepState, Why]:
         """Log in, if there is a login."""
 
@@ -121,10 +157,12 @@ class ConnectionTest(ABC):
         return error.why
 
 
-def certificate_seen(connection: socket.socket | None, verified: bool) -> tuple[StepState, Why]:
+def certificate_seen(connection: socket.socket | None, verified: bool, trusted: str = "") -> tuple[StepState, Why]:
     """Return what the test says of an encrypted connection."""
     assert isinstance(connection, ssl.SSLSocket)
     version = connection.version()
+    if trusted:
+        return "ok", why("test_tls_trusted", version=version, fingerprint=readable(trusted))
     if not verified:
         return "warning", why("test_tls_unverified", version=version)
     certificate = connection.getpeercert() or {}
@@ -135,3 +173,25 @@ def certificate_seen(connection: socket.socket | None, verified: bool) -> tuple[
     if days < EXPIRES_SOON_DAYS:
         return "warning", why("test_tls_expires_soon", version=version, expires=f"{expires:%Y-%m-%d}", days=days)
     return "ok", why("test_tls", version=version, expires=f"{expires:%Y-%m-%d}")
+
+
+def certificate_shown(connection: socket.socket | None) -> Why:
+    """Return what a certificate says of itself, for somebody who is to decide whether to trust it."""
+    assert isinstance(connection, ssl.SSLSocket)
+    shown = fingerprint(connection)
+    try:
+        certificate = x509.load_der_x509_certificate(connection.getpeercert(binary_form=True) or b"")
+        subject, expires = certificate.subject.rfc4514_string(), f"{certificate.not_valid_after_utc:%Y-%m-%d}"
+    except ValueError:
+        subject, expires = "?", "?"
+    values = {"subject": subject[:200], "expires": expires, "shown": readable(shown), "fingerprint": shown}
+    return why("test_certificate_shown", **values)
+
+
+def readable(fingerprint: str) -> str:
+    """Return a fingerprint as it is compared by people.
+
+    >>> readable("00ff1a")
+    '00:FF:1A'
+    """
+    return ":".join(fingerprint[place : place + 2] for place in range(0, len(fingerprint), 2)).upper()

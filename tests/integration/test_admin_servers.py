@@ -7,6 +7,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
+from mail.outgoing import server_rules
 from mail.queue.lease import LEASE
 from mail.sentences import why
 from mail.settings.parameters import CUSTOM_SERVERS, DEDICATED_SERVER, DEFAULT_FROM_FILTER, put
@@ -142,7 +143,7 @@ def test_a_server_is_added_and_its_secret_is_never_shown(app, admin):
         ({"user": ""}, "Enter the user"),
         ({"password": ""}, "Enter the password"),
         ({"authentication": "certificate"}, "Paste both"),
-        ({"priority": "-1"}, "whole number"),
+        ({"priority": "-10001"}, "whole number"),
         ({"name": ""}, "Fill in this field"),
     ],
 )
@@ -205,6 +206,7 @@ def test_the_parameter_of_the_default_server_is_explained_where_it_disagrees(app
 def test_a_server_in_use_can_not_be_deleted_or_switched_off(app, admin, use):
     admin.post(f"{OUTGOING}/new", SERVER)
     number = only(app, OutgoingServer)["id"]
+    change(app, OutgoingServer, number, draft=False, active=True)
     in_use = use in ("dedicated", "mailing")
 
     def occupy():
@@ -250,7 +252,10 @@ def test_a_test_is_asked_for_and_shows_its_steps_as_they_come(app, admin):
         {"name": "sender", "state": "skipped", "why": why("test_not_tried"), "seconds": 0.0},
         {"name": "sender", "state": "skipped", "why": why("test_not_tried"), "seconds": 0.0},
     ]
-    change(app, ServerCheck, check["id"], state="failed", steps=steps, transcript="→ AUTH ***\n← <b>no</b>")
+    with app.app_context():
+        tested = server_rules.tested_key(db.session.get(OutgoingServer, check["server_id"]))
+    said = "→ AUTH ***\n← <b>no</b>"
+    change(app, ServerCheck, check["id"], state="failed", steps=steps, transcript=said, tested=tested)
     done = admin.get(f"/checks/{check['id']}").text
     assert "data-done" in done and "2 other steps were skipped." in words(done)
     assert "→ AUTH ***" in done and "&lt;b&gt;no&lt;/b&gt;" in done
@@ -329,11 +334,11 @@ def test_a_mailbox_begins_as_a_draft_with_no_action(app, admin):
 @pytest.mark.parametrize(
     ("changes", "state"),
     [
-        ({"host": "other.example.com"}, "draft"),
-        ({"port": "1993"}, "draft"),
+        ({"host": "other.example.com", "password": "swordfish"}, "draft"),
+        ({"port": "1993", "password": "swordfish"}, "draft"),
         ({"user": "support@office.test"}, "draft"),
         ({"password": "another"}, "draft"),
-        ({"kind": "pop3"}, "draft"),
+        ({"kind": "pop3", "password": "swordfish"}, "draft"),
         ({"password": "swordfish"}, "confirmed"),
         ({"name": "Sales", "folder": "Mail", "after_fetch": "delete", "priority": "5"}, "confirmed"),
         ({}, "confirmed"),
@@ -365,7 +370,7 @@ def test_another_mailbox_is_read_from_its_own_beginning(app, admin, changes, ano
     change(app, IncomingServer, number, state="confirmed", confirmed_at=now())
     progress = MailboxState(incoming_server_id=number, folder="INBOX", uidvalidity=1, last_uid=500)
     in_app(app, lambda: db.session.add(progress))
-    admin.post(f"{INCOMING}/edit?id={number}", {**MAILBOX, "password": "", **changes})
+    admin.post(f"{INCOMING}/edit?id={number}", {**MAILBOX, **changes})
     after = only(app, IncomingServer)
     assert (after["mailbox"] != before["mailbox"]) is another
     assert (after["confirmed_at"] is None) is another
@@ -524,6 +529,8 @@ def test_the_practice_banner_goes_when_an_own_server_sends(app, admin):
     banner = "all emails go to the practice mailbox"
     assert banner in admin.get("/settings/").text
     admin.post(f"{OUTGOING}/new", SERVER)
+    assert banner in admin.get("/settings/").text  # it is a draft
+    admin.post(f"{OUTGOING}/press/use", {"id": only(app, OutgoingServer)["id"]})
     assert banner not in admin.get("/settings/").text
     in_app(app, lambda: put(CUSTOM_SERVERS.key, "0", now()))
     assert banner in admin.get("/settings/").text

@@ -7,8 +7,9 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 from markupsafe import Markup
-from sqlalchemy import Select, inspect, select
+from sqlalchemy import Select, select
 
+from mail.incoming import server_rules
 from mail.sentences import say
 from models import DocumentType, IncomingServer, ScheduledAction, ServerCheck, db
 from webapp import checks, template_helpers
@@ -24,8 +25,6 @@ PORTS = {
     "pop3 starttls": 110,
     "pop3 none": 110,
 }
-BACK_TO_DRAFT = ("host", "port", "user", "password", "kind")
-ANOTHER_MAILBOX = ("host", "user", "kind")
 TESTS = ("incoming_test", "fetch")
 
 
@@ -142,7 +141,7 @@ class IncomingServerView(AdminView):
         "user": servers.words(most=320),
         "folder": servers.words(most=255, required=False),
         "move_to": servers.words(most=255, required=False),
-        "priority": servers.number(0, 10_000, _l("A whole number from 0 to 10,000; usually 10.")),
+        "priority": servers.number(-10_000, 10_000, _l("A whole number from -10,000 to 10,000; usually 10.")),
     }
     formats = {
         "host": lambda view, row: view.host_of(row),
@@ -151,6 +150,9 @@ class IncomingServerView(AdminView):
     }
     buttons = (
         Button("test", _l("TEST & CONFIRM"), "test-pipe", save_first=True),
+        Button(
+            "distrust", _l("Stop trusting its certificate"), "shield", when=lambda row: bool(row.trusted_certificate)
+        ),
         Button("fetch", _l("Fetch now"), "download", when=lambda row: row.state == "confirmed" and row.active),
     )
     empty = Empty(
@@ -252,39 +254,30 @@ class IncomingServerView(AdminView):
 
     def before_save(self, form: Any, row: IncomingServer, is_new: bool) -> None:
         """Check what belongs together; another mailbox has to be tested anew."""
-        row.folder = row.folder or "INBOX"
-        if not row.password:
-            servers.refuse(form.password, gettext("Enter the password of the mailbox."))
-        if row.after_fetch == "move":
-            if row.kind == "pop3":
-                servers.refuse(form.after_fetch, gettext("POP3 has no folders: keep emails there, or delete them."))
-            if not row.move_to:
-                servers.refuse(form.move_to, gettext("Enter the folder to move fetched emails to."))
-            if row.move_to == row.folder:
-                servers.refuse(form.move_to, gettext("Choose a folder other than the one that is read."))
-        attributes = inspect(row).attrs
-        if not is_new and any(attributes[name].history.has_changes() for name in BACK_TO_DRAFT):
-            if row.state == "confirmed":
-                flash(
-                    gettext("Server or login has changed: press TEST & CONFIRM. Nothing is fetched until then."),
-                    "warning",
-                )
-            row.state = "draft"
-        if not is_new and any(attributes[name].history.has_changes() for name in ANOTHER_MAILBOX):
-            row.become_another()
-            if not row.fetch_existing:
-                flash(
-                    gettext(
-                        "This is now treated as a different mailbox: existing messages are not fetched, unless you "
-                        "turn on “Also fetch existing messages”."
-                    ),
-                    "warning",
-                )
+        with servers.rules_of(form):
+            follows = server_rules.check(row, password_given=bool(form.password.data))
+        if "tested_anew" in follows:
+            flash(
+                gettext("Server or login has changed: press TEST & CONFIRM. Nothing is fetched until then."), "warning"
+            )
+        if "another_mailbox" in follows and not row.fetch_existing:
+            flash(
+                gettext(
+                    "This is now treated as a different mailbox: existing messages are not fetched, unless you turn on "
+                    "“Also fetch existing messages”."
+                ),
+                "warning",
+            )
 
     def press_test(self, server: IncomingServer) -> ResponseReturnValue:
         """Ask the worker to test the mailbox and to confirm it."""
         checks.ask("incoming_test", server.id)
         return redirect(self.row_url(server))
+
+    def press_distrust(self, server: IncomingServer) -> None:
+        """Ask the public authorities about the certificate again."""
+        server.trusted_certificate = ""
+        db.session.commit()
 
     def press_fetch(self, server: IncomingServer) -> ResponseReturnValue:
         """Ask the worker to fetch the mailbox now."""

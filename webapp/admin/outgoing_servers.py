@@ -2,23 +2,23 @@
 
 from typing import Any
 
-from flask import g, redirect
+from flask import flash, g, redirect
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 from markupsafe import Markup, escape
-from sqlalchemy import inspect, select
+from sqlalchemy import select
 from wtforms import Field, Form
 from wtforms.validators import ValidationError
 
 from mail.decide.servers import FilterError, parse_filter, read_filter
-from mail.outgoing import usage
+from mail.outgoing import server_rules
 from mail.sentences import say
 from mail.settings import office
 from mail.settings.config import settings
 from mail.settings.parameters import DEFAULT_FROM_FILTER
 from mail.settings.wake import wake
-from models import OutgoingServer, ServerCheck
+from models import OutgoingServer, ServerCheck, db
 from webapp import checks, template_helpers
 from webapp.admin import servers
 from webapp.admin.base import AdminView, Button, Empty, FieldGroup, YesNo
@@ -149,16 +149,23 @@ class OutgoingServerView(AdminView):
         "port": servers.port(an_open_port),
         "user": servers.words(most=320, required=False),
         "from_filter": {"validators": [a_filter]},
-        "priority": servers.number(0, 10_000, _l("A whole number from 0 to 10,000; usually 10, then 20.")),
+        "priority": servers.number(-10_000, 10_000, _l("A whole number from -10,000 to 10,000; usually 10, then 20.")),
         "helo": servers.words(most=255, required=False),
         "comment": {"render_kw": {"rows": 3}},
     }
     formats = {
         "host": lambda view, row: view.host_of(row),
         "from_filter": lambda view, row: view.filter_of(row),
+        "active": lambda view, row: view.active_of(row),
         "last_test": lambda view, row: view.last_test_of(row),
     }
-    buttons = (Button("test", _l("Test Connection"), "test-pipe", save_first=True),)
+    buttons = (
+        Button("test", _l("Test Connection"), "test-pipe", save_first=True),
+        Button("use", _l("Use it anyway"), "player-play", when=lambda row: row.draft),
+        Button(
+            "distrust", _l("Stop trusting its certificate"), "shield", when=lambda row: bool(row.trusted_certificate)
+        ),
+    )
     empty = Empty(
         "server",
         _l("No servers yet"),
@@ -185,12 +192,18 @@ class OutgoingServerView(AdminView):
             return Markup('<span class="text-secondary">{}</span>').format(gettext("every From address"))
         return row.from_filter
 
+    def active_of(self, row: OutgoingServer) -> Markup:
+        """Return whether a server sends, and that a new one has yet to pass its test."""
+        return badge("wait", gettext("draft")) if row.draft else template_helpers.yes_no(row.active)
+
     def last_test_of(self, row: OutgoingServer) -> Markup:
         """Return how the last test of a server ended."""
         check = self._tests().get(row.id)
         if check is None:
             return badge("doubt", gettext("never tested"))
-        if check.state == "failed":
+        if checks.is_outdated(check):
+            words = badge("off", gettext("outdated"), gettext("The settings have changed since this test. Test again."))
+        elif check.state == "failed":
             words = badge("bad", gettext("failed"), say(checks.failure_of(check)))
         elif check.state == "done":
             words = badge("good", gettext("OK"))
@@ -212,12 +225,14 @@ class OutgoingServerView(AdminView):
     # --- the form
 
     def create_form(self, obj: Any = None) -> Any:
-        return self._dressed(super().create_form(obj))
+        return self._dressed(super().create_form(obj), None)
 
     def edit_form(self, obj: Any = None) -> Any:
-        return self._dressed(super().edit_form(obj))
+        return self._dressed(super().edit_form(obj), obj)
 
-    def _dressed(self, form: Any) -> Any:
+    def _dressed(self, form: Any, row: OutgoingServer | None) -> Any:
+        if row is None or row.draft:
+            del form.active  # its test decides, or "Use it anyway"
         ports = PORTS_WITHOUT_25 if settings().hosting == "online" else PORTS
         servers.picks_port(form.encryption, ports)
         form.user.shown_if = form.password.shown_if = "authentication=password"
@@ -279,22 +294,11 @@ class OutgoingServerView(AdminView):
         return found
 
     def before_save(self, form: Any, row: OutgoingServer, is_new: bool) -> None:
-        """Check what belongs together; a server in use stays on."""
-        row.from_filter = row.from_filter.strip()
-        if row.authentication == "password":
-            if not row.user:
-                servers.refuse(form.user, gettext("Enter the user, or choose another authentication."))
-            if not row.password:
-                servers.refuse(form.password, gettext("Enter the password, or choose another authentication."))
-        if row.authentication == "certificate":
-            if row.encryption == "none":
-                servers.refuse(form.encryption, gettext("A certificate can only be used with STARTTLS or TLS."))
-            if not row.client_certificate or not row.client_key:
-                servers.refuse(form.client_certificate, gettext("Paste both the certificate and its key."))
-        if not is_new and not row.active and inspect(row).attrs.active.history.has_changes():
-            reason = self._in_use(row)
-            if reason:
-                servers.refuse(form.active, reason)
+        """Check what belongs together; a new server is a draft until its test passes."""
+        with servers.rules_of(form):
+            server_rules.check(row, password_given=bool(form.password.data))
+        if is_new:
+            row.draft, row.active = True, False
 
     def after_save(self, row: OutgoingServer, is_new: bool) -> None:
         office.forget()
@@ -305,20 +309,22 @@ class OutgoingServerView(AdminView):
         checks.ask("outgoing_test", server.id)
         return redirect(self.row_url(server))
 
+    def press_use(self, server: OutgoingServer) -> None:
+        """Put a new server to use although no test has passed."""
+        server_rules.activate(server)
+        db.session.commit()
+        wake()
+        flash(gettext("%(name)s is active now.", name=server.name), "success")
+
+    def press_distrust(self, server: OutgoingServer) -> None:
+        """Ask the public authorities about the certificate again."""
+        server.trusted_certificate = ""
+        db.session.commit()
+
     # --- deleting
 
     def why_not_delete(self, row: OutgoingServer) -> str:
-        return self._in_use(row)
-
-    def _in_use(self, row: OutgoingServer) -> str:
-        places = usage.of_server(row.id)
-        if not places:
-            return ""
-        return gettext(
-            "“%(server)s” can't be deleted or turned off: %(places)s. Choose another server there first.",
-            server=row.name,
-            places="; ".join(say(place) for place in places),
-        )
+        return say(server_rules.in_use(row))
 
     def after_delete(self, row: OutgoingServer) -> None:
         checks.forget(TESTS, row.id)

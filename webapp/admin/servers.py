@@ -2,7 +2,8 @@
 
 import ipaddress
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from flask_babel import gettext
@@ -10,11 +11,13 @@ from flask_babel import lazy_gettext as _l
 from wtforms import Field, Form
 from wtforms.validators import DataRequired, InputRequired, NumberRange, ValidationError
 
+from mail.errors import ChangeRefused
 from mail.message.domains import normalise_domain
 from webapp.admin.base import ActionRefused
 
 NOTHING = _l("Fill in this field.")
 NOT_A_PORT = _l("A port is a number from 1 to 65535.")
+NOT_SAVED = _l("Not saved: check the marked fields.")
 LONGEST_HOST = 255
 ENCRYPTIONS = (
     ("starttls", _l("STARTTLS (encrypted after the greeting)")),
@@ -82,7 +85,18 @@ def picks_port(field: Field, ports: Mapping[str, int], by: str = "") -> None:
     }
 
 
+@contextmanager
+def rules_of(form: Form) -> Iterator[None]:
+    """Mark the fields of a form that break the rules of a row, and stop the saving."""
+    try:
+        yield
+    except ChangeRefused as refused:
+        for name, sentence in refused.sentences().items():
+            form[name].errors = [*form[name].errors, sentence]
+        raise ActionRefused(NOT_SAVED) from refused
+
+
 def refuse(field: Field, sentence: str) -> None:
     """Mark a field and stop the saving."""
     field.errors = [*field.errors, sentence]
-    raise ActionRefused(gettext("Not saved: check the marked fields."))
+    raise ActionRefused(NOT_SAVED)

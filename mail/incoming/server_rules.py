@@ -1,0 +1,61 @@
+"""What may be saved of an incoming server, when it has to be tested anew, and which settings a test stands for."""
+
+from dataclasses import astuple, replace
+from typing import Literal
+
+from mail.errors import ChangeRefused
+from mail.incoming.position import target_of
+from mail.sentences import Why, why
+from mail.settings.tested import leads_elsewhere, settings_key
+from models import IncomingServer
+from models.base import was_changed
+
+BACK_TO_DRAFT = ("host", "port", "user", "password", "kind")
+ANOTHER_MAILBOX = ("host", "user", "kind")
+
+Consequence = Literal["tested_anew", "another_mailbox"]
+
+
+def check(server: IncomingServer, password_given: bool) -> list[Consequence]:
+    """Check a mailbox that was filled in, before it is saved, and return what follows; raises ``ChangeRefused``.
+
+    ``tested_anew``: it is a draft again, and nothing is fetched until its test passes. ``another_mailbox``: it is read
+    from its own beginning.
+    """
+    server.folder = server.folder or "INBOX"
+    moved = leads_elsewhere(server)
+    errors = _errors(server, moved and not password_given)
+    if errors:
+        raise ChangeRefused(errors)
+    if moved:
+        server.trusted_certificate = ""
+    follows: list[Consequence] = []
+    if any(was_changed(server, name) for name in BACK_TO_DRAFT):
+        if server.state == "confirmed":
+            follows.append("tested_anew")
+        server.state = "draft"
+    if any(was_changed(server, name) for name in ANOTHER_MAILBOX):
+        server.become_another()
+        follows.append("another_mailbox")
+    return follows
+
+
+def _errors(server: IncomingServer, password_stays_behind: bool) -> dict[str, Why]:
+    errors = {}
+    if not server.password:
+        errors["password"] = why("mailbox_password_needed")
+    elif password_stays_behind:
+        errors["password"] = why("password_again")
+    if server.after_fetch == "move":
+        if server.kind == "pop3":
+            errors["after_fetch"] = why("pop3_has_no_folders")
+        elif not server.move_to:
+            errors["move_to"] = why("move_needs_folder")
+        elif server.move_to == server.folder:
+            errors["move_to"] = why("move_to_itself")
+    return errors
+
+
+def tested_key(server: IncomingServer) -> str:
+    """Return what stands for all that a test of a mailbox depends on."""
+    return settings_key(astuple(replace(target_of(server), name="")))
