@@ -241,6 +241,13 @@ class InDoubt(DeliveryFailed):  # the content was sent completely, the answer wa
     code = "in_doubt"
 
 
+# --- what people upload
+
+
+class NotText(MailError):  # a workbook, where lines or CSV are read
+    code = "import_not_text"
+
+
 # --- the text of a mailing
 
 

@@ -791,6 +791,22 @@ SENTENCES: dict[str, Any] = {
         "There are %(count)s addresses on this line. Put each address on its own line.",
     ),
     "import_twice": _l("%(address)s is already on line %(line)s."),
+    "import_second_address": _l(
+        "This is another address on the line of %(address)s. Add it only if it belongs to someone else."
+    ),
+    "import_columns_unread": _l("These columns were not read: %(columns)s."),
+    "import_cells_unread": _l(
+        "Not read: %(text)s. Begin with a line that names the columns, such as: Name, Email, Company"
+    ),
+    "import_name_shortened": Counted(
+        "most",
+        "The name was shortened to %(most)s character.",
+        "The name was shortened to %(most)s characters.",
+    ),
+    "import_not_text": _l(
+        "This file is a workbook or document, not text. Save it as CSV in your spreadsheet program, then choose that "
+        "file."
+    ),
     "import_unsubscribed": _l("%(address)s unsubscribed from this list and is not added again."),
     "import_archived": _l("The contact with the address %(address)s is archived. Restore it first."),
     "import_line_too_long": Counted(

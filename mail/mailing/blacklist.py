@@ -15,11 +15,16 @@ from mail.decide.failure import FailureKind
 from mail.documents.posts import add_posts
 from mail.documents.threads import PostDraft
 from mail.errors import InvalidAddress
+from mail.mailing.lists import ImportReport
 from mail.message.address import normalise
+from mail.message.pasted import read_people
 from mail.sentences import Why, why
 from mail.settings import parameters
 from models import AddressHealth, BlacklistedAddress, Bounce, Contact, Thread, User, db
 from models.store import upsert
+
+MOST_LINES = 2_000  # of one import: each writes its log notes
+COMMIT_EVERY = 50
 
 _SAID = {"manual": "blacklist_manual", "unsubscribed": "blacklist_unsubscribed", "complaint": "blacklist_complaint"}
 
@@ -83,6 +88,27 @@ def remove(address: str, reason: str, user: User | None, now: datetime) -> bool:
     said = why("blacklist_removed", user=user.name if user else "", reason=reason.strip())
     _log(key, health.thread_id, said, now, user)
     return True
+
+
+def import_lines(text: str, reason: str, now: datetime, user: User | None = None) -> ImportReport:
+    """Blacklist the addresses of a text, with the reason in the log of each, and say of all else why not.
+
+    Commits every ``COMMIT_EVERY`` addresses, so that nobody waits for the whole import.
+    """
+    pasted = read_people(text, MOST_LINES)
+    report = ImportReport.of(pasted)
+    report.remarks = []  # names and further columns are of no interest here
+    said = why("blacklist_manual_reason", user=user.name if user else "", reason=reason.rstrip("."))
+    for person in pasted.people:
+        if is_blacklisted(person.address):
+            report.known += 1
+            continue
+        add(person.address, "manual", now, why_added=said, user=user)
+        report.added += 1
+        if report.added % COMMIT_EVERY == 0:
+            db.session.commit()
+    db.session.commit()
+    return report
 
 
 def is_blacklisted(address: str) -> bool:

@@ -692,7 +692,7 @@ def test_pasted_lines_are_taken_or_refused_with_the_reason(app):
             "r1@example.test": "import_unsubscribed",
             "old@x.test": "import_archived",
             "Nobody": "import_no_address",
-            "two@x.test, three@x.test": "import_several",
+            "two@x.test and three@x.test": "import_bad_address",
             "broken@": "import_bad_address",
             "x" * 1000 + "@x.test": "import_line_too_long",
         }

@@ -1,6 +1,5 @@
 """Blacklisted Email Addresses: whom mailings skip, why, since when, and how an address comes off the list again."""
 
-import csv
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,19 +13,14 @@ from sqlalchemy import select
 
 from mail.decide.blacklist import Arithmetic
 from mail.documents import contacts
-from mail.mailing import blacklist, lists
-from mail.message.address import first_address
-from mail.sentences import Why, say, why
+from mail.mailing import blacklist
+from mail.sentences import Why, say
 from mail.settings.clock import now
 from models import BlacklistedAddress, Contact, Mailing, Post, db
 from webapp.admin.base import AdminView, ChoiceFilter, Empty, Since, expose
 from webapp.admin.contacts import posts_of
-from webapp.admin.imports import REFUSED_SHOWN, not_taken
+from webapp.admin.imports import REFUSED_SHOWN, NotImported, given_text, not_taken
 from webapp.admin.listing import Page
-
-MOST_LINES = 2_000  # of one import: each writes its log notes
-LARGEST_FILE = 1024 * 1024  # octets
-COMMIT_EVERY = 50
 
 REASONS = (
     ("bounces", _l("Too many bounces")),
@@ -103,22 +97,19 @@ class BlacklistView(AdminView):
         """Ask for addresses and the reason, and blacklist them; a file that was exported here can be read back in."""
         lines, reason = request.form.get("lines", ""), " ".join(request.form.get("reason", "").split())[:300]
         if request.method == "POST":
-            given = lines.strip() or _text_of_file()
-            if given is None:
-                flash(
-                    gettext("The file is larger than 1 MB: nothing was imported. Split it into smaller files."), "error"
-                )
-            elif not given:
-                flash(gettext("Enter at least one address, or choose a file."), "error")
-            elif not reason:
-                flash(gettext("Enter a reason: it is recorded in the log of each address."), "error")
+            try:
+                given = given_text()
+            except NotImported as error:
+                flash(str(error), "error")
             else:
-                return self._added(given, reason)
-        answer: str = self.render("admin/blacklist_new.html", lines=lines, reason=reason, most=MOST_LINES)
+                if reason:
+                    return self._added(given, reason)
+                flash(gettext("Enter a reason: it is recorded in the log of each address."), "error")
+        answer: str = self.render("admin/blacklist_new.html", lines=lines, reason=reason, most=blacklist.MOST_LINES)
         return answer
 
     def _added(self, lines: str, reason: str) -> ResponseReturnValue:
-        report = _add_lines(lines, reason.rstrip("."))
+        report = blacklist.import_lines(lines, reason, now(), current_user)
         said = [ngettext("%(num)s address was added", "%(num)s addresses were added", report.added)]
         if report.known:
             said.append(ngettext("%(num)s was already blacklisted", "%(num)s were already blacklisted", report.known))
@@ -188,48 +179,3 @@ class BlacklistView(AdminView):
     def log_of(self, row: BlacklistedAddress) -> Sequence[Post]:
         """Return the log notes of an entry, the newest first."""
         return posts_of(row.thread_id)
-
-
-def _text_of_file() -> str | None:
-    """The text of the chosen file: "" without one, None for one that is too large."""
-    given = request.files.get("file")
-    if given is None or not given.filename:
-        return ""
-    octets = given.stream.read(LARGEST_FILE + 1)
-    return None if len(octets) > LARGEST_FILE else octets.decode("utf-8-sig", "replace")
-
-
-def _add_lines(text: str, reason: str) -> lists.ImportReport:
-    """Blacklist the address of each line; returns how many are new, how many were there, and what was not taken."""
-    report = lists.ImportReport()
-    said = why("blacklist_manual_reason", user=current_user.name, reason=reason)
-    lines = text.splitlines()
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        if report.added + report.known >= MOST_LINES:
-            report.rest = lines[number - 1 :]
-            break
-        address = _address_in(line)
-        if address is None:
-            if number > 1 or "@" in line:  # the first line of a file names its columns
-                report.refused.append(lists.ImportLine(number, line, why("import_no_address")))
-        elif blacklist.is_blacklisted(address):
-            report.known += 1
-        else:
-            blacklist.add(address, "manual", now(), why_added=said, user=current_user)
-            report.added += 1
-            if report.added % COMMIT_EVERY == 0:
-                db.session.commit()  # many short transactions: nobody waits for the whole import
-    db.session.commit()
-    return report
-
-
-def _address_in(line: str) -> str | None:
-    """The address of a line: alone, as "Name <address>", or in a cell of a CSV file."""
-    cells = next(csv.reader([line[:2000]], delimiter=";" if ";" in line and "," not in line else ","), [])
-    for text in (line[:1000], *cells):
-        found = first_address(text.strip().removeprefix("'")) if "@" in text else None
-        if found is not None and found.key and ("," not in text or text != line[:1000]):
-            return found.address
-    return None

@@ -13,7 +13,8 @@ from sqlalchemy.orm import joinedload
 from mail.decide.blacklist import Arithmetic
 from mail.documents import contacts
 from mail.mailing import blacklist
-from mail.message.address import first_address
+from mail.message.address import Address
+from mail.message.pasted import one_person
 from mail.sentences import Why, say
 from mail.settings.clock import now
 from models import BlacklistedAddress, Contact, Document, Post, Subscription, Trace, User, db
@@ -121,9 +122,14 @@ class ContactView(AdminView):
             servers.refuse(form.name, gettext("Enter a name or an address."))
 
     def _take_address(self, form: Any, row: Contact) -> None:
-        found = first_address(row.address)
-        if found is None or not found.key or found.name:
+        found = one_person(row.address or "")
+        if not isinstance(found, Address):
+            if found["code"] == "import_several":
+                servers.refuse(form.address, gettext("Enter one address only: a contact has one."))
             servers.refuse(form.address, gettext("This is not an email address such as ann.lee@customer.com."))
+            return
+        if found.name:
+            servers.refuse(form.address, gettext("Enter the address alone: %(address)s", address=found.address))
             return
         row.address, row.address_key = found.address, found.key
         other = contacts.find(found.key)

@@ -20,7 +20,7 @@ from models import Contact, Mailing, MailingList, Subscription, db, mailing_list
 from models.search import contains
 from webapp.admin import servers
 from webapp.admin.base import AdminView, Empty, FieldGroup, YesNo, expose
-from webapp.admin.imports import REFUSED_SHOWN, not_taken
+from webapp.admin.imports import REFUSED_SHOWN, NotImported, given_text, not_taken
 from webapp.admin.listing import Order, Page, page_of
 
 PEOPLE = 30  # subscriptions of one page
@@ -146,7 +146,11 @@ class MailingListView(AdminView):
     def add_people(self) -> ResponseReturnValue:
         """Put the pasted people on a list, and say of each line that was not taken why."""
         row = self._row(request.form.get("id", ""))
-        report = lists.import_lines(request.form.get("lines", ""), row.id, now(), current_user)
+        try:
+            report = lists.import_lines(given_text(), row.id, now(), current_user)
+        except NotImported as error:
+            flash(str(error), "error")
+            return redirect(self.row_url(row))
         db.session.commit()
         if not report.refused and not report.remarks and not report.rest:
             flash(_summary(report), "success" if report.added else "info")
