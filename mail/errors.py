@@ -165,6 +165,10 @@ class ServerGone(ConnectionFailed):  # the record was deleted or switched off af
     code = "server_away"
 
 
+class NoServerLeft(ServerGone):  # only the practice mailbox is left, and this office is live
+    code = "no_server"
+
+
 class PracticeMailboxAway(ConnectionFailed):
     code = "practice_away"
 

@@ -450,6 +450,14 @@ SENTENCES: dict[str, Any] = {
         "The process ended before the server responded, so it is unknown whether the email was accepted. It is sent "
         "once more with the same Message-ID."
     ),
+    "doubt_waits": _l(
+        "The connection broke after the email was handed over, so it may or may not have arrived. It is sent once more "
+        "(under the same Message-ID) as soon as the server has accepted another email, in an hour at the latest."
+    ),
+    "server_slow": _l(
+        "“%(server)s” is taking long to answer. Email for it waits and goes out automatically; other servers are not "
+        "affected."
+    ),
     "unknown_final": _l(
         "The server response was missed twice, so it is uncertain whether the email arrived. Ask the recipient, or "
         "press Retry."
@@ -760,6 +768,10 @@ SENTENCES: dict[str, Any] = {
         "cause, then press Resume.",
         "Paused automatically: %(failed)s of the last %(tried)s recipients failed. Check the failed recipients, fix "
         "the cause, then press Resume.",
+    ),
+    "mailing_all_in_doubt": _l(
+        "Paused: no email of this mailing is known to have been accepted, and %(number)s may or may not have arrived. "
+        "Ask one of the recipients, then have them sent again or leave it at that, and press Resume."
     ),
     "left_out_pending": _l("Excluded: subscription not confirmed yet."),
     "left_out_unsubscribed": _l("Excluded: unsubscribed from the chosen lists."),

@@ -4,7 +4,7 @@
 transactions that keep what they were given on SQLite and on PostgreSQL alike.
 """
 
-from models.base import change_rows, db, init_app, reading, transactions, writing
+from models.base import Unreadable, change_rows, db, init_app, reading, transactions, writing
 from models.bounce import AddressHealth, BlacklistedAddress, Bounce
 from models.clock import database_clock
 from models.contact import Contact, MailingList, Subscription
@@ -16,7 +16,7 @@ from models.mailing import Chunk, Mailing, Trace, mailing_lists
 from models.outgoing import DeliveryAttempt, OutgoingMail, Recipient
 from models.parameter import SystemParameter
 from models.practice import PracticeMail
-from models.server import OutgoingServer, ServerCheck
+from models.server import OutgoingServer, ServerCheck, ServerLimit
 from models.store import Blob
 from models.thread import Alias, Attachment, Follower, Notification, Post, Thread
 from models.user import LoginAttempt, User
@@ -52,11 +52,13 @@ __all__ = [
     "RouteResult",
     "ScheduledAction",
     "ServerCheck",
+    "ServerLimit",
     "Stage",
     "Subscription",
     "SystemParameter",
     "Thread",
     "Trace",
+    "Unreadable",
     "User",
     "Worker",
     "change_rows",

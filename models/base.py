@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from cryptography.fernet import MultiFernet
+from cryptography.fernet import InvalidToken, MultiFernet
 from flask import Flask, current_app
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import (
@@ -86,6 +86,12 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class Unreadable(str):
+    """A secret that was stored under a key that we no longer have: empty, until somebody types it anew."""
+
+    __slots__ = ()
+
+
 class Encrypted(TypeDecorator[str]):
     """A secret: encrypted before it reaches the database, readable only with the key that lies outside of it."""
 
@@ -96,7 +102,10 @@ class Encrypted(TypeDecorator[str]):
         return _fernet().encrypt(value.encode()).decode() if value else value
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
-        return _fernet().decrypt(value.encode()).decode() if value else value
+        try:
+            return _fernet().decrypt(value.encode()).decode() if value else value
+        except InvalidToken:
+            return Unreadable()
 
 
 def _fernet() -> MultiFernet:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import Any
 
 from sqlalchemy import exists, insert, select, update
 
@@ -11,6 +11,7 @@ from mail.decide.sender import Decision, Request, decide
 from mail.message.address import normalise, show_address
 from mail.message.compose import header, with_addresses
 from mail.outgoing.delivery_state import FAILED, mark_failures, show_progress
+from mail.outgoing.enqueue import decision_columns, waits_for_server
 from mail.queue.journal import State
 from mail.sentences import Why, say, why
 from mail.settings import office
@@ -18,11 +19,6 @@ from mail.settings.tokens import TokenKind
 from models import Blob, DeliveryAttempt, OutgoingMail, Recipient, change_rows, db
 from models.outgoing import Claimed
 from models.slices import by_hundreds
-
-if TYPE_CHECKING:
-    pass
-
-from mail.outgoing.enqueue import decision_columns
 
 
 def whole(line_id: int, name: str, address: str, from_header: str, content: bytes) -> bytes:
@@ -40,10 +36,14 @@ def whole_mail(line_id: int) -> bytes | None:
     return whole(line.id, line.name, line.address, line.mail.from_header, content)
 
 
-def decide_again(mail_ids: Collection[int], now: datetime) -> None:
-    """Choose the server and the From of waiting mails anew; where that fails the lines say so. The caller commits."""
+def decide_again(mail_ids: Collection[int], now: datetime) -> dict[int, Why]:
+    """Choose the server and the From of waiting mails anew; where that fails the lines say so. The caller commits.
+
+    Returns the mails that have no server left, and why: they wait for one.
+    """
     office.forget()
     snapshot = office.load()
+    without: dict[int, Why] = {}
     for mail in db.session.scalars(select(OutgoingMail).where(OutgoingMail.id.in_(mail_ids))):
         request = Request(
             mail.author,
@@ -55,15 +55,24 @@ def decide_again(mail_ids: Collection[int], now: datetime) -> None:
         decision = decide(request, snapshot.servers, snapshot.office)
         for name, value in decision_columns(replace(decision, reply_to=mail.reply_to)).items():
             setattr(mail, name, value)
+        values: dict[str, Any] = {"server_id": decision.server_id or 0}
+        waits = waits_for_server(decision.failure)
         if decision.failure:
-            db.session.flush()
-            db.session.execute(
-                update(Recipient)
-                .where(Recipient.mail_id == mail.id, Recipient.state.in_(("queued", "sending")))
-                .values(state="failed", why=decision.failure, wait="")
-            )
-            if mail.post_id:
-                mark_failures([mail.post_id], now)
+            values |= {"why": decision.failure} if waits else {"state": "failed", "why": decision.failure, "wait": ""}
+        if decision.failure and waits:
+            without[mail.id] = decision.failure
+        db.session.flush()
+        waiting = update(Recipient).where(Recipient.mail_id == mail.id, Recipient.state.in_(("queued", "sending")))
+        change_rows(waiting.values(values))
+        if decision.failure and not waits and mail.post_id:
+            mark_failures([mail.post_id], now)
+    return without
+
+
+def free_doubted(server_id: int, now: datetime) -> None:
+    """Their server took another mail: lines in doubt are sent once more now. The caller commits."""
+    waiting = (Recipient.state == "queued", Recipient.server_id == server_id, Recipient.next_try_at > now)
+    change_rows(update(Recipient).where(*waiting, Recipient.doubts > 0).values(next_try_at=now))
 
 
 # --- what people and reports do to lines

@@ -87,6 +87,11 @@ def go_live(now: datetime) -> None:
         forget()
 
 
+def is_practice(server_id: int) -> bool:
+    """Whether a server (0: the default server) is the practice mailbox."""
+    return server_id == 0 and settings().default_server.practice
+
+
 def sends_through() -> Literal["servers", "default", "practice", "nothing"]:
     """Return what sends the emails that name no server of their own.
 

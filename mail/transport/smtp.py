@@ -113,6 +113,13 @@ class ServerConnection(Connection):
             self.host.part()
             self.host = None
 
+    def keep_transcript(self, wanted: bool) -> None:
+        """Begin or end keeping the dialogue."""
+        if wanted != (self.transcript is not None):
+            self.transcript = Transcript() if wanted else None
+            if self.host is not None:
+                self.host.transcript = self.transcript
+
     def drop(self) -> None:
         """End the connection at once."""
         if self.host is not None:
