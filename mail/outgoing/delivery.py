@@ -14,6 +14,7 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import Generic, NamedTuple, TypeVar
 
+from flask import current_app
 from sqlalchemy.exc import DBAPIError
 
 from mail.decide.failure import FailureKind, kind_of
@@ -25,7 +26,6 @@ from mail.queue.journal import Journal
 from mail.queue.lease import LeaseLost, Stopping, WorkerLease
 from mail.sentences import Why
 from mail.settings import office
-from mail.settings.config import settings
 from mail.transport.smtp import Outcome, ServerConnection, unexpected
 
 log = logging.getLogger("coquimail.outgoing")
@@ -247,13 +247,13 @@ def failure_of(
     return Failure(address, kind, outcome.enhanced, outcome.text, recipient_id, trace_id)
 
 
-_live_at: dict[str, float] = {}  # by database: when this process saw last that the office is live
+_LIVE = "coquimail-live"  # when this process saw last that the office is live
 ASKED_AGAIN = 10.0  # seconds
 
 
 def remember_live(server_id: int, now: datetime) -> None:
     """A server took mail: if it is a real one the practice mailbox will not take over any more; the caller commits."""
-    url = settings().database_url
-    if not office.is_practice(server_id) and time.monotonic() - _live_at.get(url, float("-inf")) > ASKED_AGAIN:
+    seen = current_app.extensions.get(_LIVE, float("-inf"))
+    if not office.is_practice(server_id) and time.monotonic() - seen > ASKED_AGAIN:
         office.go_live(now)
-        _live_at[url] = time.monotonic()
+        current_app.extensions[_LIVE] = time.monotonic()

@@ -12,7 +12,9 @@ depends_on = None
 def upgrade() -> None:
     op.create_table(
         "server_limit",
-        sa.Column("server_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column(
+            "server_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
+        ),
         sa.Column("host", sa.String(length=255), nullable=False),
         sa.Column("mails", sa.Integer(), nullable=True),
         sa.Column("connections", sa.Integer(), nullable=True),
