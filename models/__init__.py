@@ -19,7 +19,7 @@ from models.practice import PracticeMail
 from models.server import OutgoingServer, ServerCheck, ServerLimit
 from models.store import Blob
 from models.thread import Alias, Attachment, Follower, Notification, Post, Thread
-from models.user import LoginAttempt, User
+from models.user import LoginAttempt, LoginSession, User
 
 __all__ = [
     "ActionRun",
@@ -39,6 +39,7 @@ __all__ = [
     "IncomingServer",
     "Lease",
     "LoginAttempt",
+    "LoginSession",
     "MailboxState",
     "Mailing",
     "MailingList",
