@@ -5,7 +5,7 @@ import hmac
 import secrets
 from pathlib import Path
 
-from flask import Blueprint, flash, redirect, render_template, url_for
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
@@ -102,6 +102,7 @@ def _only_account(form: FirstAccountForm, hashed: str) -> User | None:
         db.session.rollback()
         return None
     user = auth.add_user(form.email.data, form.name.data, hashed, "admin", now())
+    office.learn_address(request.url_root, now())
     db.session.commit()
     _path().unlink(missing_ok=True)
     return user
