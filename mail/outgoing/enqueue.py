@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from mail.decide.sender import Decision, Request, decide
+from mail.decide.sender import AuthorIs, Decision, Request, decide
 from mail.message.address import normalise
 from mail.message.compose import AutoSubmitted, Draft, File, compose
 from mail.outgoing.delivery_state import mark_failures
@@ -45,7 +45,7 @@ class OutgoingDraft:
     post_id: int | None = None
     references: Sequence[str] = ()
     has_document: bool = False
-    is_verified: bool = True  # the author is who he says; of received mail nobody knows
+    author_is: AuthorIs = "verified"
     title: str = ""
     type_id: int | None = None
     reply_to: str = ""
@@ -94,7 +94,7 @@ def _compose(draft: OutgoingDraft, now: datetime, scheduled_at: datetime | None)
     snapshot = office.load()
     request = Request(
         sender=draft.author,
-        is_verified=draft.is_verified,
+        author_is=draft.author_is,
         reply_to=draft.reply_to,
         return_path=draft.return_path,
         forced_server=draft.forced_server_id,

@@ -50,7 +50,7 @@ def decide_again(mail_ids: Collection[int], now: datetime) -> dict[int, Why]:
             mail.reply_to,
             mail.return_path,
             mail.forced_server_id,
-            is_verified=Decision.from_json(mail.decision or {}).is_verified,
+            author_is=Decision.from_json(mail.decision or {}).author_is,
         )
         decision = decide(request, snapshot.servers, snapshot.office)
         for name, value in decision_columns(replace(decision, reply_to=mail.reply_to)).items():
