@@ -63,7 +63,8 @@ class Connections:
         under another key, and ``PracticeMailboxAway`` when the practice mailbox is the default server and does not
         listen.
         """
-        target = target_of(server_id or None)
+        with reading():  # no transaction is open while a server is waited for
+            target = target_of(server_id or None)
         self._read_limits(server_id, target.host)
         connection = self._take(server_id, target)
         connection.keep_transcript(transcript)
