@@ -11,7 +11,7 @@ from models.contact import Contact, MailingList, Subscription
 from models.document import Document, DocumentType, Stage
 from models.event import Event
 from models.incoming import IncomingServer, MailboxState, ReceivedMail, RouteResult
-from models.job import ActionRun, Lease, ScheduledAction, Worker
+from models.job import ActionRun, Lease, Outage, ScheduledAction, Worker
 from models.mailing import Chunk, Mailing, Trace, mailing_lists
 from models.outgoing import DeliveryAttempt, OutgoingMail, Recipient
 from models.parameter import SystemParameter
@@ -44,6 +44,7 @@ __all__ = [
     "Mailing",
     "MailingList",
     "Notification",
+    "Outage",
     "OutgoingMail",
     "OutgoingServer",
     "Post",

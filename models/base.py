@@ -17,12 +17,14 @@ from sqlalchemy import (
     Connection,
     DateTime,
     Engine,
+    Index,
     Integer,
     MetaData,
     String,
     event,
     inspect,
     literal_column,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Dialect
@@ -120,6 +122,12 @@ def holds(column: Any, word: str) -> ColumnElement[bool]:
     """
     found: ColumnElement[bool] = column == literal_column(f"'{word}'")
     return found
+
+
+def index_of_few(name: str, column: str) -> Index:
+    """Return an index for a reference that most rows don't have: it finds those that name a row that is deleted."""
+    given = text(f"{column} IS NOT NULL")
+    return Index(name, column, sqlite_where=given, postgresql_where=given)
 
 
 def one_of(column: str, *values: str) -> CheckConstraint:

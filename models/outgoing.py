@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Float, ForeignKey, Index, String, Text, UniqueConstraint, func, select, text, update
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from models.base import Id, Json, Model, UtcDateTime, db, holds, one_of
+from models.base import Id, Json, Model, UtcDateTime, db, holds, index_of_few, one_of
 from models.job import Worker
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ class OutgoingMail(Model):
 
     __tablename__ = "outgoing_mail"
     __table_args__ = (
+        index_of_few("ix_outgoing_mail_of_forced_server", "forced_server_id"),
+        index_of_few("ix_outgoing_mail_of_server", "server_id"),
         Index("ix_outgoing_mail_rejections", "created_at", sqlite_where=text("kind = 'rejection'"),
               postgresql_where=text("kind = 'rejection'")),
         one_of("kind", "post", "rejection", "digest", "test"),
@@ -65,6 +67,8 @@ class Recipient(Model):
 
     __tablename__ = "outgoing_recipient"
     __table_args__ = (
+        index_of_few("ix_outgoing_recipient_of_worker", "worker_id"),
+        index_of_few("ix_outgoing_recipient_of_contact", "contact_id"),
         UniqueConstraint("mail_id", "address_key"),
         Index(None, "address_key", "id"),
         Index(None, "state", "id"),
@@ -115,6 +119,7 @@ class DeliveryAttempt(Model):
     """One try to deliver a line, with the dialogue that was held."""
 
     __tablename__ = "delivery_attempt"
+    __table_args__ = (index_of_few("ix_delivery_attempt_of_server", "server_id"),)
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     recipient_id: Mapped[int] = mapped_column(ForeignKey("outgoing_recipient.id", ondelete="CASCADE"), index=True)
