@@ -245,6 +245,23 @@ class InDoubt(DeliveryFailed):  # the content was sent completely, the answer wa
     code = "in_doubt"
 
 
+# --- what people ask for
+
+
+class PostTooLarge(MailError):
+    code = "post_too_large"
+
+
+class NotCorrected(MailError):
+    """An address was not corrected; ``why`` says why not, and what to do."""
+
+    code = "address_unusable"
+
+    def __init__(self, reason: Why) -> None:
+        super().__init__(address="")
+        self.why = reason
+
+
 # --- what people upload
 
 

@@ -384,6 +384,11 @@ SENTENCES: dict[str, Any] = {
         "The email is %(size)s bytes; %(host)s accepts at most %(limit)s. Send it with smaller attachments."
     ),
     "invalid_address": _l("“%(address)s” can't be used as an email address. Correct it and send again."),
+    "title_empty": _l("The title can't be empty."),
+    "post_too_large": _l(
+        "With its files this email would be %(size)s MB as it is sent; at most %(limit)s MB are possible. Remove a "
+        "file or share a link to it. Your text is kept; choose the files again."
+    ),
     "nothing_written": _l("Write a message or attach a file first."),
     "mail_unusable": _l(
         "This email can't be sent as it is (%(error)s: %(detail)s). Write it again; if the problem persists, report it "
@@ -444,6 +449,13 @@ SENTENCES: dict[str, Any] = {
     ),
     "address_unusable": _l("“%(address)s” is not an email address. Correct it."),
     "address_has_it": _l("%(address)s is already a recipient of this email."),
+    "address_alone": _l("Enter the address alone, without a name: %(address)s"),
+    "address_too_late": _l("This email is being sent already. Wait for its result."),
+    "address_unchanged": _l("%(address)s is the address that failed. Enter the correct one, or press Retry."),
+    "address_of_ours": _l("%(address)s is one of our own addresses: it would write to itself."),
+    "address_of_colleague": _l(
+        "%(name)s has an account here. Ask an administrator to change the address on the page of the contact."
+    ),
     "left_the_queue": _l("Cancelled by a user before it was sent."),
     "gave_up": _l("Tried for 48 hours without success. Last response: %(last)s"),
     "unknown_once": _l(

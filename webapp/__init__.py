@@ -16,7 +16,7 @@ from mail.settings.config import Settings
 from models.connect import engine_options
 from webapp import admin, auth, checks, cli, errors, first_start, limits, live, menu, public, security, template_helpers
 from webapp.admin import system_parameters
-from webapp.pages import account, bodies, documents, inbox, mailings, marketing_settings, practice
+from webapp.pages import account, bodies, delivery, documents, inbox, mailings, marketing_settings, practice
 from webapp.pages import settings as settings_page
 
 # Pages made for their purpose: each module has a ``blueprint``. One line each.
@@ -26,6 +26,7 @@ PAGES = (
     checks,
     system_parameters,
     documents,
+    delivery,
     bodies,
     inbox,
     practice,

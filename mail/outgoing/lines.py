@@ -6,14 +6,16 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import exists, insert, select, update
+from sqlalchemy.orm import aliased
 
 from mail.decide.sender import Decision, Request, decide
+from mail.errors import NotCorrected
 from mail.message.address import normalise, show_address
 from mail.message.compose import header, with_addresses
 from mail.outgoing.delivery_state import FAILED, mark_failures, show_progress
 from mail.outgoing.enqueue import decision_columns, waits_for_server
 from mail.queue.journal import State
-from mail.sentences import Why, say, why
+from mail.sentences import Why, why
 from mail.settings import office
 from mail.settings.tokens import TokenKind
 from models import Blob, DeliveryAttempt, OutgoingMail, Recipient, change_rows, db
@@ -117,12 +119,11 @@ def cancel(line_ids: Collection[int], now: datetime) -> int:
     return len(mails)
 
 
-class NotCorrected(ValueError):
-    """An address was not corrected; ``why`` says why not."""
-
-    def __init__(self, reason: Why) -> None:
-        super().__init__(say(reason))
-        self.why = reason
+def assert_free(line: Recipient, key: str) -> None:
+    """Raise ``NotCorrected`` when another recipient of the same mail has this address."""
+    taken = exists().where(Recipient.mail_id == line.mail_id, Recipient.address_key == key, Recipient.id != line.id)
+    if db.session.scalar(select(taken)):
+        raise NotCorrected(why("address_has_it", address=key))
 
 
 def correct_address(line_id: int, address: str, now: datetime) -> None:
@@ -131,12 +132,26 @@ def correct_address(line_id: int, address: str, now: datetime) -> None:
     line = db.session.get(Recipient, line_id)
     if key is None or line is None:
         raise NotCorrected(why("address_unusable", address=address))
-    taken = exists().where(Recipient.mail_id == line.mail_id, Recipient.address_key == key, Recipient.id != line_id)
-    if db.session.scalar(select(taken)):
-        raise NotCorrected(why("address_has_it", address=address))
+    assert_free(line, key)
     line.address, line.address_key = address.strip(), key
     db.session.flush()
-    _again([line_id], FAILED, now)
+    _again([line_id], (*FAILED, "unknown"), now)
+
+
+def redirect(contact_id: int, before: str, after: str) -> None:
+    """Send what still waits for a dead address of a contact to the right one; the caller commits and wakes."""
+    same = aliased(Recipient)
+    has_it = exists().where(same.mail_id == Recipient.mail_id, same.address_key == normalise(after))
+    change_rows(
+        update(Recipient)
+        .where(
+            Recipient.address_key == normalise(before),
+            Recipient.contact_id == contact_id,
+            Recipient.state == "queued",
+            ~has_it,
+        )
+        .values(address=after, address_key=normalise(after))
+    )
 
 
 def mark_bounced(line_id: int, reason: Why, status: str, text: str, now: datetime) -> bool:
