@@ -1,4 +1,4 @@
-"""The guide for servers, typed as it stands into a bare Debian, and what others on that machine can see of the office."""
+"""The guide for servers, typed as it stands into a bare Debian, and what others on that machine can see."""
 
 import os
 import re
