@@ -1,14 +1,14 @@
 """A received mail on its way through the flow, as it is shown and searched."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 
 from mail.decide.facts import LookUp
 from mail.decide.outcomes import Routing
 from mail.documents.threads import NewFile
-from mail.message.html import clean_html, fold_at
-from mail.message.parse import IncomingMessage, parse
+from mail.incoming.reader import read_mail
+from mail.message.parse import IncomingMessage
 from mail.sentences import Why
 
 
@@ -67,11 +67,11 @@ def read_case(
     id: int, raw: bytes, keeps: Retention, now: datetime, arrived_at: datetime, problem: Why | None = None
 ) -> Case:
     """Return a received mail as it is shown and searched: parsed, cleaned, folded, its files packed. Never raises."""
-    message = parse(raw, now)
+    message, html, fold, is_whole = read_mail(raw, now)
     message.too_much = message.too_much or problem
-    html = storable(clean_html(message.html)) if message.html is not None else ""
-    message.text = storable(message.text)
-    fold = fold_at(html, is_html=True) if html else fold_at(message.text)
+    html, message.text = storable(html), storable(message.text)
+    if not is_whole:
+        keeps = replace(keeps, original=True)
     files = [
         NewFile.of(storable(part.name), storable(part.type), part.content, storable(part.cid))
         for part in message.attachments

@@ -125,8 +125,30 @@ def clean_html(html: str) -> str:
     """
     if _is_tangled(html):
         return text_to_html(text_of_html(html))
-    cleaned = _CLEANER.clean(html.replace("\0", ""))
+    cleaned = _CLEANER.clean(_in_short_texts(html.replace("\0", "")))
     return _IMAGE.sub(_put_aside, cleaned) if "<img" in cleaned else cleaned
+
+
+def _in_short_texts(html: str) -> str:
+    """Cut long texts by comments, which the cleaner drops: it is quadratic in the ``&`` and no-break spaces in it."""
+    if html.count("&") + html.count("\xa0") < _MANY_ESCAPED:
+        return html
+    html = _RAW_TEXT_TAG.sub("", _without(html, *_TITLE))  # in these a comment is none
+    pieces: list[str] = []
+    position, in_tag = 0, False
+    for many in _ESCAPED_IN_ROW.finditer(html):
+        text, position = many[0], many.end()
+        opened = max((tag.start() for tag in _TAG_OPENS.finditer(text)), default=-1)
+        if opened >= 0 or ">" in text:
+            in_tag = opened > text.rfind(">")
+        pieces += [text] if in_tag else [text[:-1], "<!---->", text[-1]]
+    return "".join([*pieces, html[position:]])
+
+
+_MANY_ESCAPED = 1000
+_ESCAPED_IN_ROW = re.compile(r"(?:[^&\xa0]*+[&\xa0]){200}")
+_TAG_OPENS = re.compile(r"<[a-zA-Z/!?]")
+_RAW_TEXT_TAG = re.compile(r"</?(?:textarea|xmp|plaintext|noembed|noframes|listing)\b[^<>]*+>?", re.IGNORECASE)
 
 
 def _is_tangled(html: str) -> bool:
@@ -245,7 +267,7 @@ def text_of_html(html: str) -> str:
         html = _without(html, opening, closing)
     text = _LINE_BREAK.sub("\n", " ".join(html.replace("\xa0", " ").split()))
     text = html_entities.unescape(_TAG.sub("", text)).replace("\xa0", " ")
-    return _BLANKS.sub("\n", text).strip()
+    return "\n".join(line for piece in text.split("\n") if (line := piece.strip()))
 
 
 def says_something(html: str) -> bool:
@@ -260,13 +282,14 @@ def says_something(html: str) -> bool:
 _PICTURE = re.compile(r"<img\b", re.IGNORECASE)
 _TAG = re.compile(r"<[a-zA-Z/!?][^<>]*+>")
 _LINE_BREAK = re.compile(r"<(?:br|/p|/div|/tr|/li|/h[1-6]|/blockquote)\b[^<>]*+>", re.IGNORECASE)
-_BLANKS = re.compile(r"[ \t]*+\n\s*+")
 
 
-_UNSEEN = [(re.compile("<!--"), re.compile("-->"))] + [
-    (re.compile(rf"<{tag}\b", re.IGNORECASE), re.compile(rf"</{tag}[^<>]*+>", re.IGNORECASE))
-    for tag in ("style", "script", "title")
-]
+def _marks_of(tag: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    return re.compile(rf"<{tag}\b", re.IGNORECASE), re.compile(rf"</{tag}[^<>]*+>", re.IGNORECASE)
+
+
+_TITLE = _marks_of("title")
+_UNSEEN = [(re.compile("<!--"), re.compile("-->")), _marks_of("style"), _marks_of("script"), _TITLE]
 
 
 def _without(html: str, opening: re.Pattern[str], closing: re.Pattern[str]) -> str:

@@ -23,6 +23,8 @@ from mail.sentences import Why, why
 
 LARGEST_MAIL = 50 * 1024 * 1024  # octets
 
+BEGINNING = 256 * 1024  # octets
+
 OWN_ID_HEADER = "X-CoquiMail-Id"
 LOOP_HEADER = "X-CoquiMail-Loop"
 
@@ -60,6 +62,7 @@ class IncomingMessage:
     is_list: bool = False
     problems: list[Why] = field(default_factory=list)
     too_much: Why | None = None
+    known_key: str = ""  # its message_key(), if that was made where all of the body was at hand
 
     @property
     def from_key(self) -> str:
@@ -105,12 +108,21 @@ def parse(raw: bytes, arrived_at: datetime) -> IncomingMessage:
         return message
 
 
+def parse_beginning(raw: bytes, arrived_at: datetime) -> IncomingMessage:
+    """Return the header and the first words of a mail, whatever its size: little work, and no attachments."""
+    message = parse(raw[:BEGINNING], arrived_at)
+    message.raw, message.attachments = raw, []
+    return message
+
+
 def message_key(message: IncomingMessage) -> str:
     """Return the key under which copies of one mail are recognised: 64 hexadecimal characters.
 
     SHA-256 over Message-ID (or our own id), From, Date, Subject and contents. Trace headers, transfer encodings and
     line ends don't count: they differ between two copies. A mail without Message-ID and Date is one of its own.
     """
+    if message.known_key:
+        return message.known_key
     digest = hashlib.sha256()
     date = message.raw_header("date").strip()
     identity = message.message_id or message.own_id or ""

@@ -113,13 +113,6 @@ class ServerConnection(Connection):
             self.host.part()
             self.host = None
 
-    def keep_transcript(self, wanted: bool) -> None:
-        """Begin or end keeping the dialogue."""
-        if wanted != (self.transcript is not None):
-            self.transcript = Transcript() if wanted else None
-            if self.host is not None:
-                self.host.transcript = self.transcript
-
     def drop(self) -> None:
         """End the connection at once."""
         if self.host is not None:
@@ -148,7 +141,7 @@ class ServerConnection(Connection):
         A connection that was cut before the mail was complete, or that has taken all the mails that its server takes
         over one, is replaced once, and the mail goes out over the new one.
         """
-        mail = _Submission(envelope_from, recipient, content, before_content, after_accept, after_refusal, ready)
+        mail = _Delivery(envelope_from, recipient, content, before_content, after_accept, after_refusal, ready)
         outcome = self._attempt(mail)
         used = self._used
         if used is None or not self._worth_a_new_connection(outcome, used):
@@ -163,7 +156,7 @@ class ServerConnection(Connection):
             return again._replace(victims=used.put_off - 1)
         return again
 
-    def _attempt(self, mail: "_Submission") -> Outcome:
+    def _attempt(self, mail: "_Delivery") -> Outcome:
         self._used = None
         try:
             self._make_ready()
@@ -217,7 +210,7 @@ class ServerConnection(Connection):
             return False
         return alive
 
-    def _deliver(self, session: SmtpSession, mail: "_Submission") -> Outcome:
+    def _deliver(self, session: SmtpSession, mail: "_Delivery") -> Outcome:
         try:
             refusal = self._offer(session, mail)
         except Exception as error:
@@ -241,7 +234,7 @@ class ServerConnection(Connection):
         _tell(mail.after_accept)
         return Outcome("end", *parts_of(reply), True, False, False, None)
 
-    def _offer(self, session: SmtpSession, mail: "_Submission") -> bytes | None:
+    def _offer(self, session: SmtpSession, mail: "_Delivery") -> bytes | None:
         """Say sender and recipient and ask for the content to be wanted; return the refusal, None if there is none."""
         self._phase = "mail"
         try:
@@ -261,7 +254,7 @@ class ServerConnection(Connection):
         reply = session.ask(b"DATA\r\n")
         return reply if reply[:3] != b"354" else None
 
-    def _hand_over(self, session: SmtpSession, mail: "_Submission") -> bytes:
+    def _hand_over(self, session: SmtpSession, mail: "_Delivery") -> bytes:
         """Transmit the content and return the answer. Doubt begins with the write that holds the final dot."""
         self._phase = "content"
         if session.transcript:
@@ -278,14 +271,14 @@ class ServerConnection(Connection):
         session.transmit(rest + ending)
         return session.read_reply(self.target.answer_timeout)
 
-    def _failed(self, error: Exception, mail: "_Submission") -> Outcome:
+    def _failed(self, error: Exception, mail: "_Delivery") -> Outcome:
         if isinstance(error, ConnectionFailed):
             return self._cut(error, mail)
         if isinstance(error, MailError):  # no command was said: the connection is as it was
             return _not_delivered("mail", error)
         return self._cut(unexpected(error), mail)
 
-    def _refused(self, reply: bytes, mail: "_Submission") -> Outcome:
+    def _refused(self, reply: bytes, mail: "_Delivery") -> Outcome:
         """The server said no. The next mail goes over the same connection, after RSET."""
         answer = parts_of(reply)
         at: RefusedAt = self._phase if self._phase in ("mail", "rcpt", "data") else "end"
@@ -301,7 +294,7 @@ class ServerConnection(Connection):
         reason = reason_of(at, answer, mail.envelope_from, mail.recipient, self.target.host)
         return Outcome(self._phase, *answer, False, answer.temporary, False, reason)
 
-    def _cut(self, error: ConnectionFailed, mail: "_Submission") -> Outcome:
+    def _cut(self, error: ConnectionFailed, mail: "_Delivery") -> Outcome:
         """No answer. Until the write with the final dot was begun, the server can't have accepted the mail."""
         phase = self._phase
         last_words = self._last_words() if phase in ("content", "end") and isinstance(error, ConnectionLost) else None
@@ -328,7 +321,7 @@ class ServerConnection(Connection):
         return reply if reply[:1] in (b"4", b"5") else None
 
 
-class _Submission(NamedTuple):
+class _Delivery(NamedTuple):
     """What ``deliver`` was asked for."""
 
     envelope_from: str

@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select, update
 
-from mail.incoming import case, flow, quarantine
+from mail.incoming import flow, quarantine, reader
 from mail.outgoing import delivery_state
 from mail.queue.lease import WorkerLease
 from mail.sentences import say
@@ -156,6 +156,17 @@ def test_two_aliases_of_one_type_make_two_documents(desk: FrontDesk) -> None:
 def test_a_mail_without_a_subject_gets_a_title(desk: FrontDesk) -> None:
     desk.receive(mail(ANN, subject=""))
     assert desk.documents()[0].title == '"Ann Lee" <ann@customer.test>'
+
+
+def test_a_heavy_mail_delays_nobody_and_its_page_shows_what_was_read_once(desk: FrontDesk) -> None:
+    heavy = mail("Eve <eve@customer.test>", html="& " * 1_600_000, text="words")
+    rows = desk.receive(heavy, mail())
+    assert [(row.state, row.result) for row in rows] == [("processed", "document")] * 2
+    assert "parse_words_only" in {step["code"] for step in rows[0].decision}
+    [post] = [
+        post for document in desk.documents() for post in desk.posts(document.thread_id) if post.text == "words\n"
+    ]
+    assert post.html == "" and post.received_mail_id == rows[0].id
 
 
 def test_what_the_incoming_server_keeps(desk: FrontDesk) -> None:
@@ -778,14 +789,14 @@ def test_two_workers_take_each_mail_once(desk: FrontDesk) -> None:
 
 
 def test_a_mistake_of_ours_in_reading_one_mail_stops_no_other(desk: FrontDesk, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = case.fold_at
+    real = reader.fold_at
 
     def fold_at(body: str, is_html: bool = False) -> int | None:
         if "stumble" in body:
             raise RecursionError("over our own feet")
         return real(body, is_html)
 
-    monkeypatch.setattr(case, "fold_at", fold_at)
+    monkeypatch.setattr(reader, "fold_at", fold_at)
     rows = desk.receive(mail(ANN), mail(BOB, text="please stumble"), mail(BOB))
     assert [row.state for row in rows] == ["processed", "quarantined", "processed"]
     assert rows[1].decision is not None

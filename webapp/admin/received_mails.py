@@ -12,7 +12,8 @@ from sqlalchemy import func, select
 
 from mail.incoming import quarantine
 from mail.incoming.quarantine import HeldGroup
-from mail.message.parse import IncomingMessage, parse
+from mail.incoming.reader import look_at
+from mail.message.parse import IncomingMessage
 from mail.sentences import Why, say
 from mail.settings.clock import now
 from mail.settings.wake import wake
@@ -82,7 +83,7 @@ class ReceivedMailView(AdminView):
 
     def message_of(self, row: ReceivedMail) -> IncomingMessage | None:
         """Return the mail, read anew from its bytes; None when the original was not kept."""
-        return parse(Blob.read(row.blob_id), row.received_at) if row.blob_id else None
+        return look_at(Blob.read(row.blob_id), row.received_at) if row.blob_id else None
 
     def documents_of(self, row: ReceivedMail) -> Sequence[Document]:
         """Return the documents that this mail opened or was posted on."""

@@ -12,10 +12,10 @@ from flask_login import login_required
 from markupsafe import escape
 from sqlalchemy import select
 
+from mail.incoming.reader import look_at
 from mail.message.html import clean_html, text_to_html, with_images
-from mail.message.parse import parse
 from mail.outgoing import lines
-from models import Attachment, Blob, Post, ReceivedMail, db
+from models import Attachment, Blob, Post, ReceivedMail, RouteResult, db
 from webapp.auth import roles_required
 
 blueprint = Blueprint("bodies", __name__)
@@ -91,7 +91,11 @@ def original(received_id: int) -> Response:
 @blueprint.get("/received/<int:received_id>/body")
 @roles_required("admin")
 def received(received_id: int) -> Response:
-    """Answer what a received mail says, read anew from its bytes: images of its own are left out."""
+    """Answer what a received mail says: as it was posted, else read anew from its bytes, without its own images."""
+    posted = select(Post).join(RouteResult, RouteResult.post_id == Post.id)
+    post = db.session.scalar(posted.where(RouteResult.received_mail_id == received_id).limit(1))
+    if post is not None:
+        return framed(with_images(post.html, lambda cid: None) if post.html else text_to_html(post.text), post.subject)
     found = db.session.execute(
         select(ReceivedMail.blob_id, ReceivedMail.received_at).where(ReceivedMail.id == received_id)
     ).first()
@@ -102,7 +106,7 @@ def received(received_id: int) -> Response:
 
 def of_mail(raw: bytes, arrived: datetime) -> Response:
     """Return what a mail says, from its bytes, as a page for a frame."""
-    message = parse(raw, arrived)
+    message = look_at(raw, arrived)
     if message.html:
         return framed(with_images(clean_html(message.html), lambda cid: None), message.subject)
     return framed(text_to_html(message.text), message.subject)

@@ -1,0 +1,106 @@
+"""A received mail as it is shown and searched; a large or odd one is read by a process of its own, within limits.
+
+What such a process can't do in its time and memory is left out: then the mail is shown as its words, and if not even
+those were found it goes to quarantine. Its bytes are stored in any case. All work is done here, once: pages show it.
+"""
+
+import pickle
+import subprocess
+import sys
+import threading
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mail.message.html import clean_html, fold_at
+from mail.message.parse import IncomingMessage, parse, parse_beginning
+from mail.sentences import why
+
+LARGE = 1024 * 1024  # octets
+LARGE_HEADER = 64 * 1024
+MANY_PARTS = 100
+LONGEST_TEXT = 1_000_000  # characters of a body that are shown as text
+LONGEST_HTML = 8_000_000  # … and as HTML, which may hold its pictures
+CHILD_PATIENCE = 60  # seconds; its time of CPU is far less
+_PROJECT = Path(__file__).resolve().parents[2]
+_one_child = threading.Lock()  # their memory is bounded together
+
+
+class ReadMail(NamedTuple):
+    """A mail and its body: cleaned HTML ("": it is its text), and where the quoted part begins."""
+
+    message: IncomingMessage
+    html: str
+    fold: int | None
+    is_whole: bool = True  # False: there is more in the original than what is shown
+
+
+def read_mail(raw: bytes, now: datetime) -> ReadMail:
+    """Return a mail, parsed, cleaned and folded. Never raises."""
+    return _read_within_limits(raw, now) if is_heavy(raw) else body_of(parse(raw, now))
+
+
+def look_at(raw: bytes, arrived_at: datetime) -> IncomingMessage:
+    """Return a stored mail for a page that shows it, in little time: a heavy one's header and its first words."""
+    return parse_beginning(raw, arrived_at) if is_heavy(raw) else parse(raw, arrived_at)
+
+
+def is_heavy(raw: bytes) -> bool:
+    """Say whether a mail is one that may keep a worker busy: large, in many parts, or with a long header."""
+    if len(raw) > LARGE or raw.count(b"\n--") > MANY_PARTS:
+        return True
+    beginning = raw[:LARGE_HEADER]
+    return len(raw) > LARGE_HEADER and b"\n\n" not in beginning and b"\n\r\n" not in beginning
+
+
+def body_of(message: IncomingMessage) -> ReadMail:
+    """Return a mail with what is shown of it."""
+    html = clean_html(message.html) if message.html is not None else ""
+    return ReadMail(message, html, fold_at(html, is_html=True) if html else fold_at(message.text))
+
+
+def _read_within_limits(raw: bytes, now: datetime) -> ReadMail:
+    with _one_child:
+        found = _ask_child(raw, now)
+    if not found:
+        beginning = parse_beginning(raw, now)
+        beginning.too_much = beginning.too_much or why("parse_too_heavy")
+        return ReadMail(beginning, "", None, is_whole=False)
+    message: IncomingMessage = found[0]
+    message.raw = raw
+    html, fold = found[1] if len(found) > 1 else ("", None)
+    if len(found) > 1 and len(html) <= LONGEST_HTML and (html or len(message.text) < LONGEST_TEXT):
+        return ReadMail(message, html, fold)
+    message.problems.append(why("parse_words_only"))
+    return ReadMail(message, "", None, is_whole=False)
+
+
+def _ask_child(raw: bytes, now: datetime) -> list[Any]:
+    """What a child found: the mail without its bytes, then its body; less if it came to its limits."""
+    command = [sys.executable, "-m", "mail.incoming.reader_child", now.isoformat()]
+    environment = {"PYTHONPATH": str(_PROJECT)}  # nothing of ours: it reads what strangers wrote
+    try:
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
+        ) as child:
+            try:
+                said, _ = child.communicate(raw, CHILD_PATIENCE)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                said, _ = child.communicate()
+    except OSError:  # no room for another process
+        return []
+    return _frames(said)
+
+
+def _frames(said: bytes) -> list[Any]:
+    """What was written completely, piece by piece."""
+    found: list[Any] = []
+    position = 0
+    while len(said) >= position + 8:
+        size = int.from_bytes(said[position : position + 8], "big")
+        position += 8 + size
+        if len(said) < position:
+            break
+        found.append(pickle.loads(memoryview(said)[position - size : position]))  # noqa: S301 - our own child wrote it
+    return found

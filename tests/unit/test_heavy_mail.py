@@ -1,0 +1,120 @@
+"""Any text up to the limits: little work in the worker itself, whatever strangers wrote, and nothing is lost."""
+
+import resource
+import tracemalloc
+from datetime import UTC, datetime
+
+import pytest
+
+from mail.incoming import reader
+from mail.incoming.reader import LARGE, LONGEST_TEXT, is_heavy, look_at, read_mail
+from mail.message.html import clean_html, fold_at, text_of_html
+from mail.message.parse import message_key, parse
+
+NOW = datetime(2026, 11, 2, tzinfo=UTC)
+HEAD = b"From: a@x.test\nSubject: s\nMessage-ID: <1@x>\nContent-Type: text/%s; charset=utf-8\n\n"
+
+
+def mail(unit: str, size: int, kind: bytes = b"html") -> bytes:
+    return HEAD % kind + unit.encode() * (size // len(unit.encode()))
+
+
+def work(html: str) -> float:
+    """Seconds of CPU that this process spends on cleaning, reading and folding a page, the least of three."""
+    least = float("inf")
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_SELF)
+        fold_at(clean_html(html), is_html=True)
+        text_of_html(html)
+        fold_at(html)
+        after = resource.getrusage(resource.RUSAGE_SELF)
+        least = min(least, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
+    return least
+
+
+NASTY = [
+    *("& ", "&", "\xa0", "&nbsp;", "\xa0\n", "&eacute;x", "&amp;", "&<b>", "& > ", "&< ", "<textarea><x &", "<", "< "),
+    *("a", " ", "\n", "<p>", "<div>", "<b>", "<b><p>", "<a href=x>", "<table><tr><td>", "<!-- -->", "<!--", "<style>"),
+    *("<title>&", "<p style='color:red'>x", "<img src=cid:x>", "http://a.test/ ", "\u200b", "<svg>"),
+    *("&#x41;", "</b>", "> a\n", "<blockquote>", "<xmp>&", '<a title="&">', "--\n", "-- <br>", "<hr>", "On 1 wrote:\n"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("unit", NASTY)
+def test_work_grows_with_the_length_and_not_with_its_square(unit):
+    """Four times the text is some four times the work, where it can be measured at all; of a square it would be 16."""
+    small, large = (work(unit * (size // len(unit))) for size in (100_000, 400_000))
+    assert large < max(small * 10, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("raw", "heavy"),
+    [
+        (mail("x", 1000), False),
+        (mail("x", LARGE + 1), True),
+        (mail("\n--b", 400), False),
+        (mail("\n--b", 410), True),
+        (b"X: " + b"y" * 65536 + b"\n\nx", True),
+        (b"X: y\n\n" + b"y" * 65537, False),
+        (b"X: y\r\n\r\n" + b"y" * 65537, False),
+    ],
+)
+def test_which_mails_are_read_by_a_process_of_their_own(raw, heavy):
+    assert is_heavy(raw) == heavy
+
+
+def test_a_heavy_mail_reads_like_any_other():
+    raw = (
+        b"From: a@x.test\nMessage-ID: <1@x>\nDate: Mon, 2 Nov 2020 10:00:00 +0000\n"
+        b'Content-Type: multipart/mixed; boundary="b"\n\n'
+        b"--b\nContent-Type: text/html\n\n<p onclick=x>Hello &amp; you<p>\n"
+        b"--b\nContent-Type: application/pdf; name=a.pdf\n\n" + b"%PDF " * 300_000 + b"\n--b--\n"
+    )
+    read, plain = read_mail(raw, NOW), parse(raw, NOW)
+    assert read.html == clean_html(plain.html or "") and read.is_whole
+    assert [part.name for part in read.message.attachments] == ["a.pdf"]
+    assert read.message.raw is raw and message_key(read.message) == message_key(plain)
+    assert (read.message.text, read.message.problems, read.message.too_much) == (plain.text, plain.problems, None)
+
+
+@pytest.mark.parametrize(
+    ("unit", "size", "kind"),
+    [
+        ("& ", 3_500_000, b"html"),
+        ("<", 2_500_000, b"html"),
+        ("words ", 1_200_000, b"plain"),
+        ("> a\n", 1_200_000, b"plain"),
+    ],
+)
+def test_what_is_too_large_to_be_shown_is_shown_as_its_words(unit, size, kind):
+    read = read_mail(mail(unit, size, kind), NOW)
+    assert read.html == "" and not read.is_whole and read.message.too_much is None
+    assert 0 < len(read.message.text) <= LONGEST_TEXT
+    assert read.message.problems[-1]["code"] == "parse_words_only"
+
+
+@pytest.mark.parametrize("seconds", ["0.01", "30"])
+def test_a_child_that_is_killed_or_broken_loses_no_mail(monkeypatch, seconds):
+    """One that never answers within its time, and one that can't even start."""
+    monkeypatch.setattr(reader, "CHILD_PATIENCE", float(seconds))
+    if seconds == "30":
+        monkeypatch.setattr(reader.sys, "executable", "/nowhere/python")
+    raw = mail("words ", LARGE + 1, b"plain")
+    read = read_mail(raw, NOW)
+    assert read.message.too_much is not None and read.message.too_much["code"] == "parse_too_heavy"
+    assert read.message.raw is raw and read.message.subject == "s" and read.message.text.startswith("words words")
+
+
+def test_half_an_answer_of_the_child_is_not_believed():
+    whole = b"".join(len(said).to_bytes(8, "big") + said for said in (b"I1\n.", b"I2\n."))
+    assert reader._frames(whole) == [1, 2]
+    assert reader._frames(whole[:-1]) == [1] and reader._frames(whole[:9]) == [] and reader._frames(b"") == []
+
+
+def test_a_page_looks_at_the_beginning_of_a_heavy_mail():
+    raw = mail("words & ", 5_000_000)
+    tracemalloc.start()
+    message = look_at(raw, NOW)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert message.text.startswith("words & words") and peak < 5_000_000
