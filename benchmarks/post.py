@@ -41,7 +41,7 @@ def one_office(kind: str, url: str, posts: int) -> None:
     app, sink = App(url), SmtpSink()
     try:
         app.flask("upgrade")
-        app.flask("create-user", "clerk@office.test", "--password", PASSWORD)
+        app.flask("create-user", "clerk@office.test", input=f"{PASSWORD}\n")
         prepared = child("benchmarks.post", "prepare", str(sink.port), env=app.env)
         app.start()
         visitor = Visitor(app.url)

@@ -165,6 +165,10 @@ class ServerGone(ConnectionFailed):  # the record was deleted or switched off af
     code = "server_away"
 
 
+class NoServerLeft(ServerGone):  # only the practice mailbox is left, and this office is live
+    code = "no_server"
+
+
 class PracticeMailboxAway(ConnectionFailed):
     code = "practice_away"
 
@@ -239,6 +243,23 @@ class NothingWritten(MailError):  # a post without a word, a picture or a file
 
 class InDoubt(DeliveryFailed):  # the content was sent completely, the answer was never seen
     code = "in_doubt"
+
+
+# --- what people ask for
+
+
+class PostTooLarge(MailError):
+    code = "post_too_large"
+
+
+class NotCorrected(MailError):
+    """An address was not corrected; ``why`` says why not, and what to do."""
+
+    code = "address_unusable"
+
+    def __init__(self, reason: Why) -> None:
+        super().__init__(address="")
+        self.why = reason
 
 
 # --- what people upload

@@ -384,6 +384,11 @@ SENTENCES: dict[str, Any] = {
         "The email is %(size)s bytes; %(host)s accepts at most %(limit)s. Send it with smaller attachments."
     ),
     "invalid_address": _l("“%(address)s” can't be used as an email address. Correct it and send again."),
+    "title_empty": _l("The title can't be empty."),
+    "post_too_large": _l(
+        "With its files this email would be %(size)s MB as it is sent; at most %(limit)s MB are possible. Remove a "
+        "file or share a link to it. Your text is kept; choose the files again."
+    ),
     "nothing_written": _l("Write a message or attach a file first."),
     "mail_unusable": _l(
         "This email can't be sent as it is (%(error)s: %(detail)s). Write it again; if the problem persists, report it "
@@ -444,11 +449,26 @@ SENTENCES: dict[str, Any] = {
     ),
     "address_unusable": _l("“%(address)s” is not an email address. Correct it."),
     "address_has_it": _l("%(address)s is already a recipient of this email."),
+    "address_alone": _l("Enter the address alone, without a name: %(address)s"),
+    "address_too_late": _l("This email is being sent already. Wait for its result."),
+    "address_unchanged": _l("%(address)s is the address that failed. Enter the correct one, or press Retry."),
+    "address_of_ours": _l("%(address)s is one of our own addresses: it would write to itself."),
+    "address_of_colleague": _l(
+        "%(name)s has an account here. Ask an administrator to change the address on the page of the contact."
+    ),
     "left_the_queue": _l("Cancelled by a user before it was sent."),
     "gave_up": _l("Tried for 48 hours without success. Last response: %(last)s"),
     "unknown_once": _l(
         "The process ended before the server responded, so it is unknown whether the email was accepted. It is sent "
         "once more with the same Message-ID."
+    ),
+    "doubt_waits": _l(
+        "The connection broke after the email was handed over, so it may or may not have arrived. It is sent once more "
+        "(under the same Message-ID) as soon as the server has accepted another email, in an hour at the latest."
+    ),
+    "server_slow": _l(
+        "“%(server)s” is taking long to answer. Email for it waits and goes out automatically; other servers are not "
+        "affected."
     ),
     "unknown_final": _l(
         "The server response was missed twice, so it is uncertain whether the email arrived. Ask the recipient, or "
@@ -767,6 +787,10 @@ SENTENCES: dict[str, Any] = {
         "cause, then press Resume.",
         "Paused automatically: %(failed)s of the last %(tried)s recipients failed. Check the failed recipients, fix "
         "the cause, then press Resume.",
+    ),
+    "mailing_all_in_doubt": _l(
+        "Paused: no email of this mailing is known to have been accepted, and %(number)s may or may not have arrived. "
+        "Ask one of the recipients, then have them sent again or leave it at that, and press Resume."
     ),
     "left_out_pending": _l("Excluded: subscription not confirmed yet."),
     "left_out_unsubscribed": _l("Excluded: unsubscribed from the chosen lists."),

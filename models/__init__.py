@@ -4,22 +4,22 @@
 transactions that keep what they were given on SQLite and on PostgreSQL alike.
 """
 
-from models.base import change_rows, db, init_app, reading, transactions, writing
+from models.base import Unreadable, change_rows, db, init_app, reading, transactions, writing
 from models.bounce import AddressHealth, BlacklistedAddress, Bounce
 from models.clock import database_clock
 from models.contact import Contact, MailingList, Subscription
 from models.document import Document, DocumentType, Stage
 from models.event import Event
 from models.incoming import IncomingServer, MailboxState, ReceivedMail, RouteResult
-from models.job import ActionRun, Lease, ScheduledAction, Worker
+from models.job import ActionRun, Lease, Outage, ScheduledAction, Worker
 from models.mailing import Chunk, Mailing, Trace, mailing_lists
 from models.outgoing import DeliveryAttempt, OutgoingMail, Recipient
 from models.parameter import SystemParameter
 from models.practice import PracticeMail
-from models.server import OutgoingServer, ServerCheck
+from models.server import OutgoingServer, ServerCheck, ServerLimit
 from models.store import Blob
 from models.thread import Alias, Attachment, Follower, Notification, Post, Thread
-from models.user import LoginAttempt, User
+from models.user import LoginAttempt, LoginSession, User
 
 __all__ = [
     "ActionRun",
@@ -39,10 +39,12 @@ __all__ = [
     "IncomingServer",
     "Lease",
     "LoginAttempt",
+    "LoginSession",
     "MailboxState",
     "Mailing",
     "MailingList",
     "Notification",
+    "Outage",
     "OutgoingMail",
     "OutgoingServer",
     "Post",
@@ -52,11 +54,13 @@ __all__ = [
     "RouteResult",
     "ScheduledAction",
     "ServerCheck",
+    "ServerLimit",
     "Stage",
     "Subscription",
     "SystemParameter",
     "Thread",
     "Trace",
+    "Unreadable",
     "User",
     "Worker",
     "change_rows",

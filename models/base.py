@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from cryptography.fernet import MultiFernet
+from cryptography.fernet import InvalidToken, MultiFernet
 from flask import Flask, current_app
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import (
@@ -17,12 +17,14 @@ from sqlalchemy import (
     Connection,
     DateTime,
     Engine,
+    Index,
     Integer,
     MetaData,
     String,
     event,
     inspect,
     literal_column,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Dialect
@@ -86,6 +88,12 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class Unreadable(str):
+    """A secret that was stored under a key that we no longer have: empty, until somebody types it anew."""
+
+    __slots__ = ()
+
+
 class Encrypted(TypeDecorator[str]):
     """A secret: encrypted before it reaches the database, readable only with the key that lies outside of it."""
 
@@ -96,7 +104,10 @@ class Encrypted(TypeDecorator[str]):
         return _fernet().encrypt(value.encode()).decode() if value else value
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
-        return _fernet().decrypt(value.encode()).decode() if value else value
+        try:
+            return _fernet().decrypt(value.encode()).decode() if value else value
+        except InvalidToken:
+            return Unreadable()
 
 
 def _fernet() -> MultiFernet:
@@ -111,6 +122,12 @@ def holds(column: Any, word: str) -> ColumnElement[bool]:
     """
     found: ColumnElement[bool] = column == literal_column(f"'{word}'")
     return found
+
+
+def index_of_few(name: str, column: str) -> Index:
+    """Return an index for a reference that most rows don't have: it finds those that name a row that is deleted."""
+    given = text(f"{column} IS NOT NULL")
+    return Index(name, column, sqlite_where=given, postgresql_where=given)
 
 
 def one_of(column: str, *values: str) -> CheckConstraint:

@@ -12,7 +12,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Id, Json, Model, UtcDateTime, one_of
+from models.base import Id, Json, Model, UtcDateTime, index_of_few, one_of
 
 if TYPE_CHECKING:
     pass
@@ -23,6 +23,9 @@ class Bounce(Model):
 
     __tablename__ = "bounce"
     __table_args__ = (
+        index_of_few("ix_bounce_of_received_mail", "received_mail_id"),
+        index_of_few("ix_bounce_of_recipient", "recipient_id"),
+        index_of_few("ix_bounce_of_trace", "trace_id"),
         Index(None, "address_key", "at"),
         Index("uq_bounce_trace_counted", "trace_id", unique=True, sqlite_where=text("counted = 1"),
               postgresql_where=text("counted")),

@@ -163,7 +163,7 @@ _COUNT = (
     update(_MAILING)
     .where(_MAILING.c.id == bindparam("mailing"))
     .values({name: _MAILING.c[name] + bindparam(f"more_{name}") for name in COUNTED})
-    .returning(_MAILING.c.state, _MAILING.c.recent)
+    .returning(_MAILING.c.state, _MAILING.c.recent, _MAILING.c.why)
 )
 
 
@@ -185,6 +185,6 @@ def write_others(rows: Sequence[Mapping[str, Any]], state: str, from_state: str)
 
 
 def count(mailing_id: int, changed: Mapping[str, int]) -> Row[Any]:
-    """Change the totals of a mailing and return its state and the results of its last chunks."""
+    """Change the totals of a mailing and return its state, the results of its last chunks, and what it waits for."""
     given = {"mailing": mailing_id} | {f"more_{name}": changed.get(name, 0) for name in COUNTED}
     return db.session.connection().execute(_COUNT, given).one()

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, delete, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from models.base import Encrypted, Id, Json, Model, UtcDateTime, db, one_of
+from models.base import Encrypted, Id, Json, Model, UtcDateTime, db, index_of_few, one_of
 from models.document import DocumentType
 
 RECEIVED_STATES = ("received", "processed", "duplicate", "ignored", "rejected", "quarantined")
@@ -96,6 +96,8 @@ class ReceivedMail(Model):
 
     __tablename__ = "received_mail"
     __table_args__ = (
+        index_of_few("ix_received_mail_of_worker", "worker_id"),
+        index_of_few("ix_received_mail_of_incoming_server", "incoming_server_id"),
         UniqueConstraint("source", "source_key"),
         Index(None, "message_key"),
         Index(None, "from_key", "arrived_at"),

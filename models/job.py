@@ -3,10 +3,10 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Float, ForeignKey, Index, String, UniqueConstraint, select
+from sqlalchemy import Float, ForeignKey, Index, String, UniqueConstraint, false, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Id, Json, Model, UtcDateTime, one_of
+from models.base import Id, Json, Model, UtcDateTime, index_of_few, one_of
 
 UNITS = ("seconds", "minutes", "hours", "days", "weeks", "months")
 
@@ -21,7 +21,9 @@ class Worker(Model):
     boot: Mapped[str] = mapped_column(String(64))
     pid: Mapped[int]
     started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    at_work_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # its last heartbeat, by the business clock
     seen_at: Mapped[float] = mapped_column(Float)
+    fenced: Mapped[bool] = mapped_column(default=False, server_default=false())  # declared dead: it can't come back
     ended: Mapped[bool] = mapped_column(default=False)  # its lines and chunks have been recovered or handed back
     loops: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)  # name of each loop -> what it last said
 
@@ -34,6 +36,19 @@ class Worker(Model):
         table: Any = cls.__table__
         row = select(table.c.id).where(table.c.id == worker_id, table.c.ended.is_(False))
         return row.with_for_update(read=True).exists()
+
+
+class Outage(Model):
+    """A time in which no worker was at work: the machine was off or asleep, or its clock was set forward.
+
+    Nothing was tried in it, so it does not count towards the time after which a mail is given up.
+    """
+
+    __tablename__ = "outage"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    since: Mapped[datetime] = mapped_column(UtcDateTime)
+    until: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
 
 
 class Lease(Model):
@@ -73,6 +88,7 @@ class ActionRun(Model):
 
     __tablename__ = "action_run"
     __table_args__ = (
+        index_of_few("ix_action_run_of_worker", "worker_id"),
         UniqueConstraint("action_id", "slot"),
         Index(None, "action_id", "id"),
         one_of("state", "running", "done", "failed", "lost"),

@@ -1,6 +1,5 @@
 """Outgoing mail and its recipient lines. States stand on the lines; the state of a mail is derived from them."""
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Float, ForeignKey, Index, String, Text, UniqueConstraint, func, select, text, update
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from models.base import Id, Json, Model, UtcDateTime, db, holds, one_of
+from models.base import Id, Json, Model, UtcDateTime, db, holds, index_of_few, one_of
 from models.job import Worker
 
 if TYPE_CHECKING:
@@ -28,6 +27,8 @@ class OutgoingMail(Model):
 
     __tablename__ = "outgoing_mail"
     __table_args__ = (
+        index_of_few("ix_outgoing_mail_of_forced_server", "forced_server_id"),
+        index_of_few("ix_outgoing_mail_of_server", "server_id"),
         Index("ix_outgoing_mail_rejections", "created_at", sqlite_where=text("kind = 'rejection'"),
               postgresql_where=text("kind = 'rejection'")),
         one_of("kind", "post", "rejection", "digest", "test"),
@@ -66,12 +67,14 @@ class Recipient(Model):
 
     __tablename__ = "outgoing_recipient"
     __table_args__ = (
+        index_of_few("ix_outgoing_recipient_of_worker", "worker_id"),
+        index_of_few("ix_outgoing_recipient_of_contact", "contact_id"),
         UniqueConstraint("mail_id", "address_key"),
         Index(None, "address_key", "id"),
         Index(None, "state", "id"),
         # The state leads, although it is always the same: else SQLite takes the index above and sorts the queue.
-        Index("ix_outgoing_recipient_due", "state", "next_try_at", "id", sqlite_where=text("state = 'queued'"),
-              postgresql_where=text("state = 'queued'")),
+        Index("ix_outgoing_recipient_due", "state", "server_id", "next_try_at", "id",
+              sqlite_where=text("state = 'queued'"), postgresql_where=text("state = 'queued'")),
         Index("ix_outgoing_recipient_sending", "worker_id", sqlite_where=text("state = 'sending'"),
               postgresql_where=text("state = 'sending'")),
         Index("ix_outgoing_recipient_failure", "id",
@@ -83,6 +86,9 @@ class Recipient(Model):
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     mail_id: Mapped[int] = mapped_column(ForeignKey("outgoing_mail.id", ondelete="CASCADE"))
+    # The server of the mail, 0 for the default server: each has a queue of its own. Not a reference: lines of a server
+    # that was deleted are found under its number, and another one is chosen for them.
+    server_id: Mapped[int] = mapped_column(Id, default=0, server_default="0")
     contact_id: Mapped[int | None] = mapped_column(ForeignKey("contact.id", ondelete="SET NULL"))
     name: Mapped[str] = mapped_column(String(200), default="")
     address: Mapped[str] = mapped_column(String(320))
@@ -113,6 +119,7 @@ class DeliveryAttempt(Model):
     """One try to deliver a line, with the dialogue that was held."""
 
     __tablename__ = "delivery_attempt"
+    __table_args__ = (index_of_few("ix_delivery_attempt_of_server", "server_id"),)
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     recipient_id: Mapped[int] = mapped_column(ForeignKey("outgoing_recipient.id", ondelete="CASCADE"), index=True)
@@ -142,37 +149,33 @@ class Claimed:
     envelope_sender: str
     message_id: str
     content_blob_id: int
+    size: int
+    chosen: int  # the server of the mail, 0 for none or the default server: another one when the record was deleted
 
 
-def due_server(now: datetime, busy: Collection[int]) -> int | None:
-    """Return the server of the line that has waited longest, 0 for the default server, None when nothing is due.
+def due_servers(now: datetime) -> list[int]:
+    """Return the servers that have a line to send now (0: the default server), the one that waited longest first.
 
-    Servers in ``busy`` are passed over.
+    However long the queue of a server is, it costs one look-up in the index.
     """
-    server = func.coalesce(OutgoingMail.server_id, 0)
-    due = (
-        select(server)
-        .join(Recipient, Recipient.mail_id == OutgoingMail.id)
-        .where(holds(Recipient.state, "queued"), Recipient.next_try_at <= now)
-        .order_by(Recipient.next_try_at, Recipient.id)
-        .limit(1)
-    )
-    return db.session.scalar(due.where(server.not_in(busy)) if busy else due)
+    queued = holds(Recipient.state, "queued")
+    first = select(func.min(Recipient.server_id).label("id")).where(queued).cte("server", recursive=True)
+    following = select(func.min(Recipient.server_id)).where(queued, Recipient.server_id > first.c.id)
+    servers = first.union_all(select(following.scalar_subquery()).where(first.c.id.is_not(None)))
+    oldest = select(func.min(Recipient.next_try_at)).where(queued, Recipient.server_id == servers.c.id)
+    of_each = select(servers.c.id, oldest.scalar_subquery().label("at")).where(servers.c.id.is_not(None))
+    found = db.session.execute(of_each)
+    return [row.id for row in sorted(found, key=lambda row: row.at) if row.at <= now]
 
 
 def claim(worker_id: int, server_id: int, now: datetime, limit: int) -> list[Claimed]:
     """Take due lines of one server (0: the default server) for a worker and commit; no line is given to two callers."""
     due = (
         select(Recipient.id)
-        .join(OutgoingMail, Recipient.mail_id == OutgoingMail.id)
-        .where(
-            holds(Recipient.state, "queued"),
-            Recipient.next_try_at <= now,
-            func.coalesce(OutgoingMail.server_id, 0) == server_id,
-        )
+        .where(holds(Recipient.state, "queued"), Recipient.server_id == server_id, Recipient.next_try_at <= now)
         .order_by(Recipient.next_try_at, Recipient.id)
         .limit(limit)
-        .with_for_update(of=Recipient, skip_locked=True)
+        .with_for_update(skip_locked=True)
         .cte("due")  # PostgreSQL may run a plain subquery more than once, and its limit would not hold
     )
     taken = db.session.scalars(
@@ -201,6 +204,8 @@ def claim(worker_id: int, server_id: int, now: datetime, limit: int) -> list[Cla
             OutgoingMail.envelope_sender,
             OutgoingMail.message_id,
             OutgoingMail.content_blob_id,
+            OutgoingMail.size,
+            func.coalesce(OutgoingMail.server_id, 0).label("chosen"),
         )
         .join(OutgoingMail, Recipient.mail_id == OutgoingMail.id)
         .where(Recipient.id.in_(taken))

@@ -51,6 +51,18 @@ class OutgoingServer(Model):
         return self.name
 
 
+class ServerLimit(Model):
+    """What sending taught us about a server (0: the default server); it holds for this host alone."""
+
+    __tablename__ = "server_limit"
+
+    server_id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
+    host: Mapped[str] = mapped_column(String(255))
+    mails: Mapped[int | None]  # that it takes over one connection
+    connections: Mapped[int | None]  # that it takes from us at once
+    learned_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
 class ServerCheck(Model):
     """A test or a fetch that a person asked for: the worker does it and writes each step down as it happens.
 

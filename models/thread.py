@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from models.base import Id, Json, Model, UtcDateTime, one_of
+from models.base import Id, Json, Model, UtcDateTime, index_of_few, one_of
 from models.document import DocumentType
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class Post(Model):
 
     __tablename__ = "post"
     __table_args__ = (
+        index_of_few("ix_post_of_received_mail", "received_mail_id"),
         UniqueConstraint("thread_id", "message_key"),
         Index(None, "thread_id", "id"),
         Index(None, "message_id"),

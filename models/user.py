@@ -1,7 +1,8 @@
 """People who log in. Each one is also a contact, so that followers and authors are always contacts."""
 
+import uuid
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from flask_security.core import UserMixin
 from sqlalchemy import ForeignKey, Index, String
@@ -26,7 +27,7 @@ class User(Model, UserMixin):
     email: Mapped[str] = mapped_column(String(320), unique=True)
     password: Mapped[str | None] = mapped_column(String(255))
     active: Mapped[bool] = mapped_column(default=True)
-    fs_uniquifier: Mapped[str] = mapped_column(String(64), unique=True)
+    fs_uniquifier: Mapped[str] = mapped_column(String(64), unique=True, default=lambda: uuid.uuid4().hex)
     role: Mapped[str] = mapped_column(String(20), default="user")
     zone: Mapped[str] = mapped_column(String(64), default="UTC")
     language: Mapped[str] = mapped_column(String(10), default="en")
@@ -34,17 +35,37 @@ class User(Model, UserMixin):
 
     contact: Mapped["Contact"] = relationship(lazy="joined")
 
+    session_key: ClassVar[str] = ""  # of the log-in that this object came in by; an object of ours sets its own
+
     @property
     def name(self) -> str:
         """The name shown to others: the one of the contact."""
         return self.contact.name
 
+    def get_id(self) -> str:
+        """What the cookies of a log-in carry: the key of its session, not of the account."""
+        return self.session_key
+
     def __str__(self) -> str:
         return self.contact.name or self.email
 
 
+class LoginSession(Model):
+    """One log-in on one device; a cookie whose row is gone, or over, lets nobody in."""
+
+    __tablename__ = "login_session"
+    __table_args__ = (Index(None, "user_id"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"))
+    key_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    remembered: Mapped[bool] = mapped_column(default=False)
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    ends_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
 class LoginAttempt(Model):
-    """A failed log-in, counted per address of the account and per address of the caller."""
+    """A wrong password, counted under the keys of ``webapp.guesses``: hashes, no addresses."""
 
     __tablename__ = "login_attempt"
     __table_args__ = (Index(None, "key", "at"),)

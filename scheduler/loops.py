@@ -21,7 +21,11 @@ STEADY = 60.0  # a loop that lived so long starts again after FIRST_WAIT
 
 
 class NotNow(Exception):
-    """The loop can't work just now, for a reason that is known and passes by itself."""
+    """The loop can't work just now, for a reason that is known and passes by itself; ``why`` if people must know it."""
+
+    def __init__(self, reason: Why | None = None) -> None:
+        super().__init__(reason["code"] if reason else "")
+        self.why = reason
 
 
 class LoopGroup:
@@ -57,14 +61,16 @@ class Loop:
         pause: float = PAUSE,
         on_exit: Callable[[], None] | None = None,
         group: LoopGroup | None = None,
+        is_surplus: Callable[[], bool] = lambda: False,
     ) -> None:
         self.name, self.topics, self.pause = name, frozenset(topics), pause
         self.restarts = 0
+        self.retired = False  # it ended for good, because it was not needed any more
         self.why: Why | None = None
         self.state = "starting"
         self.seen_at = time.time()
         self._app, self._work, self._stopping, self._on_exit = app, work, stopping, on_exit
-        self._bell, self._group = threading.Event(), group
+        self._bell, self._group, self._is_surplus = threading.Event(), group, is_surplus
         self._thread: threading.Thread | None = None
         self._started, self._due, self._wait = 0.0, 0.0, FIRST_WAIT
 
@@ -93,7 +99,7 @@ class Loop:
 
     def revive(self) -> None:
         """Start the loop again if it died and its time has come."""
-        if self.alive() or self._stopping.is_set():
+        if self.alive() or self.retired or self._stopping.is_set():
             return
         now = time.monotonic()
         if not self._due:
@@ -115,6 +121,9 @@ class Loop:
             while not self._stopping.is_set():
                 self._bell.clear()
                 more = self._once()
+                if not more and self._is_surplus():
+                    self.retired = True
+                    return
                 if not more:
                     self._wait_for_work()
         except Exception as error:
@@ -137,8 +146,8 @@ class Loop:
                 more = self._work()
             self.why = None
             self.state = "waiting"
-        except (NotNow, LeaseLost):
-            self.state = "waiting"
+        except (NotNow, LeaseLost) as error:
+            self.state, self.why = "waiting", getattr(error, "why", None)
             return False
         except DBAPIError as error:
             if not database_away(error):
@@ -161,16 +170,16 @@ def database_away(error: BaseException) -> bool:
 
 
 class LoopNotifier:
-    """Hands a wake on to the loops that it concerns."""
+    """Hands a wake on to the loops that it concerns; loops may be added to the list later."""
 
-    def __init__(self, loops: Iterable[Loop]) -> None:
-        self._loops = list(loops)
+    def __init__(self, loops: list[Loop]) -> None:
+        self._loops = loops
         self._known = frozenset(topic for loop in self._loops for topic in loop.topics)
 
     def notify(self, topics: Iterable[str]) -> None:
         """Ring the loops that listen to these topics; a topic that nobody knows rings all of them."""
         for topic in set(topics):
-            for loop in self._loops:
+            for loop in list(self._loops):
                 if topic not in self._known or loop.hears(topic):
                     loop.notify()
 

@@ -1,72 +1,185 @@
-"""The threads that send: each keeps its own connections and, for each worker row, its own journal."""
+"""The threads that send: as many as are busy and one that is free, so that mail to one server never waits for another.
 
-from collections.abc import Callable
+Threads that wait for a server cost next to nothing. Each has a journal of its own for each worker row; connections are
+shared (``mail/queue/connections.py``).
+"""
 
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from mail.errors import JournalFailed
 from mail.mailing import chunks
-from mail.outgoing import deliver
-from mail.outgoing.deliver import ServerConcurrency
+from mail.outgoing import deliver, waiting
 from mail.queue.connections import Connections
 from mail.queue.journal import Journal
 from mail.queue.lease import WorkerLease
+from mail.sentences import Why
 from mail.settings.clock import now
 from mail.settings.config import settings
-from models import reading
-from models.outgoing import due_server
+from models import db
 from scheduler.identity import WorkerIdentity
+from scheduler.loops import NotNow
+
+MOST_THREADS = 60  # of one pool
+SURPLUS_AFTER = 30.0  # seconds without work after which a thread that was added ends
+OWN_TROUBLE = 30.0  # seconds for which a thread waits that can't write its journal
 
 
-class _SendingThread:
+class SenderPool(ABC):
+    """The sending threads of one lane: some from the start, and one more whenever all there are have become busy."""
+
+    def __init__(
+        self, name: str, topic: str, least: int, identity: WorkerIdentity, connections: Connections,
+        stopping: Callable[[], bool],
+    ) -> None:  # fmt: skip
+        self.name, self.topic, self.least = name, topic, least
+        self.identity, self.connections, self.stopping = identity, connections, stopping
+        self.grow: Callable[[], None] = lambda: None  # adds and starts a thread; the worker knows how
+        self._lock = threading.Lock()
+        self._busy = self._threads = self._number = 0
+
+    @abstractmethod
+    def is_due(self) -> bool:
+        """Say whether there is something to send that no thread is busy with."""
+
+    @abstractmethod
+    def send(self, held: WorkerLease, journal: Journal) -> bool:
+        """Send some of it; returns whether there was any."""
+
+    @abstractmethod
+    def say(self, reason: Why) -> None:
+        """Write down what everything that is due waits for; commits."""
+
+    def thread(self) -> "SendingThread":
+        """Return the work of one more thread."""
+        with self._lock:
+            self._threads += 1
+            self._number += 1
+            return SendingThread(f"{self.name}-{self._number}", self)
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Count the calling thread as busy; when nobody is free any more another thread is added."""
+        with self._lock:
+            self._busy += 1
+            all_busy = self._busy >= self._threads and self._threads < MOST_THREADS
+        if all_busy and not self.stopping():
+            self.grow()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._busy -= 1
+
+    def may_leave(self) -> bool:
+        """Say whether the calling thread is to end, because there are more than are needed."""
+        with self._lock:
+            if self._threads <= self.least:
+                return False
+            self._threads -= 1
+            return True
+
+
+class SendingThread:
     """What a sending thread keeps between two pieces of work; used by that thread alone."""
 
-    def __init__(self, name: str, identity: WorkerIdentity) -> None:
-        self._name, self._identity = name, identity
-        self._connections = Connections()
+    def __init__(self, name: str, pool: SenderPool) -> None:
+        self.name, self._pool = name, pool
         self._journal: tuple[WorkerLease, Journal] | None = None
+        self._trouble: tuple[float, Why] | None = None
+        self._worked_at = time.monotonic()
+
+    def work(self) -> bool:
+        """Do the next piece of work; returns whether there was any."""
+        self._pool.connections.close_idle()
+        if self._trouble and time.monotonic() < self._trouble[0]:
+            raise NotNow(self._trouble[1])
+        self._trouble = None
+        if not self._pool.is_due():
+            return False
+        with self._pool.busy(), self._pool.identity.claiming() as held:
+            try:
+                journal = self._journal_of(held)
+            except JournalFailed as error:
+                db.session.rollback()
+                self._trouble = time.monotonic() + OWN_TROUBLE, error.why
+                self._pool.say(error.why)
+                raise NotNow(error.why) from error
+            sent = self._pool.send(held, journal)
+        if sent:
+            self._worked_at = time.monotonic()
+        return sent
+
+    def is_surplus(self) -> bool:
+        """Say whether this thread may end: it has had nothing to do for a while, and there are others."""
+        return time.monotonic() - self._worked_at > SURPLUS_AFTER and self._pool.may_leave()
 
     def _journal_of(self, held: WorkerLease) -> Journal:
         """Return the journal of this thread under a worker row; what an earlier row's journal holds is recovered."""
         if self._journal is None or self._journal[0] is not held:
-            self._close_journal()
-            self._journal = held, Journal.open(settings().journal_folder, held.id, self._name)
-        return self._journal[1]
+            self.close()
+            self._journal = held, Journal.open(settings().journal_folder, held.id, self.name)
+        journal = self._journal[1]
+        if journal.is_broken:  # all that it says is recorded: between two pieces of work nothing is in flight
+            journal.reset()
+        return journal
 
-    def _close_journal(self) -> None:
+    def close(self) -> None:
+        """Close the journal; it stays for the recovery."""
         if self._journal is not None:
             self._journal[1].close()
             self._journal = None
 
-    def close(self) -> None:
-        """Say good-bye to the servers; the journal stays for the recovery."""
-        self._connections.close()
-        self._close_journal()
+
+class PersonalSenders(SenderPool):
+    """They send transactional mail: the due lines of one server after the other."""
+
+    def is_due(self) -> bool:
+        """Look for due lines of a server that has room."""
+        return deliver.next_server(self.connections.servers) is not None
+
+    def send(self, held: WorkerLease, journal: Journal) -> bool:
+        """Send the lines of one server."""
+        return deliver.send_some(held, self.connections, journal, self.stopping) > 0
+
+    def say(self, reason: Why) -> None:
+        """Put off the lines that are due."""
+        waiting.put_off_lines(reason, now())
 
 
-class PersonalSender(_SendingThread):
-    """Sends transactional mail: the due lines of one server after the other."""
+class MassSenders(SenderPool):
+    """They send mailings: one chunk after the other."""
 
-    def __init__(
-        self, name: str, identity: WorkerIdentity, slots: ServerConcurrency, stopping: Callable[[], bool]
-    ) -> None:
-        super().__init__(name, identity)
-        self._slots, self._stopping = slots, stopping
+    def is_due(self) -> bool:
+        """Look for a mailing with a chunk to send."""
+        return chunks.is_due(now(), self.connections.servers.full("mass"))
+
+    def send(self, held: WorkerLease, journal: Journal) -> bool:
+        """Send a chunk."""
+        return chunks.send_some(held, self.connections, journal)
+
+    def say(self, reason: Why) -> None:
+        """Put off the mailings that are due."""
+        waiting.put_off_mailings(reason, now())
+
+
+class ServerWatch:
+    """The loop that says what mail waits for while its server is slow or away, and lets go what waited for a server."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._servers = connections.servers
+        self._had_server = False
 
     def work(self) -> bool:
-        """Send the next lines; returns whether there were any."""
-        self._connections.close_idle()
-        with reading():
-            due = due_server(now(), self._slots.full())
-        if due is None:
-            return False
-        with self._identity.claiming() as held:
-            journal = self._journal_of(held)
-            return deliver.send_some(held, self._connections, journal, self._slots, self._stopping) > 0
-
-
-class MassSender(_SendingThread):
-    """Sends mailings: one chunk after the other."""
-
-    def work(self) -> bool:
-        """Send the next chunk; returns whether there was one."""
-        self._connections.close_idle()
-        with self._identity.claiming() as held:
-            return chunks.send_some(held, self._connections, self._journal_of(held))
+        """Look once."""
+        moment = now()
+        for server, reason in self._servers.why_waiting().items():
+            waiting.say_why(server, reason, moment)
+        has_server = waiting.is_there_a_server()
+        if has_server and not self._had_server:
+            waiting.free_waiting(moment)
+        self._had_server = has_server
+        return False

@@ -9,7 +9,8 @@ from typing import Any
 
 from flask import Flask
 
-from mail.outgoing.deliver import ServerConcurrency
+from mail.queue.concurrency import ServerConcurrency
+from mail.queue.connections import Connections
 from mail.queue.lease import LEASE
 from mail.settings.clock import now
 from mail.settings.config import settings
@@ -24,7 +25,7 @@ from scheduler.mail_in import Waiting
 from scheduler.mailings import Tending
 from scheduler.practice import Receiver
 from scheduler.recovery import Recovery
-from scheduler.sending import MassSender, PersonalSender
+from scheduler.sending import MassSenders, PersonalSenders, SenderPool, ServerWatch
 from scheduler.waking import WakeListener
 
 log = logging.getLogger("coquimail.worker")
@@ -47,7 +48,8 @@ class WorkerProcess:
         fetcher = Fetcher(app, self._identity)
         self._actions = Actions(app, self._identity, fetcher, self._stopping)
         self._listener = WakeListener(self._identity)
-        stopping, slots = self._stopping, ServerConcurrency()
+        stopping = self._stopping
+        self._connections = Connections(ServerConcurrency(found.mass_connections))
         loop = self._loop
         self._heart = Loop("heartbeat", app, self._beat, self._ended, pause=HEARTBEAT)
         self._practice = Loop("practice mailbox", app, Receiver(app, self._ended).work, self._ended)
@@ -58,22 +60,43 @@ class WorkerProcess:
             loop("incoming", Waiting(self._identity), "incoming", "received"),
             loop("mailings", Tending(), "mailings"),
             loop("recovery", Recovery(self._identity, stopping), "recovery", pause=2.0),
+            loop("slow servers", ServerWatch(self._connections)),
         ]
-        sending, mass = LoopGroup(), LoopGroup()
-        for number in range(1, found.send_connections + 1):
-            name = f"send-{number}"
-            sender = PersonalSender(name, self._identity, slots, stopping.is_set)
-            self.loops.append(loop(name, sender, "queue", group=sending))
-        for number in range(1, found.mass_connections + 1):
-            name = f"mass-{number}"
-            self.loops.append(loop(name, MassSender(name, self._identity), "mass", group=mass))
+        sending = self._identity, self._connections, stopping.is_set
+        for pool in (
+            PersonalSenders("send", "queue", found.send_connections, *sending),
+            MassSenders("mass", "mass", found.mass_connections, *sending),
+        ):
+            self._staff(pool)
         self._listener.notifier = LoopNotifier(self.loops)
-        self._watched = [self._heart, *self.loops]
-        if found.default_server.practice:
-            self._watched.append(self._practice)
+        self._besides = [self._heart, *([self._practice] if found.default_server.practice else [])]
+
+    def _staff(self, pool: SenderPool) -> None:
+        """Give a pool its threads, and the means to get more."""
+        group = LoopGroup()
+
+        def grow() -> None:
+            add().start()
+
+        def add() -> Loop:
+            thread = pool.thread()
+            added = Loop(
+                thread.name, self._app, thread.work, self._stopping, [pool.topic], on_exit=thread.close, group=group,
+                is_surplus=thread.is_surplus,
+            )  # fmt: skip
+            self.loops.append(added)
+            return added
+
+        for _ in range(pool.least):
+            add()
+        pool.grow = grow
 
     def _loop(self, name: str, part: Any, *topics: str, pause: float = PAUSE, group: LoopGroup | None = None) -> Loop:
         return Loop(name, self._app, part.work, self._stopping, topics, pause, getattr(part, "close", None), group)
+
+    @property
+    def _watched(self) -> list[Loop]:
+        return [*self._besides, *self.loops]
 
     def _beat(self) -> bool:
         self._identity.beat(self._watched)
@@ -92,6 +115,8 @@ class WorkerProcess:
             loop.start()
         log.info("worker started: %s loops", len(self._watched))
         while not self._stopping.wait(WATCH):
+            for loop in [loop for loop in self.loops if loop.retired]:
+                self.loops.remove(loop)
             for loop in self._watched:
                 loop.revive()
         return self._end()
@@ -106,7 +131,8 @@ class WorkerProcess:
         for loop in self.loops:
             loop.notify()
         end = began + PATIENCE
-        late = [loop.name for loop in self.loops if not loop.join(end - time.monotonic())]
+        late = [loop.name for loop in list(self.loops) if not loop.join(end - time.monotonic())]
+        self._connections.close()
         while self._identity.busy(also_what_may_be_cut=time.monotonic() < began + CUT_AFTER) and time.monotonic() < end:
             time.sleep(0.02)
         if not late and not self._identity.busy():

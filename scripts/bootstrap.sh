@@ -15,6 +15,7 @@ TEST_PARTS="
 /usr/bin/chromium-headless-shell     chromium-headless-shell
 /usr/share/fonts/truetype           fonts-liberation
 /usr/lib/*/libatomic.so.1           libatomic1
+/usr/bin/systemd-analyze            systemd
 "
 
 say() { echo "bootstrap: $*" >&2; }

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -73,7 +74,9 @@ def served(tmp_path: Path) -> Iterator[Served]:
 def test_first_start_to_orderly_end(served: Served) -> None:
     served.wait_until_ready()
     said = served.program.output()
-    assert re.search(r"http://\S+:\d+/\S+", said.split("CoquiMail is ready")[0]), "the link to begin with comes first"
+    assert re.search(r"https?://\S+/first-start/\S+", said.split("CoquiMail is ready")[0]), (
+        "the link to begin with comes first"
+    )
     assert served.app.answers()
 
     first = served.children()
@@ -91,10 +94,20 @@ def test_first_start_to_orderly_end(served: Served) -> None:
 
 def test_nobody_outlives_a_supervisor_that_is_killed(served: Served) -> None:
     served.wait_until_ready()
+    wait_until(lambda: len(family(served.program.pid)) >= 5, 20)  # itself, the worker, gunicorn and its two
     everybody = family(served.program.pid)
-    assert len(everybody) >= 5  # itself, the worker, gunicorn and its two
     os.kill(served.program.pid, signal.SIGKILL)
     wait_until(lambda: not [pid for pid in everybody if alive(pid)], 15)
+
+
+@pytest.mark.parametrize("unit", sorted((ROOT / "docs" / "systemd").glob("*.service")), ids=lambda path: path.stem)
+def test_a_unit_may_do_no_more_than_it_needs(unit: Path) -> None:
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("systemd-analyze is not installed (systemd)")
+    asked = ["systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=30", str(unit)]
+    done = subprocess.run(asked, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-200:]  # 3.0 of 10 or better
+    assert "UMask=0077" in unit.read_text()
 
 
 def test_a_port_that_is_taken_is_said_at_once(tmp_path: Path) -> None:

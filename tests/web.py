@@ -1,10 +1,14 @@
 """The pages in the test's own process: an application on a new database, and people who click without a browser."""
 
+import hashlib
 import re
+import secrets
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,9 +22,11 @@ from werkzeug.test import TestResponse
 from mail.documents.contacts import find_or_make
 from mail.settings import config
 from mail.settings.clock import now
-from models import User, db
+from models import LoginSession, User, db
 from tests.conftest import upgrade
-from webapp import auth, create_app
+from webapp import create_app
+from webapp.limits import RateLimits
+from webapp.passwords import hash_checked
 
 PASSWORD = "a frog in the rain"
 CHEAP = {"argon2__rounds": 1, "argon2__memory_cost": 64, "argon2__parallelism": 1}  # a password is hashed in no time
@@ -68,11 +74,12 @@ def forget(app: Flask) -> None:
     with app.app_context():
         db.engine.dispose()
     app.extensions["renew"]()
+    app.extensions["rate_limits"] = RateLimits()
 
 
 @cache
 def _hashed() -> str:
-    return auth.hash_checked(PASSWORD)
+    return hash_checked(PASSWORD)
 
 
 def account(app: Flask, role: str, address: str = "", name: str = "") -> str:
@@ -112,8 +119,15 @@ class Visitor:
     def as_role(self, role: str) -> "Visitor":
         """Give this visitor a session of a new account with a role; no password is typed: hashing is slow."""
         address = account(self.app, role)
+        key = secrets.token_hex(16)
         with self.app.app_context():
-            key = db.session.scalar(select(User.fs_uniquifier).where(User.email == address))
+            user_id = db.session.scalar(select(User.id).where(User.email == address))
+            moment = datetime.now(UTC)
+            ends_at = moment + timedelta(hours=1)
+            digest = hashlib.sha256(key.encode()).hexdigest()
+            db.session.add(LoginSession(user_id=user_id, key_hash=digest, started_at=moment, ends_at=ends_at))
+            db.session.commit()
         with self.client.session_transaction() as session:
             session["_user_id"], session["_fresh"] = key, True
+            session["seen"] = session["fs_paa"] = int(time.time())
         return self

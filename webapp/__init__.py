@@ -14,17 +14,19 @@ from mail.settings import config as mail_config
 from mail.settings import office
 from mail.settings.config import Settings
 from models.connect import engine_options
-from webapp import admin, auth, checks, cli, errors, live, menu, public, security, template_helpers
+from webapp import admin, auth, checks, cli, errors, first_start, limits, live, menu, public, security, template_helpers
 from webapp.admin import system_parameters
-from webapp.pages import account, bodies, documents, inbox, mailings, marketing_settings, practice
+from webapp.pages import account, bodies, delivery, documents, inbox, mailings, marketing_settings, practice
 from webapp.pages import settings as settings_page
 
 # Pages made for their purpose: each module has a ``blueprint``. One line each.
 PAGES = (
     settings_page,
+    first_start,
     checks,
     system_parameters,
     documents,
+    delivery,
     bodies,
     inbox,
     practice,
@@ -95,6 +97,8 @@ def create_app(config: Settings | None = None) -> Flask:
     app.url_map.converters["int"] = security.RowIdConverter
     models.init_app(app, found.fernet())
     Babel(app, locale_selector=_language, timezone_selector=_zone)
+    limits.init_app(app)
+    app.before_request(security.bound_the_body)
     csrf = CSRFProtect(app)
     security.init_app(app, csrf)
     auth.init_app(app)

@@ -1,14 +1,9 @@
-"""Who may come in: log-in with a password (Argon2), roles, developer mode, and the first account."""
+"""Who may come in: log-in with a password (Argon2), roles, developer mode, accounts."""
 
-import hashlib
-import hmac
 import re
-import secrets
-import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import wraps
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from flask import (
@@ -17,44 +12,33 @@ from flask import (
     abort,
     flash,
     redirect,
-    render_template,
     request,
     session,
     url_for,
 )
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
-from flask_babel import lazy_gettext as _l
 from flask_login import current_user, login_required
-from flask_security import Security, SQLAlchemyUserDatastore, hash_password, login_user
+from flask_security import Security, SQLAlchemyUserDatastore
 from flask_security.forms import LoginForm as StockLoginForm
+from flask_security.forms import VerifyForm as StockVerifyForm
 from flask_security.mail_util import EmailValidateException, MailUtil
-from flask_security.utils import verify_password
-from flask_wtf import FlaskForm
-from sqlalchemy import delete, exists, func, select
-from wtforms import Form, PasswordField, StringField
-from wtforms.validators import EqualTo, InputRequired, Length
+from sqlalchemy import exists, select
+from wtforms import Form
 
 from mail.documents.contacts import find_or_make
 from mail.message.address import normalise
-from mail.settings import office
-from mail.settings.clock import now
-from mail.settings.config import Settings, settings
-from models import LoginAttempt, User, db, writing
+from mail.settings.config import Settings
+from models import User, db
 from models.user import ROLES
+from webapp import guesses, sessions
+from webapp.passwords import AccountError, hash_checked
 
-SHORTEST_PASSWORD = 10
-TRIES, TRIES_OF_CALLER, LOCKED_FOR = 10, 50, timedelta(minutes=15)
 OWN_PAGE = re.compile(r"/(?!/)[^\\\x00-\x1f\x7f]*")
-FIRST_START_FILE = "first-start.token"
 
 View = TypeVar("View", bound=Callable[..., Any])
 
 blueprint = Blueprint("accounts", __name__)
-
-
-class AccountError(ValueError):
-    """An account can't be made like this; the text says why."""
 
 
 # --- roles and developer mode
@@ -142,44 +126,32 @@ class LoginForm(StockLoginForm):
     def validate(self, **kwargs: Any) -> bool:
         if not Form.validate(self, **kwargs):
             return False
-        keys = (f"account:{self.email.data}", f"caller:{request.remote_addr}")
-        if _exhausted(keys, now()):
+        address, password = self.email.data or "", self.password.data or ""
+        found = db.session.scalar(select(User).where(User.email == address, User.active))
+        try:
+            right = guesses.is_right(address, (found.password or "") if found else "", password)
+        except guesses.TooManyTries:
             self.form_errors.append(gettext("Too many failed attempts. Wait 15 minutes, then try again."))
             return False
-        found = db.session.scalar(select(User).where(User.email == self.email.data))
-        # An unknown account takes as long as a wrong password.
-        kept = found.password if found and found.password else _decoy()
-        right = verify_password(self.password.data, kept)
-        if found is None or not right or not found.password or not found.active:
-            _count_failure(keys, now())
+        if not right or found is None:
             self.form_errors.append(gettext("Incorrect email address or password."))
             return False
+        sessions.prepare(found, bool(self.remember.data))
         self.user, self.ifield, self.user_authenticated = found, self.email, True
         return True
 
 
-def _decoy(kept: list[str] = []) -> str:  # noqa: B006  made once a process, on purpose
-    if not kept:
-        kept.append(hash_password(secrets.token_hex(16)))
-    return kept[0]
+class VerifyForm(StockVerifyForm):
+    """The password of somebody who is logged in, typed once more; wrong ones count as at the log-in."""
 
-
-def _exhausted(keys: tuple[str, str], moment: datetime) -> bool:
-    rows = db.session.execute(
-        select(LoginAttempt.key, func.count())
-        .where(LoginAttempt.key.in_(keys), LoginAttempt.at > moment - LOCKED_FOR)
-        .group_by(LoginAttempt.key)
-    )
-    counts = {key: count for key, count in rows}  # noqa: C416  rows are not pairs to the type checker
-    return counts.get(keys[0], 0) >= TRIES or counts.get(keys[1], 0) >= TRIES_OF_CALLER
-
-
-def _count_failure(keys: tuple[str, str], moment: datetime) -> None:
-    db.session.rollback()  # the log-in reads only; counting is a transaction of its own
-    with writing():
-        db.session.add_all(LoginAttempt(key=key, at=moment) for key in keys)
-        db.session.execute(delete(LoginAttempt).where(LoginAttempt.at < moment - timedelta(days=1)))
-        db.session.commit()
+    def validate(self, **kwargs: Any) -> bool:
+        if not Form.validate(self, **kwargs):
+            return False
+        self.next.data = own_page(self.next.data or "") or url_for("start")
+        problem = sessions.password_problem(self.user, self.password.data or "")
+        if problem:
+            self.password.errors = [*self.password.errors, problem]
+        return not problem
 
 
 # --- accounts
@@ -187,115 +159,34 @@ def _count_failure(keys: tuple[str, str], moment: datetime) -> None:
 
 def create_user(address: str, name: str, password: str, role: str, moment: datetime) -> User:
     """Add an account and its contact, and return it; the caller commits. Raises ``AccountError`` with a sentence."""
+    return add_user(address, name, hash_checked(password, name, address), role, moment)
+
+
+def add_user(address: str, name: str, hashed: str, role: str, moment: datetime) -> User:
+    """Add an account whose password is hashed already; the caller commits. Raises ``AccountError`` with a sentence."""
     key = normalise(address)
     if key is None:
         raise AccountError(gettext("%(address)s is not an email address.", address=address))
     if role not in ROLES:
-        raise AccountError(gettext("The role must be one of %(roles)s.", roles=", ".join(ROLES)))
-    hashed = hash_checked(password)
+        raise AccountError(gettext("The role is one of %(roles)s.", roles=", ".join(ROLES)))
     if db.session.scalar(select(exists().where(User.email == key))):
-        raise AccountError(gettext("There is already an account for %(address)s.", address=key))
+        raise AccountError(gettext("There is an account for %(address)s already.", address=key))
     contact = find_or_make(key, name, moment)
     contact.name = name.strip() or contact.name or key.partition("@")[0]
-    user = User(contact=contact, email=key, password=hashed, role=role, fs_uniquifier=uuid.uuid4().hex)
+    user = User(contact=contact, email=key, password=hashed, role=role)
     db.session.add(user)
     db.session.flush()
     return user
 
 
-def hash_checked(password: str) -> str:
-    """Return the hash of a password that is long enough; raises ``AccountError``. Slow on purpose: call it before
-    a transaction begins.
-    """
-    if len(password) < SHORTEST_PASSWORD:
-        raise AccountError(gettext("The password must have at least %(number)s characters.", number=SHORTEST_PASSWORD))
-    hashed: str = hash_password(password)
-    return hashed
-
-
-def change_password(user: User, password: str) -> None:
-    """Give an account a new password and end all of its sessions; the caller commits. Raises ``AccountError``."""
-    set_password(user, hash_checked(password))
-
-
 def set_password(user: User, hashed: str) -> None:
     """Give an account a password that is hashed already, and end all of its sessions; the caller commits."""
     user.password = hashed
-    user.fs_uniquifier = uuid.uuid4().hex
+    if user.id is not None:
+        sessions.end_all(user.id)
 
 
-# --- the first account
-
-
-def nobody_yet() -> bool:
-    """Whether there is no account at all: then, and only then, the one-time link works."""
-    return not db.session.scalar(select(exists(select(User.id))))
-
-
-def first_start_link() -> str:
-    """Return a new one-time link to the page that makes the first account; older links stop working."""
-    token = secrets.token_urlsafe(24)
-    path = _first_start_path()
-    path.touch(mode=0o600)
-    path.write_text(_digest(token))
-    return f"{settings().url}/first-start/{token}"
-
-
-def _first_start_path() -> Path:
-    return settings().data / FIRST_START_FILE
-
-
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
-def _is_first_start(token: str) -> bool:
-    path = _first_start_path()
-    return nobody_yet() and path.exists() and hmac.compare_digest(path.read_text().strip(), _digest(token))
-
-
-class FirstAccountForm(FlaskForm):
-    """The account of the admin."""
-
-    name = StringField(
-        _l("Your name"), [InputRequired(), Length(max=200)], render_kw={"autocomplete": "name", "autofocus": True}
-    )
-    email = StringField(
-        _l("Your email address"), [InputRequired(), Length(max=320)], render_kw={"autocomplete": "username"}
-    )
-    password = PasswordField(
-        _l("Password"),
-        [InputRequired()],
-        description=_l("At least %(number)s characters; a sentence is easy to remember.", number=SHORTEST_PASSWORD),
-        render_kw={"autocomplete": "new-password"},
-    )
-    again = PasswordField(
-        _l("Confirm password"),
-        [InputRequired(), EqualTo("password", _l("The passwords do not match."))],
-        render_kw={"autocomplete": "new-password"},
-    )
-
-
-@blueprint.route("/first-start/<token>", methods=("GET", "POST"))
-def first_start(token: str) -> ResponseReturnValue:
-    """Make the account of the admin, once, for whoever has the link that the first start printed."""
-    if not _is_first_start(token):
-        return render_template("security/first_start_over.html"), 410
-    form = FirstAccountForm()
-    if form.validate_on_submit():
-        try:
-            user = create_user(form.email.data, form.name.data, form.password.data, "admin", now())
-            office.learn_address(request.url_root, now())
-        except AccountError as error:
-            db.session.rollback()
-            flash(str(error), "error")
-        else:
-            db.session.commit()
-            _first_start_path().unlink(missing_ok=True)
-            login_user(user)
-            flash(gettext("Welcome, %(name)s. Your office is ready.", name=user.name), "success")
-            return redirect(url_for("start"))
-    return render_template("security/first_start.html", form=form)
+# --- how Flask-Security is set up
 
 
 def config(settings: Settings) -> dict[str, Any]:
@@ -313,8 +204,8 @@ def config(settings: Settings) -> dict[str, Any]:
         "REMEMBER_COOKIE_HTTPONLY": True,
         "REMEMBER_COOKIE_SAMESITE": "Lax",
         "REMEMBER_COOKIE_SECURE": secure,
-        "REMEMBER_COOKIE_DURATION": timedelta(days=14),
-        "PERMANENT_SESSION_LIFETIME": timedelta(hours=12),
+        "REMEMBER_COOKIE_DURATION": sessions.REMEMBERED,
+        "PERMANENT_SESSION_LIFETIME": timedelta(days=14),  # a longer time than any session has: see sessions
         "SECURITY_PASSWORD_HASH": "argon2",
         "SECURITY_PASSWORD_SCHEMES": ["argon2"],
         "SECURITY_PASSWORD_SINGLE_HASH": True,  # Argon2 salts by itself; a database alone is enough to log in
@@ -326,6 +217,7 @@ def config(settings: Settings) -> dict[str, Any]:
         "SECURITY_LOGOUT_METHODS": ["POST"],
         "SECURITY_POST_LOGIN_VIEW": "/",
         "SECURITY_POST_LOGOUT_VIEW": "/login",
+        "SECURITY_POST_VERIFY_VIEW": "/",
         "SECURITY_USER_IDENTITY_ATTRIBUTES": [{"email": {"mapper": _as_address, "case_insensitive": True}}],
         "SECURITY_FLASH_MESSAGES": False,
     }
@@ -339,7 +231,8 @@ def init_app(app: Flask) -> None:
     """Connect log-in, accounts and developer mode with an application."""
     # The role is a word on the account, not a table of its own.
     accounts = SQLAlchemyUserDatastore(db, User, None)  # type: ignore[arg-type]
-    security = Security(app, accounts, login_form=LoginForm, mail_util_cls=Addresses)
+    security = Security(app, accounts, login_form=LoginForm, verify_form=VerifyForm, mail_util_cls=Addresses)
     # Its permissions are not ours, and they would read the account for every picture.
     security.principal.identity_loaders.clear()
+    sessions.init_app(app)
     app.register_blueprint(blueprint)

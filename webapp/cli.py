@@ -13,7 +13,8 @@ from mail.maintenance.setup import first_rows
 from mail.settings.clock import now
 from models import db
 from models.user import ROLES
-from webapp import auth
+from webapp import auth, first_start
+from webapp.passwords import AccountError
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
@@ -22,18 +23,17 @@ MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 @click.argument("email")
 @click.option("--role", type=click.Choice(ROLES), default="user", show_default=True)
 @click.option("--name", default="", help="The name others see. Default: the part before the @.")
-@click.option("--password", help="Leave out to be asked; - reads it from standard input.")
 @click.option("--zone", default="UTC", show_default=True, help="Time zone, such as Europe/Madrid.")
 @with_appcontext
-def create_user(email: str, role: str, name: str, password: str | None, zone: str) -> None:
-    """Add somebody who may log in."""
-    if password is None:
+def create_user(email: str, role: str, name: str, zone: str) -> None:
+    """Add somebody who may log in. The password is asked for, or read from standard input: never on a command line."""
+    if sys.stdin.isatty():
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
-    elif password == "-":  # noqa: S105
+    else:
         password = sys.stdin.readline().rstrip("\n")
     try:
         user = auth.create_user(email, name, password, role, now())
-    except auth.AccountError as error:
+    except AccountError as error:
         raise click.ClickException(str(error)) from error
     user.zone = zone
     db.session.commit()
@@ -42,10 +42,10 @@ def create_user(email: str, role: str, name: str, password: str | None, zone: st
 
 @click.command("first-start")
 @with_appcontext
-def first_start() -> None:
-    """Print the one-time link that makes the first account; nothing when there is an account."""
-    if auth.nobody_yet():
-        click.echo(f"Create the first account here (the link works once): {auth.first_start_link()}")
+def print_first_start() -> None:
+    """Print a new one-time link that makes the first account; older ones stop working."""
+    if first_start.nobody_yet():
+        click.echo(f"Create the first account here (the link works once): {first_start.first_start_link()}")
     else:
         click.echo("An account already exists; add others with create-user.", err=True)
 
@@ -71,5 +71,5 @@ def go_back(revision: str) -> None:
 def init_app(app: Flask) -> None:
     """Add the commands to an application."""
     Migrate(app, db, directory=str(MIGRATIONS), compare_type=True, render_as_batch=True)
-    for command in (create_user, first_start, upgrade, go_back):
+    for command in (create_user, print_first_start, upgrade, go_back):
         app.cli.add_command(command)

@@ -35,8 +35,15 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=()",
 }
+PRIVATE_PAGES = {"security.login", "security.verify", "first_start.first_start", "account.index"}
 A_YEAR = 365 * 24 * 3600
-LONGEST_REPORT = 16_384  # octets
+LARGEST_BODIES = {  # octets, of pages that are open to all
+    "security_headers.csp_report": 16_384,
+    "security.login": 2**20,
+    "first_start.first_start": 2**20,
+    "public.unsubscribe_now": 2**20,
+}
+REPORTED = ("effective-directive", "violated-directive", "blocked-uri", "document-uri")
 
 # No column holds it, and no person types it: the character that ends strings, or a number of a thousand digits.
 UNSTORABLE = re.compile(r"\0|\A\s*[-+]?\d{1000}")
@@ -57,6 +64,11 @@ class RowIdConverter(IntegerConverter):
         return number
 
 
+def bound_the_body() -> None:
+    """Let nobody send much to a page that is open to all, also when the request does not say how long it is."""
+    request.max_content_length = LARGEST_BODIES.get(request.endpoint or "", request.max_content_length)
+
+
 def refuse_the_unstorable() -> None:
     """Refuse a request that holds what no database stores, before a page stumbles over it."""
     if "\0" in request.path:
@@ -70,18 +82,12 @@ def refuse_the_unstorable() -> None:
 @blueprint.post("/csp-report")
 def csp_report() -> tuple[str, int]:
     """Take what a browser blocked and log it: directive and address, nothing of the page."""
-    if (request.content_length or 0) > LONGEST_REPORT:
-        return "", 413
     try:
-        report = json.loads(request.get_data()).get("csp-report", {})
-    except (ValueError, AttributeError):
+        report = json.loads(request.get_data())["csp-report"]
+        named = {name: report[name] for name in REPORTED if report.get(name)}
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return "", 400
-    log.warning(
-        "csp_report directive=%.80r blocked=%.200r page=%.200r",
-        report.get("effective-directive") or report.get("violated-directive"),
-        report.get("blocked-uri"),
-        report.get("document-uri"),
-    )
+    log.warning("csp_report %.400s", ascii(named))
     return "", 204
 
 
@@ -93,14 +99,18 @@ def add_headers(response: Response) -> Response:
         response.headers.setdefault("Strict-Transport-Security", f"max-age={A_YEAR}")
     if request.endpoint == "static" and "v" in request.args:
         response.headers["Cache-Control"] = f"public, max-age={A_YEAR}, immutable"
+    elif request.endpoint in PRIVATE_PAGES or "Content-Disposition" in response.headers:
+        response.headers["Cache-Control"] = "no-store"
     elif response.mimetype == "text/html":
         response.headers.setdefault("Cache-Control", "private, no-cache")
+    else:
+        response.headers.setdefault("Cache-Control", "no-store")
     return response
 
 
 def init_app(app: Flask, csrf: CSRFProtect) -> None:
     """Teach the application the headers and the address that reports go to."""
-    app.before_request(refuse_the_unstorable)
+    app.before_request(refuse_the_unstorable)  # after the token of the form was checked
     app.after_request(add_headers)
     app.register_blueprint(blueprint)
     csrf.exempt(blueprint)

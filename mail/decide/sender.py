@@ -26,6 +26,8 @@ from mail.sentences import Why, why
 NULL_SENDER = "<>"  # RFC 5321 4.5.5: nothing may come back to it
 LONGEST_REPLY_TO = 68  # with "Reply-To: " before it, one line of 78 characters: never folded
 LONGEST_NAME = 100
+AuthorIs = Literal["verified", "received", "not_checked"]
+
 LONGEST_MAILBOX = 400  # what a row keeps of a From
 
 
@@ -78,8 +80,8 @@ class Request:
 
     ``sender`` is the value of its From; ``reply_to`` and ``return_path`` are what the mail was given (``"<>"``: nothing
     may come back); ``forced_server`` is the server of a mailing. For a mail that belongs to a document: ``document``
-    is its title, ``alias`` the full address of its type's alias, if it has one. ``is_verified`` False: a relay of a
-    received mail, whose author may be anybody.
+    is its title, ``alias`` the full address of its type's alias, if it has one. ``author_is`` says how the author is
+    known: a relay of a *received* mail may be anybody's, one that is *not checked* names one of us as well.
     """
 
     sender: str
@@ -88,7 +90,7 @@ class Request:
     forced_server: int | None = None
     document: str | None = None
     alias: str = ""
-    is_verified: bool = True
+    author_is: AuthorIs = "verified"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ class Decision:
     encapsulated: bool = False
     envelope_sender: str = ""
     reply_to: str = ""
-    is_verified: bool = True
+    author_is: AuthorIs = "verified"
     smtputf8: bool = False
     steps: list[Why] = field(default_factory=list)
     warnings: list[Why] = field(default_factory=list)
@@ -139,12 +141,12 @@ def decide(request: Request, servers: Sequence[Server], office: Office) -> Decis
     )
     from_before = _mailbox(author.name, author.address) if author else decode_words(request.sender)[:LONGEST_MAILBOX]
     steps = [*choice.steps, *_about_default_server(choice, office)]
-    may_keep = author is None or request.is_verified or not _is_ours(author, servers, office)
+    may_keep = author is None or _may_keep(author, request.author_is, servers, office)
     failure = choice.failure or (None if author or default else _no_from(request.sender))
     if author and not may_keep and not (default or office.catchall_address):
         failure = failure or why("from_not_verified_alone", address=author.address)
     if failure or choice.server is None:
-        return Decision(from_before=from_before, is_verified=request.is_verified, steps=steps, failure=failure)
+        return Decision(from_before=from_before, author_is=request.author_is, steps=steps, failure=failure)
 
     server = choice.server
     warnings: list[Why] = []
@@ -169,7 +171,7 @@ def decide(request: Request, servers: Sequence[Server], office: Office) -> Decis
         encapsulated=author is not None and sent_as.key != author.key,
         envelope_sender=envelope_sender,
         reply_to=_reply_to(request, author or sent_as, office, steps, warnings),
-        is_verified=request.is_verified,
+        author_is=request.author_is,
         smtputf8=needs_smtputf8(sent_as.address) or needs_smtputf8(envelope_sender),
         steps=steps,
         warnings=warnings,
@@ -200,7 +202,7 @@ def _send_as(
     *,
     may_keep: bool,
 ) -> Address:
-    """The From that is sent; notes the reason. ``may_keep`` False: it is ours, and nobody knows who wrote the mail."""
+    """The From that is sent; notes the reason. ``may_keep`` False: nobody knows who wrote the mail, and it is ours."""
     default = office.default_address or (None if may_keep else office.catchall_address)
     kept = _kept_because(author, server, servers, office) if may_keep else None
     if kept:
@@ -238,6 +240,11 @@ def _kept_because(author: Address, server: Server, servers: Sequence[Server], of
 def _owner(address: str, servers: Sequence[Server]) -> Server | None:
     """The active server whose filter has an address."""
     return next((other for other in servers if other.active and other.has(address)), None)
+
+
+def _may_keep(author: Address, author_is: AuthorIs, servers: Sequence[Server], office: Office) -> bool:
+    """Say whether our servers may vouch for a From, as far as it is known who wrote the mail."""
+    return author_is == "verified" or (author_is == "received" and not _is_ours(author, servers, office))
 
 
 def _is_ours(author: Address, servers: Sequence[Server], office: Office) -> bool:

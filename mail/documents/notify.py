@@ -8,12 +8,13 @@ from typing import Literal
 from flask_babel import gettext
 from markupsafe import escape
 
+from mail.decide.sender import AuthorIs
 from mail.documents.threads import PostDraft, ThreadView, thread_views
 from mail.message.compose import File, clean_id
 from mail.message.html import with_images
 from mail.outgoing import delivery_state, enqueue
 from mail.outgoing.enqueue import OutgoingDraft, To
-from mail.sentences import Why, say, why
+from mail.sentences import Why, why
 from mail.settings import office, parameters
 from mail.settings.tokens import TokenKind
 
@@ -155,7 +156,7 @@ def _draft(news: PostNotification) -> OutgoingDraft:
         kind="post",
         post_id=post.id,
         author=post.author_address,
-        is_verified=post.received_mail_id is None,
+        author_is=_author_is(post),
         subject=post.subject or place.title,
         html=html,
         text=text,
@@ -165,6 +166,12 @@ def _draft(news: PostNotification) -> OutgoingDraft:
         title=place.title,
         has_document=place.document_id is not None,
     )
+
+
+def _author_is(post: PostDraft) -> AuthorIs:
+    if post.received_mail_id is None:
+        return "verified"
+    return "not_checked" if post.mark == "not_checked" else "received"
 
 
 def mark_reason(mark: str, author: str) -> Why | None:
@@ -179,24 +186,19 @@ def mark_reason(mark: str, author: str) -> Why | None:
 def notification_bodies(post: PostDraft, place: ThreadView) -> tuple[str, str]:
     """Return HTML and text of the mail that tells of a post: the post with all it quotes, and a small footer.
 
-    A mark stands above it, because what it warns of must not be read first.
+    The footer says as well that nothing proves who wrote it: the name in the From is all that the mail came with.
     """
     company = parameters.COMPANY_NAME.get()
     about = " ".join(part for part in (place.type_name, place.number) if part)
     footer = " · ".join(part for part in (company, about) if part)
     if post.kind == "note":
         footer = " · ".join(part for part in (gettext("Internal note"), footer) if part)
-    warning = say(mark_reason(post.mark, post.author_address))
+    if post.mark == "not_checked":
+        footer = " · ".join(part for part in (footer, gettext("received by email, sender not checked")) if part)
     html = with_images(post.html, lambda cid: f"cid:{cid}", remote=True) if post.html else ""
     text = post.text
     if footer:
         text = f"{text.rstrip()}\n\n-- \n{footer}\n"
-    if warning:
-        text = f"[{warning}]\n\n{text}"
-    if html:
-        html = _small(warning, "margin-bottom") + html + _small(footer, "margin-top")
+        if html:
+            html += f'<p style="color:#6b7280;font-size:12px;margin-top:24px">{escape(footer)}</p>'
     return html, text
-
-
-def _small(words: str, space: str) -> str:
-    return f'<p style="color:#6b7280;font-size:12px;{space}:24px">{escape(words)}</p>' if words else ""

@@ -9,19 +9,23 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, exists, func, select, update
 
 from mail.documents.notify import PostNotification, notify, own_message_id, reply_references
 from mail.documents.threads import NewFile, PostDraft, thread_views
-from mail.errors import NothingWritten
+from mail.errors import NothingWritten, PostTooLarge
 from mail.message.address import show_address
+from mail.message.compose import octets_in_base64
 from mail.message.html import clean_html, text_of_html
 from mail.sentences import Why, why
+from mail.settings import parameters
 from mail.settings.wake import wake
 from models import Attachment, Blob, Event, Follower, Notification, Post, Thread, User, change_rows, db
 from models.store import insert_rows
 
 LONGEST_SUBJECT = 500
+MEGABYTE = 1_000_000
+HEADERS = 4_000  # octets that an email, and each of its files, needs besides, at most
 
 
 def post_from_browser(
@@ -35,7 +39,7 @@ def post_from_browser(
     """Put what a user wrote into a thread, tell the followers, commit, and wake the worker; return the post's number.
 
     ``kind`` is "message" or "note". Raises ``LookupError`` if there is no such thread, ``NothingWritten`` if
-    nothing was written.
+    nothing was written, ``PostTooLarge`` if the email would be larger than allowed.
     """
     if kind not in ("message", "note"):
         raise ValueError(kind)
@@ -43,6 +47,7 @@ def post_from_browser(
     text = text_of_html(html)
     if not text and "<img" not in html and not files:
         raise NothingWritten
+    assert_sendable(len(html.encode()) + len(text.encode()), [len(file.content) for file in files])
     place = thread_views([thread_id]).get(thread_id)
     if place is None:
         raise LookupError(f"thread {thread_id}")
@@ -66,6 +71,19 @@ def post_from_browser(
     db.session.commit()
     wake()
     return post.id
+
+
+def most_octets() -> int:
+    """Return how large an email may be, as it is sent."""
+    return parameters.MAX_SIZE.get() * MEGABYTE
+
+
+def assert_sendable(words: int, files: Sequence[int]) -> None:
+    """Raise ``PostTooLarge`` when an email of these octets is, as it is sent, larger than allowed."""
+    size = HEADERS * (1 + len(files)) + 3 * words + sum(octets_in_base64(file) for file in files)
+    if size > most_octets():
+        limit = parameters.MAX_SIZE.get()
+        raise PostTooLarge(size=round(size / MEGABYTE + 0.05, 1), limit=limit)
 
 
 def reply_subject(title: str, is_reply: bool) -> str:
@@ -186,6 +204,12 @@ def unfollow(thread_id: int, contact_id: int) -> None:
 
 
 # --- reading
+
+
+def has_unread(user_id: int, thread_id: int) -> bool:
+    """Return whether something said in a thread waits in a user's inbox."""
+    mine = exists().where(Notification.user_id == user_id, Notification.read_at.is_(None))
+    return bool(db.session.scalar(select(mine.where(Notification.post_id == Post.id, Post.thread_id == thread_id))))
 
 
 def mark_read(user_id: int, thread_id: int, now: datetime) -> None:

@@ -334,20 +334,27 @@ def _finish(mailing_id: int, now: datetime) -> bool:
         ~exists().where(Trace.mailing_id == mailing_id, Trace.state.in_(("queued", "deferred"))),
     )
     with reading():
-        found = db.session.scalar(select(Mailing.id).where(done))
-    if found is None:
+        taken = db.session.scalar(select(Mailing.sent + Mailing.bounced).where(done))
+    if taken is None:
         return False
-    closed = db.session.scalar(
-        update(Mailing)
-        .where(done)
-        .values(state="done", ended_at=now, why=None, next_try_at=None, tries=0)
-        .returning(Mailing.id)
-    )
-    if closed is not None:
+    values: dict[str, Any] = {"state": "done", "ended_at": now, "why": None, "next_try_at": None, "tries": 0}
+    in_doubt = 0 if taken else _in_doubt(mailing_id)
+    if in_doubt:
+        values |= {"state": "paused", "ended_at": None, "why": why("mailing_all_in_doubt", number=in_doubt)}
+    closed = change_rows(update(Mailing).where(done).values(values))
+    if closed:
         Mailing.tell(mailing_id, now)
-        log.info("mailing %s: done", mailing_id)
+        log.info("mailing %s: %s", mailing_id, values["state"])
     db.session.commit()
-    return closed is not None
+    return bool(closed)
+
+
+def _in_doubt(mailing_id: int) -> int:
+    """Return how many recipients may or may not have got a mailing; those that a person left at that do not count."""
+    with reading():
+        doubtful = select(func.count()).where(Trace.mailing_id == mailing_id, Trace.state == "unknown")
+        left = or_(Trace.why.is_(None), Trace.why["code"].as_string() != "doubt_left")
+        return db.session.scalar(doubtful.where(left)) or 0
 
 
 def _sweep(mailing_id: int, now: datetime, size: int) -> bool:

@@ -281,6 +281,16 @@ def _file_part(file: File, boundary: str, inline: bool) -> bytes:
     return _part([mime_type], coding, headers, octets)
 
 
+def octets_in_base64(octets: int) -> int:
+    """Return how many octets a file of this size has as it is sent: four for three, in lines of 76 letters.
+
+    >>> octets_in_base64(0), octets_in_base64(57), octets_in_base64(58)
+    (0, 78, 84)
+    """
+    lines, rest = divmod(octets, 57)
+    return lines * 78 + (-(-rest // 3) * 4 + 2 if rest else 0)
+
+
 def _part(content_type: list[str], coding: str, headers: list[bytes], octets: bytes) -> bytes:
     """One part; ``octets`` are lines with LF unless they are coded as base64."""
     if coding == "base64":

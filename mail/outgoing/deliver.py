@@ -1,211 +1,264 @@
-"""FLOW of a mail going out: compose -> choose server -> From -> lines -> claim -> deliver -> record.
+"""FLOW of a personal mail going out: claim the due lines of one server -> deliver -> record.
 
 Nothing leaves twice and nothing is forgotten: a claim is committed before, the result after, and the journal says what
 was in flight between. States stand on the lines; who reads them derives the state of the mail.
 """
 
+import contextlib
 import logging
-import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy.exc import InterfaceError, OperationalError
 
-from mail.decide.failure import kind_of
 from mail.decide.retry import next_try
-from mail.errors import MailError, ServerGone
+from mail.errors import JournalFailed, ServerGone
 from mail.message.address import wire_address
 from mail.outgoing import failures
+from mail.outgoing.delivery import DeliveryBatch, End, Parcel, Try, deliver_batch, failure_of, not_tried, remember_live
 from mail.outgoing.delivery_state import mark_failures, show_progress
+from mail.outgoing.lines import decide_again, free_doubted, posts_of_lines, whole
+from mail.queue.concurrency import ServerConcurrency
+from mail.queue.connections import Connections
 from mail.queue.journal import Journal, State
-from mail.queue.lease import Stopping, WorkerLease
+from mail.queue.lease import WorkerLease
 from mail.sentences import Why, say, why
 from mail.settings.clock import now as clock_now
-from mail.transport.smtp import Outcome, ServerConnection
-from models import Blob, DeliveryAttempt, OutgoingMail, Recipient, db
-from models.outgoing import Claimed, claim, due_server
-
-if TYPE_CHECKING:
-    from mail.queue.connections import Connections
-
-from mail.outgoing.lines import decide_again, posts_of_lines, whole
+from models import Blob, DeliveryAttempt, OutgoingMail, Recipient, change_rows, db, reading
+from models.outgoing import Claimed, claim, due_servers
 
 log = logging.getLogger("coquimail.outgoing")
 
 BATCH = 20  # lines of one claim
 RECORD_EVERY = 1.0  # seconds after which results are written down, although lines of the batch are still to be sent
-BACK_OFF = timedelta(seconds=30)  # a server that could not be reached is left alone for so long
+PAUSE = timedelta(seconds=30)  # for what is our own trouble: the journal, a key, a mistake
+MOST_FAILED = 3  # failed batches after which a line goes alone
+DOUBT_WAITS = timedelta(hours=1)  # at most, for its server to accept another mail
+
+_failed_batches: Counter[int] = Counter()  # by line; of this process
 
 
-# --- from the queue to the server
+# --- take them
 
 
-class ServerConcurrency:
-    """Which servers the sending threads of this process are busy with, so that a slow one does not take them all."""
-
-    MOST = 2  # connections to one server at once
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._held: dict[int, int] = {}
-        self._away: dict[int, float] = {}  # server -> monotonic time until which it is left alone
-
-    def full(self) -> set[int]:
-        """Return the servers that no further thread may take now."""
-        with self._lock:
-            away = {server for server, until in self._away.items() if until > time.monotonic()}
-            return away | {server for server, held in self._held.items() if held >= self._limit(server)}
-
-    def take(self, server: int) -> bool:
-        """Take a place at a server; False when another thread was quicker."""
-        with self._lock:
-            if self._held.get(server, 0) >= self._limit(server):
-                return False
-            self._held[server] = self._held.get(server, 0) + 1
-            return True
-
-    def free(self, server: int, reached: bool) -> None:
-        """Give the place back and tell whether the server could be reached."""
-        with self._lock:
-            self._held[server] -= 1
-            if reached:
-                self._away.pop(server, None)
-            else:
-                self._away[server] = time.monotonic() + BACK_OFF.total_seconds()
-
-    def _limit(self, server: int) -> int:
-        return 1 if server in self._away else self.MOST  # one thread is enough to see whether it is back
-
-
-@dataclass
-class _Batch:
-    """Lines of one server that this worker holds, and what became of them so far."""
-
-    lines: list[Claimed]
-    results: list[dict[str, Any]] = field(default_factory=list)
-    attempts: list[dict[str, Any]] = field(default_factory=list)
-    refused: list[tuple[Claimed, Outcome]] = field(default_factory=list)
-    reached: bool = True
-    recorded_at: float = field(default_factory=time.monotonic)
+def next_server(servers: ServerConcurrency) -> int | None:
+    """Return the server whose line has waited longest and that a thread may take now, None when there is none."""
+    full = servers.full("personal")
+    with reading():
+        due = due_servers(clock_now())
+    return next((server for server in due if server not in full), None)
 
 
 def send_some(
-    worker: WorkerLease,
-    connections: "Connections",
-    journal: Journal,
-    slots: ServerConcurrency,
-    stopping: Callable[[], bool] = lambda: False,
+    worker: WorkerLease, connections: Connections, journal: Journal, stopping: Callable[[], bool] = lambda: False
 ) -> int:
     """Send the next due lines of one server and return how many were taken: 0 means that nothing is due.
 
     Runs in a sending thread of its own, in an application context. ``LeaseLost`` means that our lines may already be
     another worker's: they are left as they are.
     """
-    now = clock_now()
-    server = due_server(now, slots.full())
-    db.session.rollback()
-    if server is None or not slots.take(server):
+    server = next_server(connections.servers)
+    if server is None or not connections.servers.take(server, "personal"):
         return 0
-    batch = _Batch([])
     try:
-        batch.lines = claim(worker.id, server, now, BATCH)
-        if batch.lines:
-            _send_batch(batch, server or None, worker, connections, journal, stopping)
+        lines = claim(worker.id, server, clock_now(), BATCH)
+        lines, others = _apart(lines)
+        hand_back([line.id for line in others], worker.id)
+        if lines:
+            _send(LineBatch(server, lines, worker, journal, stopping), connections)
     finally:
-        slots.free(server, batch.reached)
-    return len(batch.lines)
+        connections.servers.free(server, "personal")
+    return len(lines)
 
 
-def _send_batch(
-    batch: _Batch,
-    server_id: int | None,
-    worker: WorkerLease,
-    connections: "Connections",
-    journal: Journal,
-    stopping: Callable[[], bool],
-) -> None:
+def _apart(lines: list[Claimed]) -> tuple[list[Claimed], list[Claimed]]:
+    """Part lines from those that were in too many failed batches: each of these goes alone."""
+    suspects = [line for line in lines if _failed_batches[line.id] >= MOST_FAILED]
+    innocent = [line for line in lines if _failed_batches[line.id] < MOST_FAILED]
+    return (innocent, suspects) if innocent else (suspects[:1], suspects[1:])
+
+
+def _send(batch: "LineBatch", connections: Connections) -> None:
+    elsewhere = batch.chosen_elsewhere()
+    if elsewhere:
+        _decide_anew(batch, elsewhere)
     try:
-        connection = _connection(batch.lines, server_id, connections)
+        if batch.waiting:
+            deliver_batch(batch, connections, batch.journal, batch.worker)
     except ServerGone:
-        _decide_anew(batch.lines, worker)
-        return
-    except MailError as error:
-        batch.reached = False
-        for line in batch.lines:
-            _note(batch, line, _not_tried(error.why), "", 0.0)
-        _record(batch, worker, server_id, "", journal)
-        return
-    contents = _contents(batch.lines)
-    waiting = list(batch.lines)
-    while waiting and batch.reached and not stopping():
+        _decide_anew(batch, list(batch.waiting))
+    batch.record()
+    batch.give_back()
+
+
+def _decide_anew(batch: "LineBatch", lines: Sequence[Claimed]) -> None:
+    """The chosen server is gone: choose again for these mails and put their lines back."""
+    for line in lines:
+        batch.waiting.remove(line)
+    without = decide_again({line.mail_id for line in lines}, clock_now())
+    for line in lines:
+        if line.mail_id in without:
+            batch.note(line, Try(not_tried(without[line.mail_id])))
+    hand_back([line.id for line in lines if line.mail_id not in without], batch.worker.id)
+
+
+# --- send them
+
+
+class LineBatch(DeliveryBatch[Claimed]):
+    """Lines of one server that this worker holds, and what became of them so far."""
+
+    lane = "personal"
+    keeps_transcripts = True
+
+    def __init__(
+        self,
+        server_id: int,
+        lines: Sequence[Claimed],
+        worker: WorkerLease,
+        journal: Journal,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        super().__init__(server_id)
+        self.lines, self.waiting = lines, deque(lines)
+        self.worker, self.journal, self._stopping = worker, journal, stopping
+        self._noted: list[tuple[Claimed, Try, dict[str, Any]]] = []
+        self._content: tuple[int, bytes] = (0, b"")
+        self._recorded_at = time.monotonic()
+
+    def chosen_elsewhere(self) -> list[Claimed]:
+        """Return the lines whose mail has no such server: its record was deleted, or there was none to begin with."""
+        gone = [line for line in self.lines if line.chosen != self.server_id]
+        if self.server_id == 0:
+            with reading():
+                mails = {line.mail_id for line in self.lines}
+                rows = db.session.execute(
+                    select(OutgoingMail.id, OutgoingMail.decision).where(OutgoingMail.id.in_(mails))
+                )
+                default = {row.id for row in rows if row.decision and row.decision.get("is_default_server")}
+            gone += [line for line in self.lines if line.chosen == 0 and line.mail_id not in default]
+        return gone
+
+    def goes_on(self) -> bool:
+        """Record now and then; end when the process does."""
+        if self._noted and time.monotonic() - self._recorded_at > RECORD_EVERY:
+            self.record()
+        if self._stopping():
+            self.stop(End.STOPPED)
+        return self.end is End.DONE
+
+    def compose(self, line: Claimed) -> Parcel:
+        """Put the mail of one recipient together from what all of its recipients share."""
+        recipient = wire_address(line.address, smtputf8=True)
+        if self._content[0] != line.content_blob_id:
+            self._content = (0, b"")  # only one at a time: they may be large
+            with reading():
+                self._content = line.content_blob_id, Blob.read(line.content_blob_id)
+        content = whole(line.id, line.name, line.address, line.from_header, self._content[1])
+        return Parcel(f"l{line.id}", line.envelope_sender, recipient, content)
+
+    def size_of(self, line: Claimed) -> int:
+        """Return the size of the mail."""
+        return line.size
+
+    def note(self, line: Claimed, tried: Try) -> None:
+        """Keep what became of a line until the batch is recorded."""
+        self._noted.append((line, tried, _result(line, tried.outcome)))
+
+    def take_back(self, count: int) -> None:
+        """Deliver the lines that were noted last again."""
+        again = [self._noted.pop()[0] for _ in range(min(count, len(self._noted)))]
+        self.waiting.extend(reversed(again))
+
+    def unreached(self, tried: Try) -> None:
+        """All of them are tried again later: they need not find out one by one that the server is away."""
+        for line in self.waiting:
+            self.note(line, tried)
+            tried = Try(tried.outcome)
+        self.waiting.clear()
+
+    # --- write it down
+
+    def record(self) -> None:
+        """Write down the results so far, tell the open pages, and only then let the journal forget them."""
+        if not self._noted:
+            return
+        noted, self._noted = self._noted, []
         try:
-            _deliver(batch, waiting[0], contents[waiting[0].content_blob_id], connection, worker, journal)
-        except Stopping:
-            break  # what was sent is recorded, the rest goes back
-        waiting.pop(0)
-        if waiting and time.monotonic() - batch.recorded_at > RECORD_EVERY:
-            _record(batch, worker, server_id, connection.target.name, journal)
-    if waiting and not batch.reached:  # the server is away: the others need not find out one by one
-        reason = batch.results[-1]["why"]
-        for line in waiting:
-            _note(batch, line, _not_tried(reason), "", 0.0)
-        waiting = []
-    _record(batch, worker, server_id, connection.target.name, journal)
-    if waiting:
-        hand_back([line.id for line in waiting], worker.id)
+            self._write(noted)
+        except (OperationalError, InterfaceError):  # the database is in trouble, not a line
+            raise
+        except Exception:
+            log.exception("results can't be written down together")
+            db.session.rollback()
+            for one in noted:
+                self._write_alone(one)
+        with contextlib.suppress(JournalFailed):  # it begins nothing until it could be
+            self.journal.reset()
+        self._recorded_at = time.monotonic()
+        for line, _, result in noted:
+            _failed_batches.pop(line.id, None)
+            log.info("line %s: %s %s", line.id, result["state"], result["code"] or "")
 
+    def _write(self, noted: Sequence[tuple[Claimed, Try, dict[str, Any]]]) -> None:
+        now = clock_now()
+        holder = {"holder": self.worker.id}
+        db.session.connection().execute(_RESULT, [result | holder for _, _, result in noted])
+        attempts = [_attempt(line, tried, now, self.server_id, self.server_name) for line, tried, _ in noted]
+        db.session.execute(insert(DeliveryAttempt), attempts)
+        failed = [line for line, _, result in noted if result["state"] == "failed"]
+        about = (failure_of(line.address, tried.outcome, recipient_id=line.id) for line, tried, _ in noted)
+        failures.record([failure for failure in about if failure], now)
+        mark_failures(posts_of_lines(failed), now)
+        show_progress(posts_of_lines(self.lines), now)
+        if self.frees_doubted:
+            free_doubted(self.server_id, now)
+            self.frees_doubted = False
+        if any(result["state"] == "sent" for _, _, result in noted):
+            remember_live(self.server_id, now)
+        db.session.commit()
 
-def _connection(lines: Sequence[Claimed], server_id: int | None, connections: "Connections") -> ServerConnection:
-    if server_id is None and _another_was_chosen(lines):
-        raise ServerGone(id=0)  # the record was deleted, which emptied the column
-    connection = connections.to(server_id, transcript=True)
-    db.session.rollback()
-    return connection
+    def _write_alone(self, noted: tuple[Claimed, Try, dict[str, Any]]) -> None:
+        """Write down one result; of one that can't be written only what is certain: whether it was sent."""
+        _, tried, result = noted
+        try:
+            self._write([noted])
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception as error:
+            db.session.rollback()
+            reason = why("delivery_unexpected", error=type(error).__name__, detail="")
+            bare = {"enhanced": "", "reply": "", "why": None if tried.outcome.accepted else reason}
+            db.session.connection().execute(_RESULT, [result | bare | {"holder": self.worker.id}])
+            db.session.commit()
 
-
-def _another_was_chosen(lines: Sequence[Claimed]) -> bool:
-    mails = {line.mail_id for line in lines}
-    decisions = db.session.scalars(select(OutgoingMail.decision).where(OutgoingMail.id.in_(mails)))
-    return not all(decision and decision.get("is_default_server") for decision in decisions)
-
-
-def _contents(lines: Sequence[Claimed]) -> dict[int, bytes]:
-    contents = {blob_id: Blob.read(blob_id) for blob_id in {line.content_blob_id for line in lines}}
-    db.session.rollback()
-    return contents
-
-
-def _deliver(
-    batch: _Batch, line: Claimed, content: bytes, connection: ServerConnection, worker: WorkerLease, journal: Journal
-) -> None:
-    worker.assert_alive()
-    began = time.monotonic()
-    outcome = connection.deliver(
-        line.envelope_sender,
-        wire_address(line.address, smtputf8=True),
-        whole(line.id, line.name, line.address, line.from_header, content),
-        **journal.in_flight(f"l{line.id}", worker.assert_alive),
-    )
-    transcript = connection.transcript.take() if connection.transcript else ""
-    batch.reached = outcome.phase != "connect"
-    _note(batch, line, outcome, transcript, time.monotonic() - began)
-
-
-def _not_tried(reason: Why) -> Outcome:
-    return Outcome("connect", None, "", "", False, True, False, reason)
+    def give_back(self) -> None:
+        """Put back what was not begun: at once, or in a while with the reason; a line that fails alone has failed."""
+        left, self.waiting = list(self.waiting), deque()
+        ids = [line.id for line in left]
+        if self.end is End.FAILED and not self.is_known:
+            _failed_batches.update(ids)
+            if len(left) == len(self.lines) == 1 and _failed_batches[ids[0]] > MOST_FAILED:
+                self.note(left[0], Try(not_tried(self.why or why("left_the_queue"))._replace(temporary=False)))
+                self.record()
+                return
+        later = clock_now() + PAUSE if self.end is End.FAILED else None
+        hand_back(ids, self.worker.id, self.why, later)
 
 
 # --- from the server's answer to the row
 
 
-def _note(batch: _Batch, line: Claimed, outcome: Outcome, transcript: str, seconds: float) -> None:
-    """Keep what became of a line until the batch is recorded."""
+def _result(line: Claimed, outcome: Any) -> dict[str, Any]:
+    """Return the columns of a line after a try."""
     now = clock_now()
     result: dict[str, Any] = {
         "line_id": line.id,
+        "state": "sent",
         "code": outcome.code,
         "enhanced": outcome.enhanced,
         "reply": outcome.text,
@@ -216,30 +269,28 @@ def _note(batch: _Batch, line: Claimed, outcome: Outcome, transcript: str, secon
         "sent_at": now if outcome.accepted else None,
     }
     if outcome.accepted:
-        result["state"] = "sent"
-    elif outcome.in_doubt:
-        result |= _doubt(line.doubts, now)
-    else:
-        again = next_try(line.attempts, line.first_try_at, now) if outcome.temporary else None
-        if again:
-            result |= {"state": "queued", "wait": "retry", "next_try_at": again}
-        else:
-            result["state"] = "failed"
-            if outcome.temporary:
-                result["why"] = why("gave_up", last=say(outcome.why))
-            batch.refused.append((line, outcome))
-    batch.results.append(result)
-    batch.attempts.append(
-        {
-            "recipient_id": line.id,
-            "at": now,
-            "phase": outcome.phase,
-            "code": outcome.code,
-            "seconds": seconds,
-            "why": outcome.why,
-            "transcript": transcript,
-        }
-    )
+        return result
+    if outcome.in_doubt:
+        waits = {"why": why("doubt_waits"), "next_try_at": now + DOUBT_WAITS} if line.doubts == 0 else {}
+        return result | _doubt(line.doubts, now) | waits
+    again = next_try(line.attempts, line.first_try_at, now) if outcome.temporary else None
+    if again:
+        return result | {"state": "queued", "wait": "retry", "next_try_at": again}
+    return result | {"state": "failed"} | ({"why": why("gave_up", last=say(outcome.why))} if outcome.temporary else {})
+
+
+def _attempt(line: Claimed, tried: Try, now: datetime, server_id: int, server_name: str) -> dict[str, Any]:
+    return {
+        "recipient_id": line.id,
+        "at": now,
+        "server_id": line.chosen or None,
+        "server_name": server_name,
+        "phase": tried.outcome.phase,
+        "code": tried.outcome.code,
+        "seconds": tried.seconds,
+        "why": tried.outcome.why,
+        "transcript": tried.transcript,
+    }
 
 
 def _doubt(doubts: int, now: datetime) -> dict[str, Any]:
@@ -262,49 +313,27 @@ _RESULT = (
 )
 
 
-def _record(batch: _Batch, worker: WorkerLease, server_id: int | None, server_name: str, journal: Journal) -> None:
-    """Write down the results of a batch, tell the open pages, and only then let the journal forget them."""
-    if not batch.results:
+def hand_back(
+    line_ids: Collection[int], worker_id: int, reason: Why | None = None, later: datetime | None = None
+) -> None:
+    """Return lines that were claimed and not tried to the queue, as if they had never been taken; commits.
+
+    ``reason`` is what they wait for, ``later`` when they are taken up again.
+    """
+    if not line_ids:
         return
-    now = clock_now()
-    db.session.connection().execute(_RESULT, [{**result, "holder": worker.id} for result in batch.results])
-    named = {"server_id": server_id, "server_name": server_name}
-    db.session.execute(insert(DeliveryAttempt), [attempt | named for attempt in batch.attempts])
-    if batch.refused:
-        failures.record(_failures(batch.refused), now)
-        mark_failures(posts_of_lines(line for line, _ in batch.refused), now)
-    show_progress(posts_of_lines(batch.lines), now)
+    values: dict[str, Any] = {"state": "queued", "attempts": Recipient.attempts - 1, "worker_id": None}
+    if reason:
+        values["why"] = reason
+    if later:
+        values |= {"wait": "retry", "next_try_at": later}
+    held = (Recipient.id.in_(line_ids), Recipient.worker_id == worker_id, Recipient.state == "sending")
+    change_rows(update(Recipient).where(*held).values(values))
+    if reason:
+        posts = select(OutgoingMail.post_id).join(Recipient, Recipient.mail_id == OutgoingMail.id)
+        found = db.session.scalars(posts.where(Recipient.id.in_(line_ids), OutgoingMail.post_id.is_not(None)))
+        show_progress({post for post in found if post is not None}, clock_now())
     db.session.commit()
-    journal.reset()
-    for result in batch.results:
-        log.info("line %s: %s %s", result["line_id"], result["state"], result["code"] or "")
-    batch.results, batch.attempts, batch.refused = [], [], []
-    batch.recorded_at = time.monotonic()
-
-
-def _failures(refused: Iterable[tuple[Claimed, Outcome]]) -> list[failures.Failure]:
-    """What a server said no to for good; a server that could not be reached says nothing about the address."""
-    return [
-        failures.Failure(line.address, kind_of(outcome.enhanced, outcome.text), outcome.enhanced, outcome.text, line.id)
-        for line, outcome in refused
-        if outcome.phase == "rcpt" and outcome.code and not outcome.temporary
-    ]
-
-
-def hand_back(line_ids: Collection[int], worker_id: int) -> None:
-    """Return lines that were claimed and not tried to the queue, as if they had never been taken; commits."""
-    db.session.execute(
-        update(Recipient)
-        .where(Recipient.id.in_(line_ids), Recipient.worker_id == worker_id, Recipient.state == "sending")
-        .values(state="queued", attempts=Recipient.attempts - 1, worker_id=None)
-    )
-    db.session.commit()
-
-
-def _decide_anew(lines: Sequence[Claimed], worker: WorkerLease) -> None:
-    """The chosen server is gone: choose again for these mails and put their lines back."""
-    decide_again({line.mail_id for line in lines}, clock_now())
-    hand_back([line.id for line in lines], worker.id)
 
 
 # --- after a worker died

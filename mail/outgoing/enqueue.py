@@ -4,9 +4,9 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from mail.decide.sender import Decision, Request, decide
+from mail.decide.sender import AuthorIs, Decision, Request, decide
 from mail.message.address import normalise
 from mail.message.compose import AutoSubmitted, Draft, File, compose
 from mail.outgoing.delivery_state import mark_failures
@@ -15,10 +15,6 @@ from mail.settings import office, parameters
 from mail.settings.tokens import TokenKind
 from models import Blob, OutgoingMail, Recipient, db
 from models.store import insert_rows
-
-if TYPE_CHECKING:
-    pass
-
 
 # --- from a draft to lines in the queue
 
@@ -49,7 +45,7 @@ class OutgoingDraft:
     post_id: int | None = None
     references: Sequence[str] = ()
     has_document: bool = False
-    is_verified: bool = True  # the author is who he says; of received mail nobody knows
+    author_is: AuthorIs = "verified"
     title: str = ""
     type_id: int | None = None
     reply_to: str = ""
@@ -98,7 +94,7 @@ def _compose(draft: OutgoingDraft, now: datetime, scheduled_at: datetime | None)
     snapshot = office.load()
     request = Request(
         sender=draft.author,
-        is_verified=draft.is_verified,
+        author_is=draft.author_is,
         reply_to=draft.reply_to,
         return_path=draft.return_path,
         forced_server=draft.forced_server_id,
@@ -151,7 +147,7 @@ def _add_lines(mails: Sequence[tuple[int, _Composed, Sequence[To]]], now: dateti
     lines: list[dict[str, Any]] = []
     failed: list[int] = []
     for mail_id, composed, recipients in mails:
-        of_mail = _lines(mail_id, recipients, composed.failure, composed.values["scheduled_at"], now)
+        of_mail = _lines(mail_id, recipients, composed, now)
         lines += of_mail
         post_id = composed.values["post_id"]
         if post_id is not None and any(line["state"] == "failed" for line in of_mail):
@@ -178,9 +174,13 @@ def decision_columns(decision: Decision) -> dict[str, Any]:
     }
 
 
-def _lines(
-    mail_id: int, recipients: Sequence[To], failure: Why | None, scheduled_at: datetime | None, now: datetime
-) -> list[dict[str, Any]]:
+def waits_for_server(failure: Why | None) -> bool:
+    """Say whether a decision failed only because there is no server: such a mail waits until there is one."""
+    return failure is not None and failure["code"] == "no_server"
+
+
+def _lines(mail_id: int, recipients: Sequence[To], composed: _Composed, now: datetime) -> list[dict[str, Any]]:
+    failure, scheduled_at = composed.failure, composed.values["scheduled_at"]
     lines: dict[str, dict[str, Any]] = {}
     for to in recipients:
         key = normalise(to.address)
@@ -189,11 +189,12 @@ def _lines(
             key or to.address,
             {
                 "mail_id": mail_id,
+                "server_id": composed.values["server_id"] or 0,
                 "contact_id": to.contact_id,
                 "name": to.name[:200],
                 "address": to.address[:320],
                 "address_key": (key or to.address)[:320],
-                "state": "failed" if reason else "queued",
+                "state": "failed" if reason and not waits_for_server(reason) else "queued",
                 "wait": "schedule" if scheduled_at and not reason else "",
                 "next_try_at": scheduled_at or now,
                 "why": reason,

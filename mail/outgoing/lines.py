@@ -3,26 +3,24 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import Any
 
 from sqlalchemy import exists, insert, select, update
+from sqlalchemy.orm import aliased
 
 from mail.decide.sender import Decision, Request, decide
+from mail.errors import NotCorrected
 from mail.message.address import normalise, show_address
 from mail.message.compose import header, with_addresses
 from mail.outgoing.delivery_state import FAILED, mark_failures, show_progress
+from mail.outgoing.enqueue import decision_columns, waits_for_server
 from mail.queue.journal import State
-from mail.sentences import Why, say, why
+from mail.sentences import Why, why
 from mail.settings import office
 from mail.settings.tokens import TokenKind
 from models import Blob, DeliveryAttempt, OutgoingMail, Recipient, change_rows, db
 from models.outgoing import Claimed
 from models.slices import by_hundreds
-
-if TYPE_CHECKING:
-    pass
-
-from mail.outgoing.enqueue import decision_columns
 
 
 def whole(line_id: int, name: str, address: str, from_header: str, content: bytes) -> bytes:
@@ -40,30 +38,43 @@ def whole_mail(line_id: int) -> bytes | None:
     return whole(line.id, line.name, line.address, line.mail.from_header, content)
 
 
-def decide_again(mail_ids: Collection[int], now: datetime) -> None:
-    """Choose the server and the From of waiting mails anew; where that fails the lines say so. The caller commits."""
+def decide_again(mail_ids: Collection[int], now: datetime) -> dict[int, Why]:
+    """Choose the server and the From of waiting mails anew; where that fails the lines say so. The caller commits.
+
+    Returns the mails that have no server left, and why: they wait for one.
+    """
     office.forget()
     snapshot = office.load()
+    without: dict[int, Why] = {}
     for mail in db.session.scalars(select(OutgoingMail).where(OutgoingMail.id.in_(mail_ids))):
         request = Request(
             mail.author,
             mail.reply_to,
             mail.return_path,
             mail.forced_server_id,
-            is_verified=Decision.from_json(mail.decision or {}).is_verified,
+            author_is=Decision.from_json(mail.decision or {}).author_is,
         )
         decision = decide(request, snapshot.servers, snapshot.office)
         for name, value in decision_columns(replace(decision, reply_to=mail.reply_to)).items():
             setattr(mail, name, value)
+        values: dict[str, Any] = {"server_id": decision.server_id or 0}
+        waits = waits_for_server(decision.failure)
         if decision.failure:
-            db.session.flush()
-            db.session.execute(
-                update(Recipient)
-                .where(Recipient.mail_id == mail.id, Recipient.state.in_(("queued", "sending")))
-                .values(state="failed", why=decision.failure, wait="")
-            )
-            if mail.post_id:
-                mark_failures([mail.post_id], now)
+            values |= {"why": decision.failure} if waits else {"state": "failed", "why": decision.failure, "wait": ""}
+        if decision.failure and waits:
+            without[mail.id] = decision.failure
+        db.session.flush()
+        waiting = update(Recipient).where(Recipient.mail_id == mail.id, Recipient.state.in_(("queued", "sending")))
+        change_rows(waiting.values(values))
+        if decision.failure and not waits and mail.post_id:
+            mark_failures([mail.post_id], now)
+    return without
+
+
+def free_doubted(server_id: int, now: datetime) -> None:
+    """Their server took another mail: lines in doubt are sent once more now. The caller commits."""
+    waiting = (Recipient.state == "queued", Recipient.server_id == server_id, Recipient.next_try_at > now)
+    change_rows(update(Recipient).where(*waiting, Recipient.doubts > 0).values(next_try_at=now))
 
 
 # --- what people and reports do to lines
@@ -108,12 +119,11 @@ def cancel(line_ids: Collection[int], now: datetime) -> int:
     return len(mails)
 
 
-class NotCorrected(ValueError):
-    """An address was not corrected; ``why`` says why not."""
-
-    def __init__(self, reason: Why) -> None:
-        super().__init__(say(reason))
-        self.why = reason
+def assert_free(line: Recipient, key: str) -> None:
+    """Raise ``NotCorrected`` when another recipient of the same mail has this address."""
+    taken = exists().where(Recipient.mail_id == line.mail_id, Recipient.address_key == key, Recipient.id != line.id)
+    if db.session.scalar(select(taken)):
+        raise NotCorrected(why("address_has_it", address=key))
 
 
 def correct_address(line_id: int, address: str, now: datetime) -> None:
@@ -122,12 +132,26 @@ def correct_address(line_id: int, address: str, now: datetime) -> None:
     line = db.session.get(Recipient, line_id)
     if key is None or line is None:
         raise NotCorrected(why("address_unusable", address=address))
-    taken = exists().where(Recipient.mail_id == line.mail_id, Recipient.address_key == key, Recipient.id != line_id)
-    if db.session.scalar(select(taken)):
-        raise NotCorrected(why("address_has_it", address=address))
+    assert_free(line, key)
     line.address, line.address_key = address.strip(), key
     db.session.flush()
-    _again([line_id], FAILED, now)
+    _again([line_id], (*FAILED, "unknown"), now)
+
+
+def redirect(contact_id: int, before: str, after: str) -> None:
+    """Send what still waits for a dead address of a contact to the right one; the caller commits and wakes."""
+    same = aliased(Recipient)
+    has_it = exists().where(same.mail_id == Recipient.mail_id, same.address_key == normalise(after))
+    change_rows(
+        update(Recipient)
+        .where(
+            Recipient.address_key == normalise(before),
+            Recipient.contact_id == contact_id,
+            Recipient.state == "queued",
+            ~has_it,
+        )
+        .values(address=after, address_key=normalise(after))
+    )
 
 
 def mark_bounced(line_id: int, reason: Why, status: str, text: str, now: datetime) -> bool:

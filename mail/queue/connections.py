@@ -1,18 +1,32 @@
-"""The connections of one sending thread: kept per server, opened anew when the server's settings changed."""
+"""The connections of this process to outgoing servers: kept, lent to one sending thread at a time, and their limits.
 
+What a server takes over one connection, and how many connections at once, is learned while sending and kept in the
+database (``ServerLimit``), so that the next process need not find out again.
+"""
+
+import threading
 import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import select
 
-from mail.errors import PracticeMailboxAway, ServerGone
+from mail.errors import NoServerLeft, PracticeMailboxAway, SecretUnreadable, ServerGone
+from mail.queue.concurrency import ServerConcurrency
+from mail.settings import office
+from mail.settings.clock import now
 from mail.settings.config import settings
 from mail.transport.smtp import ServerConnection
 from mail.transport.smtp_session import SmtpTarget
-from models import OutgoingServer, db
+from models import OutgoingServer, ServerLimit, Unreadable, db, reading
+from models.store import upsert
 
 IDLE = 60.0  # seconds after which an unused connection is closed: most servers close it soon after
+LEARNED_FOR = timedelta(days=1)  # then it is tried whether the server takes more by now
 
 
 _practice: dict[str, int] = {}
@@ -27,46 +41,109 @@ def practice_listens_at(port: int | None) -> None:
 
 @dataclass
 class _Kept:
-    target: SmtpTarget
     connection: ServerConnection
     used_at: float
 
 
 class Connections:
-    """Gives a connection to a server by its id; not to be shared between threads."""
+    """Lends connections by the id of their server, 0 for the default server; shared by all sending threads."""
 
-    def __init__(self) -> None:
-        self._kept: dict[int, _Kept] = {}
+    def __init__(self, servers: ServerConcurrency | None = None) -> None:
+        self.servers = servers or ServerConcurrency()
+        self._lock = threading.Lock()
+        self._idle: dict[int, list[_Kept]] = {}
+        self._lent: Counter[int] = Counter()
+        self._mails: dict[int, int | None] = {}  # what each server takes over one connection; missing: not read yet
 
-    def to(self, server_id: int | None, transcript: bool = False) -> ServerConnection:
-        """Return a connection to this server (None: the default server), kept from before if there is one.
+    @contextmanager
+    def to(self, server_id: int, transcript: bool = False) -> Iterator[ServerConnection]:
+        """Lend a connection to a server, kept from before if there is one; its first delivery opens it.
 
-        It is opened by its first delivery. Raises ``ServerGone`` when the record is gone or switched off, and
-        ``PracticeMailboxAway`` when the practice mailbox is the default server and does not listen.
+        Raises ``ServerGone`` when the record is gone or switched off, ``SecretUnreadable`` when its password was stored
+        under another key, and ``PracticeMailboxAway`` when the practice mailbox is the default server and does not
+        listen.
         """
-        target = target_of(server_id)
-        kept = self._kept.get(server_id or 0)
-        if kept is None or kept.target != target:
-            self._close(server_id or 0)
-            kept = self._kept[server_id or 0] = _Kept(target, ServerConnection(target, transcript=transcript), 0.0)
-        kept.used_at = time.monotonic()
-        return kept.connection
+        with reading():  # no transaction is open while a server is waited for
+            target = target_of(server_id or None)
+        self._read_limits(server_id, target.host)
+        connection = self._take(server_id, target)
+        connection.keep_transcript(transcript)
+        connection.most_mails = most = self._mails.get(server_id)
+        try:
+            yield connection
+        except BaseException:
+            connection.drop()
+            raise
+        finally:
+            self._give_back(server_id, connection)
+        if connection.most_mails != most:
+            self._learn(server_id, target.host, mails=connection.most_mails)
+
+    def others(self, server_id: int) -> int:
+        """Return how many connections to a server are lent or kept besides the caller's own."""
+        with self._lock:
+            return self._lent[server_id] - 1 + len(self._idle.get(server_id, ()))
+
+    def takes_fewer(self, server_id: int, connection: ServerConnection, for_good: bool) -> None:
+        """A further connection was refused: have no more of them than are open now, for good or until it is well."""
+        most = max(self.others(server_id), 1)
+        self.servers.takes_only(server_id, most, LEARNED_FOR.total_seconds() if for_good else IDLE)
+        if for_good:
+            self._learn(server_id, connection.target.host, connections=most)
 
     def close_idle(self) -> None:
         """Close what was not used for a while."""
-        for server_id, kept in list(self._kept.items()):
-            if time.monotonic() - kept.used_at > IDLE:
-                self._close(server_id)
+        late = time.monotonic() - IDLE
+        with self._lock:
+            old = [kept for idle in self._idle.values() for kept in idle if kept.used_at < late]
+            for idle in self._idle.values():
+                idle[:] = [kept for kept in idle if kept.used_at >= late]
+        for kept in old:
+            kept.connection.close()
 
     def close(self) -> None:
-        """Close all."""
-        for server_id in list(self._kept):
-            self._close(server_id)
+        """Close all that are not lent."""
+        with self._lock:
+            kept = [one for idle in self._idle.values() for one in idle]
+            self._idle.clear()
+        for one in kept:
+            one.connection.close()
 
-    def _close(self, server_id: int) -> None:
-        kept = self._kept.pop(server_id, None)
-        if kept:
+    def _take(self, server_id: int, target: SmtpTarget) -> ServerConnection:
+        with self._lock:
+            idle = self._idle.pop(server_id, [])
+            stale = [kept for kept in idle if kept.connection.target != target]
+            fresh = [kept for kept in idle if kept.connection.target == target]
+            taken = fresh.pop().connection if fresh else None
+            self._idle[server_id] = fresh
+            self._lent[server_id] += 1
+        for kept in stale:
             kept.connection.close()
+        return taken or ServerConnection(target)
+
+    def _give_back(self, server_id: int, connection: ServerConnection) -> None:
+        with self._lock:
+            self._lent[server_id] -= 1
+            if connection.host is not None:
+                self._idle.setdefault(server_id, []).append(_Kept(connection, time.monotonic()))
+
+    def _read_limits(self, server_id: int, host: str) -> None:
+        if server_id in self._mails:
+            return
+        with reading():
+            known = db.session.get(ServerLimit, server_id)
+            holds = known is not None and known.host == host and now() - known.learned_at < LEARNED_FOR
+            self._mails[server_id] = known.mails if known and holds else None
+            if known and holds:
+                self.servers.takes_only(server_id, known.connections, LEARNED_FOR.total_seconds())
+
+    def _learn(self, server_id: int, host: str, **limits: int | None) -> None:
+        """Keep what was learned; commits."""
+        self._mails[server_id] = limits.get("mails", self._mails.get(server_id))
+        learned = {"host": host, "learned_at": now(), **limits}
+        row = upsert(ServerLimit).values(server_id=server_id, **learned)
+        db.session.execute(row.on_conflict_do_update(index_elements=["server_id"], set_=learned))
+        db.session.commit()
 
     def __enter__(self) -> "Connections":
         return self
@@ -86,7 +163,13 @@ def target_of(server_id: int | None) -> SmtpTarget:
 
 
 def target_of_record(server: OutgoingServer) -> SmtpTarget:
-    """Return where and how to reach the server of a record, whether it is active or not."""
+    """Return where and how to reach the server of a record, whether it is active or not.
+
+    Raises ``SecretUnreadable`` when what it signs in with was stored under another key.
+    """
+    needed = {"password": server.password, "certificate": server.client_key}.get(server.authentication)
+    if isinstance(needed, Unreadable):
+        raise SecretUnreadable(server=server.name)
     return SmtpTarget(
         name=server.name,
         host=server.host,
@@ -107,6 +190,8 @@ def target_of_record(server: OutgoingServer) -> SmtpTarget:
 def _default_target() -> SmtpTarget:
     default = settings().default_server
     if default.practice:
+        if office.is_live():
+            raise NoServerLeft()
         port = _practice.get("port")
         if port is None:
             raise PracticeMailboxAway()

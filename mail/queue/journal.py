@@ -66,6 +66,11 @@ class Journal:
             raise JournalFailed(detail=error.strerror or str(error)) from error
         return cls(path, descriptor)
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether a record could not be written: nothing is begun until ``reset``."""
+        return self._broken
+
     def begin(self, key: str) -> None:
         """Note that the content of a mail is about to go out. Raises JournalFailed: then it must not go out."""
         if not _KEY.fullmatch(key):

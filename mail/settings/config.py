@@ -4,6 +4,7 @@ import base64
 import hashlib
 import os
 import secrets
+import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -107,13 +108,21 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
         hosting=hosting,  # type: ignore[arg-type]
         default_server=_default_server(environment),
         keys=_keys(environment.get("COQUI_SECRET_KEY") or "", data),
-        url=(environment.get("COQUI_URL") or f"http://localhost:{port}").rstrip("/"),
+        url=(environment.get("COQUI_URL") or f"http://{_host(environment)}:{port}").rstrip("/"),
         proxies=_number(environment, "COQUI_PROXIES", 0),
         clock_file=Path(clock_file) if clock_file else None,
         testing=testing,
         mass_connections=_number(environment, "COQUI_MASS_CONNECTIONS", 2),
         send_connections=_number(environment, "COQUI_SEND_CONNECTIONS", 4),
     )
+
+
+def _host(environment: Mapping[str, str]) -> str:
+    """The name by which the pages are reached when COQUI_URL does not say it."""
+    bind = environment.get("COQUI_BIND") or ""
+    if bind in ("0.0.0.0", "::"):  # noqa: S104  # compared, not listened on
+        return socket.gethostname()
+    return "localhost" if bind in ("", "127.0.0.1", "::1") else f"[{bind}]" if ":" in bind else bind
 
 
 def _close(data: Path) -> None:

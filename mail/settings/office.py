@@ -46,6 +46,14 @@ def load() -> Snapshot:
     return snapshot
 
 
+def own_addresses() -> frozenset[str]:
+    """Return the addresses that write to ourselves: catchall, bounce, default, and the aliases of document types."""
+    snapshot = load()
+    known = snapshot.office
+    ours = (known.catchall_address, known.bounce_address, known.default_address, *snapshot.type_aliases.values())
+    return frozenset(address for address in ours if address)
+
+
 def forget() -> None:
     """Read the office anew at the next ``load``: a server, an alias or a parameter was changed in this request."""
     g.pop("office", None)
@@ -85,6 +93,11 @@ def go_live(now: datetime) -> None:
             upsert(SystemParameter).values(row).on_conflict_do_update(index_elements=["key"], set_=change)
         )
         forget()
+
+
+def is_practice(server_id: int) -> bool:
+    """Whether a server (0: the default server) is the practice mailbox."""
+    return server_id == 0 and settings().default_server.practice
 
 
 def sends_through() -> Literal["servers", "default", "practice", "nothing"]:

@@ -113,6 +113,13 @@ class ServerConnection(Connection):
             self.host.part()
             self.host = None
 
+    def keep_transcript(self, wanted: bool) -> None:
+        """Begin or end keeping the dialogue."""
+        if wanted != (self.transcript is not None):
+            self.transcript = Transcript() if wanted else None
+            if self.host is not None:
+                self.host.transcript = self.transcript
+
     def drop(self) -> None:
         """End the connection at once."""
         if self.host is not None:
@@ -141,7 +148,7 @@ class ServerConnection(Connection):
         A connection that was cut before the mail was complete, or that has taken all the mails that its server takes
         over one, is replaced once, and the mail goes out over the new one.
         """
-        mail = _Delivery(envelope_from, recipient, content, before_content, after_accept, after_refusal, ready)
+        mail = _Submission(envelope_from, recipient, content, before_content, after_accept, after_refusal, ready)
         outcome = self._attempt(mail)
         used = self._used
         if used is None or not self._worth_a_new_connection(outcome, used):
@@ -156,7 +163,7 @@ class ServerConnection(Connection):
             return again._replace(victims=used.put_off - 1)
         return again
 
-    def _attempt(self, mail: "_Delivery") -> Outcome:
+    def _attempt(self, mail: "_Submission") -> Outcome:
         self._used = None
         try:
             self._make_ready()
@@ -210,7 +217,7 @@ class ServerConnection(Connection):
             return False
         return alive
 
-    def _deliver(self, session: SmtpSession, mail: "_Delivery") -> Outcome:
+    def _deliver(self, session: SmtpSession, mail: "_Submission") -> Outcome:
         try:
             refusal = self._offer(session, mail)
         except Exception as error:
@@ -234,7 +241,7 @@ class ServerConnection(Connection):
         _tell(mail.after_accept)
         return Outcome("end", *parts_of(reply), True, False, False, None)
 
-    def _offer(self, session: SmtpSession, mail: "_Delivery") -> bytes | None:
+    def _offer(self, session: SmtpSession, mail: "_Submission") -> bytes | None:
         """Say sender and recipient and ask for the content to be wanted; return the refusal, None if there is none."""
         self._phase = "mail"
         try:
@@ -254,7 +261,7 @@ class ServerConnection(Connection):
         reply = session.ask(b"DATA\r\n")
         return reply if reply[:3] != b"354" else None
 
-    def _hand_over(self, session: SmtpSession, mail: "_Delivery") -> bytes:
+    def _hand_over(self, session: SmtpSession, mail: "_Submission") -> bytes:
         """Transmit the content and return the answer. Doubt begins with the write that holds the final dot."""
         self._phase = "content"
         if session.transcript:
@@ -271,14 +278,14 @@ class ServerConnection(Connection):
         session.transmit(rest + ending)
         return session.read_reply(self.target.answer_timeout)
 
-    def _failed(self, error: Exception, mail: "_Delivery") -> Outcome:
+    def _failed(self, error: Exception, mail: "_Submission") -> Outcome:
         if isinstance(error, ConnectionFailed):
             return self._cut(error, mail)
         if isinstance(error, MailError):  # no command was said: the connection is as it was
             return _not_delivered("mail", error)
         return self._cut(unexpected(error), mail)
 
-    def _refused(self, reply: bytes, mail: "_Delivery") -> Outcome:
+    def _refused(self, reply: bytes, mail: "_Submission") -> Outcome:
         """The server said no. The next mail goes over the same connection, after RSET."""
         answer = parts_of(reply)
         at: RefusedAt = self._phase if self._phase in ("mail", "rcpt", "data") else "end"
@@ -294,7 +301,7 @@ class ServerConnection(Connection):
         reason = reason_of(at, answer, mail.envelope_from, mail.recipient, self.target.host)
         return Outcome(self._phase, *answer, False, answer.temporary, False, reason)
 
-    def _cut(self, error: ConnectionFailed, mail: "_Delivery") -> Outcome:
+    def _cut(self, error: ConnectionFailed, mail: "_Submission") -> Outcome:
         """No answer. Until the write with the final dot was begun, the server can't have accepted the mail."""
         phase = self._phase
         last_words = self._last_words() if phase in ("content", "end") and isinstance(error, ConnectionLost) else None
@@ -321,7 +328,7 @@ class ServerConnection(Connection):
         return reply if reply[:1] in (b"4", b"5") else None
 
 
-class _Delivery(NamedTuple):
+class _Submission(NamedTuple):
     """What ``deliver`` was asked for."""
 
     envelope_from: str

@@ -37,6 +37,23 @@ function connect(part) {
   }
 }
 
+// Files as they will be sent: base64, four octets for three, in lines of 76 letters. Returns whether they can be.
+const asSent = (octets) => Math.ceil(octets / 57) * 78;
+const inMegabytes = (octets) => (octets / 1e6).toLocaleString(document.documentElement.lang, { maximumFractionDigits: 1 });
+
+function measure(composer) {
+  const files = [...composer.querySelector("[data-files]").files];
+  const attached = composer.querySelector("[data-attached]");
+  const words = (file) => attached.dataset.asSent.replace("#name", () => file.name).replace("#size", inMegabytes(asSent(file.size)));
+  attached.textContent = files.map((file) => (file.size > 1e6 ? words(file) : file.name)).join(", ");
+  const size = files.reduce((sum, file) => sum + asSent(file.size) + 4000, 8000);
+  const most = Number(composer.dataset.most);
+  const warning = composer.querySelector("[data-too-large]");
+  warning.hidden = files.length === 0 || size <= most;
+  warning.textContent = warning.dataset.tooLarge.replace("#size", inMegabytes(size)).replace("#limit", inMegabytes(most));
+  return warning.hidden;
+}
+
 for (const composer of document.querySelectorAll("[data-composer]")) {
   const words = composer.querySelector("textarea");
   const show = () => {
@@ -49,9 +66,8 @@ for (const composer of document.querySelectorAll("[data-composer]")) {
   };
   composer.querySelectorAll('[name="kind"]').forEach((choice) => choice.addEventListener("change", show));
   show();
-  composer.querySelector("[data-files]").addEventListener("change", (event) => {
-    composer.querySelector("[data-attached]").textContent = [...event.target.files].map((file) => file.name).join(", ");
-  });
+  composer.querySelector("[data-files]").addEventListener("change", () => measure(composer));
+  composer.addEventListener("submit", (event) => { if (!measure(composer)) event.preventDefault(); });
   words.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) composer.requestSubmit();
   });
@@ -68,5 +84,21 @@ document.addEventListener("keydown", (event) => {
   closeEnvelopes();
 });
 
+// What is said here leaves the reader's inbox once it was seen: by a request of a page that is open and visible.
+let asked = false;
+async function markRead() {
+  const unread = document.querySelector("[data-unread]");
+  if (!unread || document.hidden || asked) return;
+  asked = true;
+  try {
+    const token = document.querySelector('meta[name="csrf-token"]').content;
+    const answer = await fetch(unread.dataset.unread, { method: "POST", headers: { "X-CSRFToken": token } });
+    if (answer.ok) delete unread.dataset.unread;
+  } catch { /* the next look tries again */ }
+  asked = false;
+}
+
 connect(document);
-document.addEventListener("coqui:fresh", (event) => connect(event.target));
+markRead();
+document.addEventListener("visibilitychange", markRead);
+document.addEventListener("coqui:fresh", (event) => { connect(event.target); markRead(); });

@@ -85,7 +85,7 @@ def test_what_was_answered_as_saved_is_there(scene: Scene, kills: int, chance: C
     running = scene.running
     running.env["WEB_CONCURRENCY"] = "1"  # starts quicker
     running.start_web(wait=False)
-    running.flask("create-user", "clerk@home.test", "--name", "Clerk", "--role", "user", "--password", PASSWORD)
+    running.flask("create-user", "clerk@home.test", "--name", "Clerk", "--role", "user", input=f"{PASSWORD}\n")
     with scene.context():
         now = datetime.now(UTC)
         type_ = db.session.scalar(select(DocumentType).where(DocumentType.code == "opportunity"))

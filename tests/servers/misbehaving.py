@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 from tests.servers.process import HOST
@@ -69,5 +70,43 @@ def dialogue(greeting: bytes, replies: dict[bytes, bytes], otherwise: bytes) -> 
             tag = line.split(b" ", 1)[0].strip()
             found = next((reply for key, reply in replies.items() if key in line.upper()), otherwise)
             connection.sendall(found.replace(b"%t", tag))
+
+    return script
+
+
+SILENT_AT = ("greeting", "ehlo", "starttls", "auth", "mail", "rcpt", "data", "dot", "drip")
+
+
+def silent_at(moment: str) -> Script:
+    """Return an SMTP server that falls silent at one moment and keeps the connection open; ``drip``: byte by byte."""
+
+    def script(connection: socket.socket) -> None:
+        def stay() -> None:
+            while connection.recv(65536):
+                pass
+
+        if moment == "greeting":
+            return stay()
+        connection.sendall(b"220 silent.test ESMTP\r\n")
+        lines = connection.makefile("rb")
+        for line in lines:
+            command = line.split(maxsplit=1)[0].decode("latin-1").lower()
+            if command == "data" and moment == "dot":
+                connection.sendall(b"354 go on\r\n")
+                while lines.readline() not in (b".\r\n", b""):
+                    pass
+                return stay()
+            if command == moment:
+                return stay()
+            if moment == "drip" and command == "rcpt":
+                with contextlib.suppress(OSError):
+                    while True:
+                        connection.sendall(b"2")
+                        time.sleep(0.5)
+            if command == "ehlo":
+                connection.sendall(b"250-silent.test\r\n250-STARTTLS\r\n250 AUTH PLAIN\r\n")
+            else:
+                connection.sendall(b"354 go on\r\n" if command == "data" else b"250 fine\r\n")
+        return None
 
     return script

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from flask import abort
+from flask import abort, request
 from flask.typing import ResponseReturnValue
 from flask_admin.contrib.sqla import ModelView
 from flask_babel import gettext
@@ -16,7 +16,7 @@ from wtforms.fields.choices import SelectChoice
 
 from models import db
 from models.search import SEARCHED
-from webapp import auth
+from webapp import auth, sessions
 from webapp.admin.listing import Filter
 from webapp.fields import Converter, ReferenceField
 
@@ -71,6 +71,7 @@ class Declared(ModelView):
     icon: ClassVar[str] = "list"
 
     roles: ClassVar[frozenset[str] | set[str]] = frozenset({"admin"})
+    fresh_login: ClassVar[bool] = False  # whether a change needs a password that was typed lately
     small: ClassVar[bool] = False
     columns: ClassVar[tuple[str, ...]] = ()
     details: ClassVar[tuple[str, ...]] = ()
@@ -169,6 +170,12 @@ class Declared(ModelView):
 
     def inaccessible_callback(self, name: str, **kwargs: Any) -> ResponseReturnValue:
         return auth.not_for_you()
+
+    def _handle_view(self, name: str, **kwargs: Any) -> ResponseReturnValue | None:
+        refused: ResponseReturnValue | None = super()._handle_view(name, **kwargs)
+        if refused is None and self.fresh_login:
+            return sessions.confirmation(request.full_path if name in ("create_view", "edit_view") else "")
+        return refused
 
     def _run_view(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return fn(self, *args, **kwargs)

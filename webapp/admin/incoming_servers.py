@@ -40,7 +40,7 @@ class IncomingServerView(AdminView):
     lead = _l("The mailboxes that CoquiMail reads: one per alias, or one for all of them.")
     trail = (_l("Settings"), _l("Technical"), _l("Email"))
     icon = "inbox"
-    small = True
+    small = fresh_login = True
     columns = ("name", "host", "state", "last_success_at", "trouble", "priority")
     sortable, searchable = ("name", "priority", "last_success_at"), ("name", "host", "user")
     filters = (

@@ -57,7 +57,7 @@ class OutgoingServerView(AdminView):
     lead = _l("The mail servers that send your emails. The From address decides which one is used, then the priority.")
     trail = (_l("Settings"), _l("Technical"))
     icon = "server"
-    small = True
+    small = fresh_login = True
     columns = ("name", "host", "from_filter", "priority", "active", "last_test")
     sortable, searchable = ("name", "priority"), ("name", "host", "from_filter", "comment")
     filters = (YesNo("active", _l("Active")),)

@@ -16,7 +16,7 @@ from mail.settings import office
 from mail.settings.clock import now
 from mail.settings.parameters import CATALOGUE, CATCHALL_DOMAIN, NotValid, Parameter
 from models import SystemParameter, User, db
-from webapp import auth
+from webapp import auth, sessions
 from webapp.pages import settings as general
 
 blueprint = Blueprint("system_parameters", __name__, url_prefix="/admin/system-parameters")
@@ -113,6 +113,7 @@ def index_view() -> ResponseReturnValue:
 
 @blueprint.route("/new", methods=("GET", "POST"))
 @auth.roles_required("admin")
+@sessions.fresh_login
 def new() -> ResponseReturnValue:
     """Set a key by its name; one that the catalogue does not have is kept and marked."""
     key, value = request.form.get("key", "").strip(), request.form.get("value", "")
@@ -138,6 +139,7 @@ def new() -> ResponseReturnValue:
 
 @blueprint.route("/edit", methods=("GET", "POST"))
 @auth.roles_required("admin")
+@sessions.fresh_login
 def edit() -> ResponseReturnValue:
     """Show one parameter, or save its value."""
     entry = _entry(request.args.get("key", ""))
@@ -155,6 +157,7 @@ def edit() -> ResponseReturnValue:
 
 @blueprint.post("/reset")
 @auth.roles_required("admin")
+@sessions.fresh_login
 def reset() -> ResponseReturnValue:
     """Give a parameter its default back; a key that the catalogue does not have is deleted."""
     entry = _entry(request.form.get("key", ""))

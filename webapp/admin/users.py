@@ -19,6 +19,7 @@ from models import User, db
 from webapp import auth, template_helpers
 from webapp.admin.base import ActionRefused, AdminView, ChoiceFilter, FieldGroup, YesNo
 from webapp.fields import SecretField
+from webapp.passwords import AccountError, hash_checked
 
 ROLES = (("user", _l("User")), ("marketing", _l("Marketing")), ("admin", _l("Admin")))
 NOTIFY = (("mail", _l("By email")), ("inbox", _l("In the CoquiMail inbox")))
@@ -50,8 +51,8 @@ class PasswordField(SecretField):
         if self.data:
             db.session.rollback()
             try:
-                self.hashed = auth.hash_checked(self.data)
-            except auth.AccountError as error:
+                self.hashed = hash_checked(self.data)
+            except AccountError as error:
                 raise ValueError(str(error)) from error
 
     def populate_obj(self, obj: Any, name: str) -> None:
@@ -68,7 +69,7 @@ class UserView(AdminView):
         "People who can log in. Users work on documents, Marketing also sends mailings, Admins manage all settings."
     )
     trail = (_l("Settings"),)
-    small = True
+    small = fresh_login = True
     columns = ("name", "email", "role", "notify", "active")
     sortable, searchable = ("email", "role"), ("email",)
     filters = (ChoiceFilter("role", _l("Role"), ROLES), YesNo("active", _l("Active")))

@@ -7,16 +7,15 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 from flask_login import current_user, login_required
-from flask_security import login_user
-from flask_security.utils import verify_password
 from flask_wtf import FlaskForm
 from wtforms import PasswordField, RadioField, SelectField, StringField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import EqualTo, InputRequired, Length
 
 from models import User, db
-from webapp import auth
+from webapp import auth, sessions
 from webapp.admin.users import NOTIFY, zones
+from webapp.passwords import LONGEST_PASSWORD, SHORTEST_PASSWORD, AccountError, hash_checked
 
 blueprint = Blueprint("account", __name__, url_prefix="/account")
 
@@ -44,8 +43,8 @@ class PasswordForm(FlaskForm):
     present = PasswordField(_l("Current password"), [InputRequired()], render_kw={"autocomplete": "current-password"})
     new = PasswordField(
         _l("New password"),
-        [InputRequired()],
-        description=_l("At least %(number)s characters. All your other sessions end.", number=auth.SHORTEST_PASSWORD),
+        [InputRequired(), Length(max=LONGEST_PASSWORD)],
+        description=_l("At least %(number)s characters. All your other sessions end.", number=SHORTEST_PASSWORD),
         render_kw={"autocomplete": "new-password"},
     )
     again = PasswordField(
@@ -83,19 +82,19 @@ def change_password() -> ResponseReturnValue:
     form = PasswordForm()
     if not form.validate():
         return _page(ProfileForm(formdata=None, obj=current_user), form)
-    kept, number = current_user.password, current_user.id
-    db.session.rollback()  # hashing is slow on purpose and must not hold a transaction
+    number, words = current_user.id, (current_user.name, current_user.email)
+    problem = sessions.password_problem(current_user, form.present.data)
     try:
-        if not verify_password(form.present.data, kept):
-            raise auth.AccountError(gettext("Incorrect current password."))
-        hashed = auth.hash_checked(form.new.data)
-    except auth.AccountError as error:
+        if problem:
+            raise AccountError(problem)
+        hashed = hash_checked(form.new.data, *words)
+    except AccountError as error:
         flash(str(error), "error")
         return redirect(url_for("account.index"))
     user = db.session.get_one(User, number)
     auth.set_password(user, hashed)
     db.session.commit()
-    login_user(user)
+    sessions.start(user)
     flash(gettext("Password changed; your other sessions have ended."), "success")
     return redirect(url_for("account.index"))
 

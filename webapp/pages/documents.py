@@ -13,31 +13,20 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload, selectinload
 from werkzeug.datastructures import FileStorage
 
-from mail.documents import contacts
+from mail.documents import changes, contacts
 from mail.documents import posts as documents_posts
+from mail.documents.changes import DocumentEdit
 from mail.documents.documents import start_document
 from mail.documents.notify import NotificationTarget, audience, mark_reason
 from mail.documents.threads import NewFile
-from mail.errors import NothingWritten
-from mail.message.address import first_address, show_address
-from mail.outgoing import delivery_state, lines
-from mail.outgoing.lines import NotCorrected
-from mail.sentences import Why, say, why
+from mail.errors import ChangeRefused, NothingWritten, PostTooLarge
+from mail.message.address import Address, show_address
+from mail.message.pasted import one_person
+from mail.outgoing import delivery_state
+from mail.sentences import say, why
 from mail.settings import office
 from mail.settings.clock import now
-from mail.settings.wake import wake
-from models import (
-    Document,
-    DocumentType,
-    Event,
-    Follower,
-    OutgoingMail,
-    Post,
-    Recipient,
-    Stage,
-    User,
-    db,
-)
+from models import Document, DocumentType, Event, Follower, Post, Stage, User, db
 from webapp.auth import own_page
 from webapp.pages.plain_text import html_of_words
 from webapp.template_helpers import PRIORITIES, priority_name
@@ -47,7 +36,6 @@ blueprint = Blueprint("documents", __name__)
 PAGE = 50  # documents of one list page
 BOARD = 30  # cards of one column of the board
 POSTS = 40  # posts shown at first
-WITHOUT_VALUES = {"", "0", None}
 
 
 # --- the list and the board of a type
@@ -129,14 +117,12 @@ def new(code: str) -> ResponseReturnValue:
     if request.method == "POST":
         title = " ".join(request.form.get("title", "").split())
         sender = request.form.get("customer", "").strip()
-        address = first_address(sender)
+        person = one_person(sender) if sender else None
+        address = person if isinstance(person, Address) else None
         if not title:
             flash(gettext("Enter a title: it is the subject of the document's emails."), "error")
         elif sender and address is None:
-            flash(
-                gettext("“%(text)s” is not an email address. Enter it as Name <name@company.com>.", text=sender),
-                "error",
-            )
+            flash(_not_one_person(sender), "error")
         else:
             contact = contacts.find_or_make(address.address, address.name, now()) if address else None
             document = start_document(
@@ -165,13 +151,19 @@ def _document(document_id: int) -> Document:
 @login_required
 def show(document_id: int) -> ResponseReturnValue:
     """Show a document with its chatter."""
-    document = _document(document_id)
+    return _page(_document(document_id))
+
+
+def _page(document: Document, typed: str = "", kind: str = "message") -> ResponseReturnValue:
     return render_template(
         "pages/document.html",
         document=document,
         users=sorted(db.session.scalars(select(User).where(User.active)), key=lambda user: user.name.casefold()),
         alias=office.load().type_aliases.get(document.type_id),
         priorities=PRIORITIES,
+        typed=typed,
+        typed_kind=kind,
+        most_octets=documents_posts.most_octets(),
         **_chatter(document),
     )
 
@@ -212,6 +204,7 @@ def _chatter(document: Document) -> dict[str, Any]:
         "told": {kind: _told(document, kind) for kind in ("message", "note")},
         "say": say,
         "mark_reason": mark_reason,
+        "unread": documents_posts.has_unread(current_user.id, document.thread_id),
         "words": words_of,
     }
 
@@ -240,52 +233,24 @@ def words_of(post: Post) -> Markup:
 def edit(document_id: int) -> ResponseReturnValue:
     """Save what the form beside the chatter says, and note in the chatter what changed."""
     document = _document(document_id)
-    changes = _changes(document)
-    title = " ".join(request.form.get("title", "").split())
-    if not title:
-        flash(gettext("The title can't be empty."), "error")
-        return redirect(url_for(".show", document_id=document_id))
-    if changes or title != document.title:
-        if title != document.title:
-            changes.append(why("changed_title", before=document.title, after=title))
-            document.title = title[:500]
-        for change in changes:
-            documents_posts.add_log(
-                document.thread_id, change | {"values": change["values"] | {"who": current_user.name}}, now()
-            )
-        Event.add([f"documents:{document.type_id}", f"thread:{document.thread_id}"], now())
-        db.session.commit()
-        flash(gettext("Saved."), "success")
+    try:
+        if changes.edit(document, _wanted_edit(document), current_user, now()):
+            db.session.commit()
+            flash(gettext("Saved."), "success")
+    except ChangeRefused as refused:
+        db.session.rollback()
+        flash(str(refused), "error")
     return redirect(url_for(".show", document_id=document_id))
 
 
-def _changes(document: Document) -> list[Any]:
-    changes = []
-    stage = db.session.get(Stage, request.form.get("stage", 0, type=int))
-    if stage is not None and stage.type_id == document.type_id and stage.id != document.stage_id:
-        before = document.stage.name if document.stage else "–"
-        changes.append(why("changed_stage", before=before, after=stage.name))
-        document.stage_id = stage.id
+def _wanted_edit(document: Document) -> DocumentEdit:
     priority = request.form.get("priority", document.priority, type=int)
-    if priority != document.priority and 0 <= priority < len(PRIORITIES):
-        before, after = priority_name(document.priority), priority_name(priority)
-        changes.append(why("changed_priority", before=before, after=after))
-        document.priority = priority
-    chosen = request.form.get("responsible", 0, type=int)
-    if "responsible" in request.form and chosen != (document.responsible_id or 0):
-        user = db.session.get(User, chosen) if chosen else None
-        changes.append(_assigned(document.responsible, user))
-        document.responsible_id = user.id if user else None
-        if user:
-            documents_posts.follow(document.thread_id, user.contact_id, why("follow_responsible"))
-    return changes
-
-
-def _assigned(before: User | None, after: User | None) -> Why:
-    if before and after:
-        return why("changed_responsible", before=before.name, after=after.name)
-    return (
-        why("responsible_removed", before=before.name) if before else why("responsible_set", after=after and after.name)
+    known = priority != document.priority and 0 <= priority < len(PRIORITIES)
+    return DocumentEdit(
+        title=request.form.get("title"),
+        stage_id=request.form.get("stage", type=int),
+        responsible_id=request.form.get("responsible", type=int),
+        priority=(priority, priority_name(document.priority), priority_name(priority)) if known else None,
     )
 
 
@@ -293,14 +258,19 @@ def _assigned(before: User | None, after: User | None) -> Why:
 @login_required
 def move(document_id: int) -> ResponseReturnValue:
     """Move a document to another stage, from the bar above it or from the board."""
-    document = _document(document_id)
-    for change in _changes(document):
-        documents_posts.add_log(
-            document.thread_id, change | {"values": change["values"] | {"who": current_user.name}}, now()
-        )
-        Event.add([f"documents:{document.type_id}", f"thread:{document.thread_id}"], now())
+    wanted = DocumentEdit(stage_id=request.form.get("stage", type=int))
+    changes.edit(_document(document_id), wanted, current_user, now())
     db.session.commit()
     return redirect(own_page(request.form.get("next", "")) or url_for(".show", document_id=document_id))
+
+
+@blueprint.post("/document/<int:document_id>/read")
+@login_required
+def read(document_id: int) -> ResponseReturnValue:
+    """Take what was said here out of the reader's inbox: asked by a page that is open and seen."""
+    documents_posts.mark_read(current_user.id, _document(document_id).thread_id, now())
+    db.session.commit()
+    return "", 204
 
 
 # --- writing
@@ -313,12 +283,14 @@ def write(document_id: int) -> ResponseReturnValue:
     document = _document(document_id)
     kind = "note" if request.form.get("kind") == "note" else "message"
     files = [_file(file) for file in request.files.getlist("files") if file.filename]
+    words = request.form.get("words", "")
     try:
-        documents_posts.post_from_browser(
-            current_user, document.thread_id, html_of_words(request.form.get("words", "")), kind, files, now()
-        )
-    except NothingWritten as error:
+        documents_posts.post_from_browser(current_user, document.thread_id, html_of_words(words), kind, files, now())
+    except (NothingWritten, PostTooLarge) as error:
         flash(say(error.why), "error")
+        return _page(document, words, kind)
+    documents_posts.mark_read(current_user.id, document.thread_id, now())
+    db.session.commit()
     return redirect(url_for(".show", document_id=document_id) + "#chatter")
 
 
@@ -338,17 +310,12 @@ def follow(document_id: int) -> ResponseReturnValue:
     text = request.form.get("address", "").strip()
     contact = current_user.contact
     if text:
-        address = first_address(text)
-        if address is None:
-            flash(
-                gettext("“%(text)s” is not an email address. Enter it as Name <name@company.com>.", text=text), "error"
-            )
+        address = one_person(text)
+        if not isinstance(address, Address):
+            flash(_not_one_person(text), "error")
             return redirect(url_for(".show", document_id=document_id))
-        if address.key in _own_addresses():
-            flash(
-                gettext("%(address)s is one of our own addresses: it would write to itself.", address=address.key),
-                "error",
-            )
+        if address.key in office.own_addresses():
+            flash(say(why("address_of_ours", address=address.key)), "error")
             return redirect(url_for(".show", document_id=document_id))
         contact = contacts.find_or_make(address.address, address.name, now())
     documents_posts.follow(document.thread_id, contact.id, why("follow_added"))
@@ -358,9 +325,12 @@ def follow(document_id: int) -> ResponseReturnValue:
     return redirect(url_for(".show", document_id=document_id))
 
 
-def _own_addresses() -> set[str | None]:
-    known = office.load().office
-    return {known.catchall_address, known.bounce_address, known.default_address, *office.load().type_aliases.values()}
+def _not_one_person(text: str) -> str:
+    """Why a field that takes one person was not taken."""
+    reason = one_person(text)
+    if not isinstance(reason, Address) and reason["code"] == "import_several":
+        return gettext("Enter one person only.")
+    return gettext("“%(text)s” is not an email address. Enter it as Name <name@company.com>.", text=text)
 
 
 @blueprint.post("/document/<int:document_id>/unfollow/<int:contact_id>")
@@ -370,85 +340,5 @@ def unfollow(document_id: int, contact_id: int) -> ResponseReturnValue:
     document = _document(document_id)
     documents_posts.unfollow(document.thread_id, contact_id)
     Event.add([f"thread:{document.thread_id}"], now())
-    db.session.commit()
-    return redirect(url_for(".show", document_id=document_id))
-
-
-# --- the red envelope: what can be done about a recipient
-
-
-def _line(line_id: int) -> tuple[Recipient, int]:
-    """A recipient line and the document it belongs to."""
-    found = db.session.execute(
-        select(Recipient, Document.id)
-        .select_from(Recipient)
-        .join(OutgoingMail, Recipient.mail_id == OutgoingMail.id)
-        .join(Post, OutgoingMail.post_id == Post.id)
-        .join(Document, Document.thread_id == Post.thread_id)
-        .where(Recipient.id == line_id)
-    ).first()
-    return (found[0], found[1]) if found else abort(404)
-
-
-@blueprint.post("/lines/<int:line_id>/retry")
-@login_required
-def retry(line_id: int) -> ResponseReturnValue:
-    """Send to this recipient again."""
-    _, document_id = _line(line_id)
-    lines.retry([line_id], now())
-    _settle(document_id)
-    flash(gettext("The email is being sent again."), "success")
-    return redirect(url_for(".show", document_id=document_id))
-
-
-@blueprint.post("/lines/<int:line_id>/correct")
-@login_required
-def correct(line_id: int) -> ResponseReturnValue:
-    """Send to another address instead."""
-    line, document_id = _line(line_id)
-    before = line.address
-    try:
-        lines.correct_address(line_id, request.form.get("address", ""), now())
-    except NotCorrected as error:
-        db.session.rollback()
-        flash(str(error), "error")
-        return redirect(url_for(".show", document_id=document_id))
-    document = _document(document_id)
-    change = why("address_corrected", before=before, after=line.address)
-    documents_posts.add_log(document.thread_id, change, now())
-    _settle(document_id)
-    flash(say(change), "success")
-    return redirect(url_for(".show", document_id=document_id))
-
-
-def _settle(document_id: int) -> None:
-    delivery_state.close_failures(_document(document_id).thread_id, now())
-    db.session.commit()
-    wake()
-
-
-@blueprint.post("/lines/<int:line_id>/cancel")
-@login_required
-def cancel(line_id: int) -> ResponseReturnValue:
-    """Take a waiting recipient out of the queue."""
-    _, document_id = _line(line_id)
-    if lines.cancel([line_id], now()):
-        flash(gettext("The email was cancelled and will not be sent."), "success")
-    else:
-        flash(gettext("It is too late: the email is already being sent."), "error")
-    db.session.commit()
-    return redirect(url_for(".show", document_id=document_id))
-
-
-@blueprint.post("/posts/<int:post_id>/seen")
-@login_required
-def seen(post_id: int) -> ResponseReturnValue:
-    """Ignore the failures of a post: they stay red on it, and no list warns of them any more."""
-    document_id = db.session.scalar(
-        select(Document.id).join(Post, Post.thread_id == Document.thread_id).where(Post.id == post_id)
-    )
-    if document_id is None:
-        abort(404)
-    delivery_state.mark_seen(post_id, now())
     db.session.commit()
     return redirect(url_for(".show", document_id=document_id))

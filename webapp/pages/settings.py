@@ -19,7 +19,7 @@ from mail.settings.config import settings
 from mail.settings.parameters import CATCHALL_DOMAIN, DEFAULT_FROM, DEFAULT_FROM_FILTER
 from mail.settings.wake import wake
 from models import Alias, DocumentType, IncomingServer, OutgoingServer, db
-from webapp import auth, checks
+from webapp import auth, checks, sessions
 
 blueprint = Blueprint("settings", __name__, url_prefix="/settings")
 
@@ -84,6 +84,7 @@ def _environment_filter() -> tuple[str, ...]:
 
 @blueprint.post("/")
 @auth.roles_required("admin")
+@sessions.fresh_login
 def save() -> ResponseReturnValue:
     """Save what the form says."""
     values = {name: request.form.get(name, "").strip() for name in FIELDS}

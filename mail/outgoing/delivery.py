@@ -1,0 +1,259 @@
+"""FLOW from mails in our hands to their server: connection -> compose -> journal -> deliver -> what it means.
+
+Personal mail and mailings go the same way, one mail after the other over one connection. What a batch holds, and how
+its results are written down, is the batch's own: lines in ``deliver.py``, recipients of a mailing in ``chunks.py``.
+What a mail raises is that mail's result; what the journal, a key or the connection raises ends the batch, and what was
+not begun waits.
+"""
+
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from datetime import datetime
+from enum import Enum, auto
+from typing import Generic, NamedTuple, TypeVar
+
+from flask import current_app
+from sqlalchemy.exc import DBAPIError
+
+from mail.decide.failure import FailureKind, kind_of
+from mail.errors import JournalFailed, MailError, MailUnusable, SecretUnreadable, ServerGone
+from mail.outgoing.failures import Failure
+from mail.queue.concurrency import Delivering, Lane, in_memory
+from mail.queue.connections import Connections
+from mail.queue.journal import Journal
+from mail.queue.lease import LeaseLost, Stopping, WorkerLease
+from mail.sentences import Why
+from mail.settings import office
+from mail.transport.smtp import Outcome, ServerConnection, unexpected
+
+log = logging.getLogger("coquimail.outgoing")
+
+# What a second connection is refused with, when the first one works.
+FURTHER = ("connection_refused", "connection_lost", "greeting_deferred", "greeting_refused")
+
+
+class End(Enum):
+    """Why a batch ended."""
+
+    DONE = auto()
+    STOPPED = auto()  # somebody wants it to end: what is left is as it was
+    UNREACHED = auto()  # there is no connection
+    STRUCK = auto()  # cuts and doubts in a row: the server counts as away
+    FAILED = auto()  # the journal, a key, or a mistake of ours
+
+
+class Parcel(NamedTuple):
+    """A mail as it is handed to a connection; ``key`` is its name in the journal."""
+
+    key: str
+    envelope_sender: str
+    recipient: str
+    content: bytes
+    ready: bool = False
+
+
+class Try(NamedTuple):
+    """One try to deliver, with the dialogue if it is kept."""
+
+    outcome: Outcome
+    transcript: str = ""
+    seconds: float = 0.0
+
+
+Item = TypeVar("Item")
+
+
+class DeliveryBatch(ABC, Generic[Item]):
+    """Mails for one server that this worker holds; ``server_id`` 0 is the default server."""
+
+    lane: Lane
+    keeps_transcripts = False
+
+    def __init__(self, server_id: int) -> None:
+        self.server_id = server_id
+        self.server_name = ""
+        self.waiting: deque[Item] = deque()
+        self.end = End.DONE
+        self.why: Why | None = None  # of every end but DONE and STOPPED
+        self.is_known = True  # the reason is one that we name, no mistake of ours
+        self.frees_doubted = False  # the server took a mail: lines in doubt that waited for it may go
+
+    @abstractmethod
+    def compose(self, item: Item) -> Parcel:
+        """Return the mail of an item; what it raises is the item's own failure."""
+
+    @abstractmethod
+    def note(self, item: Item, tried: Try) -> None:
+        """Keep what became of an item until it is recorded."""
+
+    @abstractmethod
+    def take_back(self, count: int) -> None:
+        """Have the items that were noted last delivered again, as far as they are not recorded."""
+
+    @abstractmethod
+    def unreached(self, tried: Try) -> None:
+        """Nothing was tried, because there is no connection."""
+
+    def size_of(self, item: Item) -> int:
+        """Return about how many bytes the mail of an item has, if that may be many."""
+        return 0
+
+    def goes_on(self) -> bool:
+        """Say whether the next item may be begun; the place to record results now and then."""
+        return True
+
+    def stop(self, end: End, reason: Why | None = None, is_known: bool = True) -> None:
+        """End before the end."""
+        self.end, self.why, self.is_known = end, reason, is_known
+
+
+def deliver_batch(batch: DeliveryBatch[Item], connections: Connections, journal: Journal, worker: WorkerLease) -> None:
+    """Deliver the waiting items of a batch; what is left waiting was not begun, and ``end`` and ``why`` say why.
+
+    Raises ``ServerGone`` when there is no such server, ``LeaseLost`` when another worker may have the items, and what
+    the database raises.
+    """
+    try:
+        with connections.to(batch.server_id, batch.keeps_transcripts) as connection:
+            batch.server_name = connection.target.name
+            _Delivery(batch, connections, connection, journal, worker).run()
+    except (SecretUnreadable, JournalFailed) as error:
+        batch.stop(End.FAILED, error.why)
+    except ServerGone:
+        raise
+    except MailError as error:
+        connections.servers.unreachable(batch.server_id, error.why)
+        batch.stop(End.UNREACHED, error.why)
+        batch.unreached(Try(not_tried(error.why)))
+    except (LeaseLost, DBAPIError):
+        raise
+    except Exception as error:
+        log.exception("a batch for server %s failed", batch.server_id)
+        batch.stop(End.FAILED, unexpected(error).why, is_known=False)
+
+
+class _Delivery(Generic[Item]):
+    """A batch on its way over one connection."""
+
+    def __init__(
+        self,
+        batch: DeliveryBatch[Item],
+        connections: Connections,
+        connection: ServerConnection,
+        journal: Journal,
+        worker: WorkerLease,
+    ) -> None:
+        self.batch, self.connections, self.connection = batch, connections, connection
+        self.journal, self.worker, self.servers = journal, worker, connections.servers
+
+    def run(self) -> None:
+        batch = self.batch
+        try:
+            while batch.waiting and batch.end is End.DONE and batch.goes_on():
+                self.worker.assert_alive()
+                item = batch.waiting.popleft()
+                try:
+                    tried = self._try(item)
+                except BaseException:
+                    batch.waiting.appendleft(item)  # not a byte of it went out
+                    raise
+                self._settle(item, tried)
+        except Stopping:
+            batch.stop(End.STOPPED)
+
+    def _try(self, item: Item) -> Try:
+        began = time.monotonic()
+        with in_memory.of(self.batch.size_of(item)):
+            try:
+                parcel = self.batch.compose(item)
+            except MailError as error:
+                return Try(Outcome("mail", None, "", "", False, False, False, error.why))
+            except DBAPIError:
+                raise
+            except Exception as error:
+                log.exception("a mail for server %s can't be put together", self.batch.server_id)
+                reason = MailUnusable(error=type(error).__name__, detail=str(error)[:200]).why
+                return Try(Outcome("mail", None, "", "", False, False, False, reason))
+            with self.servers.delivering(Delivering(self.batch.server_id, self.batch.server_name)):
+                outcome = self.connection.deliver(
+                    parcel.envelope_sender,
+                    parcel.recipient,
+                    parcel.content,
+                    **self.journal.in_flight(parcel.key, self.worker.assert_alive),
+                    ready=parcel.ready,
+                )
+        transcript = self.connection.transcript.take() if self.connection.transcript else ""
+        return Try(outcome, transcript, time.monotonic() - began)
+
+    def _settle(self, item: Item, tried: Try) -> None:
+        """Note what became of an item, and what it says about its server."""
+        batch, outcome, server = self.batch, tried.outcome, self.batch.server_id
+        if self._is_one_connection_too_many(outcome):
+            batch.waiting.appendleft(item)
+            batch.stop(End.STOPPED)
+        elif outcome.phase == "connect":
+            assert outcome.why is not None
+            batch.waiting.appendleft(item)
+            self.servers.unreachable(server, outcome.why)
+            batch.stop(End.UNREACHED, outcome.why)
+            batch.unreached(tried)
+        else:
+            batch.take_back(outcome.victims)
+            batch.note(item, tried)
+            if outcome.accepted:
+                batch.frees_doubted |= self.servers.accepted(server, tried.seconds)
+            elif outcome.code is not None:
+                self.servers.answered(server)
+            elif (outcome.in_doubt or outcome.temporary) and self._strikes(outcome):
+                batch.stop(End.STRUCK, outcome.why)
+
+    def _strikes(self, outcome: Outcome) -> bool:
+        """There was no answer; return whether that happened so often that the server counts as away."""
+        assert outcome.why is not None
+        return self.servers.struck(self.batch.server_id, outcome.why, outcome.in_doubt)
+
+    def _is_one_connection_too_many(self, outcome: Outcome) -> bool:
+        """Say whether this connection was refused only because others are open; then there will be fewer of them."""
+        if outcome.accepted or outcome.why is None or not self.connections.others(self.batch.server_id):
+            return False
+        code = outcome.why["code"]
+        said_so = code == "too_many_connections"
+        if not said_so and not (outcome.phase == "connect" and code in FURTHER):
+            return False
+        self.connection.drop()
+        self.connections.takes_fewer(self.batch.server_id, self.connection, for_good=said_so)
+        return True
+
+
+def not_tried(reason: Why) -> Outcome:
+    """Return what became of a mail that was not tried, because its server can't be reached."""
+    return Outcome("connect", None, "", "", False, True, False, reason)
+
+
+def failure_of(
+    address: str, outcome: Outcome, recipient_id: int | None = None, trace_id: int | None = None
+) -> Failure | None:
+    """Return what a final refusal says about an address, None when it says nothing.
+
+    A refusal of the content says nothing about the address, unless it says that there is none.
+    """
+    if outcome.code is None or outcome.temporary:
+        return None
+    kind = kind_of(outcome.enhanced, outcome.text)
+    if outcome.phase != "rcpt" and kind not in (FailureKind.HARD, FailureKind.FULL):
+        return None
+    return Failure(address, kind, outcome.enhanced, outcome.text, recipient_id, trace_id)
+
+
+_LIVE = "coquimail-live"  # when this process saw last that the office is live
+ASKED_AGAIN = 10.0  # seconds
+
+
+def remember_live(server_id: int, now: datetime) -> None:
+    """A server took mail: if it is a real one the practice mailbox will not take over any more; the caller commits."""
+    seen = current_app.extensions.get(_LIVE, float("-inf"))
+    if not office.is_practice(server_id) and time.monotonic() - seen > ASKED_AGAIN:
+        office.go_live(now)
+        current_app.extensions[_LIVE] = time.monotonic()

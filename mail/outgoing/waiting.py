@@ -1,0 +1,76 @@
+"""What waiting mail waits for, where people see it: on the lines, on the mailings, in open pages."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, or_, select, update
+
+from mail.outgoing.delivery_state import show_progress
+from mail.outgoing.lines import posts_of_mails
+from mail.sentences import Why
+from mail.settings import office
+from mail.settings.wake import wake
+from models import Mailing, Recipient, change_rows, db, reading
+
+SHOWN = 200  # lines of one server that say what they wait for: the first ones
+PAUSE = timedelta(seconds=30)  # for what is our own trouble
+
+
+def say_why(server_id: int, reason: Why, now: datetime) -> None:
+    """Say on lines and mailings of a server (0: the default server) what they wait for, unless they do; commits."""
+    due = (
+        select(Recipient.id, Recipient.mail_id, Recipient.why)
+        .where(Recipient.state == "queued", Recipient.server_id == server_id, Recipient.next_try_at <= now)
+        .order_by(Recipient.next_try_at, Recipient.id)
+        .limit(SHOWN)
+    )
+    held = select(Recipient.id, Recipient.mail_id, Recipient.why).where(
+        Recipient.state == "sending", Recipient.server_id == server_id
+    )
+    mailings = (
+        Mailing.state == "sending", func.coalesce(Mailing.server_id, 0) == server_id, Mailing.why.is_(None)
+    )  # fmt: skip
+    with reading():
+        lines = [row for row in (*db.session.execute(due), *db.session.execute(held)) if row.why is None]
+        silent = db.session.scalars(select(Mailing.id).where(*mailings)).all()
+    if lines:
+        silently = (Recipient.id.in_([row.id for row in lines]), Recipient.state.in_(("queued", "sending")))
+        change_rows(update(Recipient).where(*silently, Recipient.why.is_(None)).values(why=reason))
+        show_progress(posts_of_mails({row.mail_id for row in lines}), now)
+    for mailing_id in silent:
+        change_rows(update(Mailing).where(Mailing.id == mailing_id, *mailings).values(why=reason))
+        Mailing.tell(mailing_id, now)
+    if lines or silent:
+        db.session.commit()
+
+
+def put_off_lines(reason: Why, now: datetime) -> None:
+    """Have the lines that are due wait a while, for a reason that is ours and not their server's; commits."""
+    due = select(Recipient.id).where(Recipient.state == "queued", Recipient.next_try_at <= now).limit(SHOWN)
+    lines = update(Recipient).where(Recipient.id.in_(due), Recipient.state == "queued")
+    change_rows(lines.values(why=reason, wait="retry", next_try_at=now + PAUSE))
+    db.session.commit()
+
+
+def put_off_mailings(reason: Why, now: datetime) -> None:
+    """Have the mailings that are being sent wait a while, for a reason that is ours; commits."""
+    due = update(Mailing).where(
+        Mailing.state == "sending", or_(Mailing.next_try_at.is_(None), Mailing.next_try_at <= now)
+    )
+    change_rows(due.values(why=reason, next_try_at=now + PAUSE))
+    db.session.commit()
+
+
+def is_there_a_server() -> bool:
+    """Say whether there is any outgoing server now."""
+    with reading():
+        office.forget()
+        snapshot = office.load()
+    return snapshot.office.default_server is not None or any(server.active for server in snapshot.servers)
+
+
+def free_waiting(now: datetime) -> None:
+    """There is a server again: lines that waited for one go on now; commits."""
+    for_one = (Recipient.state == "queued", Recipient.why["code"].as_string() == "no_server")
+    if change_rows(update(Recipient).where(*for_one).values(next_try_at=now)):
+        wake()
+    db.session.commit()

@@ -1,0 +1,189 @@
+"""What the sending threads of this process know of each server: who is busy with it, and whether it is worth trying.
+
+Every thread asks here before it takes work, so that a server that is slow, silent or away holds up nobody but itself.
+Two *lanes* share a server: ``personal`` and ``mass``. Servers are numbers, 0 for the default server.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mail.sentences import Why, why
+
+Lane = Literal["personal", "mass"]
+
+MOST = 2  # connections of one lane to one server
+STRIKES = 3  # cuts and doubts in a row after which a server counts as away
+BACK_OFF = 30.0  # seconds for which a server that could not be reached is left alone
+AFTER_STRIKES = (30.0, 60.0, 120.0, 300.0)  # the same after cuts and doubts: each further try may cost a doubt
+SLOW = 3.0  # seconds of waiting for one mail after which a server counts as slow
+
+
+@dataclass
+class Delivering:
+    """One mail on its way to a server, and since when."""
+
+    server: int
+    name: str
+    since: float = field(default_factory=time.monotonic)
+
+
+@dataclass
+class _ServerState:
+    held: Counter[str] = field(default_factory=Counter)
+    away_until: float = 0.0
+    why: Why | None = None  # what it is left alone for
+    strikes: int = 0
+    slow: bool = False
+    doubted: bool = True  # there may be lines that wait for it to accept another mail
+    connections: int | None = None  # that it takes at once, as far as that was learned
+    learned_until: float = 0.0
+    wanted: bool = False  # personal mail waits for a connection that the other lane has
+
+
+class ServerConcurrency:
+    """Which servers may be given to one more thread; used by all sending threads."""
+
+    def __init__(self, mass: int = MOST) -> None:
+        self._lock = threading.Lock()
+        self._most: dict[str, int] = {"personal": MOST, "mass": mass}
+        self._states: dict[int, _ServerState] = {}
+        self._delivering: dict[int, Delivering] = {}
+
+    # --- taking work
+
+    def full(self, lane: Lane) -> set[int]:
+        """Return the servers that no further thread of a lane may take now."""
+        with self._lock:
+            return {server for server, state in self._states.items() if not self._has_room(state, lane)}
+
+    def take(self, server: int, lane: Lane) -> bool:
+        """Take a place at a server; False when there is none."""
+        with self._lock:
+            state = self._state(server)
+            if not self._has_room(state, lane):
+                return False
+            state.held[lane] += 1
+            if lane == "personal":
+                state.wanted = False
+            return True
+
+    def free(self, server: int, lane: Lane) -> None:
+        """Give the place back."""
+        with self._lock:
+            self._state(server).held[lane] -= 1
+
+    def yields(self, server: int) -> bool:
+        """Say whether a mailing is to give up its connection, because personal mail waits for it."""
+        with self._lock:
+            return self._state(server).wanted
+
+    def _has_room(self, state: _ServerState, lane: Lane) -> bool:
+        held = state.held.total()
+        if time.monotonic() < state.away_until and (lane == "personal" or state.strikes >= STRIKES):
+            return False  # a mailing waits for a server that it can't reach by its own row
+        if state.slow or state.why is not None:  # one thread is enough to see whether it is well again
+            return held == 0
+        if state.connections is not None and held >= state.connections and time.monotonic() < state.learned_until:
+            state.wanted |= lane == "personal"
+            return False
+        return state.held[lane] < self._most[lane]
+
+    def _state(self, server: int) -> _ServerState:
+        return self._states.setdefault(server, _ServerState())
+
+    # --- what became of a mail
+
+    def accepted(self, server: int, seconds: float) -> bool:
+        """A mail was accepted: the server is well. Returns whether lines in doubt waited for that."""
+        with self._lock:
+            state = self._state(server)
+            state.strikes, state.why, state.away_until = 0, None, 0.0
+            state.slow = state.slow and seconds > SLOW
+            doubted, state.doubted = state.doubted, False
+            return doubted
+
+    def answered(self, server: int) -> None:
+        """A mail was refused or put off: that, too, is an answer."""
+        with self._lock:
+            self._state(server).strikes = 0
+
+    def struck(self, server: int, reason: Why, in_doubt: bool) -> bool:
+        """A mail was cut off or its answer never seen; returns whether the server counts as away now."""
+        with self._lock:
+            state = self._state(server)
+            state.strikes += 1
+            state.doubted |= in_doubt
+            if state.strikes < STRIKES:
+                return False
+            wait = AFTER_STRIKES[min(state.strikes - STRIKES, len(AFTER_STRIKES) - 1)]
+            state.why, state.away_until = reason, time.monotonic() + wait
+            return True
+
+    def unreachable(self, server: int, reason: Why) -> None:
+        """There is no connection to the server: it is left alone for a while."""
+        with self._lock:
+            state = self._state(server)
+            state.why, state.away_until = reason, time.monotonic() + BACK_OFF
+
+    def takes_only(self, server: int, connections: int | None, seconds: float) -> None:
+        """Have at most so many connections to a server at once, over both lanes, for so long."""
+        with self._lock:
+            state = self._state(server)
+            state.connections, state.learned_until = connections, time.monotonic() + seconds
+
+    # --- what is being waited for
+
+    @contextmanager
+    def delivering(self, one: Delivering) -> Iterator[None]:
+        """Let others see that this thread waits for a server, as long as the block lasts."""
+        thread = threading.get_ident()
+        self._delivering[thread] = one
+        try:
+            yield
+        finally:
+            del self._delivering[thread]
+
+    def why_waiting(self) -> dict[int, Why]:
+        """Return the servers that mail waits for, and why; one that keeps us waiting counts as slow from now on."""
+        late, found = time.monotonic() - SLOW, {}
+        waited_for = [one for one in list(self._delivering.values()) if one.since < late]
+        with self._lock:
+            for one in waited_for:
+                self._state(one.server).slow = True
+                found[one.server] = why("server_slow", server=one.name)
+            for server, state in self._states.items():
+                if state.why is not None and time.monotonic() < state.away_until:
+                    found[server] = state.why
+        return found
+
+
+class ByteBudget:
+    """How many bytes of large mails may be in memory at once; small ones always may."""
+
+    SMALL = 1_000_000
+
+    def __init__(self, octets: int) -> None:
+        self._most, self._used = octets, 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def of(self, size: int) -> Iterator[None]:
+        """Wait until a mail of this size fits; one that is larger than all there is goes alone."""
+        share = min(size, self._most) if size > self.SMALL else 0
+        with self._changed:
+            self._changed.wait_for(lambda: self._used + share <= self._most)
+            self._used += share
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._used -= share
+                self._changed.notify_all()
+
+
+in_memory = ByteBudget(48_000_000)

@@ -1,0 +1,257 @@
+"""The page of a document: writing within the limit of size, what is read, and a dead address that is corrected."""
+
+import html
+import io
+import re
+from datetime import UTC, datetime
+
+import pytest
+from flask import Flask
+from sqlalchemy import func, select, update
+
+from mail.documents import contacts, posts
+from mail.documents.documents import start_document
+from mail.settings import parameters
+from mail.settings.clock import now
+from models import (
+    Attachment,
+    Blob,
+    Contact,
+    Document,
+    DocumentType,
+    Follower,
+    MailingList,
+    Notification,
+    Post,
+    Recipient,
+    Subscription,
+    User,
+    db,
+)
+from tests.web import Visitor
+
+AT = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def app(pages) -> Flask:
+    """An office with a document of Gone, who is on a list, and whose first email failed."""
+    with pages.app_context():
+        gone = contacts.find_or_make("gone@x.test", "Gone", AT)
+        type_ = db.session.scalar(select(DocumentType).where(DocumentType.code == "ticket"))
+        document = start_document(type_, "Help", AT, sender="gone@x.test", contact_id=gone.id)
+        db.session.add(Subscription(list=MailingList(name="News"), contact_id=gone.id, at=AT))
+        db.session.commit()
+        assert document.id == 1
+    return pages
+
+
+@pytest.fixture
+def clerk(app) -> Visitor:
+    return Visitor(app).as_role("user")
+
+
+def words(answer) -> str:
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", answer.text)).split())
+
+
+def write(visitor: Visitor, text: str = "Hello", *files: tuple[str, bytes], kind: str = "message"):
+    given = {"words": text, "kind": kind, "files": [(io.BytesIO(content), name) for name, content in files]}
+    return visitor.post("/document/1/posts", given, content_type="multipart/form-data")
+
+
+# --- the size of an email
+
+
+@pytest.mark.parametrize(
+    ("limit", "size", "taken"),
+    [(1, 720_000, True), (1, 735_000, False), (2, 1_440_000, True), (2, 1_500_000, False), (0, 1, False)],
+)
+def test_a_post_is_measured_as_it_will_be_sent_before_anything_is_saved(app, clerk, limit, size, taken):
+    with app.app_context():
+        parameters.put("mail.max_size", str(limit), now())
+        db.session.commit()
+    answer = write(clerk, "Look at <this>", ("plan.pdf", b"x" * size), kind="note")
+    assert answer.status_code == (302 if taken else 200)
+    with app.app_context():
+        kept = [db.session.scalar(select(func.count()).select_from(model)) for model in (Attachment, Blob)]
+        assert kept == ([1, 1] if taken else [0, 0])
+        failed = db.session.scalars(select(Recipient.state).where(Recipient.state == "failed")).all()
+    assert failed == []
+    if not taken:
+        assert "as it is sent; at most" in words(answer) and ">Look at &lt;this&gt;</textarea>" in answer.text
+        assert 'value="note" checked' in answer.text
+
+
+def test_the_page_knows_the_limit(app, clerk):
+    assert 'data-most="25000000"' in clerk.get("/document/1").text
+
+
+# --- what is read
+
+
+@pytest.fixture
+def told(app, clerk) -> int:
+    """The number of a notice that waits for the clerk."""
+    with app.app_context():
+        user = db.session.scalar(select(User))
+        user.notify = "inbox"
+        posts.follow(1, user.contact_id)
+        db.session.commit()
+        other = db.session.scalar(select(Contact).where(Contact.address_key == "gone@x.test"))
+        posts.add_posts([draft := posts.PostDraft(1, "message", AT, text="x", author_contact_id=other.id)], AT)
+        db.session.add(Notification(post_id=draft.id, user_id=user.id, kind="post", at=AT))
+        db.session.commit()
+        return db.session.scalar(select(Notification.id))
+
+
+def is_read(app: Flask, number: int) -> bool:
+    with app.app_context():
+        return db.session.get(Notification, number).read_at is not None
+
+
+def test_a_page_asks_for_what_it_shows_to_be_marked_as_read_and_no_get_does(app, clerk, told):
+    page = clerk.get("/document/1").text
+    assert 'data-unread="/document/1/read"' in page and not is_read(app, told)
+    assert clerk.post("/document/1/read").status_code == 204
+    assert is_read(app, told)
+    assert "data-unread" not in clerk.get("/document/1").text
+    assert Visitor(app).client.post("/document/1/read").status_code == 400
+
+
+def test_who_answers_has_read_it(app, clerk, told):
+    write(clerk)
+    assert is_read(app, told)
+
+
+# --- a dead address
+
+
+@pytest.fixture
+def failed(app, clerk) -> int:
+    write(clerk)
+    with app.app_context():
+        db.session.execute(update(Recipient).values(state="failed"))
+        db.session.commit()
+        return db.session.scalar(select(Recipient.id))
+
+
+def correct(visitor: Visitor, line: int, address: str, what: str = ""):
+    return visitor.post(f"/lines/{line}/correct", {"address": address, "what": what}, follow_redirects=True)
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("", "is not an email address"),
+        ("nobody", "is not an email address"),
+        ("right@", "is not an email address"),
+        ("right@@x.test", "is not an email address"),
+        ("right@x.test, left@x.test", "is not an email address"),
+        ("right@x.test; left@x.test", "is not an email address"),
+        ("right@x.test left@x.test", "is not an email address"),
+        ("right@x.test\r\nBcc: left@x.test", "is not an email address"),
+        ("Ann Lee <right@x.test>", "Enter the address alone, without a name: right@x.test"),
+        ('"Lee, Ann" <right@x.test>', "Enter the address alone, without a name: right@x.test"),
+        ("Ann Lee right@x.test", "Enter the address alone, without a name: right@x.test"),
+        ("right@x.test (Ann)", "Enter the address alone, without a name: right@x.test"),
+        ("gone@x.test", "is the address that failed"),
+        (" GONE@X.TEST ", "is the address that failed"),
+        ("<gone@x.test>", "is the address that failed"),
+        ("mailto:gone@x.test", "is the address that failed"),
+        ("catchall@office.test", "is one of our own addresses"),
+        ("x" * 400 + "@x.test", "is not an email address"),
+    ],
+)
+def test_only_another_address_is_taken_and_what_was_typed_stays(app, clerk, failed, address, said):
+    answer = correct(clerk, failed, address, "everywhere")
+    assert said in words(answer)
+    assert html.escape(address, quote=False).split("\r")[0][:40] in answer.text.replace("&#34;", '"')
+    with app.app_context():
+        line = db.session.get(Recipient, failed)
+        assert (line.address, line.state) == ("gone@x.test", "failed")
+        assert contacts.find("gone@x.test") is not None
+
+
+@pytest.mark.parametrize("given", ["right@x.test", " Right@X.test ", "<right@x.test>", "mailto:right@x.test"])
+def test_a_correction_is_asked_once_and_reaches_everything(app, clerk, failed, given):
+    asked = correct(clerk, failed, given)
+    assert "follows 1 document, subscribed to 1 mailing list" in words(asked)
+    with app.app_context():
+        assert db.session.get(Recipient, failed).state == "failed"
+    assert "The address was changed from gone@x.test to" in words(correct(clerk, failed, given, "everywhere"))
+    with app.app_context():
+        line, contact = db.session.get(Recipient, failed), contacts.find("right@x.test")
+        assert (line.address_key, line.state, contact.name) == ("right@x.test", "queued", "Gone")
+        assert contacts.find("gone@x.test") is None
+    write(clerk, "again")
+    with app.app_context():
+        last = db.session.scalar(select(Recipient).order_by(Recipient.id.desc()).limit(1))
+        assert last.address_key == "right@x.test"
+
+
+def test_only_this_email_leaves_the_contact(app, clerk, failed):
+    correct(clerk, failed, "right@x.test", "email")
+    with app.app_context():
+        assert db.session.get(Recipient, failed).address == "right@x.test"
+        assert contacts.find("gone@x.test") is not None and contacts.find("right@x.test") is None
+
+
+def test_what_still_waits_for_the_dead_address_goes_to_the_right_one(app, clerk, failed):
+    write(clerk, "second")
+    correct(clerk, failed, "right@x.test", "everywhere")
+    with app.app_context():
+        assert set(db.session.scalars(select(Recipient.address_key))) == {"right@x.test"}
+
+
+def test_another_contact_with_the_right_address_takes_the_place(app, clerk, failed):
+    with app.app_context():
+        right = contacts.find_or_make("right@x.test", "Right", AT)
+        posts.follow(1, right.id)
+        db.session.commit()
+        right_id = right.id
+    assert "“Right” takes over the documents and lists" in words(correct(clerk, failed, "right@x.test"))
+    correct(clerk, failed, "right@x.test", "everywhere")
+    with app.app_context():
+        assert contacts.find("gone@x.test").active is False
+        assert db.session.get(Document, 1).contact_id == right_id
+        assert db.session.scalars(select(Subscription.contact_id)).all() == [right_id]
+        followers = db.session.scalars(select(Contact.name).join(Follower, Follower.contact_id == Contact.id)).all()
+        assert sorted(followers) == ["Right", "User"]
+
+
+def test_the_address_of_a_colleague_is_for_admins(app, clerk, failed):
+    other = Visitor(app).as_role("marketing")
+    with app.app_context():
+        contact_id = db.session.scalar(select(User.contact_id).where(User.role == "marketing"))
+        address = {"address": "marketing@home.test", "address_key": "marketing@home.test"}
+        db.session.execute(update(Recipient).values(contact_id=contact_id, **address))
+        db.session.commit()
+    assert "has an account here" in words(correct(clerk, failed, "right@x.test"))
+    assert "has an account here" in words(correct(other, failed, "right@x.test", "everywhere"))
+    admin = Visitor(app).as_role("admin")
+    correct(admin, failed, "right@x.test", "everywhere")
+    with app.app_context():
+        assert contacts.find("right@x.test").id == contact_id
+
+
+@pytest.mark.parametrize("state", ["queued", "sending", "sent", "cancelled"])
+def test_what_did_not_fail_is_not_corrected(app, clerk, failed, state):
+    with app.app_context():
+        db.session.execute(update(Recipient).values(state=state))
+        db.session.commit()
+    assert "Wait for its result" in words(correct(clerk, failed, "right@x.test", "everywhere"))
+
+
+# --- one person in a field
+
+
+@pytest.mark.parametrize("text", ["a@x.test, b@x.test", "a@x.test; b@x.test", "Ann <a@x.test>; Bob <b@x.test>"])
+def test_a_field_for_one_person_drops_nobody_without_a_word(app, clerk, text):
+    answer = clerk.post("/documents/ticket/new", {"title": "Two", "customer": text})
+    assert "Enter one person only" in words(answer) and html.escape(text) in answer.text
+    answer = clerk.post("/document/1/follow", {"address": text}, follow_redirects=True)
+    assert "Enter one person only" in words(answer)
+    with app.app_context():
+        assert db.session.scalar(select(func.count()).select_from(Document)) == 1
+        assert db.session.scalar(select(func.count()).select_from(Post).where(Post.kind == "message")) == 0

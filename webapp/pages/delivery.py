@@ -1,0 +1,110 @@
+"""The red envelope of a post: what people do about a recipient who did not get it."""
+
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext
+from flask_login import login_required
+from sqlalchemy import select
+
+from mail.documents import corrections
+from mail.documents import posts as documents_posts
+from mail.documents.corrections import AddressCorrection
+from mail.errors import NotCorrected
+from mail.outgoing import delivery_state, lines
+from mail.sentences import say, why
+from mail.settings.clock import now
+from mail.settings.wake import wake
+from models import Document, OutgoingMail, Post, Recipient, db
+from webapp import auth
+
+blueprint = Blueprint("delivery", __name__)
+
+
+def _document_of(line_id: int) -> Document:
+    """The document that a recipient line belongs to."""
+    found = (
+        select(Document)
+        .join(Post, Post.thread_id == Document.thread_id)
+        .join(OutgoingMail, OutgoingMail.post_id == Post.id)
+        .join(Recipient, Recipient.mail_id == OutgoingMail.id)
+        .where(Recipient.id == line_id)
+    )
+    return db.session.scalar(found) or abort(404)
+
+
+def _back(document: Document) -> ResponseReturnValue:
+    return redirect(url_for("documents.show", document_id=document.id))
+
+
+def _close(document: Document) -> None:
+    delivery_state.close_failures(document.thread_id, now())
+    db.session.commit()
+    wake()
+
+
+@blueprint.post("/lines/<int:line_id>/retry")
+@login_required
+def retry(line_id: int) -> ResponseReturnValue:
+    """Send to this recipient again."""
+    document = _document_of(line_id)
+    lines.retry([line_id], now())
+    _close(document)
+    flash(gettext("The email is being sent again."), "success")
+    return _back(document)
+
+
+@blueprint.post("/lines/<int:line_id>/correct")
+@login_required
+def correct(line_id: int) -> ResponseReturnValue:
+    """Send to another address instead; asks once whether the recipient has it from now on."""
+    document, given = _document_of(line_id), request.form.get("address", "")
+    try:
+        correction = corrections.plan(line_id, given, auth.role() == "admin")
+        wanted = request.form.get("what", "")
+        if correction.is_wide and wanted not in ("everywhere", "email"):
+            return _asked(document, line_id, given, correction)
+        corrections.correct(correction, wanted == "everywhere", now())
+    except NotCorrected as error:
+        db.session.rollback()
+        flash(say(error.why), "error")
+        return _asked(document, line_id, given, None)
+    change = why("address_corrected", before=correction.before, after=correction.after)
+    documents_posts.add_log(document.thread_id, change, now())
+    _close(document)
+    flash(say(change), "success")
+    return _back(document)
+
+
+def _asked(document: Document, line_id: int, given: str, correction: AddressCorrection | None) -> ResponseReturnValue:
+    line = db.session.get(Recipient, line_id)
+    assert line is not None
+    return render_template(
+        "pages/correct_address.html", document=document, line=line, given=given, correction=correction
+    )
+
+
+@blueprint.post("/lines/<int:line_id>/cancel")
+@login_required
+def cancel(line_id: int) -> ResponseReturnValue:
+    """Take a waiting recipient out of the queue."""
+    document = _document_of(line_id)
+    if lines.cancel([line_id], now()):
+        flash(gettext("The email was cancelled and will not be sent."), "success")
+    else:
+        flash(gettext("It is too late: the email is already being sent."), "error")
+    db.session.commit()
+    return _back(document)
+
+
+@blueprint.post("/posts/<int:post_id>/seen")
+@login_required
+def seen(post_id: int) -> ResponseReturnValue:
+    """Ignore the failures of a post: they stay red on it, and no list warns of them any more."""
+    document_id = db.session.scalar(
+        select(Document.id).join(Post, Post.thread_id == Document.thread_id).where(Post.id == post_id)
+    )
+    if document_id is None:
+        abort(404)
+    delivery_state.mark_seen(post_id, now())
+    db.session.commit()
+    return redirect(url_for("documents.show", document_id=document_id))
