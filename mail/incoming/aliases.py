@@ -184,6 +184,7 @@ def _move(alias: Alias, local: str, new: str) -> None:
             policy=alias.policy,
             refusal=alias.refusal,
             make_contact=alias.make_contact,
+            follow_fixed=alias.follow_fixed,
             responsible_id=alias.responsible_id,
             state="retired",
         )

@@ -368,6 +368,17 @@ def test_a_renamed_alias_leaves_its_old_address_behind(app, admin):
     assert alias_row(app, "sales@office.test") is None
 
 
+def test_senders_follow_a_fixed_document_only_if_the_alias_says_so(app, admin):
+    row = alias_row(app, "sales@office.test")
+    assert row["follow_fixed"] is False
+    form = {**ALIAS, "local_part": "sales", "type_id": row["type_id"]}
+    assert 'name="follow_fixed"' in admin.get(f"{ALIASES}/edit?id={row['id']}").text
+    admin.post(f"{ALIASES}/edit?id={row['id']}", {**form, "follow_fixed": "1"})
+    admin.post(f"{ALIASES}/edit?id={row['id']}", {**form, "follow_fixed": "1", "local_part": "vendas"})
+    assert alias_row(app, "vendas@office.test")["follow_fixed"] is True
+    assert alias_row(app, "sales@office.test")["follow_fixed"] is True, "the old address goes on as before"
+
+
 def test_an_alias_is_retired_before_it_is_forgotten(app, admin):
     row = alias_row(app, "support@office.test")
     admin.post(f"{ALIASES}/press/retire", {"id": row["id"]})
