@@ -25,6 +25,7 @@ from webapp import auth
 blueprint = Blueprint("checks", __name__, url_prefix="/checks")
 
 PATIENCE = timedelta(seconds=10)  # after which a page says that nobody has taken the test up
+MOST_TOGETHER = 500  # as many as a page of a list can tick
 TITLES = {
     "outgoing_test": _l("Test Connection"),
     "incoming_test": _l("TEST & CONFIRM"),
@@ -143,7 +144,7 @@ def trust(check_id: int) -> ResponseReturnValue:
 @auth.roles_required("admin")
 def together() -> ResponseReturnValue:
     """Show several tests or fetches that were asked for at once (``?id=3&id=4``)."""
-    ids = request.args.getlist("id", type=int)[:50]
+    ids = request.args.getlist("id", type=int)[:MOST_TOGETHER]
     found = db.session.scalars(select(ServerCheck).where(ServerCheck.id.in_(ids)).order_by(ServerCheck.id)).all()
     if not found:
         abort(404)

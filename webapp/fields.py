@@ -16,11 +16,10 @@ from wtforms.validators import Optional, ValidationError
 from wtforms.widgets import html_params
 
 from models import db
-from models.base import Encrypted, Model, UtcDateTime
+from models.base import Encrypted, Model
 from models.search import contains
 
 SHOWN_AT_ONCE = 30
-SHOWN_WITHOUT_SEARCH = 200
 NONE_CHOSEN = _l("none")
 
 
@@ -117,13 +116,13 @@ class ReferenceField(Field):
         return db.session.scalar(rows)
 
     def found(self, words: str) -> list[tuple[int, str]]:
-        """Return id and text of records that the words fit; of those that are searched the newest."""
+        """Return id and text of all records, or of the newest that the words fit where they are searched for."""
         rows = self.only(select(self.model))
         if words and self.columns:
             rows = rows.where(contains(words, *(getattr(self.model, name) for name in self.columns)))
         key = self.model.id  # type: ignore[attr-defined]
-        order, limit = (key.desc(), SHOWN_AT_ONCE) if self.columns else (key, SHOWN_WITHOUT_SEARCH)
-        found = db.session.scalars(rows.order_by(order).limit(limit))
+        rows = rows.order_by(key.desc()).limit(SHOWN_AT_ONCE) if self.columns else rows.order_by(key)
+        found = db.session.scalars(rows)
         return [(row.id, self.text(row)) for row in found]
 
     def widget(self, field: Any, **attributes: Any) -> Markup:
@@ -173,8 +172,3 @@ class Converter(AdminModelConverter):
 def is_secret(column: Any) -> bool:
     """Whether a column must never be shown or exported."""
     return isinstance(getattr(column, "type", None), Encrypted)
-
-
-def is_moment(column: Any) -> bool:
-    """Whether a column holds a moment in time."""
-    return isinstance(getattr(column, "type", None), UtcDateTime)

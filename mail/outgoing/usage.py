@@ -15,16 +15,14 @@ def of_server(server_id: int) -> list[Why]:
     found = []
     if DEDICATED_SERVER.get() == server_id:
         found.append(why("used_as_dedicated"))
-    mailings = db.session.scalars(
-        select(Mailing.subject)
-        .where(Mailing.state.in_(UNFINISHED))
-        .where(or_(Mailing.forced_server_id == server_id, Mailing.server_id == server_id))
-        .order_by(Mailing.id.desc())
-        .limit(100)
-    ).all()
-    found += [why("used_by_mailing", subject=subject or "–") for subject in mailings[:SHOWN]]
-    if len(mailings) > SHOWN:
-        found.append(why("used_by_more_mailings", number=len(mailings) - SHOWN))
+    using = select(Mailing).where(
+        Mailing.state.in_(UNFINISHED), or_(Mailing.forced_server_id == server_id, Mailing.server_id == server_id)
+    )
+    number = db.session.scalar(select(func.count()).select_from(using.subquery())) or 0
+    newest = using.with_only_columns(Mailing.subject).order_by(Mailing.id.desc()).limit(SHOWN)
+    found += [why("used_by_mailing", subject=subject or "–") for subject in db.session.scalars(newest)]
+    if number > SHOWN:
+        found.append(why("used_by_more_mailings", number=number - SHOWN))
     waiting = db.session.scalar(
         select(func.count())
         .select_from(Recipient)

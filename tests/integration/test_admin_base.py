@@ -492,6 +492,26 @@ def test_a_large_list_that_would_scan_its_table_is_refused_at_the_start(app, vie
         view()
 
 
+@pytest.mark.parametrize(("count", "pages"), [(3, [3]), (4, [4]), (5, [4, 1]), (8, [4, 4]), (9, [4, 4, 1])])
+@pytest.mark.parametrize("sort", ["priority", "-name"])
+def test_a_list_called_small_has_pages_when_it_is_not(app, admin, monkeypatch, count, pages, sort):
+    monkeypatch.setattr(list_pages, "SMALL_PAGE", 4)
+    names = [f"server {number}" for number in range(count)]
+    servers(app, *names, priority=5)
+    path, seen = f"/admin/sample-servers/?sort={sort}", []
+    while path:
+        page = admin.get(path).text
+        seen.append(first_column(page))
+        path = link(page, "next")
+        assert f"{count} entries" in page
+    assert [len(part) for part in seen] == pages
+    assert sorted(name for part in seen for name in part) == names
+    back = page
+    for _ in pages[1:]:
+        back = admin.get(link(back, "prev")).text
+    assert first_column(back) == seen[0] and not link(back, "prev")
+
+
 # --- export
 
 

@@ -18,10 +18,10 @@ from models import db, reading
 from models.search import contains
 from webapp import template_helpers
 from webapp.admin.declared import ActionRefused, Declared
-from webapp.admin.listing import Order, Page, batches, csv_lines, page_of
+from webapp.admin.listing import Order, Page, batches, csv_lines, page_by_place, page_of
 from webapp.fields import is_secret
 
-LARGEST_SMALL_TABLE = 500
+SMALL_PAGE = 500  # rows of a list that may be sorted by anything
 
 
 class ListPages(Declared):
@@ -56,8 +56,8 @@ class ListPages(Declared):
         rows = self._asked().options(*(joinedload(relation) for relation in self.eager))
         order = self._order()
         if self.small:
-            found = list(db.session.scalars(rows.order_by(*order.clauses()).limit(LARGEST_SMALL_TABLE)).unique())
-            return Page(found, "", "", len(found))
+            place = request.args.get("after") or request.args.get("before") or ""
+            return page_by_place(rows, order, SMALL_PAGE, place)
         return page_of(rows, order, self.rows_per_page, request.args.get("after", ""), request.args.get("before", ""))
 
     @expose("/")

@@ -20,6 +20,8 @@ from models.outgoing import LINE_STATES
 from webapp import template_helpers
 from webapp.admin.base import AdminView, ChoiceFilter, Empty, action
 
+MOST_ATTEMPTS = 200  # 48 hours make some 55, each Retry as many again
+
 
 class OutgoingMailView(AdminView):
     model, page, path = Recipient, "outgoing_mails", "outgoing-mails"
@@ -70,7 +72,7 @@ class OutgoingMailView(AdminView):
     def attempts_of(self, line: Recipient) -> Sequence[DeliveryAttempt]:
         """Return the tries to deliver this line, the newest first."""
         query = select(DeliveryAttempt).where(DeliveryAttempt.recipient_id == line.id)
-        return db.session.scalars(query.order_by(DeliveryAttempt.id.desc()).limit(50)).all()
+        return db.session.scalars(query.order_by(DeliveryAttempt.id.desc()).limit(MOST_ATTEMPTS)).all()
 
     def document_of(self, line: Recipient) -> Document | None:
         """Return the document that this mail belongs to."""

@@ -141,11 +141,8 @@ def tell_domain_change(before: str, moved: list[str]) -> None:
         )
     pointers = pointing_to(before) if before and before != CATCHALL_DOMAIN.get() else []
     if pointers:
-        flash(
-            gettext("Still using %(domain)s: %(places)s.", domain=before,
-                    places="; ".join(pointer.words for pointer in pointers[:SHOWN])),
-            "warning",
-        )  # fmt: skip
+        places = "; ".join(pointer.words for pointer in pointers)
+        flash(gettext("Still using %(domain)s: %(places)s.", domain=before, places=places), "warning")
 
 
 def old_domains() -> list[OldDomain]:
