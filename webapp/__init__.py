@@ -15,7 +15,6 @@ from mail.settings import office
 from mail.settings.config import Settings
 from models.connect import engine_options
 from webapp import admin, auth, checks, cli, errors, first_start, limits, live, menu, public, security, template_helpers
-from webapp.admin import system_parameters
 from webapp.pages import account, bodies, delivery, documents, inbox, mailings, marketing_settings, practice
 from webapp.pages import settings as settings_page
 
@@ -24,7 +23,6 @@ PAGES = (
     settings_page,
     first_start,
     checks,
-    system_parameters,
     documents,
     delivery,
     bodies,

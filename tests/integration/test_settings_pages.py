@@ -13,6 +13,7 @@ from mail.sentences import why
 from mail.settings.parameters import CATALOGUE, CATCHALL_DOMAIN, COMPANY_ADDRESS, COMPANY_NAME, CUSTOM_SERVERS, put
 from models import Alias, Document, DocumentType, IncomingServer, OutgoingServer, Stage, SystemParameter, db
 from tests.web import Visitor, web_app
+from webapp.admin.base import AdminView
 
 SETTINGS, PARAMETERS = "/settings/", "/admin/system-parameters"
 ALIASES, TYPES = "/admin/aliases", "/admin/document-types"
@@ -63,7 +64,7 @@ def test_settings_are_for_admins(app, path, role):
     assert Visitor(app).as_role(role).get(path).status_code == 403
 
 
-@pytest.mark.parametrize("path", [SETTINGS, f"{PARAMETERS}/reset", "/settings/test-default-server"])
+@pytest.mark.parametrize("path", [SETTINGS, f"{PARAMETERS}/press/reset", "/settings/test-default-server"])
 def test_settings_are_changed_by_admins_only(app, path):
     answer = Visitor(app).as_role("user").post(path, {**OFFICE, "domain": "evil.test", "key": "company.name"})
     assert answer.status_code == 403
@@ -234,11 +235,29 @@ def stored_value(app, key):
         return db.session.scalar(select(SystemParameter.value).where(SystemParameter.key == key))
 
 
+def press(app, admin, button, key):
+    with app.app_context():
+        number = db.session.scalar(select(SystemParameter.id).where(SystemParameter.key == key))
+    assert admin.post(f"{PARAMETERS}/press/{button}", {"id": number}).status_code == 302
+
+
+def test_system_parameters_are_a_flask_admin_view_like_the_servers(app, admin):
+    views = {type(view).__name__: view for view in app.extensions["admin"][0]._views}
+    assert isinstance(views["SystemParameterView"], AdminView) and isinstance(views["OutgoingServerView"], AdminView)
+    admin.post(f"{PARAMETERS}/edit?key=mail.max_size", {"value": "30", "key": "mail.other"})
+    assert stored_value(app, "mail.max_size") == "30", "a known key can't be renamed"
+    assert stored_value(app, "mail.other") is None
+    with app.app_context():
+        number = db.session.scalar(select(SystemParameter.id).where(SystemParameter.key == "mail.max_size"))
+    assert admin.post(f"{PARAMETERS}/press/remove", {"id": number}).status_code == 404, "nor deleted"
+    assert admin.post(f"{PARAMETERS}/delete", {"id": number}).status_code == 404
+
+
 def test_the_catchall_is_renamed_here_and_the_old_address_stays_known(app, admin):
     admin.post(f"{PARAMETERS}/edit?key=mail.catchall.alias", {"value": "Replies"})
     assert "replies@office.test" in addresses(app)
     assert addresses(app, "retired") == {"catchall@office.test"}
-    admin.post(f"{PARAMETERS}/reset", {"key": "mail.catchall.alias"})
+    press(app, admin, "reset", "mail.catchall.alias")
     assert "catchall@office.test" in addresses(app)
 
 
@@ -256,7 +275,7 @@ def test_a_change_says_who_made_it_and_can_be_taken_back(app, admin):
     page = words(admin.get(f"{PARAMETERS}/", query_string={"only": "changed"}).text)
     assert "mail.max_size 30" in page and "Admin" in page
     assert "Default 25" in words(admin.get(f"{PARAMETERS}/edit?key=mail.max_size").text)
-    admin.post(f"{PARAMETERS}/reset", {"key": "mail.max_size"})
+    press(app, admin, "reset", "mail.max_size")
     assert "?key=mail.max_size" not in admin.get(f"{PARAMETERS}/", query_string={"only": "changed"}).text
     assert value(app, CATALOGUE["mail.max_size"]) == 25
 
@@ -267,7 +286,7 @@ def test_an_unknown_key_is_kept_marked_and_may_be_a_slip(app, admin):
     assert "Did you mean mail.catchall.domain" in said and "unknown key" in said
     assert stored_value(app, "mail.catchal.domain") == "x.test"
     assert value(app, CATCHALL_DOMAIN) == "office.test"
-    admin.post(f"{PARAMETERS}/reset", {"key": "mail.catchal.domain"})
+    press(app, admin, "remove", "mail.catchal.domain")
     assert stored_value(app, "mail.catchal.domain") is None
 
 

@@ -14,12 +14,14 @@ from webapp.admin.outgoing_mails import OutgoingMailView
 from webapp.admin.outgoing_servers import OutgoingServerView
 from webapp.admin.received_mails import ReceivedMailView
 from webapp.admin.scheduled_actions import ScheduledActionView
+from webapp.admin.system_parameters import SystemParameterView
 from webapp.admin.users import UserView
 
 VIEWS = (
     OutgoingServerView,
     IncomingServerView,
     AliasView,
+    SystemParameterView,
     ScheduledActionView,
     DocumentTypeView,
     UserView,

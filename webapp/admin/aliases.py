@@ -206,7 +206,7 @@ class AliasView(AdminView):
 
     def row_url(self, row: Alias) -> str:
         if row.role in ROLES and row.state == "active":
-            return url_for("system_parameters.edit", key=aliases.ROLE_KEYS[row.role])
+            return url_for("system_parameters.edit_view", key=aliases.ROLE_KEYS[row.role])
         if row.state == "retired":
             return str(self.get_url(".details_view", id=row.id))
         return str(super().row_url(row))

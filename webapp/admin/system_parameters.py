@@ -5,21 +5,24 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import Any
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import flash, redirect, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
+from flask_babel import lazy_gettext as _l
 from flask_login import current_user
-from sqlalchemy import delete, select
+from sqlalchemy import select
+from wtforms import Field, Form
+from wtforms.validators import ValidationError
 
 from mail.incoming import aliases
 from mail.settings import office
 from mail.settings.clock import now
 from mail.settings.parameters import CATALOGUE, CATCHALL_DOMAIN, NotValid, Parameter
 from models import SystemParameter, User, db
-from webapp import auth, sessions
+from webapp.admin import servers
+from webapp.admin.base import AdminView, Button, ChoiceFilter, FieldGroup, expose
+from webapp.admin.listing import Page
 from webapp.pages import settings as general
-
-blueprint = Blueprint("system_parameters", __name__, url_prefix="/admin/system-parameters")
 
 LONGEST_KEY = 200
 
@@ -97,101 +100,139 @@ def entries() -> list[ParameterEntry]:
     return [found for _key, found in sorted({**rows, **unset}.items())]
 
 
-@blueprint.get("/")
-@auth.roles_required("admin")
-def index_view() -> ResponseReturnValue:
-    """Show all parameters, or those that have the words that were searched for."""
-    search = request.args.get("search", "").strip()
-    only = request.args.get("only", "")
-    found = [one for one in entries() if one.matches(search.lower().split())]
-    if only == "changed":
-        found = [one for one in found if one.changed]
-    elif only == "unknown":
-        found = [one for one in found if one.known is None]
-    return render_template("admin/system_parameters.html", entries=found, search=search, only=only)
+def a_key(form: Form, field: Field) -> None:
+    """Refuse what is no key."""
+    if not field.data or any(character.isspace() for character in field.data) or len(field.data) > LONGEST_KEY:
+        raise ValidationError(gettext("Enter a key without spaces, such as mail.default.from."))
 
 
-@blueprint.route("/new", methods=("GET", "POST"))
-@auth.roles_required("admin")
-@sessions.fresh_login
-def new() -> ResponseReturnValue:
-    """Set a key by its name; one that the catalogue does not have is kept and marked."""
-    key, value = request.form.get("key", "").strip(), request.form.get("value", "")
-    error = ""
-    if request.method == "POST":
-        if not key or any(character.isspace() for character in key) or len(key) > LONGEST_KEY:
-            error = gettext("Enter a key without spaces, such as mail.default.from.")
-        elif not value.strip():
-            error = gettext("Enter a value.")
-        else:
-            error = _put(key, value)
-        if not error:
-            if key not in CATALOGUE and (meant := nearest(key)):
-                flash(
-                    gettext("%(key)s is saved, but CoquiMail does not use it. Did you mean %(meant)s?",
-                            key=key, meant=meant),
-                    "warning",
-                )  # fmt: skip
-            return redirect(url_for(".index_view"))
-        flash(error, "error")
-    return render_template("admin/system_parameter_new.html", key=key, value=value)
+class SystemParameterView(AdminView):
+    """List and form of the system parameters. A row is there once its parameter was set; the list has all of them."""
 
+    model, page, path = SystemParameter, "system_parameters", "system-parameters"
+    title, one = _l("System Parameters"), _l("system parameter")
+    lead = _l("All adjustable settings. Changes take effect immediately, without a restart.")
+    trail = (_l("Settings"), _l("Technical"), _l("Parameters"))
+    small = fresh_login = True
+    can_export = can_delete = False
+    columns = ("key", "value")
+    searchable = ("key",)
+    filters = (ChoiceFilter("only", _l("Show"), (("changed", _l("changed")), ("unknown", _l("unknown keys")))),)
+    default_sort = "key"
+    list_template = "admin/system_parameters.html"
+    create_template = "admin/system_parameter_new.html"
+    edit_template = "admin/system_parameter.html"
+    labels = {"key": _l("Key"), "value": _l("Value")}
+    groups = (FieldGroup(_l("Parameter"), ("key", "value")),)
+    examples = {"key": "mail.default.from"}
+    form_args = {
+        "key": {"filters": [servers.trimmed], "validators": [a_key], "render_kw": {"maxlength": LONGEST_KEY}},
+        "value": {"render_kw": {"autocomplete": "off", "spellcheck": "false"}},
+    }
+    buttons = (
+        Button("reset", _l("Reset to default"), "arrow-back-up", when=lambda row: row.key in CATALOGUE and row.value),
+        Button(
+            "remove",
+            _l("Delete"),
+            "trash",
+            look="danger",
+            confirm=_l("Delete this key? This can't be undone."),
+            when=lambda row: row.key not in CATALOGUE,
+        ),
+    )
 
-@blueprint.route("/edit", methods=("GET", "POST"))
-@auth.roles_required("admin")
-@sessions.fresh_login
-def edit() -> ResponseReturnValue:
-    """Show one parameter, or save its value."""
-    entry = _entry(request.args.get("key", ""))
-    if entry is None:
-        flash(gettext("This key does not exist; see the list."), "error")
-        return redirect(url_for(".index_view"))
-    value, error = entry.value, ""
-    if request.method == "POST":
-        value = request.form.get("value", "")
-        error = _put(entry.key, value)
-        if not error:
-            return redirect(url_for(".index_view"))
-    return render_template("admin/system_parameter.html", entry=entry, value=value, error=error)
+    # --- the list
 
+    def _page(self) -> Page:
+        found = [one for one in entries() if one.matches(request.args.get("search", "").lower().split())]
+        match request.args.get("only"):
+            case "changed":
+                found = [one for one in found if one.changed]
+            case "unknown":
+                found = [one for one in found if one.known is None]
+        return Page(found, "", "", len(found))
 
-@blueprint.post("/reset")
-@auth.roles_required("admin")
-@sessions.fresh_login
-def reset() -> ResponseReturnValue:
-    """Give a parameter its default back; a key that the catalogue does not have is deleted."""
-    entry = _entry(request.form.get("key", ""))
-    if entry is None:
-        return redirect(url_for(".index_view"))
-    if entry.known is None:
-        db.session.execute(delete(SystemParameter).where(SystemParameter.key == entry.key))
-        db.session.commit()
+    def row_url(self, row: Any) -> str:
+        return str(self.get_url(".edit_view", key=row.key))
+
+    # --- the form
+
+    @expose("/edit", methods=("GET", "POST"))
+    def edit_view(self) -> ResponseReturnValue:
+        """Show one parameter by its key, or save its value."""
+        key = request.args.get("key", "")
+        row = db.session.scalar(select(SystemParameter).where(SystemParameter.key == key))
+        if row is None and key in CATALOGUE:
+            row = SystemParameter(key=key, value="")
+        if row is None:
+            flash(gettext("This key does not exist; see the list."), "error")
+            return redirect(self.get_url(".index_view"))
+        form = self.edit_form(row)
+        if request.method == "POST" and self._checked(form) and self._saved(form, row, is_new=False):
+            return redirect(self.get_url(".index_view"))
+        answer: str = self.render(self.edit_template, form=form, row=row, entry=self.entry_of(row))
+        return answer
+
+    def edit_form(self, obj: Any = None) -> Any:
+        form = super().edit_form(obj)
+        del form.key  # a key is never renamed: what it means depends on it
+        entry = self.entry_of(obj)
+        form.value.description = entry.known.help if entry.known else gettext("Any text.")
+        form.value.render_kw = {"rows": 4 if entry.long else 1, "placeholder": entry.default, **form.value.render_kw}
+        return form
+
+    def entry_of(self, row: SystemParameter) -> ParameterEntry:
+        """Return a parameter as the page shows it."""
+        return next((one for one in entries() if one.key == row.key), ParameterEntry(row.key, "", None))
+
+    def _saved(self, form: Any, row: SystemParameter, is_new: bool) -> bool:
+        """Set the parameter by its own rules, and tell the person what follows."""
+        key, value = form.key.data if is_new else row.key, form.value.data or ""
+        error = gettext("Enter a value.") if is_new and not value.strip() else self._put(key, value)
+        if error:
+            form.value.errors = [*form.value.errors, error]
+            flash(servers.NOT_SAVED, "error")
+            return False
+        if is_new and key not in CATALOGUE and (meant := nearest(key)):
+            words = gettext("%(key)s is saved, but CoquiMail does not use it. Did you mean %(meant)s?",
+                            key=key, meant=meant)  # fmt: skip
+            flash(words, "warning")
+        return True
+
+    def _next_page(self, row: Any, words: str) -> ResponseReturnValue:
+        return redirect(self.get_url(".index_view"))
+
+    def _put(self, key: str, value: str) -> str:
+        """Set a parameter and return "", or the sentence that says why not. Commits, and tells the person."""
+        before = CATCHALL_DOMAIN.get()
+        try:
+            moved = aliases.put(key, value, now(), current_user.id)
+            db.session.commit()
+        except NotValid as error:
+            db.session.rollback()
+            return str(error)
         office.forget()
-        flash(gettext("%(name)s was deleted.", name=entry.key), "success")
-    else:
-        error = _put(entry.key, "")
+        general.tell_domain_change(before, moved)
+        if value.strip():
+            flash(gettext("%(key)s saved.", key=key), "success")
+        else:
+            flash(gettext("%(key)s reset to its default.", key=key), "success")
+        return ""
+
+    # --- back to the default
+
+    def press_reset(self, row: SystemParameter) -> ResponseReturnValue:
+        """Give a parameter its default back."""
+        error = self._put(row.key, "")
         if error:
             flash(error, "error")
-    return redirect(url_for(".index_view"))
+        return redirect(self.get_url(".index_view"))
 
-
-def _entry(key: str) -> ParameterEntry | None:
-    return next((one for one in entries() if one.key == key), None)
-
-
-def _put(key: str, value: str) -> str:
-    """Set a parameter and return "", or the sentence that says why not. Commits, and tells the person."""
-    before = CATCHALL_DOMAIN.get()
-    try:
-        moved = aliases.put(key, value, now(), current_user.id)
+    def press_remove(self, row: SystemParameter) -> ResponseReturnValue:
+        """Delete a key that the catalogue does not have."""
+        key = row.key
+        db.session.delete(row)
         db.session.commit()
-    except NotValid as error:
-        db.session.rollback()
-        return str(error)
-    office.forget()
-    general.tell_domain_change(before, moved)
-    if value.strip():
-        flash(gettext("%(key)s saved.", key=key), "success")
-    else:
-        flash(gettext("%(key)s reset to its default.", key=key), "success")
-    return ""
+        office.forget()
+        flash(gettext("%(name)s was deleted.", name=key), "success")
+        return redirect(self.get_url(".index_view"))

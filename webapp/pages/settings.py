@@ -165,7 +165,7 @@ def pointing_to(domain: str) -> list[Pointer]:
     for name, key in ((DEFAULT_FROM.get(), DEFAULT_FROM.key), (DEFAULT_FROM_FILTER.get(), DEFAULT_FROM_FILTER.key)):
         if any(domain_of(entry) == domain or entry == domain for entry in read_filter(name)):
             found.append(Pointer(gettext("the system parameter %(key)s", key=key),
-                                 url_for("system_parameters.edit", key=key)))  # fmt: skip
+                                 url_for("system_parameters.edit_view", key=key)))  # fmt: skip
     for outgoing in db.session.execute(select(OutgoingServer.id, OutgoingServer.name, OutgoingServer.from_filter)):
         if any(domain in (entry, domain_of(entry)) for entry in read_filter(outgoing.from_filter)):
             found.append(Pointer(gettext("the From filter of the outgoing server “%(name)s”", name=outgoing.name),
