@@ -20,7 +20,7 @@ from mail.settings import office
 from mail.settings.clock import now
 from mail.settings.wake import wake
 from models import IncomingServer, OutgoingServer, ServerCheck, User, Worker, database_clock, db
-from webapp import auth
+from webapp import auth, sessions
 
 blueprint = Blueprint("checks", __name__, url_prefix="/checks")
 
@@ -126,6 +126,7 @@ def show(check_id: int) -> ResponseReturnValue:
 
 @blueprint.post("/<int:check_id>/trust")
 @auth.roles_required("admin")
+@sessions.fresh_login
 def trust(check_id: int) -> ResponseReturnValue:
     """Trust the very certificate that this test was shown, and test again."""
     check = db.session.get(ServerCheck, check_id) or abort(404)

@@ -104,6 +104,7 @@ def save() -> ResponseReturnValue:
 
 @blueprint.post("/practice")
 @auth.roles_required("admin")
+@sessions.fresh_login
 def return_to_practice() -> ResponseReturnValue:
     """Let the practice mailbox take the emails again, of an office that was live."""
     if not settings().default_server.practice:
