@@ -14,7 +14,7 @@ from mail.settings.parameters import BASE_URL, CUSTOM_SERVERS, LIVE, NotValid, c
 from models import Mailing, SystemParameter, db
 from tests.integration.mass import add_contacts, add_server, draft
 from tests.web import PASSWORD, Visitor, web_app
-from webapp import auth
+from webapp import first_start
 
 SETTINGS, PRACTICE = "/settings/", "/practice"
 
@@ -191,7 +191,7 @@ def test_the_address_by_which_the_first_admin_came_is_that_of_the_office(
 ):
     app = web_app(database, tmp_path, **environment)
     with app.app_context():
-        path = urlsplit(auth.first_start_link()).path
+        path = urlsplit(first_start.first_start_link()).path
     new = {"name": "Ada", "email": "ada@office.test", "password": PASSWORD, "again": PASSWORD}
     client = app.test_client()
     token = client.get(path, base_url=came_by).text.partition('name="csrf_token"')[2].partition('value="')[2]
