@@ -25,6 +25,7 @@ from scheduler.loops import NotNow
 
 MOST_THREADS = 60  # of one pool
 SURPLUS_AFTER = 30.0  # seconds without work after which a thread that was added ends
+SAID_AGAIN = 5.0  # seconds after which lines that came since are told what they wait for
 OWN_TROUBLE = 30.0  # seconds for which a thread waits that can't write its journal
 
 
@@ -172,12 +173,15 @@ class ServerWatch:
     def __init__(self, connections: Connections) -> None:
         self._servers = connections.servers
         self._had_server = False
+        self._said: dict[int, float] = {}
 
     def work(self) -> bool:
         """Look once."""
         moment = now()
         for server, reason in self._servers.why_waiting().items():
-            waiting.say_why(server, reason, moment)
+            if time.monotonic() - self._said.get(server, float("-inf")) > SAID_AGAIN:
+                waiting.say_why(server, reason, moment)
+                self._said[server] = time.monotonic()
         has_server = waiting.is_there_a_server()
         if has_server and not self._had_server:
             waiting.free_waiting(moment)

@@ -164,8 +164,8 @@ class _Delivery(Generic[Item]):
             batch.stop(End.STOPPED)
 
     def _try(self, item: Item) -> Try:
-        began = time.monotonic()
-        with in_memory.of(self.batch.size_of(item)):
+        began, size = time.monotonic(), self.batch.size_of(item)
+        with in_memory.of(size):
             try:
                 parcel = self.batch.compose(item)
             except MailError as error:
@@ -176,7 +176,7 @@ class _Delivery(Generic[Item]):
                 log.exception("a mail for server %s can't be put together", self.batch.server_id)
                 reason = MailUnusable(error=type(error).__name__, detail=str(error)[:200]).why
                 return Try(Outcome("mail", None, "", "", False, False, False, reason))
-            with self.servers.delivering(Delivering(self.batch.server_id, self.batch.server_name)):
+            with self.servers.delivering(Delivering(self.batch.server_id, self.batch.server_name, size)):
                 outcome = self.connection.deliver(
                     parcel.envelope_sender,
                     parcel.recipient,

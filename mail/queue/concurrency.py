@@ -20,7 +20,8 @@ MOST = 2  # connections of one lane to one server
 STRIKES = 3  # cuts and doubts in a row after which a server counts as away
 BACK_OFF = 30.0  # seconds for which a server that could not be reached is left alone
 AFTER_STRIKES = (30.0, 60.0, 120.0, 300.0)  # the same after cuts and doubts: each further try may cost a doubt
-SLOW = 3.0  # seconds of waiting for one mail after which a server counts as slow
+SLOW = 3.0  # seconds of waiting for one mail after which a server counts as slow ...
+PACE = 100_000  # ... and one more for so many bytes: a large mail takes its time on a thin line
 
 
 @dataclass
@@ -29,7 +30,12 @@ class Delivering:
 
     server: int
     name: str
+    size: int = 0
     since: float = field(default_factory=time.monotonic)
+
+    def is_slow(self) -> bool:
+        """Say whether it takes longer than a server that is well would need."""
+        return time.monotonic() - self.since > SLOW + self.size / PACE
 
 
 @dataclass
@@ -150,10 +156,9 @@ class ServerConcurrency:
 
     def why_waiting(self) -> dict[int, Why]:
         """Return the servers that mail waits for, and why; one that keeps us waiting counts as slow from now on."""
-        late, found = time.monotonic() - SLOW, {}
-        waited_for = [one for one in list(self._delivering.values()) if one.since < late]
+        found = {}
         with self._lock:
-            for one in waited_for:
+            for one in [one for one in list(self._delivering.values()) if one.is_slow()]:
                 self._state(one.server).slow = True
                 found[one.server] = why("server_slow", server=one.name)
             for server, state in self._states.items():

@@ -26,6 +26,7 @@ from mail.settings.tokens import TokenKind
 from models import Bounce, Chunk, Contact, OutgoingServer, Subscription, Trace, db
 from models.slices import SliceSize
 from tests.integration.mass import NOW, Sender, add_contacts, add_server, draft, mailing_of, states
+from tests.integration.test_session_limits import LimitedServer
 from tests.servers.misbehaving import misbehaving
 from tests.servers.process import free_port
 from tests.waiting import wait_until
@@ -525,6 +526,29 @@ def test_a_bounce_may_be_quicker_than_our_record(app, sender, postfix):
         with WatchedConnections() as connections:
             chunks.deliver_chunk(work, sender.worker, connections, sender.journal, sender.clock)
         assert states(id) == {"bounced": 1, "sent": 2}
+
+
+@pytest.mark.parametrize(
+    ("moment", "refusal"),
+    [
+        ("mail", "452 4.4.5 Maximum number of messages per session exceeded"),
+        ("rcpt", "451 Mails per session limit"),
+        ("rcpt", "450 4.2.0 Not now"),  # without words: after three in a row
+        ("end", "421 4.3.2 Closing"),
+    ],
+)
+def test_so_many_mails_a_session_hold_up_no_mailing(app, sender, moment, refusal):
+    server = LimitedServer(moment, refusal, most=7)
+    with misbehaving(server.talk) as port:
+        with app.app_context():
+            add_server(port)
+            id = draft(add_contacts(49))
+            mailing.send(id, NOW)
+        sender.until_idle()
+    with app.app_context():
+        assert (mailing_of(id).state, states(id)) == ("done", {"sent": 49})
+    assert Counter(server.accepted) == once(range(49))
+    assert server.connections == 7
 
 
 # --- pause, resume, cancel
