@@ -856,6 +856,10 @@ SENTENCES: dict[str, Any] = {
         "This part of the worker ended unexpectedly (%(error)s: %(detail)s) and was restarted. If this keeps "
         "happening, report it together with the worker log."
     ),
+    "no_room": _l(
+        "The disk is full, so nothing can be saved. Email stays at its server and in the queue. Whoever maintains this "
+        "machine must free disk space; everything then continues automatically."
+    ),
     "database_away": _l("The database is unavailable (%(detail)s). The worker waits and continues automatically."),
     "unexpected_failure": _l(
         "Something unexpected happened (%(error)s: %(detail)s). It will be retried at the next run; if the problem "

@@ -30,7 +30,7 @@ from models import ActionRun, Event, Lease, ScheduledAction, change_rows, databa
 from scheduler.fetching import Fetcher
 from scheduler.identity import WorkerIdentity
 from scheduler.jobs import JOBS, Counts, Job, JobFailed
-from scheduler.loops import NotNow, database_away
+from scheduler.loops import NotNow, say_once, what_is_missing
 
 log = logging.getLogger("coquimail.actions")
 
@@ -201,9 +201,10 @@ class Actions:
         except NotNow:
             return
         except Exception as error:
-            if not database_away(error):
+            reason = what_is_missing(error)
+            if reason is None:
                 raise
-            log.warning("action %s waits for the database", row.code)
+            say_once(reason)
         finally:
             self._mirror.pop(row.id, None)  # what comes next is read from the row
 

@@ -1,14 +1,16 @@
 """What this process holds: the worker row it works under, and leases of single things, all kept alive by one heartbeat.
 
 Everything that claims lines or chunks does so inside ``claiming()``. When such a piece of work fails, what it had
-claimed may be left half done, so the row is let go of: what is still at work under it may finish, and then its claims
+claimed may be left half done. Then nothing more is claimed until the others have finished, what is left is settled by
+the journals, and the same row goes on. Only if one of them does not finish for long the row is let go of: its claims
 are recovered like those of a dead worker, while this process goes on under a new row.
 """
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 from mail.queue import lease
 from mail.queue.lease import LeaseLost, Stopping, WorkerLease
@@ -18,14 +20,18 @@ from scheduler.loops import Loop, NotNow
 
 log = logging.getLogger("coquimail.worker")
 
+FINISH = 20.0  # seconds that the others have to finish before the row is let go of
 HELD = 15.0  # seconds that a lease of a single thing outlives its last heartbeat
 
 
 class WorkerIdentity:
     """The worker rows of this process. ``beat`` is called every two seconds, from a thread of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, settle: Callable[[int, datetime], None] = lambda _worker_id, _moment: None) -> None:
         self._lock = threading.Lock()
+        self._settle = settle  # what the row holds, by its journals
+        self._claims = 0  # pieces of work under way that may have claimed something
+        self._failed_at: float | None = None  # when one of them failed, until what it left is settled
         self._current: WorkerLease | None = None
         self._users: dict[WorkerLease, int] = {}  # also those that were let go of, while they are in use
         self._may_be_cut = 0  # pieces of work that nothing is lost with when the process ends
@@ -70,15 +76,23 @@ class WorkerIdentity:
 
     @contextmanager
     def claiming(self) -> Iterator[WorkerLease]:
-        """Give the lease for a piece of work that claims rows; a failure inside lets go of the worker's row."""
-        with self.work() as held:
-            try:
+        """Give the lease for a piece of work that claims rows; after a failure inside, what it left is settled."""
+        with self._lock:
+            if self._failed_at is not None:
+                raise NotNow
+            self._claims += 1
+        try:
+            with self.work() as held:
                 yield held
-            except (Stopping, NotNow):
-                raise
-            except Exception:
-                self._let_go(held)
-                raise
+        except (Stopping, NotNow):
+            raise
+        except Exception:
+            with self._lock:
+                self._failed_at = self._failed_at or lease.elapsed()
+            raise
+        finally:
+            with self._lock:
+                self._claims -= 1
 
     @contextmanager
     def alone(self, thing: str) -> Iterator[WorkerLease | None]:
@@ -116,6 +130,7 @@ class WorkerIdentity:
                 self._lost.add(held)
         for thing, held in list(self._things.items()):
             lease.take(thing, held.id, HELD)
+        self._settle_failure()
         for held in self._unused():
             row = db.session.get(Worker, held.id)
             if row is not None:
@@ -125,6 +140,21 @@ class WorkerIdentity:
             self._lost.discard(held)
         if self._current is None and not self._stopping:
             self.begin()
+
+    def _settle_failure(self) -> None:
+        """After a failure: settle what it left once nothing else is under way, and claim again."""
+        with self._lock:
+            failed_at, held, claims = self._failed_at, self._current, self._claims
+        if failed_at is None:
+            return
+        if held is not None and claims:
+            if lease.elapsed() - failed_at < FINISH:
+                return
+            self._let_go(held)
+        elif held is not None:
+            self._settle(held.id, now())
+        with self._lock:
+            self._failed_at = None
 
     def stop(self) -> None:
         """Let everything under way come to its end; nothing new begins."""

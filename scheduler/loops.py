@@ -6,17 +6,22 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import psycopg
 from flask import Flask
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
 
+from mail.errors import JournalFailed
 from mail.queue.lease import LeaseLost
-from mail.sentences import Why, why
+from mail.sentences import Why, say, why
 from models import db
+from models.faults import DatabaseFault, fault_of
 
 log = logging.getLogger("coquimail.worker")
 
 PAUSE = 1.0  # seconds after which a loop looks by itself: the safety net below the wake
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0  # seconds before a loop that died is started again
+MISSING_PAUSE = 2.0  # seconds before the database, or the room on the disk, is looked for again
+SAY_EVERY = 60.0  # seconds between two lines in the log about the same thing that is missing
 STEADY = 60.0  # a loop that lived so long starts again after FIRST_WAIT
 
 
@@ -148,25 +153,64 @@ class Loop:
             self.state = "waiting"
         except (NotNow, LeaseLost) as error:
             self.state, self.why = "waiting", getattr(error, "why", None)
+            self._bell.wait(PAUSE)
             return False
-        except DBAPIError as error:
-            if not database_away(error):
+        except Exception as error:
+            reason = what_is_missing(error)
+            if reason is None:
                 raise
-            if self.state != "database_away" or self.why is None:
-                log.warning("the database is away", extra={"loop": self.name})
-            self.state, self.why = "database_away", why("database_away", detail=str(error.orig)[:300])
-            self._stopping.wait(PAUSE)
+            self.state, self.why = reason["code"], reason
+            say_once(reason)
+            self._stopping.wait(MISSING_PAUSE)
             return False
         finally:
             self.seen_at = time.time()
         return more
 
 
+def what_is_missing(error: BaseException) -> Why | None:
+    """Return what keeps the worker from its work for now, through no fault of the work: no database, no room, a lock.
+
+    None for every other error.
+    """
+    if isinstance(error, JournalFailed):
+        return error.why
+    fault = fault_of(error)
+    if fault is DatabaseFault.FULL:
+        return why("no_room")
+    waits = fault in (DatabaseFault.AWAY, DatabaseFault.BUSY, DatabaseFault.BROKEN)
+    if waits or isinstance(error, OperationalError | InterfaceError | psycopg.OperationalError):
+        return why("database_away", detail=str(getattr(error, "orig", None) or error).splitlines()[0][:300])
+    return None
+
+
 def database_away(error: BaseException) -> bool:
     """Return whether an error says that the database can't be used just now: away, locked, out of room."""
-    if isinstance(error, DBAPIError) and error.connection_invalidated:
-        return True
-    return isinstance(error, OperationalError | InterfaceError)
+    return what_is_missing(error) is not None
+
+
+class _Said:
+    """When the log was last told what is missing: once a minute is enough, however many loops find out."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._at: dict[str, float] = {}
+
+    def is_time(self, code: str) -> bool:
+        with self._lock:
+            if time.monotonic() - self._at.get(code, float("-inf")) < SAY_EVERY:
+                return False
+            self._at[code] = time.monotonic()
+            return True
+
+
+_said = _Said()
+
+
+def say_once(reason: Why) -> None:
+    """Write into the log what is missing, once a minute for all loops of this process."""
+    if _said.is_time(reason["code"]):
+        log.warning("waiting: %s", say(reason))
 
 
 class LoopNotifier:

@@ -3,6 +3,7 @@
 import logging
 import threading
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import select, update
 
@@ -10,7 +11,7 @@ from mail.errors import JournalFailed
 from mail.mailing import chunks
 from mail.outgoing import deliver, lines
 from mail.queue import lease
-from mail.queue.journal import AfterPowerCut, State, read_folder, remove_folder
+from mail.queue.journal import AfterPowerCut, State, forget_folder, read_folder, remove_folder
 from mail.sentences import why
 from mail.settings.clock import now
 from mail.settings.config import settings
@@ -36,12 +37,13 @@ class Recovery:
 
     def work(self) -> bool:
         """Settle what dead workers left behind."""
+        held = self._identity.current()
         with reading():
             trusted = self._clocks.trusted(db.session.scalar(select(database_clock())) or 0.0, lease.elapsed())
-            found = [worker for worker in lease.dead_workers() if _can_be_settled(worker)] if trusted else []
+            dead = [worker for worker in lease.dead_workers() if worker.id != held.id] if trusted else []
+            found = [worker for worker in dead if _can_be_settled(worker)]
         if not found:
             return False
-        held = self._identity.current()
         if not lease.take(LEASE, held.id, HELD):
             raise NotNow
         try:
@@ -56,7 +58,7 @@ class Recovery:
         return False
 
 
-def _can_be_settled(worker: Worker) -> bool:
+def _can_be_settled(worker: Any) -> bool:
     """Its journal is here, or it is away for so long that nobody waits for it any longer."""
     if lease.journal_is_here(worker.id):
         return True
@@ -90,6 +92,21 @@ def recover(worker_id: int, moment: datetime) -> dict[str, int]:
         wake()
         wake("mass")
     return counts
+
+
+def settle_claims(worker_id: int, moment: datetime) -> None:
+    """Settle the lines and chunks that this living worker holds, after a failure that left some half done; commits.
+
+    Nothing of it is under way any more, and nothing new is taken meanwhile: as after a death, only without one.
+    """
+    said = read_folder(settings().journal_folder, worker_id)
+    counts = deliver.recover_lines(worker_id, said, moment)
+    counts |= {f"{name} (mailing)": n for name, n in chunks.recover_chunks(worker_id, said, moment).items()}
+    db.session.commit()
+    forget_folder(settings().journal_folder, worker_id)
+    log.info("worker %s goes on: %s", worker_id, {name: n for name, n in counts.items() if n} or "it held nothing")
+    wake()
+    wake("mass")
 
 
 def _journal(worker_id: int) -> dict[str, State] | None:

@@ -42,7 +42,7 @@ class WorkerProcess:
     def __init__(self, app: Flask) -> None:
         self._app = app
         self._stopping, self._ended = threading.Event(), threading.Event()
-        self._identity = WorkerIdentity()
+        self._identity = WorkerIdentity(recovery.settle_claims)
         with app.app_context():
             found = settings()
         fetcher = Fetcher(app, self._identity)

@@ -216,6 +216,20 @@ def remove_folder(folder: str | os.PathLike[str], worker_id: int | str) -> None:
         path.unlink(missing_ok=True)
 
 
+def forget_folder(folder: str | os.PathLike[str], worker_id: int | str) -> None:
+    """Empty the journals of a worker that lives and has nothing in flight, once what they say is committed.
+
+    The files stay: its threads have them open. Raises JournalFailed.
+    """
+    for path in _journals(folder, worker_id):
+        try:
+            os.truncate(path, 0)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise JournalFailed(detail=error.strerror or str(error)) from error
+
+
 def _journals(folder: str | os.PathLike[str], worker_id: int | str) -> list[Path]:
     if not _NAME.fullmatch(str(worker_id)):
         raise ValueError(f"not usable in a file name: {worker_id!r}")

@@ -51,15 +51,16 @@ class WorkerLease:
         return lease
 
     def heartbeat(self, loops: Mapping[str, Any] | None = None) -> None:
-        """Say that we live, and what our loops do; raises ``LeaseLost`` if we count as dead already. Commits."""
+        """Say that we live, and what our loops do; raises ``LeaseLost`` if we were declared dead. Commits.
+
+        After a silence that nobody noticed, because the database was away for all, the worker simply goes on.
+        """
         began = elapsed()
         said: dict[str, Any] = {"seen_at": database_clock()}
         if loops is not None:
             said["loops"] = dict(loops)
         kept = change_rows(
-            update(Worker)
-            .where(Worker.id == self.id, Worker.ended.is_(False), Worker.seen_at > database_clock() - LEASE)
-            .values(said)
+            update(Worker).where(Worker.id == self.id, Worker.ended.is_(False), Worker.fenced.is_(False)).values(said)
         )
         db.session.commit()
         if not kept:
@@ -115,37 +116,44 @@ def lost_power(its_boot: str) -> bool:
 # --- the dead
 
 
-def dead_workers() -> Sequence[Worker]:
-    """Return the workers whose work must be recovered: not seen for ``LEASE``, or their process here is gone."""
-    rows = db.session.execute(
-        select(Worker, (database_clock() - Worker.seen_at).label("silence")).where(Worker.ended.is_(False))
-    )
-    return [worker for worker, silence in rows if silence > LEASE or _is_gone(worker)]
+def dead_workers() -> Sequence[Any]:
+    """Return the workers whose work must be recovered: declared dead, silent for ``LEASE``, or their process is gone.
+
+    As they were seen: ``fence`` compares.
+    """
+    silence = (database_clock() - Worker.seen_at).label("silence")
+    columns = (Worker.id, Worker.host, Worker.boot, Worker.pid, Worker.seen_at, Worker.fenced, silence)
+    rows = db.session.execute(select(*columns).where(Worker.ended.is_(False)).order_by(Worker.id)).all()
+    return [row for row in rows if row.fenced or row.silence > LEASE or _is_gone(row)]
 
 
 class Clocks:
     """Compares the database's clock with ours: when it was set forward, everybody seems to have been silent for long.
 
-    After such a jump nobody may be judged for a while, until the living have said so once more.
+    After such a jump nobody may be judged for a while, until the living have said so once more; nor after a time in
+    which the database was away or this machine asleep, because then nobody could say anything.
     """
 
     JUMP = 3.0  # seconds between two looks by which one clock may be ahead of the other
+    ABSENCE = 6.0  # seconds between two looks after which others may have been kept from showing life as well
     PATIENCE = 4.0  # seconds in which the heartbeat of who lives comes at least once
 
     def __init__(self) -> None:
         self._ahead: float | None = None
+        self._looked = float("inf")
         self._trusted_from = float("-inf")
 
     def trusted(self, database_now: float, own_now: float) -> bool:
         """Return whether the silence of a worker means something now."""
         ahead = database_now - own_now
-        if self._ahead is not None and ahead - self._ahead > self.JUMP:
+        jumped = self._ahead is not None and ahead - self._ahead > self.JUMP
+        if jumped or own_now - self._looked > self.ABSENCE:
             self._trusted_from = own_now + self.PATIENCE
-        self._ahead = ahead
+        self._ahead, self._looked = ahead, own_now
         return own_now >= self._trusted_from
 
 
-def fence(worker: Worker) -> bool:
+def fence(worker: Any) -> bool:
     """Take from a dead worker the right to come back; returns False if it has just shown that it lives. Commits.
 
     From here on its heartbeat raises ``LeaseLost``, and what its journal says is final.
@@ -157,13 +165,13 @@ def fence(worker: Worker) -> bool:
             Worker.ended.is_(False),
             or_(Worker.seen_at == worker.seen_at, Worker.seen_at <= database_clock() - LEASE),
         )
-        .values(seen_at=Worker.seen_at - LEASE)
+        .values(fenced=True)
     )
     db.session.commit()
     return bool(fenced)
 
 
-def _is_gone(worker: Worker) -> bool:
+def _is_gone(worker: Any) -> bool:
     if (worker.host, worker.boot) != (host(), boot()) or not worker.boot:
         return False
     try:

@@ -1,21 +1,28 @@
 """The worker as a process: what it held is handed back or recovered, servers are tested, faults of others pass by."""
 
+import errno
 import os
 import signal
 import socket
+import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 from flask import Flask
 from sqlalchemy import select, update
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, TimeoutError
 
+from mail.errors import JournalFailed
 from mail.outgoing import enqueue
 from mail.outgoing.enqueue import OutgoingDraft, To
 from mail.queue import lease
 from mail.queue.journal import Journal
 from mail.queue.lease import LeaseLost, Stopping, WorkerLease
+from mail.sentences import why
 from mail.settings.config import settings
 from mail.settings.wake import wake
 from models import (
@@ -31,7 +38,7 @@ from models import (
 from models.outgoing import claim
 from scheduler import recovery
 from scheduler.identity import WorkerIdentity
-from scheduler.loops import Loop
+from scheduler.loops import Loop, NotNow, _Said, say_once
 from tests.office import Office
 from tests.servers.app import App
 from tests.servers.dovecot import Dovecot
@@ -222,10 +229,6 @@ def test_without_its_journal_nobody_knows_and_that_takes_ten_minutes(dead: Worke
 def test_who_was_declared_dead_can_not_come_back(dead: WorkerLease) -> None:
     dead.assert_alive()
     silence(dead.id, lease.LEASE + 1)
-    with pytest.raises(LeaseLost):
-        dead.heartbeat()
-    silence(dead.id, -lease.LEASE - 1)
-    dead.heartbeat()
     assert lease.fence(db.session.get(Worker, dead.id))
     with pytest.raises(LeaseLost):
         dead.heartbeat()
@@ -252,15 +255,45 @@ def test_a_lease_of_one_thing_is_held_by_one(app: Flask) -> None:
         assert lease.take("thing", second.id, 5)
 
 
-def test_a_failure_lets_go_of_the_row_and_goes_on_under_another(app: Flask) -> None:
+def test_a_failure_is_settled_and_the_same_row_goes_on(dead: WorkerLease) -> None:
+    """What was left half done is settled by the journal; meanwhile nothing is claimed, and other work goes on."""
+    identity = WorkerIdentity(recovery.settle_claims)
+    held = identity.begin()
+    db.session.execute(update(Recipient).values(worker_id=held.id))
+    db.session.commit()
+    (settings().journal_folder / f"{dead.id}.one.journal").rename(settings().journal_folder / f"{held.id}.one.journal")
+    with identity.claiming(), pytest.raises(ZeroDivisionError), identity.claiming():
+        raise ZeroDivisionError
+    with pytest.raises(NotNow), identity.claiming():
+        pass
+    with identity.work() as other:
+        assert other is held
+    identity.beat([])
+    db.session.expire_all()
+    found = {line.address.partition("@")[0]: line.state for line in db.session.scalars(select(Recipient))}
+    assert found == {"ok": "sent", "begun": "queued", "never": "queued"}
+    assert (settings().journal_folder / f"{held.id}.one.journal").read_bytes() == b""
+    with identity.claiming() as again:
+        assert again is held
+
+
+def test_what_does_not_finish_after_a_failure_keeps_its_row_and_others_go_on_under_another(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scheduler.identity.FINISH", 0.0)
     with app.app_context():
         identity = WorkerIdentity()
         first = identity.begin()
-        with pytest.raises(ZeroDivisionError), identity.claiming():
-            raise ZeroDivisionError
+        with identity.claiming():
+            with pytest.raises(ZeroDivisionError), identity.claiming():
+                raise ZeroDivisionError
+            identity.beat([])
+            second = identity.current()
+            assert second.id != first.id
+            with identity.claiming() as held:
+                assert held is second
+            first.heartbeat()  # still at work
         identity.beat([])
-        second = identity.current()
-        assert second.id != first.id
         with pytest.raises(LeaseLost):
             first.heartbeat()  # what it held is recovered at once
         identity.stop()
@@ -268,7 +301,86 @@ def test_a_failure_lets_go_of_the_row_and_goes_on_under_another(app: Flask) -> N
             second.assert_alive()
 
 
+def test_a_silence_that_nobody_noticed_ends_without_another_row(dead: WorkerLease) -> None:
+    silence(dead.id, lease.LEASE * 10)
+    dead.heartbeat()
+    assert look_for_the_dead()["never"] == ("sending", 0)
+
+
 # --- loops
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OperationalError("", None, sqlite3.OperationalError("database is locked")), "database_away"),
+        (OperationalError("", None, psycopg.OperationalError("connection refused")), "database_away"),
+        (OperationalError("", None, psycopg.errors.AdminShutdown("shutting down")), "database_away"),
+        (OperationalError("", None, psycopg.errors.CannotConnectNow("starting up")), "database_away"),
+        (OperationalError("", None, psycopg.errors.TooManyConnections("too many")), "database_away"),
+        (OperationalError("", None, psycopg.errors.InvalidCatalogName("no such database")), "database_away"),
+        (OperationalError("", None, psycopg.errors.DiskFull("could not extend file")), "no_room"),
+        (DBAPIError("", None, psycopg.errors.IoError("I/O"), connection_invalidated=True), "database_away"),
+        (InterfaceError("", None, psycopg.InterfaceError("the connection is closed")), "database_away"),
+        (psycopg.OperationalError("connection refused"), "database_away"),
+        (TimeoutError("QueuePool limit"), "database_away"),
+        (OSError(errno.ENOSPC, "No space left on device"), "no_room"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "no_room"),
+        (JournalFailed(detail="No space left on device"), "journal_failed"),
+        (NotNow(), None),
+        (LeaseLost(1), None),
+    ],
+    ids=lambda value: type(getattr(value, "orig", value)).__name__ if isinstance(value, Exception) else str(value),
+)
+def test_what_is_missing_is_waited_for_and_no_loop_dies(app: Flask, error: Exception, code: str | None) -> None:
+    stopping = threading.Event()
+    tried = threading.Event()
+
+    def work() -> bool:
+        tried.set()
+        raise error
+
+    loop = Loop("patient", app, work, stopping, pause=0.0)
+    loop.start()
+    assert tried.wait(5)
+    wait_until(lambda: loop.says()["state"] != "working", 5)
+    said = loop.says()
+    assert (said["why"] and said["why"]["code"]) == code
+    assert loop.alive()
+    stopping.set()
+    loop.notify()
+    assert loop.join(5)
+
+
+@ONE_DATABASE
+def test_a_loop_that_can_not_work_yet_does_not_turn_in_circles(app: Flask) -> None:
+    """A listener has no pause of its own: without a row to work under it span."""
+    tries: list[float] = []
+    stopping = threading.Event()
+
+    def work() -> bool:
+        tries.append(time.monotonic())
+        if len(tries) == 3:
+            stopping.set()
+        raise NotNow
+
+    loop = Loop("listener", app, work, stopping, pause=0.0)
+    loop.start()
+    assert loop.join(10)
+    assert tries[2] - tries[0] > 1.0
+
+
+@ONE_DATABASE
+def test_the_log_says_once_a_minute_what_is_missing(app: Flask, caplog: pytest.LogCaptureFixture, monkeypatch) -> None:
+    monkeypatch.setattr("scheduler.loops._said", _Said())
+    with app.app_context():
+        for _ in range(50):
+            say_once(why("no_room"))
+            say_once(why("database_away", detail="shutting down"))
+    said = [record.getMessage() for record in caplog.records if record.name == "coquimail.worker"]
+    assert len(said) == 2
+    assert "disk is full" in said[0]
 
 
 @ONE_DATABASE
@@ -329,12 +441,15 @@ def test_a_database_that_is_away_for_a_while_is_waited_for(
     office.outgoing_server(postfix.port)
     worker = office.worker()
     postgres.stop()
-    wait_until(lambda: "the database is away" in worker.output(), 20)
+    wait_until(lambda: "The database is unavailable" in worker.output(), 20)
     postgres.start()
     office.close()
     office.mail("ann@x.test")
     wait_until(lambda: office.states()["ann@x.test"] == "sent", 30)
     assert worker.running()
+    assert len(office.workers()) == 1, "one row a process"
+    assert worker.output().count("The database is unavailable") == 1, "one line a minute"
+    assert "ended unexpectedly" not in worker.output()
     postgres.stop()
     late = office.running.start_worker()
     wait_until(lambda: "waiting for the database" in late.output(), 30)

@@ -14,9 +14,11 @@ from mail.queue.lease import Clocks
         ([(1000, 50), (4602, 52), (4604, 54), (4606, 56)], [True, False, False, True]),
         ([(1000, 50), (4602, 52), (8204, 54), (8206, 56), (8208, 58)], [True, False, False, False, True]),
         ([(1000, 50), (990, 52), (992, 54)], [True, True, True]),  # set back: nobody seems older than they are
-        ([(1000, 50), (4600, 3650), (4602, 3652)], [True, True, True]),  # the machine slept, and both clocks know
+        # The machine slept, and both clocks know; or the database was away: nobody could show life.
+        ([(1000, 50), (4600, 3650), (4602, 3652), (4604.5, 3654.5)], [True, False, False, True]),
+        ([(1000, 50), (1005, 55), (1060, 110), (1062, 112), (1065, 115)], [True, True, False, False, True]),
     ],
-    ids=["first", "steady", "slow look", "jump", "two jumps", "back", "asleep"],
+    ids=["first", "steady", "slow look", "jump", "two jumps", "back", "asleep", "away"],
 )
 def test_after_a_jump_nobody_is_judged_for_a_while(looks: list[tuple[float, float]], trusted: list[bool]) -> None:
     clocks = Clocks()
