@@ -39,6 +39,7 @@ class BareDebian:
             "DEBIAN_FRONTEND": "noninteractive",
             "LC_ALL": "C.UTF-8",
             "PIP_CERT": "/certificates.crt",
+            "SYSTEMD_OFFLINE": "1",  # units are installed and enabled; nobody is there to start them
         }
 
     def type(self, words: str, user: str = "root") -> subprocess.CompletedProcess[str]:
