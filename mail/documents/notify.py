@@ -10,7 +10,7 @@ from markupsafe import escape
 
 from mail.decide.sender import AuthorIs
 from mail.documents.threads import PostDraft, ThreadView, thread_views
-from mail.message.compose import File, clean_id
+from mail.message.compose import File, clean_id, html_to_text
 from mail.message.html import with_images
 from mail.outgoing import delivery_state, enqueue
 from mail.outgoing.enqueue import OutgoingDraft, To
@@ -18,6 +18,7 @@ from mail.sentences import Why, why
 from mail.settings import office, parameters
 from mail.settings.tokens import TokenKind
 
+LARGEST_DERIVED = 200_000  # characters of HTML from which a text part is made
 MOST_REFERENCES = 12  # ids that a relayed mail repeats: the first ones of its thread and the last ones
 
 
@@ -183,6 +184,12 @@ def mark_reason(mark: str, author: str) -> Why | None:
     return why(codes[mark], author=author) if mark in codes else None
 
 
+def _text_of(post: PostDraft) -> str:
+    """The text part of a post: as its writer's program made it, else of the HTML, with its paragraphs and links."""
+    has_none = post.received_mail_id is None or "\n\n" not in post.text
+    return html_to_text(post.html) if has_none and 0 < len(post.html) <= LARGEST_DERIVED else post.text
+
+
 def notification_bodies(post: PostDraft, place: ThreadView) -> tuple[str, str]:
     """Return HTML and text of the mail that tells of a post: the post with all it quotes, and a small footer.
 
@@ -196,7 +203,7 @@ def notification_bodies(post: PostDraft, place: ThreadView) -> tuple[str, str]:
     if post.mark == "not_checked":
         footer = " · ".join(part for part in (footer, gettext("received by email, sender not checked")) if part)
     html = with_images(post.html, lambda cid: f"cid:{cid}", remote=True) if post.html else ""
-    text = post.text
+    text = _text_of(post)
     if footer:
         text = f"{text.rstrip()}\n\n-- \n{footer}\n"
         if html:

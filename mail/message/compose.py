@@ -24,6 +24,7 @@ from inscriptis.model.html_element import HtmlElement
 
 from mail.errors import InvalidAddress
 from mail.message.address import format_address, parse_addresses
+from mail.message.html import content_ids
 from mail.message.words import encode_words, one_line
 
 LONGEST_LINE = 998  # RFC 5322 2.1.1, without CR and LF
@@ -309,7 +310,7 @@ def _part(content_type: list[str], coding: str, headers: list[bytes], octets: by
 
 
 def _is_shown_inline(file: File, html: str) -> bool:
-    return bool(file.cid) and bool(_ID.fullmatch(file.cid)) and f"cid:{file.cid}" in html
+    return bool(file.cid) and bool(_ID.fullmatch(file.cid)) and file.cid in content_ids(html)
 
 
 def _is_plain_mail(octets: bytes, boundary: str) -> bool:

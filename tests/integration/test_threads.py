@@ -1,5 +1,7 @@
 """Documents and their chatter: who follows, who is told by which way, what the mail looks like, and the envelope."""
 
+import email
+import email.policy
 import time
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from mail.documents.documents import start_document
 from mail.documents.notify import PostNotification, audience, notify
 from mail.documents.threads import NewFile, PostDraft, thread_views
 from mail.errors import NothingWritten
-from mail.outgoing import delivery_state
+from mail.outgoing import delivery_state, lines
 from mail.settings.config import settings
 from models import Contact, Document, Event, Notification, OutgoingMail, Post, Recipient, User, db
 from tests.integration.frontdesk import DOMAIN, NOW, FrontDesk, counted_statements
@@ -297,3 +299,18 @@ def test_nothing_is_told_when_the_transaction_is_given_up(desk: FrontDesk) -> No
         assert contact
         for table in (Post, OutgoingMail, Recipient):
             assert db.session.scalar(select(table.id).limit(1)) is None, table
+
+
+def test_the_text_part_of_a_post_keeps_its_paragraphs(desk: FrontDesk) -> None:
+    clerk, ann = desk.user("Clerk"), desk.contact("ann@customer.test")
+    document = desk.document(followers=[ann])
+    html = "<p>Hello,</p><p>we have:<br>one</p><ul><li>two</li></ul><p>See <a href='https://x.test/'>here</a>.</p>"
+    desk.post(clerk, document.thread_id, html)
+    with desk.app.app_context():
+        content = lines.whole_mail(db.session.scalars(select(Recipient.id)).one())
+    assert content is not None
+    part = email.message_from_bytes(content, policy=email.policy.default).get_body(("plain",))
+    assert part is not None
+    text = part.get_content().replace("\r\n", "\n")
+    assert text.startswith("Hello,\n\nwe have:\none\n\n  * two\n\nSee here (https://x.test/).\n")
+    assert "-- \n" in text

@@ -64,6 +64,12 @@ def in_order(html: str) -> str:
     return re.sub(r"<a [^<>]*>", lambda tag: f"<a {sorted(attributes.findall(tag[0]))}>", html)
 
 
+def test_the_address_of_an_image_is_decoded():
+    """RFC 2392: what a URL can't hold is percent-encoded; the header of the part has it as it is."""
+    cleaned = clean_html('<img src="cid:image%20one%40x"><img src="cid:100%25">')
+    assert with_images(cleaned, {"image one@x": "/1", "100%": "/2"}.get) == '<img src="/1"><img src="/2">'
+
+
 def test_images_come_back_only_when_asked_for():
     cleaned = clean_html('<img src="cid:logo"><img src="cid:other"><img src="https://x.test/p?a=1&b=2">')
     known = {"logo": '/file/7?"'}.get

@@ -272,6 +272,8 @@ def test_images_of_the_html_are_inline():
     html = 'Content-Type: text/html\n\n<img src="cid:p1@x">'
     shown, loose = (read(multipart(page, picture, kind="related")).attachments[0] for page in (html, HTML))
     assert (shown.cid, shown.inline, loose.inline) == ("p1@x", True, False)
+    encoded = 'Content-Type: text/html\n\n<img src="cid:p%31%40x">'
+    assert read(multipart(encoded, picture, kind="related")).attachments[0].inline
 
 
 @pytest.mark.parametrize(
