@@ -15,10 +15,22 @@ from mail.settings import office
 from mail.settings.config import Settings
 from models.connect import engine_options
 from webapp import admin, auth, checks, cli, errors, first_start, limits, live, menu, public, security, template_helpers
-from webapp.pages import account, bodies, delivery, documents, inbox, mailings, marketing_settings, practice
+from webapp.pages import (
+    account,
+    bodies,
+    delivery,
+    documents,
+    inbox,
+    mailing_actions,
+    mailing_editor,
+    mailing_page,
+    mailings,
+    marketing_settings,
+    practice,
+)
 from webapp.pages import settings as settings_page
 
-# Pages made for their purpose: each module has a ``blueprint``. One line each.
+# Pages made for their purpose: each module has a ``blueprint``, or adds to that of a neighbour. One line each.
 PAGES = (
     settings_page,
     first_start,
@@ -30,6 +42,9 @@ PAGES = (
     practice,
     account,
     mailings,
+    mailing_editor,
+    mailing_page,
+    mailing_actions,
     marketing_settings,
     public,
 )
@@ -103,8 +118,9 @@ def create_app(config: Settings | None = None) -> Flask:
     admin.init_app(app)
     cli.init_app(app)
     app.register_blueprint(live.blueprint)
+    for blueprint in dict.fromkeys(module.blueprint for module in PAGES):
+        app.register_blueprint(blueprint)
     for module in PAGES:
-        app.register_blueprint(module.blueprint)
         for view in getattr(module, "CSRF_EXEMPT", ()):  # functions whose address carries a signed token instead
             csrf.exempt(view)
     app.jinja_env.globals.update(template_helpers.GLOBALS)

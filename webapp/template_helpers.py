@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from flask import current_app, url_for
-from flask_babel import format_datetime, format_timedelta, gettext
+from flask_babel import format_datetime, format_timedelta, get_timezone, gettext
 from flask_babel import lazy_gettext as _l
 from markupsafe import Markup, escape
 
@@ -103,6 +103,19 @@ def at(moment: datetime | None, style: str = "medium", missing: str = "–") -> 
     return _time(moment, format_datetime(moment, style), format_datetime(moment, "full"))
 
 
+def zone_name() -> str:
+    """Return the reader's time zone as people call it: its city."""
+    return str(get_timezone()).rpartition("/")[2].replace("_", " ")
+
+
+def due(moment: datetime | None) -> Markup:
+    """Return a moment that is waited for: date and time, with the zone that they are meant in."""
+    if moment is None:
+        return at(moment)
+    said = gettext("%(time)s (%(zone)s)", time=format_datetime(moment, "short"), zone=zone_name())
+    return _time(moment, said, format_datetime(moment, "full"))
+
+
 def _time(moment: datetime, said: str, title: str) -> Markup:
     iso = moment.astimezone(UTC).isoformat(timespec="seconds")
     return Markup('<time datetime="{}" title="{}">{}</time>').format(iso, title, said)
@@ -185,5 +198,5 @@ def _mark(path: str, _changed: int) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:10]
 
 
-SHOWN = (icon, state, priority, ago, at, yes_no, size, initials, person, correspondent, joined, asset)
+SHOWN = (icon, state, priority, ago, at, due, zone_name, yes_no, size, initials, person, correspondent, joined, asset)
 GLOBALS = {function.__name__: function for function in SHOWN}

@@ -88,6 +88,7 @@ class ChunkResults:
     frees_doubted: bool = False  # the server took a mail: personal lines in doubt that waited for that may go
 
     is_bare: bool = False
+    recorded: int = 0  # how many of ``sent`` are written down already
 
     def strip(self, reason: Why) -> None:
         """Leave out the words of the servers and what they say about addresses."""
@@ -142,14 +143,24 @@ def _record_once(work: ChunkWork, results: ChunkResults, worker_id: int, now: da
     db.session.commit()
 
 
+def record_progress(work: ChunkWork, results: ChunkResults, now: datetime) -> None:
+    """Write down what a slow server took so far, so that open pages see it; the chunk stays ours. Commits."""
+    written = ChunkResults(sent=results.sent, recorded=results.recorded)
+    if changed := write_results(work, written):
+        chunk_rows.count(work.mailing_id, changed)
+        Mailing.tell(work.mailing_id, now)
+    db.session.commit()
+    results.recorded = len(results.sent)
+
+
 def write_results(work: ChunkWork, results: ChunkResults) -> Counter[str]:
     """Write the results to the traces and return what it changes in the totals.
 
     A trace that reached a final state meanwhile, by a bounce that was quicker than us, stays as it is.
     """
     changed: Counter[str] = Counter()
-    if results.sent:
-        changed["sent"] = chunk_rows.write_sent(results.sent, work.from_state)
+    if sent := results.sent[results.recorded :]:
+        changed["sent"] = chunk_rows.write_sent(sent, work.from_state)
     for state in {result.state for result in results.others}:
         rows = [result.row() for result in results.others if result.state == state]
         changed[state] += chunk_rows.write_others(rows, state, work.from_state)

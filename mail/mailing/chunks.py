@@ -24,6 +24,7 @@ from mail.mailing.chunk_record import (
     ChunkWork,
     Result,
     record,
+    record_progress,
     write_results,
 )
 from mail.mailing.rendered import MailingRecipient, bare_address, rendered_mailing
@@ -187,7 +188,7 @@ class ChunkBatch(DeliveryBatch[Any]):
         return results
 
     def goes_on(self) -> bool:
-        """Sync the journal, extend the lease of the chunk, and say whether its mailing is still to be sent."""
+        """Sync the journal, keep the lease, write down what was sent, and say whether the mailing goes on."""
         elapsed = time.monotonic()
         if elapsed - self._synced_at > SYNC_EVERY:
             self.journal.sync()
@@ -195,9 +196,10 @@ class ChunkBatch(DeliveryBatch[Any]):
         if elapsed - self._looked_at > LOOK_EVERY:
             self._looked_at = elapsed
             state = chunk_rows.keep(self.work.chunk_id, self.worker.id, LEASE)
-            db.session.commit()
             if state is None:
+                db.session.rollback()
                 raise LeaseLost(self.worker.id)
+            record_progress(self.work, self.results, self.clock())
             if state != "sending" or self.connections.servers.yields(self.server_id):
                 self.stop(End.STOPPED)
         return self.end is End.DONE

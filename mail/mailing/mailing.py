@@ -79,12 +79,8 @@ def problems(mailing: Mailing) -> list[Why]:
 
 
 def audience(mailing: Mailing) -> int:
-    """Return how many contacts are subscribed to the lists of a mailing, those included that it will leave out."""
-    lists = [one.id for one in mailing.lists]
-    subscribed = select(Subscription.contact_id).where(
-        Subscription.list_id.in_(lists), Subscription.state == "subscribed"
-    )
-    return db.session.scalar(select(func.count()).select_from(subscribed.distinct().subquery())) or 0
+    """Return how many contacts are subscribed to the lists of a mailing, counted up to ``MOST_COUNTED``."""
+    return Subscription.audience(one.id for one in mailing.lists)
 
 
 def expected(mailing: Mailing) -> Counter[str]:

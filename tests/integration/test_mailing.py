@@ -23,7 +23,7 @@ from mail.sentences import SENTENCES, say, why
 from mail.settings import office, parameters
 from mail.settings.config import settings
 from mail.settings.tokens import TokenKind
-from models import Bounce, Chunk, Contact, OutgoingServer, Subscription, Trace, db
+from models import Bounce, Chunk, Contact, Mailing, OutgoingServer, Subscription, Trace, db, reading
 from models.slices import SliceSize
 from tests.integration.mass import NOW, Sender, add_contacts, add_server, draft, mailing_of, states
 from tests.integration.test_session_limits import LimitedServer
@@ -583,6 +583,31 @@ def test_pause_holds_within_two_seconds_and_resume_goes_on(app, sender, postfix)
     with app.app_context():
         assert states(id) == {"sent": 80}
     assert sent_to(postfix, 80) == once(range(80))
+
+
+def test_what_a_slow_server_took_is_seen_before_the_chunk_is_done(app, sender, postfix):
+    with app.app_context():
+        add_server(postfix.port)
+        id = draft(add_contacts(60))
+        mailing.send(id, NOW)
+    sender.tend()
+    postfix.slow_down(0.05)
+    sending = threading.Thread(target=sender.step)
+    sending.start()
+
+    def sent_so_far() -> int:
+        with app.app_context(), reading():
+            return db.session.scalar(select(Mailing.sent))
+
+    wait_until(lambda: sent_so_far() > 0, 20)
+    with app.app_context():
+        assert db.session.scalar(select(Chunk.state)) == "taken"
+    postfix.slow_down(0)
+    sending.join(20)
+    sender.until_idle()
+    with app.app_context():
+        assert states(id) == {"sent": 60}
+    assert sent_to(postfix, 60) == once(range(60))
 
 
 def test_cancel_closes_who_has_not_got_it(app, sender, postfix):

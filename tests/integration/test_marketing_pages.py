@@ -848,6 +848,76 @@ def test_who_got_mailings_or_has_an_account_is_archived_not_deleted(app, mary):
     assert (row(app, Contact, ids[1]).active, row(app, Contact, ids[2]).active) == (True, False)
 
 
+@pytest.mark.parametrize(
+    ("role", "given", "said"),
+    [
+        ("marketing", {"name": "Somebody"}, "only an administrator may change it"),
+        ("marketing", {"address": "other@home.test"}, "only an administrator may change it"),
+        ("marketing", {"active": ""}, "who would get no emails"),
+        ("marketing", {"company": "Example Ltd"}, ""),
+        ("admin", {"active": ""}, "who would get no emails"),
+        ("admin", {"address": ""}, "without an address they get no emails"),
+        ("admin", {"name": "Somebody", "address": "other@home.test"}, ""),
+    ],
+)
+def test_the_contact_of_a_colleague_keeps_getting_emails(app, role, given, said):
+    visitor = Visitor(app).as_role(role)
+    boss = account(app, "admin", "boss@home.test", "Boss")
+    with app.app_context():
+        number = db.session.scalar(select(Contact.id).where(Contact.address_key == boss))
+    form = {"name": "Boss", "address": boss, "active": "y"} | given
+    form = {name: value for name, value in form.items() if name != "active" or value}
+    answer = visitor.post(f"/admin/contacts/edit?id={number}", form)
+    assert said in words(answer) and (answer.status_code == 302) is (not said)
+    kept = row(app, Contact, number)
+    assert said == "" or (kept.name, kept.address, kept.active) == ("Boss", boss, True)
+
+
+@pytest.mark.parametrize("role", ["marketing", "admin"])
+def test_archiving_many_leaves_colleagues(app, role):
+    visitor = Visitor(app).as_role(role)
+    with app.app_context():
+        add_contacts(1)
+        ids = db.session.scalars(select(Contact.id).order_by(Contact.id)).all()
+    answer = visitor.post("/admin/contacts/action", {"action": "archive", "rowid": ids}, follow_redirects=True)
+    assert "has an account here and would get no emails" in words(answer) and "1 contact was archived" in words(answer)
+    with app.app_context():
+        assert db.session.scalars(select(Contact.active).order_by(Contact.id)).all() == [True, False]
+
+
+def test_a_time_that_is_set_or_waited_for_names_its_zone(app):
+    visitor = Visitor(app)
+    address = account(app, "marketing")
+    with app.app_context():
+        db.session.execute(update(User).values(zone="America/New_York"))
+        db.session.commit()
+    visitor.log_in(address)
+    number = make(app)
+    assert "New York time" in words(visitor.get(f"/mailings/{number}"))
+    visitor.post(f"/mailings/{number}/send", {"when": "later", "at": "2031-07-01T09:00"})
+    for page in ("/mailings/", f"/mailings/{number}"):
+        assert "9:00 AM (New York)" in words(visitor.get(page))
+    assert row(app, Mailing, number).scheduled_at == datetime(2031, 7, 1, 13, 0, tzinfo=UTC)
+
+
+def test_the_editor_counts_subscribers_up_to_a_limit(app, mary, monkeypatch):
+    monkeypatch.setattr("models.contact.MOST_COUNTED", 3)
+    monkeypatch.setattr("webapp.pages.mailings.MOST_COUNTED", 3)
+    with app.app_context():
+        lists = [add_contacts(5, "Many"), db.session.scalar(select(MailingList.id))]
+        few = MailingList(name="Few")
+        db.session.add(few)
+        db.session.flush()
+        for contact_id in db.session.scalars(select(Contact.id).order_by(Contact.id.desc()).limit(2)):
+            db.session.add(Subscription(list_id=few.id, contact_id=contact_id, state="subscribed", at=now()))
+        db.session.commit()
+        lists = [lists[0], few.id]
+    page = words(mary.get("/mailings/new"))
+    assert "Many (3+)" in page and "Few (2)" in page
+    for chosen, said in (([lists[1]], "2 contacts are"), (lists, "3+ contacts are")):
+        assert said in words(mary.post("/mailings/check", FORM | {"lists": chosen}))
+
+
 # --- the blacklist
 
 

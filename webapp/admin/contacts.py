@@ -7,7 +7,7 @@ from flask import flash, g, request
 from flask_babel import gettext, ngettext
 from flask_babel import lazy_gettext as _l
 from markupsafe import Markup
-from sqlalchemy import select
+from sqlalchemy import inspect, select
 from sqlalchemy.orm import joinedload
 
 from mail.decide.blacklist import Arithmetic
@@ -116,8 +116,8 @@ class ContactView(AdminView):
             row.address = row.address_key = None
         else:
             self._take_address(form, row)
-        if not is_new and before != row.address_key:
-            self._may_change_address(form, row)
+        if not is_new:
+            self._may_change(form, row, before)
         if not row.name and row.address is None:
             servers.refuse(form.name, gettext("Enter a name or an address."))
 
@@ -142,19 +142,22 @@ class ContactView(AdminView):
             ]
             raise ActionRefused(gettext("Not saved: check the marked fields."))
 
-    def _may_change_address(self, form: Any, row: Contact) -> None:
-        account = _account(row)
-        if account is None:
+    def _may_change(self, form: Any, row: Contact, address_before: str | None) -> None:
+        """Refuse changes to the contact of an account, by which a colleague would get no emails or another name."""
+        if _account(row) is None:
             return
         if row.address is None:
             servers.refuse(
                 form.address, gettext("This contact belongs to a colleague: without an address they get no emails.")
             )
-        if auth.role() != "admin":
-            servers.refuse(
-                form.address,
-                gettext("This contact belongs to a colleague: only an administrator may change its address."),
-            )
+        if not row.active:
+            servers.refuse(form.active, gettext("This contact belongs to a colleague, who would get no emails."))
+        changed = inspect(row).attrs
+        only_admin = gettext("This contact belongs to a colleague: only an administrator may change it.")
+        if auth.role() != "admin" and address_before != row.address_key:
+            servers.refuse(form.address, only_admin)
+        if auth.role() != "admin" and changed.name.history.has_changes():
+            servers.refuse(form.name, only_admin)
 
     def why_not_delete(self, row: Any) -> str:
         name = self.title_of(row)
@@ -178,14 +181,30 @@ class ContactView(AdminView):
 
     def _set_active(self, ids: Sequence[str], active: bool) -> None:
         rows = [row for row in self.chosen(ids) if row.active is not active]
+        if not active:
+            rows = self._without_accounts(rows)
         for row in rows:
             row.active = active
         db.session.commit()
         count = len(rows)
+        if not count:
+            return
         if active:
             flash(ngettext("%(num)s contact was restored.", "%(num)s contacts were restored.", count), "success")
         else:
             flash(ngettext("%(num)s contact was archived.", "%(num)s contacts were archived.", count), "success")
+
+    def _without_accounts(self, rows: Sequence[Contact]) -> list[Contact]:
+        """The contacts of these that nobody logs in as; of the others it is said that they stay."""
+        found = select(User.contact_id).where(User.contact_id.in_([row.id for row in rows]))
+        accounts = set(db.session.scalars(found))
+        for row in rows:
+            if row.id in accounts:
+                name = self.title_of(row)
+                flash(
+                    gettext("%(name)s has an account here and would get no emails: not archived.", name=name), "error"
+                )
+        return [row for row in rows if row.id not in accounts]
 
     # --- the page of one contact
 
