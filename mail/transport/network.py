@@ -46,6 +46,24 @@ METADATA_SERVICES = frozenset(
     ipaddress.ip_address(address) for address in ("100.100.100.200", "168.63.129.16", "fd00:ec2::254", "192.0.0.192")
 )
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# Addresses that stand for others in a way that only the network knows, or for nothing that could be a mail server.
+NEVER = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "::/96",  # an IPv4 address in an outdated way; loopback is asked before
+        "::ffff:0:0:0/96",  # translated (RFC 2765)
+        "64:ff9b:1::/48",  # translated in one's own network (RFC 8215)
+        "100::/64",  # discarded
+        "2001::/32",  # Teredo
+        "2001:db8::/32",  # documentation
+        "3fff::/20",
+        "5f00::/16",  # segment routing
+        "fec0::/10",  # site-local, outdated
+    )
+)
+
+LOOPBACK = ipaddress.ip_address("::1")
+ISATAP = 0x5EFE  # stands before an IPv4 address in the second half of an IPv6 one (RFC 5214)
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -66,8 +84,14 @@ def permitted(ip: str, allow_local: bool) -> bool:
     [True, False, False, False]
     >>> [permitted(ip, allow_local=True) for ip in ("127.0.0.1", "fd12::1", "::ffff:169.254.169.254", "0.0.0.0")]
     [True, True, False, False]
+    >>> [permitted(ip, allow_local=True) for ip in ("::127.0.0.1", "::ffff:0:1.1.1.1", "64:ff9b:1::1", "fec0::1")]
+    [False, False, False, False]
     """
     address = _unwrapped(ipaddress.ip_address(ip.partition("%")[0]))
+    if address == LOOPBACK:
+        return allow_local
+    if any(address in network for network in NEVER):
+        return False
     if (
         address.is_link_local
         or address.is_multicast
@@ -88,6 +112,8 @@ def _unwrapped(address: IPAddress) -> IPAddress:
             return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if address.sixtofour:
             return address.sixtofour
+        if int(address) >> 32 & 0xFDFFFFFF == ISATAP:
+            return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address
 
 
