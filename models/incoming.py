@@ -103,6 +103,8 @@ class ReceivedMail(Model):
         Index(None, "from_key", "arrived_at"),
         Index("ix_received_mail_waiting", "id", sqlite_where=text("state = 'received'"),
               postgresql_where=text("state = 'received'")),
+        Index("ix_received_mail_unacknowledged", "source", "id", sqlite_where=text("acknowledged IS 0"),
+              postgresql_where=text("acknowledged IS false")),
         Index("ix_received_mail_quarantined", "id", sqlite_where=text("state = 'quarantined'"),
               postgresql_where=text("state = 'quarantined'")),
         Index("ix_received_mail_held", "held", "from_key", sqlite_where=text("held <> ''"),
@@ -129,7 +131,8 @@ class ReceivedMail(Model):
     # Where the loop brake stopped it ("alias:3"); in quarantine with it: its group. Waiting again: it may pass now.
     held: Mapped[str] = mapped_column(String(60), default="")
     worker_id: Mapped[int | None] = mapped_column(ForeignKey("worker.id"))
-    attempts: Mapped[int] = mapped_column(default=0)
+    attempts: Mapped[int] = mapped_column(default=0)  # workers that died with it; or how often it was asked for
+    acknowledged: Mapped[bool] = mapped_column(default=True)  # False: its server is still to be told that we have it
     arrived_at: Mapped[datetime] = mapped_column(UtcDateTime, default=_as_received)  # at its own server
     received_at: Mapped[datetime] = mapped_column(UtcDateTime)  # here
     processed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
