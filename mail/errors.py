@@ -180,12 +180,32 @@ class JournalFailed(MailError):  # no journal, no send
 # --- a mailbox that is fetched. Nothing is lost: the mails stay where they are until it works again.
 
 
-class MailboxBusy(ConnectionFailed):  # another program has it open, or the server is short of something
+class LoginBlocked(LoginRefused):  # the password is not to blame
+    code = "mailbox_login_blocked"
+
+
+class MailboxBusy(ConnectionFailed):  # another program has it open
     code = "mailbox_busy"
 
 
 class FolderMissing(ConnectionFailed):
     code = "mailbox_folder_missing"
+
+
+class FolderRefused(ConnectionFailed):  # it is there, and the server does not open it
+    code = "mailbox_folder_refused"
+
+
+class FolderNotMade(ConnectionFailed):
+    code = "mailbox_folder_not_made"
+
+
+class MailboxReadOnly(ConnectionFailed):
+    code = "mailbox_read_only"
+
+
+class NoRoomForMail(ConnectionFailed):  # on our own disk
+    code = "mailbox_no_room"
 
 
 class MailboxUnusable(ConnectionFailed):  # it gives its mails no lasting numbers, so nothing could be told apart
@@ -194,6 +214,14 @@ class MailboxUnusable(ConnectionFailed):  # it gives its mails no lasting number
 
 class MailboxRefused(ConnectionFailed):  # the server said no to a command that should work
     code = "mailbox_refused"
+
+
+class MailboxEnded(ConnectionFailed):  # the server closed the connection, with a reason
+    code = "mailbox_ended"
+
+
+class MailboxLater(MailboxRefused):  # the server said "not now"
+    code = "mailbox_later"
 
 
 class TookTooLong(ConnectionFailed):  # every piece came in time, but there were too many of them

@@ -234,8 +234,8 @@ SENTENCES: dict[str, Any] = {
         "automatically."
     ),
     "not_understood": _l(
-        "The service at %(host)s, port %(port)s does not speak the expected mail protocol (server response: "
-        "“%(reply)s”). Check the port, and that the encryption matches it (465 for TLS, 587 for STARTTLS)."
+        "The service at %(host)s, port %(port)s does not speak the expected mail protocol. Check the port, and that "
+        "the encryption matches it (465 for TLS, 587 for STARTTLS)."
     ),
     "tls_failed": _l(
         "The encrypted connection to %(host)s could not be set up (%(detail)s). Check that the encryption matches the "
@@ -497,10 +497,20 @@ SENTENCES: dict[str, Any] = {
     "mailbox_connection_lost": _l(
         "%(host)s closed the connection. Emails that were not stored yet stay on the server and are fetched next time."
     ),
+    "mailbox_ended": _l(
+        "%(host)s closed the connection: “%(reply)s”. Emails that were not stored yet stay on the server and are "
+        "fetched next time."
+    ),
     "mailbox_not_understood": _l(
-        "The service at %(host)s, port %(port)s does not speak the expected protocol (server response: “%(reply)s”). "
-        "Check the server type, the port, and that the encryption matches it (IMAP: 993 for TLS, 143 for STARTTLS; "
-        "POP3: 995 and 110)."
+        "The service at %(host)s, port %(port)s does not speak the expected protocol. Check the server type, the port, "
+        "and that the encryption matches it (IMAP: 993 for TLS, 143 for STARTTLS; POP3: 995 and 110)."
+    ),
+    "mailbox_greeting_refused": _l(
+        "%(host)s refused the connection: “%(reply)s”. CoquiMail will try again automatically. If the problem "
+        "persists, show this to the provider."
+    ),
+    "mailbox_login_blocked": _l(
+        "%(host)s does not let %(user)s in: “%(reply)s”. The password itself may be correct: ask the provider."
     ),
     "mailbox_tls_failed": _l(
         "The encrypted connection to %(host)s could not be set up (%(detail)s). Check that the encryption matches the "
@@ -519,8 +529,41 @@ SENTENCES: dict[str, Any] = {
         "%(host)s can't open the mailbox of %(user)s: “%(reply)s”. Another program may be using it. CoquiMail will try "
         "again automatically."
     ),
+    "mailbox_later": _l(
+        "%(host)s asks to wait: “%(reply)s”. Nothing is lost: the emails stay on the server, and the next fetch "
+        "continues from there."
+    ),
     "mailbox_folder_missing": _l(
-        "The mailbox has no folder “%(folder)s” that can be opened. Available folders: %(folders)s. Enter one of these."
+        "The mailbox has no folder “%(folder)s”. Available folders: %(folders)s. Enter one of these."
+    ),
+    "mailbox_folder_refused": _l(
+        "%(host)s did not open the folder “%(folder)s”: “%(reply)s”. CoquiMail will try again automatically. If the "
+        "problem persists, show this to the provider."
+    ),
+    "mailbox_folder_not_made": _l(
+        "%(host)s has no folder “%(folder)s” and did not create it: “%(reply)s”. Create it in an email program, or "
+        "choose another folder."
+    ),
+    "mailbox_read_only": _l(
+        "The folder “%(folder)s” is read-only for %(user)s, so emails can't be marked, moved or deleted there. They "
+        "are fetched all the same, each one once. To change this, ask the provider for write access."
+    ),
+    "mailbox_no_room": _l(
+        "This server could not store an email while fetching it (%(detail)s). Nothing is lost: it stays in the "
+        "mailbox. The person who maintains this server must make room on its disk; fetching then continues "
+        "automatically."
+    ),
+    "mark_read_failed": _l(
+        "Fetched emails could not be marked as read on the server: “%(reply)s”. They are stored here and fetching "
+        "continues. CoquiMail will try again at the next fetch."
+    ),
+    "move_failed": _l(
+        "Fetched emails could not be moved to the folder “%(folder)s”: “%(reply)s”. They are stored here and fetching "
+        "continues. CoquiMail will try again at the next fetch."
+    ),
+    "delete_failed": _l(
+        "Fetched emails could not be deleted on the server: “%(reply)s”. They are stored here and fetching continues. "
+        "CoquiMail will try again at the next fetch."
     ),
     "mailbox_unusable": _l(
         "%(host)s does not give its emails permanent numbers (%(detail)s), so CoquiMail can't tell which ones it "
@@ -542,10 +585,18 @@ SENTENCES: dict[str, Any] = {
         "on the server."
     ),
     "mailbox_mail_unreadable": _l(
-        "The server could not return this email: “%(reply)s”. It stays on the server. Open it in an email program, or "
-        "show this to the provider."
+        "The server could not return this email: “%(reply)s”. It stays on the server, and CoquiMail keeps asking for "
+        "it. Press Retry to ask again now, or show this to the provider."
     ),
+    "mailbox_mail_missing": _l(
+        "The server lists this email but did not return it, not even when asked again. It stays on the server, and "
+        "CoquiMail keeps asking for it. Press Retry to ask again now, or show this to the provider."
+    ),
+    "mailbox_mail_gone": _l("The email was removed from the mailbox before it could be fetched."),
+    "mailbox_mail_asked_again": _l("Somebody pressed Retry: the server is asked for this email again."),
     "mailbox_test_tls_off": _l("No encryption: the password and all emails can be read in transit."),
+    "mailbox_test_writable": _l("The folder can be read and written."),
+    "mailbox_test_move_to": _l("Folder %(folder)s is ready: fetched emails are moved there."),
     "mailbox_test_empty": _l("Folder %(folder)s found, empty."),
     "mailbox_test_mails": Counted(
         "count", "Folder %(folder)s found, %(count)s message.", "Folder %(folder)s found, %(count)s messages."

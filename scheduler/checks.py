@@ -127,6 +127,8 @@ class Checks:
             yield ConnectionStep("fetch", "failed", fetched.why, 0.0)
         else:
             yield ConnectionStep("fetch", "ok", why("fetch_done", mails=fetched.mails), 0.0)
+            if fetched.remark:
+                yield ConnectionStep("acknowledge", "warning", fetched.remark, 0.0)
 
 
 def _test_outgoing(server_id: int, user_id: int | None, transcript: Transcript) -> Iterator[ConnectionStep]:

@@ -19,11 +19,15 @@ log = logging.getLogger("coquimail.fetch")
 
 @dataclass(frozen=True)
 class FetchSummary:
-    """What came of fetching one server: how many mails were kept, or why it failed."""
+    """What came of fetching one server: how many mails were kept, or why it failed.
+
+    ``remark``: mails were fetched, but could not be marked, moved or deleted.
+    """
 
     server_id: int
     mails: int = 0
     why: Why | None = None
+    remark: Why | None = None
     elsewhere: bool = False  # another worker is at it, or this one is about to end: no fault of the server
 
 
@@ -67,4 +71,4 @@ class Fetcher:
             if lease is None:
                 return FetchSummary(server_id, why=why("fetch_under_way"), elsewhere=True)
             result = flow.fetch(server_id, lease, now())
-            return FetchSummary(server_id, result.kept, result.why)
+            return FetchSummary(server_id, result.kept, result.why, result.remark)

@@ -9,6 +9,7 @@ from typing import Any
 
 from flask import Flask
 
+from mail.incoming import intake
 from mail.queue.concurrency import ServerConcurrency
 from mail.queue.connections import Connections
 from mail.queue.lease import LEASE
@@ -135,6 +136,7 @@ class WorkerProcess:
         self._connections.close()
         while self._identity.busy(also_what_may_be_cut=time.monotonic() < began + CUT_AFTER) and time.monotonic() < end:
             time.sleep(0.02)
+        self._excuse()
         if not late and not self._identity.busy():
             self._hand_back()
         else:
@@ -143,6 +145,15 @@ class WorkerProcess:
         self._heart.notify()
         log.info("ended after %.1f s", time.monotonic() - began)
         return 1 if late else 0
+
+    def _excuse(self) -> None:
+        """Say that no mail is to blame for this end: three workers that die with a mail put it into quarantine."""
+        try:
+            with self._app.app_context():
+                for held in self._identity.rows():
+                    intake.excuse(held.id)
+        except Exception:
+            log.exception("could not say that this is an end in good order")
 
     def _hand_back(self) -> None:
         """Settle what we claimed and did not do, exactly as it would be done for a dead worker, only at once."""

@@ -6,48 +6,36 @@ taken apart: one broken mail stops nobody, it goes to quarantine with the reason
 """
 
 import logging
-import threading
 import traceback
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 
 from mail.decide.routing import route
-from mail.errors import MailError
-from mail.incoming import apply, ledger
-from mail.incoming.case import Case, Retention, read_case
+from mail.errors import MailboxRefused, MailError
+from mail.incoming import apply, intake, ledger
+from mail.incoming.budget import MEMORY
+from mail.incoming.case import Case, read_case
+from mail.incoming.intake import AT_ONCE, GIVEN_UP, StoredMail, in_process
 from mail.incoming.lookup import RoutingContext, load_context, load_threads
 from mail.incoming.position import ServerView, begin_after, go_on_after, leave_alone, load_server, position_in
-from mail.message.arrival import top_received
-from mail.queue.lease import LEASE, WorkerLease
+from mail.queue.lease import WorkerLease
 from mail.sentences import Why, why
 from mail.settings import office
 from mail.settings.wake import wake
 from mail.transport import mailbox_open
-from mail.transport.mailbox import FetchedBatch, FetchedMail, Look, Mailbox, MailboxTarget
-from models import (
-    Blob,
-    Event,
-    IncomingServer,
-    ReceivedMail,
-    Worker,
-    database_clock,
-    db,
-    reading,
-)
-from models.store import insert_rows, pack
+from mail.transport.mailbox import FetchedBatch, Look, Mailbox, MailboxTarget
+from models import Event, IncomingServer, ReceivedMail, db, reading
 
 log = logging.getLogger("coquimail.incoming")
 
 GROUP = 16  # mails that are filed in one transaction: it stays short although answers are composed in it
-AT_ONCE = (50, 8, 1)  # mails that are claimed at once, by how often they were begun before
-MOST_ATTEMPTS = 3
+REMARKS = {"mark_read": "mark_read_failed", "move": "move_failed", "delete": "delete_failed"}
 
 Open = Callable[[MailboxTarget], Mailbox]
 
@@ -57,12 +45,20 @@ Open = Callable[[MailboxTarget], Mailbox]
 
 @dataclass
 class FetchResult:
-    """What came of one fetch. ``kept`` mails are new here; ``counts`` has what became of them, by state."""
+    """What came of one fetch; ``counts`` has what became of the mails, by state.
+
+    Of those that were ``listed`` each is ``kept`` (new in the ledger), ``known`` (there before) or ``gone`` (removed
+    from the mailbox before it came).
+    """
 
     server_id: int
+    listed: int = 0
     kept: int = 0
+    known: int = 0
+    gone: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     why: Why | None = None  # why it ended before its time
+    remark: Why | None = None  # why mails that are stored could not be marked, moved or deleted
 
 
 def fetch(
@@ -70,28 +66,95 @@ def fetch(
 ) -> FetchResult:
     """Bring in what is new in one mailbox: kept first, then acknowledged, then understood; commits on its way.
 
-    A server that can't be reached or ends the talk is no exception: the reason stands in the result and on the server.
-    Call it for one server from one place at a time.
+    A server that can't be reached, says "not now" or ends the talk is no exception: the reason stands in the result and
+    on the server, and the next run asks for the rest. Call it for one server from one place at a time.
     """
-    fetched = FetchResult(server_id)
     server = load_server(server_id)
     if server is None:
-        return fetched
+        return FetchResult(server_id)
+    fetched = FetchResult(server_id)
     try:
         with open_mailbox(server.target) as mailbox:
-            for batch in mailbox.batches(position_in(server, mailbox, now)):
-                worker.assert_alive()
-                with _in_process(_keep_batch(server, batch, worker, now)) as kept:
-                    fetched.kept += len(kept)
-                    try:
-                        mailbox.acknowledge(batch, server.after_fetch, server.move_to)  # type: ignore[arg-type]
-                        go_on_after(server, batch.position)
-                    finally:  # what was kept is ours to understand, whatever its server says now
-                        fetched.counts += _understand(kept, worker, now)
+            run = _Run(server, mailbox, worker, now, fetched)
+            run.catch_up()
+            for batch in mailbox.batches(position_in(server, mailbox)):
+                run.take(batch)
+            run.ask_again()
     except MailError as error:
         fetched.why = error.why
     _note_run(server, fetched, now)
     return fetched
+
+
+@dataclass
+class _Run:
+    """One fetch of one mailbox that is open."""
+
+    server: ServerView
+    mailbox: Mailbox
+    worker: WorkerLease
+    now: datetime
+    fetched: FetchResult
+
+    def catch_up(self) -> None:
+        """Tell the server of mails that it could not be told of before."""
+        last = 0
+        while not self.fetched.remark and (owed := intake.unacknowledged(self.server.source, last)):
+            self.worker.assert_alive()
+            self._acknowledge(owed)
+            last = max(owed)
+
+    def take(self, batch: FetchedBatch) -> None:
+        """Keep new mails and how far we are, in one transaction; then acknowledge and understand them."""
+        self.worker.assert_alive()
+        with MEMORY.hold(sum(mail.octets for mail in batch.mails)):
+            stored = intake.store(self.server, batch, self.worker, self.now)
+            go_on_after(self.server, batch.position)
+            db.session.commit()
+        self._count(batch, stored)
+        self._finish(stored)
+
+    def ask_again(self) -> None:
+        """Ask for mails that were listed in an earlier run and did not come."""
+        keys = intake.not_brought(self.server.source, self.now)
+        if not keys:
+            return
+        for batch in self.mailbox.look_again(keys):
+            self.worker.assert_alive()
+            with MEMORY.hold(sum(mail.octets for mail in batch.mails)):
+                brought = intake.bring(self.server, batch, self.worker, self.now)
+                db.session.commit()
+            self._count(batch, brought)
+            self._finish(brought)
+
+    def _count(self, batch: FetchedBatch, new: Sequence[StoredMail]) -> None:
+        self.fetched.listed += batch.listed
+        self.fetched.kept += len(new)
+        self.fetched.known += len(batch.mails) - len(new)
+        self.fetched.gone += len(batch.gone)
+
+    def _finish(self, stored: Sequence[StoredMail]) -> None:
+        with in_process(stored):
+            self._acknowledge({one.id: one.source_key for one in stored if one.owed})
+            missing = [one for one in stored if one.is_missing]
+            self.fetched.counts.update({"quarantined": len(missing)} if missing else {})
+            self.fetched.counts += understand([one for one in stored if not one.is_missing], self.worker, self.now)
+
+    def _acknowledge(self, owed: dict[int, str]) -> None:
+        """Tell the server of stored mails. When that fails once, the next run does it: fetching goes on."""
+        if not owed or self.fetched.remark:
+            return
+        how, folder = self.server.after_fetch, self.server.move_to
+        try:
+            done = set(self.mailbox.acknowledge(list(owed.values()), how, folder))
+        except MailboxRefused as error:
+            reply = error.why["values"]["reply"]
+            self.fetched.remark = why(REMARKS[how], reply=reply, folder=folder)
+        except MailError as error:
+            self.fetched.remark = error.why
+        else:
+            intake.note_acknowledged([number for number, key in owed.items() if key in done])
+            db.session.commit()
 
 
 def confirm(server: IncomingServer, look: Look, now: datetime) -> None:
@@ -109,242 +172,90 @@ def confirm(server: IncomingServer, look: Look, now: datetime) -> None:
 
 
 def _note_run(server: ServerView, fetched: FetchResult, now: datetime) -> None:
-    ended = "last_failure_at" if fetched.why else "last_success_at"
-    db.session.execute(
-        update(IncomingServer).where(IncomingServer.id == server.id).values({"why": fetched.why, ended: now})
-    )
+    values: dict[str, Any] = {"why": fetched.why or fetched.remark}
+    if fetched.why is None:
+        values["last_success_at"] = now
+    if values["why"] is not None:
+        values["last_failure_at"] = now
+    db.session.execute(update(IncomingServer).where(IncomingServer.id == server.id).values(values))
     Event.add(["incoming"], now)
     db.session.commit()
-    log.info("server %s: kept %s %s", server.id, fetched.kept, fetched.why["code"] if fetched.why else "")
+    log.info(
+        "server %s: listed %s: kept %s, known %s, gone %s %s",
+        *(server.id, fetched.listed, fetched.kept, fetched.known, fetched.gone),
+        values["why"]["code"] if values["why"] else "",
+    )
 
 
-# --- keep: nothing is lost from here on
-
-
-@dataclass(frozen=True)
-class StoredMail:
-    """A mail that is stored and that we are to understand, with its bytes at hand.
-
-    ``problem``: only its header could be had, and why.
-    """
-
-    id: int
-    raw: bytes
-    keeps: Retention
-    arrived_at: datetime
-    attempts: int = 1
-    problem: Why | None = None
-    released: str = ""  # where a person let it pass the loop brake
-
-
-def keep(
-    source: str,
-    mails: Sequence[FetchedMail],
-    now: datetime,
-    *,
-    server_id: int | None = None,
-    keeps: Retention | None = None,
-    worker: WorkerLease | None = None,
-) -> list[StoredMail]:
-    """Store mails and commit; return those that were not here before, by ``source`` and their key.
-
-    With a ``worker`` they are its own to understand; without one they wait for ``process_waiting``: call
-    ``wake("received")`` then.
-    """
-    packed = [pack(mail.raw) for mail in mails]  # before the transaction
-    arrivals = [min(mail.arrived or top_received(mail.raw) or now, now) for mail in mails]
-    blobs = Blob.keep_packed(packed)
-    kept: list[StoredMail] = []
-    rows = {
-        mail.source_key[:255]: {
-            "source": source,
-            "source_key": mail.source_key[:255],
-            "incoming_server_id": server_id,
-            "blob_id": blob_id,
-            "size": max(mail.size, len(mail.raw)),
-            "decision": [mail.problem] if mail.problem else None,
-            "worker_id": worker.id if worker else None,
-            "attempts": 1 if worker else 0,
-            "arrived_at": arrived_at,
-            "received_at": now,
-        }
-        for mail, blob_id, arrived_at in zip(mails, blobs, arrivals, strict=True)
-    }
-    if rows:
-        new = insert_rows(ReceivedMail, list(rows.values()), "id", "source_key", skip_known=True)
-        ids = {row.source_key: row.id for row in new}
-        for mail, arrived_at in zip(mails, arrivals, strict=True):
-            number = ids.pop(mail.source_key[:255], None)
-            if number is not None:
-                kept.append(StoredMail(number, mail.raw, keeps or Retention(), arrived_at, problem=mail.problem))
-    db.session.commit()
-    return kept
-
-
-def _keep_batch(server: ServerView, batch: FetchedBatch, worker: WorkerLease, now: datetime) -> list[StoredMail]:
-    if server.fetch_existing and not server.is_imap:  # the old mails were asked for: the notes about them go
-        db.session.execute(
-            delete(ReceivedMail).where(
-                ReceivedMail.source == server.source,
-                ReceivedMail.source_key.in_(batch.keys),
-                ReceivedMail.result == "left_alone",
-            )
-        )
-    return keep(server.source, batch.mails, now, server_id=server.id, keeps=server.keeps, worker=worker)
-
-
-# --- whose mails these are
-
-_in_process_lock = threading.Lock()
-_in_process_ids: set[int] = set()
-
-
-@contextmanager
-def _in_process(kept: list[StoredMail]) -> Iterator[list[StoredMail]]:
-    """Say that a thread of this process is busy with some mails: no other one takes them up."""
-    ids = {one.id for one in kept}
-    with _in_process_lock:
-        _in_process_ids.update(ids)
-    try:
-        yield kept
-    finally:
-        with _in_process_lock:
-            _in_process_ids.difference_update(ids)
+# --- what waits
 
 
 def process_waiting(now: datetime, worker: WorkerLease) -> Counter[str]:
     """Understand the mails that wait: after a crash, from the practice mailbox, pushed to us. Commits.
 
-    Mails that were begun before and not finished are taken in ever smaller groups, so that one that kills its worker is
-    alone in the end; after three times it goes to quarantine untouched. Returns what became of them, by state.
+    Mails whose worker died are taken in ever smaller groups, so that one that kills its worker is alone in the end;
+    after three times alone it goes to quarantine untouched. Returns what became of them, by state.
     """
     counts: Counter[str] = Counter()
-    if not _any_waiting():
+    if not intake.any_waiting():
         return counts
-    for attempts, limit in enumerate(AT_ONCE):
+    for deaths, limit in enumerate(AT_ONCE):
         while True:
             worker.assert_alive()
-            with _in_process(_claim(worker, attempts, limit)) as kept:
-                if not kept:
+            claimed = intake.claim(worker, deaths, limit)
+            with in_process(claimed):
+                if not claimed:
                     break
-                if kept[0].attempts > MOST_ATTEMPTS:
-                    reason = why("process_gave_up", attempts=MOST_ATTEMPTS)
-                    counts += _quarantine([kept[0].id], reason, now)
+                if claimed[0].attempts >= GIVEN_UP:
+                    reason = why("process_gave_up", attempts=GIVEN_UP - len(AT_ONCE) + 1)
+                    counts += _quarantine([claimed[0].id], reason, now)
                 else:
-                    counts += _understand(kept, worker, now)
+                    counts += understand(claimed, worker, now)
     return counts
-
-
-def _any_waiting() -> bool:
-    with reading():
-        found = db.session.scalar(select(ReceivedMail.id).where(ReceivedMail.state == "received").limit(1))
-    return found is not None
-
-
-def _claim(worker: WorkerLease, attempts: int, limit: int) -> list[StoredMail]:
-    """Take waiting mails that no living worker is busy with; commits, with one more attempt on each.
-
-    ``attempts``: how often they were begun before; the last place of ``AT_ONCE`` stands for all that come after it.
-    """
-    begun = ReceivedMail.attempts >= attempts if attempts == len(AT_ONCE) - 1 else ReceivedMail.attempts == attempts
-    others = select(Worker.id).where(
-        Worker.ended.is_(False), Worker.seen_at > database_clock() - LEASE, Worker.id != worker.id
-    )
-    with _in_process_lock:
-        busy = set(_in_process_ids)
-    waiting = (
-        select(ReceivedMail.id)
-        .where(
-            ReceivedMail.state == "received",
-            begun,
-            or_(ReceivedMail.worker_id.is_(None), ReceivedMail.worker_id.not_in(others)),
-            ReceivedMail.id.not_in(busy),
-        )
-        .order_by(ReceivedMail.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    # Two statements: PostgreSQL may evaluate a subquery with SKIP LOCKED and LIMIT more than once, and take more rows.
-    ids = db.session.scalars(waiting).all()
-    rows = db.session.execute(
-        update(ReceivedMail)
-        .where(ReceivedMail.id.in_(ids))
-        .values(worker_id=worker.id, attempts=ReceivedMail.attempts + 1)
-        .returning(
-            ReceivedMail.id,
-            ReceivedMail.blob_id,
-            ReceivedMail.incoming_server_id,
-            ReceivedMail.arrived_at,
-            ReceivedMail.attempts,
-            ReceivedMail.decision,
-            ReceivedMail.held,
-        )
-    ).all()
-    db.session.commit()
-    return _with_contents(rows)
-
-
-def _with_contents(rows: Iterable[Any]) -> list[StoredMail]:
-    """Rows of the ledger as mails to understand."""
-    rows = sorted(rows, key=lambda row: row.id)
-    with reading():
-        contents = Blob.read_all({row.blob_id for row in rows if row.blob_id is not None})
-        servers = {row.incoming_server_id for row in rows if row.incoming_server_id is not None}
-        keeps = {}
-        if servers:
-            found = db.session.execute(
-                select(
-                    IncomingServer.id,
-                    IncomingServer.action_type_id,
-                    IncomingServer.keep_attachments,
-                    IncomingServer.keep_original,
-                ).where(IncomingServer.id.in_(servers))
-            )
-            keeps = {row.id: Retention(row.action_type_id, row.keep_attachments, row.keep_original) for row in found}
-    return [
-        StoredMail(
-            id=row.id,
-            raw=contents.get(row.blob_id, b""),
-            keeps=keeps.get(row.incoming_server_id, Retention()),
-            arrived_at=row.arrived_at,
-            attempts=row.attempts,
-            problem=row.decision[0] if row.decision else None,
-            released=row.held,
-        )
-        for row in rows
-    ]
 
 
 # --- understand: parse, route, file
 
 
-def _understand(kept: Sequence[StoredMail], worker: WorkerLease | None, now: datetime) -> Counter[str]:
-    """Parse, route and file mails, group by group; return what became of them, by state. Commits."""
+def understand(stored: Sequence[StoredMail], worker: WorkerLease | None, now: datetime) -> Counter[str]:
+    """Parse, route and file mails; return what became of them, by state. Commits."""
     counts: Counter[str] = Counter()
-    cases = []
-    for one in kept:
-        try:
-            case = read_case(one.id, one.raw, one.keeps, now, one.arrived_at, one.problem)
-            case.released = one.released
-            cases.append(case)
-        except Exception as error:  # a mistake of ours in reading one mail; the others are none the worse for it
-            _give_up(one.id, error, now)
-            counts["quarantined"] += 1
+    with MEMORY.hold(sum(one.octets for one in stored)):
+        cases = []
+        for one in stored:
+            try:
+                case = read_case(one.id, one.raw, one.keeps, now, one.arrived_at, one.problem)
+                case.released = one.released
+                cases.append(case)
+            except Exception as error:  # a mistake of ours in reading one mail; the others are none the worse for it
+                counts += _give_up(one.id, error, now)
+        return counts + _file(cases, worker, now)
+
+
+def _file(cases: list[Case], worker: WorkerLease | None, now: datetime, last_try: bool = False) -> Counter[str]:
+    """Route and write down mails, group by group; a group that fails is taken apart to find out which one it is."""
+    counts: Counter[str] = Counter()
     while cases:
-        decided, context = route_group(cases, now)
-        del cases[: len(decided)]
+        try:
+            decided, context = route_group(cases, now)
+        except OperationalError:
+            raise  # the database is in trouble, not the mail: it waits
+        except Exception as error:
+            if last_try:
+                return counts + _give_up(cases[0].id, error, now)
+            return sum((_file([case], worker, now, last_try=True) for case in cases), counts)
+        cases = cases[len(decided) :]
         while decided:
             if worker is not None:
                 worker.assert_alive()
             group, decided = decided[:GROUP], decided[GROUP:]
-            if write_group(group, context, now):
+            if write_group(group, context, now, last_try):
                 counts.update(case.routing.state for case in group)
-                continue
-            for case in group:  # one of them can't be filed: find out which
-                alone, around_it = route_group([case], now)
-                filed = write_group(alone, around_it, now, last_try=True)
-                counts[case.routing.state if filed else "quarantined"] += 1
-            cases, decided = [*decided, *cases], []  # what was known when they were decided may not be so
+            elif last_try:
+                counts["quarantined"] += 1
+            else:
+                counts = sum((_file([case], worker, now, last_try=True) for case in group), counts)
+                cases, decided = [*decided, *cases], []  # what was known when they were decided may not be so
     return counts
 
 
@@ -390,13 +301,13 @@ def write_group(group: Sequence[Case], context: RoutingContext, now: datetime, l
     return True
 
 
-def _give_up(received_id: int, error: Exception, now: datetime, case: Case | None = None) -> None:
+def _give_up(received_id: int, error: Exception, now: datetime, case: Case | None = None) -> Counter[str]:
     """Put a mail that can't be read or filed into quarantine, with the reason."""
     where = "".join(traceback.format_tb(error.__traceback__)[-3:])  # no values: they are somebody's mail
     log.error("mail %s can't be filed: %s\n%s", received_id, type(error).__name__, where)
     said = str(getattr(error, "orig", None) or error).splitlines() or [""]
     reason = why("process_failed", error=f"{type(error).__name__}: {said[0]}"[:300])
-    _quarantine([received_id], reason, now, case)
+    return _quarantine([received_id], reason, now, case)
 
 
 def _quarantine(ids: Collection[int], reason: Why, now: datetime, case: Case | None = None) -> Counter[str]:

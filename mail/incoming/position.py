@@ -1,16 +1,16 @@
 """How far a mailbox was read, and what was there before us."""
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 
 from mail.incoming.case import Retention
 from mail.sentences import why
 from mail.settings.config import settings
-from mail.transport.mailbox import Mailbox, MailboxTarget, Position
+from mail.transport.mailbox import After, Mailbox, MailboxTarget, Position
 from models import (
     IncomingServer,
     MailboxState,
@@ -20,7 +20,7 @@ from models import (
 )
 from models.store import insert_rows, upsert
 
-RECENT = timedelta(days=1)  # a mail that should have been deleted and is still there is taken again for so long
+REFUSED = ("mailbox_refused", "mailbox_later")  # the last run ended because the server did not give a mail
 
 
 def target_of(server: IncomingServer) -> MailboxTarget:
@@ -34,6 +34,8 @@ def target_of(server: IncomingServer) -> MailboxTarget:
         user=server.user,
         password=server.password or "",
         folder=server.folder or "INBOX",
+        move_to=server.move_to if server.after_fetch == "move" else "",
+        spool=str(settings().data),
         verify_tls=server.verify_tls,
         trusted_certificate=server.trusted_certificate,
         allow_local=settings().allow_local,
@@ -50,8 +52,9 @@ class ServerView:
     states: dict[int, tuple[int, int]]
     confirmed_at: datetime | None
     fetch_existing: bool
-    after_fetch: str
+    after_fetch: After
     move_to: str
+    refused: bool
     keeps: Retention
 
     @property
@@ -77,8 +80,9 @@ def load_server(server_id: int) -> ServerView | None:
             states={state.uidvalidity: (state.last_uid, state.start_uid) for state in states},
             confirmed_at=row.confirmed_at,
             fetch_existing=row.fetch_existing,
-            after_fetch=row.after_fetch,
+            after_fetch=row.after_fetch,  # type: ignore[arg-type]
             move_to=row.move_to,
+            refused=(row.why or {}).get("code") in REFUSED,
             keeps=Retention(row.action_type_id, row.keep_attachments, row.keep_original),
         )
 
@@ -86,10 +90,14 @@ def load_server(server_id: int) -> ServerView | None:
 # --- how far a mailbox was read
 
 
-def position_in(server: ServerView, mailbox: Mailbox, now: datetime) -> Position:
+def position_in(server: ServerView, mailbox: Mailbox) -> Position:
     """Return where to go on in a mailbox."""
+    return replace(_position(server, mailbox), again=server.refused)
+
+
+def _position(server: ServerView, mailbox: Mailbox) -> Position:
     if not server.is_imap:
-        return Position(unknown=lambda keys: _unknown(server, keys, now))
+        return Position(unknown=lambda keys: _unknown(server, keys))
     uidvalidity = mailbox.uidvalidity
     if uidvalidity in server.states:
         last, start = server.states[uidvalidity]
@@ -118,7 +126,7 @@ def begin_after(server_id: int, folder: str, uidvalidity: int, uid: int) -> None
 
 
 def go_on_after(server: ServerView, position: Position) -> None:
-    """Note how far a folder was read. Its server was told before: a crash in between repeats a batch, harmlessly."""
+    """Note how far a folder was read; the caller commits, together with the mails up to there."""
     if not server.is_imap:
         return
     row = {
@@ -135,7 +143,6 @@ def go_on_after(server: ServerView, position: Position) -> None:
     db.session.execute(
         statement.on_conflict_do_update(index_elements=["incoming_server_id", "folder", "uidvalidity"], set_=changes)
     )
-    db.session.commit()
 
 
 def leave_alone(server: IncomingServer, keys: Iterable[str], now: datetime) -> None:
@@ -153,13 +160,11 @@ def leave_alone(server: IncomingServer, keys: Iterable[str], now: datetime) -> N
     insert_rows(ReceivedMail, [{**note, "source_key": key[:255]} for key in keys], skip_known=True)
 
 
-def _unknown(server: ServerView, keys: Sequence[str], now: datetime) -> Collection[str]:
-    """Return which of these UIDLs are not here yet; with *delete* also those that should be gone and are not."""
+def _unknown(server: ServerView, keys: Sequence[str]) -> Collection[str]:
+    """Return which of these UIDLs are not here yet."""
     here = select(ReceivedMail.source_key).where(ReceivedMail.source == server.source)
     if server.fetch_existing:
         here = here.where(ReceivedMail.result != "left_alone")
-    if server.after_fetch == "delete":
-        here = here.where(or_(ReceivedMail.result == "left_alone", ReceivedMail.received_at < now - RECENT))
     known: set[str] = set()
     with reading():
         for start in range(0, len(keys), 500):

@@ -9,23 +9,28 @@ from sqlalchemy import Update, func, literal_column, select, update
 from mail.decide.answer import AnswerTo, answer_to
 from mail.decide.outcomes import NewDocument, Outcome, PostTo, Rejected, Routing
 from mail.decide.routing import names_one_of_us
+from mail.incoming import intake
 from mail.incoming.answers import BY_HAND
 from mail.incoming.case import Retention, read_case
 from mail.incoming.flow import route_group, write_group
 from mail.incoming.lookup import load_threads
 from mail.sentences import Why, why
+from mail.settings.wake import wake
+from mail.transport.mailbox import NOT_GIVEN
 from models import (
     Blob,
     Document,
     Event,
     IncomingServer,
     ReceivedMail,
+    ServerCheck,
     change_rows,
     db,
     reading,
 )
 
-PROBLEMS = ("mailbox_mail_too_large", "mailbox_mail_unreadable")  # why only the header of a mail was brought
+ASKED = "asked"  # its server is asked for the mail again
+PROBLEMS = ("mailbox_mail_too_large", *NOT_GIVEN)  # why a mail was not brought, or only its header
 
 
 class NotInQuarantine(LookupError):
@@ -33,8 +38,28 @@ class NotInQuarantine(LookupError):
 
 
 def retry(received_id: int, now: datetime) -> str:
-    """Route a mail anew by the rules as they are now; return the state it comes to. Commits."""
-    return _again(received_id, None, now)
+    """Route a mail anew by the rules as they are now; return the state it comes to. Commits.
+
+    One whose server did not give it out is asked for once more: it stays until the worker has fetched it (``ASKED``).
+    """
+    row = _quarantined(received_id)
+    if row.incoming_server_id is None or not {step["code"] for step in row.decision or []} & set(NOT_GIVEN):
+        db.session.rollback()
+        return _again(received_id, None, now)
+    row.result, row.attempts = intake.NOT_BROUGHT, 0
+    row.decision = [step for step in row.decision or [] if step["code"] != "mailbox_mail_asked_again"]
+    row.decision = [*row.decision, why("mailbox_mail_asked_again")]
+    _ask_for_fetch(row.incoming_server_id, now)
+    Event.add(["incoming"], now)
+    db.session.commit()
+    wake("check")
+    return ASKED
+
+
+def _ask_for_fetch(server_id: int, now: datetime) -> None:
+    waits = (ServerCheck.kind == "fetch", ServerCheck.server_id == server_id, ServerCheck.state == "waiting")
+    if db.session.scalar(select(ServerCheck.id).where(*waits).limit(1)) is None:
+        db.session.add(ServerCheck(kind="fetch", server_id=server_id, requested_at=now, steps=[]))
 
 
 def route_to_document(received_id: int, document_id: int, now: datetime) -> str:

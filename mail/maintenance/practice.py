@@ -15,7 +15,7 @@ from email.utils import format_datetime
 from markupsafe import escape
 
 from mail.errors import InvalidAddress
-from mail.incoming import flow
+from mail.incoming import intake
 from mail.message.address import Address, domain_of, first_address, parse_addresses, wire_address
 from mail.message.parse import IncomingMessage, parse
 from mail.settings.wake import wake
@@ -198,5 +198,5 @@ def _part(kind: str, text: str) -> EmailMessage:
 def _hand_in(letter: EmailMessage, now: datetime) -> None:
     """Give a mail to the pipeline as one that was fetched, and commit."""
     raw = letter.as_bytes()
-    flow.keep(SOURCE, [FetchedMail(secrets.token_hex(16), len(raw), now, raw)], now)
+    intake.keep(SOURCE, [FetchedMail(secrets.token_hex(16), len(raw), now, raw)], now)
     wake("incoming")

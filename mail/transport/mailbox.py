@@ -1,7 +1,8 @@
 """EDGE: what the two ways to read a mailbox have in common: where it is, what comes out of it, and how it is tested.
 
-``imap.py`` and ``pop3.py`` bring mails in batches that are bounded by count and bytes. A mail is taken from its server
-(flagged, moved, deleted) by ``acknowledge`` only, which the caller says after it has stored the batch for good.
+``imap_mailbox.py`` and ``pop3.py`` bring mails in batches that are bounded by count and bytes. A mail is taken from its
+server (flagged, moved, deleted) by ``acknowledge`` only, which the caller says after it has stored the batch for good.
+A server that says "not now" ends the batches with an error: what it did not give is asked for in the next run.
 """
 
 import contextlib
@@ -10,15 +11,24 @@ import ssl
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Literal, NamedTuple, Protocol, Self
 
-from mail.errors import LoginRefused, MailError, TookTooLong
+from mail.errors import (
+    LoginBlocked,
+    LoginRefused,
+    MailboxBusy,
+    MailboxLater,
+    MailboxRefused,
+    MailError,
+    TookTooLong,
+)
 from mail.sentences import SENTENCES, Why, why
-from mail.transport import network
+from mail.transport import network, refusal
+from mail.transport.spool import Spool, bytes_of
 
 Kind = Literal["imap", "pop3"]
 After = Literal["mark_read", "move", "delete"]
@@ -28,6 +38,7 @@ BATCH_BYTES = 8 * 1024 * 1024
 LARGEST_MAIL = 50 * 1024 * 1024  # above it only the header is brought
 LARGEST_HEADER = 256 * 1024
 FOLDERS_SHOWN = 12
+NOT_GIVEN = ("mailbox_mail_unreadable", "mailbox_mail_missing")  # a mail that is listed and did not come
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,8 @@ class MailboxTarget:
     user: str = ""
     password: str = field(default="", repr=False)
     folder: str = "INBOX"
+    move_to: str = ""  # the folder for fetched mails, which the test tries
+    spool: str = ""  # where large mails wait while they come
     verify_tls: bool = True
     trusted_certificate: str = ""  # its SHA-256 fingerprint: this very one, whoever signed it
     timeout_connect: float = 20.0
@@ -62,12 +75,27 @@ class Position:
     IMAP goes on after ``last_uid`` as long as the server's ``uidvalidity`` is the same; with another one all numbers
     are new and it begins at the first mail. POP3 has no order to rely on: ``unknown`` is asked which of a list of keys
     the caller does not have yet. Mails that arrived before ``since`` are left alone (IMAP; POP3 tells no arrival).
+    ``again``: the last run ended because the server refused a mail, so mails are asked for one by one now.
     """
 
     uidvalidity: int = 0
     last_uid: int = 0
     unknown: Callable[[Sequence[str]], Collection[str]] = all_of_them
     since: datetime | None = None
+    again: bool = False
+
+
+class ListedMail(NamedTuple):
+    """A mail as its server lists it: UID or number, our key for it, its size in octets, its arrival."""
+
+    number: int
+    key: str
+    size: int
+    arrived: datetime | None = None
+
+    @property
+    def is_too_large(self) -> bool:
+        return self.size > LARGEST_MAIL
 
 
 @dataclass(frozen=True)
@@ -82,16 +110,39 @@ class FetchedMail:
     source_key: str
     size: int
     arrived: datetime | None
-    raw: bytes = field(repr=False)
+    content: bytes | Spool = field(repr=False)
     problem: Why | None = None
+
+    @property
+    def raw(self) -> bytes:
+        return bytes_of(self.content)
+
+    @property
+    def octets(self) -> int:
+        """How much memory its bytes need."""
+        return len(self.content) if isinstance(self.content, bytes) else self.content.size
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether its server lists it and does not give it out."""
+        return self.problem is not None and self.problem["code"] in NOT_GIVEN
+
+    def may_be(self, how: After) -> bool:
+        """Whether its server may be told so: what we do not have whole is not deleted, what we do not have stays."""
+        return self.problem is None or (how != "delete" and not self.is_missing)
 
 
 @dataclass(frozen=True)
 class FetchedBatch:
-    """Mails to be stored together; ``position`` is where to go on once they are."""
+    """Mails to be stored together; ``position`` is where to go on once they are.
+
+    ``listed`` mails were asked for: each is here, or among those that are ``gone`` from the mailbox.
+    """
 
     mails: tuple[FetchedMail, ...]
     position: Position
+    gone: tuple[str, ...] = ()
+    listed: int = 0
 
     @property
     def keys(self) -> list[str]:
@@ -129,25 +180,33 @@ class Mailbox(Protocol):
         """Yield the mails that the caller does not have yet, oldest first."""
         ...
 
-    def acknowledge(self, batch: FetchedBatch, how: After, folder: str = "") -> None:
-        """Mark the mails of a stored batch as read, move them to ``folder``, or delete them."""
+    def look_again(self, keys: Sequence[str]) -> Iterator[FetchedBatch]:
+        """Yield mails that were listed once and not given, as far as the server gives them now."""
+        ...
+
+    def acknowledge(self, keys: Sequence[str], how: After, folder: str = "") -> Collection[str]:
+        """Mark mails that are stored as read, move them to ``folder``, or delete them.
+
+        Returns those with which nothing is left to do: with POP3 a mail is deleted only by the end of the connection.
+        """
         ...
 
 
-def in_batches(sizes: Sequence[tuple[str, int]]) -> Iterator[list[str]]:
-    """Group keys so that no group has more mails or bytes than a batch may; of a too large mail only the header counts.
+def in_batches(mails: Iterable[ListedMail]) -> Iterator[list[ListedMail]]:
+    """Group mails so that no group has more mails or bytes than a batch may; of a too large one only the header counts.
 
-    >>> list(in_batches([("a", 100), ("b", 5_000_000), ("c", 5_000_000), ("d", 90_000_000), ("e", 1)]))
+    >>> sizes = enumerate((100, 5_000_000, 5_000_000, 90_000_000, 1))
+    >>> [[mail.key for mail in group] for group in in_batches([ListedMail(n, "abcde"[n], size) for n, size in sizes])]
     [['a', 'b'], ['c', 'd', 'e']]
     """
-    group: list[str] = []
+    group: list[ListedMail] = []
     octets = 0
-    for key, size in sizes:
-        cost = LARGEST_HEADER if size > LARGEST_MAIL else size
+    for mail in mails:
+        cost = LARGEST_HEADER if mail.is_too_large else mail.size
         if group and (len(group) >= BATCH_MAILS or octets + cost > BATCH_BYTES):
             yield group
             group, octets = [], 0
-        group.append(key)
+        group.append(mail)
         octets += cost
     if group:
         yield group
@@ -241,6 +300,21 @@ class ProtocolSession(ABC):
     def __init__(self, target: MailboxTarget, line: MailboxConnection) -> None:
         self.target, self.line = target, line
 
+    def refused(self, said: str) -> MailboxRefused:
+        """Return the error for a request that the server refused."""
+        kind = MailboxLater if refusal.meaning(said) == "later" else MailboxRefused
+        return kind(host=self.target.host, reply=said)
+
+    def login_refused(self, said: str) -> MailError:
+        """Return the error for a refused log-in: only sometimes the password is to blame."""
+        target, codes = self.target, refusal.codes(said)
+        if codes & refusal.IN_USE:
+            return MailboxBusy(host=target.host, user=target.user, reply=said)
+        if refusal.meaning(said) == "later":
+            return self.refused(said)
+        kind = LoginBlocked if codes & refusal.NO_FAULT_OF_THE_PASSWORD else LoginRefused
+        return kind(host=target.host, user=target.user, reply=said)
+
     @abstractmethod
     def greet(self) -> str:
         """Read the greeting and return its text."""
@@ -260,6 +334,10 @@ class ProtocolSession(ABC):
     @abstractmethod
     def look(self) -> Look:
         """Return what is in the folder, without changing anything."""
+
+    def try_writing(self) -> Why | None:
+        """Try what is to be done with fetched mails, as far as it changes none; None where there is nothing to try."""
+        return None
 
     @abstractmethod
     def end(self) -> None:

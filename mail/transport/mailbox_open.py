@@ -6,21 +6,22 @@ from socket import socket
 
 from mail.errors import MailError
 from mail.sentences import Why, why
-from mail.transport import imap, network, pop3
+from mail.transport import imap, imap_mailbox, network, pop3
 from mail.transport.mailbox import Mailbox, MailboxConnection, MailboxTarget, ProtocolSession, check_login, translate
 from mail.transport.steps import TEST_SECONDS, Action, ConnectionStep, ConnectionTest, StepState, certificate_seen
 
 
 def open_mailbox(target: MailboxTarget) -> Mailbox:
     """Return the mailbox, connected, logged in and with its folder open; raises an error of ``mail.errors``."""
-    return imap.ImapMailbox(target) if target.kind == "imap" else pop3.Pop3Mailbox(target)
+    return imap_mailbox.ImapMailbox(target) if target.kind == "imap" else pop3.Pop3Mailbox(target)
 
 
 def test_steps(target: MailboxTarget) -> Iterator[ConnectionStep]:
     """Open a mailbox the way fetching does and yield each step as it is known, all within 20 seconds.
 
-    The names are lookup, connect, tls, greeting, capabilities, login, folder. Nothing in the mailbox changes. What
-    follows a failed step is yielded as skipped.
+    The names are lookup, connect, tls, greeting, capabilities, login, folder, and writing with IMAP. No mail
+    changes; a folder that fetched mails are moved to is made when it is missing. What follows a failed step is yielded
+    as skipped.
     """
     return _test_of(target).run()
 
@@ -76,7 +77,8 @@ class _MailboxTest(ConnectionTest):
         return "ok", why("test_login", user=self.target.user)
 
     def further(self) -> list[tuple[str, Action]]:
-        return [("folder", self.look)]
+        steps: list[tuple[str, Action]] = [("folder", self.look)]
+        return [*steps, ("writing", self.write)] if self.target.kind == "imap" else steps
 
     def out_of_time(self) -> bool:
         return self.line.late
@@ -86,6 +88,11 @@ class _MailboxTest(ConnectionTest):
 
     def reason(self, error: MailError) -> Why:
         return translate(error).why
+
+    def write(self) -> tuple[StepState, Why]:
+        tried = self.conversation.try_writing()
+        assert tried is not None
+        return "warning" if tried["code"] == "mailbox_read_only" else "ok", tried
 
     def look(self) -> tuple[StepState, Why]:
         seen = self.conversation.look()

@@ -8,7 +8,7 @@ import contextlib
 import poplib
 import re
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -16,8 +16,6 @@ from mail.errors import (
     ConnectionLost,
     GreetingRefused,
     LoginNotOffered,
-    LoginRefused,
-    MailboxBusy,
     MailboxRefused,
     MailboxUnusable,
     MailError,
@@ -25,26 +23,24 @@ from mail.errors import (
     StarttlsMissing,
     TookTooLong,
 )
-from mail.sentences import why
-from mail.transport import mailbox, network
+from mail.transport import mailbox, network, refusal
 from mail.transport.mailbox import (
-    LARGEST_HEADER,
     LARGEST_MAIL,
     After,
     FetchedBatch,
-    FetchedMail,
+    ListedMail,
     Look,
     MailboxConnection,
     MailboxTarget,
     Position,
     in_batches,
-    too_large,
     translate,
 )
+from mail.transport.sort_out import Answer, SortedAnswers, sort_out
+from mail.transport.spool import IN_MEMORY, Spool
 
 LONGEST_LINE = 1_000_000  # octets; mails with a picture in one line exist, and poplib stops at 2,048
 IN_FLIGHT = 8  # requests sent ahead where the server offers PIPELINING
-_BUSY = re.compile(r"\[(IN-USE|LOGIN-DELAY|SYS/TEMP)\]", re.IGNORECASE)
 
 
 class Pop3Connection(poplib.POP3):
@@ -69,26 +65,39 @@ class Pop3Connection(poplib.POP3):
         """Send a command without waiting for its answer."""
         self.sock.sendall(f"{line}\r\n".encode("ascii"))
 
-    def text(self) -> bytes:
-        """Return the text that answers a RETR or TOP, dots undone; raises error_proto when there is none."""
+    def text(self, folder: str = "") -> bytes | Spool:
+        """Return the text that answers a RETR or TOP, dots undone; raises error_proto when there is none.
+
+        Only CRLF, dot, CRLF is its end (RFC 1939, 3): a dot between bare line feeds is a line of the mail. A large
+        text goes into a file in ``folder``.
+        """
         answer, _ = self._getline()
         if not answer.startswith(b"+"):
             raise poplib.error_proto(answer)
         pieces: list[bytes] = []
-        octets, at_start = 0, True
+        spool: Spool | None = None
+        octets, before = 0, b"\r\n"
         while True:
             piece = self.file.readline(LONGEST_LINE)
             if not piece:
                 raise EOFError
+            at_start, before = before == b"\r\n", (before + piece)[-2:]
             if at_start and piece.startswith(b"."):
-                if piece in (b".\r\n", b".\n"):
-                    return b"".join(pieces)
+                if piece == b".\r\n":
+                    break
                 piece = piece[1:]
-            at_start = piece.endswith(b"\n")
             pieces.append(piece)
             octets += len(piece)
-            if octets > 2 * LARGEST_MAIL:
-                raise poplib.error_proto("more text than announced")
+            if octets > IN_MEMORY:
+                spool = spool or Spool(folder)
+                spool.write(b"".join(pieces))
+                pieces, octets = [], 0
+                if spool.size > 2 * LARGEST_MAIL:
+                    raise poplib.error_proto("more text than announced")
+        if spool is None:
+            return b"".join(pieces)
+        spool.write(b"".join(pieces))
+        return spool
 
 
 class Pop3Session(mailbox.ProtocolSession):
@@ -118,7 +127,7 @@ class Pop3Session(mailbox.ProtocolSession):
         except OSError as error:
             raise self.line.error_for(error) from error
         except (ValueError, IndexError, UnicodeError) as error:
-            raise translate(self._nonsense(str(error))) from error
+            raise self._nonsense() from error
 
     def _lost(self) -> MailError:
         if self.line.late:
@@ -127,11 +136,11 @@ class Pop3Session(mailbox.ProtocolSession):
 
     def _name(self, said: str) -> MailError:
         if not said.startswith("-ERR"):
-            return translate(self._nonsense(said))
-        return MailboxRefused(host=self.target.host, reply=said.removeprefix("-ERR").strip())
+            return self._nonsense()
+        return self.refused(said.removeprefix("-ERR").strip())
 
-    def _nonsense(self, said: str) -> MailError:
-        return NotUnderstood(host=self.target.host, port=self.target.port, reply=said)
+    def _nonsense(self) -> MailError:
+        return translate(NotUnderstood(host=self.target.host, port=self.target.port))
 
     def greet(self) -> str:
         """Read the greeting and return its text."""
@@ -185,10 +194,7 @@ class Pop3Session(mailbox.ProtocolSession):
                 said = _said(error)
                 if not said.startswith("-ERR"):
                     raise
-                said = said.removeprefix("-ERR").strip()
-                if _BUSY.search(said):
-                    raise MailboxBusy(host=target.host, user=target.user, reply=said) from error
-                raise LoginRefused(host=target.host, user=target.user, reply=said) from error
+                raise self.login_refused(said.removeprefix("-ERR").strip()) from error
         self.capabilities()  # some servers offer more to those they know
 
     def look(self) -> Look:
@@ -202,7 +208,8 @@ class Pop3Session(mailbox.ProtocolSession):
             try:
                 listed = self.session.uidl()[1]
             except poplib.error_proto as error:
-                if not _said(error).startswith("-ERR"):
+                said = _said(error)
+                if "UIDL" in self._offers or not said.startswith("-ERR") or refusal.meaning(said) == "later":
                     raise
                 raise MailboxUnusable(host=self.target.host, detail="UIDL") from error
             rows = [line.split(None, 1) for line in listed]
@@ -228,7 +235,7 @@ class Pop3Mailbox(Pop3Session):
 
     def __init__(self, target: MailboxTarget) -> None:
         super().__init__(target, MailboxConnection(target))
-        self._numbers: dict[str, list[int]] = {}  # two mails may share a UIDL: the same mail twice
+        self._numbers: dict[str, list[int]] | None = None  # two mails may share a UIDL: the same mail twice
         try:
             with self.our_errors():
                 self.start()
@@ -246,48 +253,86 @@ class Pop3Mailbox(Pop3Session):
 
     def batches(self, after: Position) -> Iterator[FetchedBatch]:
         """Yield the mails whose UIDL the caller does not know."""
-        self._numbers = {}
-        for number, key in self.keys().items():
-            self._numbers.setdefault(key, []).append(number)
-        unknown = set(after.unknown(list(self._numbers)))
-        new = [key for key in self._numbers if key in unknown]
-        if not new:
+        numbers = self._listed()
+        unknown = set(after.unknown(list(numbers)))
+        yield from self._brought([key for key in numbers if key in unknown], after)
+
+    def look_again(self, keys: Sequence[str]) -> Iterator[FetchedBatch]:
+        """Yield mails that were listed once and not given, as far as the server gives them now."""
+        numbers = self._listed()
+        gone = tuple(key for key in keys if key not in numbers)
+        if gone:
+            yield FetchedBatch((), Position(), gone, listed=len(gone))
+        yield from self._brought([key for key in keys if key in numbers], Position(again=True))
+
+    def _listed(self) -> dict[str, list[int]]:
+        """Return the numbers of each mail in this connection by its UIDL."""
+        if self._numbers is None:
+            found: dict[str, list[int]] = {}
+            for number, key in self.keys().items():
+                found.setdefault(key, []).append(number)
+            self._numbers = found
+        return self._numbers
+
+    def _brought(self, keys: Sequence[str], after: Position) -> Iterator[FetchedBatch]:
+        if not keys:
             return
-        sizes = self.sizes()
-        octets = {key: sizes.get(self._numbers[key][0], 0) for key in new}
-        for keys in in_batches([(key, octets[key]) for key in new]):
-            yield FetchedBatch(tuple(self._mails_of(keys, octets)), after)
+        numbers, sizes = self._listed(), self.sizes()
+        mails = [ListedMail(numbers[key][0], key, sizes.get(numbers[key][0], 0)) for key in keys]
+        for group in in_batches(mails):
+            found = self._sorted(group, after.again)
+            if found.listed:
+                yield FetchedBatch(tuple(found.mails), after, tuple(found.gone), found.listed)
+            if found.refusal is not None:
+                raise found.refusal
 
-    def _mails_of(self, keys: Sequence[str], octets: dict[str, int]) -> Iterator[FetchedMail]:
-        """Yield the mails of one batch, with a few requests ahead where the server allows that."""
+    def _sorted(self, group: Sequence[ListedMail], again: bool) -> SortedAnswers:
+        """Ask for the mails of one batch; what was asked for and not needed any more is read all the same."""
+        answers = self._answers(group)
+        found = sort_out(answers, again)
+        if found.refusal is not None:
+            answers.close()
+        return found
+
+    def _answers(self, group: Sequence[ListedMail]) -> Generator[tuple[ListedMail, Answer], None, None]:
+        """Yield what the server answers for each mail, with a few requests ahead where it allows that."""
         ahead = IN_FLIGHT if "PIPELINING" in self._offers else 1
-        asked = 0
-        for position, key in enumerate(keys):
-            with self.our_errors():
-                while asked < min(position + ahead, len(keys)):
-                    number = self._numbers[keys[asked]][0]
-                    large = octets[keys[asked]] > LARGEST_MAIL
-                    self.session.ask(f"TOP {number} 0" if large else f"RETR {number}")
-                    asked += 1
-                large = octets[key] > LARGEST_MAIL
-                try:
-                    raw, problem = self.session.text(), too_large(octets[key]) if large else None
-                except poplib.error_proto as error:
-                    said = _said(error)
-                    if not said.startswith("-ERR"):
-                        raise
-                    raw, problem = b"", why("mailbox_mail_unreadable", reply=said.removeprefix("-ERR").strip())
-            yield FetchedMail(key, octets[key], None, raw[:LARGEST_HEADER] if large else raw, problem)
+        asked = done = 0
+        try:
+            for mail in group:
+                with self.our_errors():
+                    while asked < min(done + ahead, len(group)):
+                        one = group[asked]
+                        self.session.ask(f"TOP {one.number} 0" if one.is_too_large else f"RETR {one.number}")
+                        asked += 1
+                    done += 1
+                    answer = self._answer()
+                yield mail, answer
+        except GeneratorExit:
+            for _ in range(asked - done):
+                with self.our_errors():
+                    self._answer()
+            raise
 
-    def acknowledge(self, batch: FetchedBatch, how: After, folder: str = "") -> None:
+    def _answer(self) -> bytes | Spool | MailboxRefused:
+        try:
+            return self.session.text(self.target.spool)
+        except poplib.error_proto as error:
+            said = _said(error)
+            if not said.startswith("-ERR"):
+                raise
+            return self.refused(said.removeprefix("-ERR").strip())
+
+    def acknowledge(self, keys: Sequence[str], how: After, folder: str = "") -> Collection[str]:
         """Delete the mails, if that is what was chosen; POP3 has neither folders nor marks."""
         if how != "delete":
-            return
-        for mail in batch.mails:
-            if mail.problem is None:
-                for number in self._numbers.pop(mail.source_key, []):
-                    with self.our_errors():
-                        self.session.dele(number)
+            return keys
+        numbers = self._listed()
+        gone = [key for key in keys if key not in numbers]
+        for number in (number for key in keys for number in numbers.get(key, [])):
+            with self.our_errors():
+                self.session.dele(number)
+        return gone
 
 
 def _said(error: poplib.error_proto) -> str:

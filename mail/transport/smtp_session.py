@@ -163,20 +163,20 @@ class SmtpSession(SMTP):
                 if time.monotonic() > until:
                     raise TimedOut(host=self.target.host, seconds=round(timeout or self.target.timeout))
                 if len(data) > REPLY_LIMIT or (len(data) - start > 3 and not data[start : start + 3].isdigit()):
-                    self._not_understood(data[start:])
+                    self._not_understood()
                 data += self._receive(timeout)
                 continue
             line = data[start : newline + 1]
             if not line[:3].isdigit() or line[3:4] not in (b" ", b"-", b"\r", b"\n"):
-                self._not_understood(line)
+                self._not_understood()
             if line[3:4] != b"-":
                 self._rest = data[newline + 1 :]
                 return data[: newline + 1]
             start = newline + 1
 
-    def _not_understood(self, line: bytes) -> NoReturn:
-        shown = _CONTROLS.sub(" ", line[:80].decode("ascii", "replace")).strip()
-        raise NotUnderstood(host=self.target.host, port=self.target.port, reply=shown)
+    def _not_understood(self) -> NoReturn:
+        """Say that it is no SMTP, and not a word of it: it may be a service that is nobody's business here."""
+        raise NotUnderstood(host=self.target.host, port=self.target.port)
 
     def _receive(self, timeout: float | None) -> bytes:
         if self.sock is None:
@@ -251,6 +251,8 @@ class SmtpSession(SMTP):
     def greet(self) -> str:
         """Read the greeting and return its text."""
         reply = self.read_reply()
+        if reply[:1] not in (b"2", b"4", b"5"):
+            self._not_understood()
         if reply[:1] != b"2":
             raise greeting_refused(self.target.host, parts_of(reply))
         return said_in(reply)
@@ -272,7 +274,7 @@ class SmtpSession(SMTP):
         if reply[:3] != b"220":  # offered, but not now
             raise TlsFailed(host=self.target.host, detail=said_in(reply))
         if self._rest:  # bytes from before the encryption would be read as if they came after it (CVE-2011-0411)
-            self._not_understood(self._rest)
+            self._not_understood()
         self.secure()
         self.helo_resp = self.ehlo_resp = None
         self.esmtp_features, self.does_esmtp = {}, False
@@ -309,7 +311,7 @@ class SmtpSession(SMTP):
         try:
             challenge = base64.b64decode(reply[4:].strip(), validate=True)
         except ValueError:
-            self._not_understood(reply)
+            self._not_understood()
         digest = hmac.new(self.target.password.encode(), challenge, "md5").hexdigest()  # RFC 2195 asks for MD5
         answer = base64.b64encode(f"{self.target.user} {digest}".encode())
         return self.ask(answer + b"\r\n", b"***")

@@ -15,7 +15,7 @@ from sqlalchemy import event, select
 
 from mail.documents import posts
 from mail.documents.documents import start_document
-from mail.incoming import flow
+from mail.incoming import flow, intake
 from mail.queue.lease import WorkerLease
 from mail.sentences import say
 from mail.settings import office, parameters
@@ -216,7 +216,7 @@ class FrontDesk:
         """Let mails come in together and be understood; return their rows of the ledger (detached)."""
         with self.app.app_context():
             fetched = [FetchedMail(f"k{next(_serial)}", len(raw), None, raw) for raw in raws]
-            kept = flow.keep(source, fetched, self.now)
+            kept = intake.keep(source, fetched, self.now)
             flow.process_waiting(self.now, self.worker)
             return self.ledger([one.id for one in kept])
 

@@ -2,12 +2,14 @@
 
 from collections import Counter
 from threading import Thread
+from typing import Any
 
 import pytest
 from flask import Flask
 from sqlalchemy import select, update
 
-from mail.incoming import flow, quarantine, reader
+from mail.incoming import flow, intake, quarantine, reader
+from mail.incoming.case import Retention
 from mail.outgoing import delivery_state
 from mail.queue.lease import WorkerLease
 from mail.sentences import say
@@ -172,9 +174,9 @@ def test_a_heavy_mail_delays_nobody_and_its_page_shows_what_was_read_once(desk: 
 def test_what_the_incoming_server_keeps(desk: FrontDesk) -> None:
     raw = mail(ANN, files=[("plan.pdf", b"%PDF")])
     with desk.app.app_context():
-        keeps = flow.Retention(attachments=False, original=False)
-        kept = flow.keep("server:9", [FetchedMail("1.1", len(raw), None, raw)], NOW, keeps=keeps, worker=desk.worker)
-        flow._understand(kept, desk.worker, NOW)
+        keeps = Retention(attachments=False, original=False)
+        kept = intake.keep("server:9", [FetchedMail("1.1", len(raw), None, raw)], NOW, keeps=keeps, worker=desk.worker)
+        flow.understand(kept, desk.worker, NOW)
         row = db.session.get(ReceivedMail, kept[0].id)
         assert row is not None
         assert (row.state, row.blob_id) == ("processed", None)
@@ -185,9 +187,9 @@ def test_what_the_incoming_server_keeps(desk: FrontDesk) -> None:
 def test_the_action_of_the_incoming_server_takes_what_no_alias_takes(desk: FrontDesk) -> None:
     raw = mail(ANN, "somebody@elsewhere.test")
     with desk.app.app_context():
-        keeps = flow.Retention(action_type_id=desk.types["invoice"])
-        kept = flow.keep("server:9", [FetchedMail("1.1", len(raw), None, raw)], NOW, keeps=keeps, worker=desk.worker)
-        flow._understand(kept, desk.worker, NOW)
+        keeps = Retention(action_type_id=desk.types["invoice"])
+        kept = intake.keep("server:9", [FetchedMail("1.1", len(raw), None, raw)], NOW, keeps=keeps, worker=desk.worker)
+        flow.understand(kept, desk.worker, NOW)
     assert [document.number for document in desk.documents("invoice")] == ["INV/00001"]
     assert set(desk.followers(desk.documents()[0].thread_id)) == {"ann@customer.test"}
 
@@ -503,8 +505,8 @@ def test_no_bytes_can_stop_the_ledger(desk: FrontDesk, name: str) -> None:
 def test_a_mail_that_kills_its_worker_three_times_is_put_aside(desk: FrontDesk) -> None:
     with desk.app.app_context():
         raws = [mail(ANN, subject=f"{n}") for n in range(3)]
-        kept = flow.keep("x", [FetchedMail(f"{n}", 1, None, raw) for n, raw in enumerate(raws)], NOW)
-        for one, attempts in zip(kept, (0, 2, 3), strict=True):
+        kept = intake.keep("x", [FetchedMail(f"{n}", 1, None, raw) for n, raw in enumerate(raws)], NOW)
+        for one, attempts in zip(kept, (0, 4, 5), strict=True):
             db.session.execute(update(ReceivedMail).where(ReceivedMail.id == one.id).values(attempts=attempts))
         db.session.commit()
         counts = flow.process_waiting(NOW, desk.worker)
@@ -513,34 +515,85 @@ def test_a_mail_that_kills_its_worker_three_times_is_put_aside(desk: FrontDesk) 
     assert desk.ledger()[2].decision == [{"code": "process_gave_up", "values": {"attempts": 3}}]
 
 
+def test_a_mail_that_was_not_alone_with_the_workers_that_died_is_not_put_aside(desk: FrontDesk) -> None:
+    with desk.app.app_context():
+        raws = [mail(f"a{n}@customer.test", subject=f"{n}") for n in range(20)]
+        intake.keep("x", [FetchedMail(f"{n}", 1, None, raw) for n, raw in enumerate(raws)], NOW)
+        for deaths, limit in enumerate(intake.AT_ONCE):
+            dying = desk.hire()
+            assert len(intake.claim(dying, deaths, limit)) == min(limit, 20)
+            db.session.execute(update(Worker).where(Worker.id == dying.id).values(ended=True))
+            db.session.commit()
+        assert flow.process_waiting(NOW, desk.worker) == Counter(processed=20)
+
+
+def test_the_end_of_a_worker_in_good_order_does_not_count_against_a_mail(desk: FrontDesk) -> None:
+    with desk.app.app_context():
+        raw = mail(ANN)
+        intake.keep("x", [FetchedMail("1", len(raw), None, raw)], NOW)
+        db.session.execute(update(ReceivedMail).values(attempts=4))
+        db.session.commit()
+        for _ in range(10):
+            stopped = desk.hire()
+            assert len(intake.claim(stopped, 2, 1)) == 1
+            intake.excuse(stopped.id)
+            db.session.execute(update(Worker).where(Worker.id == stopped.id).values(ended=True))
+            db.session.commit()
+        assert flow.process_waiting(NOW, desk.worker) == Counter(processed=1)
+
+
+def test_a_mail_that_cannot_be_routed_stops_nobody(desk: FrontDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = flow.route
+
+    def route(message: Any, directory: Any) -> Any:
+        if message.subject == "1":
+            raise ValueError("a mistake of ours")
+        return real(message, directory)
+
+    monkeypatch.setattr(flow, "route", route)
+    with desk.app.app_context():
+        raws = [mail(f"a{n}@customer.test", subject=f"{n}") for n in range(3)]
+        intake.keep("x", [FetchedMail(f"{n}", 1, None, raw) for n, raw in enumerate(raws)], NOW)
+        assert flow.process_waiting(NOW, desk.worker) == Counter(processed=2, quarantined=1)
+    assert [row.state for row in desk.ledger()] == ["processed", "quarantined", "processed"]
+
+
+def test_no_more_is_claimed_at_once_than_fits_into_memory(desk: FrontDesk) -> None:
+    with desk.app.app_context():
+        raw = mail(ANN)
+        sizes = [3_000_000, 3_000_000, 3_000_000, 60_000_000, 1, 1]
+        intake.keep("x", [FetchedMail(f"{n}", size, None, raw) for n, size in enumerate(sizes)], NOW)
+        assert [len(intake.claim(desk.hire(), 0, 50)) for _ in range(4)] == [2, 1, 1, 2]
+
+
 def test_what_a_living_worker_holds_is_left_to_it_and_what_a_dead_one_held_is_not(desk: FrontDesk) -> None:
     with desk.app.app_context():
         other = WorkerLease.register(NOW)
         raw = mail(ANN)
-        flow.keep("x", [FetchedMail("1", len(raw), None, raw)], NOW, worker=other)
+        intake.keep("x", [FetchedMail("1", len(raw), None, raw)], NOW, worker=other)
         assert flow.process_waiting(NOW, desk.worker) == Counter()
         db.session.execute(update(Worker).where(Worker.id == other.id).values(seen_at=database_clock() - 11))
         db.session.commit()
         assert flow.process_waiting(NOW, desk.worker) == Counter(processed=1)
-        assert db.session.scalar(select(ReceivedMail.attempts)) == 2
+        assert db.session.scalar(select(ReceivedMail.attempts)) == 1
 
 
 def test_the_same_key_is_kept_once(desk: FrontDesk) -> None:
     with desk.app.app_context():
         raw = mail(ANN)
-        assert len(flow.keep("server:1", [FetchedMail("7.1", len(raw), None, raw)], NOW)) == 1
-        assert len(flow.keep("server:1", [FetchedMail("7.1", len(raw), None, raw)], NOW)) == 0
-        assert len(flow.keep("server:2", [FetchedMail("7.1", len(raw), None, raw)], NOW)) == 1
+        assert len(intake.keep("server:1", [FetchedMail("7.1", len(raw), None, raw)], NOW)) == 1
+        assert len(intake.keep("server:1", [FetchedMail("7.1", len(raw), None, raw)], NOW)) == 0
+        assert len(intake.keep("server:2", [FetchedMail("7.1", len(raw), None, raw)], NOW)) == 1
         assert flow.process_waiting(NOW, desk.worker) == Counter(processed=1, duplicate=1)
 
 
 def test_what_waits_is_claimed_one_by_one_after_a_crash(desk: FrontDesk) -> None:
     with desk.app.app_context():
         raws = [mail(ANN, subject=f"{n}") for n in range(5)]
-        flow.keep("x", [FetchedMail(f"{n}", 1, None, raw) for n, raw in enumerate(raws)], NOW)
+        intake.keep("x", [FetchedMail(f"{n}", 1, None, raw) for n, raw in enumerate(raws)], NOW)
         db.session.execute(update(ReceivedMail).values(attempts=2))
         db.session.commit()
-        assert [len(flow._claim(desk.worker, 2, 1)) for _ in range(3)] == [1, 1, 1]
+        assert [len(intake.claim(desk.worker, 2, 1)) for _ in range(3)] == [1, 1, 1]
 
 
 # --- bounces
@@ -744,8 +797,8 @@ def test_a_mail_costs_few_statements(desk: FrontDesk, batch: int) -> None:
         raws.append(mail(sender, SALES, f"Number {number}", answers=[sent_as] if is_reply else []))
     with counted_statements(desk.app) as statements, desk.app.app_context():
         fetched = [FetchedMail(f"{number}", len(raw), None, raw) for number, raw in enumerate(raws)]
-        kept = flow.keep("server:1", fetched, NOW, worker=desk.worker)
-        counts = flow._understand(kept, desk.worker, NOW)
+        kept = intake.keep("server:1", fetched, NOW, worker=desk.worker)
+        counts = flow.understand(kept, desk.worker, NOW)
     assert counts == Counter(processed=batch)
     print(f"{len(statements) / batch:.1f} statements a mail, in batches of {batch}")
     assert len(statements) <= (10 * batch if batch > 1 else 32), "\n".join(statements)
@@ -770,7 +823,7 @@ def test_two_workers_take_each_mail_once(desk: FrontDesk) -> None:
     copies = [mail(f"c{n}@customer.test", f"{SALES}, {ORDERS}", f"Number {n}") for n in range(30)]
     with desk.app.app_context():
         fetched = [FetchedMail(f"{n}", len(raw), None, raw) for n, raw in enumerate(copies * 2)]
-        flow.keep("x", fetched, NOW)
+        intake.keep("x", fetched, NOW)
         workers = [desk.worker, desk.hire()]
     counts: list[Counter[str]] = []
 

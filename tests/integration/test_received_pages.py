@@ -8,7 +8,7 @@ from flask import Flask
 from sqlalchemy import select
 
 from mail.documents.documents import start_document
-from mail.incoming import flow
+from mail.incoming import flow, intake
 from mail.queue.lease import WorkerLease
 from mail.settings.clock import now
 from mail.transport.mailbox import FetchedMail
@@ -27,7 +27,7 @@ def received(app: Flask, to: str) -> int:
         count = len(db.session.scalars(select(ReceivedMail.id)).all())
         head = f"From: Zoe <zoe@zed.test>\r\nTo: {to}\r\nMessage-ID: <{count}@zed.test>\r\nSubject: A question\r\n"
         raw = f"{head}\r\nHow much?\r\n".encode()
-        [kept] = flow.keep("practice", [FetchedMail(str(count), len(raw), now(), raw)], now())
+        [kept] = intake.keep("practice", [FetchedMail(str(count), len(raw), now(), raw)], now())
         flow.process_waiting(now(), WorkerLease.register(now()))
         return kept.id
 
@@ -110,7 +110,7 @@ def receive(app: Flask, *raws: str) -> None:
     """Let mails arrive together and be understood."""
     with app.app_context():
         mails = [FetchedMail(f"r{number}", len(raw), now(), raw.encode()) for number, raw in enumerate(raws)]
-        flow.keep("practice", mails, now())
+        intake.keep("practice", mails, now())
         flow.process_waiting(now(), WorkerLease.register(now()))
 
 

@@ -634,7 +634,7 @@ def test_what_opening_says():
     with misbehaving(says(b"SSH-2.0-OpenSSH_9.2\r\n")) as port:
         error = opening(port)
         assert isinstance(error, NotUnderstood)
-        assert "SSH-2.0" in say(error.why)
+        assert "SSH-2.0" not in say(error.why)
     with misbehaving(lambda connection: None) as port:
         assert isinstance(opening(port), ConnectionLost)
     with misbehaving(Server("ehlo", "550 no\r\n").talk) as port, ServerConnection(target(port)) as connection:

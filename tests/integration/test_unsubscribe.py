@@ -7,7 +7,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
-from mail.incoming import flow
+from mail.incoming import flow, intake
 from mail.mailing import mailing
 from mail.queue.lease import WorkerLease
 from mail.settings import office
@@ -113,7 +113,7 @@ def test_a_mail_with_the_token_in_its_subject_unsubscribes(web, trace_id, subjec
         catchall = office.load().office.catchall_address
         raw = mail(to=str(catchall), subject=subject.format(token), Auto_Submitted="auto-generated")
         worker = WorkerLease.register(NOW)
-        flow.keep("test", [FetchedMail("1", len(raw), NOW, raw)], NOW)
+        intake.keep("test", [FetchedMail("1", len(raw), NOW, raw)], NOW)
         flow.process_waiting(NOW, worker)
         kept = db.session.scalars(select(ReceivedMail)).one()
         assert (kept.state, kept.result) == (("processed", "unsubscribed") if works else ("rejected", ""))

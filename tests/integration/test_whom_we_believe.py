@@ -165,13 +165,13 @@ def test_a_rejection_quotes_nothing_and_is_no_reflector(desk: FrontDesk) -> None
 def test_two_batches_that_were_decided_together_do_not_answer_twice_as_much(desk: FrontDesk) -> None:
     with desk.app.app_context():
         raws = [mail(f"c{n}@customer.test", CATCHALL) for n in range(24)]
-        kept = flow.keep(
+        kept = intake.keep(
             "x", [FetchedMail(f"{n}", 1, None, raw) for n, raw in enumerate(raws)], NOW, worker=desk.worker
         )
         cases = [flow.read_case(one.id, one.raw, one.keeps, NOW, one.arrived_at) for one in kept]
         halves = [flow.route_group(half, NOW) for half in (cases[:12], cases[12:])]
         assert [flow.write_group(*half, NOW) for half in halves] == [True, False]
-        flow._understand(kept[12:], desk.worker, NOW)
+        flow.understand(kept[12:], desk.worker, NOW)
     assert desk.states() == Counter(rejected=20, ignored=4)
     assert len(desk.sent(kind="rejection")) == 20
 
@@ -260,8 +260,8 @@ def arriving(desk: FrontDesk, raws: list[bytes], minutes: int) -> list[ReceivedM
         fetched = [
             FetchedMail(f"{number}", 1, at, raw) for number, (at, raw) in enumerate(zip(times, raws, strict=True))
         ]
-        kept = flow.keep("server:1", fetched, NOW, worker=desk.worker)
-        flow._understand(kept, desk.worker, NOW)
+        kept = intake.keep("server:1", fetched, NOW, worker=desk.worker)
+        flow.understand(kept, desk.worker, NOW)
         return desk.ledger([one.id for one in kept])
 
 

@@ -116,7 +116,7 @@ class IncomingServerView(AdminView):
         "after_fetch": _l(
             "What happens on the server after an email is stored here. It never happens earlier, so nothing is lost."
         ),
-        "move_to": _l("A folder on the server; it must exist."),
+        "move_to": _l("A folder on the server; it is created if it does not exist."),
         "fetch_existing": _l(
             "Off: only emails that arrive after the confirmation are fetched; existing messages are not fetched. On: "
             "everything in the folder is fetched, including emails that were read long ago."

@@ -124,6 +124,9 @@ class ReceivedMailView(AdminView):
         except LookupError:
             flash(gettext("This document does not exist. Document numbers look like OPP/00012."), "error")
             return back
+        if state == quarantine.ASKED:
+            flash(gettext("The server is asked for this email again. Reload this page in a moment."), "success")
+            return back
         wake()
         words = gettext("Done. The email is now: %(state)s.", state=template_helpers.STATES[state][1])
         flash(words, "error" if state == "quarantined" else "success")
@@ -193,7 +196,7 @@ class ReceivedMailView(AdminView):
         settled = 0
         for mail_id in [row.id for row in self.chosen(ids) if row.state == "quarantined"]:
             try:
-                settled += do(mail_id, now()) != "quarantined"
+                settled += do(mail_id, now()) not in ("quarantined", quarantine.ASKED)
             except quarantine.NotInQuarantine:
                 continue
         wake()

@@ -1,0 +1,70 @@
+"""Where the folder that fetched mails are moved to is, or is to be made: often not where its name says.
+
+On many servers a person's folders lie below a prefix such as ``INBOX.`` (the personal namespace, RFC 2342), and mail
+programs show them without it.
+"""
+
+from imapclient import IMAPClient
+from imapclient.exceptions import IMAPClientError
+
+_NO_MAILS = {b"\\noselect", b"\\nonexistent"}
+
+
+def folder_for(session: IMAPClient, name: str) -> str:
+    """Return the server's own name of a folder; one that is missing is made, or the refusal raised."""
+    prefix, separator = namespace(session)
+    names = possible_names(name, prefix, separator)
+    for one in names:
+        if _exists(session, one):
+            return one
+    return _make(session, names[1:] + names[:1] if prefix else names)
+
+
+def namespace(session: IMAPClient) -> tuple[str, str]:
+    """Return what the names of a person's own folders begin with ("" for nothing), and what stands between levels."""
+    if session.has_capability("NAMESPACE"):
+        try:
+            personal = session.namespace().personal
+        except IMAPClientError:
+            personal = None
+        if personal:
+            return str(personal[0][0]), str(personal[0][1] or "")
+    top = session.list_folders("", "")
+    separator = top[0][1] if top else b""
+    return "", (separator or b"").decode() if isinstance(separator, bytes) else str(separator or "")
+
+
+def possible_names(name: str, prefix: str, separator: str) -> list[str]:
+    """Return the names under which a folder may be known to its server, the one that was typed first.
+
+    >>> possible_names("Done", "INBOX.", "."), possible_names("INBOX.Done", "INBOX.", ".")
+    (['Done', 'INBOX.Done'], ['INBOX.Done'])
+    >>> possible_names("Done/2026", "", "."), possible_names("Done", "", "/")
+    (['Done.2026', 'INBOX.Done.2026'], ['Done', 'INBOX/Done'])
+    """
+    if separator and separator != "/":
+        name = name.replace("/", separator)
+    below = prefix or f"INBOX{separator or '/'}"
+    if name.upper().startswith(below.upper()):
+        return [name]
+    return [name, below + name]
+
+
+def _exists(session: IMAPClient, name: str) -> bool:
+    for flags, _, found in session.list_folders("", name):
+        if found == name and not {flag.lower() for flag in flags} & _NO_MAILS:
+            return True
+    return False
+
+
+def _make(session: IMAPClient, names: list[str]) -> str:
+    refusal: IMAPClientError | None = None
+    for name in names:
+        try:
+            session.create_folder(name)
+        except IMAPClientError as error:
+            refusal = refusal or error
+        else:
+            return name
+    assert refusal is not None
+    raise refusal

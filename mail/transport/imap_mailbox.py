@@ -1,0 +1,200 @@
+"""EDGE: an open IMAP folder: its mails in batches, and what is done with those that are stored."""
+
+from collections.abc import Collection, Iterator, Sequence
+from types import TracebackType
+from typing import Self
+
+from mail.errors import MailboxReadOnly, MailboxRefused
+from mail.transport.imap import LISTING, ImapConnection, ImapSession
+from mail.transport.imap_answers import literals, numbers
+from mail.transport.imap_folders import folder_for
+from mail.transport.mailbox import (
+    LARGEST_HEADER,
+    After,
+    FetchedBatch,
+    ListedMail,
+    Look,
+    MailboxConnection,
+    MailboxTarget,
+    Position,
+    in_batches,
+)
+from mail.transport.sort_out import Answer, NotGiven, SortedAnswers, is_final, sort_out
+from mail.transport.spool import Spool
+
+WINDOW = 500  # UIDs whose sizes are asked for at once; grows over gaps
+WIDEST_WINDOW = 1_000_000
+BODY = "BODY.PEEK[]"
+HEADER = f"BODY.PEEK[HEADER]<0.{LARGEST_HEADER}>"
+
+
+class ImapMailbox(ImapSession):
+    """An open IMAP folder; see ``mailbox.Mailbox`` for what its methods promise."""
+
+    def __init__(self, target: MailboxTarget) -> None:
+        super().__init__(target, MailboxConnection(target))
+        self._move_to = ""  # the folder for fetched mails, once it was found
+        try:
+            with self.our_errors():
+                self.start()
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> None:
+        seen = self.select(readonly=False)
+        self.uidvalidity = int(seen[b"UIDVALIDITY"])
+        self.is_read_only = b"READ-ONLY" in seen
+        self._mails = int(seen[b"EXISTS"])
+        self._uidnext = int(seen.get(b"UIDNEXT") or 0)
+
+    def look(self) -> Look:
+        """Return what is in the folder, and leave it open for ``acknowledge``."""
+        seen = super().look()
+        self._open()
+        return seen
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # --- bringing mails
+
+    def batches(self, after: Position) -> Iterator[FetchedBatch]:
+        """Yield the mails above ``after.last_uid``; all of them when the server counts anew (another UIDVALIDITY)."""
+        last = after.last_uid if after.uidvalidity == self.uidvalidity else 0
+        for listed, upto in self._windows(last):
+            wanted = [mail for mail in listed if after.since is None or not mail.arrived or mail.arrived >= after.since]
+            for group in in_batches(wanted):
+                found = sort_out(self._answers(group, after.again), after.again)
+                if found.last is not None:
+                    last = found.last.number
+                    yield self._batch(found, self._position(after, last))
+                if found.refusal is not None:
+                    raise found.refusal
+            if upto > last:  # nothing of ours up to here: the next run need not look again
+                last = upto
+                yield FetchedBatch((), self._position(after, last))
+
+    def look_again(self, keys: Sequence[str]) -> Iterator[FetchedBatch]:
+        """Yield mails that were listed once and not given, as far as the server gives them now."""
+        uids = [uid for uid in map(self._uid, keys) if uid]
+        listed = self._listed(uids)
+        gone = tuple(key for key in keys if self._uid(key) not in listed)
+        if gone:
+            yield FetchedBatch((), Position(), gone, listed=len(gone))
+        for group in in_batches([listed[uid] for uid in uids if uid in listed]):
+            found = sort_out(self._answers(group, again=True), again=True)
+            yield self._batch(found, Position())
+            if found.refusal is not None:
+                raise found.refusal
+
+    def _batch(self, found: SortedAnswers, position: Position) -> FetchedBatch:
+        return FetchedBatch(tuple(found.mails), position, tuple(found.gone), found.listed)
+
+    def _position(self, after: Position, last: int) -> Position:
+        return Position(self.uidvalidity, last, after.unknown, after.since)
+
+    def _windows(self, last: int) -> Iterator[tuple[list[ListedMail], int]]:
+        """Yield what lies above a UID, in pieces that do not grow with the mailbox.
+
+        The second value is the UID up to which everything was seen.
+        """
+        if not self._mails:
+            return
+        with self.our_errors():
+            end = self._uidnext - 1 if self._uidnext else max(self.last_listed(), default=0)
+        window = WINDOW
+        while last < end:
+            upto = min(last + window, end)
+            listed = self._named(f"{last + 1}:{upto}")
+            yield [listed[uid] for uid in sorted(listed) if last < uid <= upto], upto
+            window = WINDOW if listed else min(window * 4, WIDEST_WINDOW)
+            last = upto
+
+    def _named(self, uids: str) -> dict[int, ListedMail]:
+        with self.our_errors():
+            listed = numbers(self.session.fetched(uids, LISTING))
+        return {uid: mail._replace(key=f"{self.uidvalidity}.{uid}") for uid, mail in listed.items()}
+
+    def _listed(self, uids: Sequence[int]) -> dict[int, ListedMail]:
+        """Return those of some mails that are still in the folder."""
+        listed = self._named(",".join(map(str, uids))) if uids else {}
+        return {uid: listed[uid] for uid in uids if uid in listed}
+
+    def _answers(self, group: Sequence[ListedMail], again: bool) -> Iterator[tuple[ListedMail, Answer]]:
+        """Yield what the server answers for each mail: asked together, and for those that did not come once more."""
+        whole = [mail for mail in group if not mail.is_too_large]
+        try:
+            texts = self._texts(whole, BODY) if whole else {}
+        except MailboxRefused as refused:
+            if not again and not is_final(refused):
+                yield group[0], refused
+                return
+            texts = {}
+        missing = [mail.number for mail in whole if not texts.get(mail.number)]
+        there = self._listed(missing) if missing else {}
+        for mail in group:
+            text = texts.pop(mail.number, None)
+            if text or (text is not None and not mail.size):
+                yield mail, text
+            elif mail.number in there or mail.is_too_large:
+                yield mail, self._alone(mail)
+            else:
+                yield mail, None
+
+    def _alone(self, mail: ListedMail) -> Answer:
+        try:
+            text = self._texts([mail], HEADER if mail.is_too_large else BODY).get(mail.number)
+        except MailboxRefused as refused:
+            return refused
+        return text if text or (text is not None and not mail.size) else NotGiven()
+
+    def _texts(self, mails: Sequence[ListedMail], item: str) -> dict[int, bytes | Spool]:
+        with self.our_errors():
+            return dict(literals(self.session.fetched(",".join(str(mail.number) for mail in mails), f"(UID {item})")))
+
+    # --- what is done with mails that are stored
+
+    def acknowledge(self, keys: Sequence[str], how: After, folder: str = "") -> Collection[str]:
+        """Mark the mails as read, move them to ``folder`` (made when it is missing), or delete them."""
+        uids = [uid for uid in map(self._uid, keys) if uid]
+        session = self.session
+        if not uids:
+            return keys
+        if self.is_read_only:
+            raise MailboxReadOnly(folder=self.target.folder, user=self.target.user)
+        with self.our_errors():
+            if how == "mark_read":
+                session.add_flags(uids, [b"\\Seen"], silent=True)
+            elif how == "move":
+                self._move_to = self._move_to or folder_for(session, folder)
+                self._move(session, uids, self._move_to)
+            else:
+                self._delete(session, uids)
+        return keys
+
+    def _uid(self, key: str) -> int:
+        """Return the UID of a mail of this folder, 0 for one whose numbers do not count any more."""
+        uidvalidity, _, uid = key.partition(".")
+        return int(uid) if int(uidvalidity) == self.uidvalidity else 0
+
+    def _move(self, session: ImapConnection, uids: list[int], folder: str) -> None:
+        if session.has_capability("MOVE"):
+            session.move(uids, folder)
+            return
+        session.copy(uids, folder)
+        self._delete(session, uids)
+
+    def _delete(self, session: ImapConnection, uids: list[int]) -> None:
+        session.add_flags(uids, [b"\\Deleted"], silent=True)
+        if session.has_capability("UIDPLUS"):
+            session.uid_expunge(uids)
+        elif set(session.search("DELETED")) <= set(uids):
+            session.expunge()
+        # else: a plain EXPUNGE would also remove what a person has marked; the marks stay for the person to do it

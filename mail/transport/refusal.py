@@ -1,0 +1,51 @@
+"""What a refusal of a mailbox server means for whoever asked: wait, give up on it, or find out.
+
+RFC 5530 (IMAP) and RFC 2449 and 3206 (POP3) begin refusals with a code in brackets; many servers have only words.
+"""
+
+import re
+from typing import Literal
+
+Meaning = Literal["later", "final", "unclear"]
+
+_CODE = re.compile(r"\[([A-Z][A-Z0-9/_-]*)[^\]]*\]", re.IGNORECASE)
+LATER = frozenset(
+    ("UNAVAILABLE", "INUSE", "LIMIT", "SERVERBUG", "EXPUNGEISSUED", "OVERQUOTA", "IN-USE", "LOGIN-DELAY", "SYS/TEMP")
+) | frozenset(("TEMPFAIL", "THROTTLED", "TRYAGAIN", "TRYLATER", "BUSY", "OVERLOADED"))  # no standard, but in use
+IN_USE = frozenset(("INUSE", "IN-USE"))
+FINAL = frozenset(
+    ("AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "EXPIRED", "PRIVACYREQUIRED", "CONTACTADMIN", "NOPERM")
+) | frozenset(
+    ("CORRUPTION", "CLIENTBUG", "CANNOT", "ALREADYEXISTS", "NONEXISTENT", "SYS/PERM", "AUTH", "PARSE", "UNKNOWN-CTE")
+)
+NO_FAULT_OF_THE_PASSWORD = frozenset(
+    ("AUTHORIZATIONFAILED", "EXPIRED", "PRIVACYREQUIRED", "CONTACTADMIN", "NOPERM", "CANNOT", "SYS/PERM")
+)
+_LATER_WORDS = re.compile(
+    r"\b(?:temporar\w*|later|try again|throttl\w*|rate.?limit\w*|too (?:many|much|fast|often|frequent\w*)|busy"
+    r"|unavailable|not available|overload\w*|exceed\w*|in use|locked|in progress|timed? ?out|back.?off|slow down)\b",
+    re.IGNORECASE,
+)
+
+
+def codes(reply: str) -> set[str]:
+    """Return the codes of a refusal, in capitals.
+
+    >>> codes("[SYS/TEMP] not now"), codes("[limit 20] not now"), codes("not now")
+    ({'SYS/TEMP'}, {'LIMIT'}, set())
+    """
+    return {code.upper() for code in _CODE.findall(reply)}
+
+
+def meaning(reply: str) -> Meaning:
+    """Return whether a refusal says "not now", "never", or neither.
+
+    >>> [meaning(reply) for reply in ("[UNAVAILABLE] x", "Request is throttled", "[CORRUPTION] try again", "no")]
+    ['later', 'later', 'final', 'unclear']
+    """
+    found = codes(reply)
+    if found & LATER:
+        return "later"
+    if found & FINAL:
+        return "final"
+    return "later" if _LATER_WORDS.search(reply) else "unclear"
