@@ -153,6 +153,8 @@ class Pop3Session(mailbox.ProtocolSession):
                     said = _said(error).removeprefix("-ERR").strip()
                     raise GreetingRefused(host=self.target.host, reply=said) from error
                 raise
+            if not self._session.welcome.startswith(b"+OK"):
+                raise self._nonsense()
             return _plain(self._session.welcome.decode("utf-8", "replace")).removeprefix("+OK").strip()
 
     def capabilities(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select, update
 
-from mail.incoming import flow, quarantine
+from mail.incoming import flow, intake, quarantine
 from mail.transport.mailbox import FetchedMail
 from models import Alias, Contact, Notification, ReceivedMail, db
 from tests.integration.frontdesk import DOMAIN, NOW, FrontDesk, mail, sentences

@@ -1,0 +1,117 @@
+"""IMAP and POP3 servers that answer as they should, but for a fault that no real server can be made to have."""
+
+import re
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+Fault = Callable[[str], bytes | None]  # takes a command, gives the answer in place of the right one; %t is the tag
+
+
+def none(_command: str) -> None:
+    """Stage no fault."""
+
+
+def refuse(step: str, reply: str, times: int = 1_000_000) -> Fault:
+    """Answer commands that match ``step`` with a refusal, the first so many times."""
+    left = [times]
+
+    def fault(command: str) -> bytes | None:
+        if left[0] and re.search(step, command):
+            left[0] -= 1
+            return b"%t " + reply.encode() + b"\r\n" if not reply.startswith("-") else reply.encode() + b"\r\n"
+        return None
+
+    return fault
+
+
+@dataclass
+class ScriptedImap:
+    """A mailbox by IMAP; ``hidden`` mails are listed, and left out of every answer with bodies."""
+
+    mails: dict[int, bytes]
+    fault: Fault = none
+    hidden: set[int] = field(default_factory=set)
+    folders: tuple[str, ...] = ("INBOX",)
+    offers: str = "IMAP4rev1 UIDPLUS MOVE"
+    heard: list[str] = field(default_factory=list)
+
+    def talk(self, connection: socket.socket) -> None:
+        """Speak with one client."""
+        connection.sendall(b"* OK hello\r\n")
+        for line in connection.makefile("rb"):
+            tag, _, command = line.decode().strip().partition(" ")
+            self.heard.append(command)
+            answer = self.fault(command)
+            connection.sendall((self._answer(command) if answer is None else answer).replace(b"%t", tag.encode()))
+            if command == "LOGOUT":
+                return
+
+    def _answer(self, command: str) -> bytes:
+        done = b"%t OK done\r\n"
+        if command == "CAPABILITY":
+            return f"* CAPABILITY {self.offers}\r\n".encode() + done
+        if command.startswith(("SELECT", "EXAMINE")):
+            uidnext = max(self.mails, default=0) + 1
+            return (
+                f"* {len(self.mails)} EXISTS\r\n* OK [UIDVALIDITY 7] ok\r\n* OK [UIDNEXT {uidnext}] ok\r\n".encode()
+                + done
+            )
+        if command.startswith("LIST"):
+            return "".join(f'* LIST () "/" "{name}"\r\n' for name in self.folders).encode() + done
+        if command.startswith("UID FETCH"):
+            return b"".join(self._fetched(uid, command) for uid in self._chosen(command.split()[2])) + done
+        if command == "LOGOUT":
+            return b"* BYE\r\n" + done
+        return done
+
+    def _chosen(self, numbers: str) -> list[int]:
+        chosen: set[int] = set()
+        for part in numbers.split(","):
+            first, _, last = part.partition(":")
+            if "*" in part:
+                chosen |= {max(self.mails)} if self.mails else set()
+            else:
+                chosen |= {uid for uid in self.mails if int(first) <= uid <= int(last or first)}
+        return sorted(chosen)
+
+    def _fetched(self, uid: int, command: str) -> bytes:
+        raw = self.mails[uid]
+        if "RFC822.SIZE" in command:
+            arrived = '"22-Nov-2026 09:00:00 +0000"'
+            return f"* {uid} FETCH (UID {uid} RFC822.SIZE {len(raw)} INTERNALDATE {arrived})\r\n".encode()
+        if uid in self.hidden:
+            return b""
+        return f"* {uid} FETCH (UID {uid} BODY[] {{{len(raw)}}}\r\n".encode() + raw + b")\r\n"
+
+
+@dataclass
+class ScriptedPop3:
+    """A mailbox by POP3."""
+
+    mails: dict[int, bytes]
+    fault: Fault = none
+    heard: list[str] = field(default_factory=list)
+
+    def talk(self, connection: socket.socket) -> None:
+        """Speak with one client."""
+        connection.sendall(b"+OK hello\r\n")
+        for line in connection.makefile("rb"):
+            command = line.decode().strip()
+            self.heard.append(command)
+            answer = self.fault(command)
+            connection.sendall(self._answer(command) if answer is None else answer)
+            if command == "QUIT":
+                return
+
+    def _answer(self, command: str) -> bytes:
+        name, _, rest = command.partition(" ")
+        if name == "CAPA":
+            return b"+OK\r\nUSER\r\nUIDL\r\nTOP\r\nPIPELINING\r\n.\r\n"
+        if name in ("UIDL", "LIST"):
+            values = {n: f"id{n}" if name == "UIDL" else str(len(raw)) for n, raw in self.mails.items()}
+            return b"+OK\r\n" + "".join(f"{n} {value}\r\n" for n, value in values.items()).encode() + b".\r\n"
+        if name in ("RETR", "TOP"):
+            raw = self.mails[int(rest.split()[0])]
+            return b"+OK\r\n" + re.sub(rb"(\A|\r\n)\.", rb"\1..", raw) + b".\r\n"
+        return b"+OK\r\n"
