@@ -19,21 +19,24 @@ from sqlalchemy.exc import OperationalError
 from mail.decide.routing import route
 from mail.errors import MailboxRefused, MailError
 from mail.incoming import apply, intake, ledger
-from mail.incoming.budget import MEMORY
 from mail.incoming.case import Case, read_case
 from mail.incoming.intake import AT_ONCE, GIVEN_UP, StoredMail, in_process
 from mail.incoming.lookup import RoutingContext, load_context, load_threads
 from mail.incoming.position import ServerView, begin_after, go_on_after, leave_alone, load_server, position_in
+from mail.queue.concurrency import ByteBudget
 from mail.queue.lease import WorkerLease
 from mail.sentences import Why, why
 from mail.settings import office
 from mail.settings.wake import wake
 from mail.transport import mailbox_open
-from mail.transport.mailbox import FetchedBatch, Look, Mailbox, MailboxTarget
+from mail.transport.mailbox import LARGEST_MAIL, FetchedBatch, Look, Mailbox, MailboxTarget
 from models import Event, IncomingServer, ReceivedMail, db, reading
 
 log = logging.getLogger("coquimail.incoming")
 
+# What is taken apart and stored at once, over all mailboxes together; a mail needs some five times its bytes for it.
+# Nothing inside waits for a network, or one slow server would stop the others.
+MEMORY = ByteBudget(LARGEST_MAIL)
 GROUP = 16  # mails that are filed in one transaction: it stays short although answers are composed in it
 REMARKS = {"mark_read": "mark_read_failed", "move": "move_failed", "delete": "delete_failed"}
 
@@ -107,7 +110,7 @@ class _Run:
     def take(self, batch: FetchedBatch) -> None:
         """Keep new mails and how far we are, in one transaction; then acknowledge and understand them."""
         self.worker.assert_alive()
-        with MEMORY.hold(sum(mail.octets for mail in batch.mails)):
+        with MEMORY.of(sum(mail.octets for mail in batch.mails)):
             stored = intake.store(self.server, batch, self.worker, self.now)
             go_on_after(self.server, batch.position)
             db.session.commit()
@@ -121,7 +124,7 @@ class _Run:
             return
         for batch in self.mailbox.look_again(keys):
             self.worker.assert_alive()
-            with MEMORY.hold(sum(mail.octets for mail in batch.mails)):
+            with MEMORY.of(sum(mail.octets for mail in batch.mails)):
                 brought = intake.bring(self.server, batch, self.worker, self.now)
                 db.session.commit()
             self._count(batch, brought)
@@ -220,7 +223,7 @@ def process_waiting(now: datetime, worker: WorkerLease) -> Counter[str]:
 def understand(stored: Sequence[StoredMail], worker: WorkerLease | None, now: datetime) -> Counter[str]:
     """Parse, route and file mails; return what became of them, by state. Commits."""
     counts: Counter[str] = Counter()
-    with MEMORY.hold(sum(one.octets for one in stored)):
+    with MEMORY.of(sum(one.octets for one in stored)):
         cases = []
         for one in stored:
             try:
