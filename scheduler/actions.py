@@ -38,7 +38,7 @@ LEADER = "scheduler"
 LEAD = 6.0  # seconds that the leadership outlives its last renewal
 RENEW = 2.0
 RUN_HELD = 10.0  # seconds that a run outlives its last extension
-JUMP = 5.0  # seconds by which the clock may go back before waiting times are corrected
+JUMP = timedelta(seconds=5)  # by which a run may be further ahead than its interval: clocks differ a little
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,6 @@ class Actions:
         self._runs: dict[int, WorkerLease] = {}  # action -> under which lease it runs here
         self._leading: WorkerLease | None = None
         self._renewed = self._extended = 0.0
-        self._last: tuple[datetime, float] | None = None
         self._scheduler = BackgroundScheduler(
             jobstores={"default": MemoryJobStore()},
             executors={"default": ThreadPoolExecutor(len(JOBS) * 2)},
@@ -102,7 +101,7 @@ class Actions:
             return False
         rows = _read()
         moment = now()
-        if self._correct_after_jump(rows, moment):
+        if self._bring_forward(rows, moment):
             rows = _read()
         for row in rows:
             before = self._known.get(row.id, row)
@@ -171,16 +170,12 @@ class Actions:
         for action_id in list(self._mirror):
             self._forget(action_id)
 
-    def _correct_after_jump(self, rows: list[Row], moment: datetime) -> bool:
-        """When the clock was set back, nothing waits longer than its interval; returns whether a row was changed."""
-        ticks = elapsed()
-        last, self._last = self._last, (moment, ticks)
-        if last is None or (moment - last[0]).total_seconds() - (ticks - last[1]) > -JUMP:
-            return False
+    def _bring_forward(self, rows: list[Row], moment: datetime) -> bool:
+        """Let no run be further ahead than its interval, as after a clock that was ahead; say whether one was."""
         changed = False
         for row in rows:
-            latest = moment + timedelta(seconds=row.interval * SECONDS[row.unit])
-            if row.next_run_at > latest:
+            latest = next_due(moment, row.interval, row.unit, moment)
+            if row.next_run_at > latest + JUMP:
                 _set_next(row, latest)
                 changed = True
         return changed

@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from mail.errors import JournalFailed
 from mail.mailing import chunks
 from mail.outgoing import deliver, lines
-from mail.queue import lease
+from mail.queue import lease, waits
 from mail.queue.journal import AfterPowerCut, State, forget_folder, read_folder, remove_folder
 from mail.sentences import why
 from mail.settings.clock import now
@@ -25,6 +25,7 @@ log = logging.getLogger("coquimail.recovery")
 LEASE = "recovery"
 HELD = 30.0  # seconds that one recovery may take before another worker tries
 LOST_FOR_GOOD = 600.0  # seconds after which a journal on a machine that is away is given up
+LOOK_FOR_WAITS = 5.0  # seconds between two looks for what waits too long
 FRESH = timedelta(seconds=60)  # a test of a server that is older has nobody waiting for it any more
 
 
@@ -34,10 +35,12 @@ class Recovery:
     def __init__(self, identity: WorkerIdentity, stopping: threading.Event) -> None:
         self._identity, self._stopping = identity, stopping
         self._clocks = lease.Clocks()
+        self._look_for_waits_at = 0.0
 
     def work(self) -> bool:
         """Settle what dead workers left behind."""
         held = self._identity.current()
+        self._bring_forward()
         with reading():
             trusted = self._clocks.trusted(db.session.scalar(select(database_clock())) or 0.0, lease.elapsed())
             dead = [worker for worker in lease.dead_workers() if worker.id != held.id] if trusted else []
@@ -56,6 +59,15 @@ class Recovery:
             lease.release(held.id, LEASE)
             db.session.commit()
         return False
+
+    def _bring_forward(self) -> None:
+        """Once in a while look for what waits longer than it should: the less often, the longer a look takes."""
+        began = lease.elapsed()
+        if began < self._look_for_waits_at:
+            return
+        waits.bring_forward(now())
+        took = lease.elapsed() - began
+        self._look_for_waits_at = began + max(LOOK_FOR_WAITS, took * 50)
 
 
 def _can_be_settled(worker: Any) -> bool:

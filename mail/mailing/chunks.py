@@ -29,6 +29,7 @@ from mail.mailing.chunk_record import (
 )
 from mail.mailing.rendered import MailingRecipient, bare_address, rendered_mailing
 from mail.outgoing.delivery import DeliveryBatch, End, Parcel, Try, deliver_batch, failure_of
+from mail.queue import outages
 from mail.queue.connections import Connections
 from mail.queue.journal import Journal, State
 from mail.queue.lease import LEASE, LeaseLost, WorkerLease
@@ -249,7 +250,7 @@ def _result(recipient: Any, outcome: Outcome, now: datetime) -> Result:
     if not outcome.temporary:
         return Result(recipient.id, "failed", outcome.why, outcome.code, said)
     first = recipient.first_try_at or now
-    again = next_try(recipient.attempts + 1, first, now)
+    again = next_try(recipient.attempts + 1, first, now, outages.known())
     if again:
         return Result(recipient.id, "deferred", outcome.why, outcome.code, said, again, first)
     return Result(recipient.id, "failed", why("gave_up", last=say(outcome.why)), outcome.code, said)

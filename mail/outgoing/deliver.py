@@ -22,6 +22,7 @@ from mail.outgoing import failures
 from mail.outgoing.delivery import DeliveryBatch, End, Parcel, Try, deliver_batch, failure_of, not_tried, remember_live
 from mail.outgoing.delivery_state import mark_failures, show_progress
 from mail.outgoing.lines import decide_again, free_doubted, posts_of_lines, whole
+from mail.queue import outages
 from mail.queue.concurrency import ServerConcurrency
 from mail.queue.connections import Connections
 from mail.queue.journal import Journal, State
@@ -273,7 +274,7 @@ def _result(line: Claimed, outcome: Any) -> dict[str, Any]:
     if outcome.in_doubt:
         waits = {"why": why("doubt_waits"), "next_try_at": now + DOUBT_WAITS} if line.doubts == 0 else {}
         return result | _doubt(line.doubts, now) | waits
-    again = next_try(line.attempts, line.first_try_at, now) if outcome.temporary else None
+    again = next_try(line.attempts, line.first_try_at, now, outages.known()) if outcome.temporary else None
     if again:
         return result | {"state": "queued", "wait": "retry", "next_try_at": again}
     return result | {"state": "failed"} | ({"why": why("gave_up", last=say(outcome.why))} if outcome.temporary else {})

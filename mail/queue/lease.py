@@ -15,6 +15,8 @@ from typing import Any
 
 from sqlalchemy import or_, select, update
 
+from mail.queue import outages
+from mail.settings.clock import now as clock_now
 from mail.settings.config import settings
 from models import Lease, Worker, change_rows, database_clock, db
 from models.store import upsert
@@ -37,16 +39,21 @@ class WorkerLease:
     def __init__(self, worker_id: int) -> None:
         self.id = worker_id
         self._seen = elapsed()
+        self._at_work_at: datetime | None = None
         self._stopping = False
 
     @classmethod
     def register(cls, now: datetime) -> "WorkerLease":
         """Return the lease of a new worker row for this process; commits."""
-        began = elapsed()
-        row = Worker(host=host(), boot=boot(), pid=os.getpid(), started_at=now, seen_at=database_clock())
+        began, moment = elapsed(), clock_now()
+        outages.note(moment)
+        row = Worker(
+            host=host(), boot=boot(), pid=os.getpid(), started_at=now, at_work_at=moment, seen_at=database_clock()
+        )
         db.session.add(row)
         db.session.commit()
         lease = cls(row.id)
+        lease._at_work_at = moment
         lease._seen = began
         return lease
 
@@ -55,8 +62,10 @@ class WorkerLease:
 
         After a silence that nobody noticed, because the database was away for all, the worker simply goes on.
         """
-        began = elapsed()
-        said: dict[str, Any] = {"seen_at": database_clock()}
+        began, moment = elapsed(), clock_now()
+        if self._at_work_at is not None and not -outages.BACK < moment - self._at_work_at < outages.LONG:
+            outages.note(moment)
+        said: dict[str, Any] = {"seen_at": database_clock(), "at_work_at": moment}
         if loops is not None:
             said["loops"] = dict(loops)
         kept = change_rows(
@@ -66,7 +75,7 @@ class WorkerLease:
         if not kept:
             self._seen = float("-inf")  # our threads are to notice at once, whatever our own clock says
             raise LeaseLost(self.id)
-        self._seen = began
+        self._seen, self._at_work_at = began, moment
 
     def assert_alive(self) -> None:
         """Raise ``LeaseLost`` unless our last heartbeat is recent enough that nobody can have taken over."""

@@ -41,6 +41,50 @@ def test_when_the_next_try_is(attempts, hours_gone, minutes):
     assert next_try(attempts, FIRST, now) == (now + timedelta(minutes=minutes) if minutes else None)
 
 
+H = timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("hours_gone", "outages", "again"),  # hours after the first try, each outage from and until
+    [
+        (49, [], False),
+        (47.5, [], False),
+        (65, [], False),
+        (65, [(1, 64)], True),  # off from Friday to Monday
+        (65, [(-5, 64)], True),  # off before the first try already: only what came after it counts
+        (65, [(0, 64)], True),
+        (49, [(-30, -1)], False),  # over before the first try
+        (49, [(50, 60)], False),  # still to come
+        (49, [(10, 12)], True),
+        (50.5, [(10, 12)], False),
+        (54, [(1, 3), (10, 12), (20, 23)], True),
+        (54.5, [(1, 3), (10, 12), (20, 23)], False),
+        (47.9 + 60, [(47.9, 107.9)], True),  # at least six tries afterwards
+        (47.9 + 60 + 4.9, [(47.9, 107.9)], True),
+        (47.9 + 60 + 5.2, [(47.9, 107.9)], False),
+        (10, [(9, 40)], True),  # a clock that was ahead and went back: nothing is counted twice
+        (70, [(60, 62)], False),
+        (66.9, [(60, 62)], True),  # six tries even for one that was given up by the clock while nobody was there
+        (1000, [(1, 999)], True),
+    ],
+)
+def test_hours_in_which_nothing_was_tried_do_not_count(hours_gone, outages, again):
+    now = FIRST + hours_gone * H
+    spans = [(FIRST + since * H, FIRST + until * H) for since, until in outages]
+    assert (next_try(9, FIRST, now, spans) is not None) is again
+
+
+def test_six_tries_come_after_an_outage():
+    """The office was off from Friday to Monday, after two days of trying; the network is not yet up."""
+    now, attempts, tries = FIRST + 110 * H, 50, 0
+    outages = [(FIRST + 47 * H, now)]
+    later: datetime | None = now
+    while later is not None:
+        now, attempts, tries = later, attempts + 1, tries + 1
+        later = next_try(attempts, FIRST, now, outages)
+    assert tries >= 6
+
+
 @pytest.mark.parametrize("code", [None, 421, 450, 452, 600])
 def test_what_is_tried_again(code):
     assert is_temporary(code)
