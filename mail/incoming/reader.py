@@ -12,8 +12,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mail.message.html import clean_html, fold_at
+from mail.message.html import clean_html
 from mail.message.parse import IncomingMessage, parse, parse_beginning
+from mail.message.quoted import fold_at
 from mail.sentences import why
 
 LARGE = 1024 * 1024  # octets

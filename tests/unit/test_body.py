@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from mail.message.html import clean_html, fold_at, has_remote_images, text_of_html, text_to_html, with_images
+from mail.message.html import clean_html, has_remote_images, text_of_html, text_to_html, with_images
+from mail.message.quoted import fold_at
 
 
 @pytest.mark.parametrize(
@@ -132,6 +133,23 @@ TEXTS = [
     "At 10:00 my boss wrote to me, fine.\nBye",
     "a -- b\n--- \nc",
     "Dear Ann,\nTo: be or not to be\nBye",
+    "We go by train:\n\nFrom: Berlin\nTo: Hamburg\nDate: 3 May\n\nPlease book it.",
+    "The parcel:\nVon: Lager Nord\nAn: Filiale 3\nDatum: 3.5.2026 10:00\nBitte abholen.",
+    "De: Lyon\nA: Paris\nDate: lundi\n\nMerci de réserver.",
+    "See my list\n--\n- apples\n- pears\n",
+    "See my list\n-- \n1. apples\n2. pears\n",
+    "One.\n--\nAnd another thing, which I wanted to say since we last met at the fair in Cologne in May.\n",
+    "Prices\n--\n" + "a line\n" * 20,
+    "Hi\n> From: Ann <a@x.test>\n> Sent: Monday\n> To: Bob\n> Subject: x\n>\n> How many?\nFive.\n> When?\nMonday.\n",
+    "Hi\n\nFrom: Ann <a@x.test>\nSent: Monday\nTo: Bob\nSubject: x\n\n> How many?\nFive.\n> When?\nMonday.\n",
+    "My answers are below.\n\nFrom: Ann <a@x.test>\nSent: Monday\nTo: Bob\nSubject: x\n\nHow many?\nFive.\n",
+    "Siehe unten.\n\n-----Ursprüngliche Nachricht-----\nVon: Ann <a@x.test>\n\nWie viele?\nFünf.\n",
+    "Hello\n-----Original Message-----\n> How many?\nFive.\n",
+    "On 3 May Ann wrote:\nplease send the list.\n\nI did so.",
+    "Yes.\n\n-- \nBob\n\n> Is it?\n\nAnd one more thing: no.\n",
+    "From: Ann\nTo: Bob\nDate: today\nSubject: lunch\nThat is how you write a letter.",
+    "Hi.\n\n‖_____\nFrom: Ann\nSent: Monday\nTo: Bob\nSubject: Hi\n\nIs it?\n".replace("‖_____\n", "_____\n‖"),
+    "Yes.\n\n‖--\nBob Builder\n+49 30 123\n",
 ]
 
 
@@ -148,12 +166,12 @@ HTMLS = [
     "<blockquote>Is it?</blockquote></div>",
     '<p>Yes.</p>‖<div class="moz-cite-prefix">On 2/11, Ann wrote:</div><blockquote type="cite">Is it?</blockquote>',
     '<p>Yes.</p>‖<div id="appendonsend"></div><hr><div id="divRplyFwdMsg"><b>From:</b> Ann</div><div>Is it?</div>',
-    "<p>Yes.</p>‖<blockquote>Is it?</blockquote>",
+    "<p>Yes.</p>‖<blockquote cite='mid:1@x'>Is it?</blockquote>",
     "<p>Yes.</p>‖<div>On 2 Nov 2026, at 11:00, Ann &lt;a@x.test&gt; wrote:</div><blockquote>Is it?</blockquote>",
     '<p>Yes.</p>‖<div class="yahoo_quoted"><div>On Monday, Ann wrote:</div><div>Is it?</div></div>',
     '<p>Yes.</p>‖<div style="border-top:solid #E1E1E1 1.0pt"><p><b>From:</b> Ann<br><b>Sent:</b> Monday<br>'
     "<b>To:</b> Bob<br><b>Subject:</b> Hi</p></div><p>Is it?</p>",
-    "<p>Ja.</p>‖<hr><p><b>Von:</b> Ann<br><b>Gesendet:</b> Montag<br><b>An:</b> Bob<br></p><p>Wirklich?</p>",
+    "<p>Ja.</p>‖<hr><p><b>Von:</b> Ann<br><b>Gesendet:</b> Montag<br><b>An:</b> Bob<br><b>Betreff:</b> Hi</p>Ja?",
     '<p>Yes.</p>‖<div class="gmail_signature">Bob</div>',
     '<p>Yes.</p>‖<div class="gmail_signature">Bob</div><div class="gmail_quote"><blockquote>Is it?</blockquote></div>',
     "<p>Yes.</p>‖<br>-- <br>Bob",
@@ -161,12 +179,18 @@ HTMLS = [
     "<blockquote>Is it?</blockquote><p>Yes.</p>",
     '<div class="gmail_quote"><blockquote>Is it?</blockquote></div><p>Yes.</p>',
     "<blockquote>Is it?</blockquote><p>Yes.</p><blockquote>Really?</blockquote><p>Really.</p>",
-    "<blockquote>Is it?</blockquote><p>Yes.</p>‖<blockquote>And <blockquote>so</blockquote> on</blockquote>",
+    "<blockquote>Is it?</blockquote><p>Yes.</p>‖<blockquote type='cite'>A <blockquote>so</blockquote> on</blockquote>",
     '<p>Yes.</p><blockquote>Is it?</blockquote><p>More.</p>‖<div class="moz-signature">-- <br>Bob</div>',
     # a rule or a border is not yet a quote
     "<p>One</p><hr><p>Two</p>",
     '<p>One</p><div style="border-top:solid red 1px">Two</div>',
     "<blockquote>only quoted</blockquote>",
+    # in doubt nothing is folded
+    "<p>The address:</p><blockquote style='margin:0 0 0 40px;border:none'>Main Road 1</blockquote>",
+    "<p>Yes.</p><blockquote>Is it?</blockquote>",
+    "<p>By train:</p><hr><p>From: Berlin<br>To: Hamburg<br>Date: 3 May</p><p>Please book it.</p>",
+    "<p>A list<br>-- <br>- apples<br>- pears</p>",
+    "<p>My answers are below.</p><hr><p>From: Ann<br>Sent: Monday<br>To: Bob<br>Subject: Hi</p><p>How many? Five.</p>",
     "",
 ]
 

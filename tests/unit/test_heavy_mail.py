@@ -8,8 +8,9 @@ import pytest
 
 from mail.incoming import reader
 from mail.incoming.reader import LARGE, LONGEST_TEXT, is_heavy, look_at, read_mail
-from mail.message.html import clean_html, fold_at, text_of_html
+from mail.message.html import clean_html, text_of_html
 from mail.message.parse import message_key, parse
+from mail.message.quoted import fold_at
 
 NOW = datetime(2026, 11, 2, tzinfo=UTC)
 HEAD = b"From: a@x.test\nSubject: s\nMessage-ID: <1@x>\nContent-Type: text/%s; charset=utf-8\n\n"

@@ -13,8 +13,9 @@ import pytest
 
 from mail.message.address import Address
 from mail.message.contents import undo_transfer_encoding
-from mail.message.html import fold_at, text_of_html
+from mail.message.html import text_of_html
 from mail.message.parse import IncomingMessage, display_html, message_key, parse
+from mail.message.quoted import fold_at
 from mail.message.structure import StructureReader
 
 NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)

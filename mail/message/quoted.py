@@ -1,0 +1,281 @@
+"""Where the quoted part or the signature of a body begins, so that it can be folded. Pure, linear.
+
+Every pattern here runs over what strangers wrote: none may backtrack over more than a line.
+"""
+
+import re
+from itertools import islice
+
+from mail.message.html import text_of_html
+
+_WROTE = (
+    "wrote", "schrieb", "écrit", "ecrit", "escribió", "escribio", "ha scritto", "scritto", "schreef", "escreveu",
+    "napisał", "pisze", "skrev", "kirjoitti", "написал", "пишет", "yazdı", "napsal", "napísal", "írta", "έγραψε",
+    "a scris", "写道", "寫道", "のメール", "님이 작성",
+)  # fmt: skip
+_SEPARATORS = re.compile(
+    r"[ \t]*-{2,20}[ \t]*(?:original message|ursprüngliche nachricht|message d'origine|mensaje original"
+    r"|messaggio originale"
+    r"|oorspronkelijk bericht|mensagem original|oprindelig meddelelse|originalmeddelande|wiadomość oryginalna"
+    r"|исходное сообщение|forwarded message|weitergeleitete nachricht|message transféré|mensaje reenviado"
+    r"|messaggio inoltrato|begin forwarded message|reply message)[ \t]*-{0,20}[ \t]*",
+    re.IGNORECASE,
+)
+# The block that Outlook puts above what it quotes: a line for the sender, and below it at least two of the others.
+_FROM_LINE = re.compile(
+    r"[ \t*]*(?:from|von|de|da|van|från|fra|lähettäjä|od|от|kimden|feladó|差出人|发件人|發件人|보낸 ?사람)"
+    r"\*?[ \t]*[:：]\*?[ \t]*\S",
+    re.IGNORECASE,
+)
+_OTHER_LINE = re.compile(
+    r"[ \t*]*(?:sent|gesendet|envoyé|enviado|inviato|verzonden|skickat|sendt|lähetetty|wysłano|отправлено|gönderilen"
+    r"|date|datum|fecha|data|dato|datum|päivämäärä|to|an|à|para|a|aan|till|til|vastaanottaja|do|кому|kime|címzett"
+    r"|cc|kopie|subject|betreff|objet|asunto|oggetto|onderwerp|assunto|ämne|emne|aihe|temat|тема|konu|tárgy"
+    r"|送信日時|日時|宛先|件名|发送时间|收件人|主题|주제|제목|받는 ?사람|날짜)\*?[ \t]*[:：]",
+    re.IGNORECASE,
+)
+_SUBJECT_LINE = re.compile(
+    r"[ \t*]*(?:subject|betreff|objet|asunto|oggetto|onderwerp|assunto|ämne|emne|aihe|temat|тема|konu|tárgy|件名"
+    r"|主题|주제|제목)\*?[ \t]*[:：]",
+    re.IGNORECASE,
+)
+_TIME = re.compile(r"\d[:.h]\d\d")
+_LINE_ABOVE = re.compile(r"[ \t]*[_-]{5,}[ \t]*")
+# What people write above a quote into which they wrote their answers.
+_ANSWERS_BELOW = re.compile(
+    r"\b(?:below|in-?line|between the lines|in (?:red|blue|green|capitals)|unten|inline|im text|in (?:rot|blau|grün)"
+    r"|ci-dessous|dans le texte|en (?:rouge|bleu)|abajo|más abajo|en (?:rojo|azul)|sotto|in (?:rosso|blu)|hieronder"
+    r"|abaixo|nedan|nedenfor|poniżej|ниже)\b",
+    re.IGNORECASE,
+)
+_LIST_ITEM = re.compile(r"[ \t]*(?:[-*•–+]|\d{1,3}[.)])[ \t]")
+_LONGEST_SIGNATURE = 12  # lines
+_MOST_LOOKS = 20  # lines of dashes below which a signature is looked for
+_LONGEST_LINE = 1000  # of a line more than this is not looked at
+_MOST_RULES = 100  # horizontal rules of a page behind which a quoted header is looked for
+
+
+def fold_at(body: str, is_html: bool = False) -> int | None:
+    """Return where the quoted part or the signature begins, as an offset into ``body``; None if all of it is shown.
+
+    Only what stands at the end is folded, and in doubt nothing: an answer below or between the quoted lines, text that
+    only looks like a header, a list below dashes stay in view; so does a mail that would show nothing. Linear.
+
+    >>> text = "Fine, thanks.\\n\\nOn 3 May 2024, Ann <ann@a.example> wrote:\\n> How are you?\\n"
+    >>> text[: fold_at(text)]
+    'Fine, thanks.\\n\\n'
+    """
+    at = _fold_html(body) if is_html else _fold_text(body)
+    if at is None or not (text_of_html(body[:at]) if is_html else body[:at].strip()):
+        return None
+    return at
+
+
+# --- text
+
+
+def _fold_text(body: str) -> int | None:
+    lines = body.split("\n")
+    starts = [0]
+    for line in lines[:-1]:
+        starts.append(starts[-1] + len(line) + 1)
+    cut = _before_trailing_quote(lines, _first_folded(lines))
+    return starts[cut] if cut < len(lines) else None
+
+
+def _first_folded(lines: list[str]) -> int:
+    """The line at which a signature or a quote without marks begins; behind the last one if there is none."""
+    dashes = 0
+    for number, line in enumerate(lines):
+        if line in ("-- ", "--"):
+            dashes += 1
+            if dashes <= _MOST_LOOKS and _is_signature(lines[number + 1 : number + 200], line):
+                return number
+        if _begins_quote(lines, number):
+            above = "\n".join(lines[max(number - 50, 0) : number])[-20 * _LONGEST_LINE :]
+            in_doubt = _words_between_quotes(lines[number:]) or _ANSWERS_BELOW.search(above)
+            return len(lines) if in_doubt else number
+    return len(lines)
+
+
+def _words_between_quotes(lines: list[str]) -> bool:
+    """Say whether somebody wrote below lines with marks: an answer, or what seems to be one."""
+    quoted = False
+    for number, line in enumerate(lines):
+        if line.lstrip().startswith(">"):
+            quoted = True
+        elif quoted and line.strip() and not _LINE_ABOVE.fullmatch(line[:_LONGEST_LINE]):
+            return not _ends_as_signature(lines[number:])
+    return False
+
+
+def _ends_as_signature(lines: list[str]) -> bool:
+    return lines[0] in ("-- ", "--") and _is_signature(lines[1:200], lines[0])
+
+
+def _is_signature(following: list[str], dashes: str) -> bool:
+    """Say whether the lines below dashes are a name and an address: few, short, no list; then the end or a quote."""
+    signed: list[str] = []
+    for number, line in enumerate(following):
+        if line.lstrip().startswith(">") or _begins_quote(following, number):
+            if _words_between_quotes(following[number:]):
+                return False
+            break
+        signed += [line] if line.strip() else []
+        if len(signed) > _LONGEST_SIGNATURE:
+            return False
+    longest = 200 if dashes == "-- " else 60  # without the blank of RFC 3676 it may be anything
+    return bool(signed) and all(len(line) <= longest and not _LIST_ITEM.match(line) for line in signed)
+
+
+def _begins_quote(lines: list[str], number: int) -> bool:
+    """Say whether all from this line on is what a program quoted below the answer."""
+    line = lines[number][:_LONGEST_LINE]
+    if not line.strip():
+        return False
+    if _SEPARATORS.fullmatch(line):
+        return True
+    if _FROM_LINE.match(line):
+        above = next((other for other in reversed(lines[max(number - 3, 0) : number]) if other.strip()), "")
+        if _is_header(lines[number : number + 8], bool(_LINE_ABOVE.fullmatch(above[:_LONGEST_LINE]))):
+            return True
+    end = _attribution(lines, number)
+    # Without marks in front of them: Outlook on phones. With marks, only the quote at the very end is folded.
+    if end is None:
+        return False
+    after = next((other for other in lines[end + 1 : end + 20] if other.strip()), "")
+    said_by_program = any("@" in other or _TIME.search(other[:_LONGEST_LINE]) for other in lines[number : end + 1])
+    return said_by_program and bool(after) and not after.lstrip().startswith(">")
+
+
+def _is_header(lines: list[str], divided: bool) -> bool:
+    """Say whether lines are the header that Outlook puts above what it quotes, not a person's `From: … To: …`.
+
+    ``divided``: a rule stands above.
+    """
+    block = [line[:_LONGEST_LINE] for line in lines if line.strip()][:6]
+    others = [line for line in block[1:] if _OTHER_LINE.match(line)]
+    if len(others) < 2 or not _FROM_LINE.match(block[0]):
+        return False
+    if any("@" in line for line in [block[0], *others]):
+        return True
+    has_subject = any(_SUBJECT_LINE.match(line) for line in others)
+    return has_subject and (divided or any(_TIME.search(line) for line in others))
+
+
+def _attribution(lines: list[str], number: int) -> int | None:
+    """The last line of `On <date>, <somebody> wrote:` that begins here, in at most three lines; None if it is none."""
+    joined = ""
+    for end in range(number, min(number + 3, len(lines))):
+        line = lines[end][:_LONGEST_LINE].strip()
+        if not line or line.startswith(">"):
+            return None
+        joined = f"{joined} {line}".strip()
+        if line[-1] in (":", "："):
+            lowered = joined.lower()
+            dated = any(character.isdigit() for character in joined)
+            return end if dated and len(joined) < 400 and any(word in lowered for word in _WROTE) else None
+    return None
+
+
+def _before_trailing_quote(lines: list[str], cut: int) -> int:
+    """Move the cut up over the `>` lines, the empty ones and the attribution directly above it."""
+    first = cut
+    while first > 0 and (not lines[first - 1].strip() or lines[first - 1].lstrip().startswith(">")):
+        first -= 1
+    quoted = next((n for n in range(first, cut) if lines[n].lstrip().startswith(">")), None)
+    if quoted is None:
+        return cut
+    for above in range(max(first - 3, 0), first):
+        if _attribution(lines, above) == first - 1:
+            return above
+    return quoted
+
+
+# --- HTML
+
+_QUOTE_MARKS = re.compile(
+    r'<div[^<>]*\b(?:class="[^"<>]*(?:gmail_quote|gmail_attr|moz-cite-prefix|yahoo_quoted|protonmail_quote'
+    r'|OutlookMessageHeader|zmail_extra)|id="(?:divRplyFwdMsg|appendonsend|reply-intro|OLK_SRC_BODY_SECTION'
+    r'|mail-editor-reference-message-container)")|<blockquote\b|</blockquote\b'
+    r"|<(?:div|p|td)[^<>]*\bborder-top: ?solid[^<>]*>|<hr\b[^<>]*>"
+)
+_SIGNATURE_MARKS = re.compile(
+    r'<(?:div|span|p|table)[^<>]*\b(?:class="[^"<>]*(?:gmail_signature|moz-signature|protonmail_signature_block)|id="Signature")'
+    r"|(?:<br>|<p>|<div>|\n)-- ?(?=<br>|</p>|</div>|\n)"
+)
+
+
+def _fold_html(body: str) -> int | None:
+    quote = _html_quote(body)
+    closed = 0 if quote is not None else body.rfind("</blockquote")
+    signatures = _SIGNATURE_MARKS.finditer(body, 0, quote if quote is not None else len(body))
+    for signature in islice((one for one in signatures if one.start() >= closed), _MOST_LOOKS):
+        below = body[signature.end() : quote][:20_000] if signature[0].rstrip().endswith("--") else ""
+        if not below or _is_signature(text_of_html(below).split("\n"), "--"):
+            return signature.start()
+    return quote
+
+
+def _html_quote(body: str) -> int | None:
+    """Where the quote begins that lasts to the end; None if the person went on writing below it."""
+    depth = 0
+    start: int | None = None
+    closed = 0
+    rules = 0
+    for mark in _QUOTE_MARKS.finditer(body):
+        found = mark[0]
+        if found.startswith("</"):
+            depth = max(depth - 1, 0)
+            closed = mark.end() if not depth else closed
+            continue
+        if depth == 0:
+            if start is not None and closed and _says_something(body[closed : mark.start()]):
+                start, closed = None, 0
+            if found.startswith(("<hr", "<div", "<p", "<td")) and "class=" not in found and "id=" not in found:
+                rules += 1
+                if start is None and rules <= _MOST_RULES and _outlook_header(body[mark.end() : mark.end() + 3000]):
+                    return None if _ANSWERS_BELOW.search(text_of_html(body[: mark.start()])) else mark.start()
+            elif start is None:
+                rules += found.startswith("<blockquote")
+                if not found.startswith("<blockquote") or (rules <= _MOST_RULES and _is_cited(body, mark)):
+                    start = mark.start()
+        if found.startswith("<blockquote"):
+            depth += 1
+    if start is None:
+        return None
+    rest = body[closed:] if closed else ""
+    signature = _SIGNATURE_MARKS.search(rest)
+    return None if _says_something(rest[: signature.start()] if signature else rest) else _with_attribution(body, start)
+
+
+def _says_something(html: str) -> bool:
+    return bool(text_of_html(html.partition(">")[2] if html.startswith("</") or html[:1] == ">" else html))
+
+
+def _is_cited(body: str, mark: re.Match[str]) -> bool:
+    """Say whether a block is a quote: people also indent their own words by one."""
+    tag = body[mark.start() : mark.start() + 500].partition(">")[0]
+    return "cite" in tag or "class=" in tag or _with_attribution(body, mark.start()) != mark.start()
+
+
+def _outlook_header(html: str) -> bool:
+    lines = [line for line in text_of_html(html).split("\n") if line.strip()]
+    return bool(lines) and _is_header(lines[:8], divided=True)
+
+
+def _with_attribution(body: str, start: int) -> int:
+    """A bare blockquote is introduced by a line of its own: that line belongs to the quote."""
+    if not body.startswith("<blockquote", start):
+        return start
+    before = body[max(start - 1500, 0) : start]
+    for block in ("<div", "<p", "<br"):
+        at = before.rfind(block)
+        while at >= 0:
+            words = text_of_html(before[at:]).split("\n")
+            if words and len(" ".join(words)) < 400 and _attribution(words, 0) is not None:
+                return start - len(before) + at
+            if len(words) > 3:
+                break
+            at = before.rfind(block, 0, at)
+    return start
