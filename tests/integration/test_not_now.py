@@ -317,3 +317,63 @@ def test_only_a_dot_between_two_ends_of_line_ends_a_mail() -> None:
     batches, error = fetched(ScriptedPop3({1: raw}))
     assert error is None
     assert [mail.raw for batch in batches for mail in batch.mails] == [raw]
+
+
+def test_a_mailbox_that_can_only_be_read_is_fetched_all_the_same(app: Flask) -> None:
+    opened = b"* 3 EXISTS\r\n* OK [UIDVALIDITY 7] ok\r\n* OK [UIDNEXT 4] ok\r\n%t OK [READ-ONLY] done\r\n"
+    server = ScriptedImap(mails(), lambda command: opened if command.startswith("SELECT") else None)
+    with by_imap(app, server) as office:
+        result = office.fetch()
+        assert (result.kept, result.why) == (3, None)
+        assert result.remark is not None
+        assert result.remark["code"] == "mailbox_read_only"
+        assert office.fetch().kept == 0
+        with app.app_context():
+            row = db.session.get(IncomingServer, office.id)
+            assert row is not None
+            assert row.why == result.remark
+            assert row.last_success_at == office.desk.now
+        assert not [line for line in server.heard if "STORE" in line]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "separator", "typed", "there", "used", "made"),
+    [
+        ("INBOX.", ".", "Processed", (), "INBOX.Processed", True),
+        ("INBOX.", ".", "Processed", ("INBOX.Processed",), "INBOX.Processed", False),
+        ("INBOX.", ".", "INBOX.Processed", (), "INBOX.Processed", True),
+        ("INBOX.", ".", "inbox.Processed", (), "inbox.Processed", True),
+        ("INBOX.", ".", "Done/2026", (), "INBOX.Done.2026", True),
+        ("INBOX/", "/", "Processed", (), "INBOX/Processed", True),
+        ("INBOX/", "/", "Done/2026", (), "INBOX/Done/2026", True),
+        ("INBOX/", "/", "Processed", ("Processed",), "Processed", False),
+        ("", "/", "Processed", (), "Processed", True),
+        ("", "/", "Processed", ("INBOX/Processed",), "INBOX/Processed", False),
+        ("", ".", "Done/2026", (), "Done.2026", True),
+        ("", ".", "Done.2026", ("Done.2026",), "Done.2026", False),
+        ("", "/", "Erledigt für Büro", (), "Erledigt f&APw-r B&APw-ro", True),
+        ("INBOX.", ".", "処理済み", (), "INBOX.&UeZ0Bm4IMH8-", True),
+        ("", "/", "My archive", (), "My archive", True),
+    ],
+)
+def test_the_folder_for_fetched_mails_is_found_or_made_below_the_namespace(
+    prefix: str, separator: str, typed: str, there: tuple[str, ...], used: str, made: bool
+) -> None:
+    server = ScriptedImap(mails(), offers="IMAP4rev1 NAMESPACE MOVE")
+
+    def fault(command: str) -> bytes | None:
+        name = command.rpartition('"')[0].rpartition('"')[2]
+        if command == "NAMESPACE":
+            return f'* NAMESPACE (("{prefix}" "{separator}")) NIL NIL\r\n%t OK done\r\n'.encode()
+        if command.startswith("LIST"):
+            return (f'* LIST () "{separator}" "{name}"\r\n' if name in there else "").encode() + b"%t OK done\r\n"
+        if command.startswith("CREATE") and prefix and not name.upper().startswith(prefix):
+            return b"%t NO Invalid mailbox name\r\n"
+        return None
+
+    server.fault = fault
+    with misbehaving(server.talk) as port, open_mailbox(target(port, server)) as box:
+        box.acknowledge(["7.1"], "move", typed)
+    assert server.heard[-1] == "LOGOUT"
+    assert next(line for line in server.heard if "UID MOVE" in line).endswith(f'"{used}"')
+    assert any(line.startswith("CREATE") for line in server.heard) == made
