@@ -199,6 +199,7 @@ def tables(few: int, many: int) -> Iterator[tuple[Any, dict[str, Any]]]:
             "subject": words("Chair"),
             "state": mostly("processed", *others(RECEIVED_STATES, "processed")),
             "received_at": at,
+            "arrived_at": at,
         },
     )
     yield (
