@@ -4,6 +4,7 @@ Decisions, steps, reasons and failures are stored as ``{"code": ..., "values": {
 still be explained, in the reader's language.
 """
 
+import re
 from typing import Any, NamedTuple, TypedDict
 
 from flask_babel import get_translations
@@ -25,6 +26,9 @@ class Counted(NamedTuple):
     many: str
 
 
+_MERGE_FIELD = re.compile(r'\{\{[^{}"]*(?:"([^"]*)")?[^{}"]*\}\}')
+
+
 def why(code: str, /, **values: Any) -> Why:
     """Return an explanation to store; an unknown code is a mistake of ours and fails at once.
 
@@ -43,7 +47,7 @@ def say(reason: Why | None) -> str:
     sentence = SENTENCES.get(reason["code"])
     if sentence is None:
         return reason["code"]
-    values = _Named(reason["values"])
+    values = _Named({name: _shown(name, value) for name, value in reason["values"].items()})
     if isinstance(sentence, Counted):
         text: str = get_translations().ungettext(sentence.one, sentence.many, _number(values[sentence.by]))
     else:
@@ -54,6 +58,17 @@ def say(reason: Why | None) -> str:
 def _number(value: Any) -> int:
     """Return the number that decides between singular and plural; anything else takes the plural."""
     return int(value) if str(value).isdecimal() else 0
+
+
+def _shown(name: str, value: Any) -> Any:
+    """Return a value as a sentence shows it: in the subject of a mailing no merge field is left.
+
+    >>> _shown("mailing", 'News for {{ contact.first_name or "you" }} of {{contact.company}}')
+    'News for you of …'
+    """
+    if name not in ("mailing", "subject") or not isinstance(value, str):
+        return value
+    return _MERGE_FIELD.sub(lambda field: field[1] or "…", value)
 
 
 class _Named(dict[str, Any]):

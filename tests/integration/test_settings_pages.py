@@ -9,9 +9,19 @@ from sqlalchemy import select
 
 from mail.documents.documents import start_document
 from mail.incoming import aliases
-from mail.sentences import why
+from mail.sentences import say, why
 from mail.settings.parameters import CATALOGUE, CATCHALL_DOMAIN, COMPANY_ADDRESS, COMPANY_NAME, CUSTOM_SERVERS, put
-from models import Alias, Document, DocumentType, IncomingServer, OutgoingServer, Stage, SystemParameter, db
+from models import (
+    Alias,
+    Document,
+    DocumentType,
+    IncomingServer,
+    OutgoingServer,
+    ScheduledAction,
+    Stage,
+    SystemParameter,
+    db,
+)
 from tests.web import Visitor, web_app
 from webapp.admin.base import AdminView
 
@@ -379,7 +389,7 @@ def test_a_renamed_alias_leaves_its_old_address_behind(app, admin):
     assert alias_row(app, "vendas@office.test")["id"] == row["id"]
     old = alias_row(app, "sales@office.test")
     assert old["state"] == "retired"
-    listed = admin.get(f"{ALIASES}/").text
+    listed = admin.get(f"{ALIASES}/?state=retired").text
     assert "is-off" in listed and f"/details?id={old['id']}" in listed
     assert "still recognized" in admin.get(f"{ALIASES}/details?id={old['id']}").text
     assert admin.get(f"{ALIASES}/edit?id={old['id']}").status_code == 302
@@ -422,6 +432,64 @@ def test_catchall_and_bounce_are_edited_elsewhere_and_can_not_be_deleted(app, ad
     said = admin.post(f"{ALIASES}/action", {"action": "delete", "rowid": row["id"]}, follow_redirects=True)
     assert "set by the system parameter" in said.text
     assert alias_row(app, f"{role}@office.test") is not None
+
+
+@pytest.mark.parametrize(
+    ("valid", "hits", "says"),
+    [
+        (None, 0, "no emails yet"),
+        (None, 1, "no emails since the last change"),
+        (None, 11, "no emails since the last change"),
+        (True, 11, "valid"),
+        (False, 11, "last email failed"),
+    ],
+)
+def test_the_health_of_an_alias_fits_its_count(app, admin, valid, hits, says):
+    with app.app_context():
+        row = db.session.scalar(select(Alias).where(Alias.address_key == "sales@office.test"))
+        row.valid, row.hits, row.why = valid, hits, None if valid is not False else why("route_nobody")
+        db.session.commit()
+        path = f"{ALIASES}/edit?id={row.id}"
+    for page in (admin.get(f"{ALIASES}/?search=sales"), admin.get(path)):
+        assert f">{says}<" in page.text
+        assert ("no emails yet" in page.text) is (hits == 0)
+
+
+def test_retired_addresses_are_apart_from_those_in_use(app, admin):
+    with app.app_context():
+        aliases.change_domain("first.test", now())
+        aliases.change_domain("second.test", now())
+        db.session.commit()
+    live, retired = admin.get(f"{ALIASES}/").text, admin.get(f"{ALIASES}/?state=retired").text
+    assert "@second.test" in words(live).replace(" ", "") and "@first.test" not in words(live).replace(" ", "")
+    assert "@first.test" in words(retired).replace(" ", "") and "@second.test" not in words(retired).replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    ("subject", "shown"),
+    [
+        ("Spring news", "Spring news"),
+        ("News for {{ contact.first_name }}", "News for …"),
+        ('News for {{ contact.first_name or "you" }}', "News for you"),
+        ('{{contact.company or ""}} news', "… news"),
+        ("Half {{ open", "Half {{ open"),
+        ('{{ a }} and {{ b or "c" }}', "… and c"),
+        ("", ""),
+    ],
+)
+def test_a_reason_shows_no_merge_field(subject, shown):
+    assert f"“{shown}”" in say(why("unsubscribed_by_page", mailing=subject))
+    assert f"“{shown}”" in say(why("used_by_mailing", subject=subject))
+
+
+@pytest.mark.parametrize("path", ["/admin/scheduled-actions/", "/admin/incoming-servers/1/state"])
+def test_a_time_that_is_waited_for_names_its_zone(app, admin, path):
+    with app.app_context():
+        db.session.add(IncomingServer(id=1, name="Sales box", host="h", state="confirmed"))
+        action = db.session.scalar(select(ScheduledAction).where(ScheduledAction.code == "fetch"))
+        action.next_run_at = datetime(2050, 1, 31, 10, 0, tzinfo=UTC)
+        db.session.commit()
+    assert "1/31/50, 10:00 AM (UTC)" in admin.get(path).text.replace("\u202f", " ")
 
 
 def test_an_edit_makes_a_failed_alias_healthy_again(app, admin):

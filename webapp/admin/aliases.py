@@ -64,7 +64,7 @@ class AliasView(AdminView):
     eager = (Alias.type,)
     sortable, searchable = ("address_key", "hits"), ("address_key",)
     filters = (
-        ChoiceFilter("state", _l("State"), (("active", _l("Active")), ("retired", _l("Retired")))),
+        ChoiceFilter("state", _l("State"), (("active", _l("Active")), ("retired", _l("Retired"))), usual="active"),
         ChoiceFilter(
             "role", _l("Kind"), (("alias", _l("Alias")), ("catchall", _l("Catchall")), ("bounce", _l("Bounce")))
         ),
@@ -196,7 +196,7 @@ class AliasView(AdminView):
             return badge("bad", gettext("last email failed"), say(row.why))  # type: ignore[arg-type]
         if row.valid:
             return badge("good", gettext("valid"))
-        return badge("off", gettext("no emails yet"))
+        return badge("off", gettext("no emails since the last change") if row.hits else gettext("no emails yet"))
 
     def is_off(self, row: Alias) -> bool:
         return row.state == "retired"

@@ -35,7 +35,7 @@ class ListPages(Declared):
         """The rows that the filters and the search of the address leave."""
         rows = self.rows()
         for one in self.filters:
-            value = request.args.get(one.name, "")
+            value = request.args.get(one.name) or one.usual
             clause = one.clause(getattr(self.model, one.name), value) if value else None
             if clause is not None:
                 rows = rows.where(clause)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from flask_babel import format_number, gettext
 from flask_babel import lazy_gettext as _l
@@ -31,11 +31,15 @@ FORMULA = re.compile(r"(\A|[;,|\t\r\n])([ \"']{0,3})([=+\-@＝＋－＠])")
 
 @dataclass(frozen=True)
 class ChoiceFilter:
-    """A filter on one column: ``ChoiceFilter("state", _l("State"), (("queued", _l("Queued")), …))``."""
+    """A filter on one column: ``ChoiceFilter("state", _l("State"), (("queued", _l("Queued")), …))``.
+
+    ``usual`` is the choice of somebody who has chosen none; without it that are all.
+    """
 
     name: str
     label: Any
     choices: Sequence[tuple[str, Any]] | Callable[[], Sequence[tuple[str, Any]]] = ()
+    usual: str = ""
 
     def options(self) -> Sequence[tuple[str, Any]]:
         return self.choices() if callable(self.choices) else self.choices
@@ -56,6 +60,7 @@ class YesNo:
     label: Any
     yes: Any = YES
     no: Any = NO
+    usual: ClassVar[str] = ""
 
     def options(self) -> Sequence[tuple[str, Any]]:
         return (("1", self.yes), ("0", self.no))
@@ -73,6 +78,7 @@ class Since:
 
     name: str
     label: Any
+    usual: ClassVar[str] = ""
 
     def options(self) -> Sequence[tuple[str, Any]]:
         return (("1", _l("Last 24 hours")), ("7", _l("Last 7 days")), ("30", _l("Last 30 days")))

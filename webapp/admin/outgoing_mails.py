@@ -116,5 +116,5 @@ def _server(mail: OutgoingMail) -> Any:
 
 def _moment(line: Recipient) -> Markup:
     if line.state == "queued":
-        return template_helpers.ago(line.next_try_at)
+        return template_helpers.due(line.next_try_at)
     return template_helpers.ago(line.sent_at or line.bounced_at or line.next_try_at)

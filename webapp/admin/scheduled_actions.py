@@ -147,7 +147,7 @@ class ScheduledActionView(AdminView):
         moment = now()
         if row.next_run_at <= moment:
             return badge("busy", gettext("due now")) if self.worker().alive else badge("doubt", gettext("waiting"))
-        return template_helpers.ago(row.next_run_at)
+        return template_helpers.due(row.next_run_at)
 
     def last_of(self, row: ScheduledAction) -> Markup:
         """Return how the last run went."""
