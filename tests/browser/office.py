@@ -109,7 +109,7 @@ def add_follower(page: Page, who: str) -> None:
     """Add a follower to the open document."""
     page.get_by_label("Address of the new follower").fill(who)
     page.get_by_role("button", name="Add").click()
-    expect(page.get_by_text("follows this document now")).to_be_visible()
+    expect(page.get_by_text("is now following this document")).to_be_visible()
 
 
 def post(page: Page, words: str) -> None:
