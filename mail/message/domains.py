@@ -96,7 +96,7 @@ _LIKE_ASCII = {
     "ARMENIAN": frozenset("ագզէլհյոսւօ"),
     "GEORGIAN": frozenset("იოყძხჽჿ"),
 }
-_LATIN_LIKE_ASCII = frozenset("ıɑɡɩɪɴʀʏʟᴀᴄᴅᴇᴊᴋᴍᴏᴘᴛᴜᴠᴡᴢꜱƅǀ")
+_LATIN_LIKE_ASCII = frozenset("ıɑɡɢɩɪɴʀʏʟʙʜᴀᴄᴅᴇᴊᴋᴍᴏᴘᴛᴜᴠᴡᴢꜱƅǀ")
 _LIKE_A_SLASH = frozenset("ノソンゾ丶丿")
 _WITHOUT_DOT = frozenset(["tr", "az"])  # where ı is a letter like any other
 
