@@ -17,6 +17,7 @@ from models.store import upsert
 
 SENDING = ("queued", "sending")
 FAILED = ("failed", "bounced")
+STRANDED = "stranded"  # queued, and no server is left to send it through
 
 Colour = Literal["grey", "green", "red", "amber"]
 
@@ -34,18 +35,28 @@ class Envelope:
         """Whether a failure waits for somebody to look at it."""
         return any(line.state in FAILED and line.seen_at is None for line in self.lines)
 
+    @property
+    def stranded(self) -> bool:
+        """Whether it waits for a server, as none is left."""
+        return self.colour == "amber" and any(_state_of(line) == STRANDED for line in self.lines)
+
+
+def _state_of(line: Recipient) -> str:
+    waits = line.state == "queued" and line.why is not None and line.why["code"] == "no_server"
+    return STRANDED if waits else line.state
+
 
 def colour_of(states: Collection[str], is_marked: bool = False) -> Colour:
     """Return the colour of an envelope from the states of its lines: the worst of them shows.
 
     >>> colour_of(["sent", "bounced", "queued"]), colour_of(["sent", "unknown"]), colour_of(["sent", "queued"])
     ('red', 'amber', 'grey')
-    >>> colour_of(["sent", "cancelled"])
-    'green'
+    >>> colour_of(["sent", "cancelled"]), colour_of(["sent", "stranded"])
+    ('green', 'amber')
     """
     if is_marked or any(state in FAILED for state in states):
         return "red"
-    if "unknown" in states:
+    if "unknown" in states or STRANDED in states:
         return "amber"
     if any(state in SENDING for state in states) or "sent" not in states:
         return "grey"
@@ -68,7 +79,9 @@ def envelopes(post_ids: Collection[int]) -> dict[int, Envelope]:
     for line in db.session.scalars(found.order_by(Recipient.id)):
         lines[post_of[line.mail_id]].append(line)
     return {
-        post_id: Envelope(colour_of({line.state for line in of_post}, post_id in marks), of_post, marks.get(post_id))
+        post_id: Envelope(
+            colour_of({_state_of(line) for line in of_post}, post_id in marks), of_post, marks.get(post_id)
+        )
         for post_id, of_post in lines.items()
     }
 

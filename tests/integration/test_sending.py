@@ -17,6 +17,7 @@ from sqlalchemy import event, select, update
 from mail.errors import JournalFailed
 from mail.mailing import chunks, mailing
 from mail.outgoing import deliver, enqueue
+from mail.outgoing.delivery_state import envelopes
 from mail.outgoing.enqueue import OutgoingDraft, To
 from mail.queue.connections import Connections
 from mail.queue.journal import Journal
@@ -25,7 +26,7 @@ from mail.sentences import say
 from mail.settings import office, parameters
 from mail.settings.config import settings
 from mail.transport.smtp import ServerConnection
-from models import Bounce, DeliveryAttempt, OutgoingMail, OutgoingServer, Recipient, ServerLimit, db
+from models import Bounce, DeliveryAttempt, OutgoingMail, OutgoingServer, Post, Recipient, ServerLimit, Thread, db
 from models.base import FERNET
 from scheduler.identity import WorkerIdentity
 from scheduler.loops import Loop, LoopGroup, NotNow
@@ -523,6 +524,27 @@ def test_with_no_server_left_mail_waits_and_goes_out_when_there_is_one(desk: Des
         watch.work()
     desk.send_all()
     assert desk.lines()["ann@x.test"] == ("sent", None)
+
+
+def test_the_envelope_of_a_post_that_waits_for_a_server_is_amber(desk: Desk, smtp_sink: Any) -> None:
+    with desk.app.app_context():
+        parameters.put("mail.live", "1", datetime.now(UTC))
+        thread = Thread()
+        db.session.add(thread)
+        db.session.flush()
+        post = Post(thread_id=thread.id, kind="message", message_key="k", at=datetime.now(UTC))
+        db.session.add(post)
+        db.session.commit()
+        post_id = post.id
+    desk.mail("ann@x.test", post_id=post_id)
+    with desk.app.app_context():
+        envelope = envelopes([post_id])[post_id]
+        assert (envelope.colour, envelope.stranded) == ("amber", True)
+    desk.server(smtp_sink.port)
+    desk.send_all()
+    with desk.app.app_context():
+        envelope = envelopes([post_id])[post_id]
+        assert (envelope.colour, envelope.stranded) == ("green", False)
 
 
 def test_without_a_server_it_is_given_up_by_the_schedule(desk: Desk) -> None:
