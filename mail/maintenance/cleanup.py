@@ -10,17 +10,28 @@ from typing import Any
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
-from mail.settings.parameters import KEEP_EVENT_DAYS, KEEP_RAW_DAYS, KEEP_RUNS, KEEP_TRANSCRIPT_DAYS
+from mail.settings.parameters import (
+    KEEP_EVENT_DAYS,
+    KEEP_NOTICE_DAYS,
+    KEEP_RAW_DAYS,
+    KEEP_RUNS,
+    KEEP_TRANSCRIPT_DAYS,
+)
 from models import (
     ActionRun,
     Blob,
+    Chunk,
     DeliveryAttempt,
     Event,
     LoginAttempt,
+    Mailing,
+    Notification,
+    Outage,
     PracticeMail,
     ReceivedMail,
     ScheduledAction,
     ServerCheck,
+    Worker,
     change_rows,
     db,
     reading,
@@ -103,6 +114,54 @@ def _runs(_now: datetime) -> Iterator[int]:
             yield _delete(ActionRun, old)
 
 
+def _notices(now: datetime) -> Iterator[int]:
+    """Remove notices that were read long ago."""
+    old = select(Notification.id).where(Notification.read_at < now - timedelta(days=KEEP_NOTICE_DAYS.get()))
+    return _all_of(Notification, old)
+
+
+def _chunks(now: datetime) -> Iterator[int]:
+    """Remove the ranges that mailings were sent in, once the mailing has been over for a while."""
+    over = Mailing.ended_at < now - timedelta(days=KEEP_TRANSCRIPT_DAYS.get())
+    old = select(Chunk.id).join(Mailing, Mailing.id == Chunk.mailing_id).where(over, Chunk.state == "done")
+    return _all_of(Chunk, old)
+
+
+def _workers(now: datetime) -> Iterator[int]:
+    """Remove workers that ended long ago; what they once did stays, without their name."""
+    before = now - timedelta(days=KEEP_TRANSCRIPT_DAYS.get())
+    with reading():
+        ended = select(Worker.id).where(Worker.ended, Worker.started_at < before, Worker.at_work_at < before)
+        old = db.session.scalars(ended.order_by(Worker.id).limit(SLICE)).all()
+    references = references_to(Worker)
+    for worker_id in old:
+        for column in references:
+            key = next(iter(column.table.primary_key))
+            some = select(key).where(column == worker_id).limit(SLICE)
+            while change_rows(update(column.table).where(key.in_(some)).values({column: None})):
+                db.session.commit()
+        yield _delete(Worker, [worker_id])
+
+
+def _all_of(table: Any, old: Any) -> Iterator[int]:
+    while True:
+        with reading():
+            ids = db.session.scalars(old.limit(SLICE)).all()
+        if not ids:
+            return
+        yield _delete(table, ids)
+
+
+def references_to(table: Any) -> list[Any]:
+    """Return the columns of all tables that refer to this one."""
+    return [
+        column
+        for other in db.metadata.tables.values()
+        for column in other.columns
+        if any(key.column.table is table.__table__ for key in column.foreign_keys)
+    ]
+
+
 def _contents(now: datetime) -> Iterator[int]:
     """Remove bytes that nothing refers to. Each hour looks at another part of them, so that the work stays small."""
     with reading():
@@ -124,12 +183,7 @@ def _delete(table: Any, ids: Collection[int]) -> int:
 
 def _delete_unused(blob_ids: Collection[int]) -> int:
     """Delete those of these contents that nothing refers to; a reference made at this very moment keeps its own."""
-    columns = [
-        column
-        for table in db.metadata.tables.values()
-        for column in table.columns
-        if any(key.column.table is Blob.__table__ for key in column.foreign_keys)
-    ]
+    columns = references_to(Blob)
     with reading():
         used = {found for column in columns for found in db.session.scalars(select(column).where(column.in_(blob_ids)))}
     unused = delete(Blob).where(Blob.id.in_(set(blob_ids) - used))
@@ -151,6 +205,10 @@ STEPS: tuple[tuple[str, Callable[[datetime], Iterator[int]]], ...] = (
     ("practice_mails", _older(PracticeMail, PracticeMail.at, KEEP_RAW_DAYS.get)),
     ("tests", _older(ServerCheck, ServerCheck.requested_at, KEEP_TRANSCRIPT_DAYS.get)),
     ("log_ins", _older(LoginAttempt, LoginAttempt.at, lambda: KEEP_LOGIN_DAYS)),
+    ("notices", _notices),
+    ("chunks", _chunks),
+    ("workers", _workers),
+    ("outages", _older(Outage, Outage.until, KEEP_TRANSCRIPT_DAYS.get)),
     ("runs", _runs),
     ("contents", _contents),
 )

@@ -201,6 +201,9 @@ KEEP_TRANSCRIPT_DAYS = Parameter(
     "mail.retention.transcript_days", 30, _number, _l("How long server transcripts are kept, in days.")
 )
 KEEP_EVENT_DAYS = Parameter("mail.retention.event_days", 7, _number, _l("How long page events are kept, in days."))
+KEEP_NOTICE_DAYS = Parameter(
+    "mail.retention.notice_days", 90, _number, _l("How long notices that were read are kept, in days.")
+)
 KEEP_RUNS = Parameter("mail.retention.runs", 1000, _number, _l("How many runs of each scheduled action are kept."))
 
 _KINDS: dict[Callable[[str], Any], Any] = {

@@ -15,9 +15,14 @@ from models import (
     ActionRun,
     Attachment,
     Blob,
+    Chunk,
+    Contact,
     DeliveryAttempt,
     Event,
     LoginAttempt,
+    Mailing,
+    Notification,
+    Outage,
     Post,
     PracticeMail,
     ReceivedMail,
@@ -25,6 +30,8 @@ from models import (
     ScheduledAction,
     ServerCheck,
     Thread,
+    User,
+    Worker,
     db,
 )
 
@@ -155,3 +162,45 @@ def test_many_rows_go_slice_by_slice(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(sum(counts.values()) <= 3 for counts in slices)
     assert sum(counts.get("events", 0) for counts in slices) == 8
     assert sum(counts.get("raw_mails", 0) for counts in slices) == 4
+
+
+def test_notices_that_were_read_go_after_a_while() -> None:
+    post = Post(thread=Thread(last_post_at=NOW), kind="message", message_key="k", at=NOW)
+    user = User(contact=Contact(name="Ann", created_at=NOW), email="ann@x.test", password="", role="user",
+                fs_uniquifier="ann")  # fmt: skip
+    db.session.add_all([post, user])
+    db.session.flush()
+    for kind, read_at in (("post", days_ago(91)), ("failure", days_ago(89))):
+        db.session.add(Notification(post_id=post.id, user_id=user.id, kind=kind, at=days_ago(95), read_at=read_at))
+    db.session.commit()
+    assert clean()["notices"] == 1
+    assert db.session.scalars(select(Notification.kind)).all() == ["failure"]
+
+
+def test_chunks_go_once_their_mailing_is_over() -> None:
+    for ended_at in (days_ago(31), days_ago(29), None):
+        mailing = Mailing(created_at=days_ago(40), ended_at=ended_at, state="done" if ended_at else "sending")
+        db.session.add(mailing)
+        db.session.flush()
+        db.session.add(Chunk(mailing_id=mailing.id, first_id=1, last_id=2, state="done"))
+    db.session.commit()
+    assert clean()["chunks"] == 1
+    assert db.session.scalar(select(func.count()).select_from(Chunk)) == 2
+
+
+def test_workers_that_ended_long_ago_go_and_what_they_did_stays() -> None:
+    rows = [
+        Worker(host="h", boot="", pid=1, started_at=days_ago(60), at_work_at=at, seen_at=0.0, ended=ended)
+        for at, ended in ((days_ago(31), True), (days_ago(29), True), (days_ago(31), False))
+    ]
+    db.session.add_all([*rows, Outage(since=days_ago(40), until=days_ago(39)), Outage(since=days_ago(2), until=NOW)])
+    db.session.flush()
+    mail = received("processed", 1, b"kept")
+    mail.worker_id = rows[0].id
+    db.session.commit()
+    gone, kept = rows[0].id, {row.id for row in rows[1:]}
+    removed = clean()
+    assert (removed["workers"], removed["outages"]) == (1, 1)
+    assert set(db.session.scalars(select(Worker.id))) == kept
+    assert gone not in kept
+    assert db.session.scalar(select(ReceivedMail.worker_id).where(ReceivedMail.id == mail.id)) is None
