@@ -14,6 +14,7 @@ import { connectLists } from "./lists.js";
 import { connectChoices } from "./choices.js";
 import { connectForms } from "./forms.js";
 import { connectLive } from "./live.js";
+import { connectZone } from "./zone.js";
 
 connectLook();
 connectMenu();
@@ -22,6 +23,7 @@ connectLists();
 connectChoices(document);
 connectForms(document);
 connectLive();
+connectZone();
 document.addEventListener("coqui:fresh", (event) => {
   connectChoices(event.target);
   connectForms(event.target);

@@ -255,3 +255,43 @@ def test_a_field_for_one_person_drops_nobody_without_a_word(app, clerk, text):
     with app.app_context():
         assert db.session.scalar(select(func.count()).select_from(Document)) == 1
         assert db.session.scalar(select(func.count()).select_from(Post).where(Post.kind == "message")) == 0
+
+
+# --- the inbox, and the zone
+
+
+def test_an_inbox_does_not_end_without_a_word(app, clerk, told, monkeypatch):
+    monkeypatch.setattr("webapp.pages.inbox.MOST", 3)
+    with app.app_context():
+        user_id = db.session.scalar(select(User.id))
+        drafts = [posts.PostDraft(1, "message", AT, text=f"No. {number}") for number in range(6)]
+        posts.add_posts(drafts, AT)
+        db.session.add_all([Notification(post_id=one.id, user_id=user_id, kind="post", at=AT) for one in drafts])
+        db.session.commit()
+    seen, path = [], "/inbox"
+    while path:
+        page = clerk.get(path).text
+        seen += re.findall(r"/inbox/(\d+)/open", page)
+        found = re.search(r'rel="next" href="([^"]+)"', page)
+        path = html.unescape(found[1]) if found else ""
+    assert len(seen) == len(set(seen)) == 7
+
+
+@pytest.mark.parametrize(
+    ("before", "given", "kept"),
+    [
+        ("UTC", "America/New_York", "America/New_York"),
+        ("Europe/Madrid", "America/New_York", "Europe/Madrid"),
+        ("UTC", "Mars/Phobos", "UTC"),
+        ("UTC", "", "UTC"),
+    ],
+)
+def test_the_zone_of_the_browser_is_taken_once(app, clerk, before, given, kept):
+    with app.app_context():
+        db.session.execute(update(User).values(zone=before))
+        db.session.commit()
+    assert ("zone-wanted" in clerk.get("/inbox").text) is (before == "UTC")
+    assert clerk.post("/account/zone", {"zone": given}).status_code == 204
+    with app.app_context():
+        assert db.session.scalar(select(User.zone)) == kept
+    assert ("New York time" in words(clerk.get("/inbox"))) is (kept == "America/New_York")

@@ -65,3 +65,28 @@ def test_the_index_follows_changes(people: Flask) -> None:
         db.session.delete(ann)
         db.session.commit()
         assert found("anneliese") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "most"),
+    [("shop", 20), ("shop.test", 20), ("shop person", 20), ("shop person 7", 20), ("pe", 8), ("7", 8), ("zq", 0)],
+)
+def test_what_a_search_looks_at_is_bounded(app: Flask, monkeypatch: pytest.MonkeyPatch, words: str, most: int) -> None:
+    monkeypatch.setattr("models.search.MOST_FOUND", 20)
+    monkeypatch.setattr("models.search.MOST_READ", 8)
+    with app.app_context():
+        for number in range(60):
+            key = f"p{number}@shop.test"
+            db.session.add(Contact(name=f"Person {number}", address=key, address_key=key))
+        db.session.commit()
+        names = found(words)
+        assert len(names) <= most and bool(names) is bool(most)
+
+
+def test_a_rare_word_beside_a_common_one_is_found(app: Flask) -> None:
+    with app.app_context():
+        for number in range(60):
+            key = f"p{number}@shop.test"
+            db.session.add(Contact(name=f"Person{number}", address=key, address_key=key))
+        db.session.commit()
+        assert found("shop person0") == ["Person0"]

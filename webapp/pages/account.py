@@ -102,3 +102,16 @@ def change_password() -> ResponseReturnValue:
 def _page(profile: Any, password: Any) -> ResponseReturnValue:
     code = 200 if request.method == "GET" else 422
     return render_template("pages/account.html", profile=profile, password=password), code
+
+
+@blueprint.post("/zone")
+@login_required
+def zone() -> ResponseReturnValue:
+    """Take the zone of the browser for an account that has none yet, and say so on the next page."""
+    given = request.form.get("zone", "")
+    if current_user.zone == "UTC" and given in {name for name, _label in zones()}:
+        current_user.zone = given
+        db.session.commit()
+        city = given.rpartition("/")[2].replace("_", " ")
+        flash(gettext("Times are shown in %(zone)s time. You can change this under My account.", zone=city), "info")
+    return "", 204

@@ -12,14 +12,14 @@ from models import Document, Event, Notification, Post, db
 
 blueprint = Blueprint("inbox", __name__, url_prefix="/inbox")
 
-MOST = 100
+MOST = 100  # notices of one page
 
 
 @blueprint.get("")
 @login_required
 def index() -> ResponseReturnValue:
     """Show what waits to be read, or with ``?all=1`` what was read as well."""
-    everything = request.args.get("all") == "1"
+    everything, before = request.args.get("all") == "1", request.args.get("before", 0, type=int)
     query = (
         select(Notification, Document)
         .select_from(Notification)
@@ -28,12 +28,16 @@ def index() -> ResponseReturnValue:
         .where(Notification.user_id == current_user.id)
         .options(joinedload(Notification.post).joinedload(Post.author))
         .order_by(Notification.id.desc())
-        .limit(MOST)
+        .limit(MOST + 1)
     )
+    if before:
+        query = query.where(Notification.id < before)
     if not everything:
         query = query.where(Notification.read_at.is_(None))
     template = "pages/inbox_live.html" if request.headers.get("X-Fragment") else "pages/inbox.html"
-    return render_template(template, notices=db.session.execute(query).all(), everything=everything, title=_title)
+    found = db.session.execute(query).all()
+    older = found[MOST - 1][0].id if len(found) > MOST else None
+    return render_template(template, notices=found[:MOST], everything=everything, title=_title, older=older)
 
 
 def _title(notice: Notification) -> str:
