@@ -109,7 +109,7 @@ def _page(profile: Any, password: Any) -> ResponseReturnValue:
 def zone() -> ResponseReturnValue:
     """Take the zone of the browser for an account that has none yet, and say so on the next page."""
     given = request.form.get("zone", "")
-    if current_user.zone == "UTC" and given in {name for name, _label in zones()}:
+    if current_user.zone == "UTC" and given in {choice.value for choice in zones()}:
         current_user.zone = given
         db.session.commit()
         city = given.rpartition("/")[2].replace("_", " ")
