@@ -13,6 +13,7 @@ from flask_login import current_user
 from sqlalchemy import select
 from wtforms import Field, Form
 from wtforms.validators import ValidationError
+from wtforms.widgets import TextInput
 
 from mail.incoming import aliases
 from mail.settings import office
@@ -178,7 +179,9 @@ class SystemParameterView(AdminView):
         del form.key  # a key is never renamed: what it means depends on it
         entry = self.entry_of(obj)
         form.value.description = entry.known.help if entry.known else gettext("Any text.")
-        form.value.render_kw = {"rows": 4 if entry.long else 1, "placeholder": entry.default, **form.value.render_kw}
+        form.value.render_kw = {"placeholder": entry.default, **form.value.render_kw}
+        if not entry.long:
+            form.value.widget = TextInput()
         return form
 
     def entry_of(self, row: SystemParameter) -> ParameterEntry:
