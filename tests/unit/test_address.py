@@ -3,6 +3,7 @@
 import email
 import email.policy
 import time
+from email.utils import formataddr, getaddresses
 
 import pytest
 from hypothesis import given
@@ -281,3 +282,17 @@ def test_reading_takes_time_in_proportion_to_the_length(noise):
         return time.process_time() - started
 
     assert seconds(200_000) < 4.0
+
+
+# --- compared with the standard library
+
+NAMES = st.text(alphabet=st.sampled_from(list('abc XYZ,.;:"\\()<>@-_äß日')), max_size=20).map(lambda name: name.strip())
+LOCALS = st.from_regex(r"[a-z0-9][a-z0-9.+_-]{0,10}[a-z0-9]", fullmatch=True).filter(lambda local: ".." not in local)
+MAILBOXES = st.lists(st.tuples(NAMES, LOCALS.map(lambda local: f"{local}@example.com")), min_size=1, max_size=5)
+
+
+@given(MAILBOXES, st.sampled_from([", ", ",", " , ", ",\r\n\t"]))
+def test_what_the_standard_library_writes_and_reads_is_read_the_same(mailboxes, comma):
+    header = comma.join(formataddr(mailbox) for mailbox in mailboxes)
+    standard = [(decode_words(name), address) for name, address in getaddresses([header])]
+    assert [(one.name, one.address) for one in parse_addresses(header)] == standard
