@@ -12,6 +12,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Id, Model, db
+from models.slices import by_hundreds
 
 
 def upsert(table: type[Model]) -> Any:
@@ -94,19 +95,19 @@ class Blob(Model):
         # One order for everybody: two transactions that store the same contents wait for each other, never in a ring.
         rows = [new[key] for key in sorted(new)]
         ids: dict[str, int] = {row.sha256: row.id for row in insert_rows(cls, rows, "sha256", "id", skip_known=True)}
-        missing = new.keys() - ids.keys()
-        if missing:
+        for missing in by_hundreds(new.keys() - ids.keys()):
             found = db.session.execute(_kept(select(cls.sha256, cls.id).where(cls.sha256.in_(missing))))
             ids.update((row.sha256, row.id) for row in found)
         return [ids[one.sha256] for one in packed]
 
     @classmethod
     def read_all(cls, blob_ids: Collection[int]) -> dict[int, bytes]:
-        """Return the bytes of many blobs in one statement; an id that is not there is left out."""
-        if not blob_ids:
-            return {}
-        rows = db.session.execute(select(cls.id, cls.data).where(cls.id.in_(blob_ids)))
-        return {row.id: zlib.decompress(row.data) for row in rows}
+        """Return the bytes of many blobs; an id that is not there is left out."""
+        found: dict[int, bytes] = {}
+        for some in by_hundreds(blob_ids):
+            rows = db.session.execute(select(cls.id, cls.data).where(cls.id.in_(some)))
+            found |= {row.id: zlib.decompress(row.data) for row in rows}
+        return found
 
     @classmethod
     def read(cls, blob_id: int) -> bytes:

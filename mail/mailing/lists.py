@@ -79,10 +79,10 @@ def import_lines(text: str, list_id: int, now: datetime, user: User | None = Non
 
     Who unsubscribed from the list stays unsubscribed. Raises ``LookupError`` when there is no such list.
     """
+    pasted = read_people(text, MOST_LINES)  # before the transaction: reading addresses takes a while
     mailing_list = db.session.get(MailingList, list_id)
     if mailing_list is None:
         raise LookupError(f"mailing list {list_id}")
-    pasted = read_people(text, MOST_LINES)
     report = ImportReport.of(pasted)
     reason = why("subscribed_by_import", user=user.name if user else "", list=mailing_list.name)
     for start in range(0, len(pasted.people), SLICE):

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import func, select
 
 from mail.mailing import mailing
-from models import Mailing, SystemParameter, Trace, db, sqlite
-from models.slices import SHORT, SliceSize
+from models import Blob, Mailing, SystemParameter, Trace, db, sqlite
+from models.slices import SHORT, SliceSize, by_hundreds
 from tests.integration.mass import add_contacts, draft
 from tests.waiting import wait_until
 
@@ -76,3 +76,13 @@ def test_how_many_rows_a_slice_takes(took, rows):
     for seconds in took:
         size.learn(seconds, SHORT)
     assert size.rows == rows
+
+
+def test_more_contents_than_one_statement_can_name(app):
+    contents = [b"%d" % number for number in range(1_203)]
+    with app.app_context():
+        first = Blob.keep_all(contents)
+        db.session.commit()
+        assert Blob.keep_all(contents) == first
+        assert sorted(Blob.read_all(first).values()) == sorted(contents)
+        assert [len(some) for some in by_hundreds(first)] == [500, 500, 203]
