@@ -106,6 +106,9 @@ def run_unit(debian: BareDebian, unit: str, port: int) -> Program:
     said = dict(re.findall(r"^(\w+)=(.*)$", text, re.M))
     settings = dict(re.findall(r"^([A-Z_]+)=(.*)$", (debian.folder / said["EnvironmentFile"][1:]).read_text(), re.M))
     words = f"umask {said['UMask']}; cd {said['WorkingDirectory']}; exec {said['ExecStart']}"
-    command = ["chroot", f"--userspec={said['User']}:", str(debian.folder), "sh", "-euc", words]
+    enter = ["chroot", f"--userspec={said['User']}:", str(debian.folder), "sh", "-euc", words]
+    # /proc is there for this program alone: what is mounted for all would be in the way when the folder is removed.
+    mount = 'mount -t proc proc "$0/proc"; exec "$@"'
+    command = ["unshare", "--mount", "sh", "-euc", mount, str(debian.folder), *enter]
     env = {**debian.env, **settings, "PORT": str(port)}
     return Program.start(unit, command, debian.folder / f"{unit}.log", env)
