@@ -665,8 +665,7 @@ SENTENCES: dict[str, Any] = {
     "route_reply": _l("It replies to one of our messages: posted in that thread."),
     "route_note_from_outside": _l("It replies to an internal note, but its sender is not known to be a user."),
     "route_not_checked": _l(
-        "It names %(address)s as its sender, and nothing proves that it was sent by one of you: marked as not checked. "
-        "For the policies Users and Followers it does not count as that person's."
+        "It names %(address)s as its sender, and nothing proves that it was sent by one of you: marked as not checked."
     ),
     "mark_not_checked": _l(
         "Not checked: this email names %(author)s as its author, but nothing proves it. Ask before you rely on it."
@@ -700,16 +699,8 @@ SENTENCES: dict[str, Any] = {
     "reject_catchall": _l("%(address)s only accepts replies to our emails. Please write to %(instead)s instead."),
     "reject_catchall_only": _l("%(address)s only accepts replies to our emails; new emails can't be sent to it."),
     "reject_users": _l("Only members of our team may write to %(address)s."),
-    "reject_users_not_checked": _l(
-        "Only members of our team may write to %(address)s, and nothing proves that one of them sent this email. "
-        "Please post your message in CoquiMail instead."
-    ),
     "reject_contacts": _l("Only known contacts may write to %(address)s."),
     "reject_followers": _l("Only followers of the discussion may write to %(address)s."),
-    "reject_followers_not_checked": _l(
-        "Only followers of the discussion may write to %(address)s, and nothing proves that one of them sent this "
-        "email. Please post your message in CoquiMail instead."
-    ),
     "reject_followers_of_nothing": _l(
         "%(address)s only accepts emails from followers, but is not linked to a document to follow. An administrator "
         "must set a parent document."

@@ -16,7 +16,6 @@ from mail.decide.facts import (
     Facts,
     KnownMessage,
     LookUp,
-    SenderFacts,
     addressed,
     bounce_aliases,
     unsubscribe_token,
@@ -74,8 +73,7 @@ class _Case:
         self.recipients = message.recipients
         self.aliases = self.book.among(self.recipients)
         self.not_checked = names_one_of_us(asked, facts) and not facts.is_authenticated
-        # What the policies judge by: nobody is a colleague because his mail says so.
-        self.sender = SenderFacts(facts.sender.contact_id) if self.not_checked else facts.sender
+        self.sender = facts.sender
 
     @cached_property
     def report(self) -> Report | None:
@@ -266,8 +264,8 @@ def _refusal(case: _Case, alias: AliasRule, thread_id: int | None) -> Rejected |
     sender = case.sender
     target = f"alias:{alias.id}"
     if alias.policy == "users" and sender.user_id is None:
-        code = "reject_users" if case.facts.sender.user_id is None else "reject_users_not_checked"
-    elif alias.policy == "contacts" and sender.contact_id is None and case.facts.sender.user_id is None:
+        code = "reject_users"
+    elif alias.policy == "contacts" and sender.contact_id is None and sender.user_id is None:
         code = "reject_contacts"
     elif alias.policy == "followers":
         asked = thread_id if thread_id is not None else alias.parent_thread_id
@@ -276,7 +274,7 @@ def _refusal(case: _Case, alias: AliasRule, thread_id: int | None) -> Rejected |
             return Rejected(reason, target, alias.id, alias.refusal, misconfigured=True)
         if asked in sender.follows:
             return None
-        code = "reject_followers_not_checked" if asked in case.facts.sender.follows else "reject_followers"
+        code = "reject_followers"
     else:
         return None
     return Rejected(case.step(code, address=alias.address), target, alias.id, alias.refusal)

@@ -64,10 +64,13 @@ def _responsible(document: Document, user_id: int | None) -> list[Why]:
     document.responsible_id = after.id if after else None
     if after:
         posts.follow(document.thread_id, after.contact_id, why("follow_responsible"))
+    return [responsible_change(before, after)]
+
+
+def responsible_change(before: User | None, after: User | None) -> Why:
+    """Return the line of the history for another responsible person; None is nobody."""
     if before and after:
-        return [why("changed_responsible", before=before.name, after=after.name)]
-    return (
-        [why("responsible_removed", before=before.name)]
-        if before
-        else [why("responsible_set", after=after and after.name)]
-    )
+        return why("changed_responsible", before=before.name, after=after.name)
+    if before:
+        return why("responsible_removed", before=before.name)
+    return why("responsible_set", after=after and after.name)

@@ -4,10 +4,10 @@ import re
 
 import pytest
 
+from mail.documents.changes import responsible_change
 from mail.sentences import SENTENCES, Counted, say, why
 from models import ActionRun, Contact, User
 from webapp.admin.scheduled_actions import counted
-from webapp.pages.documents import _assigned
 
 COUNTED = {code: sentence for code, sentence in SENTENCES.items() if isinstance(sentence, Counted)}
 
@@ -47,7 +47,7 @@ def test_singular_and_plural_name_the_number_they_depend_on(code):
     ],
 )
 def test_a_change_of_the_responsible_person_is_told(before, after, sentence):
-    reason = _assigned(*(User(contact=Contact(name=name)) if name else None for name in (before, after)))
+    reason = responsible_change(*(User(contact=Contact(name=name)) if name else None for name in (before, after)))
     assert say(why(reason["code"], **reason["values"], who="Ann")) == sentence
 
 

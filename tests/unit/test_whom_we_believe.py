@@ -99,15 +99,15 @@ def test_what_names_one_of_us_is_marked_until_it_is_authenticated(header, is_mar
 @pytest.mark.parametrize(
     ("sender", "alias", "authenticated", "code"),
     [
-        ("boss@office.test", "team", False, "reject_users_not_checked"),
+        ("boss@office.test", "team", False, None),
         ("boss@office.test", "team", True, None),
-        ("clerk@gmail.test", "team", False, "reject_users_not_checked"),
+        ("clerk@gmail.test", "team", False, None),
         ("clerk@gmail.test", "team", True, None),
         ("ann@x.test", "team", False, "reject_users"),
         ("ann@x.test", "team", True, "reject_users"),
         ("anybody@office.test", "team", False, "reject_users"),
         ("anybody@office.test", "team", True, "reject_users"),
-        ("boss@office.test", "club", False, "reject_followers_not_checked"),
+        ("boss@office.test", "club", False, None),
         ("boss@office.test", "club", True, None),
         ("ann@x.test", "club", False, None),  # a customer who follows
         ("bob@x.test", "club", False, "reject_followers"),
@@ -119,7 +119,7 @@ def test_what_names_one_of_us_is_marked_until_it_is_authenticated(header, is_mar
         ("no-reply@x.test\nReply-To: boss@office.test", "team", True, "reject_users"),
     ],
 )
-def test_policies_believe_only_what_is_authenticated(sender, alias, authenticated, code):
+def test_policies_judge_by_the_from_of_a_known_person(sender, alias, authenticated, code):
     routing = routed(f"From: {sender}\nTo: {alias}@office.test", authenticated)
     assert (routing.state == "rejected") is (code is not None)
     assert code is None or code in {step["code"] for step in routing.steps}
