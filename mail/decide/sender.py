@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from mail.decide.servers import Choice, Server, choose_server
 from mail.message.address import (
+    LONGEST_MAILBOX,
     Address,
     domain_of,
     first_address,
@@ -17,6 +18,7 @@ from mail.message.address import (
     needs_smtputf8,
     normalise,
     parse_addresses,
+    shorten_name,
     show_address,
     wire_address,
 )
@@ -25,10 +27,7 @@ from mail.sentences import Why, why
 
 NULL_SENDER = "<>"  # RFC 5321 4.5.5: nothing may come back to it
 LONGEST_REPLY_TO = 68  # with "Reply-To: " before it, one line of 78 characters: never folded
-LONGEST_NAME = 100
 AuthorIs = Literal["verified", "received", "not_checked"]
-
-LONGEST_MAILBOX = 400  # what a row keeps of a From
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,7 +359,7 @@ def document_mailbox(company: str, title: str, address: str) -> str:
 
 def _mailbox(name: str, address: str) -> str:
     """A mailbox for people to read, of a length that a row can keep."""
-    shown = show_address(name[:LONGEST_NAME].strip(), address)
+    shown = show_address(shorten_name(name, address), address)
     return shown if len(shown) <= LONGEST_MAILBOX else show_address("", address)
 
 

@@ -14,6 +14,8 @@ from mail.errors import InvalidAddress, NeedsSmtputf8
 from mail.message.domains import LONGEST_DOMAIN, PLAIN_DOMAIN, is_literal, normalise_domain, wire_domain
 from mail.message.words import decode_words, encode_words, one_line, repair
 
+LONGEST_MAILBOX = 400  # characters of a name and its address: what a row keeps of a From
+LONGEST_LINE = 900  # octets of a header's line, with room for its name (RFC 5322 2.1.1)
 LONGEST_ADDRESS = 320  # RFC 3696: 64 + 1 + 255; some forwarders' local parts are longer than 64, so only the sum counts
 
 _ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~-"
@@ -184,6 +186,25 @@ def format_address(name: str | None, address: str) -> str:
     if name.isascii() and "=?" not in name:
         return f"{_quote(name)} <{bare}>"
     return f"{' '.join(encode_words(name))} <{bare}>"
+
+
+def shorten_name(name: str, address: str) -> str:
+    """Return a display name that fits on the line of its header: whole where that is possible, else its first words.
+
+    >>> shorten_name("Ann Lee", "ann@example.com"), len(shorten_name("word " * 200, "ann@example.com"))
+    ('Ann Lee', 379)
+    """
+    words = one_line(name)[:LONGEST_MAILBOX].split(" ")
+    if len(words) > 1 and len(one_line(name)) > LONGEST_MAILBOX:
+        words.pop()  # it may be half a word
+    while words and not _fits(" ".join(words), address):
+        words.pop()
+    return " ".join(words) or one_line(name)[: LONGEST_MAILBOX // 8]
+
+
+def _fits(name: str, address: str) -> bool:
+    shown = show_address(name, address)
+    return len(shown) <= LONGEST_MAILBOX and len(shown.encode("utf-8", "replace")) * 4 / 3 <= LONGEST_LINE
 
 
 def show_address(name: str | None, address: str) -> str:

@@ -23,7 +23,7 @@ from inscriptis.model.css import CssParse
 from inscriptis.model.html_element import HtmlElement
 
 from mail.errors import InvalidAddress
-from mail.message.address import format_address, parse_addresses
+from mail.message.address import format_address, parse_addresses, shorten_name
 from mail.message.html import content_ids
 from mail.message.words import encode_words, one_line
 
@@ -189,7 +189,7 @@ def _addresses(name: str, value: str) -> bytes:
     found = parse_addresses(value)
     if not found:
         raise InvalidAddress(address=one_line(value)[:LONGEST_NAME])
-    mailboxes = [format_address(one.name[:LONGEST_NAME], one.address) for one in found]
+    mailboxes = [format_address(shorten_name(one.name, one.address), one.address) for one in found]
     pieces = [
         piece
         for number, mailbox in enumerate(mailboxes, start=1)

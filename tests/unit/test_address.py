@@ -21,6 +21,7 @@ from mail.message.address import (
     needs_smtputf8,
     normalise,
     parse_addresses,
+    shorten_name,
     show_address,
     wire_address,
 )
@@ -296,3 +297,22 @@ def test_what_the_standard_library_writes_and_reads_is_read_the_same(mailboxes, 
     header = comma.join(formataddr(mailbox) for mailbox in mailboxes)
     standard = [(decode_words(name), address) for name, address in getaddresses([header])]
     assert [(one.name, one.address) for one in parse_addresses(header)] == standard
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("Ann Lee", "Ann Lee"),
+        ("A " + "long name " * 20, "A " + ("long name " * 20).strip()),  # 200 letters: nothing is cut
+        ("Grüße " * 25, ("Grüße " * 25).strip()),
+        ("word " * 200, ("word " * 76).strip()),
+        ("日本 " * 200, ("日本 " * 96).strip()),
+        ("x" * 1000, "x" * 50),
+        ("", ""),
+    ],
+)
+def test_a_name_is_shortened_at_a_word_and_only_where_it_must_be(name, kept):
+    short = shorten_name(name, "ann@example.com")
+    assert kept.startswith(short) and len(kept) - len(short) < 40
+    assert all(len(line) <= 998 for line in format_address(short, "ann@example.com").split(" "))
+    assert short == name.strip() or len(name) > 200
