@@ -47,6 +47,7 @@ class ServerView:
     """An incoming server without its row. ``states``: of each uidvalidity, how far it was read and where we began."""
 
     id: int
+    mailbox: str
     source: str
     target: MailboxTarget
     states: dict[int, tuple[int, int]]
@@ -75,6 +76,7 @@ def load_server(server_id: int) -> ServerView | None:
         )
         return ServerView(
             id=row.id,
+            mailbox=row.mailbox,
             source=row.source,
             target=target,
             states={state.uidvalidity: (state.last_uid, state.start_uid) for state in states},
@@ -126,8 +128,11 @@ def begin_after(server_id: int, folder: str, uidvalidity: int, uid: int) -> None
 
 
 def go_on_after(server: ServerView, position: Position) -> None:
-    """Note how far a folder was read; the caller commits, together with the mails up to there."""
-    if not server.is_imap:
+    """Note how far a folder was read; the caller commits, together with the mails up to there.
+
+    When the server leads to another mailbox since, the numbers are none of its: it is read from its own beginning.
+    """
+    if not server.is_imap or not _is_still_read(server):
         return
     row = {
         "incoming_server_id": server.id,
@@ -143,6 +148,12 @@ def go_on_after(server: ServerView, position: Position) -> None:
     db.session.execute(
         statement.on_conflict_do_update(index_elements=["incoming_server_id", "folder", "uidvalidity"], set_=changes)
     )
+
+
+def _is_still_read(server: ServerView) -> bool:
+    """Whether nobody made the server lead to another mailbox; nobody does until the caller commits."""
+    same = select(IncomingServer.mailbox).where(IncomingServer.id == server.id).with_for_update(read=True)
+    return db.session.scalar(same) == server.mailbox
 
 
 def leave_alone(server: IncomingServer, keys: Iterable[str], now: datetime) -> None:

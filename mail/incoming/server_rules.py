@@ -10,8 +10,8 @@ from mail.settings.tested import leads_elsewhere, settings_key
 from models import IncomingServer
 from models.base import was_changed
 
-BACK_TO_DRAFT = ("host", "port", "user", "password", "kind")
-ANOTHER_MAILBOX = ("host", "user", "kind")
+BACK_TO_DRAFT = ("host", "port", "user", "password", "kind", "folder")
+ANOTHER_MAILBOX = ("host", "user", "kind", "folder")  # two folders may number their mails alike
 
 Consequence = Literal["tested_anew", "another_mailbox"]
 
@@ -22,7 +22,7 @@ def check(server: IncomingServer, password_given: bool) -> list[Consequence]:
     ``tested_anew``: it is a draft again, and nothing is fetched until its test passes. ``another_mailbox``: it is read
     from its own beginning.
     """
-    server.folder = server.folder or "INBOX"
+    server.folder = _folder_of(server)
     moved = leads_elsewhere(server)
     errors = _errors(server, moved and not password_given)
     if errors:
@@ -38,6 +38,12 @@ def check(server: IncomingServer, password_given: bool) -> list[Consequence]:
         server.become_another()
         follows.append("another_mailbox")
     return follows
+
+
+def _folder_of(server: IncomingServer) -> str:
+    """Return the folder in one spelling: INBOX is the same in every one (RFC 3501, 5.1), and all that POP3 has."""
+    named = server.folder or "INBOX"
+    return "INBOX" if server.kind == "pop3" or named.upper() == "INBOX" else named
 
 
 def _errors(server: IncomingServer, password_stays_behind: bool) -> dict[str, Why]:

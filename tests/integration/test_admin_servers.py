@@ -339,8 +339,10 @@ def test_a_mailbox_begins_as_a_draft_with_no_action(app, admin):
         ({"user": "support@office.test"}, "draft"),
         ({"password": "another"}, "draft"),
         ({"kind": "pop3", "password": "swordfish"}, "draft"),
+        ({"folder": "Mail"}, "draft"),
+        ({"folder": "inbox"}, "confirmed"),
         ({"password": "swordfish"}, "confirmed"),
-        ({"name": "Sales", "folder": "Mail", "after_fetch": "delete", "priority": "5"}, "confirmed"),
+        ({"name": "Sales", "after_fetch": "delete", "priority": "5"}, "confirmed"),
         ({}, "confirmed"),
     ],
 )
@@ -359,8 +361,9 @@ def test_another_mailbox_has_to_be_confirmed_anew(app, admin, changes, state):
         ({"host": "other.example.com"}, True),
         ({"user": "support@office.test"}, True),
         ({"kind": "pop3"}, True),
+        ({"folder": "Mail"}, True),
         ({"password": "another"}, False),
-        ({"port": "1993", "folder": "Mail", "name": "Sales"}, False),
+        ({"port": "1993", "name": "Sales"}, False),
     ],
 )
 def test_another_mailbox_is_read_from_its_own_beginning(app, admin, changes, another):

@@ -13,7 +13,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select, update
 
-from mail.incoming import flow, intake, position
+from mail.incoming import flow, intake, position, server_rules
 from mail.incoming.case import Retention
 from mail.incoming.flow import FetchResult
 from mail.sentences import why
@@ -71,11 +71,19 @@ class Fetching:
         with self.app.app_context():
             return flow.fetch(self.server_id, self.desk.worker, self.desk.now)
 
-    def arrive(self, *subjects: str, seen: bool = False) -> None:
+    def arrive(self, *subjects: str, seen: bool = False, folder: str = "INBOX") -> None:
         for subject in subjects:
             sender = f"{subject.replace(' ', '.')}@customer.test"  # many mails of one sender would be taken for a loop
             raw = mail(sender, subject=subject, message_id=f"<{sender}>")
-            self.dovecot.append(self.user, raw, seen=seen)
+            self.dovecot.append(self.user, raw, seen=seen, folder=folder)
+
+    def read_folder(self, folder: str) -> list[str]:
+        """What the form does when somebody picks another folder; returns what follows."""
+        with self.app.app_context():
+            self.server().folder = folder
+            follows = server_rules.check(self.server(), password_given=False)
+            db.session.commit()
+        return list(follows)
 
     def titles(self) -> list[str]:
         return [document.title for document in self.desk.documents()]
@@ -296,6 +304,38 @@ def test_the_numbers_of_another_mailbox_are_never_taken_for_those_of_the_first(f
     assert fetching.fetch().kept == 1
     assert fetching.titles() == ["one", "two", "three"]
     fetching.dovecot.remove_mailbox(other)
+
+
+def test_a_folder_with_the_same_numbers_is_another_mailbox(by_imap: Fetching) -> None:
+    by_imap.confirm()
+    by_imap.arrive("one", "two")
+    assert by_imap.fetch().kept == 2
+    with by_imap.app.app_context(), open_mailbox(position.target_of(by_imap.server())) as box:
+        uidvalidity = box.uidvalidity
+    by_imap.dovecot.add_folder(by_imap.user, "Orders", uidvalidity)
+    for folder, subjects in (("Orders", ["three", "four", "five"]), ("INBOX", ["six"])):
+        follows = by_imap.read_folder(folder)
+        by_imap.confirm()
+        by_imap.arrive(*subjects, folder=folder)
+        with by_imap.app.app_context(), open_mailbox(position.target_of(by_imap.server())) as box:
+            assert box.uidvalidity == uidvalidity
+        assert by_imap.fetch().kept == len(subjects)
+        assert follows == ["tested_anew", "another_mailbox"]
+    assert by_imap.titles() == ["one", "two", "three", "four", "five", "six"]
+
+
+@pytest.mark.parametrize(("typed", "another"), [("Inbox", False), ("", False), ("INBOX", False), ("inbox.Done", True)])
+def test_the_inbox_is_one_folder_however_it_is_written(by_imap: Fetching, typed: str, another: bool) -> None:
+    by_imap.confirm()
+    assert bool(by_imap.read_folder(typed)) == another
+    with by_imap.app.app_context():
+        assert by_imap.server().folder == (typed if another else "INBOX")
+
+
+def test_a_folder_means_nothing_to_pop3(app: Flask, dovecot: Dovecot, mailbox: str) -> None:
+    fetching = Fetching(app, dovecot, mailbox, "pop3")
+    fetching.confirm()
+    assert fetching.read_folder("Orders") == []
 
 
 # --- kill -9 while it fetches

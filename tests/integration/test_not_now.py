@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 from flask import Flask
+from sqlalchemy import update
 
 from mail import errors
-from mail.incoming import flow, quarantine
+from mail.incoming import flow, quarantine, server_rules
 from mail.incoming.flow import FetchResult
 from mail.sentences import say
 from mail.transport.mailbox import FetchedBatch, MailboxTarget, Position
@@ -18,7 +19,7 @@ from models import IncomingServer, ReceivedMail, db
 from tests.integration.frontdesk import NOW, FrontDesk, mail
 from tests.servers.misbehaving import misbehaving, says
 from tests.servers.process import HOST
-from tests.servers.scripted import ScriptedImap, ScriptedPop3, refuse
+from tests.servers.scripted import ScriptedImap, ScriptedPop3, none, refuse
 
 Server = ScriptedImap | ScriptedPop3
 
@@ -242,6 +243,32 @@ def test_a_mail_that_did_not_come_and_is_gone_now_is_said_to_be_gone(app: Flask)
         assert office.fetch().gone == 1
         assert office.states() == Counter(processed=2, ignored=1)
         assert office.desk.ledger()[1].decision == [{"code": "mailbox_mail_gone", "values": {}}]
+
+
+@pytest.mark.parametrize(("column", "value"), [("folder", "Orders"), ("user", "another")])
+def test_a_mailbox_that_is_chosen_while_another_one_is_fetched_is_read_from_its_beginning(
+    app: Flask, column: str, value: str
+) -> None:
+    server = ScriptedImap(mails())
+    with by_imap(app, server) as office:
+
+        def change(command: str) -> None:
+            if "BODY" in command:
+                server.fault = none
+                with app.app_context():
+                    row = db.session.get_one(IncomingServer, office.id)
+                    setattr(row, column, value)
+                    server_rules.check(row, password_given=False)
+                    db.session.commit()
+
+        server.fault = change
+        assert office.fetch().kept == 3
+        with app.app_context():
+            assert db.session.get_one(IncomingServer, office.id).state == "draft"
+            db.session.execute(update(IncomingServer).values(state="confirmed", confirmed_at=NOW))
+            db.session.commit()
+        assert office.fetch().kept == 3
+        assert office.fetch().listed == 0
 
 
 @pytest.mark.parametrize("after_fetch", ["mark_read", "move", "delete"])

@@ -162,16 +162,27 @@ class Dovecot:
         root = self.folder / "mail" / user / "Maildir"
         return root if folder == "INBOX" else root / f".{folder}"
 
-    def append(self, user: str, raw: bytes, *, seen: bool = False, arrived: datetime | None = None) -> None:
+    def add_folder(self, user: str, folder: str, uidvalidity: int) -> None:
+        """Make a folder whose numbers are those of another one, as after a restore from a backup."""
+        maildir = self.maildir(user, folder)
+        for part in ("new", "cur", "tmp"):
+            (maildir / part).mkdir(parents=True)
+        (maildir / "maildirfolder").touch()
+        (maildir / "dovecot-uidlist").write_text(f"3 V{uidvalidity} N1 G{next(self._serial):032x}\n")
+        self._own_tree(maildir)
+
+    def append(
+        self, user: str, raw: bytes, *, seen: bool = False, arrived: datetime | None = None, folder: str = "INBOX"
+    ) -> None:
         """Put a mail into a mailbox as a delivery would; ``seen`` as if a person had read it meanwhile."""
         serial = next(self._serial)
         stamp = int(arrived.timestamp()) if arrived else 1_700_000_000 + serial
         name = f"{stamp}.M{serial:08d}P{os.getpid()}.test"
-        temporary = self.maildir(user) / "tmp" / name
+        temporary = self.maildir(user, folder) / "tmp" / name
         temporary.write_bytes(raw.replace(b"\r\n", b"\n"))
         os.utime(temporary, (stamp, stamp))
         self._own(temporary)
-        temporary.rename(self.maildir(user) / (f"cur/{name}:2,S" if seen else f"new/{name}"))
+        temporary.rename(self.maildir(user, folder) / (f"cur/{name}:2,S" if seen else f"new/{name}"))
 
     def mails(self, user: str, folder: str = "INBOX") -> list[StoredMail]:
         """Return what lies in a folder, in the order of delivery."""

@@ -106,7 +106,7 @@ class IncomingServerView(AdminView):
         "kind": _l("IMAP is recommended: emails stay on the server, in folders. Use POP3 for servers without IMAP."),
         "host": _l("The server name given by the provider."),
         "encryption": _l("Sets the usual port: 993 or 143 for IMAP, 995 or 110 for POP3."),
-        "user": _l("Often the full email address. After changing server, port, user or password, test again."),
+        "user": _l("Often the full email address. After changing server, port, user, password or folder, test again."),
         "password": _l("Many providers require a special password for programs (“app password”)."),
         "action_type_id": _l(
             "Leave blank: aliases and replies decide where each email goes. With an action, other emails create a new "
@@ -258,7 +258,8 @@ class IncomingServerView(AdminView):
             follows = server_rules.check(row, password_given=bool(form.password.data))
         if "tested_anew" in follows:
             flash(
-                gettext("Server or login has changed: press TEST & CONFIRM. Nothing is fetched until then."), "warning"
+                gettext("Server, login or folder has changed: press TEST & CONFIRM. Nothing is fetched until then."),
+                "warning",
             )
         if "another_mailbox" in follows and not row.fetch_existing:
             flash(
