@@ -10,7 +10,7 @@ from playwright.sync_api import Page
 from mail.documents import contacts, posts
 from mail.documents.documents import start_document
 from mail.documents.threads import NewFile
-from mail.incoming.flow import keep
+from mail.incoming.intake import keep
 from mail.settings import config
 from mail.settings.clock import now
 from mail.transport.mailbox import FetchedMail
