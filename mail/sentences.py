@@ -479,7 +479,7 @@ SENTENCES: dict[str, Any] = {
     ),
     "doubt_waits": _l(
         "The connection broke after the email was handed over, so it may or may not have arrived. It is sent once more "
-        "(under the same Message-ID) as soon as the server has accepted another email, in an hour at the latest."
+        "(under the same Message-ID) as soon as the server has accepted another email, in 15 minutes at the latest."
     ),
     "server_slow": _l(
         "“%(server)s” is taking long to answer. Email for it waits and goes out automatically; other servers are not "

@@ -38,7 +38,7 @@ BATCH = 20  # lines of one claim
 RECORD_EVERY = 1.0  # seconds after which results are written down, although lines of the batch are still to be sent
 PAUSE = timedelta(seconds=30)  # for what is our own trouble: the journal, a key, a mistake
 MOST_FAILED = 3  # failed batches after which a line goes alone
-DOUBT_WAITS = timedelta(hours=1)  # at most, for its server to accept another mail
+DOUBT_WAITS = timedelta(minutes=15)  # at most, for its server to accept another mail
 
 _failed_batches: Counter[int] = Counter()  # by line; of this process
 
