@@ -34,6 +34,7 @@ check:
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy
+	@$(PYTHON) scripts/dead_code.py
 
 soak:
 	@sh scripts/bootstrap.sh test

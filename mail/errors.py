@@ -237,14 +237,6 @@ class DeliveryFailed(MailError):
     code = "refused"
 
 
-class Refused(DeliveryFailed):  # 5xx: trying again can't help
-    code = "refused"
-
-
-class Deferred(DeliveryFailed):  # 4xx, "not now": greylisting, full mailbox, rate limit
-    code, retry = "deferred", True
-
-
 class TooLarge(DeliveryFailed):
     code = "too_large"
 

@@ -115,8 +115,8 @@ def make_chunks(mailing_id: int, pass_number: int, which: Any, at_most: int | No
     numbered = select(Trace.id, (place // CHUNK_SIZE).label("chunk"))
     traces = numbered.where(Trace.mailing_id == mailing_id, which).order_by(Trace.id).limit(at_most).subquery()
     first, last = func.min(traces.c.id), func.max(traces.c.id)
-    ranges = select(literal(mailing_id), first, last, literal(pass_number), literal("waiting"), literal(0.0))
-    columns = ["mailing_id", "first_id", "last_id", "pass_number", "state", "lease_until"]
+    ranges = select(literal(mailing_id), first, last, literal(pass_number), literal("waiting"))
+    columns = ["mailing_id", "first_id", "last_id", "pass_number", "state"]
     cut = ranges.select_from(traces).group_by(traces.c.chunk).order_by(first)
     db.session.execute(insert(Chunk).from_select(columns, cut, include_defaults=False))
 

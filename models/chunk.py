@@ -8,7 +8,6 @@ from sqlalchemy import ARRAY, BigInteger, DateTime, Row, bindparam, exists, func
 
 from models.audience import is_sqlite
 from models.base import db, holds
-from models.clock import database_clock
 from models.contact import Contact
 from models.job import Worker
 from models.mailing import CHUNK_SIZE, Chunk, Mailing, Trace
@@ -49,17 +48,12 @@ _TAKE = (
         .exists(),
         Worker.may_claim(bindparam("worker")),
     )
-    .values(state="taken", worker_id=bindparam("worker"), lease_until=database_clock() + bindparam("seconds"))
+    .values(state="taken", worker_id=bindparam("worker"))
     .returning(_CHUNK.c.id, _CHUNK.c.first_id, _CHUNK.c.last_id, _CHUNK.c.pass_number)
 )
 _OURS = (_CHUNK.c.id == bindparam("chunk"), _CHUNK.c.worker_id == bindparam("worker"), _CHUNK.c.state == "taken")
-_KEEP = (
-    update(_CHUNK)
-    .where(*_OURS)
-    .values(lease_until=database_clock() + bindparam("seconds"))
-    .returning(select(_MAILING.c.state).where(_MAILING.c.id == _CHUNK.c.mailing_id).scalar_subquery())
-)
-_LEAVE = update(_CHUNK).where(*_OURS).values(state=bindparam("new_state"), worker_id=None, lease_until=0.0)
+_STATE = select(_MAILING.c.state).join(_CHUNK, _CHUNK.c.mailing_id == _MAILING.c.id).where(*_OURS)
+_LEAVE = update(_CHUNK).where(*_OURS).values(state=bindparam("new_state"), worker_id=None)
 
 
 def sendable(now: datetime) -> Sequence[Row[Any]]:
@@ -67,19 +61,19 @@ def sendable(now: datetime) -> Sequence[Row[Any]]:
     return db.session.connection().execute(_SENDABLE, {"now": now}).all()
 
 
-def take(mailing_id: int, worker_id: int, seconds: float) -> Row[Any] | None:
+def take(mailing_id: int, worker_id: int) -> Row[Any] | None:
     """Give the next chunk of a mailing to a worker: nobody else gets it, and none is given after a pause.
 
     The caller commits.
     """
-    given = {"mailing": mailing_id, "worker": worker_id, "seconds": seconds}
+    given = {"mailing": mailing_id, "worker": worker_id}
     return db.session.connection().execute(_TAKE, given).first()
 
 
-def keep(chunk_id: int, worker_id: int, seconds: float) -> str | None:
-    """Extend the lease of a chunk and return the state of its mailing; None if it is not this worker's any more."""
-    given = {"chunk": chunk_id, "worker": worker_id, "seconds": seconds}
-    state: str | None = db.session.connection().execute(_KEEP, given).scalar()
+def state_of_mailing(chunk_id: int, worker_id: int) -> str | None:
+    """Return the state of the mailing of a chunk; None if the chunk is not this worker's any more."""
+    given = {"chunk": chunk_id, "worker": worker_id}
+    state: str | None = db.session.connection().execute(_STATE, given).scalar()
     return state
 
 

@@ -5,10 +5,9 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, delete, text
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Encrypted, Id, Json, Model, UtcDateTime, db, index_of_few, one_of
-from models.document import DocumentType
 
 RECEIVED_STATES = ("received", "processed", "duplicate", "ignored", "rejected", "quarantined")
 
@@ -55,8 +54,6 @@ class IncomingServer(Model):
     last_success_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_failure_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     why: Mapped[dict[str, Any] | None] = mapped_column(Json)
-
-    action_type: Mapped[DocumentType | None] = relationship()
 
     @property
     def source(self) -> str:

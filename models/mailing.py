@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     Column,
-    Float,
     ForeignKey,
     Index,
     String,
@@ -172,4 +171,3 @@ class Chunk(Model):
     pass_number: Mapped[int] = mapped_column(default=1)
     state: Mapped[str] = mapped_column(String(10), default="waiting")
     worker_id: Mapped[int | None] = mapped_column(ForeignKey("worker.id"))
-    lease_until: Mapped[float] = mapped_column(Float, default=0.0)

@@ -13,7 +13,6 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from mail.errors import JournalFailed
 from mail.queue.lease import LeaseLost
 from mail.sentences import Why, say, why
-from models import db
 from models.faults import DatabaseFault, fault_of
 
 log = logging.getLogger("coquimail.worker")
@@ -226,12 +225,3 @@ class LoopNotifier:
             for loop in list(self._loops):
                 if topic not in self._known or loop.hears(topic):
                     loop.notify()
-
-
-def in_context(app: Flask, work: Callable[[], Any]) -> Any:
-    """Do one thing in an app context of its own, leaving no open transaction behind."""
-    with app.app_context():
-        try:
-            return work()
-        finally:
-            db.session.remove()

@@ -44,8 +44,6 @@ class SecretField(PasswordField):
 class SecretTextField(SecretField):
     """A secret of several lines, such as a private key."""
 
-    is_text = True
-
 
 class SwitchField(BooleanField):
     """A yes or no, shown as a switch."""

@@ -31,14 +31,3 @@ def next_try(attempts: int, first_try_at: datetime, now: datetime, outages: Sequ
             end += min(until, now) - max(since, first_try_at)
             end = max(end, min(until, now) + TRIES_AFTER_OUTAGE * DELAYS[-1])
     return later if later <= end else None
-
-
-def is_temporary(code: int | None) -> bool:
-    """Say whether trying again can help after this answer to a mail; None means that no answer came.
-
-    Only 5xx is final (RFC 5321 4.2.1); an answer that SMTP does not know is no final word.
-
-    >>> [is_temporary(code) for code in (None, 421, 451, 550, 999)]
-    [True, True, True, False, True]
-    """
-    return code is None or not 500 <= code <= 599

@@ -32,7 +32,7 @@ from mail.outgoing.delivery import DeliveryBatch, End, Parcel, Try, deliver_batc
 from mail.queue import outages
 from mail.queue.connections import Connections
 from mail.queue.journal import Journal, State
-from mail.queue.lease import LEASE, LeaseLost, WorkerLease
+from mail.queue.lease import LeaseLost, WorkerLease
 from mail.sentences import say, why
 from mail.settings.clock import now as clock_now
 from mail.transport.smtp import Outcome
@@ -90,7 +90,7 @@ def is_due(now: datetime, full: Collection[int]) -> bool:
 
 
 def _claim(mailing: Any, worker: WorkerLease) -> ChunkWork | None:
-    taken = chunk_rows.take(mailing.id, worker.id, LEASE)
+    taken = chunk_rows.take(mailing.id, worker.id)
     db.session.commit()
     if taken is None:
         return None
@@ -196,7 +196,7 @@ class ChunkBatch(DeliveryBatch[Any]):
             self._synced_at = elapsed
         if elapsed - self._looked_at > LOOK_EVERY:
             self._looked_at = elapsed
-            state = chunk_rows.keep(self.work.chunk_id, self.worker.id, LEASE)
+            state = chunk_rows.state_of_mailing(self.work.chunk_id, self.worker.id)
             if state is None:
                 db.session.rollback()
                 raise LeaseLost(self.worker.id)
@@ -284,7 +284,7 @@ def recover_chunks(worker_id: int, said: Mapping[str, State] | None, now: dateti
                 results.others.append(Result(trace_id, "unknown", why("trace_in_doubt")))
             else:
                 counts["queued"] += 1
-        change_rows(update(Chunk).where(Chunk.id == chunk.id).values(state="waiting", worker_id=None, lease_until=0.0))
+        change_rows(update(Chunk).where(Chunk.id == chunk.id).values(state="waiting", worker_id=None))
         changed = write_results(work, results)
         counts["sent"] += changed["sent"]
         counts["in doubt"] += changed["unknown"]

@@ -63,7 +63,6 @@ class Draft:
     html: str = ""
     text: str | None = None
     reply_to: str = ""
-    id_token: str = ""
     references: Sequence[str] = ()
     auto_submitted: AutoSubmitted | None = None
     suppress_auto_replies: bool = False
@@ -81,8 +80,6 @@ def compose(draft: Draft) -> bytes:
     references = [one for one in map(clean_id, draft.references) if one]
     if references:
         lines += [_header("In-Reply-To", references[-1:]), _header("References", references)]
-    if draft.id_token:
-        lines.append(_header("X-CoquiMail-Id", [_token(draft.id_token)]))
     lines.append(_header("Subject", text_pieces(draft.subject)))
     if draft.reply_to.strip():
         lines.append(_addresses("Reply-To", draft.reply_to))
@@ -213,12 +210,6 @@ def _own_id(message_id: str) -> str:
     if clean_id(message_id) != message_id:
         raise HeaderError("the Message-ID can't be written")
     return message_id
-
-
-def _token(token: str) -> str:
-    if not _ID.fullmatch(token):
-        raise HeaderError("the id token can't be written")
-    return token
 
 
 # --- parts

@@ -231,11 +231,6 @@ def content_ids(html: str) -> set[str]:
 _CID = re.compile(r"cid:([^\s\"'<>]{1,900})", re.IGNORECASE)
 
 
-def has_remote_images(cleaned: str) -> bool:
-    """Say whether ``with_images(..., remote=True)`` would load something from another host."""
-    return any(' data-src="' in tag[0] for tag in _IMAGE.finditer(cleaned))
-
-
 def text_to_html(text: str) -> str:
     """Return plain text as HTML that looks the same, with its links to click.
 

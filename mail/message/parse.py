@@ -15,7 +15,7 @@ from mail.message.absence import is_absence_subject
 from mail.message.address import Address, parse_addresses
 from mail.message.content_type import content_type
 from mail.message.contents import body_text
-from mail.message.html import clean_html, text_of_html, text_to_html
+from mail.message.html import text_of_html
 from mail.message.parts import Part, named_parts, words_among
 from mail.message.structure import LARGEST_HEADER, Bodies, StructureReader, first_field
 from mail.message.words import decode_words
@@ -138,11 +138,6 @@ def message_key(message: IncomingMessage) -> str:
         digest.update(b"%d:" % len(content))
         digest.update(content)
     return digest.hexdigest()
-
-
-def display_html(message: IncomingMessage) -> str:
-    """Return the body as it is stored for display: the cleaned HTML, else the text as HTML."""
-    return clean_html(message.html) if message.html is not None else text_to_html(message.text)
 
 
 def _parse(raw: bytes, arrived_at: datetime) -> IncomingMessage:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mail.decide.retry import is_temporary, next_try
+from mail.decide.retry import next_try
 
 FIRST = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 
@@ -83,13 +83,3 @@ def test_six_tries_come_after_an_outage():
         now, attempts, tries = later, attempts + 1, tries + 1
         later = next_try(attempts, FIRST, now, outages)
     assert tries >= 6
-
-
-@pytest.mark.parametrize("code", [None, 421, 450, 452, 600])
-def test_what_is_tried_again(code):
-    assert is_temporary(code)
-
-
-@pytest.mark.parametrize("code", [500, 550, 552, 554])
-def test_what_is_final(code):
-    assert not is_temporary(code)
