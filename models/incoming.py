@@ -130,6 +130,7 @@ class ReceivedMail(Model):
     worker_id: Mapped[int | None] = mapped_column(ForeignKey("worker.id"))
     attempts: Mapped[int] = mapped_column(default=0)  # workers that died with it; or how often it was asked for
     acknowledged: Mapped[bool] = mapped_column(default=True)  # False: its server is still to be told that we have it
+    copied: Mapped[bool] = mapped_column(default=False)  # is in the folder for fetched mails, and not yet deleted
     arrived_at: Mapped[datetime] = mapped_column(UtcDateTime, default=_as_received)  # at its own server
     received_at: Mapped[datetime] = mapped_column(UtcDateTime)  # here
     processed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
