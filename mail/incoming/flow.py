@@ -20,7 +20,7 @@ from mail.decide.routing import route
 from mail.errors import MailboxRefused, MailError
 from mail.incoming import apply, intake, ledger
 from mail.incoming.case import Case, read_case
-from mail.incoming.intake import AT_ONCE, GIVEN_UP, StoredMail, in_process
+from mail.incoming.intake import AT_ONCE, GIVEN_UP, Owed, StoredMail, in_process
 from mail.incoming.lookup import RoutingContext, load_context, load_threads
 from mail.incoming.position import ServerView, begin_after, go_on_after, leave_alone, load_server, position_in
 from mail.queue.concurrency import ByteBudget
@@ -104,8 +104,9 @@ class _Run:
         last = 0
         while not self.fetched.remark and (owed := intake.unacknowledged(self.server.source, last)):
             self.worker.assert_alive()
+            self.mailbox.copied.update(one.source_key for one in owed if one.copied)
             self._acknowledge(owed)
-            last = max(owed)
+            last = owed[-1].id
 
     def take(self, batch: FetchedBatch) -> None:
         """Keep new mails and how far we are, in one transaction; then acknowledge and understand them."""
@@ -138,26 +139,28 @@ class _Run:
 
     def _finish(self, stored: Sequence[StoredMail]) -> None:
         with in_process(stored):
-            self._acknowledge({one.id: one.source_key for one in stored if one.owed})
+            self._acknowledge([Owed(one.id, one.source_key) for one in stored if one.owed])
             missing = [one for one in stored if one.is_missing]
             self.fetched.counts.update({"quarantined": len(missing)} if missing else {})
             self.fetched.counts += understand([one for one in stored if not one.is_missing], self.worker, self.now)
 
-    def _acknowledge(self, owed: dict[int, str]) -> None:
+    def _acknowledge(self, owed: Sequence[Owed]) -> None:
         """Tell the server of stored mails. When that fails once, the next run does it: fetching goes on."""
         if not owed or self.fetched.remark:
             return
-        how, folder = self.server.after_fetch, self.server.move_to
+        how, folder, done = self.server.after_fetch, self.server.move_to, set[str]()
         try:
-            done = set(self.mailbox.acknowledge(list(owed.values()), how, folder))
+            done.update(self.mailbox.acknowledge([one.source_key for one in owed], how, folder))
         except MailboxRefused as error:
             reply = error.why["values"]["reply"]
             self.fetched.remark = why(REMARKS[how], reply=reply, folder=folder)
         except MailError as error:
             self.fetched.remark = error.why
-        else:
-            intake.note_acknowledged([number for number, key in owed.items() if key in done])
-            db.session.commit()
+        copied = self.mailbox.copied - done
+        intake.note_acknowledged(
+            [one.id for one in owed if one.source_key in done], [one.id for one in owed if one.source_key in copied]
+        )
+        db.session.commit()
 
 
 def confirm(server: IncomingServer, look: Look, now: datetime) -> None:

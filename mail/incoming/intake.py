@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import case, delete, or_, select, update
 
@@ -208,21 +208,31 @@ def bring(server: ServerView, batch: FetchedBatch, worker: WorkerLease, now: dat
     return brought
 
 
-def unacknowledged(source: str, after: int) -> dict[int, str]:
-    """Return mails above an id that are stored and that their server was not told of: their keys by id."""
+class Owed(NamedTuple):
+    """A stored mail that its server is to be told of; ``copied``: it is to be moved, and its copy is made."""
+
+    id: int
+    source_key: str
+    copied: bool = False
+
+
+def unacknowledged(source: str, after: int) -> list[Owed]:
+    """Return mails above an id that are stored and that their server was not told of."""
     with reading():
         found = db.session.execute(
-            select(ReceivedMail.id, ReceivedMail.source_key)
+            select(ReceivedMail.id, ReceivedMail.source_key, ReceivedMail.copied)
             .where(ReceivedMail.acknowledged.is_(False), ReceivedMail.source == source, ReceivedMail.id > after)
             .order_by(ReceivedMail.id)
             .limit(ASKED_AT_ONCE)
         )
-        return {row.id: row.source_key for row in found}
+        return [Owed(*row) for row in found]
 
 
-def note_acknowledged(ids: Sequence[int]) -> None:
-    """Note that the server of these mails was told that we have them; the caller commits."""
-    db.session.execute(update(ReceivedMail).where(ReceivedMail.id.in_(ids)).values(acknowledged=True))
+def note_acknowledged(done: Sequence[int], copied: Sequence[int]) -> None:
+    """Note which mails their server was told of, and which are no more than copied there; the caller commits."""
+    for ids, values in ((done, {"acknowledged": True, "copied": False}), (copied, {"copied": True})):
+        if ids:
+            db.session.execute(update(ReceivedMail).where(ReceivedMail.id.in_(ids)).values(values))
 
 
 # --- whose mails these are

@@ -1,6 +1,6 @@
 """EDGE: an open IMAP folder: its mails in batches, and what is done with those that are stored."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -34,6 +34,7 @@ class ImapMailbox(ImapSession):
     def __init__(self, target: MailboxTarget) -> None:
         super().__init__(target, MailboxConnection(target))
         self._move_to = ""  # the folder for fetched mails, once it was found
+        self.copied: set[str] = set()
         try:
             with self.our_errors():
                 self.start()
@@ -83,7 +84,7 @@ class ImapMailbox(ImapSession):
 
     def look_again(self, keys: Sequence[str]) -> Iterator[FetchedBatch]:
         """Yield mails that were listed once and not given, as far as the server gives them now."""
-        uids = [uid for uid in map(self._uid, keys) if uid]
+        uids = self._uids(keys)
         listed = self._listed(uids)
         gone = tuple(key for key in keys if self._uid(key) not in listed)
         if gone:
@@ -163,8 +164,7 @@ class ImapMailbox(ImapSession):
 
     def acknowledge(self, keys: Sequence[str], how: After, folder: str = "") -> Collection[str]:
         """Mark the mails as read, move them to ``folder`` (made when it is missing), or delete them."""
-        uids = [uid for uid in map(self._uid, keys) if uid]
-        session = self.session
+        uids, session = self._uids(keys), self.session
         if not uids:
             return keys
         if self.is_read_only:
@@ -173,23 +173,32 @@ class ImapMailbox(ImapSession):
             if how == "mark_read":
                 session.add_flags(uids, [b"\\Seen"], silent=True)
             elif how == "move":
-                self._move_to = self._move_to or folder_for(session, folder)
-                self._move(session, uids, self._move_to)
+                self._move(session, keys, folder)
             else:
                 self._delete(session, uids)
         return keys
+
+    def _uids(self, keys: Iterable[str]) -> list[int]:
+        return [uid for uid in map(self._uid, keys) if uid]
 
     def _uid(self, key: str) -> int:
         """Return the UID of a mail of this folder, 0 for one whose numbers do not count any more."""
         uidvalidity, _, uid = key.partition(".")
         return int(uid) if int(uidvalidity) == self.uidvalidity else 0
 
-    def _move(self, session: ImapConnection, uids: list[int], folder: str) -> None:
-        if session.has_capability("MOVE"):
-            session.move(uids, folder)
-            return
-        session.copy(uids, folder)
-        self._delete(session, uids)
+    def _move(self, session: ImapConnection, keys: Sequence[str], folder: str) -> None:
+        """Move mails; without MOVE (RFC 6851) a copy is made and the mail deleted, and the copy is made only once."""
+        uids = self._uids(key for key in keys if key not in self.copied)
+        if uids:
+            self._move_to = self._move_to or folder_for(session, folder)
+            if session.has_capability("MOVE"):
+                session.move(uids, self._move_to)
+            else:
+                session.copy(uids, self._move_to)
+                self.copied.update(keys)
+        copied = self._uids(key for key in keys if key in self.copied)
+        if copied:
+            self._delete(session, copied)
 
     def _delete(self, session: ImapConnection, uids: list[int]) -> None:
         session.add_flags(uids, [b"\\Deleted"], silent=True)

@@ -165,6 +165,7 @@ class Mailbox(Protocol):
     """An open mailbox; a context manager. Every method raises errors of ``mail.errors`` only."""
 
     uidvalidity: int
+    copied: set[str]  # keys of mails that ``acknowledge`` copied and could not delete: it does not copy them again
 
     def __enter__(self) -> Self: ...
 

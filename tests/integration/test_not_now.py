@@ -19,7 +19,7 @@ from models import IncomingServer, ReceivedMail, db
 from tests.integration.frontdesk import NOW, FrontDesk, mail
 from tests.servers.misbehaving import misbehaving, says
 from tests.servers.process import HOST
-from tests.servers.scripted import ScriptedImap, ScriptedPop3, none, refuse
+from tests.servers.scripted import Fault, ScriptedImap, ScriptedPop3, none, refuse
 
 Server = ScriptedImap | ScriptedPop3
 
@@ -291,6 +291,48 @@ def test_a_server_that_cannot_mark_move_or_delete_stops_nothing(app: Flask, afte
         server.heard.clear()
         office.fetch()
         assert not [line for line in server.heard if "STORE" in line or "MOVE" in line], "once is enough"
+
+
+LOST = b"* BYE [UNAVAILABLE] going down\r\n"
+
+
+@pytest.mark.parametrize("offers", ["IMAP4rev1", "IMAP4rev1 UIDPLUS"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        refuse("STORE", "NO [NOPERM] no right"),
+        refuse("EXPUNGE", "NO [NOPERM] no right"),
+        refuse("EXPUNGE", "BAD no"),
+        refuse("STORE", "NO [LIMIT] wait"),
+        lambda command: LOST if "STORE" in command else None,
+        lambda command: LOST if "EXPUNGE" in command else None,
+    ],
+)
+def test_a_mail_that_is_copied_and_cannot_be_deleted_is_not_copied_again(app: Flask, fault: Fault, offers: str) -> None:
+    server = ScriptedImap(mails(), fault, offers=offers)
+    with by_imap(app, server, after_fetch="move", move_to="Done") as office:
+        for _ in range(3):
+            assert office.fetch().remark is not None
+        server.mails |= {number: raw for number, raw in mails(5).items() if number > 3}
+        office.fetch()
+        server.fault = none
+        office.fetch()
+        assert Counter(server.copied) == Counter(range(1, 6))
+        assert not server.mails
+        assert office.states() == Counter(processed=5)
+        server.heard.clear()
+        office.fetch()
+        assert not [line for line in server.heard if "STORE" in line or "COPY" in line]
+
+
+def test_what_was_copied_is_only_deleted_by_a_server_that_has_learned_to_move(app: Flask) -> None:
+    server = ScriptedImap(mails(), refuse("STORE", "NO no right"), offers="IMAP4rev1 UIDPLUS")
+    with by_imap(app, server, after_fetch="move", move_to="Done") as office:
+        office.fetch()
+        server.fault, server.offers = none, "IMAP4rev1 UIDPLUS MOVE"
+        office.fetch()
+        assert Counter(server.copied) == Counter(range(1, 4))
+        assert not server.mails
 
 
 # --- what else a server may ask for or be

@@ -27,7 +27,10 @@ def refuse(step: str, reply: str, times: int = 1_000_000) -> Fault:
 
 @dataclass
 class ScriptedImap:
-    """A mailbox by IMAP; ``hidden`` mails are listed, and left out of every answer with bodies."""
+    """A mailbox by IMAP; ``hidden`` mails are listed, and left out of every answer with bodies.
+
+    It remembers which mails were marked as read (``seen``) or deleted, and which were ``copied`` to another folder.
+    """
 
     mails: dict[int, bytes]
     fault: Fault = none
@@ -35,6 +38,10 @@ class ScriptedImap:
     folders: tuple[str, ...] = ("INBOX",)
     offers: str = "IMAP4rev1 UIDPLUS MOVE"
     heard: list[str] = field(default_factory=list)
+    seen: set[int] = field(default_factory=set)
+    deleted: set[int] = field(default_factory=set)
+    copied: list[int] = field(default_factory=list)
+    uidnext: int = 1
 
     def talk(self, connection: socket.socket) -> None:
         """Speak with one client."""
@@ -43,8 +50,10 @@ class ScriptedImap:
             tag, _, command = line.decode().strip().partition(" ")
             self.heard.append(command)
             answer = self.fault(command)
-            connection.sendall((self._answer(command) if answer is None else answer).replace(b"%t", tag.encode()))
-            if command == "LOGOUT":
+            answer = self._answer(command) if answer is None else answer
+            connection.sendall(answer.replace(b"%t", tag.encode()))
+            if answer.startswith(b"* BYE"):
+                connection.shutdown(socket.SHUT_RDWR)
                 return
 
     def _answer(self, command: str) -> bytes:
@@ -52,27 +61,48 @@ class ScriptedImap:
         if command == "CAPABILITY":
             return f"* CAPABILITY {self.offers}\r\n".encode() + done
         if command.startswith(("SELECT", "EXAMINE")):
-            uidnext = max(self.mails, default=0) + 1
-            return (
-                f"* {len(self.mails)} EXISTS\r\n* OK [UIDVALIDITY 7] ok\r\n* OK [UIDNEXT {uidnext}] ok\r\n".encode()
-                + done
-            )
+            self.uidnext = max(self.uidnext, max(list(self.mails), default=0) + 1)
+            numbers = f"* OK [UIDVALIDITY 7] ok\r\n* OK [UIDNEXT {self.uidnext}] ok\r\n"
+            return f"* {len(self.mails)} EXISTS\r\n{numbers}".encode() + done
         if command.startswith("LIST"):
             return "".join(f'* LIST () "/" "{name}"\r\n' for name in self.folders).encode() + done
         if command.startswith("UID FETCH"):
             return b"".join(self._fetched(uid, command) for uid in self._chosen(command.split()[2])) + done
+        if command.startswith("UID"):
+            return self._changed(*command.split(maxsplit=3)[1:]) + done
+        if command == "EXPUNGE":
+            self._remove(self.deleted)
         if command == "LOGOUT":
             return b"* BYE\r\n" + done
         return done
 
+    def _changed(self, name: str, numbers: str, rest: str = "") -> bytes:
+        """Do what is to be done with some mails; ``UID SEARCH DELETED`` is the only search that is answered."""
+        if name == "SEARCH":
+            return f"* SEARCH {' '.join(map(str, sorted(self.deleted)))}\r\n".encode()
+        chosen = self._chosen(numbers)
+        if name == "STORE":
+            (self.deleted if "Deleted" in rest else self.seen).update(chosen)
+        if name in ("COPY", "MOVE"):
+            self.copied += chosen
+        if name in ("EXPUNGE", "MOVE"):
+            self._remove(self.deleted & set(chosen) if name == "EXPUNGE" else set(chosen))
+        return b""
+
+    def _remove(self, uids: set[int]) -> None:
+        for uid in list(uids):
+            self.mails.pop(uid, None)
+            self.deleted.discard(uid)
+
     def _chosen(self, numbers: str) -> list[int]:
         chosen: set[int] = set()
+        there = list(self.mails)
         for part in numbers.split(","):
             first, _, last = part.partition(":")
             if "*" in part:
-                chosen |= {max(self.mails)} if self.mails else set()
+                chosen |= {max(there)} if there else set()
             else:
-                chosen |= {uid for uid in self.mails if int(first) <= uid <= int(last or first)}
+                chosen |= {uid for uid in there if int(first) <= uid <= int(last or first)}
         return sorted(chosen)
 
     def _fetched(self, uid: int, command: str) -> bytes:
