@@ -121,7 +121,8 @@ def _without_returned(tree: Message) -> Message:
             del part["Content-Type"]
             part["Content-Type"] = "text/rfc822-headers"
             part.set_payload("")
-    if "from" not in tree:
+    if not str(tree["From"] or "").strip():  # one of the detectors looks for an address in it
+        del tree["From"]
         tree["From"] = "unknown@invalid"
     return tree
 

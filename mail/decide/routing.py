@@ -51,11 +51,9 @@ def route(message: IncomingMessage, asked: LookUp, facts: Facts) -> Routing:
     ``asked`` is what ``look_up`` said of the mail, ``facts`` what was found out.
     """
     case = _Case(message, asked, facts)
-    for rule in RULES:
-        outcomes = rule(case)
-        if outcomes is not None:
-            return _each_once(case, [*case.marks, *outcomes])
-    raise AssertionError("the last rule takes every mail")
+    decided = (rule(case) for rule in RULES)
+    outcomes = next(found for found in decided if found is not None)  # the last rule takes every mail
+    return _each_once(case, [*case.marks, *outcomes])
 
 
 class _Case:

@@ -150,11 +150,8 @@ def parse_addresses(header: str | None) -> list[Address]:
         address = in_brackets or bare
         return [Address(" ".join((quoted or unquoted or "").split()), address)] if normalise(address) else []
     header = repair(header)
-    for quotes, comments in product((True, False), repeat=2):
-        found = _AddressReader(quotes, comments).read(header)
-        if found is not None:
-            return found
-    return []
+    readings = (_AddressReader(quotes, comments).read(header) for quotes, comments in product((True, False), repeat=2))
+    return next(found for found in readings if found is not None)  # the last, without either, reads every header
 
 
 def first_address(header: str | None) -> Address | None:

@@ -54,9 +54,14 @@ def _uudecode(content: bytes) -> bytes:
         elif line.strip() == b"end":
             break
         elif inside and line:
-            try:
-                decoded.append(binascii.a2b_uu(line))
-            except binascii.Error:
-                size = (((line[0] - 32) & 63) * 4 + 5) // 3  # some writers leave rubbish at the end of a line
-                decoded.append(binascii.a2b_uu(line[: size + 1].ljust(size + 1)) if size else b"")
+            decoded.append(_uudecode_line(line))
     return b"".join(decoded) if inside else content
+
+
+def _uudecode_line(line: bytes) -> bytes:
+    """The octets of a line: some writers leave rubbish at its end, and a line of another kind holds none."""
+    needed = (((line[0] - 32) & 63) * 4 + 5) // 3
+    try:
+        return binascii.a2b_uu(line[:needed])
+    except binascii.Error:
+        return b""

@@ -214,6 +214,7 @@ def test_parts():
         ("=?utf-8?b?5pc=?= =?utf-8?b?pQ==?=", "日"),
         ("=?gb2312?b?xOO6ww==?=", "你好"),
         ("Re: =?utf-8?q?x=0AY?=", "Re: x Y"),
+        ("=?utf-8?b?x?=", "x"),
         ("=?broken", "=?broken"),
         ("=?utf-8?x?abc?=", "=?utf-8?x?abc?="),
         ("=?unicode_escape?q?=5Cx0a?=", "\\x0a"),

@@ -180,6 +180,7 @@ HTMLS = [
     "<blockquote>Is it?</blockquote><p>Yes.</p><blockquote>Really?</blockquote><p>Really.</p>",
     "<blockquote>Is it?</blockquote><p>Yes.</p>‖<blockquote type='cite'>A <blockquote>so</blockquote> on</blockquote>",
     '<p>Yes.</p><blockquote>Is it?</blockquote><p>More.</p>‖<div class="moz-signature">-- <br>Bob</div>',
+    "<blockquote cite='mid:1@x'>Is it?</blockquote><p>Yes.</p>‖<blockquote cite='mid:1@x'>Really?</blockquote>",
     # a rule or a border is not yet a quote
     "<p>One</p><hr><p>Two</p>",
     '<p>One</p><div style="border-top:solid red 1px">Two</div>',
@@ -187,6 +188,7 @@ HTMLS = [
     # in doubt nothing is folded
     "<p>The address:</p><blockquote style='margin:0 0 0 40px;border:none'>Main Road 1</blockquote>",
     "<p>Yes.</p><blockquote>Is it?</blockquote>",
+    "<p>Hi.</p><p>On 2/11 Ann wrote:</p><p>One</p><p>Two</p><p>Three</p><p>Four</p><blockquote>Is it?</blockquote>",
     "<p>By train:</p><hr><p>From: Berlin<br>To: Hamburg<br>Date: 3 May</p><p>Please book it.</p>",
     "<p>A list<br>-- <br>- apples<br>- pears</p>",
     "<p>My answers are below.</p><hr><p>From: Ann<br>Sent: Monday<br>To: Bob<br>Subject: Hi</p><p>How many? Five.</p>",

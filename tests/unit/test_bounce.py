@@ -1,15 +1,21 @@
 """Reports: who failed and why, over labelled real mails; and nothing else is ever taken for one."""
 
 import json
+import runpy
+import sys
 import time
 from datetime import UTC, datetime
+from email.message import Message
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from mail.decide import report_words
 from mail.decide.failure import FailureKind, kind_of
 from mail.decide.report import About, Report, read_report, returned_ids
 from mail.message.parse import IncomingMessage, parse
+from mail.sentences import why
 
 NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 FOLDER = Path(__file__).parents[1] / "data" / "bounces"
@@ -215,6 +221,8 @@ def test_ids_of_the_returned_mail(raw, ids):
         ("From: Ann <ann@x.test>\nTo: bounce+t123@we.test\n\n> Message-ID: <1@we.test>\nMy reply", True, None),
         ("From: mail-system@x.test\nTo: bounce@we.test\n\nCould not deliver.\n\nMessage-ID: <1@we.test>", True,
          "unreadable"),
+        ("Return-Path: <>\nFrom:\nTo: bounce@we.test\n\nHi. This is the qmail-send program at x.test.\n\n"
+         "<b@x.test>:\nuser unknown", True, "bounce"),
         ("From: MAILER-DAEMON@x.test\n\nWarning: your message to <b@x.test> is delayed and will be retried", False,
          "delay"),
         ("From: MAILER-DAEMON@x.test\n\nTHIS IS A WARNING MESSAGE ONLY", False, "delay"),
@@ -247,6 +255,23 @@ def test_ids_of_the_returned_mail(raw, ids):
 def test_what_is_a_report(raw, at_bounce_address, about):
     report = read_report(read(raw), at_bounce_address)
     assert (report.about.value if report else None) == about
+
+
+def test_a_detector_that_fails_is_a_note_and_the_report_stays_one(monkeypatch):
+    def all_failures(tree: Message) -> None:
+        raise IndexError("never seen")
+
+    monkeypatch.setitem(sys.modules, "flufl.bounce", SimpleNamespace(all_failures=all_failures))
+    report = read_report(read("From: MAILER-DAEMON@x.test\n\n<b@x.test>: user unknown"))
+    assert report.problems == (why("bounce_detector_failed", error="IndexError"),)
+    assert (report.about, [one.address for one in report.failures]) == (About.BOUNCE, ["b@x.test"])
+
+
+@pytest.mark.parametrize("missing", ["flufl", "flufl.bounce"])
+def test_without_the_detectors_nothing_starts(monkeypatch, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(ImportError, match=r"install requirements\.txt"):
+        runpy.run_path(report_words.__file__)
 
 
 @pytest.mark.parametrize(

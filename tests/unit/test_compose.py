@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 
 from mail.errors import InvalidAddress
 from mail.message.address import needs_smtputf8, parse_addresses
-from mail.message.compose import Draft, File, HeaderError, clean_id, compose, header, html_to_text, with_addresses
+from mail.message.compose import (
+    Draft,
+    File,
+    HeaderError,
+    _header,
+    clean_id,
+    compose,
+    header,
+    html_to_text,
+    with_addresses,
+)
 from mail.message.words import one_line
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
@@ -256,6 +266,12 @@ def test_what_is_not_written(values, error):
         compose(draft(**values))
 
 
+@pytest.mark.parametrize("piece", ["a\rBcc: b@x", "a\nBcc: b@x", "a\0", "a" * 999, "ü" * 499])
+def test_the_one_place_that_writes_headers_relies_on_no_other(piece):
+    with pytest.raises(HeaderError):
+        _header("X", [piece])
+
+
 @pytest.mark.parametrize(
     ("html", "text"),
     [
@@ -266,6 +282,7 @@ def test_what_is_not_written(values, error):
         ('<a href="https://x.y">https://x.y</a>', "https://x.y\n"),
         ('<a href="mailto:a@x.y">a@x.y</a>', "a@x.y\n"),
         ('<a href="#top">up</a>', "up\n"),
+        ('<a href="https://x.y"><img src="logo.png"></a>', "https://x.y\n"),
         ("<table><tr><td>a<td>b<tr><td>c<td>d</table>", "a  b\nc  d\n"),
         ("<script>bad()</script><style>p{}</style><p>good", "good\n"),
         ("&lt;b&gt; &amp; co", "<b> & co\n"),
@@ -275,6 +292,7 @@ def test_what_is_not_written(values, error):
         ('<div style="display:none">hidden</div>seen', "seen\n"),
         ('<div style="padding-left: 90000em; margin-top: 90000em">x</div>', "x\n"),
         ("<?xml version='1.0' encoding='latin-1'?><p>x</p>", "x\n"),
+        ("<?xml\tversion='1.0' encoding='latin-1'?><p>x</p>", "x\n"),
     ],
 )
 def test_the_text_of_a_page(html, text):

@@ -26,6 +26,7 @@ from mail.message.words import one_line
         "mail.\u0455\u0441\u043e\u0440\u0435.example",
         "1\u0430.example",
         "ab\u05d0.example",  # Hebrew among Latin letters
+        "\u0430" * 300,  # longer than any domain
     ],
 )
 def test_look_alikes_are_shown_in_ascii(domain):

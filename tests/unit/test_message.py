@@ -17,6 +17,7 @@ from mail.message.html import clean_html, text_of_html
 from mail.message.parse import IncomingMessage, message_key, parse
 from mail.message.quoted import fold_at
 from mail.message.structure import StructureReader
+from mail.sentences import why
 
 NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 FOLDER = Path(__file__).parents[1] / "data"
@@ -335,13 +336,17 @@ def test_character_sets(header, body, text, problem):
         ("base64", b"aGVsbG8x=a", "hello1", None),
         ("quoted-printable", b"hel=6Co =\nthere", "hello there", None),
         ("x-uuencode", b"begin 644 f\n%:&5L;&\\ \n`\nend\n", "hello", None),
+        ("x-uuencode", b"begin 644 f\n%:&5L;&\\ rubbish\n`\nend\n", "hello", None),
+        ("x-uuencode", b"begin 644 f\n%:&5L;&\\rubbish\n`rubbish\nend\n", "hello", None),
+        ("uue", b"begin 644 f\n%:&5L;&\\\nwords between\n%:&5L;&\\\n", "hellohello", None),
+        ("uuencode", b"no beginning", "no beginning", None),
         ("8bit", b"hello", "hello", None),
         ("nonsense", b"hello", "hello", None),
     ],
 )
 def test_transfer_encodings(encoding, body, text, problem):
     message = read(b"Content-Transfer-Encoding: " + encoding.encode() + b"\n\n" + body)
-    assert message.text.strip() == text
+    assert message.text.strip() == text and message.too_much is None
     assert problem is None or problem in codes(message)
 
 
@@ -424,6 +429,17 @@ def test_broken_mails_are_read_as_far_as_they_go(raw, text, problem):
     assert message.too_much is None
     assert message.text == text
     assert problem in codes(message)
+
+
+def test_a_mistake_of_ours_keeps_the_mail_with_its_words(monkeypatch):
+    def broken(raw: bytes, arrived_at: datetime) -> None:
+        raise LookupError("never thought of")
+
+    monkeypatch.setattr("mail.message.parse._parse", broken)
+    raw = b"Subject: s\n\nwords"
+    message = read(raw)
+    assert message.too_much == why("parse_failed", error="LookupError: never thought of")
+    assert (message.raw, message.text, message.date) == (raw, "Subject: s\n\nwords", NOW)
 
 
 def nested(levels: int) -> bytes:

@@ -6,6 +6,7 @@ import pytest
 
 from mail.errors import NotText
 from mail.message.address import Address
+from mail.message.columns import cells_of
 from mail.message.pasted import one_person, read_people, text_of_file
 from mail.sentences import say
 
@@ -99,6 +100,19 @@ CASES = {
     "a blank inside": ("Eve <eve @readers.test>", [], [("Eve <eve @readers.test>", BAD)]),
     "two dots": ("eve@readers..test", [], [("eve@readers..test", BAD)]),
     "only a name": ("Eve", [], [("Eve", NO)]),
+    "an address between brackets and words": ("<a@x.test> Ann <b@x.test>", [], [("<a@x.test> Ann <b@x.test>", BAD)]),
+    "a bracket never closed": ("Ann Lee <ann@x.test", [ANN], []),
+    "quotes in an address": ('"ann lee"@x.test', [("", '"ann lee"@x.test')], []),
+    "a comma after a name alone": (
+        "Eve, carl@z.test, Bob <bob@y.test>",
+        [CARL, BOB],
+        [("Eve", NO)],
+    ),
+    "a name that is too long": (
+        f"{'Ann ' * 100}<ann@x.test>",
+        [(("Ann " * 100).strip(), "ann@x.test")],
+        [(f"{'Ann ' * 100}<ann@x.test>", "import_name_shortened")],
+    ),
     "words beside two addresses": ("a@x.test and b@x.test", [], [("a@x.test and b@x.test", BAD)]),
     "the same twice": ("carl@z.test\nCarl@Z.test", [CARL], [("Carl@Z.test", TWICE)]),
     "a quote never closed": ('"Ann;ann@x.test\nBob;bob@y.test', [("Ann", "ann@x.test"), BOB], None),
@@ -140,6 +154,10 @@ def test_a_workbook_is_no_text():
 def test_what_goes_beyond_the_number_is_kept_with_the_names_of_its_columns():
     found = read_people("Name;Email\n" + "\n".join(f"P{n};p{n}@x.test" for n in range(5)), 3)
     assert (len(found.people), found.rest, found.header) == (3, ["P3;p3@x.test", "P4;p4@x.test"], "Name;Email")
+
+
+def test_a_cell_may_be_longer_than_the_reader_of_tables_takes():
+    assert cells_of(f"{'x' * 200_000}; b;", ";") == ["x" * 200_000, "b", ""]
 
 
 def test_the_company_of_a_table_is_read():

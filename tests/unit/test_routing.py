@@ -21,6 +21,7 @@ from mail.decide.outcomes import (
     Replied,
     Reply,
     Routing,
+    Unsubscribed,
 )
 from mail.decide.routing import route
 from mail.message.parse import IncomingMessage, message_key, parse
@@ -47,6 +48,7 @@ BOOK = AddressBook(
         AliasRule(12, "old-catchall@mycompany.test", "catchall", retired=True),
         AliasRule(13, "old-bounce@mycompany.test", "bounce", retired=True),
         AliasRule(14, "board2@mycompany.test", type_id=3, fixed_thread_id=60),
+        AliasRule(15, "nowhere@mycompany.test"),
     ],
     own=["notifications@mycompany.test"],
 )
@@ -60,6 +62,7 @@ SIGNED = {
     "<n3@mycompany.test>": KnownMessage(5, thread_id=300, type_id=3, post_id=14, mail_id=24),
     "<t1@mycompany.test>": KnownMessage(6, trace_id=7),
     "<t2@mycompany.test>": KnownMessage(7, trace_id=8, thread_id=100, type_id=1, post_id=15),
+    "ta2b": KnownMessage(9, trace_id=7),
     "<gone@mycompany.test>": KnownMessage(8, mail_id=25),
 }
 REJECTIONS = frozenset({"<rejection@mycompany.test>", "looptag"})
@@ -120,6 +123,8 @@ def in_words(outcome: Outcome) -> str:
             return f"new by {alias}"
         case Replied(trace):
             return f"replied {trace}"
+        case Unsubscribed():
+            return outcome.target
         case Rejected(reason, target):
             return f"{reason['code']} {target}"
         case Quarantined(_, _, held) if held:
@@ -228,6 +233,10 @@ MAILS = [
     ("86", "quarantine"),
     ("87", "quarantine"),
     ("88", "bounce of 21"),
+    # our List-Unsubscribe header asked for it
+    ("89", "unsubscribe:7"),
+    # nobody has said what the alias makes
+    ("90", "quarantine"),
 ]
 
 
@@ -302,6 +311,9 @@ CHANGED = [
     ("61", {**LOOP, "answers_left": 0}, "held alias:1"),
     ("26", LOOP, "auto-note 100"),
     ("09", LOOP, "bounce of 21"),
+    # a token that signs no mailing is a mail to the catchall
+    ("89", {"signed": {}}, "reject_catchall catchall"),
+    ("89", {"signed": {"ta2b": N1}}, "reject_catchall catchall"),
     # senders
     ("43", {"sender": SenderFacts(contact_id=5)}, "reject_users thread:300"),
     ("46", {"sender": SenderFacts(follows=frozenset({300}))}, "reply 300"),
@@ -346,6 +358,28 @@ def test_the_state_in_the_ledger(file, state, result):
     message = read(file)
     routing = routed(message)
     assert (routing.state, routing.result) == (state, result)
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "held"),
+    [("61", {**LOOP, "answers_left": 0}, "alias:1"), ("66", {**LOOP, "told": {"alias:1"}}, "alias:1"), ("84", {}, "")],
+)
+def test_the_place_that_the_brake_keeps_a_mail_from(file, changes, held):
+    assert routed(read(file), **changes).held == held
+
+
+@pytest.mark.parametrize(
+    ("header", "sender", "author", "answer_to"),
+    [
+        ("From: Ann <Ann@home.test>", "ann@home.test", "ann@home.test", "ann@home.test"),
+        ("From: ann@home.test\nReply-To: Bob@home.test", "ann@home.test", "ann@home.test", "bob@home.test"),
+        ("From: sales@mycompany.test\nReply-To: c@x.test", "sales@mycompany.test", "c@x.test", "c@x.test"),
+        ("Subject: from nobody", "", "", ""),
+    ],
+)
+def test_the_people_to_look_up(header, sender, author, answer_to):
+    asked = look_up(parse(f"{header}\n\nHello\n".encode(), NOW), BOOK)
+    assert (asked.sender, asked.author, asked.answer_to) == (sender, author, answer_to)
 
 
 @pytest.mark.parametrize(

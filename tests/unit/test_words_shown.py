@@ -82,12 +82,12 @@ def attribute(identity: int, value: bytes) -> bytes:
     return b"\x02" + struct.pack("<II", identity, len(value)) + value + b"\0\0"
 
 
-def properties(*found: tuple[int, int, bytes]) -> bytes:
+def properties(*found: tuple[int, int, bytes], of: int = 0x00069003) -> bytes:
     block = struct.pack("<I", len(found) + 2) + struct.pack("<HHI", 0x0003, 0x3FDE, 65001)
     block += struct.pack("<HH", 0x0040, 0x8005) + b"g" * 16 + struct.pack("<II", 1, 3) + b"ab\0\0" + b"t" * 8
     for number, kind, value in found:
         block += struct.pack("<HHII", kind, number, 1, len(value)) + value + b"\0" * (-len(value) % 4)
-    return attribute(0x00069003, block)
+    return attribute(of, block)
 
 
 def winmail(*attributes: bytes) -> str:
@@ -104,6 +104,7 @@ HELLO = bytes.fromhex(  # the examples of MS-OXRTFCP 4
         " ", ""
     )
 )
+BEFORE_THE_BEGINNING = struct.pack("<II4sIBH", 15, 5, b"LZFu", 0, 1, 0x83BB)  # five octets from where nothing stands
 CROSSING = bytes.fromhex("1a0000001c0000004c5a4675e2d44b51410004205758595a0d6e7d010eb0")
 
 
@@ -123,6 +124,7 @@ FROM_HTML = (
         (attribute(0x0002800C, b"Gr\xfc\xdfe\0"), None, "Grüße"),
         (properties((0x1000, 0x001F, "Grüße\0".encode("utf-16-le"))), None, "Grüße"),
         (properties((0x1000, 0x001E, b"Gr\xfc\xdfe\0")), None, "Grüße"),
+        (properties((0x1013, 0x001F, "<p>Grüße\0".encode("utf-16-le"))), "<p>Grüße", "Grüße"),
         (properties((0x1013, 0x0102, b"<meta charset=utf-8><p>Gr\xc3\xbc\xc3\x9fe")), "<p>Grüße", "Grüße"),
         (properties((0x1009, 0x0102, HELLO)), None, "hello world"),
         (properties((0x1009, 0x0102, packed(FROM_HTML))), "<p>Grüße&amp; more</p>", "Grüße& more"),
@@ -134,6 +136,19 @@ def test_the_words_of_winmail(inside, html, text):
     message = read(multipart(winmail(inside, FILE)))
     assert (message.html or "").endswith(html or "") and message.text.strip() == text
     assert [one.name for one in message.attachments] == ["offer.doc"]
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ((0x3707, 0x001F, "The whole offer.doc\0".encode("utf-16-le")), "The whole offer.doc"),
+        ((0x3707, 0x001E, b"Gr\xfc\xdfe.doc\0"), "Grüße.doc"),
+        ((0x3705, 0x0003, b"\1\0\0\0"), "offer.doc"),
+    ],
+)
+def test_a_file_in_winmail_has_its_long_name(said, name):
+    message = read(multipart(winmail(FILE + properties(said, of=0x00069005))))
+    assert [(one.name, one.content) for one in message.attachments] == [(name, b"contents")]
 
 
 def test_a_body_beside_winmail_wins():
@@ -155,6 +170,7 @@ def test_winmail_that_is_broken_anywhere_is_still_a_mail():
         (HELLO, b"{\\rtf1\\ansi\\ansicpg1252\\pard hello world}\r\n"),
         (CROSSING, b"{\\rtf1 WXYZWXYZWXYZWXYZWXYZ}"),
         (HELLO[:20], b"{\\rtf1"),
+        (BEFORE_THE_BEGINNING, b"     "),
         (b"", b""),
         (b"\0" * 40, b""),
     ],
@@ -228,6 +244,33 @@ def test_a_mail_signed_in_one_block_is_read(signer, inner, text, attachments, va
     message = read(in_one_block(der, *([kinds[variant]] if variant in kinds else [])))
     assert message.text.strip() == text and [one.name for one in message.attachments] == attachments
     assert "parse_signature_not_checked" in {problem["code"] for problem in message.problems}
+
+
+def value(tag: int, *contents: bytes) -> bytes:
+    """One short value of BER."""
+    return bytes([tag, len(b"".join(contents))]) + b"".join(contents)
+
+
+def signed_block(*contents: bytes) -> bytes:
+    data, signed = (value(0x06, bytes.fromhex(f"2a864886f70d01070{kind}")) for kind in (1, 2))
+    inner = value(0x30, data, *contents)
+    return value(0x30, signed, value(0xA0, value(0x30, value(0x02, b"\1"), value(0x31), inner)))
+
+
+@pytest.mark.parametrize(
+    ("contents", "text", "attachments"),
+    [
+        ([value(0xA0, value(0x04, b"X: y\n\nthe words"))], "the words", []),
+        ([value(0xA0, value(0x24, value(0x04, b"X: y\n\nthe "), value(0x04, b"words")))], "the words", []),
+        ([value(0xA0, value(0x24))], "", ["smime.p7m"]),
+        ([value(0xA1, value(0x04, b"X: y\n\nthe words"))], "", ["smime.p7m"]),
+        ([], "", ["smime.p7m"]),
+    ],
+    ids=["whole", "in pieces", "no piece", "of another kind", "signed elsewhere"],
+)
+def test_where_a_signed_block_keeps_its_mail(contents, text, attachments):
+    message = read(in_one_block(signed_block(*contents)))
+    assert message.text.strip() == text and [one.name for one in message.attachments] == attachments
 
 
 def test_signed_twice(signer):
