@@ -50,7 +50,7 @@ def microseconds(make: Callable[[int], bytes], times: int, rounds: int = 7) -> f
 
 
 def main() -> None:
-    tokens = Tokens.of([b"a secret of the benchmark"])
+    tokens = Tokens({"a": b"a secret of the benchmark"})
     trace, unsubscribe, view = (
         tokens.maker(TokenKind.TRACE),
         tokens.maker(TokenKind.UNSUBSCRIBE),

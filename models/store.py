@@ -4,7 +4,7 @@ import hashlib
 import zlib
 from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from sqlalchemy import LargeBinary, Row, String, select
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
@@ -116,8 +116,3 @@ class Blob(Model):
         if data is None:
             raise LookupError(f"blob {blob_id}")
         return zlib.decompress(data)
-
-    @classmethod
-    def of(cls, content: bytes) -> Self | None:
-        """Return the row of these bytes, if they are stored."""
-        return db.session.scalar(select(cls).where(cls.sha256 == hashlib.sha256(content).hexdigest()))

@@ -247,14 +247,6 @@ def tend(now: datetime) -> bool:
     return more
 
 
-def prepare(mailing_id: int, now: datetime) -> None:
-    """Make all traces and chunks of a mailing; one that was interrupted goes on where it stopped."""
-    more = True
-    while more:
-        with _preparing.slice() as size:
-            more = prepare_slice(mailing_id, now, size)
-
-
 def prepare_slice(mailing_id: int, now: datetime, size: int) -> bool:
     """Make the traces and chunks of the next contacts and commit; returns whether there are more.
 

@@ -9,10 +9,10 @@ nobody but us can make one, so a number can't be guessed and a link can't be ben
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"  # RFC 4648, lower case
 SIGNATURE_BYTES = 10
@@ -58,7 +58,7 @@ class Tokens:
     """Makes and reads tokens with the keys of this office.
 
     `keys` maps a key id (one character of a-z2-7) to a secret of at least 16 bytes; new tokens are signed with the
-    first one, all are accepted, so a key is rotated by putting another in front. ``Tokens.of`` names the keys itself.
+    first one, all are accepted, so a key is rotated by putting another in front.
 
     >>> tokens = Tokens({"a": b"a secret of this office"})
     >>> token = tokens.make(TokenKind.TRACE, 456)
@@ -69,26 +69,10 @@ class Tokens:
     """
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
-        self._prepare([(key_id, key) for key_id, key in keys.items()])
-
-    @classmethod
-    def of(cls, secrets: Sequence[bytes]) -> Self:
-        """Return the tokens of a list of secrets, the present one first; a key's id follows from the key.
-
-        >>> old, new = b"the secret of last year", b"the secret of this year"
-        >>> Tokens.of([new, old]).read(Tokens.of([old]).make(TokenKind.POST, 5))
-        Named(kind=<TokenKind.POST: 'p'>, id=5)
-        """
-        tokens = cls.__new__(cls)
-        tokens._prepare([(ALPHABET[hashlib.sha256(b"id:" + secret).digest()[0] % 32], secret) for secret in secrets])
-        return tokens
-
-    def _prepare(self, keys: list[tuple[str, bytes]]) -> None:
         if not keys:
             raise ValueError("there must be a key")
-        # By chance two keys can have the same id: both are tried then.
-        self._states: dict[str, list[hashlib.blake2b]] = {}
-        for key_id, key in keys:
+        self._states: dict[str, hashlib.blake2b] = {}
+        for key_id, key in keys.items():
             if len(key_id) != 1 or key_id not in ALPHABET:
                 raise ValueError(f"a key id is one character of {ALPHABET}")
             if len(key) < 16:
@@ -97,9 +81,9 @@ class Tokens:
             state = hashlib.blake2b(
                 digest_size=SIGNATURE_BYTES, key=hashlib.sha512(key).digest(), person=b"coquimail token"
             )
-            self._states.setdefault(key_id, []).append(state)
-        self._key_id = keys[0][0]
-        self._state = self._states[self._key_id][0]
+            self._states[key_id] = state
+        self._key_id: str = next(iter(keys))
+        self._state = self._states[self._key_id]
         self._heads = {kind: kind.value + self._key_id for kind in TokenKind}
 
     def make(self, kind: TokenKind, id: int, expires_at: datetime | None = None) -> str:
@@ -143,8 +127,8 @@ class Tokens:
         if not SIGNATURE_LENGTH + 3 <= len(token) <= MAX_LENGTH or not token.isascii():
             return None
         body, signature = token[:-SIGNATURE_LENGTH], token[-SIGNATURE_LENGTH:]
-        kind, states = _KINDS.get(body[0]), self._states.get(body[1], ())
-        if kind is None or not any(hmac.compare_digest(_signature(state, body), signature) for state in states):
+        kind, state = _KINDS.get(body[0]), self._states.get(body[1])
+        if kind is None or state is None or not hmac.compare_digest(_signature(state, body), signature):
             return None
         digits = body[2:]
         if kind in EXPIRING:

@@ -1,5 +1,6 @@
 """What tests of received mail build: an office with aliases and people, mails as customers write them, counted SQL."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -357,3 +358,8 @@ def counted_statements(app: Flask) -> Iterator[list[str]]:
         yield statements
     finally:
         event.remove(engine, "before_cursor_execute", note)
+
+
+def stored(content: bytes) -> Blob | None:
+    """Return the row of these bytes, if they are stored."""
+    return db.session.scalar(select(Blob).where(Blob.sha256 == hashlib.sha256(content).hexdigest()))

@@ -12,7 +12,7 @@ from mail.outgoing import failures
 from mail.sentences import say, why
 from mail.settings import parameters
 from models import AddressHealth, BlacklistedAddress, Contact, Post, Trace, db
-from tests.integration.mass import NOW, add_contacts, add_server, draft, states
+from tests.integration.mass import NOW, add_contacts, add_server, draft, prepare, states
 
 ANN = "ann@example.test"
 
@@ -169,7 +169,7 @@ def test_a_report_marks_the_trace_and_the_fifth_blacklists(app):
         for number, day in enumerate((9, 7, 5, 2, 0), 1):
             id = draft(list_id)
             mailing.send(id, ago(day))
-            mailing.prepare(id, ago(day))
+            prepare(id, ago(day))
             trace = db.session.scalars(select(Trace).where(Trace.mailing_id == id)).one()
             reason = why("recipient_refused", address=trace.address, reply="550 5.1.1 No such user")
             assert traces.bounce_trace(trace.id, reason, "5.1.1", "No such user", ago(day))
@@ -184,7 +184,7 @@ def test_a_report_marks_the_trace_and_the_fifth_blacklists(app):
         assert db.session.get(AddressHealth, "r0@example.test").bounces == 5
         last = draft(list_id)
         mailing.send(last, NOW)
-        mailing.prepare(last, NOW)
+        prepare(last, NOW)
         assert states(last) == {"cancelled": 1}
         assert (
             db.session.scalars(select(Trace.why).where(Trace.mailing_id == last)).one()["code"]

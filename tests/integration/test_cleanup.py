@@ -34,6 +34,7 @@ from models import (
     Worker,
     db,
 )
+from tests.integration.frontdesk import stored
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -134,8 +135,8 @@ def test_bytes_that_something_else_needs_stay() -> None:
     Blob.keep(b"nobody's")
     db.session.commit()
     assert clean() == {"raw_mails": 1, "contents": 1}
-    assert Blob.of(b"shared") is not None
-    assert Blob.of(b"nobody's") is None
+    assert stored(b"shared") is not None
+    assert stored(b"nobody's") is None
 
 
 def test_the_newest_runs_of_each_action_stay() -> None:

@@ -45,6 +45,7 @@ from tests.integration.frontdesk import (
     delivery_report,
     mail,
     sentences,
+    stored,
 )
 
 SALES, ORDERS, CATCHALL = f"sales@{DOMAIN}", f"orders@{DOMAIN}", f"catchall@{DOMAIN}"
@@ -180,7 +181,7 @@ def test_what_the_incoming_server_keeps(desk: FrontDesk) -> None:
         row = db.session.get(ReceivedMail, kept[0].id)
         assert row is not None
         assert (row.state, row.blob_id) == ("processed", None)
-        assert Blob.of(raw) is None
+        assert stored(raw) is None
     assert [post.attachments for post in desk.posts(desk.documents()[0].thread_id)] == [[]]
 
 

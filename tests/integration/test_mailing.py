@@ -25,7 +25,7 @@ from mail.settings.config import settings
 from mail.settings.tokens import TokenKind
 from models import Bounce, Chunk, Contact, Mailing, OutgoingServer, Subscription, Trace, db, reading
 from models.slices import SliceSize
-from tests.integration.mass import NOW, Sender, add_contacts, add_server, draft, mailing_of, states
+from tests.integration.mass import NOW, Sender, add_contacts, add_server, draft, mailing_of, prepare, states
 from tests.integration.test_session_limits import LimitedServer
 from tests.servers.misbehaving import misbehaving
 from tests.servers.process import free_port
@@ -120,7 +120,7 @@ def test_who_is_left_out_and_why(app):
         blacklist.add("listed@x.test", "manual", NOW)
         id = draft(first, second)
         mailing.send(id, NOW)
-        mailing.prepare(id, NOW)
+        prepare(id, NOW)
         assert reasons(id) == {address: reason for address, (_, _, reason) in cases.items()}
         assert states(id) == {"queued": 4, "cancelled": 6}
         assert all(reason is None or reason in SENTENCES for reason in reasons(id).values())
@@ -502,7 +502,7 @@ def test_a_bounce_may_be_quicker_than_our_record(app, sender, postfix):
         add_server(postfix.port)
         id = draft(add_contacts(3))
         mailing.send(id, NOW)
-        mailing.prepare(id, NOW)
+        prepare(id, NOW)
         work = chunks.take_chunk(sender.worker, NOW)
         trace_id = db.session.scalars(select(Trace.id).order_by(Trace.id)).first()
 
@@ -651,7 +651,7 @@ def test_two_workers_send_each_mail_once(app, postfix):
         add_server(postfix.port)
         id = draft(add_contacts(600))
         mailing.send(id, NOW)
-        mailing.prepare(id, NOW)
+        prepare(id, NOW)
     workers = [Sender(app, name=f"mass-{n}") for n in range(2)]
     threads = [threading.Thread(target=worker.until_idle) for worker in workers]
     for thread in threads:
@@ -671,7 +671,7 @@ def test_the_journal_of_a_dead_worker_decides(app, sender, postfix):
         add_server(postfix.port)
         id = draft(add_contacts(5))
         mailing.send(id, NOW)
-        mailing.prepare(id, NOW)
+        prepare(id, NOW)
         assert chunks.take_chunk(sender.worker, NOW)
         first, second, third, *_ = db.session.scalars(select(Trace.id).order_by(Trace.id)).all()
         sender.journal.begin(f"t{first}")
@@ -698,7 +698,7 @@ def test_without_a_journal_nobody_knows(app, sender):
         add_server(2525)
         id = draft(add_contacts(250))
         mailing.send(id, NOW)
-        mailing.prepare(id, NOW)
+        prepare(id, NOW)
         assert chunks.take_chunk(sender.worker, NOW)
         chunks.recover_chunks(sender.worker.id, None, NOW)
         db.session.commit()
@@ -710,7 +710,7 @@ def test_a_worker_whose_chunk_was_given_away_records_nothing(app, sender, postfi
         add_server(postfix.port)
         id = draft(add_contacts(3))
         mailing.send(id, NOW)
-        mailing.prepare(id, NOW)
+        prepare(id, NOW)
         work = chunks.take_chunk(sender.worker, NOW)
         chunks.recover_chunks(sender.worker.id, {}, NOW)
         db.session.commit()
@@ -724,7 +724,7 @@ def test_a_worker_that_was_held_up_sends_nothing_more(app, sender, postfix):
         add_server(postfix.port)
         id = draft(add_contacts(3))
         mailing.send(id, NOW)
-        mailing.prepare(id, NOW)
+        prepare(id, NOW)
         work = chunks.take_chunk(sender.worker, NOW)
         sender.worker._seen -= 9  # no heartbeat for nine seconds
         with pytest.raises(LeaseLost):

@@ -31,7 +31,7 @@ from models import (
     User,
     db,
 )
-from tests.integration.mass import HTML, add_contacts, draft, states
+from tests.integration.mass import HTML, add_contacts, draft, prepare, states
 from tests.web import Visitor, account
 
 PAGES = (
@@ -144,7 +144,7 @@ def test_names_that_are_markup_stay_words(app, mary):
     with app.app_context():
         list_id = add_contacts(1, "<script>list</script>", lambda number: "<script>name</script>")
         number = draft(list_id, subject="<script>subject</script>", from_address='"<script>" <a@office.test>')
-        mailing.prepare(mailing.send(number, now()).id, now())
+        prepare(mailing.send(number, now()).id, now())
         key = db.session.scalar(select(Contact.address_key).where(Contact.name.contains("script")))
         blacklist.add(key, "manual", now(), mailing_id=number)
         db.session.commit()
@@ -300,7 +300,7 @@ def test_the_number_before_sending_is_the_number_that_is_sent(app, mary):
     assert f"Send this mailing to 5 recipients? Excluded: {said}." in html.unescape(page)
     mary.post(f"/mailings/{number}/send")
     with app.app_context():
-        mailing.prepare(number, now())
+        prepare(number, now())
         sent = db.session.scalars(select(Trace.state).where(Trace.mailing_id == number)).all()
         assert (sent.count("queued"), sent.count("cancelled")) == (5, 7)
 
@@ -397,7 +397,7 @@ def test_a_button_does_what_fits_the_state(app, mary, before, button, after, sai
     number = make(app)
     with app.app_context():
         mailing.send(number, now())
-        mailing.prepare(number, now())
+        prepare(number, now())
         db.session.execute(update(Mailing).values(state=before))
         db.session.commit()
     assert said in words(mary.post(f"/mailings/{number}/{button}", follow_redirects=True))
@@ -449,7 +449,7 @@ def test_the_page_counts_and_tells_of_trouble(app, mary):
     with app.app_context():
         at = now()
         mailing.send(number, at)
-        mailing.prepare(number, at)
+        prepare(number, at)
         traces = db.session.scalars(select(Trace.id).order_by(Trace.id)).all()
         for place, trace_id in enumerate(traces[:150]):
             sent = at - timedelta(seconds=(150 - place) / 10)
@@ -470,7 +470,7 @@ def test_recipients_are_found_by_state_and_address_and_each_stands_on_one_page(a
     number = make(app, 70)
     with app.app_context():
         mailing.send(number, now())
-        mailing.prepare(number, now())
+        prepare(number, now())
         some = select(Trace.id).order_by(Trace.id).offset(5).limit(30)
         failed = {
             "state": "failed",
@@ -515,7 +515,7 @@ def test_a_person_decides_about_mails_in_doubt(app, mary, before, form, after, s
     number = make(app)
     with app.app_context():
         mailing.send(number, now())
-        mailing.prepare(number, now())
+        prepare(number, now())
         db.session.execute(update(Trace).values(state="unknown", why=why("trace_in_doubt")))
         db.session.execute(update(Trace).where(Trace.id == 3).values(state="sent", why=None))
         db.session.execute(update(Mailing).values(state=before, unknown=2, sent=1))
@@ -536,7 +536,7 @@ def test_who_left_a_doubt_stays_written_down(app, mary):
     number = make(app)
     with app.app_context():
         mailing.send(number, now())
-        mailing.prepare(number, now())
+        prepare(number, now())
         db.session.execute(update(Trace).values(state="unknown", why=why("trace_in_doubt")))
         db.session.execute(update(Mailing).values(state="done", unknown=3))
         db.session.commit()
@@ -835,7 +835,7 @@ def test_who_got_mailings_or_has_an_account_is_archived_not_deleted(app, mary):
     number = make(app, 2)
     with app.app_context():
         mailing.send(number, now())
-        mailing.prepare(number, now())
+        prepare(number, now())
         ids = db.session.scalars(select(Contact.id).order_by(Contact.id)).all()
         db.session.add(Contact(name="Free", address="free@x.test", address_key="free@x.test"))
         db.session.commit()

@@ -16,7 +16,7 @@ from mail.settings.config import settings
 from models import Recipient, Trace, Worker, db
 from models.outgoing import claim
 from scheduler.recovery import recover
-from tests.integration.mass import add_contacts, add_server, draft, states
+from tests.integration.mass import add_contacts, add_server, draft, prepare, states
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 KERNEL, CONTAINER = lease.boot().split(":")
@@ -89,7 +89,7 @@ def test_chunks_without_a_word_in_the_journal(app: Flask, boot: str, expected: d
         add_server(2525)
         number = draft(add_contacts(5))
         mailing.send(number, NOW)
-        mailing.prepare(number, NOW)
+        prepare(number, NOW)
         dead = dead_worker(boot)
         assert chunks.take_chunk(dead, NOW)
         first, second, *_ = db.session.scalars(select(Trace.id).order_by(Trace.id)).all()

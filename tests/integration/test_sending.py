@@ -31,7 +31,7 @@ from models.base import FERNET
 from scheduler.identity import WorkerIdentity
 from scheduler.loops import Loop, LoopGroup, NotNow
 from scheduler.sending import PersonalSenders, SendingThread, ServerWatch
-from tests.integration.mass import add_contacts, draft
+from tests.integration.mass import add_contacts, draft, prepare
 from tests.servers.misbehaving import SILENT_AT, misbehaving, silent_at
 from tests.waiting import wait_until
 
@@ -619,7 +619,7 @@ def test_no_transaction_is_open_while_a_server_is_waited_for(desk: Desk, monkeyp
             for _ in range(2):
                 id = draft(list_id, forced_server_id=server_id)
                 mailing.send(id, datetime.now(UTC))
-                mailing.prepare(id, datetime.now(UTC))
+                prepare(id, datetime.now(UTC))
                 assert chunks.send_some(desk.worker, desk.connections, desk.journal)
     assert open_ones == [False] * 9
 

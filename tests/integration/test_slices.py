@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from mail.mailing import mailing
 from models import Blob, Mailing, SystemParameter, Trace, db, sqlite
 from models.slices import SHORT, SliceSize, by_hundreds
-from tests.integration.mass import add_contacts, draft
+from tests.integration.mass import add_contacts, draft, prepare
 from tests.waiting import wait_until
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -47,9 +47,9 @@ def test_a_mailing_that_is_queued_makes_a_gap_after_each_slice_when_somebody_wai
         mailing.send(number, NOW)
         if somebody:
             with sqlite.waiting(db.engine):
-                mailing.prepare(number, NOW)
+                prepare(number, NOW)
         else:
-            mailing.prepare(number, NOW)
+            prepare(number, NOW)
         assert db.session.scalar(select(func.count()).select_from(Trace)) == 450
         assert db.session.get(Mailing, number).prepared
     assert len(gaps) == (5 if somebody else 0)

@@ -15,7 +15,7 @@ from mail.settings.tokens import TokenKind
 from mail.transport.mailbox import FetchedMail
 from models import Mailing, ReceivedMail, Subscription, Trace, db
 from tests.integration.frontdesk import mail
-from tests.integration.mass import NOW, add_contacts, add_server, draft, mailing_of
+from tests.integration.mass import NOW, add_contacts, add_server, draft, mailing_of, prepare
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def trace_id(web: Flask) -> int:
         add_server(2525)
         id = draft(add_contacts(1, "Garden news"))
         mailing.send(id, NOW)
-        mailing.prepare(id, NOW)
+        prepare(id, NOW)
         return db.session.scalars(select(Trace.id)).one()
 
 

@@ -13,7 +13,7 @@ from models import OutgoingServer, db
 from models.outgoing import claim
 from scheduler import recovery
 from tests.integration.conftest import app  # noqa: F401 (the fixture)
-from tests.integration.mass import add_contacts, add_server, draft
+from tests.integration.mass import add_contacts, add_server, draft, prepare
 
 
 def test_who_was_settled_takes_nothing(app: Flask) -> None:  # noqa: F811
@@ -24,7 +24,7 @@ def test_who_was_settled_takes_nothing(app: Flask) -> None:  # noqa: F811
         enqueue.enqueue(OutgoingDraft("test", "a@office.test", "Hello", html="<p>Hello</p>"), [To("b@x.test")], now)
         db.session.commit()
         mailing.send(mailing_id, now)
-        mailing.prepare(mailing_id, now)
+        prepare(mailing_id, now)
         settled, other = WorkerLease.register(now), WorkerLease.register(now)
         recovery.recover(settled.id, now)
         server_id = db.session.scalar(select(OutgoingServer.id))

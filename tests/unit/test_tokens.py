@@ -75,14 +75,6 @@ def test_keys_are_rotated_without_losing_old_links():
     assert new.read(old.make(TokenKind.POST, 7)) is None
 
 
-def test_keys_that_get_the_same_id_by_chance_are_both_tried():
-    secrets = [b"secret number %05d of the office" % number for number in range(40)]
-    tokens = Tokens.of(secrets)
-    for secret in secrets:
-        assert tokens.read(Tokens.of([secret]).make(TokenKind.MAIL, 3)) == Named(TokenKind.MAIL, 3)
-    assert tokens.make(TokenKind.MAIL, 3) == Tokens.of(secrets[:1]).make(TokenKind.MAIL, 3)
-
-
 @pytest.mark.parametrize("keys", [{}, {"A": KEY}, {"ab": KEY}, {"1": KEY}, {"": KEY}, {"a": b"short"}])
 def test_unusable_keys_are_refused(keys):
     with pytest.raises(ValueError, match="key"):
