@@ -19,7 +19,7 @@ from models import IncomingServer, ReceivedMail, db
 from tests.integration.frontdesk import NOW, FrontDesk, mail
 from tests.servers.misbehaving import misbehaving, says
 from tests.servers.process import HOST
-from tests.servers.scripted import Fault, ScriptedImap, ScriptedPop3, none, refuse
+from tests.servers.scripted import LOST, NOT_NOW, Fault, ScriptedImap, ScriptedPop3, none, refuse
 
 Server = ScriptedImap | ScriptedPop3
 
@@ -57,13 +57,6 @@ def brought(batches: list[FetchedBatch]) -> dict[str, bool]:
 
 # --- "not now" at every step
 
-NOT_NOW = [
-    "NO [UNAVAILABLE] Backend is down", "NO [INUSE] Mailbox is locked", "NO [LIMIT] Too many requests",
-    "NO [SERVERBUG] Internal error", "NO [OVERQUOTA] Bandwidth exceeded", "NO [EXPUNGEISSUED] Look again",
-    "NO [TEMPFAIL] x", "NO [THROTTLED] x", "NO [limit] x", "NO Request is throttled. Suggested Backoff Time: 9000 ms",
-    "NO Server Unavailable. 15", "NO Too many simultaneous connections", "NO Temporary failure", "NO Please try again",
-    "NO Rate limit hit", "BAD Request is throttled", "NO cannot", "BAD no such thing", "NO",
-]  # fmt: skip
 STEPS = [r"^LOGIN", r"^SELECT", r"RFC822\.SIZE", r"BODY\.PEEK"]
 
 
@@ -291,9 +284,6 @@ def test_a_server_that_cannot_mark_move_or_delete_stops_nothing(app: Flask, afte
         server.heard.clear()
         office.fetch()
         assert not [line for line in server.heard if "STORE" in line or "MOVE" in line], "once is enough"
-
-
-LOST = b"* BYE [UNAVAILABLE] going down\r\n"
 
 
 @pytest.mark.parametrize("offers", ["IMAP4rev1", "IMAP4rev1 UIDPLUS"])

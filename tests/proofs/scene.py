@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from random import Random
+from typing import Protocol
 
 import pytest
 from sqlalchemy import func, select
@@ -34,7 +35,7 @@ from models import (
 from tests.integration.mass import add_contacts, draft, states
 from tests.office import Office
 from tests.servers.app import App
-from tests.servers.dovecot import Dovecot
+from tests.servers.dovecot import StoredMail
 from tests.servers.postfix import Postfix
 from tests.servers.process import Program
 from tests.waiting import wait_until
@@ -205,17 +206,27 @@ class Scene(Office):
         return counted["unknown"]
 
 
+class MailServer(Protocol):
+    """What holds the mailbox: Dovecot, or a server that a proof makes."""
+
+    password: str
+
+    def port(self, kind: str) -> int: ...
+    def append(self, user: str, raw: bytes) -> None: ...
+    def mails(self, user: str) -> list[StoredMail]: ...
+
+
 class Mailbox:
     """A mailbox that the office fetches: letters for new documents, and answers to the first one."""
 
-    def __init__(self, scene: Scene, dovecot: Dovecot, kind: str, user: str, after: str = "mark_read") -> None:
-        self.scene, self.dovecot, self.kind, self.user, self.after = scene, dovecot, kind, user, after
+    def __init__(self, scene: Scene, server: MailServer, kind: str, user: str, after: str = "mark_read") -> None:
+        self.scene, self.server, self.kind, self.user, self.after = scene, server, kind, user, after
         self.sent = 0
         self.answers: set[str] = set()
         self.documents: set[str] = set()
         self.server_id = scene.incoming_server(
-            dovecot.port(kind), kind=kind, name=kind, user=user, password=dovecot.password, fetch_existing=True,
-            after_fetch=after, confirmed_at=datetime.now(UTC),
+            server.port(kind), kind=kind, name=kind, user=user, password=server.password, fetch_existing=True,
+            after_fetch=after, move_to="Done", confirmed_at=datetime.now(UTC),
         )  # fmt: skip
 
     def deliver(self, letters: int) -> None:
@@ -234,7 +245,7 @@ class Mailbox:
             mail.set_content(f"Letter {self.sent}\n" + "We need more of them.\n" * 40)
             mail.add_alternative(f"<p>Letter {self.sent}</p>" + "<p>We need more of them.</p>\n" * 40, subtype="html")
             (self.answers if answers else self.documents).add(mail["Subject"])
-            self.dovecot.append(self.user, mail.as_bytes())
+            self.server.append(self.user, mail.as_bytes())
 
     def ledger(self) -> Counter[str]:
         """Count the received mails of this mailbox by state."""
@@ -266,5 +277,5 @@ class Mailbox:
         assert titles == Counter(self.documents)
         assert posts == Counter(self.documents | self.answers)
         assert relayed == Counter(self.answers), "the first customer follows, and is told of each answer"
-        left = self.dovecot.mails(self.user)
-        assert (not left) if self.after == "delete" else all(mail.seen for mail in left)
+        left = self.server.mails(self.user)
+        assert all(mail.seen for mail in left) if self.after == "mark_read" else not left

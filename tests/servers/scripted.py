@@ -7,6 +7,16 @@ from dataclasses import dataclass, field
 
 Fault = Callable[[str], bytes | None]  # takes a command, gives the answer in place of the right one; %t is the tag
 
+# How servers say "not now": codes of RFC 5530, codes of their own, words alone, and nothing at all.
+NOT_NOW = [
+    "NO [UNAVAILABLE] Backend is down", "NO [INUSE] Mailbox is locked", "NO [LIMIT] Too many requests",
+    "NO [SERVERBUG] Internal error", "NO [OVERQUOTA] Bandwidth exceeded", "NO [EXPUNGEISSUED] Look again",
+    "NO [TEMPFAIL] x", "NO [THROTTLED] x", "NO [limit] x", "NO Request is throttled. Suggested Backoff Time: 9000 ms",
+    "NO Server Unavailable. 15", "NO Too many simultaneous connections", "NO Temporary failure", "NO Please try again",
+    "NO Rate limit hit", "BAD Request is throttled", "NO cannot", "BAD no such thing", "NO",
+]  # fmt: skip
+LOST = b"* BYE [UNAVAILABLE] going down\r\n"
+
 
 def none(_command: str) -> None:
     """Stage no fault."""
