@@ -204,6 +204,14 @@ class MailboxReadOnly(ConnectionFailed):
     code = "mailbox_read_only"
 
 
+class MailboxMarkRefused(ConnectionFailed):
+    code = "mailbox_no_mark"
+
+
+class MailboxDeleteRefused(ConnectionFailed):
+    code = "mailbox_no_delete"
+
+
 class NoRoomForMail(ConnectionFailed):  # on our own disk
     code = "mailbox_no_room"
 

@@ -563,6 +563,14 @@ SENTENCES: dict[str, Any] = {
         "The folder “%(folder)s” is read-only for %(user)s, so emails can't be marked, moved or deleted there. They "
         "are fetched all the same, each one once. To change this, ask the provider for write access."
     ),
+    "mailbox_no_mark": _l(
+        "%(user)s may not mark emails as read in the folder “%(folder)s”. They are fetched all the same, each one "
+        "once. To change this, ask the provider for the right to mark emails."
+    ),
+    "mailbox_no_delete": _l(
+        "%(user)s may not delete or move emails in the folder “%(folder)s”. They are fetched all the same, each one "
+        "once. To change this, ask the provider for the right to delete emails."
+    ),
     "mailbox_no_room": _l(
         "This server could not store an email while fetching it (%(detail)s). Nothing is lost: it stays in the "
         "mailbox. The person who maintains this server must make room on its disk; fetching then continues "

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
-from mail.errors import MailboxReadOnly, MailboxRefused
+from mail.errors import MailboxDeleteRefused, MailboxMarkRefused, MailboxReadOnly, MailboxRefused, MailError
 from mail.transport.imap import LISTING, ImapConnection, ImapSession
 from mail.transport.imap_answers import literals, numbers
 from mail.transport.imap_folders import folder_for
@@ -47,6 +47,8 @@ class ImapMailbox(ImapSession):
         seen = self.select(readonly=False)
         self.uidvalidity = int(seen[b"UIDVALIDITY"])
         self.is_read_only = b"READ-ONLY" in seen
+        lasting = seen.get(b"PERMANENTFLAGS")
+        self._marks = None if lasting is None else {mark.lower() for mark in lasting}  # those that last; None: all
         self._mails = int(seen[b"EXISTS"])
         self._uidnext = int(seen.get(b"UIDNEXT") or 0)
 
@@ -171,12 +173,18 @@ class ImapMailbox(ImapSession):
             raise MailboxReadOnly(folder=self.target.folder, user=self.target.user)
         with self.our_errors():
             if how == "mark_read":
+                self._assert_lasts(b"\\Seen", MailboxMarkRefused)
                 session.add_flags(uids, [b"\\Seen"], silent=True)
             elif how == "move":
                 self._move(session, keys, folder)
             else:
                 self._delete(session, uids)
         return keys
+
+    def _assert_lasts(self, mark: bytes, refused: type[MailError]) -> None:
+        """Raise unless the server keeps a mark: one that we have no right to (RFC 4314) it may take and forget."""
+        if self._marks is not None and mark.lower() not in self._marks:
+            raise refused(folder=self.target.folder, user=self.target.user)
 
     def _uids(self, keys: Iterable[str]) -> list[int]:
         return [uid for uid in map(self._uid, keys) if uid]
@@ -194,6 +202,7 @@ class ImapMailbox(ImapSession):
             if session.has_capability("MOVE"):
                 session.move(uids, self._move_to)
             else:
+                self._assert_lasts(b"\\Deleted", MailboxDeleteRefused)
                 session.copy(uids, self._move_to)
                 self.copied.update(keys)
         copied = self._uids(key for key in keys if key in self.copied)
@@ -201,6 +210,7 @@ class ImapMailbox(ImapSession):
             self._delete(session, copied)
 
     def _delete(self, session: ImapConnection, uids: list[int]) -> None:
+        self._assert_lasts(b"\\Deleted", MailboxDeleteRefused)
         session.add_flags(uids, [b"\\Deleted"], silent=True)
         if session.has_capability("UIDPLUS"):
             session.uid_expunge(uids)

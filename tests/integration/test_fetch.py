@@ -338,6 +338,38 @@ def test_a_folder_means_nothing_to_pop3(app: Flask, dovecot: Dovecot, mailbox: s
     assert fetching.read_folder("Orders") == []
 
 
+@pytest.mark.parametrize(
+    ("rights", "after_fetch", "said"),
+    [
+        ("lr", "mark_read", "mailbox_read_only"),
+        ("lr", "move", "mailbox_read_only"),
+        ("lr", "delete", "mailbox_read_only"),
+        ("lrs", "mark_read", None),
+        ("lrs", "move", "move_failed"),
+        ("lrs", "delete", "mailbox_no_delete"),
+        ("lrt", "mark_read", "mailbox_no_mark"),
+        ("lrst", "move", "move_failed"),
+        ("lrte", "delete", None),
+    ],
+)
+def test_a_mailbox_in_which_we_may_not_do_everything_is_fetched_all_the_same(
+    by_imap: Fetching, rights: str, after_fetch: str, said: str | None
+) -> None:
+    by_imap.dovecot.allow(by_imap.user, rights)
+    by_imap.set(after_fetch=after_fetch, move_to="Done")
+    by_imap.confirm()
+    by_imap.arrive("one", "two")
+    for kept in (2, 0, 0):
+        result = by_imap.fetch()
+        assert (result.kept, result.why) == (kept, None)
+        assert (result.remark and result.remark["code"]) == said
+    assert by_imap.titles() == ["one", "two"]
+    left = by_imap.dovecot.mails(by_imap.user)
+    assert len(left) == (0 if said is None and after_fetch == "delete" else 2)
+    with by_imap.app.app_context():
+        assert by_imap.server().why == result.remark
+
+
 # --- kill -9 while it fetches
 
 KILLED = """

@@ -315,6 +315,30 @@ def test_a_mail_that_is_copied_and_cannot_be_deleted_is_not_copied_again(app: Fl
         assert not [line for line in server.heard if "STORE" in line or "COPY" in line]
 
 
+@pytest.mark.parametrize(
+    ("marks", "after_fetch", "said"),
+    [
+        (r"\Seen", "move", "mailbox_no_delete"),
+        (r"\Seen", "delete", "mailbox_no_delete"),
+        (r"\Deleted \*", "mark_read", "mailbox_no_mark"),
+        ("", "mark_read", "mailbox_no_mark"),
+        (r"\seen \DELETED", "mark_read", None),
+        (r"\seen \DELETED", "move", None),
+    ],
+)
+def test_a_mark_that_its_server_would_forget_is_not_taken_for_done(
+    app: Flask, marks: str, after_fetch: str, said: str | None
+) -> None:
+    server = ScriptedImap(mails(), offers="IMAP4rev1 UIDPLUS")
+    opened = f"* 3 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n* OK [UIDNEXT 4] x\r\n* OK [PERMANENTFLAGS ({marks})] x\r\n"
+    server.fault = lambda command: opened.encode() + b"%t OK done\r\n" if command.startswith("SELECT") else None
+    with by_imap(app, server, after_fetch=after_fetch, move_to="Done") as office:
+        result = office.fetch()
+        assert (result.kept, result.why) == (3, None)
+        assert (result.remark and result.remark["code"]) == said
+        assert bool(server.seen or server.copied or server.deleted) == (said is None)
+
+
 def test_what_was_copied_is_only_deleted_by_a_server_that_has_learned_to_move(app: Flask) -> None:
     server = ScriptedImap(mails(), refuse("STORE", "NO no right"), offers="IMAP4rev1 UIDPLUS")
     with by_imap(app, server, after_fetch="move", move_to="Done") as office:

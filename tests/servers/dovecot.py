@@ -39,9 +39,13 @@ auth_mechanisms = plain login
 auth_failure_delay = 0
 mail_location = maildir:~/Maildir
 mail_max_userip_connections = 1000
+mail_plugins = acl
 first_valid_uid = 1
 first_valid_gid = 1
 pop3_uidl_format = %08Xu%08Xv
+plugin {{
+  acl = vfile
+}}
 passdb {{
   driver = passwd-file
   args = scheme=PLAIN username_format=%u {folder}/users/%u
@@ -170,6 +174,12 @@ class Dovecot:
         (maildir / "maildirfolder").touch()
         (maildir / "dovecot-uidlist").write_text(f"3 V{uidvalidity} N1 G{next(self._serial):032x}\n")
         self._own_tree(maildir)
+
+    def allow(self, user: str, rights: str, folder: str = "INBOX") -> None:
+        """Let the owner of a folder do no more with it than these rights say (RFC 4314)."""
+        file = self.maildir(user, folder) / "dovecot-acl"
+        file.write_text(f"owner {rights}\n")
+        self._own(file)
 
     def append(
         self, user: str, raw: bytes, *, seen: bool = False, arrived: datetime | None = None, folder: str = "INBOX"
