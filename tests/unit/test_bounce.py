@@ -3,7 +3,6 @@
 import json
 import runpy
 import sys
-import time
 from datetime import UTC, datetime
 from email.message import Message
 from pathlib import Path
@@ -16,6 +15,7 @@ from mail.decide.failure import FailureKind, kind_of
 from mail.decide.report import About, Report, read_report, returned_ids
 from mail.message.parse import IncomingMessage, parse
 from mail.sentences import why
+from tests.effort import little_work
 
 NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 FOLDER = Path(__file__).parents[1] / "data" / "bounces"
@@ -381,9 +381,8 @@ def test_every_final_failure_counts_but_those_that_say_nothing_about_the_address
     ],
     ids=range(9),
 )
-def test_hostile_reports_take_no_long_time(raw):
-    started = time.process_time()
-    report = read_report(read(raw), at_bounce_address=True)
+def test_hostile_reports_are_little_work(raw):
+    with little_work():
+        report = read_report(read(raw), at_bounce_address=True)
     assert report is not None
     assert len(report.recipients) <= 1000
-    assert time.process_time() - started < 2

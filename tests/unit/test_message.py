@@ -4,7 +4,6 @@ import base64
 import email
 import random
 import struct
-import time
 from datetime import UTC, datetime
 from email.message import Message
 from pathlib import Path
@@ -18,6 +17,7 @@ from mail.message.parse import IncomingMessage, message_key, parse
 from mail.message.quoted import fold_at
 from mail.message.structure import StructureReader
 from mail.sentences import why
+from tests.effort import little_work
 
 NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 FOLDER = Path(__file__).parents[1] / "data"
@@ -468,11 +468,10 @@ def many(parts: int) -> bytes:
     ],
 )
 def test_limits_lead_to_quarantine_and_keep_what_was_read(raw, code):
-    started = time.process_time()
-    message = read(raw())
+    with little_work():
+        message = read(raw())
     assert (message.too_much["code"] if message.too_much else None) == code
     assert message.subject in ("deep", "s", "")
-    assert time.process_time() - started < 3
 
 
 @pytest.mark.parametrize("seed", range(4))

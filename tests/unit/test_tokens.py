@@ -1,6 +1,5 @@
 """Tokens: nobody but us can make one, every mail server can carry one, and old ones stay readable."""
 
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mail.settings.tokens import ALPHABET, EXPIRING, MAX_LENGTH, MAX_NUMBER, Named, TokenKind, Tokens
+from tests.effort import little_work
 
 KEY, OTHER = b"the secret of this office", b"the secret of another one"
 TOKENS = Tokens({"a": KEY})
@@ -148,6 +148,5 @@ def test_references_in_their_order():
 
 def test_a_long_references_header_costs_little():
     header = " ".join(f"<{'a' * 40}{number}@x.test>" for number in range(20_000)) + "a2" * 200_000
-    started = time.process_time()
-    assert TOKENS.from_references(header) == []
-    assert time.process_time() - started < 1
+    with little_work():
+        assert TOKENS.from_references(header) == []
