@@ -226,6 +226,19 @@ def test_a_server_in_use_can_not_be_deleted_or_switched_off(app, admin, use):
     assert ("“Spring news” is not finished" in said) is (use == "mailing")
 
 
+def test_saving_a_form_that_was_opened_as_a_draft_leaves_the_server_on(app, admin):
+    admin.post(f"{OUTGOING}/new", SERVER)
+    number = only(app, OutgoingServer)["id"]
+    opened = admin.get(f"{OUTGOING}/edit?id={number}").text
+    sent = {name: value for name, value in SERVER.items() if name != "active"}  # a draft's form has no such field
+    sent |= dict(re.findall(r'<input type="hidden" name="(as_draft)" value="(\w+)">', opened))
+    change(app, OutgoingServer, number, draft=False, active=True)  # its test passes while the form is open
+    admin.post(f"{OUTGOING}/edit?id={number}", {**sent, "name": "Daily"})
+    saved = only(app, OutgoingServer)
+    assert (saved["name"], saved["active"]) == ("Daily", True)
+    assert "as_draft" not in admin.get(f"{OUTGOING}/edit?id={number}").text
+
+
 # --- tests of servers
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import flash, g, redirect
+from flask import flash, g, redirect, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
@@ -231,8 +231,8 @@ class OutgoingServerView(AdminView):
         return self._dressed(super().edit_form(obj), obj)
 
     def _dressed(self, form: Any, row: OutgoingServer | None) -> Any:
-        if row is None or row.draft:
-            del form.active  # its test decides, or "Use it anyway"
+        if row is None or row.draft or "as_draft" in request.form:  # its test may have passed while the form was open
+            del form.active  # the test decides, or "Use it anyway"
         ports = PORTS_WITHOUT_25 if settings().hosting == "online" else PORTS
         servers.picks_port(form.encryption, ports)
         form.user.shown_if = form.password.shown_if = "authentication=password"
