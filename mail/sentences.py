@@ -295,7 +295,7 @@ SENTENCES: dict[str, Any] = {
         "%(host)s is not accepting connections right now: “%(reply)s”. CoquiMail tries again automatically."
     ),
     "too_many_connections": _l(
-        "%(host)s does not accept more connections at the same time: “%(reply)s”. CoquiMail uses fewer from now on and "
+        "%(host)s does not accept more simultaneous connections: “%(reply)s”. CoquiMail uses fewer from now on and "
         "tries again automatically."
     ),
     "helo_unusable": _l(
@@ -320,7 +320,7 @@ SENTENCES: dict[str, Any] = {
     ),
     "secret_unreadable": _l(
         "The stored password or key of “%(server)s” can't be read, because it was saved with another secret key "
-        "(secret.key or COQUI_SECRET_KEY). Restore that key, or enter the password of the server again; email waits "
+        "(secret.key or COQUI_SECRET_KEY). Restore that key, or enter the password of the server again; emails wait "
         "until then."
     ),
     "delivery_unexpected": _l(
@@ -467,7 +467,7 @@ SENTENCES: dict[str, Any] = {
     "address_alone": _l("Enter the address alone, without a name: %(address)s"),
     "address_too_late": _l("This email is being sent already. Wait for its result."),
     "address_unchanged": _l("%(address)s is the address that failed. Enter the correct one, or press Retry."),
-    "address_of_ours": _l("%(address)s is one of our own addresses: it would write to itself."),
+    "address_of_ours": _l("%(address)s is one of our own addresses: the office would write to itself."),
     "address_of_colleague": _l(
         "%(name)s has an account here. Ask an administrator to change the address on the page of the contact."
     ),
@@ -475,18 +475,17 @@ SENTENCES: dict[str, Any] = {
     "gave_up": _l("Tried for 48 hours without success. Last response: %(last)s"),
     "unknown_once": _l(
         "The process ended before the server responded, so it is unknown whether the email was accepted. It is sent "
-        "once more with the same Message-ID."
+        "once more under the same Message-ID."
     ),
     "doubt_waits": _l(
         "The connection broke after the email was handed over, so it may or may not have arrived. It is sent once more "
         "(under the same Message-ID) as soon as the server has accepted another email, in 15 minutes at the latest."
     ),
     "server_slow": _l(
-        "“%(server)s” is taking long to answer. Email for it waits and goes out automatically; other servers are not "
-        "affected."
+        "“%(server)s” is responding slowly. Its emails wait and are sent automatically; other servers are not affected."
     ),
     "unknown_final": _l(
-        "The server response was missed twice, so it is uncertain whether the email arrived. Ask the recipient, or "
+        "Two attempts got no server response, so it is uncertain whether the email arrived. Ask the recipient, or "
         "press Retry."
     ),
     "unknown_power_cut": _l(
@@ -525,7 +524,7 @@ SENTENCES: dict[str, Any] = {
         "persists, show this to the provider."
     ),
     "mailbox_login_blocked": _l(
-        "%(host)s does not let %(user)s in: “%(reply)s”. The password itself may be correct: ask the provider."
+        "%(host)s refused the login of %(user)s: “%(reply)s”. The password itself may be correct: ask the provider."
     ),
     "mailbox_tls_failed": _l(
         "The encrypted connection to %(host)s could not be set up (%(detail)s). Check that the encryption matches the "
@@ -573,7 +572,7 @@ SENTENCES: dict[str, Any] = {
     ),
     "mailbox_no_room": _l(
         "This server could not store an email while fetching it (%(detail)s). Nothing is lost: it stays in the "
-        "mailbox. The person who maintains this server must make room on its disk; fetching then continues "
+        "mailbox. The person who maintains this server must free disk space; fetching then continues "
         "automatically."
     ),
     "mark_read_failed": _l(
@@ -670,10 +669,10 @@ SENTENCES: dict[str, Any] = {
     "route_thread_gone": _l("It replies to one of our messages whose thread no longer exists."),
     "route_mailing_answered": _l("It replies to a mailing: the recipient is marked as having replied."),
     "route_forward": _l("It was forwarded to %(addresses)s, for documents of another type: not posted in the thread."),
-    "route_reply": _l("It replies to one of our messages: posted in that thread."),
+    "route_reply": _l("It replies to one of our messages, so it belongs to that thread."),
     "route_note_from_outside": _l("It replies to an internal note, but its sender is not known to be a user."),
     "route_not_checked": _l(
-        "It names %(address)s as its sender, and nothing proves that it was sent by one of you: marked as not checked."
+        "It names %(address)s as its sender, and nothing proves that this user sent it: marked as “Not checked”."
     ),
     "mark_not_checked": _l(
         "Not checked: this email names %(author)s as its author, but nothing proves it. Ask before you rely on it."
@@ -682,7 +681,7 @@ SENTENCES: dict[str, Any] = {
     "route_no_catchall": _l("It was not sent to the catchall address."),
     "route_catchall_and_alias": _l("It was sent to the catchall address, but also to an alias."),
     "route_no_alias": _l("It was not sent to any of our aliases."),
-    "route_alias": _l("It was sent to the alias %(address)s: a new document was created."),
+    "route_alias": _l("It was sent to the alias %(address)s, which creates a new document."),
     "route_alias_fixed": _l("It was sent to the alias %(address)s, which posts all emails on one document."),
     "route_alias_retired": _l("%(address)s is a retired alias; it keeps receiving emails until you remove it."),
     "route_no_action": _l("The incoming server has no action for incoming emails."),
@@ -695,7 +694,7 @@ SENTENCES: dict[str, Any] = {
     "route_loop_released": _l("A person decided that these emails are not a loop: loop protection was skipped."),
     "route_loop_held": _l(
         "Held together with the other emails from %(sender)s, because they look like a loop. If they are wanted, open "
-        "Received emails and choose Take them all."
+        "Received emails and choose “Accept all”."
     ),
     "reject_loop": Counted(
         "minutes",
@@ -753,10 +752,11 @@ SENTENCES: dict[str, Any] = {
     "parse_charset_unknown": _l("The character set “%(charset)s” is unknown; the text was read as UTF-8."),
     "parse_signature_not_checked": _l("This email is signed (S/MIME); its signature was not checked."),
     "parse_words_only": _l(
-        "This email is too large to be shown as it was written: these are its words. Open the original to see it."
+        "This email is too large to be shown with its formatting: only its text is shown. Open the original to see all "
+        "of it."
     ),
     "parse_too_heavy": _l(
-        "This email takes more time or memory to read than one email may take. Its beginning is shown here; open the "
+        "Reading this email takes more time or memory than allowed. Its beginning is shown here; open the "
         "original to see all of it."
     ),
     "parse_zero_bytes": _l("The email contained zero bytes; they were left out of the text."),
@@ -855,7 +855,7 @@ SENTENCES: dict[str, Any] = {
     ),
     "mailing_all_in_doubt": _l(
         "Paused: no email of this mailing is known to have been accepted, and %(number)s may or may not have arrived. "
-        "Ask one of the recipients, then have them sent again or leave it at that, and press Resume."
+        "Ask one of the recipients, choose below whether to send those again, then press Resume."
     ),
     "left_out_pending": _l("Excluded: subscription not confirmed yet."),
     "left_out_unsubscribed": _l("Excluded: unsubscribed from the chosen lists."),
@@ -922,8 +922,8 @@ SENTENCES: dict[str, Any] = {
         "happening, report it together with the worker log."
     ),
     "no_room": _l(
-        "The disk is full, so nothing can be saved. Email stays at its server and in the queue. Whoever maintains this "
-        "machine must free disk space; everything then continues automatically."
+        "The disk is full, so nothing can be saved. Emails stay on the mail server and in the queue. The person who "
+        "maintains this server must free disk space; everything then continues automatically."
     ),
     "database_away": _l("The database is unavailable (%(detail)s). The worker waits and continues automatically."),
     "unexpected_failure": _l(

@@ -168,9 +168,9 @@ def add_user(address: str, name: str, hashed: str, role: str, moment: datetime) 
     if key is None:
         raise AccountError(gettext("%(address)s is not an email address.", address=address))
     if role not in ROLES:
-        raise AccountError(gettext("The role is one of %(roles)s.", roles=", ".join(ROLES)))
+        raise AccountError(gettext("The role must be one of %(roles)s.", roles=", ".join(ROLES)))
     if db.session.scalar(select(exists().where(User.email == key))):
-        raise AccountError(gettext("There is an account for %(address)s already.", address=key))
+        raise AccountError(gettext("There is already an account for %(address)s.", address=key))
     contact = find_or_make(key, name, moment)
     contact.name = name.strip() or contact.name or key.partition("@")[0]
     user = User(contact=contact, email=key, password=hashed, role=role)

@@ -47,7 +47,10 @@ DATABASE_PAGES = {
     DatabaseFault.AWAY: StopPage(
         503,
         _l("The database is not available"),
-        _l("Nothing was saved. It may be restarting: try again in a moment. If this continues, tell your admin."),
+        _l(
+            "Nothing was saved. It may be restarting: try again in a moment. If this continues, tell your "
+            "administrator."
+        ),
         comes_back=True,
     ),
     DatabaseFault.BUSY: StopPage(
@@ -69,7 +72,7 @@ DATABASE_PAGES = {
     DatabaseFault.UNSTORABLE: StopPage(
         400,
         _l("This can't be saved"),
-        _l("A number is too large, or a text is too long or holds a character that can't be stored. Correct it."),
+        _l("A number is too large, or a text is too long or contains a character that can't be stored. Correct it."),
     ),
 }
 

@@ -70,7 +70,7 @@ def _local_part_or_address(text: str) -> str:
 
 
 def web_address(text: str) -> str:
-    """Return the address of a web site as links are built from it; raises ``NotValid``.
+    """Return a web address as links are built from it; raises ``NotValid``.
 
     >>> web_address(" HTTPS://Mail.MyCompany.com/ "), web_address("http://bücher.example:8000/post")
     ('https://mail.mycompany.com', 'http://xn--bcher-kva.example:8000/post')
@@ -202,7 +202,7 @@ KEEP_TRANSCRIPT_DAYS = Parameter(
 )
 KEEP_EVENT_DAYS = Parameter("mail.retention.event_days", 7, _number, _l("How long page events are kept, in days."))
 KEEP_NOTICE_DAYS = Parameter(
-    "mail.retention.notice_days", 90, _number, _l("How long notices that were read are kept, in days.")
+    "mail.retention.notice_days", 90, _number, _l("How long read notifications are kept, in days.")
 )
 KEEP_RUNS = Parameter("mail.retention.runs", 1000, _number, _l("How many runs of each scheduled action are kept."))
 

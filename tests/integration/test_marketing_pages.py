@@ -503,11 +503,17 @@ def test_recipients_are_found_by_state_and_address_and_each_stands_on_one_page(a
 @pytest.mark.parametrize(
     ("before", "form", "after", "said", "left"),
     [
-        ("done", {"what": "again"}, "sending", "2 emails are sent again", {"deferred": 2, "sent": 1}),
-        ("sending", {"what": "again", "trace": "1"}, "sending", "1 email is sent again", {"deferred": 1, "unknown": 1}),
-        ("paused", {"what": "again"}, "paused", "2 emails are sent again", {"deferred": 2}),
-        ("done", {"what": "leave"}, "done", "2 emails are not sent again", {"unknown": 2}),
-        ("done", {"what": "again", "trace": "3"}, "done", "0 emails are sent again", {"unknown": 2, "sent": 1}),
+        ("done", {"what": "again"}, "sending", "2 emails are being sent again", {"deferred": 2, "sent": 1}),
+        (
+            "sending",
+            {"what": "again", "trace": "1"},
+            "sending",
+            "1 email is being sent again",
+            {"deferred": 1, "unknown": 1},
+        ),
+        ("paused", {"what": "again"}, "paused", "2 emails are being sent again", {"deferred": 2}),
+        ("done", {"what": "leave"}, "done", "2 emails will not be sent again", {"unknown": 2}),
+        ("done", {"what": "again", "trace": "3"}, "done", "0 emails are being sent again", {"unknown": 2, "sent": 1}),
         ("cancelled", {"what": "again"}, "cancelled", "nothing more is sent", {"unknown": 2}),
     ],
 )
@@ -611,7 +617,7 @@ def test_pasted_people_come_on_the_list_and_each_other_line_says_why_not(app, ma
     mary.post("/admin/mailing-lists/new", {"name": "Friends", "active": "y"})
     lines = "Ann Lee <ann@example.com>\nbob@example.com\nnothing\nbob@EXAMPLE.com\n\na@x.test, Ann, b@x.test"
     answer = words(mary.post("/admin/mailing-lists/add", {"id": "1", "lines": lines}))
-    assert "2 contacts were added; 2 of them are new contacts; 3 lines were skipped." in answer
+    assert "2 contacts were added; 2 are new contacts; 3 lines were skipped." in answer
     assert "Line 3: nothing There is no email address on this line" in answer and "is already on line 2" in answer
     page = words(mary.get("/admin/mailing-lists/edit?id=1"))
     assert "Ann Lee ann@example.com Subscribed" in page and "who pasted the address" in page

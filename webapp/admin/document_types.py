@@ -219,7 +219,8 @@ class DocumentTypeView(AdminView):
             form.alias_text.data = next((alias.local_part for alias in self._aliases(row)), "")
         domain = CATCHALL_DOMAIN.get() or "…"
         form.alias_text.description = gettext(
-            "Emails to this address @%(domain)s create a new document, and replies return to it. Leave empty to send "
+            "The part before @%(domain)s. Emails to this address create a new document, and replies return to it. "
+            "Leave empty to send "
             "replies to the catchall address. Set who may write under Technical ‣ Email ‣ Aliases.",
             domain=domain,
         )

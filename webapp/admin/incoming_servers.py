@@ -118,8 +118,8 @@ class IncomingServerView(AdminView):
         ),
         "move_to": _l("A folder on the server; it is created if it does not exist."),
         "fetch_existing": _l(
-            "Off: only emails that arrive after the confirmation are fetched; existing messages are not fetched. On: "
-            "everything in the folder is fetched, including emails that were read long ago."
+            "Off: only emails that arrive after the confirmation are fetched. On: everything in the "
+            "folder is fetched, including emails that were read long ago."
         ),
         "keep_attachments": _l("Off: only the text of an email is kept."),
         "keep_original": _l("Off: the original is deleted after the email has been read successfully."),

@@ -244,7 +244,7 @@ def _used(row: MailingList, places: list[Mailing]) -> Markup:
 def _summary(report: ImportReport) -> str:
     said = [ngettext("%(num)s contact was added", "%(num)s contacts were added", report.added)]
     if report.made:
-        said.append(ngettext("%(num)s of them is a new contact", "%(num)s of them are new contacts", report.made))
+        said.append(ngettext("%(num)s is a new contact", "%(num)s are new contacts", report.made))
     if report.known:
         said.append(
             ngettext(

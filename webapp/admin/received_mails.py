@@ -94,7 +94,7 @@ class ReceivedMailView(AdminView):
         """Return by what way a mail came: the mailbox, as a link to it, or the door of this machine."""
         door, _colon, rest = row.source.partition(":")
         if door != "server":
-            return {"practice": gettext("Practice mailbox"), "pipe": gettext("the command receive")}.get(door, door)
+            return {"practice": gettext("Practice mailbox"), "pipe": gettext("the receive command")}.get(door, door)
         server = db.session.get(IncomingServer, int(rest.partition(":")[0]))
         if server is None:
             return gettext("a deleted incoming server")

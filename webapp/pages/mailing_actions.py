@@ -111,10 +111,14 @@ def settle_doubts(mailing_id: int) -> ResponseReturnValue:
         _refused(error)
     else:
         if again:
-            flash(ngettext("%(num)s email is sent again.", "%(num)s emails are sent again.", settled), "success")
+            flash(
+                ngettext("%(num)s email is being sent again.", "%(num)s emails are being sent again.", settled),
+                "success",
+            )
         else:
             flash(
-                ngettext("%(num)s email is not sent again.", "%(num)s emails are not sent again.", settled), "success"
+                ngettext("%(num)s email will not be sent again.", "%(num)s emails will not be sent again.", settled),
+                "success",
             )
     return _back(mailing_id)
 
