@@ -160,6 +160,8 @@ class ImapSession(mailbox.ProtocolSession):
         return kind(host=target.host, reply=goodbye)
 
     def _nonsense(self) -> MailError:
+        if self.line.late:  # what was cut off in the middle of a line
+            return TookTooLong(host=self.target.host, seconds=round(self.line.seconds))
         return translate(NotUnderstood(host=self.target.host, port=self.target.port))
 
     def greet(self) -> str:

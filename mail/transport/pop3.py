@@ -140,6 +140,8 @@ class Pop3Session(mailbox.ProtocolSession):
         return self.refused(said.removeprefix("-ERR").strip())
 
     def _nonsense(self) -> MailError:
+        if self.line.late:  # what was cut off in the middle of a line
+            return self._lost()
         return translate(NotUnderstood(host=self.target.host, port=self.target.port))
 
     def greet(self) -> str:
