@@ -1,5 +1,5 @@
 # Two commands matter: `make run` starts CoquiMail, `make test` proves it. The rest is for those who work on it.
-.PHONY: help run test quick check soak bench requirements clean
+.PHONY: help run test quick check coverage soak bench requirements clean
 
 PYTHON := .venv/bin/python
 # What tests write has to outlast nothing: it lies in memory where there is plenty.
@@ -12,6 +12,7 @@ help:
 	@echo "make test    everything that has to be true: style, types, tests on real servers"
 	@echo "make quick   what needs no server: unit tests, and the others on SQLite, in a minute"
 	@echo "make check   style, types, dead code"
+	@echo "make coverage  that unit tests and examples reach every line of what decides and reads"
 	@echo "make soak    the long proofs (hours); goes on where it stopped"
 	@echo "make bench   speed against limits and peers"
 	@echo "make clean   remove what these commands made, but not instance/ (the data)"
@@ -22,7 +23,7 @@ run:
 
 test:
 	@sh scripts/bootstrap.sh test
-	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory check $(if $(PYTEST_ARGS),,coverage)
 	@$(MEMORY) $(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder -m "not slow" $(PYTEST_ARGS)
 
 quick:
@@ -35,6 +36,12 @@ check:
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy
 	@$(PYTHON) scripts/dead_code.py
+
+# Every line of mail/message and mail/decide has a unit test or an example in a docstring, without any server.
+coverage:
+	@sh scripts/bootstrap.sh check
+	@$(MEMORY) $(PYTEST) -n 2 --cov=mail/message --cov=mail/decide --cov-fail-under=100 \
+		--cov-report=term-missing:skip-covered tests/unit mail/message mail/decide
 
 soak:
 	@sh scripts/bootstrap.sh test
@@ -50,5 +57,5 @@ requirements:
 	@sh scripts/bootstrap.sh requirements
 
 clean:
-	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .cache .coverage .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
