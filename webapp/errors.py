@@ -135,7 +135,7 @@ WORDS: dict[int | None, tuple[Any, Any]] = {
     ),
     404: (
         _l("Page not found"),
-        _l("It may have been deleted, or the link is incomplete. Use the menu to find what you need."),
+        _l("It may have been deleted, or the link is incomplete. Check the link, or start from the home page."),
     ),
     405: (
         _l("This address works only from its page"),
