@@ -82,13 +82,10 @@ class Blob(Model):
         return int(found)
 
     @classmethod
-    def keep_all(cls, contents: Sequence[bytes]) -> list[int]:
-        """Return the ids of many contents, in their order: two statements at most; the caller commits."""
-        return cls.keep_packed([pack(content) for content in contents])
-
-    @classmethod
     def keep_packed(cls, packed: Sequence[Packed]) -> list[int]:
-        """Store contents that were packed before the transaction began; see ``keep_all``."""
+        """Return the ids of contents that were packed before the transaction began, in their order: two statements at
+        most; the caller commits.
+        """
         new = {one.sha256: one._asdict() for one in packed}
         if not new:
             return []

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import count
 from typing import Any
 
 from sqlalchemy import select, update
@@ -25,12 +26,16 @@ class TypeView:
     stage_id: int | None
 
 
+class NumberTaken(Exception):
+    """Somebody else opened a document of this type meanwhile: what names its number is to be composed again."""
+
+
 @dataclass
 class DocumentDraft:
     """A document to be opened. ``sender`` is "Name <address>" of the mail that opens it.
 
     ``defaults`` are an alias' values: ``title``, ``priority``, ``stage_id``. ``followers`` says why each contact
-    follows; the responsible person is added. ``place`` is what a first post needs to know, once it is opened.
+    follows; the responsible person is added. ``place`` is what a first post needs to know, once it is foreseen.
     """
 
     type: TypeView
@@ -70,20 +75,44 @@ def start_document(
     return db.session.get_one(Document, draft.place.document_id)
 
 
+def foresee(drafts: Sequence[DocumentDraft]) -> None:
+    """Fill in what posts say of documents that are about to be opened, with the numbers that come next."""
+    if not drafts:
+        return
+    wanted = DocumentType.id.in_({draft.type.id for draft in drafts})
+    rows = db.session.execute(select(DocumentType.id, DocumentType.next_number).where(wanted))
+    numbers = {row.id: count(row.next_number) for row in rows}
+    for draft in drafts:
+        _describe(draft)
+        draft.place.number = draft.type.number_pattern.format(number=next(numbers[draft.type.id]))
+        draft.place.root_message_id = draft.root_message_id
+        if draft.responsible is not None:
+            draft.place.followers.append(draft.responsible)
+
+
+def _describe(draft: DocumentDraft) -> None:
+    place = draft.place
+    place.type_id, place.type_name = draft.type.id, draft.type.name
+    place.title = " ".join(str(draft.defaults.get("title") or draft.title).split())[:LONGEST_SUBJECT]
+
+
 def open_documents(drafts: Sequence[DocumentDraft], now: datetime) -> None:
-    """Open documents, in five statements however many (one more for each further type). The caller commits."""
+    """Open documents, in five statements however many (one more for each further type). The caller commits.
+
+    Raises ``NumberTaken`` when another one got a number that was foreseen for one of these.
+    """
     if not drafts:
         return
     numbers = _take_numbers(drafts)
+    for draft in drafts:
+        foreseen, draft.place.number = draft.place.number, numbers[draft.type.id].pop(0)
+        if foreseen not in ("", draft.place.number):
+            raise NumberTaken
     _make_threads(drafts, now)
     rows = []
     for draft in drafts:
-        place = draft.place
-        place.type_id, place.type_name = draft.type.id, draft.type.name
-        place.number = numbers[draft.type.id].pop(0)
-        place.title = " ".join(str(draft.defaults.get("title") or draft.title).split())[:LONGEST_SUBJECT]
+        _describe(draft)
         if draft.responsible is not None:
-            place.followers.append(draft.responsible)
             draft.followers.setdefault(draft.responsible.contact_id, why("follow_responsible"))
         rows.append(_row(draft, now))
     ids = {row.thread_id: row.id for row in insert_rows(Document, rows, "id", "thread_id")}
@@ -131,15 +160,15 @@ def _take_numbers(drafts: Sequence[DocumentDraft]) -> dict[int, list[str]]:
     numbers: dict[int, list[str]] = {}
     wanted = Counter(draft.type.id for draft in drafts)
     patterns = {draft.type.id: draft.type.number_pattern for draft in drafts}
-    for type_id, count in sorted(wanted.items()):
+    for type_id, many in sorted(wanted.items()):
         after = db.session.scalar(
             update(DocumentType)
             .where(DocumentType.id == type_id)
-            .values(next_number=DocumentType.next_number + count)
+            .values(next_number=DocumentType.next_number + many)
             .returning(DocumentType.next_number)
         )
         assert after is not None
-        numbers[type_id] = [patterns[type_id].format(number=number) for number in range(after - count, after)]
+        numbers[type_id] = [patterns[type_id].format(number=number) for number in range(after - many, after)]
     return numbers
 
 

@@ -13,7 +13,7 @@ from mail.documents.threads import PostDraft, ThreadView, thread_views
 from mail.message.compose import File, clean_id, html_to_text
 from mail.message.html import with_images
 from mail.outgoing import delivery_state, enqueue
-from mail.outgoing.enqueue import OutgoingDraft, To
+from mail.outgoing.enqueue import OutgoingDraft, ReadyMail, To
 from mail.sentences import Why, why
 from mail.settings import office, parameters
 from mail.settings.tokens import TokenKind
@@ -117,7 +117,7 @@ def relayed_references(root: str | None, named: Sequence[str], notes: Collection
 
 @dataclass(frozen=True, slots=True)
 class PostNotification:
-    """What ``notify`` tells: a post with its number, where it stands, and who has it already.
+    """What ``prepare`` makes ready to be told: a post, where it stands, and who has it already.
 
     ``skip_addresses`` are keys. ``named``: users in whose name it claims to come, who find it in their inbox.
     """
@@ -129,22 +129,38 @@ class PostNotification:
     named: Collection[int] = ()
 
 
-def notify(news: Sequence[PostNotification], now: datetime) -> bool:
-    """Tell the followers of posts: one mail each with a line for each of them, or a notice in the browser's inbox.
+@dataclass(frozen=True, slots=True)
+class ReadyNotification:
+    """Who finds a post in the inbox of the browser, and the mail that tells the others, if there are any."""
+
+    post: PostDraft
+    inboxes: Sequence[int]
+    mail: ReadyMail | None
+
+
+def prepare(news: Sequence[PostNotification], now: datetime) -> list[ReadyNotification]:
+    """Decide who is told of posts, and compose the mails: to be done before the transaction that stores the posts.
 
     Nobody is told twice: not the author, nor ``skip_addresses``, who have the mail already. Notes go to users only.
-    Returns whether a mail goes out; the caller commits, then calls ``wake()``.
     """
-    mails: list[tuple[OutgoingDraft, Sequence[To]]] = []
-    inboxes: dict[tuple[int, int], None] = {}
+    ready = []
     for one in news:
         told = notification_targets(one.place, one.post.kind, one.post.author_contact_id, one.skip_addresses)
         users = [to.user_id for to in told if to.channel == "inbox" and to.user_id is not None]
-        inboxes |= dict.fromkeys((one.post.id, user_id) for user_id in [*users, *one.named])
         by_mail = [To(to.address, to.name, to.contact_id) for to in told if to.channel == "mail"]
-        if by_mail:
-            mails.append((_draft(one), by_mail))
+        mail = enqueue.prepare(_draft(one), by_mail, now) if by_mail else None
+        ready.append(ReadyNotification(one.post, [*users, *one.named], mail))
+    return ready
+
+
+def notify(ready: Sequence[ReadyNotification], now: datetime) -> bool:
+    """Tell of posts that have their numbers: one mail each with a line for each reader, or a notice in the inbox.
+
+    Returns whether a mail goes out; the caller commits, then calls ``wake()``.
+    """
+    inboxes = dict.fromkeys((one.post.id, user_id) for one in ready for user_id in one.inboxes)
     delivery_state.notify_inboxes(list(inboxes), "post", now)
+    mails = [one.mail.of_post(one.post.id) for one in ready if one.mail is not None]
     if mails:
         enqueue.enqueue_many(mails, now)
     return bool(mails)
@@ -155,7 +171,6 @@ def _draft(news: PostNotification) -> OutgoingDraft:
     html, text = notification_bodies(post, place)
     return OutgoingDraft(
         kind="post",
-        post_id=post.id,
         author=post.author_address,
         author_is=_author_is(post),
         subject=post.subject or place.title,
@@ -165,7 +180,7 @@ def _draft(news: PostNotification) -> OutgoingDraft:
         references=news.references,
         type_id=place.type_id,
         title=place.title,
-        has_document=place.document_id is not None,
+        has_document=place.type_id is not None,
     )
 
 

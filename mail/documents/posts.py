@@ -11,8 +11,8 @@ from typing import Any
 
 from sqlalchemy import bindparam, exists, func, select, update
 
-from mail.documents.notify import PostNotification, notify, own_message_id, reply_references
-from mail.documents.threads import NewFile, PostDraft, thread_views
+from mail.documents.notify import PostNotification, notify, own_message_id, prepare, reply_references
+from mail.documents.threads import NewFile, PostDraft, ThreadView, thread_views
 from mail.errors import NothingWritten, PostTooLarge
 from mail.message.address import show_address
 from mail.message.compose import octets_in_base64
@@ -20,7 +20,20 @@ from mail.message.html import clean_html, text_of_html
 from mail.sentences import Why, why
 from mail.settings import parameters
 from mail.settings.wake import wake
-from models import Attachment, Blob, Event, Follower, Notification, Post, Thread, User, change_rows, db
+from models import (
+    Attachment,
+    Blob,
+    Event,
+    Follower,
+    Notification,
+    Post,
+    Thread,
+    User,
+    change_rows,
+    db,
+    reading,
+    writing,
+)
 from models.store import insert_rows
 
 LONGEST_SUBJECT = 500
@@ -39,21 +52,38 @@ def post_from_browser(
     """Put what a user wrote into a thread, tell the followers, commit, and wake the worker; return the post's number.
 
     ``kind`` is "message" or "note". Raises ``LookupError`` if there is no such thread, ``NothingWritten`` if
-    nothing was written, ``PostTooLarge`` if the email would be larger than allowed.
+    nothing was written, ``PostTooLarge`` if the email would be larger than allowed. Call it with nothing to be written:
+    all that takes time is done while nobody waits for the database.
     """
     if kind not in ("message", "note"):
         raise ValueError(kind)
-    html = clean_html(html)  # before the transaction: nothing is rendered while others wait for the database
+    with reading():
+        html = clean_html(html)
+        place = thread_views([thread_id]).get(thread_id)
+        if place is None:
+            raise LookupError(f"thread {thread_id}")
+        post = _written_by(user, place, html, kind, files, now)
+        ready = prepare([PostNotification(post, place, references=reply_references(place, kind))], now)
+    with writing():
+        add_posts([post], now)
+        if not place.follows(user.contact_id):
+            follow(thread_id, user.contact_id, why("follow_posted"))
+        notify(ready, now)
+        db.session.commit()
+    wake()
+    return post.id
+
+
+def _written_by(
+    user: User, place: ThreadView, html: str, kind: str, files: Sequence[NewFile], now: datetime
+) -> PostDraft:
     text = text_of_html(html)
     if not text and "<img" not in html and not files:
         raise NothingWritten
     assert_sendable(len(html.encode()) + len(text.encode()), [len(file.content) for file in files])
-    place = thread_views([thread_id]).get(thread_id)
-    if place is None:
-        raise LookupError(f"thread {thread_id}")
     parent = place.parent_of(kind)
-    post = PostDraft(
-        thread_id,
+    return PostDraft(
+        place.thread_id,
         kind,
         now,
         html=html,
@@ -64,13 +94,6 @@ def post_from_browser(
         files=files,
         parent_id=parent.id if parent else None,
     )
-    add_posts([post], now)
-    if not place.follows(user.contact_id):
-        follow(thread_id, user.contact_id, why("follow_posted"))
-    notify([PostNotification(post, place, references=reply_references(place, kind))], now)
-    db.session.commit()
-    wake()
-    return post.id
 
 
 def most_octets() -> int:

@@ -1,6 +1,6 @@
 """The answers that the system writes: why a mail was rejected. They quote nothing of it: its sender may be forged."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from flask_babel import gettext
@@ -12,7 +12,7 @@ from mail.incoming.lookup import RoutingContext, answers_since
 from mail.message.address import show_address
 from mail.message.parse import LOOP_HEADER
 from mail.outgoing import enqueue
-from mail.outgoing.enqueue import OutgoingDraft, To
+from mail.outgoing.enqueue import OutgoingDraft, ReadyMail, To
 from mail.sentences import say
 from mail.settings import office
 from mail.settings.tokens import TokenKind
@@ -24,16 +24,24 @@ class TooManyAnswers(Exception):
     """Somebody else answered meanwhile: the mails are to be decided again."""
 
 
-def send(cases: Sequence[Case], context: RoutingContext, now: datetime) -> bool:
-    """Tell the senders of rejected mails why, once each; return whether a mail goes out. The caller commits."""
-    answered = [case for case in cases if case.routing.answer_to]
+def prepare(cases: Sequence[Case], context: RoutingContext, now: datetime) -> dict[int, ReadyMail]:
+    """Compose what tells the senders of rejected mails why, once each, by the mail: before the transaction."""
+    return {
+        case.id: enqueue.prepare(_draft(case, context), [To(case.routing.answer_to)], now)
+        for case in cases
+        if case.routing.answer_to
+    }
+
+
+def send(cases: Sequence[Case], ready: Mapping[int, ReadyMail], now: datetime) -> bool:
+    """Queue the answers to these mails; return whether there is one. The caller commits."""
+    answered = [case for case in cases if case.id in ready]
     of_system = sum(any(one.target != BY_HAND for one in rejections(case)) for case in answered)
     if of_system and answers_since(now) + of_system > ANSWERS_AN_HOUR:
         raise TooManyAnswers
-    drafts = [(_draft(case, context), [To(case.routing.answer_to)]) for case in answered]
-    if drafts:
-        enqueue.enqueue_many(drafts, now)
-    return bool(drafts)
+    if answered:
+        enqueue.enqueue_many([ready[case.id] for case in answered], now)
+    return bool(answered)
 
 
 def rejections(case: Case) -> list[Rejected]:

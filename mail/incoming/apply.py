@@ -1,21 +1,21 @@
 """What was decided about a group of received mails is written down: documents, posts, followers, answers, the ledger.
 
-All of it in the caller's transaction, with one statement for each kind of row, however many mails; the mails that tell
-followers are composed here, everything else was prepared before the transaction began.
+All of it in the caller's transaction, with one statement for each kind of row, however many mails. The mails that tell
+followers and senders were composed before it began: ``prepare``.
 """
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import select
 
 from mail.decide.outcomes import AutoNote, Bounced, NewDocument, PostTo, Replied, Reply, Unsubscribed
 from mail.decide.reply import in_thread_order
-from mail.documents import contacts
-from mail.documents.documents import DocumentDraft, open_documents
-from mail.documents.notify import PostNotification, notify, relayed_references
+from mail.documents import contacts, notify
+from mail.documents.documents import DocumentDraft, foresee, open_documents
+from mail.documents.notify import PostNotification, ReadyNotification, relayed_references
 from mail.documents.posts import add_posts, follow_all
 from mail.documents.threads import PostDraft, ThreadView
 from mail.incoming import answers, ledger, reports
@@ -25,12 +25,13 @@ from mail.incoming.people import Author, authors
 from mail.mailing import traces
 from mail.message.address import Address
 from mail.outgoing import failures
+from mail.outgoing.enqueue import ReadyMail
 from mail.sentences import Why, why
 from models import Event, ReceivedMail, db
 
 
 @dataclass
-class _Placed:
+class Placed:
     """One mail at one destination: the post it becomes there, and the document if it opens one."""
 
     case: Case
@@ -40,24 +41,46 @@ class _Placed:
     document: DocumentDraft | None = None
 
 
-def write(cases: Sequence[Case], context: RoutingContext, now: datetime) -> bool:
-    """Write down what was decided about these mails; return whether something is to be sent. The caller commits.
+@dataclass
+class ReadyGroup:
+    """Mails that can be written down: where each goes, who is told of it there, and the answers to their senders."""
 
-    Mails that another worker has taken meanwhile are left to it. An exception means that nothing of the group may stay.
-    """
-    cases = _still_waiting(cases)
-    if not cases:
-        return False
-    _make_contacts(cases, context, now)
+    cases: Sequence[Case]
+    placed: list[tuple[Placed, ReadyNotification]]
+    answers: dict[int, ReadyMail]
+
+
+def prepare(cases: Sequence[Case], context: RoutingContext, now: datetime) -> ReadyGroup:
+    """Make ready what was decided about these mails: before the transaction, for it takes time."""
     placed = [_place(case, outcome, context) for case in cases for outcome in case.routing.outcomes
               if isinstance(outcome, NewDocument | PostTo | Reply | AutoNote)]  # fmt: skip
+    foresee([one.document for one in placed if one.document])
+    told = notify.prepare([_notification(one, context) for one in placed], now)
+    return ReadyGroup(cases, list(zip(placed, told, strict=True)), answers.prepare(cases, context, now))
+
+
+def write(group: ReadyGroup, context: RoutingContext, now: datetime, state: str) -> bool:
+    """Write down what was decided about these mails; return whether something is to be sent. The caller commits.
+
+    Mails that are no longer in ``state``, because another worker took them, are left to it. An exception means that
+    nothing of the group may stay; after ``NumberTaken`` it is to be prepared again.
+    """
+    cases = group.cases = _still_waiting(group.cases, state)
+    if not cases:
+        return False
+    context = replace(context, authors=dict(context.authors), made=set(context.made))  # with contacts that may not stay
+    _make_contacts(cases, context, now)
+    waiting = {case.id for case in cases}
+    placed = [one for one, _ in group.placed if one.case.id in waiting]
+    for one in placed:
+        _name_people(one, context)
     open_documents([one.document for one in placed if one.document], now)
     for one in placed:
         one.post.thread_id = one.place.thread_id
     add_posts([one.post for one in placed], now)
     follow_all(_welcomed(placed, context))
-    queued = notify([_notification(one, context) for one in placed], now)
-    queued |= answers.send(cases, context, now)
+    queued = notify.notify([told for one, told in group.placed if one.case.id in waiting], now)
+    queued |= answers.send(cases, group.answers, now)
     _record_reports(cases, now)
     failures.heard_from({case.sender for case in cases if case.sender and _by_person(case)})
     posts = {(one.case.id, one.outcome.target): (one.post.id, one.place.document_id) for one in placed}
@@ -68,10 +91,10 @@ def write(cases: Sequence[Case], context: RoutingContext, now: datetime) -> bool
     return queued
 
 
-def _still_waiting(cases: Sequence[Case]) -> list[Case]:
+def _still_waiting(cases: Sequence[Case], state: str) -> list[Case]:
     rows = db.session.scalars(
         select(ReceivedMail.id)
-        .where(ReceivedMail.id.in_([case.id for case in cases]), ReceivedMail.state == "received")
+        .where(ReceivedMail.id.in_([case.id for case in cases]), ReceivedMail.state == state)
         .order_by(ReceivedMail.id)
         .with_for_update()
     )
@@ -114,7 +137,7 @@ def _make_contacts(cases: Sequence[Case], context: RoutingContext, now: datetime
     context.made |= wanted.keys()
 
 
-def _correspondent(one: _Placed, context: RoutingContext) -> int | None:
+def _correspondent(one: Placed, context: RoutingContext) -> int | None:
     """The contact that answers go to, where the alias wants it: one that was made for another alias does not count."""
     found = context.correspondent_of(one.case)
     is_new = not context.made.isdisjoint((one.case.asked.author, one.case.asked.answer_to))
@@ -131,21 +154,27 @@ def _by_person(case: Case) -> bool:
 # --- what it becomes
 
 
-def _place(case: Case, outcome: NewDocument | PostTo | Reply | AutoNote, context: RoutingContext) -> _Placed:
+def _place(case: Case, outcome: NewDocument | PostTo | Reply | AutoNote, context: RoutingContext) -> Placed:
     """Return where a mail goes, a thread that is there or a new document, and the post that it becomes there."""
     post = _post(case, outcome, context)
     if not isinstance(outcome, NewDocument):
         place = context.thread_views.get(outcome.thread_id)
         if place is None:
             raise LookupError(f"thread {outcome.thread_id} is gone")
-        return _Placed(case, outcome, place, post)
+        return Placed(case, outcome, place, post)
     document = _document(case, outcome, context)
-    document.contact_id = post.author_contact_id
-    one = _Placed(case, outcome, document.place, post, document)
-    correspondent = _correspondent(one, context)
-    if correspondent is not None:
-        document.followers[correspondent] = why("follow_author")
-    return one
+    return Placed(case, outcome, document.place, post, document)
+
+
+def _name_people(one: Placed, context: RoutingContext) -> None:
+    """Fill in the contacts of a mail's author and of whom answers go to: some were made just now."""
+    author = context.author_of(one.case.asked.author)
+    one.post.author_contact_id = author.contact_id if author else None
+    if one.document is not None:
+        one.document.contact_id = one.post.author_contact_id
+        correspondent = _correspondent(one, context)
+        if correspondent is not None:
+            one.document.followers[correspondent] = why("follow_author")
 
 
 def _post(case: Case, outcome: NewDocument | PostTo | Reply | AutoNote, context: RoutingContext) -> PostDraft:
@@ -196,7 +225,7 @@ def _document(case: Case, outcome: NewDocument, context: RoutingContext) -> Docu
 # --- who hears of it
 
 
-def _welcomed(placed: Sequence[_Placed], context: RoutingContext) -> list[tuple[int, int, Why]]:
+def _welcomed(placed: Sequence[Placed], context: RoutingContext) -> list[tuple[int, int, Why]]:
     """Who follows a fixed document from now on, because its alias says so."""
     found = []
     for one in placed:
@@ -207,7 +236,7 @@ def _welcomed(placed: Sequence[_Placed], context: RoutingContext) -> list[tuple[
     return found
 
 
-def _notification(one: _Placed, context: RoutingContext) -> PostNotification:
+def _notification(one: Placed, context: RoutingContext) -> PostNotification:
     """The relay of a post: to the followers who do not have it yet, and to those in whose name it claims to come."""
     message, asked = one.case.message, one.case.asked
     notes: set[str] = set()

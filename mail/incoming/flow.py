@@ -17,6 +17,7 @@ from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 
 from mail.decide.routing import route
+from mail.documents.documents import NumberTaken
 from mail.errors import MailboxRefused, MailError
 from mail.incoming import apply, intake, ledger
 from mail.incoming.case import Case, read_case
@@ -37,7 +38,7 @@ log = logging.getLogger("coquimail.incoming")
 # What is taken apart and stored at once, over all mailboxes together; a mail needs some five times its bytes for it.
 # Nothing inside waits for a network, or one slow server would stop the others.
 MEMORY = ByteBudget(LARGEST_MAIL)
-GROUP = 16  # mails that are filed in one transaction: it stays short although answers are composed in it
+GROUP = 16  # mails that are filed in one transaction
 REMARKS = {"mark_read": "mark_read_failed", "move": "move_failed", "delete": "delete_failed"}
 
 Open = Callable[[MailboxTarget], Mailbox]
@@ -283,14 +284,19 @@ def route_group(cases: Sequence[Case], now: datetime) -> tuple[list[Case], Routi
     return group, context
 
 
-def write_group(group: Sequence[Case], context: RoutingContext, now: datetime, last_try: bool = False) -> bool:
+def write_group(
+    group: Sequence[Case],
+    context: RoutingContext,
+    now: datetime,
+    last_try: bool = False,
+    state: str = "received",
+) -> bool:
     """Write down what was decided and commit; False if that failed and each mail is to be tried alone.
 
-    On the last try a mail that can't be filed goes to quarantine.
+    On the last try a mail that can't be filed goes to quarantine. ``state``: in which they wait.
     """
     try:
-        queued = apply.write(group, context, now)
-        db.session.commit()
+        queued = _write(group, context, now, state)
     except Exception as error:
         db.session.rollback()
         if not last_try:
@@ -305,6 +311,21 @@ def write_group(group: Sequence[Case], context: RoutingContext, now: datetime, l
     if queued:
         wake()
     return True
+
+
+def _write(group: Sequence[Case], context: RoutingContext, now: datetime, state: str) -> bool:
+    """Compose all that is to be sent, then write everything down: nobody waits for the database meanwhile."""
+    while True:
+        with reading():
+            ready = apply.prepare(group, context, now)
+        try:
+            queued = apply.write(ready, context, now, state)
+            db.session.commit()
+        except NumberTaken:
+            db.session.rollback()
+            group = ready.cases  # without those that another worker has taken
+        else:
+            return queued
 
 
 def _give_up(received_id: int, error: Exception, now: datetime, case: Case | None = None) -> Counter[str]:

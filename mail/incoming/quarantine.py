@@ -150,9 +150,9 @@ def _of_group(sender: str, held: str) -> Update:
 # --- one mail again
 
 
-def _quarantined(received_id: int) -> ReceivedMail:
+def _quarantined(received_id: int, lock: bool = True) -> ReceivedMail:
     found = select(ReceivedMail).where(ReceivedMail.id == received_id, ReceivedMail.state == "quarantined")
-    row = db.session.scalar(found.with_for_update())
+    row = db.session.scalar(found.with_for_update() if lock else found)
     if row is None:
         db.session.rollback()
         raise NotInQuarantine(f"received mail {received_id}")
@@ -161,15 +161,18 @@ def _quarantined(received_id: int) -> ReceivedMail:
 
 def _again(received_id: int, forced: tuple[Outcome, Why] | None, now: datetime) -> str:
     """Take a mail from quarantine through the flow again, to where a person says or by the rules."""
-    row = _quarantined(received_id)
-    arrived_at, held = row.arrived_at, row.held
-    before, problem = list(row.decision or []), None
-    if forced is None and before and before[0]["code"] in PROBLEMS:
-        problem = before[0]
-    raw = Blob.read(row.blob_id) if row.blob_id is not None else b""
-    server = db.session.get(IncomingServer, row.incoming_server_id) if row.incoming_server_id else None
-    keeps = Retention(server.action_type_id, server.keep_attachments, server.keep_original) if server else Retention()
-    db.session.rollback()
+    db.session.rollback()  # nobody waits for the database while the mail is read
+    with reading():
+        row = _quarantined(received_id, lock=False)
+        arrived_at, held = row.arrived_at, row.held
+        before, problem = list(row.decision or []), None
+        if forced is None and before and before[0]["code"] in PROBLEMS:
+            problem = before[0]
+        raw = Blob.read(row.blob_id) if row.blob_id is not None else b""
+        server = db.session.get(IncomingServer, row.incoming_server_id) if row.incoming_server_id else None
+        keeps = Retention()
+        if server is not None:
+            keeps = Retention(server.action_type_id, server.keep_attachments, server.keep_original)
     case = read_case(received_id, raw, keeps, now, arrived_at, problem)
     case.released = held  # whoever asks for it again means that it is no loop
     group, context = route_group([case], now)
@@ -180,7 +183,5 @@ def _again(received_id: int, forced: tuple[Outcome, Why] | None, now: datetime) 
         case.routing = Routing((forced[0],), tuple(steps), answer_to=answer.address, not_checked=not_checked)
         with reading():
             load_threads(context, [case.routing])
-    reopened = _quarantined(received_id)  # and locked until it is filed: it never waits where a worker would take it
-    reopened.state = "received"
-    db.session.flush()
-    return case.routing.state if write_group(group, context, now, last_try=True) else "quarantined"
+    written = write_group(group, context, now, last_try=True, state="quarantined")
+    return case.routing.state if written else "quarantined"

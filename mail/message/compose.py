@@ -51,14 +51,13 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A mail without From and To. ``text`` None: derived from ``html``; no ``html``: a mail of text alone.
+    """A mail without Message-ID, From and To. ``text`` None: derived from ``html``; no ``html``: of text alone.
 
-    ``message_id`` and ``references`` are ids with their brackets, the parent last. ``date`` is aware. ``reply_to`` is
-    for people to read or encoded already. ``headers`` are further ones, in their order.
+    ``references`` are ids with their brackets, the parent last. ``date`` is aware. ``reply_to`` is for people to read
+    or encoded already. ``headers`` are further ones, in their order.
     """
 
     subject: str
-    message_id: str
     date: datetime
     html: str = ""
     text: str | None = None
@@ -73,10 +72,10 @@ class Draft:
 def compose(draft: Draft) -> bytes:
     """Return the mail with CRLF, pure ASCII but for addresses that need SMTPUTF8, no line over 998 characters.
 
-    From and To are missing: ``with_addresses`` puts them in front. Raises ``HeaderError`` for a Message-ID or an id
-    token that can't be written, ``ValueError`` for a date without a zone.
+    Message-ID, From and To are missing: ``with_id`` and ``with_addresses`` put them in front. Raises ``HeaderError``
+    for a further header that can't be written, ``ValueError`` for a date without a zone.
     """
-    lines = [_date(draft.date), _header("Message-ID", [_own_id(draft.message_id)])]
+    lines = [_date(draft.date)]
     references = [one for one in map(clean_id, draft.references) if one]
     if references:
         lines += [_header("In-Reply-To", references[-1:]), _header("References", references)]
@@ -89,8 +88,26 @@ def compose(draft: Draft) -> bytes:
         lines.append(_header("X-Auto-Response-Suppress", ["All"]))
     lines += [_further(name, value) for name, value in draft.headers]
     lines.append(b"MIME-Version: 1.0\r\n")
-    boundary = hashlib.blake2b(draft.message_id.encode(), digest_size=9).hexdigest()
+    words = repr((draft.subject, draft.date, draft.html, draft.text))
+    boundary = hashlib.blake2b(words.encode("utf-8", "replace"), digest_size=9).hexdigest()
     return b"".join([*lines, _body(draft, boundary)])
+
+
+def with_id(content: bytes, message_id: str) -> bytes:
+    """Return what ``compose`` made with its Message-ID in front; contents of earlier versions have theirs inside.
+
+    Raises ``HeaderError`` for one that can't be written.
+
+    >>> with_id(b"Date: today\\r\\n\\r\\nHello", "<a@x>")
+    b'Message-ID: <a@x>\\r\\nDate: today\\r\\n\\r\\nHello'
+    >>> with_id(b"Date: today\\r\\nMessage-ID: <a@x>\\r\\n\\r\\nHello", "<a@x>")
+    b'Date: today\\r\\nMessage-ID: <a@x>\\r\\n\\r\\nHello'
+    """
+    if content.startswith(b"Message-ID:", content.find(b"\r\n") + 2):
+        return content
+    if clean_id(message_id) != message_id:
+        raise HeaderError("the Message-ID can't be written")
+    return _header("Message-ID", [message_id]) + content
 
 
 def with_addresses(content: bytes, from_header: str, to_header: str) -> bytes:
@@ -204,12 +221,6 @@ def _date(date: datetime) -> bytes:
     if date.tzinfo is None:
         raise ValueError("the date of a mail needs a zone")
     return _header("Date", [format_datetime(date.astimezone(UTC))])
-
-
-def _own_id(message_id: str) -> str:
-    if clean_id(message_id) != message_id:
-        raise HeaderError("the Message-ID can't be written")
-    return message_id
 
 
 # --- parts

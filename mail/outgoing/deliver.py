@@ -159,7 +159,7 @@ class LineBatch(DeliveryBatch[Claimed]):
             self._content = (0, b"")  # only one at a time: they may be large
             with reading():
                 self._content = line.content_blob_id, Blob.read(line.content_blob_id)
-        content = whole(line.id, line.name, line.address, line.from_header, self._content[1])
+        content = whole(line.id, line.name, line.address, line.from_header, self._content[1], line.message_id)
         return Parcel(f"l{line.id}", line.envelope_sender, recipient, content)
 
     def size_of(self, line: Claimed) -> int:

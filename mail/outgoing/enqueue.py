@@ -1,10 +1,15 @@
-"""FLOW from a draft to lines in the queue: choose the server -> From -> compose -> lines."""
+"""FLOW from a draft to lines in the queue: choose the server -> From -> compose -> pack | lines.
+
+What stands before the bar takes time and no transaction waits for it: ``prepare``. The rest is inserted, many at once.
+"""
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, Self
+
+from sqlalchemy import select
 
 from mail.decide.sender import AuthorIs, Decision, Request, decide
 from mail.message.address import normalise
@@ -14,7 +19,7 @@ from mail.sentences import Why, why
 from mail.settings import office, parameters
 from mail.settings.tokens import TokenKind
 from models import Blob, OutgoingMail, Recipient, db
-from models.store import insert_rows
+from models.store import Packed, insert_rows, pack
 
 # --- from a draft to lines in the queue
 
@@ -42,7 +47,6 @@ class OutgoingDraft:
     html: str = ""
     text: str | None = None
     files: Sequence[File] = ()
-    post_id: int | None = None
     references: Sequence[str] = ()
     has_document: bool = False
     author_is: AuthorIs = "verified"
@@ -55,42 +59,48 @@ class OutgoingDraft:
     headers: Sequence[tuple[str, str]] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ReadyMail:
+    """A mail that is decided, composed and packed: its columns, its content, why it can't be sent, and to whom."""
+
+    values: dict[str, Any]
+    content: Packed
+    failure: Why | None
+    recipients: Sequence[To]
+
+    def of_post(self, post_id: int) -> Self:
+        """Return it as the mail of a post that has its number now.
+
+        Its Message-ID is made of the number, so no post can be queued twice.
+        """
+        message_id = office.tokens().message_id(TokenKind.POST, post_id, office.load().message_domain)
+        return replace(self, values=self.values | {"post_id": post_id, "message_id": message_id})
+
+
 def enqueue(
     draft: OutgoingDraft, recipients: Sequence[To], now: datetime, scheduled_at: datetime | None = None
 ) -> OutgoingMail:
-    """Put a mail into the queue, with a line per recipient, and return it, flushed; the caller commits, then wakes.
+    """Put a small mail into the queue, with a line per recipient, and return it; the caller commits, then wakes.
 
-    What can't be sent (no server, no From, too large) becomes lines that failed and say why. A post's mail has a
-    Message-ID made of the post's number, so no post can be queued twice.
+    What can't be sent (no server, no From, too large) becomes lines that failed and say why.
     """
-    composed = _compose(draft, now, scheduled_at)
-    mail = OutgoingMail(**composed.values, content_blob_id=Blob.keep(composed.content))
-    db.session.add(mail)
-    db.session.flush()
-    _add_lines([(mail.id, composed, recipients)], now)
-    return mail
+    ready = prepare(draft, recipients, now, scheduled_at)
+    enqueue_many([ready], now)
+    return db.session.scalars(select(OutgoingMail).where(OutgoingMail.message_id == ready.values["message_id"])).one()
 
 
-def enqueue_many(mails: Sequence[tuple[OutgoingDraft, Sequence[To]]], now: datetime) -> None:
-    """Put many mails into the queue as ``enqueue`` does, in four statements; the caller commits, then wakes."""
-    composed = [_compose(draft, now, None) for draft, _ in mails]
-    blobs = Blob.keep_all([one.content for one in composed])
-    rows = [{**one.values, "content_blob_id": blob} for one, blob in zip(composed, blobs, strict=True)]
+def enqueue_many(mails: Sequence[ReadyMail], now: datetime) -> None:
+    """Put prepared mails into the queue as ``enqueue`` does, in four statements; the caller commits, then wakes."""
+    blobs = Blob.keep_packed([mail.content for mail in mails])
+    rows = [{**mail.values, "content_blob_id": blob} for mail, blob in zip(mails, blobs, strict=True)]
     ids = {row.message_id: row.id for row in insert_rows(OutgoingMail, rows, "id", "message_id")}
-    of_each = zip(composed, mails, strict=True)
-    _add_lines([(ids[one.values["message_id"]], one, recipients) for one, (_, recipients) in of_each], now)
+    _add_lines([(ids[mail.values["message_id"]], mail) for mail in mails], now)
 
 
-@dataclass(frozen=True, slots=True)
-class _Composed:
-    """A mail that is decided and composed: its columns, its content, and why it can't be sent."""
-
-    values: dict[str, Any]
-    content: bytes
-    failure: Why | None
-
-
-def _compose(draft: OutgoingDraft, now: datetime, scheduled_at: datetime | None) -> _Composed:
+def prepare(
+    draft: OutgoingDraft, recipients: Sequence[To], now: datetime, scheduled_at: datetime | None = None
+) -> ReadyMail:
+    """Decide, compose and pack a mail: to be done before the transaction that puts it into the queue."""
     snapshot = office.load()
     request = Request(
         sender=draft.author,
@@ -102,11 +112,9 @@ def _compose(draft: OutgoingDraft, now: datetime, scheduled_at: datetime | None)
         alias=snapshot.type_aliases.get(draft.type_id or 0, "") if draft.has_document else "",
     )
     decision = decide(request, snapshot.servers, snapshot.office)
-    message_id = _message_id(draft, snapshot.message_domain)
     content = compose(
         Draft(
             subject=draft.subject,
-            message_id=message_id,
             date=now,
             html=draft.html,
             text=draft.text,
@@ -120,10 +128,10 @@ def _compose(draft: OutgoingDraft, now: datetime, scheduled_at: datetime | None)
     )
     values = {
         "kind": draft.kind,
-        "post_id": draft.post_id,
+        "post_id": None,
         "subject": draft.subject[:500],
         "author": draft.author[:400],
-        "message_id": message_id,
+        "message_id": _random_id(draft, snapshot.message_domain),
         "size": len(content),
         "forced_server_id": draft.forced_server_id,
         "return_path": draft.return_path,
@@ -131,25 +139,23 @@ def _compose(draft: OutgoingDraft, now: datetime, scheduled_at: datetime | None)
         "created_at": now,
         **decision_columns(decision),
     }
-    return _Composed(values, content, decision.failure or _too_large(len(content)))
+    return ReadyMail(values, pack(content), decision.failure or _too_large(len(content)), recipients)
 
 
-def _message_id(draft: OutgoingDraft, domain: str) -> str:
-    """The Message-ID of a mail: by its post, or a random one for a mail of the system itself."""
-    if draft.post_id is not None:
-        return office.tokens().message_id(TokenKind.POST, draft.post_id, domain)
+def _random_id(draft: OutgoingDraft, domain: str) -> str:
+    """A Message-ID for a mail of the system itself; that of a post gets another one."""
     kind = TokenKind.LOOP if draft.kind == "rejection" else TokenKind.MAIL
     return office.tokens().message_id(kind, secrets.randbits(62), domain)
 
 
-def _add_lines(mails: Sequence[tuple[int, _Composed, Sequence[To]]], now: datetime) -> None:
+def _add_lines(mails: Sequence[tuple[int, ReadyMail]], now: datetime) -> None:
     """Add the lines of new mails; posts with a line that failed at once are marked."""
     lines: list[dict[str, Any]] = []
     failed: list[int] = []
-    for mail_id, composed, recipients in mails:
-        of_mail = _lines(mail_id, recipients, composed, now)
+    for mail_id, mail in mails:
+        of_mail = _lines(mail_id, mail, now)
         lines += of_mail
-        post_id = composed.values["post_id"]
+        post_id = mail.values["post_id"]
         if post_id is not None and any(line["state"] == "failed" for line in of_mail):
             failed.append(post_id)
     insert_rows(Recipient, lines)
@@ -179,17 +185,17 @@ def waits_for_server(failure: Why | None) -> bool:
     return failure is not None and failure["code"] == "no_server"
 
 
-def _lines(mail_id: int, recipients: Sequence[To], composed: _Composed, now: datetime) -> list[dict[str, Any]]:
-    failure, scheduled_at = composed.failure, composed.values["scheduled_at"]
+def _lines(mail_id: int, mail: ReadyMail, now: datetime) -> list[dict[str, Any]]:
+    failure, scheduled_at = mail.failure, mail.values["scheduled_at"]
     lines: dict[str, dict[str, Any]] = {}
-    for to in recipients:
+    for to in mail.recipients:
         key = normalise(to.address)
         reason = failure or (None if key else why("address_unusable", address=to.address))
         lines.setdefault(
             key or to.address,
             {
                 "mail_id": mail_id,
-                "server_id": composed.values["server_id"] or 0,
+                "server_id": mail.values["server_id"] or 0,
                 "contact_id": to.contact_id,
                 "name": to.name[:200],
                 "address": to.address[:320],

@@ -11,7 +11,7 @@ from sqlalchemy.orm import aliased
 from mail.decide.sender import Decision, Request, decide
 from mail.errors import NotCorrected
 from mail.message.address import normalise, show_address
-from mail.message.compose import header, with_addresses
+from mail.message.compose import header, with_addresses, with_id
 from mail.outgoing.delivery_state import FAILED, mark_failures, show_progress
 from mail.outgoing.enqueue import decision_columns, waits_for_server
 from mail.queue.journal import State
@@ -23,10 +23,11 @@ from models.outgoing import Claimed
 from models.slices import by_hundreds
 
 
-def whole(line_id: int, name: str, address: str, from_header: str, content: bytes) -> bytes:
+def whole(line_id: int, name: str, address: str, from_header: str, content: bytes, message_id: str) -> bytes:
     """The mail as one recipient gets it: what differs between recipients stands before what they share."""
     token = office.tokens().make(TokenKind.LINE, line_id)
-    return header("X-CoquiMail-Id", token) + with_addresses(content, from_header, show_address(name, address))
+    shared = with_id(content, message_id)
+    return header("X-CoquiMail-Id", token) + with_addresses(shared, from_header, show_address(name, address))
 
 
 def whole_mail(line_id: int) -> bytes | None:
@@ -34,8 +35,8 @@ def whole_mail(line_id: int) -> bytes | None:
     line = db.session.get(Recipient, line_id)
     if line is None or not line.mail.from_header:
         return None
-    content = Blob.read(line.mail.content_blob_id)
-    return whole(line.id, line.name, line.address, line.mail.from_header, content)
+    mail, content = line.mail, Blob.read(line.mail.content_blob_id)
+    return whole(line.id, line.name, line.address, mail.from_header, content, mail.message_id)
 
 
 def decide_again(mail_ids: Collection[int], now: datetime) -> dict[int, Why]:

@@ -292,6 +292,7 @@ class FrontDesk:
             assert line is not None
             token = office.tokens().make(TokenKind.LINE, line.id)
             head = f"From: {line.mail.from_header}\r\nTo: {line.address}\r\nX-CoquiMail-Id: {token}\r\n"
+            head += f"Message-ID: {line.mail.message_id}\r\n"
             content = head.encode() + Blob.read(line.mail.content_blob_id)
             db.session.rollback()
             return content

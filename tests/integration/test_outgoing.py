@@ -347,10 +347,9 @@ def test_a_failure_marks_the_document_and_tells_the_author(desk: Desk) -> None:
         post = Post(thread_id=thread.id, kind="message", author_contact_id=contact.id, message_key="k", at=NOW)
         db.session.add_all([user, document, post])
         db.session.flush()
-        draft = OutgoingDraft(
-            kind="post", author="Clerk <clerk@home.test>", subject="S", html="<p>x</p>", post_id=post.id
-        )
-        enqueue.enqueue(draft, [To("bad@x.test")], datetime.now(UTC))
+        draft = OutgoingDraft(kind="post", author="Clerk <clerk@home.test>", subject="S", html="<p>x</p>")
+        ready = enqueue.prepare(draft, [To("bad@x.test")], datetime.now(UTC))
+        enqueue.enqueue_many([ready.of_post(post.id)], datetime.now(UTC))
         db.session.commit()
     desk.send_all()
     with desk.app.app_context():

@@ -64,10 +64,11 @@ class Desk:
             db.session.commit()
             return server.id
 
-    def mail(self, *to: str, server: str = "main", html: str = "<p>Hello</p>", **more: Any) -> None:
+    def mail(self, *to: str, server: str = "main", html: str = "<p>Hello</p>", post_id: int = 0, **more: Any) -> None:
         with self.app.app_context():
             draft = OutgoingDraft(kind="test", author=f"a@{server}.test", subject="Hello", html=html, **more)
-            enqueue.enqueue(draft, [To(address) for address in to], datetime.now(UTC))
+            ready = enqueue.prepare(draft, [To(address) for address in to], datetime.now(UTC))
+            enqueue.enqueue_many([ready.of_post(post_id) if post_id else ready], datetime.now(UTC))
             db.session.commit()
 
     def step(self) -> int:

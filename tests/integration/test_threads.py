@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from mail.documents import posts as documents_posts
 from mail.documents.documents import start_document
-from mail.documents.notify import PostNotification, audience, notify
+from mail.documents.notify import PostNotification, audience, notify, prepare
 from mail.documents.threads import NewFile, PostDraft, thread_views
 from mail.errors import NothingWritten
 from mail.outgoing import delivery_state, lines
@@ -293,8 +293,9 @@ def test_nothing_is_told_when_the_transaction_is_given_up(desk: FrontDesk) -> No
     with desk.app.app_context():
         contact = db.session.scalar(select(Contact.id))
         post = PostDraft(document.thread_id, "message", NOW, text="x", author_address="Clerk <clerk@home.test>")
+        ready = prepare([PostNotification(post, thread_views([post.thread_id])[post.thread_id])], NOW)
         documents_posts.add_posts([post], NOW)
-        assert notify([PostNotification(post, thread_views([post.thread_id])[post.thread_id])], NOW)
+        assert notify(ready, NOW)
         db.session.rollback()
         assert contact
         for table in (Post, OutgoingMail, Recipient):

@@ -23,6 +23,7 @@ from mail.message.compose import (
     header,
     html_to_text,
     with_addresses,
+    with_id,
 )
 from mail.message.words import one_line
 
@@ -31,13 +32,15 @@ FROM, TO = '"Clerk" <notifications@mycompany.test>', "ann@example.com"
 
 
 def draft(**values):
-    return Draft(
-        **{"subject": "Hello", "message_id": "<id1@mycompany.test>", "date": NOW, "text": "Hello Ann", **values}
-    )
+    return Draft(**{"subject": "Hello", "date": NOW, "text": "Hello Ann", **values})
+
+
+def whole(made):
+    return with_addresses(with_id(compose(made), "<id1@mycompany.test>"), FROM, TO)
 
 
 def read(**values):
-    content = with_addresses(compose(draft(**values)), FROM, TO)
+    content = whole(draft(**values))
     assert_well_formed(content)
     return email.message_from_bytes(content, policy=email.policy.default)
 
@@ -63,8 +66,8 @@ def test_the_headers_of_a_notification():
     assert mail.items() == [
         ("From", "Clerk <notifications@mycompany.test>"),
         ("To", "ann@example.com"),
-        ("Date", "Sun, 22 Nov 2026 10:30:00 +0000"),
         ("Message-ID", "<id1@mycompany.test>"),
+        ("Date", "Sun, 22 Nov 2026 10:30:00 +0000"),
         ("In-Reply-To", "<parent@example.com>"),
         ("References", "<root@mycompany.test> <parent@example.com>"),
         ("Subject", "Hello"),
@@ -77,12 +80,12 @@ def test_the_headers_of_a_notification():
 
 
 def test_the_bytes_of_a_small_mail():
-    assert with_addresses(compose(draft(auto_submitted="auto-replied")), FROM, TO).decode() == "\r\n".join(
+    assert whole(draft(auto_submitted="auto-replied")).decode() == "\r\n".join(
         [
             'From: "Clerk" <notifications@mycompany.test>',
             "To: ann@example.com",
-            "Date: Sun, 22 Nov 2026 10:00:00 +0000",
             "Message-ID: <id1@mycompany.test>",
+            "Date: Sun, 22 Nov 2026 10:00:00 +0000",
             "Subject: Hello",
             "Auto-Submitted: auto-replied",
             "MIME-Version: 1.0",
@@ -208,7 +211,7 @@ def test_how_a_text_is_coded(text, coding):
 
 def test_ids_are_never_folded_in_the_middle():
     ids = [f"<{'x' * length}.{length}@mail.example.com>" for length in (5, 60, 200, 900 - 30, 10)]
-    content = compose(draft(references=ids, message_id=ids[2]))
+    content = with_id(compose(draft(references=ids)), ids[2])
     for one in ids:
         assert one.encode() in content
     assert email.message_from_bytes(content, policy=email.policy.default)["References"].split() == ids
@@ -252,8 +255,6 @@ def test_a_long_name_is_folded_between_its_words():
 @pytest.mark.parametrize(
     ("values", "error"),
     [
-        ({"message_id": "<a@x>\r\nBcc: b@x"}, HeaderError),
-        ({"message_id": "a@x"}, HeaderError),
         ({"headers": [("X: y\r\nBcc", "b@x")]}, HeaderError),
         ({"headers": [("", "b@x")]}, HeaderError),
         ({"headers": [("bcc", "b@x")]}, HeaderError),
@@ -270,6 +271,20 @@ def test_what_is_not_written(values, error):
 def test_the_one_place_that_writes_headers_relies_on_no_other(piece):
     with pytest.raises(HeaderError):
         _header("X", [piece])
+
+
+@pytest.mark.parametrize("wrong", ["<a@x>\r\nBcc: b@x", "a@x", "", "<>"])
+def test_a_message_id_that_is_not_written(wrong):
+    with pytest.raises(HeaderError):
+        with_id(compose(draft()), wrong)
+
+
+def test_a_content_that_an_earlier_version_stored_keeps_its_one_message_id():
+    date, rest = compose(draft()).split(b"\r\n", 1)
+    stored = b"\r\n".join([date, b"Message-ID: <old@mycompany.test>", rest])
+    assert with_id(stored, "<old@mycompany.test>") == stored
+    forged = compose(draft(text="one\r\nMessage-ID: <x@y>", subject="Message-ID: <x@y>"))
+    assert with_id(forged, "<new@mycompany.test>").startswith(b"Message-ID: <new@mycompany.test>\r\nDate: ")
 
 
 @pytest.mark.parametrize(
@@ -322,6 +337,7 @@ def test_no_value_can_forge_a_header(subject, name, reference, file_name, mime_t
         )
     )
     who = f'"{name}" <a@example.com>'.replace("\\", "")
+    content = with_id(content, "<id1@mycompany.test>")
     try:
         content = with_addresses(content, who, TO)
     except InvalidAddress:

@@ -26,7 +26,7 @@ from mail.outgoing import delivery_state
 from mail.sentences import say, why
 from mail.settings import office
 from mail.settings.clock import now
-from models import Document, DocumentType, Event, Follower, Post, Stage, User, db
+from models import Document, DocumentType, Event, Follower, Post, Stage, User, db, writing
 from webapp.auth import own_page
 from webapp.pages.plain_text import html_of_words
 from webapp.template_helpers import PRIORITIES, priority_name
@@ -289,8 +289,9 @@ def write(document_id: int) -> ResponseReturnValue:
     except (NothingWritten, PostTooLarge) as error:
         flash(say(error.why), "error")
         return _page(document, words, kind)
-    documents_posts.mark_read(current_user.id, document.thread_id, now())
-    db.session.commit()
+    with writing():
+        documents_posts.mark_read(current_user.id, document.thread_id, now())
+        db.session.commit()
     return redirect(url_for(".show", document_id=document_id) + "#chatter")
 
 
