@@ -24,7 +24,8 @@ run:
 test:
 	@sh scripts/bootstrap.sh test
 	@$(MAKE) --no-print-directory check $(if $(PYTEST_ARGS),,coverage)
-	@$(MEMORY) $(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder -m "not slow" $(PYTEST_ARGS)
+	@$(MEMORY) $(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder -m "not slow" \
+		$(if $(PYTEST_ARGS),$(PYTEST_ARGS),--ignore=tests/unit)
 
 quick:
 	@sh scripts/bootstrap.sh check

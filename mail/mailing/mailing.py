@@ -201,7 +201,8 @@ def _change(mailing_id: int, states: Sequence[str], values: dict[str, Any], now:
 
 
 def _locked(mailing_id: int) -> Mailing:
-    mailing = db.session.scalar(select(Mailing).where(Mailing.id == mailing_id).with_for_update())
+    asked = select(Mailing).where(Mailing.id == mailing_id).with_for_update()
+    mailing = db.session.scalar(asked.execution_options(populate_existing=True))  # as it is now, not as it was read
     if mailing is None:
         raise LookupError(f"mailing {mailing_id}")
     return mailing
