@@ -24,8 +24,10 @@ HTML = """<html><body><h1>Hello {{ contact.first_name or "there" }}</h1>
 
 def prepare(mailing_id: int, now: datetime) -> None:
     """Make all traces and chunks of a mailing, as the worker does slice by slice."""
-    while mailing.prepare_slice(mailing_id, now, 1000):
-        pass
+    more = True
+    while more:
+        with mailing._preparing.slice() as size:
+            more = mailing.prepare_slice(mailing_id, now, size)
 
 
 @dataclass

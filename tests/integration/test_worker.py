@@ -535,7 +535,7 @@ def test_test_and_confirm_then_only_what_arrives_later_is_fetched(
     office.worker()
     check = office.check("incoming_test", server_id)
     assert check.state == "done", check.steps
-    assert [step["name"] for step in check.steps][-2:] == ["folder", "confirm"]
+    assert [step["name"] for step in check.steps if step["name"] != "writing"][-2:] == ["folder", "confirm"]
     with office.context():
         server = db.session.get(IncomingServer, server_id)
         assert server is not None and server.state == "confirmed"
