@@ -46,8 +46,8 @@ def blacklist(page: Page, address: str) -> None:
     expect(page.get_by_text("1 address was added")).to_be_visible()
 
 
-def nothing_arrived_for(receiver: Postfix, seconds: float, last: list[float] = []) -> bool:  # noqa: B006
-    """Say whether the number of mails has stood still for so long; called again and again."""
+def nothing_arrived_for(receiver: Postfix, seconds: float, last: list[float]) -> bool:
+    """Say whether the number of mails has stood still for so long; called again and again with the same list."""
     count, moment = float(len(receiver.mails())), time.monotonic()
     if not last or last[0] != count:
         last[:] = count, moment
@@ -86,7 +86,8 @@ def test_a_mailing_and_a_post_go_their_own_ways(
     page.goto(mailing)
     page.get_by_role("button", name="Pause").click()
     expect(page.get_by_role("button", name="Resume")).to_be_visible()
-    wait_until(lambda: dedicated.idle() and nothing_arrived_for(dedicated, 2.0), 20)
+    last: list[float] = []
+    wait_until(lambda: dedicated.idle() and nothing_arrived_for(dedicated, 2.0, last), 20)
     page.goto("/documents/task/new")
     page.locator("#title").fill("Water the plants")
     page.locator("#customer").fill("Paul <paul@customer.test>")
