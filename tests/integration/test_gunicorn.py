@@ -153,5 +153,9 @@ def test_more_than_a_form_may_hold_is_refused_with_a_page(office: App, admin: Cl
 
 def test_a_report_that_never_says_how_long_it_is_is_cut_off(office: App) -> None:
     pieces = (b"x" * 8192 for _ in range(100))
-    assert Client(office.port).ask("/csp-report", pieces, {"Content-Type": "application/csp-report"})[0] in (400, 413)
+    try:
+        status = Client(office.port).ask("/csp-report", pieces, {"Content-Type": "application/csp-report"})[0]
+    except (BrokenPipeError, ConnectionResetError):
+        status = 413  # it hung up while we were still talking
+    assert status in (400, 413)
     assert Client(office.port).ask("/csp-report", b'{"csp-report": {"blocked-uri": "inline"}}')[0] == 204
