@@ -179,6 +179,7 @@ def prepare(port: int, password: str) -> None:
         for number in range(THREADS):
             document = start_document(kind, f"Thread {number}", moment, author_contact_id=clerk.contact_id)
             posts.follow(document.thread_id, dora.contact_id)
+            db.session.commit()
             posts.post_from_browser(clerk, document.thread_id, "<p>Hello</p>", "message", (), moment)
             posts.unfollow(document.thread_id, dora.contact_id)  # one follower gets the answers: the clerk
         db.session.commit()
