@@ -8,7 +8,6 @@ from sqlalchemy import JSON
 
 import models
 from models.base import Encrypted, UtcDateTime
-from models.connect import without_limit
 
 
 def render(kind: str, item: Any, autogen_context: Any) -> str | bool:
@@ -26,7 +25,10 @@ def render(kind: str, item: Any, autogen_context: Any) -> str | bool:
 def run() -> None:
     engine = current_app.extensions["migrate"].db.engine
     with engine.connect() as connection:
-        without_limit(connection)
+        if connection.dialect.name == "postgresql":
+            from models.postgresql import without_limit
+
+            without_limit(connection)
         context.configure(
             connection=connection,
             target_metadata=models.db.metadata,

@@ -32,7 +32,6 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
 from models import sqlite
-from models.connect import bound
 
 NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -199,6 +198,8 @@ def guard_transactions(engine: Engine) -> None:
         event.listen(engine, "connect", sqlite.prepare)
         event.listen(engine, "begin", _begin_sqlite)
     else:
+        from models.postgresql import bound
+
         bound(engine)
         event.listen(engine, "begin", _begin_postgresql)
 

@@ -3,10 +3,13 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import String, insert
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import String, event
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Id, Model, UtcDateTime, db
+from models.store import insert_rows
+
+_TOLD = "topics"  # in the session: what its transaction tells open pages
 
 
 class Event(Model):
@@ -23,7 +26,17 @@ class Event(Model):
 
     @classmethod
     def add(cls, topics: Iterable[str], now: datetime) -> None:
-        """Tell open pages that these topics changed; the caller commits."""
-        rows = [{"at": now, "topic": topic} for topic in dict.fromkeys(topics)]
-        if rows:
-            db.session.execute(insert(cls), rows)
+        """Tell open pages that these topics changed: in one statement when the caller commits."""
+        db.session.connection()  # what is told belongs to a transaction, and ends with it
+        db.session.info.setdefault(_TOLD, {}).update(dict.fromkeys(topics, now))
+
+
+@event.listens_for(db.session, "before_commit")
+def _tell(session: Session) -> None:
+    told: dict[str, datetime] = session.info.pop(_TOLD, {})
+    insert_rows(Event, [{"at": at, "topic": topic} for topic, at in told.items()])
+
+
+@event.listens_for(db.session, "after_soft_rollback")
+def _forget(session: Session, _ended: object) -> None:
+    session.info.pop(_TOLD, None)

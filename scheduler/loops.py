@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import psycopg
 from flask import Flask
 from sqlalchemy.exc import InterfaceError, OperationalError
 
@@ -178,7 +177,7 @@ def what_is_missing(error: BaseException) -> Why | None:
     if fault is DatabaseFault.FULL:
         return why("no_room")
     waits = fault in (DatabaseFault.AWAY, DatabaseFault.BUSY, DatabaseFault.BROKEN)
-    if waits or isinstance(error, OperationalError | InterfaceError | psycopg.OperationalError):
+    if waits or isinstance(error, OperationalError | InterfaceError):
         return why("database_away", detail=str(getattr(error, "orig", None) or error).splitlines()[0][:300])
     return None
 

@@ -7,8 +7,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-import psycopg
-from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from mail.settings.config import settings
 from mail.settings.wake import CHANNEL, reachable
@@ -87,7 +86,9 @@ class WakeListener:
         if self._database is not None:
             try:
                 topics += [notice.payload for notice in self._database.notifies(timeout=0)]
-            except psycopg.Error:  # cut off: the next look connects again, or finds the database away
+            except (
+                db.engine.dialect.loaded_dbapi.Error
+            ):  # cut off: the next look connects again, or finds the database away
                 self._database.close()
                 self._database = None
         return [topic for topic in topics if topic]
@@ -98,7 +99,11 @@ def _listening_connection() -> Any:
     pooled = db.engine.raw_connection()
     connection: Any = pooled.driver_connection
     pooled.detach()
-    connection.rollback()
-    connection.autocommit = True
-    connection.execute(str(text(f"LISTEN {CHANNEL}")))
+    listen = f"LISTEN {CHANNEL}"
+    try:
+        connection.rollback()
+        connection.autocommit = True
+        connection.execute(listen)
+    except db.engine.dialect.loaded_dbapi.Error as error:
+        raise OperationalError(listen, None, error) from error
     return connection

@@ -1,7 +1,7 @@
 """FLOW: new documents with their threads, numbers, stages and first followers. One made by hand is a batch of one."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import count
@@ -18,12 +18,16 @@ from models.store import insert_rows
 
 @dataclass(frozen=True, slots=True)
 class TypeView:
-    """A document type, as its new documents need it. ``stage_id`` is its first stage."""
+    """A document type, as its new documents need it: ``stage_id`` is its first stage.
+
+    ``numbers`` are those that come next, as long as nobody else opens a document of this type.
+    """
 
     id: int
     name: str
     number_pattern: str
     stage_id: int | None
+    numbers: Iterator[int]
 
 
 class NumberTaken(Exception):
@@ -77,14 +81,9 @@ def start_document(
 
 def foresee(drafts: Sequence[DocumentDraft]) -> None:
     """Fill in what posts say of documents that are about to be opened, with the numbers that come next."""
-    if not drafts:
-        return
-    wanted = DocumentType.id.in_({draft.type.id for draft in drafts})
-    rows = db.session.execute(select(DocumentType.id, DocumentType.next_number).where(wanted))
-    numbers = {row.id: count(row.next_number) for row in rows}
     for draft in drafts:
         _describe(draft)
-        draft.place.number = draft.type.number_pattern.format(number=next(numbers[draft.type.id]))
+        draft.place.number = draft.type.number_pattern.format(number=next(draft.type.numbers))
         draft.place.root_message_id = draft.root_message_id
         if draft.responsible is not None:
             draft.place.followers.append(draft.responsible)
@@ -182,10 +181,13 @@ def types(type_ids: Collection[int]) -> dict[int, TypeView]:
             DocumentType.id,
             DocumentType.name,
             DocumentType.number_pattern,
+            DocumentType.next_number,
             first.correlate(DocumentType).scalar_subquery().label("stage_id"),
         ).where(DocumentType.id.in_(type_ids))
     )
-    return {row.id: TypeView(row.id, row.name, row.number_pattern, row.stage_id) for row in rows}
+    return {
+        row.id: TypeView(row.id, row.name, row.number_pattern, row.stage_id, count(row.next_number)) for row in rows
+    }
 
 
 def whole_number(value: object) -> int:

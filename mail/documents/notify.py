@@ -201,8 +201,8 @@ def mark_reason(mark: str, author: str) -> Why | None:
 
 def _text_of(post: PostDraft) -> str:
     """The text part of a post: as its writer's program made it, else of the HTML, with its paragraphs and links."""
-    has_none = post.received_mail_id is None or "\n\n" not in post.text
-    return html_to_text(post.html) if has_none and 0 < len(post.html) <= LARGEST_DERIVED else post.text
+    is_derived = not post.has_text and 0 < len(post.html) <= LARGEST_DERIVED
+    return html_to_text(post.html) if is_derived else post.text
 
 
 def notification_bodies(post: PostDraft, place: ThreadView) -> tuple[str, str]:

@@ -91,6 +91,7 @@ class PostDraft:
     at: datetime
     html: str = ""
     text: str = ""
+    has_text: bool = False  # the writer's program made the text, too; else it is the words of the HTML
     subject: str = ""
     fold: int | None = None
     author_contact_id: int | None = None

@@ -194,6 +194,7 @@ def _post(case: Case, outcome: NewDocument | PostTo | Reply | AutoNote, context:
         message.date,
         html=case.html,
         text=message.text,
+        has_text=message.has_text,
         subject=storable(message.subject),
         fold=case.fold,
         author_contact_id=author.contact_id if author else None,

@@ -17,7 +17,7 @@ from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 
 from mail.decide.routing import route
-from mail.documents.documents import NumberTaken
+from mail.documents.documents import NumberTaken, types
 from mail.errors import MailboxRefused, MailError
 from mail.incoming import apply, intake, ledger
 from mail.incoming.case import Case, read_case
@@ -324,6 +324,7 @@ def _write(group: Sequence[Case], context: RoutingContext, now: datetime, state:
         except NumberTaken:
             db.session.rollback()
             group = ready.cases  # without those that another worker has taken
+            context.types |= types(context.types.keys())  # with the numbers that come next now
         else:
             return queued
 

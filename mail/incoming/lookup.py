@@ -24,11 +24,30 @@ HOUR = timedelta(hours=1)
 Arrivals = dict[str, dict[str, list[datetime]]]  # sender -> target -> when his mails arrived
 
 
+@dataclass(frozen=True, slots=True)
+class LoopBrake:
+    """What the parameters say of those who write too often."""
+
+    threshold: int
+    minutes: int
+    allowed: frozenset[str]
+
+    @property
+    def window(self) -> timedelta:
+        return timedelta(minutes=self.minutes)
+
+
+def _loop_brake() -> LoopBrake:
+    allowed = frozenset(parameters.LOOP_ALLOWED.get())
+    return LoopBrake(parameters.LOOP_THRESHOLD.get(), parameters.LOOP_MINUTES.get(), allowed)
+
+
 @dataclass
 class RoutingContext:
     """What is known around a batch of mails; ``learn`` adds what a mail of the batch will have done."""
 
     now: datetime
+    brake: LoopBrake
     book: AddressBook
     openings: dict[int, AliasDefaults]
     ids: KnownIds = field(default_factory=KnownIds)
@@ -60,8 +79,7 @@ class RoutingContext:
 
     def facts(self, case: Case) -> Facts:
         """Return what the rules need for one mail of the batch."""
-        asked = case.asked
-        window = timedelta(minutes=parameters.LOOP_MINUTES.get())
+        asked, window = case.asked, self.brake.window
         told = self.told.get(asked.sender, {})
         answer_key = case.message.return_path or asked.sender
         return Facts(
@@ -79,9 +97,9 @@ class RoutingContext:
             },
             told=frozenset(target for target, times in told.items() if neighbours(times, case.arrived_at, window)),
             released=case.released,
-            loop_threshold=parameters.LOOP_THRESHOLD.get(),
-            loop_minutes=parameters.LOOP_MINUTES.get(),
-            loop_allowed=frozenset(parameters.LOOP_ALLOWED.get()),
+            loop_threshold=self.brake.threshold,
+            loop_minutes=self.brake.minutes,
+            loop_allowed=self.brake.allowed,
             answers_left=ANSWERS_AN_HOUR - sum(at > self.now - HOUR for _, at in self.answers),
             answers_to_sender=sum(to == answer_key and at > self.now - window for to, at in self.answers),
         )
@@ -151,7 +169,7 @@ def targets(routing: Routing) -> list[str]:
 def load_context(cases: Sequence[Case], now: datetime) -> RoutingContext:
     """Return what must be known to route these mails: about ten statements, however many mails."""
     book, openings = address_book()
-    found = RoutingContext(now, book, openings)
+    found = RoutingContext(now, _loop_brake(), book, openings)
     for case in cases:
         case.asked = look_up(case.message, book, case.id)
     asked = [case.asked for case in cases]
@@ -202,12 +220,12 @@ def _follows(threads: set[int], contacts: Sequence[int]) -> dict[int, set[int]]:
 
 def _count(found: RoutingContext, cases: Sequence[Case]) -> None:
     """Find when the mails of each sender arrived that may count for the loop brake, and when he was told of it."""
-    allowed = frozenset(parameters.LOOP_ALLOWED.get())
+    allowed, window = found.brake.allowed, found.brake.window
     braked = [one for one in cases if one.sender not in allowed and domain_of(one.sender) not in allowed]
-    if not braked or not parameters.LOOP_THRESHOLD.get():
+    if not braked or not found.brake.threshold:
         return
     arrivals = [case.arrived_at for case in braked]
-    senders, window = {case.sender for case in braked}, timedelta(minutes=parameters.LOOP_MINUTES.get())
+    senders = {case.sender for case in braked}
     nobody = ReceivedMail.from_key.is_(None) if "" in senders else false()
     rows = db.session.execute(
         select(ReceivedMail.from_key, ReceivedMail.arrived_at, RouteResult.target)

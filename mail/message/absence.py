@@ -56,9 +56,13 @@ def _plain(text: str) -> str:
     >>> _plain("  Réponse-Automatique : «Devis»"), _plain("Out_of_Office")
     ('reponse automatique devis', 'out of office')
     """
+    bare = text.lower() if text.isascii() else _without_accents(text)
+    return " ".join(re.sub(r"[\W_]+", " ", bare).split())
+
+
+def _without_accents(text: str) -> str:
     letters = unicodedata.normalize("NFD", unicodedata.normalize("NFKC", text).casefold())
-    bare = "".join(letter for letter in letters if unicodedata.category(letter) != "Mn")
-    return " ".join(re.sub(r"[\W_]+", " ", unicodedata.normalize("NFC", bare)).split())
+    return unicodedata.normalize("NFC", "".join(one for one in letters if unicodedata.category(one) != "Mn"))
 
 
 def _pattern(phrase: str) -> str:

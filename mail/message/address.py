@@ -8,6 +8,7 @@ stored and compared; the domain is readable (``bücher.example``). *On the wire*
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 
 from mail.errors import InvalidAddress, NeedsSmtputf8
@@ -65,6 +66,10 @@ def normalise(address: str | None) -> str | None:
     """
     if not address:
         return None
+    return _normalise_again(address) if len(address) <= LONGEST_ADDRESS else _normalise(address)
+
+
+def _normalise(address: str) -> str | None:
     address = address.strip()
     if len(address) <= LONGEST_ADDRESS and _PLAIN.fullmatch(address):
         lowered = address.lower()
@@ -75,6 +80,9 @@ def normalise(address: str | None) -> str | None:
         found = parse_addresses(address)
         return found[0].key if len(found) == 1 else None
     return _normalise_slowly(address)
+
+
+_normalise_again = lru_cache(maxsize=4096)(_normalise)  # each address of a mail is asked for some twenty times
 
 
 def domain_of(address: str) -> str:

@@ -258,8 +258,7 @@ def text_of_html(html: str) -> str:
     >>> text_of_html("<style>x</style><p>Hello<br>there &amp; you</p>")
     'Hello\\nthere & you'
     """
-    for opening, closing in _UNSEEN:
-        html = _without(html, opening, closing)
+    html = _seen(html)
     text = _LINE_BREAK.sub("\n", " ".join(html.replace("\xa0", " ").split()))
     text = html_entities.unescape(_TAG.sub("", text)).replace("\xa0", " ")
     return "\n".join(line for piece in text.split("\n") if (line := piece.strip()))
@@ -271,9 +270,10 @@ def says_something(html: str) -> bool:
     >>> says_something("<style>p {}</style><p>&nbsp;</p>"), says_something("<p>Hi"), says_something("<img src=a>")
     (False, True, True)
     """
-    return bool(_PICTURE.search(html)) or bool(text_of_html(html))
+    return bool(_PICTURE.search(html) or _WORD.search(_seen(html)) or text_of_html(html))
 
 
+_WORD = re.compile(r">\s*+[^<>&\s]")
 _PICTURE = re.compile(r"<img\b", re.IGNORECASE)
 _TAG = re.compile(r"<[a-zA-Z/!?][^<>]*+>")
 _LINE_BREAK = re.compile(r"<(?:br|/p|/div|/tr|/li|/h[1-6]|/blockquote)\b[^<>]*+>", re.IGNORECASE)
@@ -285,6 +285,12 @@ def _marks_of(tag: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
 
 _TITLE = _marks_of("title")
 _UNSEEN = [(re.compile("<!--"), re.compile("-->")), _marks_of("style"), _marks_of("script"), _TITLE]
+
+
+def _seen(html: str) -> str:
+    for opening, closing in _UNSEEN:
+        html = _without(html, opening, closing)
+    return html
 
 
 def _without(html: str, opening: re.Pattern[str], closing: re.Pattern[str]) -> str:

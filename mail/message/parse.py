@@ -55,6 +55,7 @@ class IncomingMessage:
     references: list[str] = field(default_factory=list)
     html: str | None = None  # as it was sent: clean_html() before anybody sees it
     text: str = ""
+    has_text: bool = True  # False: the words of the HTML, without its paragraphs
     attachments: list[Part] = field(default_factory=list)
     content_type: str = "text/plain"
     report_type: str = ""
@@ -159,7 +160,7 @@ def _parse(raw: bytes, arrived_at: datetime) -> IncomingMessage:
     message.too_much = reader.too_much
     message.html, message.text = bodies.html, bodies.text or ""
     if bodies.html is not None and bodies.text is None:
-        message.text = text_of_html(bodies.html)
+        message.text, message.has_text = text_of_html(bodies.html), False
     message.attachments = list(named_parts(reader.leaves, message.html or ""))
     if b"\0" in raw:
         problems.append(why("parse_zero_bytes"))

@@ -13,6 +13,7 @@ from sqlalchemy import event, func, select, text
 
 from mail.settings.clock import now
 from models import Contact, DocumentType, OutgoingServer, Post, Stage, User, db
+from tests.integration.frontdesk import counted_statements
 from tests.web import Visitor, account, forget, kept_app
 from webapp.admin import list_pages, listing
 from webapp.admin.base import ActionRefused, AdminView, Button, ChoiceFilter, Empty, FieldGroup, Since, YesNo
@@ -567,8 +568,13 @@ def test_an_open_page_hears_what_happened_after_it(app, admin):
     after = int(re.search(r'name="events-after" content="(\d+)"', admin.get("/nowhere").text)[1])
     assert after > 0
     with app.app_context():
-        Event.add(["thread:2", "mailing:3", "thread:2"], now())
-        db.session.commit()
+        Event.add(["thread:7"], now())
+        db.session.rollback()  # what did not happen is not told
+        Event.add(["thread:2", "mailing:3"], now())
+        Event.add(["thread:2"], now())
+        with counted_statements(app) as statements:
+            db.session.commit()
+        assert len(statements) == 1
     told = admin.get(f"/events?after={after}").json
     assert [topic for _id, topic in told["events"]] == ["thread:2", "mailing:3"]
     assert told["after"] == after + 2

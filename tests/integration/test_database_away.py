@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from mail.settings import config
 from mail.settings.wake import wake
 from models import db, reading, writing
-from models.connect import BoundedConnection
+from models.postgresql import BoundedConnection
 from scheduler import create_worker_app
 from scheduler.loops import database_away
 from tests.servers.gate import gate

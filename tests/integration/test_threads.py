@@ -3,6 +3,7 @@
 import email
 import email.policy
 import time
+from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
@@ -315,3 +316,22 @@ def test_the_text_part_of_a_post_keeps_its_paragraphs(desk: FrontDesk) -> None:
     text = part.get_content().replace("\r\n", "\n")
     assert text.startswith("Hello,\n\nwe have:\none\n\n  * two\n\nSee here (https://x.test/).\n")
     assert "-- \n" in text
+
+
+def test_the_text_part_of_a_relay_is_the_writers_own_or_made_of_the_html(desk: FrontDesk) -> None:
+    document = desk.document(followers=[desk.contact("ann@customer.test"), desk.contact("bob@customer.test")])
+    sent = desk.sent(post_id=desk.post(desk.user("Clerk"), document.thread_id).id)[0]
+    page = "<p>One,</p><p>two <a href='https://x.test/'>here</a>.</p>"
+    for own, told in (
+        ("As I wrote it.\nIn two lines.", "As I wrote it.\nIn two lines.\n"),
+        (None, "One,\n\ntwo here ("),
+    ):
+        written = EmailMessage()
+        written["From"], written["To"], written["Subject"] = "ann@customer.test", f"catchall@{DOMAIN}", "Re:"
+        written["In-Reply-To"] = sent.message_id
+        written.set_content(own or page, subtype="plain" if own else "html")
+        if own:
+            written.add_alternative(page, subtype="html")
+        desk.receive(written.as_bytes())
+        (relay,) = desk.sent(post_id=desk.posts(document.thread_id)[-1].id)
+        assert relay.text.replace("\r\n", "\n").startswith(told)
