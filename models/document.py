@@ -3,11 +3,10 @@
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from models.base import Id, Model, UtcDateTime
-from models.search import contains
 
 if TYPE_CHECKING:
     from models.contact import Contact
@@ -89,11 +88,6 @@ class Document(Model):
     contact: Mapped["Contact | None"] = relationship()
     responsible: Mapped["User | None"] = relationship()
     stage: Mapped[Stage | None] = relationship()
-
-    @classmethod
-    def matches(cls, words: str) -> ColumnElement[bool]:
-        """Return the condition that title, number or sender contain each of these words."""
-        return contains(words, cls.title, cls.number, cls.sender)
 
     def __str__(self) -> str:
         return f"{self.number} {self.title}"

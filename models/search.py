@@ -1,13 +1,19 @@
 """Searching by parts of words in large lists: trigrams, by ``pg_trgm`` on PostgreSQL and by FTS5 on SQLite.
 
-The indexes are made by a migration; on SQLite triggers keep them. What a search looks at is bounded, so that a common
-word costs no more than a rare one: a list shows what is found among the ``MOST_FOUND`` newest matches, and words of one
-or two letters, which have no trigram, are looked for in the ``MOST_READ`` newest rows.
+The indexes are made by a migration; on SQLite triggers keep them. A search costs the same whatever is asked for:
+
+- Words of one or two letters have no trigram, and words that would be found in more than ``MOST_FOUND`` rows are of
+  little help: both are looked for in the ``MOST_READ`` newest rows, and the page says so.
+- All others are found by the index. Whether a word is common, the ``SAMPLE`` newest rows tell.
+- FTS5 walks through all rows of each trigram that it is asked for. So it is asked for the ``RAREST`` ones only, and the
+  few rows that have these are read.
 """
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, column, or_, select, table, true
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, Select, and_, column, func, literal, or_, select, table, true
 
 from models.base import db
 
@@ -22,52 +28,101 @@ SEARCHED: dict[str, tuple[str, ...]] = {
 }
 MOST_WORDS = 8
 SHORTEST = 3  # letters of a trigram
-MOST_FOUND = 10_001  # one more than a list counts
+MOST_FOUND = 5_000
 MOST_READ = 20_000
+SAMPLE = 500
+RAREST = 3
+LONGEST_TEXT = 1_000  # characters of a sample
 
 
-def contains(words: str, *columns: Any) -> ColumnElement[bool]:
-    """Return the condition that each of these words occurs, in any case, in one of the columns of a table."""
+@dataclass(frozen=True)
+class Found:
+    """What a search found: the condition of its rows, and why these need not be all of them, if so."""
+
+    rows: ColumnElement[bool]
+    cut: str = ""  # "short", "common"
+
+
+def search(words: str, *columns: Any) -> Found:
+    """Look for the rows of a table in which each of these words occurs, in any case, in one of the columns."""
     wanted = words.split()[:MOST_WORDS]
-    rows, searched = columns[0].table, columns[0].table.name in SEARCHED
-    long = [word for word in wanted if len(word) >= SHORTEST]
-    short = and_(true(), *(_occurs(word, columns) for word in wanted if len(word) < SHORTEST))
-    if not searched or not wanted:
-        return and_(short, *(_occurs(word, columns) for word in long))
-    if not long:
-        newest = select(rows).order_by(rows.c.id.desc()).limit(MOST_READ).subquery()
-        return _one_of(rows, select(newest.c.id).where(*(_occurs(word, _in(newest, columns)) for word in wanted)))
-    found = _matching(long, columns) if db.engine.dialect.name == "sqlite" else _like(long, columns)
-    return and_(_one_of(rows, found), short)
+    if not wanted or columns[0].table.name not in SEARCHED:
+        return Found(_fits(wanted, columns))
+    ids, cut = _Search(wanted, columns).found()
+    return Found(columns[0].table.c.id.in_(_listed(ids)), cut)
 
 
-def _one_of(rows: Any, found: Select[Any]) -> ColumnElement[bool]:
-    chosen: ColumnElement[bool] = rows.c.id.in_(found)
-    return chosen
+class _Search:
+    """A search in a table that may be large."""
+
+    def __init__(self, words: Sequence[str], columns: Sequence[Any]) -> None:
+        self.words, self.columns, self.rows = words, columns, columns[0].table
+        self.long = [word.lower() for word in words if len(word) >= SHORTEST]
+        self.on_sqlite = db.engine.dialect.name == "sqlite"
+
+    def found(self) -> tuple[list[int], str]:
+        """Return the ids of the newest rows that fit, and why there may be more."""
+        if not self.long:
+            return self._among_newest("short")
+        newest, texts = self._sample()
+        share = sum(all(word in text for word in self.long) for text in texts) / max(len(texts), 1)
+        if share * newest > MOST_FOUND:
+            return self._among_newest("common")
+        return self._by_trigrams(texts) if self.on_sqlite else self._by_index()
+
+    def _sample(self) -> tuple[int, list[str]]:
+        """The highest id, and the texts of the newest rows."""
+        texts = (func.substr(one, 1, LONGEST_TEXT) for one in self.columns)
+        rows = db.session.execute(select(self.rows.c.id, *texts).order_by(self.rows.c.id.desc()).limit(SAMPLE)).all()
+        return rows[0][0] if rows else 0, ["\n".join(filter(None, row[1:])).lower() for row in rows]
+
+    def _among_newest(self, why: str) -> tuple[list[int], str]:
+        rows = select(self.rows.c.id, *self.columns).order_by(self.rows.c.id.desc())
+        return self._fitting(rows, rows.with_only_columns(self.rows.c.id), why)
+
+    def _by_trigrams(self, texts: Sequence[str]) -> tuple[list[int], str]:
+        """Ask FTS5 for the rarest trigrams of the words; which of the rows with these fit is read."""
+        trigrams = dict.fromkeys(word[start : start + SHORTEST] for word in self.long for start in range(len(word) - 2))
+        rarest = sorted(trigrams, key=lambda trigram: sum(trigram in text for text in texts))[:RAREST]
+        name = f"{self.rows.name}_search"
+        index = table(name, column("rowid"), column(name))  # FTS5 takes its query through a column of its own name
+        query = " AND ".join('"{}"'.format(trigram.replace('"', '""')) for trigram in rarest)
+        having = select(index.c.rowid).where(index.c[name].op("MATCH")(query)).order_by(index.c.rowid.desc())
+        rows = select(self.rows.c.id, *self.columns).where(self.rows.c.id.in_(having.limit(MOST_READ)))
+        return self._fitting(rows.order_by(self.rows.c.id.desc()), having, "common")
+
+    def _by_index(self) -> tuple[list[int], str]:
+        """Ask PostgreSQL for all rows that fit, and only then for the newest: or it walks through the newest of all."""
+        fitting = select(self.rows.c.id).where(_fits(self.words, self.columns)).limit(MOST_READ).subquery()
+        ids = list(db.session.scalars(select(fitting.c.id).order_by(fitting.c.id.desc()).limit(MOST_FOUND + 1)))
+        return ids[:MOST_FOUND], "common" if len(ids) > MOST_FOUND else ""
+
+    def _fitting(self, rows: Select[Any], candidates: Select[Any], why: str) -> tuple[list[int], str]:
+        """Read the first of these rows until enough of them fit; ``candidates`` are the ids of all of them."""
+        read = rows.limit(MOST_READ).subquery()
+        fits = _fits(self.words, [read.c[one.key] for one in self.columns])
+        ids = list(db.session.scalars(select(read.c.id).where(fits).limit(MOST_FOUND + 1)))  # in the order of ``read``
+        more = len(ids) > MOST_FOUND or db.session.scalar(candidates.offset(MOST_READ).limit(1)) is not None
+        return ids[:MOST_FOUND], why if more else ""
 
 
-def _in(rows: Any, columns: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(rows.c[one.key] for one in columns)
+def _listed(ids: Sequence[int]) -> Select[Any]:
+    """A query of these ids: one parameter, however many they are, and no reason to walk through an index instead."""
+    if db.engine.dialect.name == "sqlite":
+        return select(func.json_each(str(list(ids))).table_valued("value").c.value)
+    return select(func.unnest(literal(list(ids), ARRAY(BigInteger))).column_valued("found"))
 
 
-def _matching(words: list[str], columns: tuple[Any, ...]) -> Select[Any]:
-    """The newest rows in which FTS5 finds all of the words: one query, so that it meets them in the index."""
-    name = f"{columns[0].table.name}_search"
-    index = table(name, column("rowid"), column(name))  # FTS5 takes its query through a column of its own name
-    within = "{" + " ".join(one.name for one in columns) + "}"
-    quoted = (word.replace('"', '""') for word in words)
-    phrases = " AND ".join(f'{within} : "{word}"' for word in quoted)
-    matching = index.c[name].op("MATCH")(phrases)
-    return select(index.c.rowid).where(matching).order_by(index.c.rowid.desc()).limit(MOST_FOUND)
+def _fits(words: Iterable[str], columns: Sequence[Any]) -> ColumnElement[bool]:
+    return and_(true(), *(or_(*(_occurs(word, one) for one in columns)) for word in words))
 
 
-def _like(words: list[str], columns: tuple[Any, ...]) -> Select[Any]:
-    """Rows in which all of the words occur; PostgreSQL reads its trigrams, or the rows where these are common."""
-    inner = columns[0].table.alias()
-    found = (_occurs(word, _in(inner, columns)) for word in words)
-    return select(select(inner.c.id).where(*found).limit(MOST_FOUND).subquery().c.id)
-
-
-def _occurs(word: str, columns: tuple[Any, ...]) -> ColumnElement[bool]:
+def _occurs(word: str, where: Any) -> ColumnElement[bool]:
+    """The condition that a column contains a word, in any case; LIKE of SQLite knows this of ASCII only."""
     pattern = "%" + word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-    return or_(*(one.ilike(pattern, escape="\\") for one in columns))
+    if db.engine.dialect.name != "sqlite":
+        return where.ilike(pattern, escape="\\")  # type: ignore[no-any-return]
+    spellings = {pattern}
+    if not word.isascii():
+        spellings = {pattern.lower(), pattern.upper(), "%" + pattern[1:].capitalize()}
+    return or_(*(where.like(spelling, escape="\\") for spelling in sorted(spellings)))

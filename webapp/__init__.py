@@ -14,7 +14,21 @@ from mail.settings import config as mail_config
 from mail.settings import office
 from mail.settings.config import Settings
 from models.connect import engine_options
-from webapp import admin, auth, checks, cli, errors, first_start, limits, live, menu, public, security, template_helpers
+from webapp import (
+    admin,
+    auth,
+    checks,
+    cli,
+    errors,
+    first_start,
+    limits,
+    live,
+    menu,
+    public,
+    searching,
+    security,
+    template_helpers,
+)
 from webapp.pages import (
     account,
     bodies,
@@ -124,7 +138,7 @@ def create_app(config: Settings | None = None) -> Flask:
     for module in PAGES:
         for view in getattr(module, "CSRF_EXEMPT", ()):  # functions whose address carries a signed token instead
             csrf.exempt(view)
-    app.jinja_env.globals.update(template_helpers.GLOBALS)
+    app.jinja_env.globals.update(template_helpers.GLOBALS, search_cut=searching.search_cut)
     app.context_processor(_for_every_page)
     errors.init_app(app)
     app.add_url_rule("/", "start", _start)

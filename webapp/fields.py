@@ -10,14 +10,14 @@ from flask_admin.model.form import converts
 from flask_babel import gettext, to_user_timezone, to_utc
 from flask_babel import lazy_gettext as _l
 from markupsafe import Markup
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, literal, select
 from wtforms import BooleanField, Field, PasswordField, StringField, TextAreaField
 from wtforms.validators import Optional, ValidationError
 from wtforms.widgets import html_params
 
 from models import db
 from models.base import Encrypted, Model
-from models.search import contains
+from models.search import search
 
 SHOWN_AT_ONCE = 30
 NONE_CHOSEN = _l("none")
@@ -114,12 +114,16 @@ class ReferenceField(Field):
         return db.session.scalar(rows)
 
     def found(self, words: str) -> list[tuple[int, str]]:
-        """Return id and text of all records, or of the newest that the words fit where they are searched for."""
-        rows = self.only(select(self.model))
-        if words and self.columns:
-            rows = rows.where(contains(words, *(getattr(self.model, name) for name in self.columns)))
+        """Return id and text of all records, or of some where they are searched for: the shortest that the words fit.
+
+        Whoever types a whole name, or a number, sees it before those that it is a part of.
+        """
+        rows, columns = self.only(select(self.model)), [getattr(self.model, name) for name in self.columns]
         key = self.model.id  # type: ignore[attr-defined]
-        rows = rows.order_by(key.desc()).limit(SHOWN_AT_ONCE) if self.columns else rows.order_by(key)
+        if words and columns:
+            length = sum((func.length(func.coalesce(one, "")) for one in columns), literal(0))
+            rows = rows.where(search(words, *columns).rows).order_by(length)
+        rows = rows.order_by(key.desc()).limit(SHOWN_AT_ONCE) if columns else rows.order_by(key)
         found = db.session.scalars(rows)
         return [(row.id, self.text(row)) for row in found]
 

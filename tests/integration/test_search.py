@@ -1,11 +1,16 @@
 """Searching by parts of words, on both databases, and what the index must follow."""
 
+from typing import Any
+
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import event, select, update
+from wtforms import Form
 
 from models import Contact, db
-from models.search import contains
+from models.search import search
+from tests.web import Visitor
+from webapp.fields import ReferenceField
 
 PEOPLE = [
     ("Ann Lee", "ann@example.com", "Chairs & Sons"),
@@ -24,7 +29,7 @@ def people(app: Flask) -> Flask:
 
 
 def found(words: str) -> list[str]:
-    where = contains(words, Contact.name, Contact.address, Contact.company)
+    where = search(words, Contact.name, Contact.address, Contact.company).rows
     return [name.split()[0] for name in db.session.scalars(select(Contact.name).where(where).order_by(Contact.id))]
 
 
@@ -67,26 +72,100 @@ def test_the_index_follows_changes(people: Flask) -> None:
         assert found("anneliese") == []
 
 
+@pytest.mark.parametrize("words", ["müller", "MÜLLER", "mü", "MÜ", "ü"])
+def test_umlauts_are_found_in_any_case(people: Flask, words: str) -> None:
+    with people.app_context():
+        assert found(words) == ["Bob"]
+
+
+# --- what a search looks at is bounded: here by ever so little
+
+
+@pytest.fixture
+def many(pages: Flask, monkeypatch: pytest.MonkeyPatch) -> Flask:
+    for name, bound in {"MOST_READ": 16, "MOST_FOUND": 10, "SAMPLE": 20}.items():
+        monkeypatch.setattr(f"models.search.{name}", bound)
+    with pages.app_context():
+        for number in range(60):
+            key = f"p{number:02}@shop.test"
+            db.session.add(Contact(name=f"Person{number:02} Lee", address=key, address_key=key))
+        db.session.commit()
+    return pages
+
+
+NEWEST = [f"Person{number:02}" for number in range(50, 60)]
+
+
 @pytest.mark.parametrize(
-    ("words", "most"),
-    [("shop", 20), ("shop.test", 20), ("shop person", 20), ("shop person 7", 20), ("pe", 8), ("7", 8), ("zq", 0)],
+    ("words", "names", "cut"),
+    [
+        ("shop", NEWEST, "common"),
+        ("shop.test lee", NEWEST, "common"),
+        ("shop p4", ["Person44", "Person45", "Person46", "Person47", "Person48", "Person49"], "common"),
+        ("le", NEWEST, "short"),
+        ("p4", ["Person44", "Person45", "Person46", "Person47", "Person48", "Person49"], "short"),
+        ("q", [], "short"),
+        ("person07", ["Person07"], ""),
+        ("lee person07 shop", ["Person07"], ""),
+        ("son0", [f"Person0{number}" for number in range(10)], ""),
+        ("p0 son0", [f"Person0{number}" for number in range(10)], ""),
+        ("quokka", [], ""),
+        ("shop quokka", [], ""),
+    ],
 )
-def test_what_a_search_looks_at_is_bounded(app: Flask, monkeypatch: pytest.MonkeyPatch, words: str, most: int) -> None:
-    monkeypatch.setattr("models.search.MOST_FOUND", 20)
-    monkeypatch.setattr("models.search.MOST_READ", 8)
-    with app.app_context():
-        for number in range(60):
-            key = f"p{number}@shop.test"
-            db.session.add(Contact(name=f"Person {number}", address=key, address_key=key))
-        db.session.commit()
-        names = found(words)
-        assert len(names) <= most and bool(names) is bool(most)
+def test_common_and_short_words_are_looked_for_in_the_newest_rows(
+    many: Flask, words: str, names: list[str], cut: str
+) -> None:
+    with many.app_context():
+        assert (found(words), search(words, Contact.name, Contact.address, Contact.company).cut) == (names, cut)
 
 
-def test_a_rare_word_beside_a_common_one_is_found(app: Flask) -> None:
-    with app.app_context():
-        for number in range(60):
-            key = f"p{number}@shop.test"
-            db.session.add(Contact(name=f"Person{number}", address=key, address_key=key))
+def test_what_fits_in_many_old_rows_only_is_cut_too(many: Flask) -> None:
+    with many.app_context():
+        db.session.execute(update(Contact).where(Contact.id <= 30).values(company="Quokka & Sons"))
         db.session.commit()
-        assert found("shop person0") == ["Person0"]
+        result = search("quokka", Contact.name, Contact.company)
+        assert len(found("quokka")) == 10 and result.cut == "common"
+
+
+def test_a_small_table_is_searched_whole(people: Flask) -> None:
+    with people.app_context():
+        assert search("an", Contact.name).cut == search("test", Contact.address).cut == ""
+
+
+def test_the_rarest_trigrams_are_asked_for(many: Flask) -> None:
+    asked: list[str] = []
+    with many.app_context():
+        if db.engine.dialect.name != "sqlite":
+            pytest.skip("PostgreSQL chooses itself")
+
+        def note(_connection: Any, _cursor: Any, sql: str, values: Any, *_: Any) -> None:
+            asked.extend(value for value in values if "MATCH" in sql and isinstance(value, str) and '"' in value)
+
+        event.listen(db.engine, "before_cursor_execute", note)
+        found("shop lee person07")
+    assert set(asked) == {'"on0" AND "n07" AND "sho"'}, "a trigram of all rows costs as much as all rows"
+
+
+def test_the_list_says_that_older_entries_are_missing(many: Flask) -> None:
+    visitor = Visitor(many).as_role("admin")
+    common, short = "only the newest were searched", "Only the newest 16 entries were searched"
+    assert common in visitor.get("/admin/contacts/?search=shop").text
+    assert short in visitor.get("/admin/contacts/?search=le").text
+    assert short in visitor.get("/admin/contacts/?search=qz").text
+    assert "10+ entries" in visitor.get("/admin/contacts/?search=shop").text
+    for path in ("/admin/contacts/", "/admin/contacts/?search=person07", "/admin/contacts/?search=quokka"):
+        page = visitor.get(path).text
+        assert common not in page and short not in page
+
+
+class Choice(Form):
+    contact = ReferenceField(model=Contact, search=("name", "address"))
+
+
+def test_a_choice_shows_the_shortest_first(app: Flask) -> None:
+    with app.app_context():
+        for name in ("Lee", "Ann Lee", "Lee & Sons", "Bob Leeds", "Sara"):
+            db.session.add(Contact(name=name))
+        db.session.commit()
+        assert [name for _id, name in Choice().contact.found("lee")] == ["Lee", "Ann Lee", "Bob Leeds", "Lee & Sons"]

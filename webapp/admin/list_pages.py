@@ -10,13 +10,12 @@ from flask_admin import expose
 from flask_admin.actions import action
 from flask_babel import gettext, ngettext
 from flask_babel import lazy_gettext as _l
-from sqlalchemy import ColumnElement, Select
+from sqlalchemy import Select
 from sqlalchemy.orm import joinedload
 
 from mail.settings.clock import now
 from models import db, reading
-from models.search import contains
-from webapp import template_helpers
+from webapp import searching, template_helpers
 from webapp.admin.declared import ActionRefused, Declared
 from webapp.admin.listing import Order, Page, batches, csv_lines, page_by_place, page_of
 from webapp.fields import is_secret
@@ -26,10 +25,6 @@ SMALL_PAGE = 500  # rows of a list that may be sorted by anything
 
 class ListPages(Declared):
     """The pages around the list of a view."""
-
-    def search_clause(self, words: str) -> ColumnElement[bool] | None:
-        """Return the condition that every word occurs in a searchable column."""
-        return contains(words, *(getattr(self.model, name) for name in self.searchable))
 
     def _asked(self) -> Select[Any]:
         """The rows that the filters and the search of the address leave."""
@@ -41,9 +36,7 @@ class ListPages(Declared):
                 rows = rows.where(clause)
         words = request.args.get("search", "").strip()
         if words and self.searchable:
-            clause = self.search_clause(words)
-            if clause is not None:
-                rows = rows.where(clause)
+            rows = rows.where(searching.found(words, *(getattr(self.model, name) for name in self.searchable)))
         return rows
 
     def _order(self) -> Order:

@@ -17,7 +17,7 @@ from mail.outgoing.usage import UNFINISHED
 from mail.sentences import Why, say
 from mail.settings.clock import now
 from models import Contact, Mailing, MailingList, Subscription, db, mailing_lists
-from models.search import contains
+from webapp import searching
 from webapp.admin import servers
 from webapp.admin.base import AdminView, Empty, FieldGroup, YesNo, expose
 from webapp.admin.imports import REFUSED_SHOWN, NotImported, given_text, not_taken
@@ -121,7 +121,7 @@ class MailingListView(AdminView):
         if request.args.get("state") in STATES:
             query = query.where(Subscription.state == request.args["state"])
         if words := request.args.get("search", "").strip():
-            found = select(Contact.id).where(contains(words, Contact.name, Contact.address))
+            found = select(Contact.id).where(searching.found(words, Contact.name, Contact.address))
             query = query.where(Subscription.contact_id.in_(found))
         order = Order(Subscription.contact_id, Subscription.contact_id)  # nobody is on a list twice
         return page_of(query, order, PEOPLE, request.args.get("after", ""), request.args.get("before", ""))

@@ -27,6 +27,7 @@ from mail.sentences import say, why
 from mail.settings import office
 from mail.settings.clock import now
 from models import Document, DocumentType, Event, Follower, Post, Stage, User, db, writing
+from webapp import searching
 from webapp.auth import own_page
 from webapp.pages.plain_text import html_of_words
 from webapp.template_helpers import PRIORITIES, priority_name
@@ -80,7 +81,7 @@ def _wanted(type_: DocumentType) -> Any:
     if "mine" in request.args:
         query = query.where(Document.responsible_id == current_user.id)
     if words := request.args.get("search", "").strip():
-        query = query.where(Document.matches(words))
+        query = query.where(searching.found(words, Document.title, Document.number, Document.sender))
     return query
 
 
@@ -102,9 +103,9 @@ class Column:
 
 
 def _board(type_: DocumentType) -> dict[str, Any]:
-    columns = []
+    columns, wanted = [], _wanted(type_)
     for stage in type_.stages:
-        found = db.session.scalars(_wanted(type_).where(Document.stage_id == stage.id).limit(BOARD + 1)).unique().all()
+        found = db.session.scalars(wanted.where(Document.stage_id == stage.id).limit(BOARD + 1)).unique().all()
         columns.append(Column(stage, found[:BOARD], len(found) > BOARD))
     return {"columns": columns}
 

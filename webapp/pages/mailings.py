@@ -16,8 +16,7 @@ from mail.sentences import say
 from models import Mailing, db
 from models.contact import MOST_COUNTED
 from models.mailing import MAILING_STATES
-from models.search import contains
-from webapp import auth, template_helpers
+from webapp import auth, searching, template_helpers
 
 blueprint = Blueprint("mailings", __name__, url_prefix="/mailings")
 
@@ -41,7 +40,7 @@ def index() -> ResponseReturnValue:
     if state in MAILING_STATES:
         query = query.where(Mailing.state == state)
     if words := request.args.get("search", "").strip():
-        query = query.where(contains(words, Mailing.subject))
+        query = query.where(searching.found(words, Mailing.subject))
     if before := request.args.get("before", 0, type=int):
         query = query.where(Mailing.id < before)
     found = db.session.scalars(query.limit(PAGE + 1)).unique().all()
