@@ -157,6 +157,10 @@ class SecretUnreadable(ConnectionFailed):  # the password or key of the server w
     code = "secret_unreadable"
 
 
+class MailboxSecretUnreadable(ConnectionFailed):  # the same of the password of a mailbox
+    code = "mailbox_secret_unreadable"
+
+
 class UnexpectedFailure(ConnectionFailed):  # a mistake of ours, or something that nobody thought of
     code = "delivery_unexpected"
 

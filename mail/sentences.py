@@ -323,6 +323,10 @@ SENTENCES: dict[str, Any] = {
         "(secret.key or COQUI_SECRET_KEY). Restore that key, or enter the password of the server again; emails wait "
         "until then."
     ),
+    "mailbox_secret_unreadable": _l(
+        "The stored password of “%(server)s” can't be read, because it was saved with another secret key (secret.key "
+        "or COQUI_SECRET_KEY). Restore that key, or enter the password again; emails stay on their server until then."
+    ),
     "delivery_unexpected": _l(
         "Something unexpected happened while this was being sent (%(error)s: %(detail)s). CoquiMail tries again "
         "automatically; if the problem persists, report it together with the log of the worker."

@@ -15,7 +15,7 @@ from wtforms import BooleanField, Field, PasswordField, StringField, TextAreaFie
 from wtforms.validators import Optional, ValidationError
 from wtforms.widgets import html_params
 
-from models import db
+from models import Unreadable, db
 from models.base import Encrypted, Model
 from models.search import search
 
@@ -26,10 +26,10 @@ NONE_CHOSEN = _l("none")
 class SecretField(PasswordField):
     """A secret that can be written but never read: blank keeps the one that is stored. ``is_set`` tells the page."""
 
-    is_set = False
+    is_set = is_unreadable = False
 
     def process_data(self, value: Any) -> None:
-        self.is_set = bool(value)
+        self.is_set, self.is_unreadable = bool(value), isinstance(value, Unreadable)
         self.data = ""
 
     def process_formdata(self, valuelist: list[str]) -> None:

@@ -23,7 +23,7 @@ from mail.incoming import apply, intake, ledger
 from mail.incoming.case import Case, read_case
 from mail.incoming.intake import AT_ONCE, GIVEN_UP, Owed, StoredMail, in_process
 from mail.incoming.lookup import RoutingContext, load_context, load_threads
-from mail.incoming.position import ServerView, begin_after, go_on_after, leave_alone, load_server, position_in
+from mail.incoming.position import ServerView, begin_after, go_on_after, leave_alone, load_server, position_in, usable
 from mail.queue.concurrency import ByteBudget
 from mail.queue.lease import WorkerLease
 from mail.sentences import Why, why
@@ -78,7 +78,7 @@ def fetch(
         return FetchResult(server_id)
     fetched = FetchResult(server_id)
     try:
-        with open_mailbox(server.target) as mailbox:
+        with open_mailbox(usable(server.target)) as mailbox:
             run = _Run(server, mailbox, worker, now, fetched)
             run.catch_up()
             for batch in mailbox.batches(position_in(server, mailbox)):

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from mail.errors import MailboxSecretUnreadable
 from mail.incoming.case import Retention
 from mail.sentences import why
 from mail.settings.config import settings
@@ -15,6 +16,7 @@ from models import (
     IncomingServer,
     MailboxState,
     ReceivedMail,
+    Unreadable,
     db,
     reading,
 )
@@ -32,7 +34,7 @@ def target_of(server: IncomingServer) -> MailboxTarget:
         port=server.port,
         encryption=server.encryption,  # type: ignore[arg-type]
         user=server.user,
-        password=server.password or "",
+        password="" if server.password is None else server.password,
         folder=server.folder or "INBOX",
         move_to=server.move_to if server.after_fetch == "move" else "",
         spool=str(settings().data),
@@ -40,6 +42,13 @@ def target_of(server: IncomingServer) -> MailboxTarget:
         trusted_certificate=server.trusted_certificate,
         allow_local=settings().allow_local,
     )
+
+
+def usable(target: MailboxTarget) -> MailboxTarget:
+    """Return the target; raises ``MailboxSecretUnreadable`` when its password was stored under another key."""
+    if isinstance(target.password, Unreadable):
+        raise MailboxSecretUnreadable(server=target.name)
+    return target
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from mail.decide.servers import read_filter
 from mail.errors import ChangeRefused
 from mail.message.address import local_part
 from mail.outgoing import usage
-from mail.queue.connections import target_of_record
+from mail.queue.connections import as_stored
 from mail.sentences import Why, say, why
 from mail.settings import office
 from mail.settings.config import settings
@@ -92,5 +92,5 @@ def tested_key(server: OutgoingServer | None) -> str:
     if server is None:
         filters = known.default_from_filter or read_filter(settings().default_server.from_filter)
         return settings_key(astuple(settings().default_server), senders_of(filters, known))
-    target = replace(target_of_record(server), name="")
+    target = replace(as_stored(server), name="")
     return settings_key(astuple(target), senders_of(read_filter(server.from_filter), known))

@@ -170,6 +170,11 @@ def target_of_record(server: OutgoingServer) -> SmtpTarget:
     needed = {"password": server.password, "certificate": server.client_key}.get(server.authentication)
     if isinstance(needed, Unreadable):
         raise SecretUnreadable(server=server.name)
+    return as_stored(server)
+
+
+def as_stored(server: OutgoingServer) -> SmtpTarget:
+    """Return what a record says of its server; a secret that can't be read is empty."""
     return SmtpTarget(
         name=server.name,
         host=server.host,

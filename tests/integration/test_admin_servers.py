@@ -1,6 +1,7 @@
 """Outgoing and incoming servers and scheduled actions as the admin sees them; the worker is played by hand."""
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -109,6 +110,57 @@ def words(text: str) -> str:
 @pytest.mark.parametrize(("role", "code"), [("user", 403), ("marketing", 403), ("admin", 200)])
 def test_only_admins_see_the_technical_pages(app, path, role, code):
     assert Visitor(app).as_role(role).get(f"{path}/").status_code == code
+
+
+# --- another secret key: that of the office was lost
+
+
+@pytest.fixture
+def with_another_key(app, admin, tmp_path) -> Iterator[Visitor]:
+    """An admin of the same office, whose passwords were stored by somebody who had another key."""
+    admin.post(f"{OUTGOING}/new", SERVER)
+    certificate = {"authentication": "certificate", "client_certificate": "certificate", "client_key": "key"}
+    admin.post(f"{OUTGOING}/new", {**SERVER, "name": "certified", **certificate})
+    admin.post(f"{INCOMING}/new", MAILBOX)
+    with app.app_context():
+        for kind, ids in (("outgoing_test", (0, 1, 2)), ("incoming_test", (1,))):
+            for number in ids:
+                values = {"tested": "x", "state": "failed", "steps": [], "requested_at": now(), "finished_at": now()}
+                db.session.add(ServerCheck(kind=kind, server_id=number, **values))
+        db.session.commit()
+        url = db.engine.url.render_as_string(hide_password=False)
+    visitor = Visitor(web_app(url, tmp_path / "moved"))
+    assert visitor.log_in("admin@home.test").status_code == 302
+    yield visitor
+    with visitor.app.app_context():
+        db.engine.dispose()
+
+
+def test_all_pages_open_under_another_key(with_another_key):
+    rules = with_another_key.app.url_map.iter_rules()
+    paths = {rule.rule for rule in rules if "GET" in (rule.methods or ()) and not rule.arguments} - {"/logout"}
+    paths |= {f"{OUTGOING}/edit?id=1", f"{OUTGOING}/edit?id=2", f"{INCOMING}/edit?id=1"}
+    codes = {path: with_another_key.get(path).status_code for path in sorted(paths)}
+    assert len(codes) > 50 and {path: code for path, code in codes.items() if code not in (200, 302, 404)} == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "form", "field", "empty"),
+    [
+        (f"{OUTGOING}/edit?id=1", SERVER, "password", "Enter the password"),
+        (f"{OUTGOING}/edit?id=2", {**SERVER, "name": "certified", "authentication": "certificate",
+         "client_certificate": "certificate"}, "client_key", "Paste both"),
+        (f"{INCOMING}/edit?id=1", MAILBOX, "password", "Enter the password of the mailbox"),
+    ],
+)  # fmt: skip
+def test_a_secret_that_can_not_be_read_is_entered_again(with_another_key, path, form, field, empty):
+    page = with_another_key.get(path)
+    assert "can't be read with the current secret key. Enter it again." in words(page.text)
+    assert "A value is stored" not in page.text
+    assert empty in words(with_another_key.post(path, {**form, field: ""}).text)
+    assert with_another_key.post(path, {**form, field: "typed anew"}).status_code == 302
+    page = with_another_key.get(path)
+    assert "can't be read" not in words(page.text) and "A value is stored" in page.text
 
 
 # --- outgoing servers

@@ -10,16 +10,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet, MultiFernet
 from flask import Flask
 from sqlalchemy import func, select, update
 
 from mail.incoming import flow, intake, position, server_rules
 from mail.incoming.case import Retention
 from mail.incoming.flow import FetchResult
-from mail.sentences import why
+from mail.sentences import say, why
 from mail.transport.mailbox import FetchedMail
 from mail.transport.mailbox_open import open_mailbox
 from models import IncomingServer, MailboxState, ReceivedMail, Worker, db
+from models.base import FERNET
 from tests.integration.frontdesk import DOMAIN, NOW, FrontDesk, mail
 from tests.servers.dovecot import Dovecot
 from tests.servers.process import HOST, free_port
@@ -266,6 +268,19 @@ def test_a_server_that_is_away_says_so_and_comes_back(
     assert by_imap.fetch().kept == 1
     with by_imap.app.app_context():
         assert by_imap.server().why is None
+
+
+def test_with_another_key_mails_wait_until_the_password_is_typed_anew(fetching: Fetching) -> None:
+    fetching.confirm()
+    fetching.arrive("one")
+    fetching.app.extensions[FERNET] = MultiFernet([Fernet(Fernet.generate_key())])
+    fetched = fetching.fetch()
+    assert fetched.kept == 0 and fetched.why is not None and fetched.why["code"] == "mailbox_secret_unreadable"
+    with fetching.app.app_context():
+        assert fetching.server().why == fetched.why
+        assert "was saved with another secret key" in say(fetched.why)
+    fetching.set(password=fetching.dovecot.password)
+    assert fetching.fetch().kept == 1
 
 
 @pytest.mark.parametrize("values", [{"state": "draft"}, {"active": False}])
