@@ -982,6 +982,29 @@ SENTENCES: dict[str, Any] = {
     "move_needs_folder": _l("Enter the folder that fetched emails are moved to."),
     "move_to_itself": _l("Choose a folder other than the one that is read."),
     "value_refused": _l("%(sentence)s"),
+    "contact_without_name": _l("Enter a name or an address."),
+    "contact_several_addresses": _l("Enter one address only: a contact has one."),
+    "contact_not_an_address": _l("This is not an email address such as ann.lee@customer.com."),
+    "contact_address_with_name": _l("Enter the address alone: %(address)s"),
+    "contact_address_taken": _l("Another contact already has this address."),
+    "contact_of_colleague_needed": _l("This contact belongs to a colleague, who would get no emails."),
+    "contact_of_colleague_needs_address": _l(
+        "This contact belongs to a colleague: without an address they get no emails."
+    ),
+    "contact_of_colleague": _l("This contact belongs to a colleague: only an administrator may change it."),
+    "list_name_taken": _l("A list with this name already exists."),
+    "list_in_use": _l("“%(list)s” can't be turned off while an unfinished mailing uses it: %(mailings)s."),
+    "stage_in_use": Counted(
+        "number",
+        "%(number)s document is in the stage “%(stage)s”. Move it to another stage first.",
+        "%(number)s documents are in the stage “%(stage)s”. Move them to another stage first.",
+    ),
+    "alias_stage_of_other_type": _l("This stage belongs to another document type."),
+    "alias_document_of_other_type": _l("This document is of another type than the alias."),
+    "alias_without_followers": _l(
+        "Choose the document whose followers may write, or allow other senders. Otherwise no one can write."
+    ),
+    "dedicated_server_needed": _l("Choose the server for mailings."),
     "alias_domain_needed": _l("The alias domain is required: without it there are no addresses."),
     "company_needed": _l("Enter your company name; it is shown in emails."),
     "used_as_dedicated": _l("it is the Dedicated Server under Email Marketing ‣ Settings"),

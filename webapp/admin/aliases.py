@@ -12,10 +12,10 @@ from wtforms import SelectField, StringField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired
 
-from mail.incoming import aliases
+from mail.incoming import alias_rules, aliases
 from mail.sentences import say
 from mail.settings import office
-from mail.settings.parameters import CATCHALL_DOMAIN, NotValid
+from mail.settings.parameters import CATCHALL_DOMAIN
 from models import Alias, Document, DocumentType, Stage, User, db
 from webapp import template_helpers
 from webapp.admin import servers
@@ -265,41 +265,18 @@ class AliasView(AdminView):
         return [first, *(SelectChoice(str(row.id), row.name, optgroup=row.type) for row in rows)]
 
     def before_save(self, form: Any, row: Alias, is_new: bool) -> None:
-        """Check what belongs together; the address moves by ``mail.incoming.aliases``."""
-        defaults = dict(row.defaults or {})
-        stage = db.session.get(Stage, int(form.default_stage.data)) if form.default_stage.data else None
-        if stage is not None and stage.type_id != row.type_id:
-            servers.refuse(form.default_stage, gettext("This stage belongs to another document type."))
-        for name, value in (("stage_id", stage.id if stage else 0), ("priority", int(form.default_priority.data or 0))):
-            if value:
-                defaults[name] = value
-            else:
-                defaults.pop(name, None)
-        row.defaults = defaults or None
-        fixed = db.session.get(Document, row.fixed_document_id) if row.fixed_document_id else None
-        if fixed is not None and fixed.type_id != row.type_id:
-            servers.refuse(form.fixed_document_id, gettext("This document is of another type than the alias."))
-        if row.policy == "followers" and not row.parent_document_id and not row.fixed_document_id:
-            servers.refuse(
-                form.parent_document_id,
-                gettext(
-                    "Choose the document whose followers may write, or allow other senders. Otherwise no one can write."
-                ),
-            )
-        row.valid = row.why = None  # what failed before was another alias
-        try:
-            aliases.rename(row, form.local_part.data)
-        except NotValid as error:
-            servers.refuse(form.local_part, str(error))
+        """Check what belongs together, and move the address."""
+        stage, priority = int(form.default_stage.data or 0), int(form.default_priority.data or 0)
+        with servers.rules_of(form, stage_id="default_stage"):
+            alias_rules.check(row, form.local_part.data, stage, priority)
 
     def after_save(self, row: Alias, is_new: bool) -> None:
         office.forget()
 
     def press_retire(self, row: Alias) -> ResponseReturnValue:
         """Keep an alias known for old replies, while nothing offers it any more."""
-        row.state = "retired"
+        alias_rules.retire(row)
         db.session.commit()
-        office.forget()
         flash(gettext("%(address)s is retired. Replies to it still arrive.", address=row.address_key), "success")
         return redirect(self.get_url(".index_view"))
 

@@ -7,20 +7,18 @@ from flask import flash, g, request
 from flask_babel import gettext, ngettext
 from flask_babel import lazy_gettext as _l
 from markupsafe import Markup
-from sqlalchemy import inspect, select
+from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
 from mail.decide.blacklist import Arithmetic
-from mail.documents import contacts
+from mail.documents import contact_rules
 from mail.mailing import blacklist
-from mail.message.address import Address
-from mail.message.pasted import one_person
 from mail.sentences import Why, say
 from mail.settings.clock import now
 from models import BlacklistedAddress, Contact, Document, Post, Subscription, Trace, User, db
 from webapp import auth
 from webapp.admin import servers
-from webapp.admin.base import ActionRefused, AdminView, Empty, FieldGroup, YesNo, action
+from webapp.admin.base import AdminView, Empty, FieldGroup, YesNo, action
 
 TRACES = 20  # mailings that a contact's page names
 DOCUMENTS = 10
@@ -107,61 +105,18 @@ class ContactView(AdminView):
     # --- the form
 
     def before_save(self, form: Any, row: Contact, is_new: bool) -> None:
-        """Keep the address as it is compared, and one contact per address."""
-        row.name, row.company = " ".join(row.name.split()), " ".join(row.company.split())
-        row.language = (row.language or "").strip().lower()
+        """Check what belongs together; another contact with the same address is shown."""
         row.created_at = row.created_at or now()
-        before = None if is_new else db.session.scalar(select(Contact.address_key).where(Contact.id == row.id))
-        if not (row.address or "").strip():
-            row.address = row.address_key = None
-        else:
-            self._take_address(form, row)
-        if not is_new:
-            self._may_change(form, row, before)
-        if not row.name and row.address is None:
-            servers.refuse(form.name, gettext("Enter a name or an address."))
-
-    def _take_address(self, form: Any, row: Contact) -> None:
-        found = one_person(row.address or "")
-        if not isinstance(found, Address):
-            if found["code"] == "import_several":
-                servers.refuse(form.address, gettext("Enter one address only: a contact has one."))
-            servers.refuse(form.address, gettext("This is not an email address such as ann.lee@customer.com."))
-            return
-        if found.name:
-            servers.refuse(form.address, gettext("Enter the address alone: %(address)s", address=found.address))
-            return
-        row.address, row.address_key = found.address, found.key
-        other = contacts.find(found.key)
-        if other is not None and other.id != row.id:
-            form.address.errors = [
-                *form.address.errors,
-                Markup('{} <a href="{}">{}</a>').format(
-                    gettext("Another contact already has this address:"), self.row_url(other), self.title_of(other)
-                ),
-            ]
-            raise ActionRefused(gettext("Not saved: check the marked fields."))
-
-    def _may_change(self, form: Any, row: Contact, address_before: str | None) -> None:
-        """Refuse changes to the contact of an account, by which a colleague would get no emails or another name."""
-        if _account(row) is None:
-            return
-        if row.address is None:
-            servers.refuse(
-                form.address, gettext("This contact belongs to a colleague: without an address they get no emails.")
-            )
-        if not row.active:
-            servers.refuse(form.active, gettext("This contact belongs to a colleague, who would get no emails."))
-        changed = inspect(row).attrs
-        only_admin = gettext("This contact belongs to a colleague: only an administrator may change it.")
-        if auth.role() != "admin" and address_before != row.address_key:
-            servers.refuse(form.address, only_admin)
-        if auth.role() != "admin" and changed.name.history.has_changes():
-            servers.refuse(form.name, only_admin)
+        if (other := contact_rules.same_address(row)) is not None:
+            words = gettext("Another contact already has this address:")
+            link = Markup('{} <a href="{}">{}</a>').format(words, self.row_url(other), self.title_of(other))
+            servers.refuse(form.address, link)
+        with servers.rules_of(form):
+            contact_rules.check(row, by_admin=auth.role() == "admin")
 
     def why_not_delete(self, row: Any) -> str:
         name = self.title_of(row)
-        if _account(row) is not None:
+        if contact_rules.account_of(row) is not None:
             return gettext("%(name)s has an account here and can't be deleted.", name=name)
         if db.session.scalar(select(Trace.id).where(Trace.contact_id == row.id).limit(1)) is not None:
             return gettext(
@@ -247,10 +202,6 @@ class ContactView(AdminView):
     def log_of(self, row: Contact) -> Sequence[Post]:
         """Return what was noted about a contact, the newest first."""
         return posts_of(row.thread_id)
-
-
-def _account(row: Contact) -> User | None:
-    return db.session.scalar(select(User).where(User.contact_id == row.id))
 
 
 def posts_of(thread_id: int | None) -> Sequence[Post]:

@@ -1,7 +1,6 @@
 """Document types: what kinds of documents there are, their numbers, stages and aliases."""
 
 import re
-import unicodedata
 from typing import Any
 
 from flask_babel import gettext, ngettext
@@ -11,16 +10,17 @@ from sqlalchemy import delete, func, select, update
 from wtforms import Field, Form, StringField, TextAreaField
 from wtforms.validators import ValidationError
 
-from mail.incoming import aliases
+from mail.documents import types
+from mail.documents.types import MOST_STAGES
+from mail.incoming import alias_rules
 from mail.settings import office
-from mail.settings.parameters import CATCHALL_DOMAIN, NotValid
+from mail.settings.parameters import CATCHALL_DOMAIN
 from models import Alias, Document, DocumentType, Stage, db
 from webapp import template_helpers
 from webapp.admin import servers
 from webapp.admin.base import AdminView, Empty, FieldGroup
 
 PATTERN = re.compile(r"[^{}\r\n]*\{number(?::0?\d{1,2}d)?\}[^{}\r\n]*")
-MOST_STAGES = 30
 ICONS = (
     "file", "file-text", "briefcase", "shopping-cart", "receipt", "ticket", "checks", "user-plus", "clipboard-list",
     "calendar", "tag", "star", "building", "building-store", "tool", "notebook", "book", "message", "plane-tilt",
@@ -73,70 +73,6 @@ class AliasField(StringField):
 
     def populate_obj(self, obj: Any, name: str) -> None:
         pass
-
-
-class StageInUse(ValueError):
-    """A stage can't go, because documents are in it; the text says so."""
-
-
-def arrange(type_: DocumentType, names: list[str]) -> None:
-    """Give a type these stages in this order. A name in the place of one that is gone is that stage, renamed.
-
-    Raises ``StageInUse`` for a stage that would go while documents are in it. The caller commits.
-    """
-    old = list(type_.stages)
-    by_name = {stage.name: stage for stage in old}
-    free = [stage for stage in old if stage.name not in names]
-    kept: list[Stage] = []
-    for place, name in enumerate(names):
-        stage = by_name.get(name)
-        if stage is None and place < len(old) and old[place] in free:
-            stage = old[place]
-            free.remove(stage)
-            stage.name = name
-        if stage is None:
-            stage = Stage(name=name, position=-MOST_STAGES - 1 - place, type_id=type_.id)
-            db.session.add(stage)
-        kept.append(stage)
-    for stage in free:
-        _remove(stage)
-    for place, stage in enumerate(kept, 1):  # two steps: a position belongs to one stage only, also in between
-        stage.position = -place
-    db.session.flush()
-    for place, stage in enumerate(kept, 1):
-        stage.position = place
-    db.session.flush()
-    db.session.expire(type_, ["stages"])
-
-
-def _remove(stage: Stage) -> None:
-    used = db.session.scalar(select(func.count()).where(Document.stage_id == stage.id))
-    if used:
-        raise StageInUse(
-            ngettext(
-                "%(num)s document is in the stage “%(stage)s”. Move it to another stage first.",
-                "%(num)s documents are in the stage “%(stage)s”. Move them to another stage first.",
-                used,
-                stage=stage.name,
-            )
-        )
-    for alias in db.session.scalars(select(Alias).where(Alias.type_id == stage.type_id, Alias.defaults.is_not(None))):
-        if (alias.defaults or {}).get("stage_id") == stage.id:
-            alias.defaults = {name: value for name, value in (alias.defaults or {}).items() if name != "stage_id"}
-    db.session.delete(stage)
-    db.session.flush()
-
-
-def code_of(name: str, taken: set[str]) -> str:
-    """Return a code for a new type, for addresses.
-
-    >>> code_of("Sales order", set()), code_of("Año", {"ano"}), code_of("票", set())
-    ('sales_order', 'ano_2', 'type')
-    """
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    code = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")[:30] or "type"
-    candidates = (code, *(f"{code}_{number}" for number in range(2, 1000)))
-    return next(candidate for candidate in candidates if candidate not in taken)
 
 
 class DocumentTypeView(AdminView):
@@ -199,11 +135,7 @@ class DocumentTypeView(AdminView):
 
     def aliases_of(self, row: DocumentType) -> str:
         """Return the addresses whose mail opens documents of a type."""
-        return ", ".join(alias.address_key for alias in self._aliases(row))
-
-    def _aliases(self, row: DocumentType) -> list[Alias]:
-        own = select(Alias).where(Alias.type_id == row.id, Alias.role == "alias", Alias.state == "active")
-        return list(db.session.scalars(own.where(Alias.fixed_document_id.is_(None)).order_by(Alias.id)))
+        return ", ".join(alias.address_key for alias in alias_rules.of_type(row))
 
     # --- the form
 
@@ -216,7 +148,7 @@ class DocumentTypeView(AdminView):
     def _dressed(self, form: Any, row: DocumentType | None) -> Any:
         if row is not None and not form.stages_text.raw_data:
             form.stages_text.process_data(row.stages)
-            form.alias_text.data = next((alias.local_part for alias in self._aliases(row)), "")
+            form.alias_text.data = next((alias.local_part for alias in alias_rules.of_type(row)), "")
         domain = CATCHALL_DOMAIN.get() or "…"
         form.alias_text.description = gettext(
             "The part before @%(domain)s. Emails to this address create a new document, and replies return to it. "
@@ -229,26 +161,10 @@ class DocumentTypeView(AdminView):
     def before_save(self, form: Any, row: DocumentType, is_new: bool) -> None:
         """Write stages and alias by their own rules."""
         if is_new:
-            row.code = code_of(row.name, set(db.session.scalars(select(DocumentType.code))))
-            db.session.add(row)
-            db.session.flush()
-        try:
-            arrange(row, stages_of(form.stages_text.data))
-        except StageInUse as error:
-            servers.refuse(form.stages_text, str(error))
-        try:
-            self._rename_alias(row, (form.alias_text.data or "").strip())
-        except NotValid as error:
-            servers.refuse(form.alias_text, str(error))
-
-    def _rename_alias(self, row: DocumentType, text: str) -> None:
-        present = next(iter(self._aliases(row)), None)
-        if present is not None and text:
-            aliases.rename(present, text)
-        elif text:
-            aliases.add(text, row.id)
-        elif present is not None:
-            present.state = "retired"
+            types.begin(row)
+        with servers.rules_of(form, stages="stages_text", alias="alias_text"):
+            types.arrange(row, stages_of(form.stages_text.data))
+            alias_rules.give(row, form.alias_text.data or "")
 
     def after_save(self, row: DocumentType, is_new: bool) -> None:
         office.forget()
@@ -264,7 +180,7 @@ class DocumentTypeView(AdminView):
                 documents,
                 type=row.name,
             )
-        if self._aliases(row):
+        if alias_rules.of_type(row):
             return gettext(
                 "%(alias)s creates documents of this type. Clear its alias first.", alias=self.aliases_of(row)
             )

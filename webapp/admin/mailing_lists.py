@@ -8,12 +8,11 @@ from flask_babel import format_number, gettext, ngettext
 from flask_babel import lazy_gettext as _l
 from flask_login import current_user
 from markupsafe import Markup
-from sqlalchemy import func, inspect, select
+from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
-from mail.mailing import lists
+from mail.mailing import list_rules, lists
 from mail.mailing.lists import ImportReport
-from mail.outgoing.usage import UNFINISHED
 from mail.sentences import Why, say
 from mail.settings.clock import now
 from models import Contact, Mailing, MailingList, Subscription, db, mailing_lists
@@ -76,17 +75,11 @@ class MailingListView(AdminView):
         return g.subscription_counts[row.id]
 
     def before_save(self, form: Any, row: MailingList, is_new: bool) -> None:
-        """A name is there once; a list that an unfinished mailing needs stays on."""
-        row.name = " ".join(row.name.split())
-        same = select(MailingList.id).where(func.lower(MailingList.name) == row.name.lower())
-        if not is_new:
-            same = same.where(MailingList.id != row.id)
-        if db.session.scalar(same) is not None:
-            servers.refuse(form.name, gettext("A list with this name already exists."))
-        if not is_new and not row.active and inspect(row).attrs.active.history.has_changes():
-            places = _unfinished(row)
-            if places:
-                servers.refuse(form.active, _used(row, places))
+        """Check what belongs together; the mailings that need a list are shown."""
+        if places := list_rules.turned_off_in_use(row):
+            servers.refuse(form.active, _used(row, places))
+        with servers.rules_of(form):
+            list_rules.check(row)
 
     def _next_page(self, row: Any, words: str) -> ResponseReturnValue:
         if request.form.get("_then"):
@@ -95,7 +88,7 @@ class MailingListView(AdminView):
         return redirect(self.row_url(row))
 
     def why_not_delete(self, row: Any) -> str:
-        places = _unfinished(row)
+        places = list_rules.unfinished(row)
         if places:
             return _used(row, places)
         used = select(mailing_lists.c.mailing_id).where(mailing_lists.c.list_id == row.id).limit(1)
@@ -223,12 +216,6 @@ class MailingListView(AdminView):
     def _subscription(self, number: str) -> Subscription:
         found = db.session.get(Subscription, int(number)) if number.isdecimal() else None
         return found or abort(404)
-
-
-def _unfinished(row: MailingList) -> list[Mailing]:
-    query = select(Mailing).join(mailing_lists).where(mailing_lists.c.list_id == row.id)
-    query = query.where(Mailing.state.in_(UNFINISHED)).order_by(Mailing.id.desc())
-    return list(db.session.scalars(query.limit(SHOWN)))
 
 
 def _used(row: MailingList, places: list[Mailing]) -> Markup:

@@ -86,13 +86,17 @@ def picks_port(field: Field, ports: Mapping[str, int], by: str = "") -> None:
 
 
 @contextmanager
-def rules_of(form: Form) -> Iterator[None]:
-    """Mark the fields of a form that break the rules of a row, and stop the saving."""
+def rules_of(form: Form, **called: str) -> Iterator[None]:
+    """Mark the fields of a form that break the rules of a row, and stop the saving.
+
+    ``called``: the fields of the form that have other names than what they are for.
+    """
     try:
         yield
     except ChangeRefused as refused:
         for name, sentence in refused.sentences().items():
-            form[name].errors = [*form[name].errors, sentence]
+            field = form[called.get(name, name)]
+            field.errors = [*field.errors, sentence]
         raise ActionRefused(NOT_SAVED) from refused
 
 

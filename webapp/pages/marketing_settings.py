@@ -15,6 +15,8 @@ from wtforms import SelectField, TextAreaField
 from wtforms.validators import Length
 
 from mail.decide.servers import Choice, ChoiceStep, Server, choose_server
+from mail.errors import ChangeRefused
+from mail.mailing import mailing_settings
 from mail.message.address import normalise
 from mail.sentences import Why, say
 from mail.settings import office, parameters
@@ -50,7 +52,7 @@ def index() -> ResponseReturnValue:
     servers = _servers()
     form = SettingsForm()
     form.server.choices = [(0, gettext("Choose a server")), *((one.id, _named(one)) for one in servers)]
-    if form.validate_on_submit() and _saved(form, servers):
+    if form.validate_on_submit() and _saved(form):
         return redirect(url_for(".index"))
     dedicated = _dedicated(servers)
     if request.method == "GET":
@@ -89,18 +91,17 @@ def _dedicated(servers: Sequence[OutgoingServer]) -> OutgoingServer | None:
     return next((one for one in servers if one.id == chosen), None)
 
 
-def _saved(form: SettingsForm, servers: Sequence[OutgoingServer]) -> bool:
-    """Keep what the form says; False when a server has to be chosen first."""
-    chosen = form.server.data if form.dedicated.data else 0
-    if form.dedicated.data and chosen not in {one.id for one in servers}:
-        form.server.errors = [gettext("Choose the server for mailings.")]
+def _saved(form: SettingsForm) -> bool:
+    """Keep what the form says; False when it can't be kept, with the reasons beside its fields."""
+    chosen = (form.server.data or 0) if form.dedicated.data else None
+    try:
+        mailing_settings.save(chosen, form.postal_address.data or "", now(), current_user.id)
+    except ChangeRefused as refused:
+        for name, sentence in refused.sentences().items():
+            form[name].errors = [sentence]
         flash(gettext("Not saved: check the marked fields."), "error")
         return False
-    parameters.put(parameters.DEDICATED_SERVER.key, str(chosen) if chosen else "", now(), current_user.id)
-    words = ", ".join(filter(None, (line.strip(" ,") for line in (form.postal_address.data or "").splitlines())))
-    parameters.put(parameters.COMPANY_ADDRESS.key, words, now(), current_user.id)
     db.session.commit()
-    office.forget()
     wake("mailings")
     flash(gettext("Saved."), "success")
     return True
