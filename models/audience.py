@@ -1,9 +1,14 @@
-"""From lists to recipients: the traces of a mailing, and the chunks that they are sent in, by INSERT ... SELECT."""
+"""From lists to recipients: the traces of a mailing, and the chunks that they are sent in, by INSERT ... SELECT.
+
+A large mailing executes the same statements some thousand times: they are built once, which takes as long as a slice.
+"""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import and_, case, cast, func, insert, literal, select, text
+from sqlalchemy import and_, bindparam, case, cast, func, insert, literal, select, text
 
 from models.base import db
 from models.bounce import BlacklistedAddress
@@ -22,16 +27,19 @@ def slice_end(lists: Sequence[int], after: int, size: int) -> int | None:
     """Return the last contact of the next slice of lists; None when the rest fits into it."""
     ends = []
     for list_id in lists:  # list by list, because each is a range of an index
-        end = db.session.scalar(
-            select(Subscription.contact_id)
-            .where(Subscription.list_id == list_id, Subscription.contact_id > after)
-            .order_by(Subscription.contact_id)
-            .offset(size - 1)
-            .limit(1)
-        )
+        end = db.session.scalar(_END, {"list": list_id, "after": after, "before": size - 1})
         if end is not None:
             ends.append(end)
     return min(ends, default=None)
+
+
+_END = (
+    select(Subscription.contact_id)
+    .where(Subscription.list_id == bindparam("list"), Subscription.contact_id > bindparam("after"))
+    .order_by(Subscription.contact_id)
+    .offset(bindparam("before"))
+    .limit(1)
+)
 
 
 def make_traces(
@@ -42,25 +50,32 @@ def make_traces(
     Who is left out gets one as well, ``cancelled``; ``reasons`` holds what explains each of ``LEFT_OUT``. Being
     subscribed to one list outweighs the others. Returns how many; the caller commits.
     """
-    chosen = _on_lists(lists, after, until)
+    fill = _fill(tuple(lists), until is None, is_sqlite())
+    values = {"mailing": mailing_id, "after": after, **({} if until is None else {"until": until}), **reasons}
+    made = db.session.connection().execute(fill, values, execution_options={"preserve_rowcount": True})
+    return int(made.rowcount)
+
+
+@lru_cache(maxsize=64)
+def _fill(lists: tuple[int, ...], to_the_end: bool, sqlite: bool) -> Any:
+    """The statement of ``make_traces``."""
+    chosen = _on_lists(lists, _in_slice(Subscription.contact_id, to_the_end))
     left_out = _left_out(chosen)
     rows = (
         select(
-            literal(mailing_id),
+            bindparam("mailing", type_=Trace.mailing_id.type),
             Contact.id,
             func.coalesce(Contact.address, ""),
             case(*((condition, "cancelled") for condition, _ in left_out), else_="queued"),
-            case(*((condition, _json(reasons[reason])) for condition, reason in left_out), else_=None),
+            case(*((condition, _json(reason, sqlite)) for condition, reason in left_out), else_=None),
         )
         .join_from(chosen, Contact, Contact.id == chosen.c.contact_id)
         .outerjoin(BlacklistedAddress, BlacklistedAddress.address_key == Contact.address_key)
-        .where(_between(Contact.id, after, until))  # PostgreSQL does not see that it follows, and reads all contacts
+        .where(_in_slice(Contact.id, to_the_end))  # PostgreSQL does not see that it follows, and reads all contacts
         .order_by(Contact.id)
     )
     columns = ["mailing_id", "contact_id", "address", "state", "why"]
-    filled = insert(Trace.__table__).from_select(columns, rows, include_defaults=False)  # type: ignore[arg-type]
-    made = db.session.connection().execute(filled, execution_options={"preserve_rowcount": True})
-    return int(made.rowcount)
+    return insert(Trace.__table__).from_select(columns, rows, include_defaults=False)  # type: ignore[arg-type]
 
 
 def expected(lists: Sequence[int]) -> dict[str, int]:
@@ -75,7 +90,7 @@ def expected(lists: Sequence[int]) -> dict[str, int]:
     return dict(db.session.execute(select(each.c.word, func.count()).group_by(each.c.word)).all())
 
 
-def _on_lists(lists: Sequence[int], after: int = 0, until: int | None = None) -> Any:
+def _on_lists(lists: Sequence[int], *conditions: Any) -> Any:
     """The contacts of some lists, each once, and how they stand on them."""
     on_lists = (
         select(
@@ -83,14 +98,15 @@ def _on_lists(lists: Sequence[int], after: int = 0, until: int | None = None) ->
             func.max(case((Subscription.state == "subscribed", 1), else_=0)).label("opted_in"),
             func.max(case((Subscription.state == "pending", 1), else_=0)).label("pending"),
         )
-        .where(Subscription.list_id.in_(lists), _between(Subscription.contact_id, after, until))
+        .where(Subscription.list_id.in_(lists), *conditions)
         .group_by(Subscription.contact_id)
     )
     return on_lists.subquery()
 
 
-def _between(contact_id: Any, after: int, until: int | None) -> Any:
-    return contact_id > after if until is None else and_(contact_id > after, contact_id <= until)
+def _in_slice(contact_id: Any, to_the_end: bool) -> Any:
+    after = contact_id > bindparam("after")
+    return after if to_the_end else and_(after, contact_id <= bindparam("until"))
 
 
 def _left_out(chosen: Any) -> tuple[tuple[Any, str], ...]:
@@ -104,21 +120,38 @@ def _left_out(chosen: Any) -> tuple[tuple[Any, str], ...]:
     )
 
 
-def _json(value: Mapping[str, Any]) -> Any:
+def _json(word: str, sqlite: bool) -> Any:
     kind = Trace.__table__.c.why.type
-    return literal(value, kind) if is_sqlite() else cast(literal(value, kind), kind)  # SQLite would make a number of it
+    value = bindparam(word, type_=kind)
+    return value if sqlite else cast(value, kind)  # SQLite would make a number of it
 
 
-def make_chunks(mailing_id: int, pass_number: int, which: Any, at_most: int | None = None) -> None:
-    """Cut the first traces of a mailing that fulfil ``which`` into ranges of CHUNK_SIZE or less; the caller commits."""
+def _cut(which: Any, at_most: Any = None) -> Any:
+    """The statement that cuts traces of a mailing into ranges of CHUNK_SIZE or less."""
+    mailing_id = bindparam("mailing", type_=Trace.mailing_id.type)
     place = func.row_number().over(order_by=Trace.id) - 1
     numbered = select(Trace.id, (place // CHUNK_SIZE).label("chunk"))
     traces = numbered.where(Trace.mailing_id == mailing_id, which).order_by(Trace.id).limit(at_most).subquery()
     first, last = func.min(traces.c.id), func.max(traces.c.id)
-    ranges = select(literal(mailing_id), first, last, literal(pass_number), literal("waiting"))
+    ranges = select(mailing_id, first, last, bindparam("pass", type_=Chunk.pass_number.type), literal("waiting"))
     columns = ["mailing_id", "first_id", "last_id", "pass_number", "state"]
     cut = ranges.select_from(traces).group_by(traces.c.chunk).order_by(first)
-    db.session.execute(insert(Chunk).from_select(columns, cut, include_defaults=False))
+    return insert(Chunk.__table__).from_select(columns, cut, include_defaults=False)  # type: ignore[arg-type]
+
+
+_CUT_QUEUED = _cut(and_(Trace.state == "queued", Trace.id > bindparam("after")))
+_CUT_DEFERRED = _cut(and_(Trace.state == "deferred", Trace.next_try_at <= bindparam("now")), bindparam("most"))
+
+
+def cut_queued(mailing_id: int, after: int) -> None:
+    """Make chunks of the recipients of a mailing whose traces are newer than ``after``; the caller commits."""
+    db.session.connection().execute(_CUT_QUEUED, {"mailing": mailing_id, "pass": 1, "after": after})
+
+
+def cut_deferred(mailing_id: int, pass_number: int, now: datetime, most: int) -> None:
+    """Make chunks of the first recipients whose next try is due; the caller commits."""
+    values = {"mailing": mailing_id, "pass": pass_number, "now": now, "most": most}
+    db.session.connection().execute(_CUT_DEFERRED, values)
 
 
 def analyze(*tables: Any) -> None:

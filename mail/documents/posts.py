@@ -62,12 +62,12 @@ def post_from_browser(
         place = thread_views([thread_id]).get(thread_id)
         if place is None:
             raise LookupError(f"thread {thread_id}")
-        post = _written_by(user, place, html, kind, files, now)
+        post, author = _written_by(user, place, html, kind, files, now), user.contact_id
         ready = prepare([PostNotification(post, place, references=reply_references(place, kind))], now)
     with writing():
         add_posts([post], now)
-        if not place.follows(user.contact_id):
-            follow(thread_id, user.contact_id, why("follow_posted"))
+        if not place.follows(author):
+            follow(thread_id, author, why("follow_posted"))
         notify(ready, now)
         db.session.commit()
     wake()

@@ -217,6 +217,16 @@ def _decide(mailing: Mailing) -> None:
 # --- the worker looks after all mailings: prepare, next pass, done, cancelled
 
 
+_UNFINISHED = select(Mailing.id, Mailing.state, Mailing.prepared).where(
+    or_(
+        and_(Mailing.state == "scheduled", Mailing.scheduled_at <= bindparam("now")),
+        Mailing.state == "sending",
+        and_(Mailing.state == "paused", Mailing.prepared.is_(False)),
+        and_(Mailing.state == "cancelled", Mailing.ended_at.is_(None)),
+    )
+)
+
+
 def tend(now: datetime) -> bool:
     """Do a short piece of what mailings need besides sending; returns whether there is more to do at once.
 
@@ -224,16 +234,7 @@ def tend(now: datetime) -> bool:
     what is done or cancelled. Any number of workers may call it at the same time.
     """
     with reading():
-        unfinished = db.session.execute(
-            select(Mailing.id, Mailing.state, Mailing.prepared).where(
-                or_(
-                    and_(Mailing.state == "scheduled", Mailing.scheduled_at <= now),
-                    Mailing.state == "sending",
-                    and_(Mailing.state == "paused", Mailing.prepared.is_(False)),
-                    and_(Mailing.state == "cancelled", Mailing.ended_at.is_(None)),
-                )
-            )
-        ).all()
+        unfinished = db.session.execute(_UNFINISHED, {"now": now}).all()
     more = False
     for mailing in unfinished:
         if mailing.state == "cancelled":
@@ -248,40 +249,57 @@ def tend(now: datetime) -> bool:
     return more
 
 
+# What a slice needs, built once: a million recipients are a thousand slices.
+_MAILING: Any = Mailing.__table__
+_BEGIN = (
+    update(_MAILING)
+    .where(
+        _MAILING.c.id == bindparam("mailing"),
+        _MAILING.c.prepared.is_(False),
+        _MAILING.c.state.in_(("scheduled", "sending", "paused")),
+    )
+    .values(
+        state=case((_MAILING.c.state == "scheduled", "sending"), else_=_MAILING.c.state),
+        started_at=func.coalesce(_MAILING.c.started_at, bindparam("now", type_=_MAILING.c.started_at.type)),
+    )
+    .returning(_MAILING.c.id)
+)
+_LISTS = select(mailing_lists.c.list_id).where(mailing_lists.c.mailing_id == bindparam("mailing"))
+_OF_MAILING = Trace.mailing_id == bindparam("mailing")
+_SO_FAR = select(  # the last contact, and the last trace of all mailings: ids only rise
+    func.coalesce(select(func.max(Trace.contact_id)).where(_OF_MAILING).scalar_subquery(), 0),
+    func.coalesce(select(func.max(Trace.id)).scalar_subquery(), 0),
+)
+_LEFT_OUT = select(func.count()).where(_OF_MAILING, Trace.state == "cancelled", Trace.id > bindparam("newest"))
+_COUNT = (
+    update(_MAILING)
+    .where(_MAILING.c.id == bindparam("mailing"))
+    .values(
+        total=_MAILING.c.total + bindparam("made"),
+        cancelled=_MAILING.c.cancelled + _LEFT_OUT.scalar_subquery(),
+        prepared=bindparam("done"),
+    )
+)
+
+
 def prepare_slice(mailing_id: int, now: datetime, size: int) -> bool:
     """Make the traces and chunks of the next contacts and commit; returns whether there are more.
 
     Who is left out gets its trace as well, ``cancelled`` with the reason. How far it came is read from the traces
     themselves, under the lock of the mailing: a kill costs one slice, and two workers make each trace once.
     """
-    begun = db.session.execute(
-        update(Mailing)
-        .where(
-            Mailing.id == mailing_id,
-            Mailing.prepared.is_(False),
-            Mailing.state.in_(("scheduled", "sending", "paused")),
-        )
-        .values(
-            state=case((Mailing.state == "scheduled", "sending"), else_=Mailing.state),
-            started_at=func.coalesce(Mailing.started_at, bindparam("begun_at", now, type_=Mailing.started_at.type)),
-        )
-        .returning(Mailing.id)
-    ).first()
-    if begun is None:
+    of_mailing = {"mailing": mailing_id}
+    if db.session.connection().execute(_BEGIN, of_mailing | {"now": now}).first() is None:
         db.session.rollback()
         return False
-    lists = db.session.scalars(select(mailing_lists.c.list_id).where(mailing_lists.c.mailing_id == mailing_id)).all()
-    after = db.session.scalar(select(func.max(Trace.contact_id)).where(Trace.mailing_id == mailing_id)) or 0
-    last_trace = db.session.scalar(select(func.max(Trace.id))) or 0  # of all mailings: ids only rise
+    lists = db.session.scalars(_LISTS, of_mailing).all()
+    after, newest = db.session.execute(_SO_FAR, of_mailing).one()
     until = audience_rows.slice_end(lists, after, size)
     reasons = {word: why(f"left_out_{word}") for word in audience_rows.LEFT_OUT}
     made = audience_rows.make_traces(mailing_id, lists, after, until, reasons)
-    left_out = db.session.scalar(
-        select(func.count()).where(Trace.mailing_id == mailing_id, Trace.state == "cancelled", Trace.id > last_trace)
-    )
-    audience_rows.make_chunks(mailing_id, 1, and_(Trace.state == "queued", Trace.id > last_trace))
-    totals = {"total": Mailing.total + made, "cancelled": Mailing.cancelled + (left_out or 0)}
-    Mailing.change(mailing_id, totals | {"prepared": until is None})
+    audience_rows.cut_queued(mailing_id, newest)
+    counted = of_mailing | {"newest": newest, "made": made, "done": until is None}
+    db.session.connection().execute(_COUNT, counted)
     Mailing.tell(mailing_id, now)
     db.session.commit()
     if after == 0 or until is None:
@@ -307,8 +325,7 @@ def _next_pass(mailing_id: int, now: datetime) -> None:
         db.session.rollback()
         return
     last = db.session.scalar(select(func.max(Chunk.pass_number)).where(Chunk.mailing_id == mailing_id)) or 1
-    due = and_(Trace.state == "deferred", Trace.next_try_at <= now)
-    audience_rows.make_chunks(mailing_id, last + 1, due, at_most=NEXT_PASS)
+    audience_rows.cut_deferred(mailing_id, last + 1, now, NEXT_PASS)
     db.session.commit()
     wake("mass")
 
