@@ -70,46 +70,51 @@ def one_round(kind: str, url: str, data: Path, recipients: int, ours_first: bool
 
 def prepare(recipients: int, port: int) -> None:
     """Make an office with contacts on a list and a draft."""
-    from mail.settings import parameters
-    from models import Contact, Mailing, MailingList, OutgoingServer, Subscription, db
+    from models import OutgoingServer, db
     from scheduler import create_worker_app
 
-    app = create_worker_app()
-    moment = datetime.now(UTC)
-    with app.app_context():
+    with create_worker_app().app_context():
         db.create_all()
-        parameters.put("mail.catchall.domain", "office.test", moment)
-        parameters.put("company.address", "1 Rain Forest Road, San Juan", moment)
         server = OutgoingServer(name="sink", host="127.0.0.1", port=port, encryption="none", authentication="none")
-        everybody = MailingList(name="Everybody")
-        db.session.add_all([server, everybody])
-        db.session.flush()
-        names = ("Ann Lee", "Jürgen Groß", "Robert Miller", "Mary O'Brien")
-        for start in range(0, recipients, 10_000):
-            rows = [
-                {
-                    "name": names[i % 4],
-                    "company": ("Acme Ltd", "", "Müller & Söhne")[i % 3],
-                    "address": f"person{i}@example.com",
-                    "address_key": f"person{i}@example.com",
-                }
-                for i in range(start, min(start + 10_000, recipients))
-            ]
-            ids = db.session.scalars(db.insert(Contact).returning(Contact.id), rows).all()
-            subscribed = [
-                {"list_id": everybody.id, "contact_id": id, "state": "subscribed", "at": moment} for id in ids
-            ]
-            db.session.execute(db.insert(Subscription), subscribed)
-        mailing = Mailing(
-            subject='Spring offers for {{ contact.first_name or "you" }}',
-            html=page("https://office.test/offers/%d?from=mail"),
-            from_address='"Office" <news@office.test>',
-            created_at=moment,
-        )
-        mailing.lists = [everybody]
-        db.session.add(mailing)
+        db.session.add(server)
+        draft(recipients, datetime.now(UTC))
         db.session.commit()
     print(json.dumps({"made": recipients}))
+
+
+def draft(recipients: int, moment: datetime) -> None:
+    """Make the contacts, their list and the draft of the mailing; the caller commits."""
+    from mail.settings import parameters
+    from models import Contact, Mailing, MailingList, Subscription, db
+
+    parameters.put("mail.catchall.domain", "office.test", moment)
+    parameters.put("web.base.url", "https://mail.office.test", moment)
+    parameters.put("company.address", "1 Rain Forest Road, San Juan", moment)
+    everybody = MailingList(name="Everybody")
+    db.session.add(everybody)
+    db.session.flush()
+    names = ("Ann Lee", "Jürgen Groß", "Robert Miller", "Mary O'Brien")
+    for start in range(0, recipients, 10_000):
+        rows = [
+            {
+                "name": names[i % 4],
+                "company": ("Acme Ltd", "", "Müller & Söhne")[i % 3],
+                "address": f"person{i}@example.com",
+                "address_key": f"person{i}@example.com",
+            }
+            for i in range(start, min(start + 10_000, recipients))
+        ]
+        ids = db.session.scalars(db.insert(Contact).returning(Contact.id), rows).all()
+        subscribed = [{"list_id": everybody.id, "contact_id": id, "state": "subscribed", "at": moment} for id in ids]
+        db.session.execute(db.insert(Subscription), subscribed)
+    mailing = Mailing(
+        subject='Spring offers for {{ contact.first_name or "you" }}',
+        html=page("https://office.test/offers/%d?from=mail"),
+        from_address='"Office" <news@office.test>',
+        created_at=moment,
+    )
+    mailing.lists = [everybody]
+    db.session.add(mailing)
 
 
 def send() -> None:
