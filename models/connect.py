@@ -5,6 +5,12 @@ from typing import Any
 BUSY = 10.0  # seconds that SQLite waits for another writer
 CONNECT, UNHEARD = 5, 20  # seconds to connect to PostgreSQL, and to keep a connection of which nothing is heard
 
+# PostgreSQL ends a transaction in which it hears nothing of us for so long: when we are gone, what it holds locked must
+# not stay so. A reading one locks nothing and may wait, for somebody who loads an export slowly, say.
+IDLE_LIMIT = "idle_in_transaction_session_timeout"
+READING_IDLE = 600  # seconds
+BEGIN_READING = f"SET TRANSACTION READ ONLY; SET LOCAL {IDLE_LIMIT} = '{READING_IDLE}s'"
+
 
 def engine_options(url: str, program: str, busy: float = BUSY, threads: int | None = None) -> dict[str, Any]:
     """Return how a door of the product connects: to SQLite or to PostgreSQL, for so many threads at the same time."""

@@ -23,6 +23,9 @@ class DatabaseFault(Enum):
 _CODES = {
     "08": DatabaseFault.AWAY,
     "22": DatabaseFault.UNSTORABLE,
+    "25P03": DatabaseFault.AWAY,  # it heard nothing of us in the middle of a transaction
+    "28": DatabaseFault.AWAY,  # it does not let us in
+    "3D": DatabaseFault.AWAY,  # no such database
     "40": DatabaseFault.BUSY,  # serialisation, deadlock
     "53": DatabaseFault.AWAY,  # no connections, no memory
     "53100": DatabaseFault.FULL,
@@ -60,6 +63,11 @@ def fault_of(error: BaseException) -> DatabaseFault | None:
         case OverflowError() | UnicodeEncodeError():  # SQLite's driver: beyond 64 bits, or half a character
             return DatabaseFault.UNSTORABLE
     return None
+
+
+def keeps_waiting(error: BaseException) -> bool:
+    """Whether the database can't do its work just now, whatever it is asked: nobody's mail is to blame, it waits."""
+    return fault_of(error) in (DatabaseFault.AWAY, DatabaseFault.BUSY, DatabaseFault.FULL, DatabaseFault.BROKEN)
 
 
 def _of_database(error: DBAPIError) -> DatabaseFault | None:

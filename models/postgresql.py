@@ -6,36 +6,68 @@ import psycopg
 from psycopg import errors
 from sqlalchemy import Engine, event
 
+from models.connect import IDLE_LIMIT, UNHEARD
+
 # Seconds for the answer to a statement: a server or a proxy that holds the connection and says nothing is nothing that
-# the kernel can notice.
+# the kernel can notice. As long the server waits for our next statement when we have locked something.
 SILENT = 30.0
+KEEPALIVE = {"tcp_keepalives_idle": UNHEARD // 2, "tcp_keepalives_interval": UNHEARD // 4, "tcp_keepalives_count": 2}
+
+# Sessions of the server that we can't reach any more. It may not know, and keep what they have locked.
+_given_up: set[int] = set()
 
 
 class BoundedConnection(psycopg.Connection[Any]):
     """A connection to PostgreSQL that is closed when an answer does not come within ``patience`` seconds."""
 
     patience: float | None = SILENT
+    server_pid = 0
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         """Wait for the server as psycopg does, but not for ever."""
-        if timeout is not None or self.patience is None:
-            return super().wait(gen, interval, timeout)
         try:
-            return super().wait(gen, interval, self.patience)
+            return super().wait(gen, interval, self.patience if timeout is None else timeout)
         except errors._WaitTimeout as error:
+            if timeout is not None:
+                raise
             self.pgconn.finish()
             raise psycopg.OperationalError(f"the database did not answer for {self.patience:.0f} s") from error
+        finally:
+            if self.closed:
+                _given_up.add(self.server_pid)
+
+    def begin(self) -> None:
+        """Agree with the server on when each gives the other up, and end the sessions that we gave up."""
+        self.server_pid = self.info.backend_pid
+        lost = list(_given_up)
+        self.autocommit = True
+        limits = {IDLE_LIMIT: int(SILENT * 1000)} | KEEPALIVE
+        self.execute("; ".join(f"SET {name} = {value}" for name, value in limits.items()))
+        if lost:
+            self.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE pid = ANY(%s) AND application_name = current_setting('application_name')",
+                [lost],
+            )
+        self.autocommit = False
+        _given_up.difference_update(lost)
 
 
 def bound(engine: Engine) -> None:
     """Make an engine for PostgreSQL use connections that don't wait for ever."""
 
     def connect(_dialect: Any, _record: Any, args: Any, options: Any) -> BoundedConnection:
-        return BoundedConnection.connect(*args, **options)
+        made = BoundedConnection.connect(*args, **options)
+        made.begin()
+        return made
 
     event.listen(engine, "do_connect", connect)
 
 
 def without_limit(connection: Any) -> None:
-    """Let the statements of a connection take as long as they need: those of a migration may."""
-    connection.connection.driver_connection.patience = None
+    """Let the statements of a connection take as long as they need, and what is between them: a migration may."""
+    ours = connection.connection.driver_connection
+    ours.patience = None
+    ours.autocommit = True
+    ours.execute(f"SET {IDLE_LIMIT} = 0")
+    ours.autocommit = False

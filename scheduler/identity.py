@@ -20,7 +20,7 @@ from scheduler.loops import Loop, NotNow
 
 log = logging.getLogger("coquimail.worker")
 
-FINISH = 20.0  # seconds that the others have to finish before the row is let go of
+FINISH = 40.0  # seconds that the others have to finish before the row is let go of: more than any answer of a database
 HELD = 15.0  # seconds that a lease of a single thing outlives its last heartbeat
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from mail.errors import JournalFailed
 from mail.queue.lease import LeaseLost
 from mail.sentences import Why, say, why
-from models.faults import DatabaseFault, fault_of
+from models.faults import DatabaseFault, fault_of, keeps_waiting
 
 log = logging.getLogger("coquimail.worker")
 
@@ -173,11 +173,9 @@ def what_is_missing(error: BaseException) -> Why | None:
     """
     if isinstance(error, JournalFailed):
         return error.why
-    fault = fault_of(error)
-    if fault is DatabaseFault.FULL:
+    if fault_of(error) is DatabaseFault.FULL:
         return why("no_room")
-    waits = fault in (DatabaseFault.AWAY, DatabaseFault.BUSY, DatabaseFault.BROKEN)
-    if waits or isinstance(error, OperationalError | InterfaceError):
+    if keeps_waiting(error) or isinstance(error, OperationalError | InterfaceError):
         return why("database_away", detail=str(getattr(error, "orig", None) or error).splitlines()[0][:300])
     return None
 

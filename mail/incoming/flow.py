@@ -14,7 +14,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import update
-from sqlalchemy.exc import OperationalError
 
 from mail.decide.routing import route
 from mail.documents.documents import NumberTaken, types
@@ -32,6 +31,7 @@ from mail.settings.wake import wake
 from mail.transport import mailbox_open
 from mail.transport.mailbox import LARGEST_MAIL, FetchedBatch, Look, Mailbox, MailboxTarget
 from models import Event, IncomingServer, ReceivedMail, db, reading
+from models.faults import keeps_waiting
 
 log = logging.getLogger("coquimail.incoming")
 
@@ -245,9 +245,9 @@ def _file(cases: list[Case], worker: WorkerLease | None, now: datetime, last_try
     while cases:
         try:
             decided, context = route_group(cases, now)
-        except OperationalError:
-            raise  # the database is in trouble, not the mail: it waits
         except Exception as error:
+            if keeps_waiting(error):
+                raise
             if last_try:
                 return counts + _give_up(cases[0].id, error, now)
             return sum((_file([case], worker, now, last_try=True) for case in cases), counts)
@@ -299,10 +299,10 @@ def write_group(
         queued = _write(group, context, now, state)
     except Exception as error:
         db.session.rollback()
+        if keeps_waiting(error):
+            raise
         if not last_try:
             log.warning("a group of %s mails can't be filed at once: %s", len(group), type(error).__name__)
-        elif isinstance(error, OperationalError):
-            raise  # the database is in trouble, not the mail: it waits
         else:
             _give_up(group[0].id, error, now, group[0])
         return False

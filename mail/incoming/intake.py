@@ -17,6 +17,7 @@ from mail.queue.lease import LEASE, WorkerLease
 from mail.sentences import Why, why
 from mail.transport.mailbox import BATCH_BYTES, After, FetchedBatch, FetchedMail
 from models import Blob, IncomingServer, ReceivedMail, Worker, database_clock, db, reading
+from models.faults import keeps_waiting
 from models.store import insert_rows, pack
 
 AT_ONCE = (50, 8, 1)  # mails that are claimed at once, by how many workers died with them
@@ -239,6 +240,7 @@ def note_acknowledged(done: Sequence[int], copied: Sequence[int]) -> None:
 
 _in_process_lock = threading.Lock()
 _in_process_ids: set[int] = set()
+_blameless_ids: set[int] = set()  # what the database kept us from: not begun, as far as ``claim`` counts
 
 
 @contextmanager
@@ -248,10 +250,23 @@ def in_process(stored: Sequence[StoredMail]) -> Iterator[None]:
     with _in_process_lock:
         _in_process_ids.update(ids)
     try:
-        yield
+        with _blaming_nobody(ids):
+            yield
     finally:
         with _in_process_lock:
             _in_process_ids.difference_update(ids)
+
+
+@contextmanager
+def _blaming_nobody(ids: Collection[int]) -> Iterator[None]:
+    """Note the mails that we could not go on with because of the database: they are none the worse for it."""
+    try:
+        yield
+    except Exception as error:
+        if keeps_waiting(error):
+            with _in_process_lock:
+                _blameless_ids.update(ids)
+        raise
 
 
 def any_waiting() -> bool:
@@ -265,12 +280,13 @@ def claim(worker: WorkerLease, deaths: int, limit: int) -> list[StoredMail]:
 
     ``deaths``: how many workers died with them; the last place of ``AT_ONCE`` stands for all that come after it.
     """
-    attempts = ReceivedMail.attempts + case((ReceivedMail.worker_id.is_not(None), 1), else_=0)  # begun, not finished
+    with _in_process_lock:
+        busy, blameless = set(_in_process_ids), set(_blameless_ids)
+    begun = ReceivedMail.worker_id.is_not(None) & ReceivedMail.id.not_in(blameless)  # and not finished
+    attempts = ReceivedMail.attempts + case((begun, 1), else_=0)
     others = select(Worker.id).where(
         Worker.ended.is_(False), Worker.seen_at > database_clock() - LEASE, Worker.id != worker.id
     )
-    with _in_process_lock:
-        busy = set(_in_process_ids)
     waiting = (
         select(ReceivedMail.id, ReceivedMail.size)
         .where(
@@ -303,7 +319,10 @@ def claim(worker: WorkerLease, deaths: int, limit: int) -> list[StoredMail]:
         )
     ).all()
     db.session.commit()
-    return _with_contents(rows)
+    with _in_process_lock:
+        _blameless_ids.difference_update(ids)
+    with _blaming_nobody(ids):
+        return _with_contents(rows)
 
 
 def _with_contents(rows: Iterable[Any]) -> list[StoredMail]:

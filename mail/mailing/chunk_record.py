@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from mail.mailing import blacklist
 from mail.outgoing import failures as outgoing_failures
@@ -22,6 +22,7 @@ from mail.sentences import Why, why
 from mail.settings import parameters
 from models import Mailing, db
 from models import chunk as chunk_rows
+from models.faults import keeps_waiting
 
 log = logging.getLogger("coquimail.mailing")
 
@@ -106,19 +107,19 @@ def record(work: ChunkWork, results: ChunkResults, worker: WorkerLease, clock: C
     while True:
         try:
             _record_once(work, results, worker.id, clock())
-        except (OperationalError, InterfaceError) as error:
+        except DBAPIError as error:
             db.session.rollback()
-            tries += 1
-            if tries > 3:
-                worker.assert_alive()
-            log.warning("mailing %s: results are not recorded yet (%s)", work.mailing_id, type(error.orig).__name__)
-            time.sleep(0.5)  # the database is away; the journal knows what was sent
-        except DBAPIError as error:  # one of the results can't be stored: then what is certain, without the words
-            db.session.rollback()
-            if results.is_bare:
+            if keeps_waiting(error):
+                tries += 1
+                if tries > 3:
+                    worker.assert_alive()
+                log.warning("mailing %s: results are not recorded yet (%s)", work.mailing_id, type(error.orig).__name__)
+                time.sleep(0.5)  # the database is away; the journal knows what was sent
+            elif results.is_bare:
                 raise
-            log.error("mailing %s: results can't be recorded (%s)", work.mailing_id, type(error.orig).__name__)
-            results.strip(why("delivery_unexpected", error=type(error.orig).__name__, detail=""))
+            else:  # one of the results can't be stored: then what is certain, without the words
+                log.error("mailing %s: results can't be recorded (%s)", work.mailing_id, type(error.orig).__name__)
+                results.strip(why("delivery_unexpected", error=type(error.orig).__name__, detail=""))
         else:
             break
     counts = results.states()

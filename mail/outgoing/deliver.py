@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import bindparam, insert, select, update
-from sqlalchemy.exc import InterfaceError, OperationalError
 
 from mail.decide.retry import next_try
 from mail.errors import JournalFailed, ServerGone
@@ -30,6 +29,7 @@ from mail.queue.lease import WorkerLease
 from mail.sentences import Why, say, why
 from mail.settings.clock import now as clock_now
 from models import Blob, DeliveryAttempt, OutgoingMail, Recipient, change_rows, db, reading
+from models.faults import keeps_waiting
 from models.outgoing import Claimed, claim, due_servers
 
 log = logging.getLogger("coquimail.outgoing")
@@ -191,11 +191,11 @@ class LineBatch(DeliveryBatch[Claimed]):
         noted, self._noted = self._noted, []
         try:
             self._write(noted)
-        except (OperationalError, InterfaceError):  # the database is in trouble, not a line
-            raise
-        except Exception:
-            log.exception("results can't be written down together")
+        except Exception as error:
             db.session.rollback()
+            if keeps_waiting(error):
+                raise
+            log.exception("results can't be written down together")
             for one in noted:
                 self._write_alone(one)
         with contextlib.suppress(JournalFailed):  # it begins nothing until it could be
@@ -228,10 +228,10 @@ class LineBatch(DeliveryBatch[Claimed]):
         _, tried, result = noted
         try:
             self._write([noted])
-        except (OperationalError, InterfaceError):
-            raise
         except Exception as error:
             db.session.rollback()
+            if keeps_waiting(error):
+                raise
             reason = why("delivery_unexpected", error=type(error).__name__, detail="")
             bare = {"enhanced": "", "reply": "", "why": None if tried.outcome.accepted else reason}
             db.session.connection().execute(_RESULT, [result | bare | {"holder": self.worker.id}])

@@ -2,6 +2,7 @@
 
 import socket
 import sqlite3
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -10,9 +11,13 @@ from flask import Flask
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
 
+from mail.incoming import flow, intake
+from mail.queue.lease import WorkerLease
 from mail.settings import config
 from mail.settings.wake import wake
+from mail.transport.mailbox import FetchedMail
 from models import db, reading, writing
+from models.faults import keeps_waiting
 from models.postgresql import BoundedConnection
 from scheduler import create_worker_app
 from scheduler.loops import database_away
@@ -20,6 +25,7 @@ from tests.servers.gate import gate
 from tests.web import Visitor
 from webapp import create_app
 
+MAIL = b"From: ann@x.test\r\nTo: sales@office.test\r\nSubject: Hello\r\n\r\nHello\r\n"
 DOORS = {"worker": create_worker_app, "web": create_app}
 
 
@@ -81,6 +87,23 @@ def test_the_kernel_looks_after_connections_too(door, postgres_url, tmp_path):
         assert held.info.get_parameters()["connect_timeout"] == "5"
         db.session.rollback()
         db.engine.dispose()
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_a_mail_is_none_the_worse_for_a_database_that_keeps_us_from_it(app, database, monkeypatch):
+    """Somebody holds what every mail needs, for longer than seven workers may die with one."""
+    monkeypatch.setattr(BoundedConnection, "patience", 0.3)
+    with app.app_context(), psycopg.connect(database.replace("postgresql+psycopg", "postgresql")) as other:
+        held = WorkerLease.register(datetime.now(UTC))
+        intake.keep("pipe", [FetchedMail("1", len(MAIL), None, MAIL)], datetime.now(UTC))
+        other.execute("SELECT 1 FROM document_type FOR UPDATE")
+        for _ in range(7):
+            with pytest.raises(DBAPIError) as noticed:
+                flow.process_waiting(datetime.now(UTC), held)
+            assert keeps_waiting(noticed.value)
+            db.session.rollback()
+        other.rollback()
+        assert flow.process_waiting(datetime.now(UTC), held) == {"processed": 1}
 
 
 def test_a_wake_never_makes_a_saved_thing_look_unsaved(tmp_path, app, monkeypatch):

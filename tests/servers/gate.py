@@ -10,7 +10,7 @@ from tests.servers.process import HOST
 
 
 class Gate:
-    """``port`` leads to the server behind it. While ``silent`` nothing passes, and nobody is told."""
+    """``port`` leads to the server behind it. While it is silent nothing passes, not even the end of a connection."""
 
     def __init__(self, behind: int) -> None:
         self.port = 0
@@ -23,23 +23,30 @@ class Gate:
         self._open.clear()
 
     def open(self) -> None:
-        """Let everything pass again."""
+        """Let everything pass again, also what was said meanwhile."""
+        self._open.set()
+
+    def forget(self) -> None:
+        """Let new connections pass; those that were silenced stay so, as behind a firewall that lost its memory."""
+        self._open = threading.Event()
         self._open.set()
 
     def talk(self, client: socket.socket) -> None:
         """Connect a client with the server."""
-        self._open.wait()
+        passes = self._open
+        passes.wait()
         with socket.create_connection((HOST, self._behind)) as server:
-            back = threading.Thread(target=self._pass, args=(server, client), daemon=True)
+            back = threading.Thread(target=self._pass, args=(server, client, passes), daemon=True)
             back.start()
-            self._pass(client, server)
+            self._pass(client, server, passes)
             back.join()
 
-    def _pass(self, source: socket.socket, target: socket.socket) -> None:
+    def _pass(self, source: socket.socket, target: socket.socket, passes: threading.Event) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
-                self._open.wait()
+                passes.wait()
                 target.sendall(data)
+        passes.wait()
         with contextlib.suppress(OSError):
             target.shutdown(socket.SHUT_RDWR)
 

@@ -32,6 +32,9 @@ def sqlite(code: str) -> exc.DBAPIError:
         (postgresql(""), DatabaseFault.AWAY),  # nobody answers
         (postgresql("57P01", gone=True), DatabaseFault.AWAY),  # shut down by an administrator
         (postgresql("57P02"), DatabaseFault.AWAY),
+        (postgresql("25P03"), DatabaseFault.AWAY),  # it heard nothing of us in the middle of a transaction
+        (postgresql("3D000"), DatabaseFault.AWAY),  # no such database
+        (postgresql("28P01"), DatabaseFault.AWAY),  # another password
         (postgresql("57P03"), DatabaseFault.AWAY),  # starting up
         (postgresql("53300"), DatabaseFault.AWAY),  # too many connections
         (postgresql("08006", gone=True), DatabaseFault.AWAY),
