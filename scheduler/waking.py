@@ -96,11 +96,11 @@ class WakeListener:
 
 def _listening_connection() -> Any:
     """Return a connection of its own to PostgreSQL that hears every wake; it never goes back into the pool."""
-    pooled = db.engine.raw_connection()
-    connection: Any = pooled.driver_connection
-    pooled.detach()
     listen = f"LISTEN {CHANNEL}"
     try:
+        pooled = db.engine.raw_connection()
+        connection: Any = pooled.driver_connection
+        pooled.detach()
         connection.rollback()
         connection.autocommit = True
         connection.execute(listen)

@@ -323,7 +323,6 @@ def test_a_silence_that_nobody_noticed_ends_without_another_row(dead: WorkerLeas
         (OperationalError("", None, psycopg.errors.DiskFull("could not extend file")), "no_room"),
         (DBAPIError("", None, psycopg.errors.IoError("I/O"), connection_invalidated=True), "database_away"),
         (InterfaceError("", None, psycopg.InterfaceError("the connection is closed")), "database_away"),
-        (psycopg.OperationalError("connection refused"), "database_away"),
         (TimeoutError("QueuePool limit"), "database_away"),
         (OSError(errno.ENOSPC, "No space left on device"), "no_room"),
         (OSError(errno.EDQUOT, "Disk quota exceeded"), "no_room"),
