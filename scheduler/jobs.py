@@ -87,7 +87,7 @@ def fetch(job: Job) -> None:
 
 
 def queue(job: Job) -> None:
-    """The safety net of the queue: wake the senders for what is due, and settle lines that a worker left behind."""
+    """The safety net of the queue: wake the senders for what is due, and recover lines that a worker left behind."""
     with reading():
         due = db.session.scalars(
             select(Recipient.id).where(Recipient.state == "queued", Recipient.next_try_at <= job.now).limit(10_000)
@@ -101,7 +101,7 @@ def queue(job: Job) -> None:
     for worker_id in forgotten:
         if worker_id is not None:
             recovery.recover(worker_id, job.now)
-    job.add(due=len(due), settled=len(forgotten))
+    job.add(due=len(due), recovered=len(forgotten))
     if due:
         wake()
 

@@ -169,11 +169,11 @@ def resolve_doubts(mailing_id: int, again: bool, now: datetime, user: User | Non
         doubtful = doubtful.where(Trace.id == trace_id)
     if not again:  # what was left before stays as it was left
         doubtful = doubtful.where(or_(Trace.why.is_(None), Trace.why["code"].as_string() != "doubt_left"))
-    settled = change_rows(doubtful.values(values))
-    if settled and again:
+    resolved = change_rows(doubtful.values(values))
+    if resolved and again:
         goes_on: dict[str, Any] = {
-            "unknown": Mailing.unknown - settled,
-            "deferred": Mailing.deferred + settled,
+            "unknown": Mailing.unknown - resolved,
+            "deferred": Mailing.deferred + resolved,
             "state": case((Mailing.state == "done", "sending"), else_=Mailing.state),
             "ended_at": None,
         }
@@ -184,7 +184,7 @@ def resolve_doubts(mailing_id: int, again: bool, now: datetime, user: User | Non
     Mailing.tell(mailing_id, now)
     db.session.commit()
     wake("mailings")
-    return settled
+    return resolved
 
 
 def _change(mailing_id: int, states: Sequence[str], values: dict[str, Any], now: datetime) -> bool:

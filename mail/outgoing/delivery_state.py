@@ -153,13 +153,13 @@ def close_failures(thread_id: int, now: datetime) -> None:
         .where(Recipient.mail_id == OutgoingMail.id, Recipient.state.in_(FAILED), Recipient.seen_at.is_(None))
         .where(OutgoingMail.post_id == Post.id, Post.thread_id == thread_id)
     )
-    settled = db.session.execute(
+    cleared = db.session.execute(
         update(Document)
         .where(Document.thread_id == thread_id, Document.failure_unread, ~unseen)
         .values(failure_unread=False)
         .returning(Document.thread_id, Document.type_id)
     ).all()
-    Event.add(thread_topics(settled) or [f"thread:{thread_id}"], now)
+    Event.add(thread_topics(cleared) or [f"thread:{thread_id}"], now)
 
 
 def notify_inboxes(pairs: Sequence[tuple[int, int]], kind: str, now: datetime) -> None:

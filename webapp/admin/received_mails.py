@@ -193,14 +193,16 @@ class ReceivedMailView(AdminView):
         self._each(ids, quarantine.drop)
 
     def _each(self, ids: list[str], do: Callable[[int, Any], str]) -> None:
-        settled = 0
+        released = 0
         for mail_id in [row.id for row in self.chosen(ids) if row.state == "quarantined"]:
             try:
-                settled += do(mail_id, now()) not in ("quarantined", quarantine.ASKED)
+                released += do(mail_id, now()) not in ("quarantined", quarantine.ASKED)
             except quarantine.NotInQuarantine:
                 continue
         wake()
-        flash(ngettext("%(num)s email left the quarantine.", "%(num)s emails left the quarantine.", settled), "success")
+        flash(
+            ngettext("%(num)s email left the quarantine.", "%(num)s emails left the quarantine.", released), "success"
+        )
 
     @action("delete", _l("Delete"))
     def action_delete(self, ids: list[str]) -> None:

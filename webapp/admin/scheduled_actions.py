@@ -36,7 +36,7 @@ COUNTS: dict[str, Callable[[int], str]] = {
     "failed": lambda number: gettext("%(num)s failed", num=number),
     "still_fetching": lambda number: gettext("%(num)s still fetching", num=number),
     "due": lambda number: ngettext("%(num)s due email", "%(num)s due emails", number),
-    "settled": lambda number: gettext("%(num)s processed", num=number),
+    "recovered": lambda number: ngettext("%(num)s worker recovered", "%(num)s workers recovered", number),
     "sending": lambda number: gettext("%(num)s being sent", num=number),
     "done": lambda number: gettext("%(num)s done", num=number),
     "interrupted": lambda number: gettext("%(num)s interrupted", num=number),

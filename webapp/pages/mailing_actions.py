@@ -106,18 +106,18 @@ def settle_doubts(mailing_id: int) -> ResponseReturnValue:
     """Send once more to recipients of whom nobody knows whether they got it, or leave it at that."""
     again, trace_id = request.form.get("what") == "again", request.form.get("trace", 0, type=int)
     try:
-        settled = mailing.resolve_doubts(find_mailing(mailing_id).id, again, now(), current_user, trace_id)
+        resolved = mailing.resolve_doubts(find_mailing(mailing_id).id, again, now(), current_user, trace_id)
     except NotReady as error:
         _refused(error)
     else:
         if again:
             flash(
-                ngettext("%(num)s email is being sent again.", "%(num)s emails are being sent again.", settled),
+                ngettext("%(num)s email is being sent again.", "%(num)s emails are being sent again.", resolved),
                 "success",
             )
         else:
             flash(
-                ngettext("%(num)s email will not be sent again.", "%(num)s emails will not be sent again.", settled),
+                ngettext("%(num)s email will not be sent again.", "%(num)s emails will not be sent again.", resolved),
                 "success",
             )
     return _back(mailing_id)
