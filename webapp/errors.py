@@ -30,44 +30,52 @@ LAST_RESORT = "<!doctype html><title>CoquiMail</title><h1>{title}</h1><p>{text}<
 
 
 class StopPage(NamedTuple):
-    """What a page that says no shows. ``comes_back``: it is worth asking again."""
+    """What a page that says no shows. ``comes_back``: it is worth asking again; ``lost``: nothing was saved."""
 
     code: int
     title: Any
     text: Any
     comes_back: bool = False
+    lost: bool = False
+
+    def explanation(self) -> str:
+        """Return the text; whoever sent something also learns what became of it."""
+        words = str(self.text)
+        return f"{gettext('Nothing was saved.')} {words}" if self.lost and request.method == "POST" else words
 
 
 OUR_FAULT = StopPage(
     500,
     _l("Something went wrong on our side"),
-    _l("Your changes were not saved. The error has been logged; try again in a moment."),
+    _l("The error has been logged; try again in a moment."),
+    lost=True,
 )
 DATABASE_PAGES = {
     DatabaseFault.AWAY: StopPage(
         503,
         _l("The database is not available"),
-        _l(
-            "Nothing was saved. It may be restarting: try again in a moment. If this continues, tell your "
-            "administrator."
-        ),
+        _l("It may be restarting: try again in a moment. If this continues, tell your administrator."),
         comes_back=True,
+        lost=True,
     ),
     DatabaseFault.BUSY: StopPage(
         503,
         _l("The database is busy"),
-        _l("Nothing was saved: something else is using the database. Try again in a moment."),
+        _l("Something else is using the database. Try again in a moment."),
         comes_back=True,
+        lost=True,
     ),
     DatabaseFault.FULL: StopPage(
         507,
         _l("The disk is full"),
-        _l("Nothing was saved. Ask the person who maintains this server to free some space, then try again."),
+        _l("Ask the person who maintains this server to free some space, then try again."),
+        lost=True,
     ),
     DatabaseFault.BROKEN: StopPage(
         500,
         _l("The database can't be read or written"),
-        _l("Nothing was saved. Ask the person who maintains this server to check its disk, then try again."),
+        _l("Ask the person who maintains this server to check its disk, then try again."),
+        lost=True,
     ),
     DatabaseFault.UNSTORABLE: StopPage(
         400,
@@ -198,7 +206,7 @@ def _answer(page: StopPage, typed: list[TypedField], again: bool = False, alone:
         db.session.rollback()
     reload = page.comes_back and request.method in ("GET", "HEAD")
     if request.headers.get("X-Fragment") or request.accept_mimetypes.best == "application/json":
-        answer = make_response({"error": str(page.title), "text": str(page.text)}, page.code)
+        answer = make_response({"error": str(page.title), "text": page.explanation()}, page.code)
     else:
         answer = make_response(_rendered(page, typed, again, alone, reload), page.code)
     if page.comes_back:
@@ -223,4 +231,4 @@ def _rendered(page: StopPage, typed: list[TypedField], again: bool, alone: bool,
         if not alone:
             raise
         log.exception("the page for an error failed itself")
-        return LAST_RESORT.format(title=page.title, text=page.text)
+        return LAST_RESORT.format(title=page.title, text=page.explanation())

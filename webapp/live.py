@@ -5,10 +5,11 @@ A page marks a part with ``data-live="thread:12 mailing:3" data-live-url="/…"`
 
 from datetime import timedelta
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, jsonify, render_template, request
 from flask_login import login_required
 from sqlalchemy import func, select
 
+from mail.settings import office
 from mail.settings.clock import now
 from models import Event, db
 
@@ -17,6 +18,13 @@ LATE = timedelta(seconds=10)  # how long a transaction may take between taking i
 LATE_IDS = 200
 
 blueprint = Blueprint("live", __name__)
+
+
+@blueprint.get("/banner")
+@login_required
+def banner() -> str:
+    """Answer what stands above every page, for a page that was open when a server began to send."""
+    return render_template("parts/banner.html", sender=office.sends_through())
 
 
 def last_event() -> int:

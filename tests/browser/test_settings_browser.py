@@ -11,6 +11,7 @@ from tests.servers.app import App
 from tests.servers.browser import Person
 from tests.servers.dovecot import Dovecot
 from tests.servers.process import free_port
+from tests.servers.sink import SmtpSink
 
 
 @pytest.fixture
@@ -75,6 +76,16 @@ def test_a_test_waits_for_the_worker_and_shows_each_step(admin: Page, running_ap
     expect(admin.get_by_role("row", name="Ours")).to_contain_text("failed")
 
 
+def test_the_banner_goes_when_the_first_server_has_passed_its_test(
+    admin: Page, running_app: App, smtp_sink: SmtpSink
+) -> None:
+    running_app.start_worker()
+    admin.goto("/admin/outgoing-servers/")
+    expect(admin.locator(".banner")).to_contain_text("No mail server is set up yet")
+    office.add_outgoing_server(admin, "Ours", smtp_sink.port)
+    expect(admin.locator(".banner")).to_have_count(0, timeout=office.LONG)
+
+
 def test_a_mailbox_is_confirmed_and_fetched_before_ones_eyes(
     admin: Page, running_app: App, dovecot: Dovecot, mailbox: str
 ) -> None:
@@ -85,7 +96,7 @@ def test_a_mailbox_is_confirmed_and_fetched_before_ones_eyes(
     dovecot.set_password(mailbox, secret)
     office.add_incoming_server(admin, "Sales", "imap", "none", dovecot.port("imap"), mailbox, secret)
     admin.get_by_role("link", name="Sales", exact=True).click()
-    state = admin.locator("[data-live]").first
+    state = admin.locator("main [data-live]").first
     expect(state).to_contain_text("Confirmed")
     admin.get_by_role("button", name="Fetch now").click()
     expect(admin.locator("[data-done]")).to_contain_text("fetched.", timeout=office.LONG)
@@ -96,7 +107,7 @@ def test_a_mailbox_is_confirmed_and_fetched_before_ones_eyes(
     admin.get_by_role("link", name="Sales", exact=True).click()
     admin.locator("#password").fill("another")
     admin.get_by_role("button", name="Save").click()
-    expect(admin.locator("[data-live]").first).to_contain_text("Draft")
+    expect(admin.locator("main [data-live]").first).to_contain_text("Draft")
     admin.get_by_role("button", name="TEST & CONFIRM").click()
     expect(admin.locator(".steps-list .failed")).to_contain_text("refused the user", timeout=office.LONG)
 

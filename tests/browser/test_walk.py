@@ -54,11 +54,20 @@ def make_lively(app: App) -> None:
         posts.post_from_browser(user, document.thread_id, "<p>Here is our offer.</p>", "message", [file], now())
         posts.post_from_browser(user, document.thread_id, "<p>She haggles.</p>", "note", [], now())
         for number, to in enumerate(("sales@office.test", "nobody@office.test"), start=1):
-            raw = office.letter("Zoe <zoe@zed.test>", to, f"Question {number}", "Hello,\nhow much is it?")
+            raw = office.letter(
+                "Zoe Montgomery-Featherstone <zoe@featherstone-consulting.test>",
+                to,
+                f"Question {number}",
+                "Hello,\nhow much is it?",
+            )
             keep("practice", [FetchedMail(str(number), len(raw), now(), raw)], now())
         db.session.add(
             OutgoingServer(
-                name="Spare", host="smtp.spare.test", active=False, from_filter="spare.test", verify_tls=False
+                name="Spare",
+                host="smtp.spare-server-of-the-office.test",
+                active=False,
+                from_filter="spare.test",
+                verify_tls=False,
             )
         )
         db.session.add(IncomingServer(name="Spare", host="imap.spare.test", active=False))
@@ -135,6 +144,23 @@ def test_every_page_on_every_screen(lively_office: App, person: Callable[..., Pe
                 found += [f"{path}, {scheme}: {problem}" for problem in someone.axe()]
         schemes.reverse()  # the next page comes as this one was seen last
     assert len(paths) > {"admin": 30, "marketing": 12, "user": 8}[role], paths
+    assert not found, "\n".join(found)
+
+
+def test_no_column_is_cut_off(lively_office: App, person: Callable[..., Person]) -> None:
+    wait_until(lambda: "processed" in lively_office.log(), 30)
+    someone = person(lively_office.url)
+    page = office.log_in(someone, "admin@home.test")
+    office.developer_mode(page)
+    found = []
+    for path in menu_of(page):
+        page.goto(path)
+        for width in (1280, 1024, 900, 768, 390):
+            page.set_viewport_size({"width": width, "height": 800})
+            cut = page.locator(".table-responsive").evaluate_all(
+                "tables => Math.max(0, ...tables.map(table => table.scrollWidth - table.clientWidth))"
+            )
+            found += [f"{path} at {width}: {cut} pixels"] if cut else []
     assert not found, "\n".join(found)
 
 

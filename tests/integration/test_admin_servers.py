@@ -595,10 +595,14 @@ def test_actions_are_neither_made_nor_deleted_by_hand(app, admin):
 
 def test_the_practice_banner_goes_when_an_own_server_sends(app, admin):
     banner = "all emails go to the practice mailbox"
-    assert banner in admin.get("/settings/").text
+    page = admin.get("/settings/").text
+    assert banner in page and 'data-live-url="/banner"' in page
+    assert banner in admin.get("/banner").text
     admin.post(f"{OUTGOING}/new", SERVER)
     assert banner in admin.get("/settings/").text  # it is a draft
     admin.post(f"{OUTGOING}/press/use", {"id": only(app, OutgoingServer)["id"]})
-    assert banner not in admin.get("/settings/").text
+    page = admin.get("/settings/").text
+    assert banner not in page and 'data-live-url="/banner"' not in page, "nothing is asked every two seconds"
+    assert admin.get("/banner").text.strip() == ""
     in_app(app, lambda: put(CUSTOM_SERVERS.key, "0", now()))
     assert banner in admin.get("/settings/").text

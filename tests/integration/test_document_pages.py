@@ -176,7 +176,7 @@ def test_only_another_address_is_taken_and_what_was_typed_stays(app, clerk, fail
 @pytest.mark.parametrize("given", ["right@x.test", " Right@X.test ", "<right@x.test>", "mailto:right@x.test"])
 def test_a_correction_is_asked_once_and_reaches_everything(app, clerk, failed, given):
     asked = correct(clerk, failed, given)
-    assert "follows 1 document, subscribed to 1 mailing list" in words(asked)
+    assert "who follows 1 document and is subscribed to 1 mailing list" in words(asked)
     with app.app_context():
         assert db.session.get(Recipient, failed).state == "failed"
     assert "The address was changed from gone@x.test to" in words(correct(clerk, failed, given, "everywhere"))

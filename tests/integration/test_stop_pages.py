@@ -128,6 +128,8 @@ def test_every_failure_has_its_page_and_keeps_what_was_typed(kept, visitor, capl
     assert fields(answer.text) == [("words", TYPED), ("kind", "note"), ("password", ""), ("x", "1"), ("x", "2")]
     assert "top secret" not in answer.text + caplog.text and "Ann Lee" not in answer.text + caplog.text
     assert "Traceback" not in answer.text
+    assert ("Nothing was saved" in shown.text, "Nothing was saved" in answer.text) == (False, code >= 500)
+    assert "Try again" in shown.text and "Try again" in answer.text
     assert (answer.headers.get("Retry-After"), shown.headers.get("Retry-After")) == (
         ("5",) * 2 if code == 503 else (None,) * 2
     )
