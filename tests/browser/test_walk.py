@@ -164,6 +164,19 @@ def test_no_column_is_cut_off(lively_office: App, person: Callable[..., Person])
     assert not found, "\n".join(found)
 
 
+def test_an_open_envelope_stays_in_the_window(lively_office: App, person: Callable[..., Person]) -> None:
+    someone = person(lively_office.url)
+    page = office.log_in(someone, "admin@home.test")
+    page.goto("/documents/opportunity")
+    page.get_by_role("link", name="20 chairs for our office").click()
+    page.locator("summary.envelope").first.click()
+    lines = page.locator("details[open] .envelope-lines")
+    for width in (1440, 992, 900, 768, 600, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        box = lines.bounding_box()
+        assert box is not None and box["x"] >= 0 and box["x"] + box["width"] <= width, width
+
+
 def test_nobody_sees_what_is_not_theirs(lively_office: App, person: Callable[..., Person]) -> None:
     admin = office.log_in(person(lively_office.url), "admin@home.test")
     office.developer_mode(admin)
