@@ -22,7 +22,7 @@ from scheduler.checks import Checks
 from scheduler.fetching import Fetcher
 from scheduler.identity import WorkerIdentity
 from scheduler.loops import PAUSE, Loop, LoopGroup, LoopNotifier
-from scheduler.mail_in import Waiting
+from scheduler.mail_in import PutOff, Waiting
 from scheduler.mailings import Tending
 from scheduler.practice import Receiver
 from scheduler.recovery import Recovery
@@ -70,7 +70,8 @@ class WorkerProcess:
         ):
             self._staff(pool)
         self._listener.notifier = LoopNotifier(self.loops)
-        self._besides = [self._heart, *([self._practice] if found.default_server.practice else [])]
+        late = Loop("large emails", app, PutOff(self._identity).work, self._ended)
+        self._besides = [self._heart, late, *([self._practice] if found.default_server.practice else [])]
 
     def _staff(self, pool: SenderPool) -> None:
         """Give a pool its threads, and the means to get more."""

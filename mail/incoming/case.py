@@ -64,10 +64,19 @@ class Case:
 
 
 def read_case(
-    id: int, raw: bytes, keeps: Retention, now: datetime, arrived_at: datetime, problem: Why | None = None
+    id: int,
+    raw: bytes,
+    keeps: Retention,
+    now: datetime,
+    arrived_at: datetime,
+    problem: Why | None = None,
+    hurry: bool = False,
 ) -> Case:
-    """Return a received mail as it is shown and searched: parsed, cleaned, folded, its files packed. Never raises."""
-    message, html, fold, is_whole = read_mail(raw, now)
+    """Return a received mail as it is shown and searched: parsed, cleaned, folded, its files packed.
+
+    In a hurry it raises ``TakesLong``, otherwise nothing.
+    """
+    message, html, fold, is_whole = read_mail(raw, now, hurry)
     message.too_much = message.too_much or problem
     html, message.text = storable(html), storable(message.text)
     if not is_whole:

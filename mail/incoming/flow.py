@@ -18,11 +18,12 @@ from sqlalchemy import update
 from mail.decide.routing import route
 from mail.documents.documents import NumberTaken, types
 from mail.errors import MailboxRefused, MailError
-from mail.incoming import apply, intake, ledger
+from mail.incoming import apply, intake, ledger, put_off
 from mail.incoming.case import Case, read_case
 from mail.incoming.intake import AT_ONCE, GIVEN_UP, Owed, StoredMail, in_process
 from mail.incoming.lookup import RoutingContext, load_context, load_threads
 from mail.incoming.position import ServerView, begin_after, go_on_after, leave_alone, load_server, position_in, usable
+from mail.incoming.reader import TakesLong, is_heavy
 from mail.queue.concurrency import ByteBudget
 from mail.queue.lease import WorkerLease
 from mail.sentences import Why, why
@@ -221,22 +222,48 @@ def process_waiting(now: datetime, worker: WorkerLease) -> Counter[str]:
     return counts
 
 
+def process_put_off(now: datetime, worker: WorkerLease) -> Counter[str]:
+    """Understand the next of the mails that took too long; return what became of it, by state. Commits.
+
+    It is alone, so its memory is not counted together with that of the others, which need not wait for it.
+    """
+    claimed = intake.claim_put_off(worker)
+    with in_process(claimed):
+        counts = _understand(claimed, worker, now, hurry=False)
+    put_off.over([one.id for one in claimed])
+    return counts
+
+
 # --- understand: parse, route, file
 
 
-def understand(stored: Sequence[StoredMail], worker: WorkerLease | None, now: datetime) -> Counter[str]:
-    """Parse, route and file mails; return what became of them, by state. Commits."""
-    counts: Counter[str] = Counter()
+def understand(stored: Sequence[StoredMail], worker: WorkerLease, now: datetime) -> Counter[str]:
+    """Parse, route and file mails; return what became of them, by state. Commits.
+
+    One that takes long is put off, and then other heavy ones until it is done.
+    """
     with MEMORY.of(sum(one.octets for one in stored)):
-        cases = []
-        for one in stored:
-            try:
-                case = read_case(one.id, one.raw, one.keeps, now, one.arrived_at, one.problem)
-                case.released = one.released
-                cases.append(case)
-            except Exception as error:  # a mistake of ours in reading one mail; the others are none the worse for it
-                counts += _give_up(one.id, error, now)
-        return counts + _file(cases, worker, now)
+        return _understand(stored, worker, now, hurry=True)
+
+
+def _understand(stored: Sequence[StoredMail], worker: WorkerLease, now: datetime, hurry: bool) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    cases: list[Case] = []
+    late: list[int] = []
+    for one in stored:
+        raw = one.raw
+        try:
+            if hurry and is_heavy(raw) and (late or put_off.waiting()):
+                raise TakesLong
+            case = read_case(one.id, raw, one.keeps, now, one.arrived_at, one.problem, hurry)
+            case.released = one.released
+            cases.append(case)
+        except TakesLong:
+            late.append(one.id)
+        except Exception as error:  # a mistake of ours in reading one mail; the others are none the worse for it
+            counts += _give_up(one.id, error, now)
+    put_off.put_off(late)
+    return counts + _file(cases, worker, now)
 
 
 def _file(cases: list[Case], worker: WorkerLease | None, now: datetime, last_try: bool = False) -> Counter[str]:

@@ -8,8 +8,9 @@ from datetime import datetime
 from itertools import accumulate
 from typing import Any, NamedTuple, Protocol
 
-from sqlalchemy import case, delete, or_, select, update
+from sqlalchemy import ColumnElement, case, delete, or_, select, update
 
+from mail.incoming import put_off
 from mail.incoming.case import Retention
 from mail.incoming.position import ServerView
 from mail.message.arrival import top_received
@@ -280,10 +281,32 @@ def claim(worker: WorkerLease, deaths: int, limit: int) -> list[StoredMail]:
 
     ``deaths``: how many workers died with them; the last place of ``AT_ONCE`` stands for all that come after it.
     """
+    attempts = _attempts()
+    died = attempts >= deaths if deaths == len(AT_ONCE) - 1 else attempts == deaths
+    return _take(worker, [died, ReceivedMail.id.not_in(put_off.waiting())], limit)
+
+
+def claim_put_off(worker: WorkerLease) -> list[StoredMail]:
+    """Take the next of the mails that this process has put off, if there is one; commits."""
+    ids = put_off.waiting()
+    taken = _take(worker, [ReceivedMail.id.in_(ids)], 1) if ids else []
+    if not taken:
+        put_off.over(ids)  # others have them
+    return taken
+
+
+def _attempts() -> ColumnElement[int]:
+    """How many workers died with a mail, the one included that has begun it and is no more."""
     with _in_process_lock:
-        busy, blameless = set(_in_process_ids), set(_blameless_ids)
+        blameless = set(_blameless_ids)
     begun = ReceivedMail.worker_id.is_not(None) & ReceivedMail.id.not_in(blameless)  # and not finished
-    attempts = ReceivedMail.attempts + case((begun, 1), else_=0)
+    return ReceivedMail.attempts + case((begun, 1), else_=0)
+
+
+def _take(worker: WorkerLease, which: Sequence[ColumnElement[bool]], limit: int) -> list[StoredMail]:
+    attempts = _attempts()
+    with _in_process_lock:
+        busy = set(_in_process_ids)
     others = select(Worker.id).where(
         Worker.ended.is_(False), Worker.seen_at > database_clock() - LEASE, Worker.id != worker.id
     )
@@ -291,7 +314,7 @@ def claim(worker: WorkerLease, deaths: int, limit: int) -> list[StoredMail]:
         select(ReceivedMail.id, ReceivedMail.size)
         .where(
             ReceivedMail.state == "received",
-            attempts >= deaths if deaths == len(AT_ONCE) - 1 else attempts == deaths,
+            *which,
             or_(ReceivedMail.worker_id.is_(None), ReceivedMail.worker_id.not_in(others)),
             ReceivedMail.id.not_in(busy),
         )

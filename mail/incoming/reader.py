@@ -22,9 +22,14 @@ LARGE_HEADER = 64 * 1024
 MANY_PARTS = 100
 LONGEST_TEXT = 1_000_000  # characters of a body that are shown as text
 LONGEST_HTML = 8_000_000  # … and as HTML, which may hold its pictures
+HURRY = 3  # seconds that other mail may wait for a heavy one
 CHILD_PATIENCE = 60  # seconds; its time of CPU is far less
 _PROJECT = Path(__file__).resolve().parents[2]
-_one_child = threading.Lock()  # their memory is bounded together
+_one_child = {True: threading.Lock(), False: threading.Lock()}  # one in a hurry, one that is not: both are bounded
+
+
+class TakesLong(Exception):
+    """A mail that is not to be waited for: it is to be read beside the others."""
 
 
 class ReadMail(NamedTuple):
@@ -36,9 +41,9 @@ class ReadMail(NamedTuple):
     is_whole: bool = True  # False: there is more in the original than what is shown
 
 
-def read_mail(raw: bytes, now: datetime) -> ReadMail:
-    """Return a mail, parsed, cleaned and folded. Never raises."""
-    return _read_within_limits(raw, now) if is_heavy(raw) else body_of(parse(raw, now))
+def read_mail(raw: bytes, now: datetime, hurry: bool = False) -> ReadMail:
+    """Return a mail, parsed, cleaned and folded. In a hurry it raises ``TakesLong`` when that takes too long."""
+    return _read_within_limits(raw, now, hurry) if is_heavy(raw) else body_of(parse(raw, now))
 
 
 def look_at(raw: bytes, arrived_at: datetime) -> IncomingMessage:
@@ -60,9 +65,9 @@ def body_of(message: IncomingMessage) -> ReadMail:
     return ReadMail(message, html, fold_at(html, is_html=True) if html else fold_at(message.text))
 
 
-def _read_within_limits(raw: bytes, now: datetime) -> ReadMail:
-    with _one_child:
-        found = _ask_child(raw, now)
+def _read_within_limits(raw: bytes, now: datetime, hurry: bool) -> ReadMail:
+    with _one_child[hurry]:
+        found = _ask_child(raw, now, hurry)
     if not found:
         beginning = parse_beginning(raw, now)
         beginning.too_much = beginning.too_much or why("parse_too_heavy")
@@ -76,7 +81,7 @@ def _read_within_limits(raw: bytes, now: datetime) -> ReadMail:
     return ReadMail(message, "", None, is_whole=False)
 
 
-def _ask_child(raw: bytes, now: datetime) -> list[Any]:
+def _ask_child(raw: bytes, now: datetime, hurry: bool) -> list[Any]:
     """What a child found: the mail without its bytes, then its body; less if it came to its limits."""
     command = [sys.executable, "-m", "mail.incoming.reader_child", now.isoformat()]
     environment = {"PYTHONPATH": str(_PROJECT)}  # nothing of ours: it reads what strangers wrote
@@ -85,10 +90,12 @@ def _ask_child(raw: bytes, now: datetime) -> list[Any]:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
         ) as child:
             try:
-                said, _ = child.communicate(raw, CHILD_PATIENCE)
-            except subprocess.TimeoutExpired:
+                said, _ = child.communicate(raw, HURRY if hurry else CHILD_PATIENCE)
+            except subprocess.TimeoutExpired as slow:
                 child.kill()
                 said, _ = child.communicate()
+                if hurry:
+                    raise TakesLong from slow
     except OSError:  # no room for another process
         return []
     return _frames(said)

@@ -219,6 +219,8 @@ class FrontDesk:
             fetched = [FetchedMail(f"k{next(_serial)}", len(raw), None, raw) for raw in raws]
             kept = intake.keep(source, fetched, self.now)
             flow.process_waiting(self.now, self.worker)
+            while flow.process_put_off(self.now, self.worker):
+                pass
             return self.ledger([one.id for one in kept])
 
     def ledger(self, ids: Sequence[int] | None = None) -> list[ReceivedMail]:
