@@ -4,6 +4,7 @@ The indexes are made by a migration; on SQLite triggers keep them. A search cost
 
 - Words of one or two letters have no trigram, and words that would be found in more than ``MOST_FOUND`` rows are of
   little help: both are looked for in the ``MOST_READ`` newest rows, and the page says so.
+- Where a list is narrowed to few rows already, by a filter say, all of these are read.
 - All others are found by the index. Whether a word is common, the ``SAMPLE`` newest rows tell.
 - FTS5 walks through all rows of each trigram that it is asked for. So it is asked for the ``RAREST`` ones only, and the
   few rows that have these are read.
@@ -43,12 +44,15 @@ class Found:
     cut: str = ""  # "short", "common"
 
 
-def search(words: str, *columns: Any) -> Found:
-    """Look for the rows of a table in which each of these words occurs, in any case, in one of the columns."""
+def search(words: str, *columns: Any, among: Select[Any] | None = None) -> Found:
+    """Look for the rows of a table in which each of these words occurs, in any case, in one of the columns.
+
+    ``among``: the rows that are of interest, when these are not all of them.
+    """
     wanted = words.split()[:MOST_WORDS]
     if not wanted or columns[0].table.name not in SEARCHED:
         return Found(_fits(wanted, columns))
-    ids, cut = _Search(wanted, columns).found()
+    ids, cut = _Search(wanted, columns).found(among)
     return Found(columns[0].table.c.id.in_(_listed(ids)), cut)
 
 
@@ -60,8 +64,10 @@ class _Search:
         self.long = [word.lower() for word in words if len(word) >= SHORTEST]
         self.on_sqlite = db.engine.dialect.name == "sqlite"
 
-    def found(self) -> tuple[list[int], str]:
+    def found(self, among: Select[Any] | None) -> tuple[list[int], str]:
         """Return the ids of the newest rows that fit, and why there may be more."""
+        if among is not None and not _more(of_interest := among.with_only_columns(self.rows.c.id)):
+            return self._fitting(among.with_only_columns(self.rows.c.id, *self.columns), of_interest, "common")
         if not self.long:
             return self._among_newest("short")
         newest, texts = self._sample()
@@ -98,12 +104,17 @@ class _Search:
         return ids[:MOST_FOUND], "common" if len(ids) > MOST_FOUND else ""
 
     def _fitting(self, rows: Select[Any], candidates: Select[Any], why: str) -> tuple[list[int], str]:
-        """Read the first of these rows until enough of them fit; ``candidates`` are the ids of all of them."""
+        """Read the first of these rows, and return the newest that fit; ``candidates`` are the ids of all of them."""
         read = rows.limit(MOST_READ).subquery()
         fits = _fits(self.words, [read.c[one.key] for one in self.columns])
-        ids = list(db.session.scalars(select(read.c.id).where(fits).limit(MOST_FOUND + 1)))  # in the order of ``read``
-        more = len(ids) > MOST_FOUND or db.session.scalar(candidates.offset(MOST_READ).limit(1)) is not None
-        return ids[:MOST_FOUND], why if more else ""
+        newest = select(read.c.id).where(fits).order_by(read.c.id.desc()).limit(MOST_FOUND + 1)
+        ids = list(db.session.scalars(newest))
+        return ids[:MOST_FOUND], why if len(ids) > MOST_FOUND or _more(candidates) else ""
+
+
+def _more(rows: Select[Any]) -> bool:
+    """Whether these are more rows than a search reads."""
+    return db.session.scalar(rows.offset(MOST_READ).limit(1)) is not None
 
 
 def _listed(ids: Sequence[int]) -> Select[Any]:

@@ -4,14 +4,14 @@ from typing import Any
 
 from flask import g
 from flask_babel import format_number, gettext
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, Select
 
 from models import search
 
 
-def found(words: str, *columns: Any) -> ColumnElement[bool]:
+def found(words: str, *columns: Any, among: Select[Any] | None = None) -> ColumnElement[bool]:
     """Return the condition of the rows that a list shows for these words; the page says when older ones are missing."""
-    result = search.search(words, *columns)
+    result = search.search(words, *columns, among=among)
     g.search_cut = result.cut
     return result.rows
 

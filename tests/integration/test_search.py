@@ -7,7 +7,8 @@ from flask import Flask
 from sqlalchemy import event, select, update
 from wtforms import Form
 
-from models import Contact, db
+from mail.settings.clock import now
+from models import Contact, MailingList, Subscription, db
 from models.search import search
 from tests.web import Visitor
 from webapp.fields import ReferenceField
@@ -126,6 +127,34 @@ def test_what_fits_in_many_old_rows_only_is_cut_too(many: Flask) -> None:
         db.session.commit()
         result = search("quokka", Contact.name, Contact.company)
         assert len(found("quokka")) == 10 and result.cut == "common"
+
+
+def test_what_is_narrowed_to_few_rows_is_searched_whole(many: Flask) -> None:
+    columns = (Contact.name, Contact.address, Contact.company)
+    with many.app_context():
+        few = select(Contact).where(Contact.name.in_([f"Person{number:02} Lee" for number in range(0, 60, 4)]))
+        for words in ("le", "shop", "lee shop"):
+            result = search(words, *columns, among=few.where(Contact.name < "Person4"))
+            assert len(db.session.scalars(select(Contact.id).where(result.rows)).all()) == 10 and result.cut == ""
+            assert search(words, *columns, among=few).cut == "common", "more are found than a list shows"
+        every = search("person07", *columns, among=select(Contact).where(Contact.active))
+        assert len(db.session.scalars(select(Contact.id).where(every.rows)).all()) == 1
+
+
+def test_a_filter_or_a_list_finds_its_old_rows(many: Flask) -> None:
+    visitor = Visitor(many).as_role("admin")
+    with many.app_context():
+        old = db.session.scalars(select(Contact).where(Contact.name == "Person03 Lee")).one()
+        old.active, news = False, MailingList(name="News")
+        db.session.add(news)
+        db.session.flush()
+        db.session.add(Subscription(list_id=news.id, contact_id=old.id, state="subscribed", at=now()))
+        db.session.commit()
+        list_id = news.id
+    assert "Person03 Lee" not in visitor.get("/admin/contacts/?search=shop").text
+    for path in ("contacts/?active=0&search=shop", f"mailing-lists/edit?id={list_id}&search=le"):
+        page = visitor.get(f"/admin/{path}").text
+        assert "Person03 Lee" in page and "newest" not in page
 
 
 def test_a_small_table_is_searched_whole(people: Flask) -> None:

@@ -28,15 +28,16 @@ class ListPages(Declared):
 
     def _asked(self) -> Select[Any]:
         """The rows that the filters and the search of the address leave."""
-        rows = self.rows()
+        rows, narrowed = self.rows(), False
         for one in self.filters:
             value = request.args.get(one.name) or one.usual
             clause = one.clause(getattr(self.model, one.name), value) if value else None
             if clause is not None:
-                rows = rows.where(clause)
+                rows, narrowed = rows.where(clause), True
         words = request.args.get("search", "").strip()
         if words and self.searchable:
-            rows = rows.where(searching.found(words, *(getattr(self.model, name) for name in self.searchable)))
+            columns = (getattr(self.model, name) for name in self.searchable)
+            rows = rows.where(searching.found(words, *columns, among=rows if narrowed else None))
         return rows
 
     def _order(self) -> Order:

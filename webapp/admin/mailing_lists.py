@@ -114,7 +114,8 @@ class MailingListView(AdminView):
         if request.args.get("state") in STATES:
             query = query.where(Subscription.state == request.args["state"])
         if words := request.args.get("search", "").strip():
-            found = select(Contact.id).where(searching.found(words, Contact.name, Contact.address))
+            people = select(Contact).join(Subscription).where(Subscription.list_id == row.id)
+            found = select(Contact.id).where(searching.found(words, Contact.name, Contact.address, among=people))
             query = query.where(Subscription.contact_id.in_(found))
         order = Order(Subscription.contact_id, Subscription.contact_id)  # nobody is on a list twice
         return page_of(query, order, PEOPLE, request.args.get("after", ""), request.args.get("before", ""))

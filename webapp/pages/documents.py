@@ -71,9 +71,7 @@ def _type(code: str) -> DocumentType:
 
 
 def _wanted(type_: DocumentType) -> Any:
-    query = select(Document).where(Document.type_id == type_.id).order_by(Document.id.desc())
-    query = query.options(joinedload(Document.contact), joinedload(Document.stage), joinedload(Document.thread))
-    query = query.options(joinedload(Document.responsible))
+    query = select(Document).where(Document.type_id == type_.id)
     if stage := request.args.get("stage", 0, type=int):
         query = query.where(Document.stage_id == stage)
     if "failed" in request.args:
@@ -81,8 +79,10 @@ def _wanted(type_: DocumentType) -> Any:
     if "mine" in request.args:
         query = query.where(Document.responsible_id == current_user.id)
     if words := request.args.get("search", "").strip():
-        query = query.where(searching.found(words, Document.title, Document.number, Document.sender))
-    return query
+        columns = (Document.title, Document.number, Document.sender)
+        query = query.where(searching.found(words, *columns, among=query))
+    query = query.options(joinedload(Document.contact), joinedload(Document.stage), joinedload(Document.thread))
+    return query.options(joinedload(Document.responsible)).order_by(Document.id.desc())
 
 
 def _list(type_: DocumentType) -> dict[str, Any]:
