@@ -33,6 +33,7 @@ MOST_FOUND = 5_000
 MOST_READ = 20_000
 SAMPLE = 500
 RAREST = 3
+USEFUL = 0.1  # of the rows: a trigram that more of them have costs more than it narrows
 LONGEST_TEXT = 1_000  # characters of a sample
 
 
@@ -89,7 +90,9 @@ class _Search:
     def _by_trigrams(self, texts: Sequence[str]) -> tuple[list[int], str]:
         """Ask FTS5 for the rarest trigrams of the words; which of the rows with these fit is read."""
         trigrams = dict.fromkeys(word[start : start + SHORTEST] for word in self.long for start in range(len(word) - 2))
-        rarest = sorted(trigrams, key=lambda trigram: sum(trigram in text for text in texts))[:RAREST]
+        seen = {trigram: sum(trigram in text for text in texts) for trigram in trigrams}
+        first, *others = sorted(seen, key=lambda trigram: seen[trigram])[:RAREST]
+        rarest = [first, *(trigram for trigram in others if seen[trigram] < len(texts) * USEFUL)]
         name = f"{self.rows.name}_search"
         index = table(name, column("rowid"), column(name))  # FTS5 takes its query through a column of its own name
         query = " AND ".join('"{}"'.format(trigram.replace('"', '""')) for trigram in rarest)
