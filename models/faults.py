@@ -56,6 +56,8 @@ def fault_of(error: BaseException) -> DatabaseFault | None:
     match error:
         case DBAPIError():
             return _of_database(error)
+        case _ if _is_psycopgs(error):  # while a connection is made
+            return DatabaseFault.AWAY
         case TimeoutError():  # all connections of this process are in use
             return DatabaseFault.BUSY
         case OSError() if error.errno in OUT_OF_ROOM:
@@ -78,6 +80,11 @@ def _of_database(error: DBAPIError) -> DatabaseFault | None:
     if error.connection_invalidated or (not code and isinstance(error, OperationalError | InterfaceError)):
         return DatabaseFault.AWAY
     return DatabaseFault.UNSTORABLE if isinstance(error, DataError) else None
+
+
+def _is_psycopgs(error: BaseException) -> bool:
+    """Whether psycopg itself says that its server is away; an office on SQLite never loads it."""
+    return any((kind.__module__, kind.__name__) == ("psycopg", "OperationalError") for kind in type(error).__mro__)
 
 
 def names_values(error: BaseException) -> bool:
