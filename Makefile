@@ -45,7 +45,7 @@ coverage:
 		--cov-report=term-missing:skip-covered tests/unit mail/message mail/decide
 
 soak:
-	@sh scripts/bootstrap.sh test
+	@sh scripts/bootstrap.sh soak
 	@$(PYTEST) --hypothesis-profile=search -k "not hostile" tests/unit
 	@$(PYTEST) -p tests.soak $(PYTEST_ARGS) -m slow
 

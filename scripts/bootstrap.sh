@@ -1,6 +1,6 @@
 #!/bin/sh
 # Make this machine able to run or test CoquiMail, and do nothing where it already is.
-# Usage: bootstrap.sh run | check | test | bench | requirements
+# Usage: bootstrap.sh run | check | test | soak | bench | requirements
 set -eu
 cd "$(dirname "$0")/.."
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
@@ -16,6 +16,13 @@ TEST_PARTS="
 /usr/share/fonts/truetype           fonts-liberation
 /usr/lib/*/libatomic.so.1           libatomic1
 /usr/bin/systemd-analyze            systemd
+"
+# ... and for the proof that types the guide for servers into a bare Debian
+SOAK_PARTS="
+/usr/bin/mmdebstrap                 mmdebstrap
+/usr/bin/git                        git
+/usr/bin/unshare                    util-linux
+/etc/ssl/certs/ca-certificates.crt  ca-certificates
 "
 
 say() { echo "bootstrap: $*" >&2; }
@@ -114,8 +121,8 @@ install_requirements() { # NAME FILE...: what the files pin, by hash, only when 
     fi
 }
 
-install_test_parts() { # servers and the browser; without them their tests are skipped, and on CI that is a failure
-    missing=$(echo "$TEST_PARTS" | while read -r part package; do
+install_test_parts() { # PARTS: servers and the browser; without them their tests are skipped, and on CI that is a failure
+    missing=$(echo "$1" | while read -r part package; do
         [ -z "$part" ] && continue
         # shellcheck disable=SC2086  # the part may be a pattern
         ls -d $part >/dev/null 2>&1 || echo "$package"
@@ -141,16 +148,18 @@ case "${1:-}" in
         make_venv
         install_requirements dev requirements.txt requirements-dev.txt
         ;;
-    test)
+    test | soak)
         make_venv
         install_requirements dev requirements.txt requirements-dev.txt & # both wait for the network most of the time
-        install_test_parts
+        parts=$TEST_PARTS
+        [ "$1" = test ] || parts="$parts$SOAK_PARTS"
+        install_test_parts "$parts"
         wait $!
         ;;
     bench)
         make_venv
         install_requirements bench requirements.txt requirements-dev.txt requirements-bench.txt
-        install_test_parts
+        install_test_parts "$TEST_PARTS"
         ;;
     requirements)
         make_venv
@@ -161,7 +170,7 @@ case "${1:-}" in
         done
         ;;
     *)
-        say "usage: bootstrap.sh run | check | test | bench | requirements"
+        say "usage: bootstrap.sh run | check | test | soak | bench | requirements"
         exit 2
         ;;
 esac
