@@ -16,22 +16,17 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
 PORT, BIND = os.environ.get("PORT") or "8000", os.environ.get("COQUI_BIND") or "127.0.0.1"
 # What ``flask upgrade`` and ``flask first-start`` do, in one process: the second start has to be quick.
 PREPARE = "from wsgi import app\nwith app.app_context():\n"
 PREPARE += "    for command in ('upgrade', 'first-start'): app.cli.main([command], standalone_mode=False)"
-COMMANDS = {
-    "web": (sys.executable, "-m", "gunicorn", "--config", "gunicorn.conf.py", "wsgi:app"),
-    "worker": (sys.executable, "-m", "scheduler"),
-}
+COMMANDS = {"web": ("-m", "gunicorn", "--config", "gunicorn.conf.py", "wsgi:app"), "worker": ("-m", "scheduler")}
 PATIENCE = 9.0  # seconds between the request to end and the kill
 PAUSE = 1.0  # seconds before a dead child is started again
 PR_SET_PDEATHSIG = 1
+Children = dict[str, subprocess.Popen[str]]
 
 
 def say(text: str) -> None:
@@ -40,22 +35,28 @@ def say(text: str) -> None:
         print(f"coquimail | {text}", flush=True)
 
 
-def start(command: tuple[str, ...], **options: object) -> subprocess.Popen[str]:
-    """Start a child in a session of its own, so that Ctrl-C reaches this process alone; it ends when we are killed."""
-    ask_kernel = ctypes.CDLL(None).prctl
-    return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
-        command,
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-        preexec_fn=lambda: ask_kernel(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0),
-        text=True,
-        **options,
-    )
+def start(*words: str, output: int | None = None) -> subprocess.Popen[str]:
+    """Start Python in a session of its own, so that Ctrl-C reaches this process alone; it ends when we are killed."""
+    ask_kernel, errors = ctypes.CDLL(None).prctl, None if output is None else subprocess.STDOUT
+    return subprocess.Popen((sys.executable, *words), stdin=subprocess.DEVNULL, stdout=output, stderr=errors,
+                            preexec_fn=lambda: ask_kernel(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0),
+                            start_new_session=True, text=True)  # fmt: skip
+
+
+def port_is_free() -> bool:
+    """Return whether gunicorn will get its port."""
+    try:
+        socket.create_server((BIND, int(PORT)), family=socket.AF_INET6 if ":" in BIND else socket.AF_INET).close()
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        say(f"cannot listen on {BIND}:{PORT} ({reason}); choose another port: PORT=8001 make run")
+        return False
+    return True
 
 
 def prepare() -> str | None:
     """Bring the database up to date; return what was said: on the very first start a link. None if that failed."""
-    child = start((sys.executable, "-c", PREPARE), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    child = start("-c", PREPARE, output=subprocess.PIPE)
     said, _ = child.communicate()
     for line in said.splitlines():
         say(line)
@@ -64,32 +65,20 @@ def prepare() -> str | None:
     return None if child.returncode else said
 
 
-def port_is_free() -> bool:
-    """Return whether gunicorn will get its port."""
-    with socket.socket(socket.AF_INET6 if ":" in BIND else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((BIND, int(PORT)))
-        except OSError as error:
-            say(f"cannot listen on {BIND}:{PORT} ({error.strerror}); choose another port: PORT=8001 make run")
-            return False
-    return True
+def answers(host: str) -> bool:
+    """Return whether a page can be had now, be it one that says what is wrong."""
+    with contextlib.suppress(OSError), socket.create_connection((host, int(PORT)), timeout=5) as line:
+        line.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+        return line.recv(1) != b""
+    return False
 
 
 def announce(first_link: str) -> None:
     """Say that the pages are there, once they are, and the first link again: the log has moved on since."""
-    url = f"http://{'127.0.0.1' if BIND in ('0.0.0.0', '::') else BIND}:{PORT}"
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with contextlib.suppress(urllib.error.HTTPError):  # an error page is a page
-        while True:
-            try:
-                opener.open(f"{url}/healthz", timeout=5).close()
-                break
-            except urllib.error.HTTPError:
-                raise
-            except OSError:
-                time.sleep(0.1)
-    say(f"CoquiMail is ready: {url}")
+    host = "127.0.0.1" if BIND in ("0.0.0.0", "::") else BIND
+    while not answers(host):
+        time.sleep(0.1)
+    say(f"CoquiMail is ready: http://{host}:{PORT}")
     if "://" in first_link:
         say(f"{first_link.strip()}  (again: .venv/bin/flask --app wsgi first-start)")
 
@@ -99,23 +88,22 @@ def describe(status: int) -> str:
     return f"status {status}" if status >= 0 else f"killed by {signal.Signals(-status).name}"
 
 
-def keep_alive(children: dict[str, subprocess.Popen[str]], asked: threading.Event) -> None:
+def keep_alive(children: Children, asked: threading.Event) -> None:
     """Start what died again, until somebody asks to end."""
     while not asked.wait(0.2):
         for name, child in children.items():
             if child.poll() is not None:
                 say(f"{name} ended unexpectedly ({describe(child.returncode)}); starting it again in {PAUSE:g} s")
                 if not asked.wait(PAUSE):
-                    children[name] = start(COMMANDS[name])
+                    children[name] = start(*COMMANDS[name])
 
 
-def end(children: dict[str, subprocess.Popen[str]]) -> int:
+def end(children: Children) -> int:
     """End both and return the exit status."""
     say("ending")
-    deadline = time.monotonic() + PATIENCE
+    deadline, late = time.monotonic() + PATIENCE, []
     for child in children.values():
         child.terminate()
-    late = []
     for name, child in children.items():
         try:
             child.wait(max(deadline - time.monotonic(), 0))
@@ -130,16 +118,16 @@ def end(children: dict[str, subprocess.Popen[str]]) -> int:
 
 def main() -> int:
     """Run until asked to end."""
-    os.chdir(ROOT)
+    os.chdir(Path(__file__).resolve().parent.parent)
     os.environ["PYTHONUNBUFFERED"] = "1"
-    asked = threading.Event()
     said = prepare() if port_is_free() else None
     if said is None:
         return 2
+    asked = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
             signal.signal(number, lambda *_: asked.set())
-    children = {name: start(command) for name, command in COMMANDS.items()}
+    children = {name: start(*words) for name, words in COMMANDS.items()}
     threading.Thread(target=announce, args=(said,), daemon=True).start()
     keep_alive(children, asked)
     return end(children)
