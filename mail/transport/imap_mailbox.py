@@ -1,8 +1,6 @@
 """EDGE: an open IMAP folder: its mails in batches, and what is done with those that are stored."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from types import TracebackType
-from typing import Self
 
 from mail.errors import MailboxDeleteRefused, MailboxMarkRefused, MailboxReadOnly, MailboxRefused, MailError
 from mail.transport.imap import LISTING, ImapConnection, ImapSession
@@ -57,14 +55,6 @@ class ImapMailbox(ImapSession):
         seen = super().look()
         self._open()
         return seen
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     # --- bringing mails
 

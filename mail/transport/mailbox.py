@@ -301,6 +301,14 @@ class ProtocolSession(ABC):
     def __init__(self, target: MailboxTarget, line: MailboxConnection) -> None:
         self.target, self.line = target, line
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
     def refused(self, said: str) -> MailboxRefused:
         """Return the error for a request that the server refused."""
         kind = MailboxLater if refusal.meaning(said) == "later" else MailboxRefused

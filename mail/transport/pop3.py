@@ -9,8 +9,6 @@ import poplib
 import re
 import socket
 from collections.abc import Collection, Generator, Iterator, Sequence
-from types import TracebackType
-from typing import Self
 
 from mail.errors import (
     ConnectionLost,
@@ -247,14 +245,6 @@ class Pop3Mailbox(Pop3Session):
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def batches(self, after: Position) -> Iterator[FetchedBatch]:
         """Yield the mails whose UIDL the caller does not know."""
