@@ -3,7 +3,6 @@
 import contextlib
 import socket
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -479,9 +478,13 @@ def test_a_refused_further_connection_touches_no_line(desk: Desk, refusal: str, 
         def send() -> None:
             with desk.app.app_context():
                 journal = Journal.open(settings().journal_folder, desk.worker.id, threading.current_thread().name)
-            while len(limited.accepted) < len(people):
+
+            def all_are_sent() -> bool:
                 with desk.app.app_context():
-                    deliver.send_some(desk.worker, desk.connections, journal) or time.sleep(0.02)
+                    deliver.send_some(desk.worker, desk.connections, journal)
+                return len(limited.accepted) == len(people)
+
+            wait_until(all_are_sent, 60, every=0.02)
 
         threads = [threading.Thread(target=send, name=f"t{number}", daemon=True) for number in range(2)]
         for thread in threads:
