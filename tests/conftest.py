@@ -3,6 +3,7 @@
 A part that this machine lacks skips its tests with the reason; on CI that is a failure.
 """
 
+import fcntl
 import os
 import shutil
 import sqlite3
@@ -134,11 +135,19 @@ def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[s
 
 @pytest.fixture(scope="session")
 def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("template") / "office.db"
-    upgrade(f"sqlite:///{path}")
-    with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    connection.close()
+    """One for all processes of this run: the first that asks makes it."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    path = folder / "template.db"
+    with (folder / "template.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            made = folder / "template.new"
+            upgrade(f"sqlite:///{made}")
+            with sqlite3.connect(made) as connection:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.close()
+            made.rename(path)
     return path
 
 
@@ -224,7 +233,7 @@ FIRST = (
 
 # What ``make quick`` does without: each of these is a process of its own, or a test that starts some.
 SLOW_PARTS = {"dovecot", "_postfix", "_second_postfix", "smtp_sink", "postgres", "running_app", "_browser"}
-SLOW_FILES = ("tests/test_house.py", "tests/browser", "tests/proofs")
+SLOW_FILES = ("tests/test_house.py", "tests/browser", "tests/proofs", "tests/integration/test_gunicorn.py")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -2,6 +2,7 @@
 
 import ast
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -40,10 +41,16 @@ def modules_of(package: str) -> list[Path]:
     return sorted((ROOT / package).rglob("*.py"))
 
 
+@cache
+def nodes_in(path: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text())))
+
+
+@cache
 def imports_of(path: Path) -> set[str]:
     """Return the full names that a file imports, those inside of functions and for type checkers too."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes_in(path):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -126,7 +133,7 @@ def test_only_one_place_asks_what_time_it_is() -> None:
     calls = [
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for path in pure
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in nodes_in(path)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and node.func.attr in ("now", "utcnow", "today", "time")
@@ -149,7 +156,7 @@ FILES = [path for package in sorted(PACKAGES) for path in modules_of(package)]
 
 
 def nodes_of(kind: type[ast.AST] | tuple[type[ast.AST], ...]) -> list[tuple[Path, ast.AST]]:
-    return [(path, node) for path in FILES for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, kind)]
+    return [(path, node) for path in FILES for node in nodes_in(path) if isinstance(node, kind)]
 
 
 def test_no_file_is_more_than_one_room() -> None:

@@ -9,7 +9,7 @@ from flask import Flask
 from mail.settings import config
 from models import db
 from scheduler import create_worker_app
-from tests.web import forget, kept_app
+from tests.web import Visitor, forget, kept_app, share_compiled
 
 
 @pytest.fixture
@@ -17,6 +17,7 @@ def app(database: str, tmp_path: Path) -> Iterator[Flask]:
     """The application of a worker on a new database with its first rows; push a context for each unit of work."""
     env = {"COQUI_DATA": str(tmp_path / "data"), "DATABASE_URL": database, "COQUI_URL": "http://office.example"}
     made = create_worker_app(config.read(env))
+    share_compiled(made)
     yield made
     with made.app_context():
         db.engine.dispose()
@@ -33,3 +34,9 @@ def pages(_kept_pages: Flask) -> Iterator[Flask]:
     """The web application on a new database with its first rows; making it anew takes longer than most tests."""
     yield _kept_pages
     forget(_kept_pages)
+
+
+@pytest.fixture
+def admin(pages: Flask) -> Visitor:
+    """Somebody who administers the office of ``pages``."""
+    return Visitor(pages).as_role("admin")

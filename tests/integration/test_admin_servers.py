@@ -25,7 +25,7 @@ from models import (
     database_clock,
     db,
 )
-from tests.web import Visitor, web_app
+from tests.web import Visitor, web_app, words
 
 OUTGOING, INCOMING, ACTIONS = "/admin/outgoing-servers", "/admin/incoming-servers", "/admin/scheduled-actions"
 SERVER = {
@@ -66,11 +66,6 @@ def app(pages) -> Flask:
     return pages
 
 
-@pytest.fixture
-def admin(app) -> Visitor:
-    return Visitor(app).as_role("admin")
-
-
 def only(app, model):
     """The one row of a table, as a dictionary; None for none."""
     with app.app_context():
@@ -96,11 +91,6 @@ def in_app(app, *steps):
 def developer(visitor: Visitor) -> Visitor:
     visitor.post("/developer-mode", {"on": "1", "next": "/"})
     return visitor
-
-
-def words(text: str) -> str:
-    """A page as a person reads it."""
-    return " ".join(re.sub(r"<[^>]+>", " ", text).replace("&#39;", "'").replace("&amp;", "&").split())
 
 
 # --- who may

@@ -28,7 +28,7 @@ from models import (
     User,
     db,
 )
-from tests.web import Visitor
+from tests.web import Visitor, words
 
 AT = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 
@@ -49,10 +49,6 @@ def app(pages) -> Flask:
 @pytest.fixture
 def clerk(app) -> Visitor:
     return Visitor(app).as_role("user")
-
-
-def words(answer) -> str:
-    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", answer.text)).split())
 
 
 def write(visitor: Visitor, text: str = "Hello", *files: tuple[str, bytes], kind: str = "message"):

@@ -161,6 +161,7 @@ def test_a_mail_without_a_subject_gets_a_title(desk: FrontDesk) -> None:
     assert desk.documents()[0].title == '"Ann Lee" <ann@customer.test>'
 
 
+@pytest.mark.heavy
 def test_a_heavy_mail_delays_nobody_and_its_page_shows_what_was_read_once(desk: FrontDesk) -> None:
     heavy = mail("Eve <eve@customer.test>", html="& " * 1_600_000, text="words")
     rows = desk.receive(heavy, mail())

@@ -66,6 +66,8 @@ from webapp.admin import VIEWS
 from webapp.admin.base import AdminView
 from webapp.admin.listing import Order
 
+pytestmark = pytest.mark.heavy
+
 ROWS = 200_000
 FIRST, MIDDLE, LAST = 1_001, 101_001, 201_000  # ids of the rows: what every office starts with lies below
 MOST_READ = 25_000  # rows for one statement: the count stops at 10,001

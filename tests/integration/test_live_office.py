@@ -28,11 +28,6 @@ def app(pages):
     return pages
 
 
-@pytest.fixture
-def admin(app) -> Visitor:
-    return Visitor(app).as_role("admin")
-
-
 def set_up(app, live: bool, servers: str = "", custom: bool = True) -> None:
     """An office that is live or not, with a server that is "on", "off" or not there at all."""
     with app.app_context():

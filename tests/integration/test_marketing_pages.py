@@ -32,7 +32,7 @@ from models import (
     db,
 )
 from tests.integration.mass import HTML, add_contacts, draft, prepare, states
-from tests.web import Visitor, account
+from tests.web import Visitor, account, words
 
 PAGES = (
     "/mailings/",
@@ -66,11 +66,6 @@ def app(pages) -> Flask:
 @pytest.fixture
 def mary(app) -> Visitor:
     return Visitor(app).as_role("marketing")
-
-
-def words(answer) -> str:
-    """What a page says, without its markup."""
-    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", answer.text)).split())
 
 
 def make(app: Flask, count: int = 3, **values) -> int:

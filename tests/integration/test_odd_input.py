@@ -38,16 +38,12 @@ FORMS = (
 )
 
 
-@pytest.fixture
-def admin(pages: Flask) -> Visitor:
-    return Visitor(pages).as_role("admin")
-
-
 def address(rule: Rule, value: str) -> str:
     """Return the address of a route with an odd value in place of each argument."""
     return re.sub(r"<(?:\w+:)?(\w+)>", quote(value, safe=""), rule.rule)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("value", ODD, ids=lambda value: ascii(value)[:12])
 def test_every_address_takes_every_value(pages: Flask, admin: Visitor, value: str) -> None:
     token, failed = admin.token(), []

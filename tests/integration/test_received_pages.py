@@ -13,12 +13,7 @@ from mail.queue.lease import WorkerLease
 from mail.settings.clock import now
 from mail.transport.mailbox import FetchedMail
 from models import Document, DocumentType, Post, ReceivedMail, User, db
-from tests.web import Visitor
-
-
-@pytest.fixture
-def admin(pages: Flask) -> Visitor:
-    return Visitor(pages).as_role("admin")
+from tests.web import Visitor, words
 
 
 def received(app: Flask, to: str) -> int:
@@ -102,10 +97,6 @@ def test_a_mail_is_posted_on_the_document_that_a_person_names(pages: Flask, admi
 # --- loops, marks and priorities as people see them
 
 
-def words_on(page: str) -> str:
-    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", page)).split())
-
-
 def receive(app: Flask, *raws: str) -> None:
     """Let mails arrive together and be understood."""
     with app.app_context():
@@ -119,7 +110,7 @@ def test_a_loop_is_one_group_to_accept_or_discard(pages: Flask, admin: Visitor) 
     receive(pages, *(f"{head}Message-ID: <{n}@shop.test>\r\nSubject: Order {n}\r\n\r\nHello\r\n" for n in range(25)))
     page = admin.get("/admin/received-mails/").text
     held = "5 emails from robot@shop.test to sales@office.test are held, because they look like a loop."
-    assert held in words_on(page)
+    assert held in words(page)
     [place] = set(re.findall(r'name="place" value="([^"]*)"', page))
     taken = admin.post(
         "/admin/received-mails/held",
@@ -152,10 +143,10 @@ def test_a_mail_that_names_a_colleague_is_marked_in_the_chatter_and_in_his_inbox
     receive(pages, f"From: The Clerk <{address}>\r\nTo: sales@office.test\r\nSubject: Pay\r\n\r\nAt once.\r\n")
     with pages.app_context():
         document = db.session.scalars(select(Document)).one()
-    page = words_on(clerk.get(f"/document/{document.id}").text)
+    page = words(clerk.get(f"/document/{document.id}").text)
     assert "Not checked" in page
     assert f'Not checked: this email names "The Clerk" <{address}> as its author, but nothing proves it.' in page
-    assert "An email in your name. Did you write it?" in words_on(clerk.get("/inbox").text)
+    assert "An email in your name. Did you write it?" in words(clerk.get("/inbox").text)
 
 
 def test_the_page_says_who_is_behind_a_web_form(pages: Flask, admin: Visitor) -> None:
@@ -163,7 +154,7 @@ def test_the_page_says_who_is_behind_a_web_form(pages: Flask, admin: Visitor) ->
     receive(pages, f"{head}Subject: Hello\r\n\r\nHi.\r\n")
     with pages.app_context():
         document = db.session.scalars(select(Document)).one()
-    page = words_on(admin.get(f"/document/{document.id}").text)
+    page = words(admin.get(f"/document/{document.id}").text)
     assert "zoe@zed.test" in page
     assert "sales@office.test" in page, "both are shown"
 
@@ -181,7 +172,7 @@ def test_a_documents_priority_is_shown_and_changed(pages: Flask) -> None:
         assert "Priority: High" in clerk.get(path).text
     page = clerk.get(f"/document/{number}").text
     assert re.search(r'<option value="2" selected>High', page)
-    assert "changed the priority from Normal to High." in words_on(page)
+    assert "changed the priority from Normal to High." in words(page)
     clerk.post(f"/document/{number}", {"title": "Chairs", "priority": "77"})
     with pages.app_context():
         assert db.session.get_one(Document, number).priority == 2

@@ -17,10 +17,10 @@ from mail.transport.mailbox import MailboxTarget
 from mail.transport.smtp_session import SmtpTarget
 from models import IncomingServer, OutgoingServer, ServerCheck, db
 from scheduler import checks as worker_checks
-from tests.integration.test_admin_servers import INCOMING, MAILBOX, OUTGOING, SERVER, change, developer, only, words
+from tests.integration.test_admin_servers import INCOMING, MAILBOX, OUTGOING, SERVER, change, developer, only
 from tests.servers.dovecot import Dovecot
 from tests.servers.postfix import Postfix
-from tests.web import Visitor
+from tests.web import Visitor, words
 
 KINDS = pytest.mark.parametrize(
     ("path", "form", "model"), [(OUTGOING, SERVER, OutgoingServer), (INCOMING, MAILBOX, IncomingServer)]
@@ -34,11 +34,6 @@ def now() -> datetime:
 @pytest.fixture
 def app(pages) -> Flask:
     return pages
-
-
-@pytest.fixture
-def admin(app) -> Visitor:
-    return Visitor(app).as_role("admin")
 
 
 # --- the password

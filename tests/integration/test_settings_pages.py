@@ -1,6 +1,5 @@
 """General Settings, System Parameters, aliases and document types."""
 
-import re
 from datetime import UTC, datetime
 
 import pytest
@@ -22,7 +21,7 @@ from models import (
     SystemParameter,
     db,
 )
-from tests.web import Visitor, web_app
+from tests.web import Visitor, web_app, words
 from webapp.admin.base import AdminView
 
 SETTINGS, PARAMETERS = "/settings/", "/admin/system-parameters"
@@ -37,16 +36,6 @@ def now() -> datetime:
 @pytest.fixture
 def app(pages) -> Flask:
     return pages
-
-
-@pytest.fixture
-def admin(app) -> Visitor:
-    return Visitor(app).as_role("admin")
-
-
-def words(text: str) -> str:
-    """A page as a person reads it."""
-    return " ".join(re.sub(r"<[^>]+>", " ", text).replace("&#39;", "'").replace("&amp;", "&").split())
 
 
 def value(app, parameter):

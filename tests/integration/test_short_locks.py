@@ -40,6 +40,7 @@ def is_watched(watch: LockWatch, app: Flask, where: str) -> bool:
         return db.engine.dialect.name != "sqlite" or where in {one for one, _ in watch.held}
 
 
+@pytest.mark.heavy
 def test_a_post_with_a_large_file_is_prepared_before_its_transaction(desk: FrontDesk, noise: bytes) -> None:
     clerk, ann = desk.user("Clerk"), desk.contact("ann@customer.test", "Ann")
     document = desk.document(followers=[ann])
@@ -51,6 +52,7 @@ def test_a_post_with_a_large_file_is_prepared_before_its_transaction(desk: Front
     assert watch.too_long() == []
 
 
+@pytest.mark.heavy
 def test_an_upload_is_read_and_packed_before_the_transaction_of_its_request(pages: Flask, noise: bytes) -> None:
     with pages.app_context():
         type_ = db.session.scalar(select(DocumentType).where(DocumentType.code == "ticket"))
@@ -68,6 +70,7 @@ def test_an_upload_is_read_and_packed_before_the_transaction_of_its_request(page
     assert watch.too_long() == []
 
 
+@pytest.mark.heavy
 def test_sixteen_large_mails_are_relayed_in_short_transactions(desk: FrontDesk, noise: bytes) -> None:
     dora = desk.user("Dora")
     desk.set_alias("sales", responsible_id=dora.id)

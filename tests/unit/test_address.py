@@ -272,6 +272,7 @@ def test_a_key_is_final(local, domain):
     assert key is None or key.isprintable()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "noise",
     ['"\\', '"', "<", "(", "(\\", '<"\\', ",", "a@b:", "a,", "=?a?q?", " ", "<a", '"a" ', "\\", "a@b.c,", "((", ")"],

@@ -245,6 +245,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_bodies_are_little_work(name):
     body = HOSTILE[name]

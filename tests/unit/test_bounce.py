@@ -366,6 +366,7 @@ def test_every_final_failure_counts_but_those_that_say_nothing_about_the_address
 # --- hostile
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "raw",
     [

@@ -456,22 +456,32 @@ def many(parts: int) -> bytes:
     [
         (lambda: nested(100), None),
         (lambda: nested(101), "parse_too_deep"),
-        (lambda: nested(20_000), "parse_too_deep"),
         (lambda: many(1000), None),
         (lambda: many(1001), "parse_too_many_parts"),
-        (lambda: many(100_000), "parse_too_many_parts"),
         (lambda: b"Subject: s\nX: " + b"x" * (255 * 1024) + b"\n\nbody", None),
         (lambda: b"Subject: s\nX: " + b"x" * (257 * 1024) + b"\n\nbody", "parse_header_too_large"),
-        (lambda: b"Subject: s\n" + b"X: y\n" * 200_000 + b"\nbody", "parse_header_too_large"),
         (lambda: b"Subject: s\n\n" + b"x" * (50 * 1024 * 1024 + 1), "parse_too_large"),
-        (lambda: b"Subject: s\nTo: " + b"a@x.test, " * 20_000 + b"\n\nbody", None),
     ],
 )
 def test_limits_lead_to_quarantine_and_keep_what_was_read(raw, code):
+    message = read(raw())
+    assert (message.too_much["code"] if message.too_much else None) == code
+    assert message.subject in ("deep", "s", "")
+
+
+@pytest.mark.parametrize(
+    ("raw", "code"),
+    [
+        (lambda: nested(20_000), "parse_too_deep"),
+        (lambda: many(100_000), "parse_too_many_parts"),
+        (lambda: b"Subject: s\n" + b"X: y\n" * 200_000 + b"\nbody", "parse_header_too_large"),
+        (lambda: b"Subject: s\nTo: " + b"a@x.test, " * 20_000 + b"\n\nbody", None),
+    ],
+)
+def test_far_beyond_the_limits_is_little_work(raw, code):
     with little_work():
         message = read(raw())
     assert (message.too_much["code"] if message.too_much else None) == code
-    assert message.subject in ("deep", "s", "")
 
 
 @pytest.mark.parametrize("seed", range(4))

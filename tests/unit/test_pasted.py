@@ -187,6 +187,15 @@ def test_a_field_takes_one_person(text, found):
     assert (read if isinstance(read, Address) else read["code"]) == found
 
 
+@pytest.mark.parametrize(("address", "code"), [("@x.test", "import_line_too_long"), ("", NO)])
+def test_a_piece_that_is_too_long_is_nobody(address, code):
+    text = "a" * 1_001 + address
+    assert one_person(text)["code"] == code
+    (skipped,) = read_people(text, 10).skipped
+    assert (skipped.text, skipped.why["code"]) == (text, code)
+
+
+@pytest.mark.heavy
 @pytest.mark.parametrize("noise", ["<", "a@", '"', "a@x.test,", "("])
 def test_an_odd_text_is_little_work(noise):
     with little_work():
