@@ -93,6 +93,11 @@ class Mailing(Model):
         """Recipients that are still to be sent to for the first time."""
         return self.total - self.sent - self.failed - self.deferred - self.unknown - self.bounced - self.cancelled
 
+    @property
+    def may_be_draft(self) -> bool:
+        """Whether it has not begun, so that it can be taken back."""
+        return self.state == "scheduled" or (self.state == "paused" and self.started_at is None)
+
     @classmethod
     def change(cls, mailing_id: int, values: Mapping[str, Any]) -> None:
         """Give columns of a mailing other values, past the objects that the session holds; the caller commits."""

@@ -14,9 +14,10 @@ from typing import Any
 
 from sqlalchemy import and_, bindparam, case, exists, func, or_, select, update
 
-from mail.errors import MailError
-from mail.mailing.rendered import broken_links, compile_for, content_key, decide_for
-from mail.sentences import Why, say, why
+from mail.decide.sender import Decision
+from mail.mailing.ready import NotReady, decided, in_the_way, kept_decision, problems
+from mail.mailing.rendered import decide_for
+from mail.sentences import why
 from mail.settings.wake import wake
 from models import (
     BlacklistedAddress,
@@ -44,49 +45,7 @@ _sweeping = SliceSize(2_000, least=1_000, most=20_000)
 NEXT_PASS = 25 * CHUNK_SIZE
 
 
-class NotReady(Exception):
-    """A mailing can't be sent or changed like this; ``problems`` say why, each with what to do."""
-
-    def __init__(self, problems: Sequence[Why]) -> None:
-        super().__init__(" ".join(say(problem) for problem in problems))
-        self.problems = list(problems)
-
-
 # --- what a person asks for: each commits and wakes the workers
-
-
-def problems(mailing: Mailing) -> list[Why]:
-    """Return what keeps a mailing from being sent, each with what to do; nothing means that it can go out."""
-    found = []
-    if not mailing.subject.strip():
-        found.append(why("mailing_no_subject"))
-    if not mailing.html.strip():
-        found.append(why("mailing_no_content"))
-    if not mailing.lists:
-        found.append(why("mailing_no_list"))
-    elif not audience(mailing):
-        found.append(why("mailing_nobody"))
-    decision = decide_for(mailing)
-    in_the_way = decision.failure or broken_links(decision)
-    if in_the_way:
-        found.append(in_the_way)
-    elif not found:
-        try:
-            compile_for(mailing, decision)
-        except MailError as error:
-            found.append(error.why)
-    return found
-
-
-def audience(mailing: Mailing) -> int:
-    """Return how many contacts are subscribed to the lists of a mailing, counted up to ``MOST_COUNTED``."""
-    return Subscription.audience(one.id for one in mailing.lists)
-
-
-def expected(mailing: Mailing) -> Counter[str]:
-    """Count who would get a mailing now, under "", and who would be left out, under the code of the reason."""
-    found = audience_rows.expected([one.id for one in mailing.lists])
-    return Counter({f"left_out_{word}" if word else "": n for word, n in found.items()})
 
 
 def send(mailing_id: int, now: datetime, at: datetime | None = None) -> Mailing:
@@ -102,7 +61,7 @@ def send(mailing_id: int, now: datetime, at: datetime | None = None) -> Mailing:
     if found:
         db.session.rollback()
         raise NotReady(found)
-    _decide(mailing)
+    _decide(mailing, decide_for(mailing))
     mailing.state, mailing.why, mailing.scheduled_at = "scheduled", None, at or now
     Mailing.tell(mailing_id, now)
     db.session.commit()
@@ -114,10 +73,10 @@ def send(mailing_id: int, now: datetime, at: datetime | None = None) -> Mailing:
 def back_to_draft(mailing_id: int, now: datetime) -> None:
     """Take back a mailing that has not begun. Raises ``NotReady`` when it has."""
     mailing = _locked(mailing_id)
-    if mailing.state != "scheduled":
+    if not mailing.may_be_draft:
         db.session.rollback()
         raise NotReady([why("mailing_has_begun")])
-    mailing.state, mailing.scheduled_at = "draft", None
+    mailing.state, mailing.scheduled_at, mailing.why = "draft", None, None
     Mailing.tell(mailing_id, now)
     db.session.commit()
 
@@ -131,18 +90,20 @@ def pause(mailing_id: int, now: datetime, user: User | None = None) -> bool:
 def resume(mailing_id: int, now: datetime) -> bool:
     """Go on with a paused mailing, the server and the From chosen anew. Returns whether it was paused.
 
-    Raises ``NotReady`` when there is no server for it now, or when its links would lead nowhere.
+    Raises ``NotReady`` when there is no server for it now, when its links would lead nowhere, or, before it has begun,
+    with all that is missing.
     """
     mailing = _locked(mailing_id)
     if mailing.state != "paused":
         db.session.rollback()
         return False
     decision = decide_for(mailing)
-    in_the_way = decision.failure or broken_links(decision)
-    if in_the_way:
+    obstacle = in_the_way(decision)
+    found = [obstacle] if obstacle else [] if mailing.started_at else problems(mailing, decision)
+    if found:
         db.session.rollback()
-        raise NotReady([in_the_way])
-    _decide(mailing)
+        raise NotReady(found)
+    _decide(mailing, decision)
     db.session.flush()
     fresh: dict[str, Any] = {"state": "sending", "why": None, "recent": [], "next_try_at": None, "tries": 0}
     return _change(mailing_id, ("paused",), fresh, now)
@@ -208,10 +169,9 @@ def _locked(mailing_id: int) -> Mailing:
     return mailing
 
 
-def _decide(mailing: Mailing) -> None:
-    decision = decide_for(mailing)
-    mailing.decision, mailing.server_id = decision.as_json(), decision.server_id
-    mailing.content_key = content_key(mailing, decision)
+def _decide(mailing: Mailing, decision: Decision) -> None:
+    for name, value in decided(mailing, decision).items():
+        setattr(mailing, name, value)
 
 
 # --- the worker looks after all mailings: prepare, next pass, done, cancelled
@@ -221,7 +181,7 @@ _UNFINISHED = select(Mailing.id, Mailing.state, Mailing.prepared).where(
     or_(
         and_(Mailing.state == "scheduled", Mailing.scheduled_at <= bindparam("now")),
         Mailing.state == "sending",
-        and_(Mailing.state == "paused", Mailing.prepared.is_(False)),
+        and_(Mailing.state == "paused", Mailing.prepared.is_(False), Mailing.started_at.is_not(None)),
         and_(Mailing.state == "cancelled", Mailing.ended_at.is_(None)),
     )
 )
@@ -240,6 +200,8 @@ def tend(now: datetime) -> bool:
         if mailing.state == "cancelled":
             with _sweeping.slice() as size:
                 more |= _sweep(mailing.id, now, size)
+        elif mailing.state == "scheduled":
+            more |= _begin(mailing.id, now)
         elif not mailing.prepared:
             with _preparing.slice() as size:
                 more |= prepare_slice(mailing.id, now, size)
@@ -247,6 +209,24 @@ def tend(now: datetime) -> bool:
             _next_pass(mailing.id, now)
             _finish(mailing.id, now)
     return more
+
+
+def _begin(mailing_id: int, now: datetime) -> bool:
+    """Let a mailing begin whose time has come; what was in order when it was scheduled may not be so any more.
+
+    Then it pauses with the reason. Returns whether it begins.
+    """
+    with reading():
+        mailing = db.session.get(Mailing, mailing_id)
+        if mailing is None:
+            return False
+        decision = kept_decision(mailing)
+        found = problems(mailing, decision)
+        begins = {"state": "sending", "why": None, "started_at": now} | decided(mailing, decision)
+    if found:
+        _change(mailing_id, ("scheduled",), {"state": "paused", "why": found[0]}, now)
+        return False
+    return _change(mailing_id, ("scheduled",), begins, now)
 
 
 # What a slice needs, built once: a million recipients are a thousand slices.

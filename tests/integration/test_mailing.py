@@ -14,7 +14,7 @@ from flask import Flask
 from sqlalchemy import event, func, select, update
 
 from mail.documents import contacts
-from mail.mailing import blacklist, chunks, mailing, traces
+from mail.mailing import blacklist, chunks, mailing, ready, traces
 from mail.mailing import lists as mailing_lists
 from mail.queue.connections import Connections
 from mail.queue.journal import read_folder
@@ -173,8 +173,71 @@ def test_a_mailing_waits_for_its_time(app, sender):
     sender.tend()
     with app.app_context():
         assert mailing_of(id).state == "sending"
-        with pytest.raises(mailing.NotReady):
+        with pytest.raises(ready.NotReady):
             mailing.back_to_draft(id, NOW)
+
+
+def no_server(_id: int) -> None:
+    db.session.execute(update(OutgoingServer).values(active=False))
+
+
+def no_field(id: int) -> None:
+    db.session.execute(update(Mailing).where(Mailing.id == id).values(html="{{ contact.password }}"))
+
+
+def no_subscribers(_id: int) -> None:
+    db.session.execute(update(Subscription).values(state="unsubscribed"))
+
+
+def no_address(_id: int) -> None:
+    parameters.put("web.base.url", "http://localhost:8000", NOW)
+
+
+@pytest.mark.parametrize(
+    ("happens", "code"),
+    [
+        (no_server, "server_away"),
+        (no_field, "merge_unknown_field"),
+        (no_subscribers, "mailing_nobody"),
+        (no_address, "links_lead_nowhere"),
+    ],
+)
+def test_what_happened_since_it_was_scheduled_pauses_a_mailing_before_it_begins(app, sender, happens, code):
+    with app.app_context():
+        server_id = add_server(free_port())
+        id = draft(add_contacts(1), forced_server_id=server_id)
+        mailing.send(id, NOW, at=NOW + timedelta(hours=2))
+        happens(id)
+        db.session.commit()
+    sender.clock.move(hours=2)
+    sender.until_idle()
+    with app.app_context():
+        row = mailing_of(id)
+        assert (row.state, row.why["code"], row.total, row.started_at) == ("paused", code, 0, None)
+        with pytest.raises(ready.NotReady):
+            mailing.resume(id, NOW)
+        mailing.back_to_draft(id, NOW)
+        assert (mailing_of(id).state, mailing_of(id).why) == ("draft", None)
+
+
+def test_a_mailing_that_paused_before_it_began_goes_out_when_it_is_resumed(app, sender, postfix):
+    with app.app_context():
+        add_server(postfix.port)
+        id = draft(add_contacts(3))
+        mailing.send(id, NOW, at=NOW + timedelta(hours=2))
+        no_address(id)
+        db.session.commit()
+    sender.clock.move(hours=2)
+    sender.until_idle()
+    with app.app_context():
+        parameters.put("web.base.url", "https://office.example", NOW)
+        db.session.commit()
+        office.forget()
+        assert mailing.resume(id, NOW)
+    sender.until_idle()
+    with app.app_context():
+        assert mailing_of(id).state == "done"
+        assert states(id) == {"sent": 3}
 
 
 @pytest.mark.parametrize(
@@ -198,7 +261,7 @@ def test_what_keeps_a_mailing_from_being_sent(app, values, listed, codes):
         if not codes:
             assert mailing.send(id, NOW).state == "scheduled"
             return
-        with pytest.raises(mailing.NotReady) as refused:
+        with pytest.raises(ready.NotReady) as refused:
             mailing.send(id, NOW)
         assert [problem["code"] for problem in refused.value.problems] == codes
         assert mailing_of(id).state == "draft"
@@ -328,6 +391,7 @@ def test_a_content_that_cannot_be_rendered_pauses_the_mailing_until_it_is_mended
         add_server(postfix.port)
         id = draft(add_contacts(2))
         mailing.send(id, NOW)
+        sender.tend()
         row = mailing_of(id)
         row.html, row.content_key = "<p>Hello {{ contact.nothing }}</p>", "another content"
         db.session.commit()
@@ -373,6 +437,7 @@ def test_a_server_that_was_taken_away_pauses_the_mailing(app, sender, postfix, h
         add_server(postfix.port, "other")
         id = draft(add_contacts(2))
         mailing.send(id, NOW)
+        sender.tend()
         server = db.session.get(OutgoingServer, server_id)
         if how == "off":
             server.active = False

@@ -10,7 +10,7 @@ from flask import Flask
 from sqlalchemy import event, func, select, update
 
 from mail.documents.documents import start_document
-from mail.mailing import blacklist, mailing
+from mail.mailing import blacklist, mailing, ready
 from mail.sentences import why
 from mail.settings import office, parameters
 from mail.settings.clock import now
@@ -161,7 +161,7 @@ def test_the_start_of_a_new_mailing_can_be_sent(app, mary):
     assert answer.status_code == 302
     assert "2 recipients" in words(mary.get(answer.location))
     with app.app_context():
-        assert mailing.problems(db.session.get(Mailing, 1)) == []
+        assert ready.problems(db.session.get(Mailing, 1)) == []
 
 
 def test_a_draft_is_kept_as_it_was_written(app, mary):

@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 
 from mail.incoming import flow, intake
-from mail.mailing import mailing
+from mail.mailing import mailing, ready
 from mail.queue.lease import WorkerLease
 from mail.settings import office
 from mail.settings.tokens import TokenKind
@@ -200,6 +200,6 @@ def test_who_unsubscribed_gets_no_other_mailing(web, visitor, trace_id):
     with web.app_context():
         first = mailing_of(db.session.scalars(select(Trace.mailing_id)).one())
         again = draft(*[one.id for one in first.lists])
-        with pytest.raises(mailing.NotReady) as refused:
+        with pytest.raises(ready.NotReady) as refused:
             mailing.send(again, NOW)
         assert [problem["code"] for problem in refused.value.problems] == ["mailing_nobody"]

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from mail.documents import contacts
 from mail.errors import MailError
 from mail.mailing import mailing
-from mail.mailing.mailing import NotReady
+from mail.mailing.ready import NotReady
 from mail.mailing.rendered import MailingRecipient, broken_links, compile_for, decide_for
 from mail.message.address import Address
 from mail.message.pasted import one_person

@@ -12,7 +12,7 @@ from markupsafe import escape
 
 from mail.decide.sender import Decision
 from mail.errors import MailError, MergeError
-from mail.mailing import mailing
+from mail.mailing import ready
 from mail.mailing.merge_fields import FIELDS, parse
 from mail.mailing.rendered import MailingRecipient, RenderedMailing, compile_for, decide_for
 from mail.message.address import show_address
@@ -122,7 +122,7 @@ def _checked(row: Mailing) -> dict[str, Any]:
         "decision": decision,
         "why_from": _why_from(decision),
         "subject_shown": letter.subject_for(SAMPLES["full"]) if letter else row.subject,
-        "audience": mailing.audience(row) if row.lists else 0,
+        "audience": ready.audience(row) if row.lists else 0,
         "chosen": row.lists,
     }
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import joinedload
 
 from mail.decide.sender import Decision
 from mail.documents import contacts
-from mail.mailing import mailing
+from mail.mailing import ready
 from mail.mailing.rendered import decide_for
 from mail.sentences import why
 from mail.settings import parameters
@@ -89,8 +89,8 @@ def _before_sending(row: Mailing) -> dict[str, Any]:
     """Who would get a mailing that has not begun, who is left out, and what has to be mended before."""
     if row.state not in ("draft", "scheduled"):
         return {"expected": Counter(), "problems": [], "warnings": [], "question": "", "mail_size": None}
-    expected = mailing.expected(row)
-    problems = mailing.problems(row) if row.state == "draft" else []
+    expected = ready.expected(row)
+    problems = ready.problems(row) if row.state == "draft" else []
     recipients = expected[""]
     if not problems and not recipients and row.state == "draft":
         problems = [why("mailing_all_left_out")]
