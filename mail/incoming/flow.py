@@ -30,15 +30,16 @@ from mail.sentences import Why, why
 from mail.settings import office
 from mail.settings.wake import wake
 from mail.transport import mailbox_open
-from mail.transport.mailbox import LARGEST_MAIL, FetchedBatch, Look, Mailbox, MailboxTarget
+from mail.transport.mailbox import BATCH_BYTES, LARGEST_MAIL, FetchedBatch, Look, Mailbox, MailboxTarget
 from models import Event, IncomingServer, ReceivedMail, db, reading
 from models.faults import keeps_waiting
 
 log = logging.getLogger("coquimail.incoming")
 
 # What is taken apart and stored at once, over all mailboxes together; a mail needs some five times its bytes for it.
-# Nothing inside waits for a network, or one slow server would stop the others.
-MEMORY = ByteBudget(LARGEST_MAIL)
+# Nothing inside waits for a network, or one slow server would stop the others. Beside the largest mail there is room
+# for a batch: it need not wait for one that takes long.
+MEMORY = ByteBudget(LARGEST_MAIL + BATCH_BYTES)
 GROUP = 16  # mails that are filed in one transaction
 REMARKS = {"mark_read": "mark_read_failed", "move": "move_failed", "delete": "delete_failed"}
 
@@ -223,13 +224,10 @@ def process_waiting(now: datetime, worker: WorkerLease) -> Counter[str]:
 
 
 def process_put_off(now: datetime, worker: WorkerLease) -> Counter[str]:
-    """Understand the next of the mails that took too long; return what became of it, by state. Commits.
-
-    It is alone, so its memory is not counted together with that of the others, which need not wait for it.
-    """
+    """Understand the next of the mails that took too long; return what became of it, by state. Commits."""
     claimed = intake.claim_put_off(worker)
     with in_process(claimed):
-        counts = _understand(claimed, worker, now, hurry=False)
+        counts = understand(claimed, worker, now, hurry=False)
     put_off.over([one.id for one in claimed])
     return counts
 
@@ -237,33 +235,29 @@ def process_put_off(now: datetime, worker: WorkerLease) -> Counter[str]:
 # --- understand: parse, route, file
 
 
-def understand(stored: Sequence[StoredMail], worker: WorkerLease, now: datetime) -> Counter[str]:
+def understand(stored: Sequence[StoredMail], worker: WorkerLease, now: datetime, hurry: bool = True) -> Counter[str]:
     """Parse, route and file mails; return what became of them, by state. Commits.
 
-    One that takes long is put off, and then other heavy ones until it is done.
+    In a hurry one that takes long is put off, and then other heavy ones until it is done.
     """
-    with MEMORY.of(sum(one.octets for one in stored)):
-        return _understand(stored, worker, now, hurry=True)
-
-
-def _understand(stored: Sequence[StoredMail], worker: WorkerLease, now: datetime, hurry: bool) -> Counter[str]:
     counts: Counter[str] = Counter()
     cases: list[Case] = []
     late: list[int] = []
-    for one in stored:
-        raw = one.raw
-        try:
-            if hurry and is_heavy(raw) and (late or put_off.waiting()):
-                raise TakesLong
-            case = read_case(one.id, raw, one.keeps, now, one.arrived_at, one.problem, hurry)
-            case.released = one.released
-            cases.append(case)
-        except TakesLong:
-            late.append(one.id)
-        except Exception as error:  # a mistake of ours in reading one mail; the others are none the worse for it
-            counts += _give_up(one.id, error, now)
-    put_off.put_off(late)
-    return counts + _file(cases, worker, now)
+    with MEMORY.of(sum(one.octets for one in stored)):
+        for one in stored:
+            raw = one.raw
+            try:
+                if hurry and is_heavy(raw) and (late or put_off.waiting()):
+                    raise TakesLong
+                case = read_case(one.id, raw, one.keeps, now, one.arrived_at, one.problem, hurry)
+                case.released = one.released
+                cases.append(case)
+            except TakesLong:
+                late.append(one.id)
+            except Exception as error:  # a mistake of ours in reading one mail; the others are none the worse for it
+                counts += _give_up(one.id, error, now)
+        put_off.put_off(late)
+        return counts + _file(cases, worker, now)
 
 
 def _file(cases: list[Case], worker: WorkerLease | None, now: datetime, last_try: bool = False) -> Counter[str]:
