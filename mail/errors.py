@@ -216,6 +216,10 @@ class MailboxDeleteRefused(ConnectionFailed):
     code = "mailbox_no_delete"
 
 
+class MailboxExpungeRefused(ConnectionFailed):  # they can be marked as deleted, and stay
+    code = "mailbox_no_expunge"
+
+
 class NoRoomForMail(ConnectionFailed):  # on our own disk
     code = "mailbox_no_room"
 

@@ -574,6 +574,11 @@ SENTENCES: dict[str, Any] = {
         "%(user)s may not delete or move emails in the folder “%(folder)s”. They are fetched all the same, each one "
         "once. To change this, ask the provider for the right to delete emails."
     ),
+    "mailbox_no_expunge": _l(
+        "Fetched emails are marked as deleted in the folder “%(folder)s”, but the server does not remove them: "
+        "%(user)s may not empty this folder. Each email is fetched once. To change this, ask the provider for the "
+        "right to remove emails (expunge)."
+    ),
     "mailbox_no_room": _l(
         "This server could not store an email while fetching it (%(detail)s). Nothing is lost: it stays in the "
         "mailbox. The person who maintains this server must free disk space; fetching then continues "

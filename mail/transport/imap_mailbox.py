@@ -2,7 +2,14 @@
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from mail.errors import MailboxDeleteRefused, MailboxMarkRefused, MailboxReadOnly, MailboxRefused, MailError
+from mail.errors import (
+    MailboxDeleteRefused,
+    MailboxExpungeRefused,
+    MailboxMarkRefused,
+    MailboxReadOnly,
+    MailboxRefused,
+    MailError,
+)
 from mail.transport.imap import LISTING, ImapConnection, ImapSession
 from mail.transport.imap_answers import literals, numbers
 from mail.transport.imap_folders import folder_for
@@ -206,4 +213,7 @@ class ImapMailbox(ImapSession):
             session.uid_expunge(uids)
         elif set(session.search("DELETED")) <= set(uids):
             session.expunge()
-        # else: a plain EXPUNGE would also remove what a person has marked; the marks stay for the person to do it
+        else:  # a plain EXPUNGE would also remove what a person has marked; the marks stay for the person to do it
+            return
+        if self._listed(uids):  # without the right to expunge (RFC 4314) some servers say OK and keep them
+            raise MailboxExpungeRefused(folder=self.target.folder, user=self.target.user)

@@ -364,6 +364,7 @@ def test_a_folder_means_nothing_to_pop3(app: Flask, dovecot: Dovecot, mailbox: s
         ("lrs", "delete", "mailbox_no_delete"),
         ("lrt", "mark_read", "mailbox_no_mark"),
         ("lrst", "move", "move_failed"),
+        ("lrst", "delete", "mailbox_no_expunge"),
         ("lrte", "delete", None),
     ],
 )
