@@ -164,19 +164,25 @@ def create_user(address: str, name: str, password: str, role: str, moment: datet
 
 def add_user(address: str, name: str, hashed: str, role: str, moment: datetime) -> User:
     """Add an account whose password is hashed already; the caller commits. Raises ``AccountError`` with a sentence."""
-    key = normalise(address)
-    if key is None:
-        raise AccountError(gettext("%(address)s is not an email address.", address=address))
+    key = new_address(address)
     if role not in ROLES:
         raise AccountError(gettext("The role must be one of %(roles)s.", roles=", ".join(ROLES)))
-    if db.session.scalar(select(exists().where(User.email == key))):
-        raise AccountError(gettext("There is already an account for %(address)s.", address=key))
     contact = find_or_make(key, name, moment)
     contact.name = name.strip() or contact.name or key.partition("@")[0]
     user = User(contact=contact, email=key, password=hashed, role=role)
     db.session.add(user)
     db.session.flush()
     return user
+
+
+def new_address(address: str) -> str:
+    """Return the address of a new account as it is compared; raises ``AccountError`` with a sentence."""
+    key = normalise(address)
+    if key is None:
+        raise AccountError(gettext("%(address)s is not an email address.", address=address))
+    if db.session.scalar(select(exists().where(User.email == key))):
+        raise AccountError(gettext("There is already an account for %(address)s.", address=key))
+    return key
 
 
 def set_password(user: User, hashed: str) -> None:

@@ -7,13 +7,11 @@ from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 from flask_login import current_user
 from markupsafe import Markup
-from sqlalchemy import func, select
 from wtforms import SelectField, StringField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length
 
 from mail.documents.contacts import find_or_make
-from mail.message.address import normalise
 from mail.settings.clock import now
 from models import User, db
 from webapp import auth, template_helpers
@@ -114,14 +112,12 @@ class UserView(AdminView):
 
     @staticmethod
     def _begin(form: Any, row: Any) -> None:
-        key = normalise(form.email.data)
-        if key is None:
-            raise ActionRefused(gettext("%(address)s is not an email address.", address=form.email.data))
         if not form.password.hashed:
             raise ActionRefused(str(EMPTY_PASSWORD))
-        if db.session.scalar(select(func.count()).select_from(User).where(User.email == key)):
-            raise ActionRefused(gettext("There is already an account for %(address)s.", address=key))
-        row.email = key
+        try:
+            row.email = auth.new_address(form.email.data)
+        except AccountError as error:
+            raise ActionRefused(str(error)) from error
 
     def why_not_delete(self, row: Any) -> str:
         if row.id == current_user.id:
