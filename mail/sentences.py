@@ -759,7 +759,7 @@ SENTENCES: dict[str, Any] = {
     "parse_base64": _l("An encoded part was damaged; the readable part is shown."),
     "parse_text_damaged": _l("Some characters are not valid in the character set “%(charset)s” and were replaced."),
     "parse_charset_unknown": _l("The character set “%(charset)s” is unknown; the text was read as UTF-8."),
-    "parse_signature_not_checked": _l("This email is signed (S/MIME); its signature was not checked."),
+    "parse_signature_not_checked": _l("This email is digitally signed; its signature was not checked."),
     "parse_words_only": _l(
         "This email is too large to be shown with its formatting: only its text is shown. Open the original to see all "
         "of it."

@@ -31,9 +31,9 @@ class Post(Model):
 
     ``kind``: message goes to the followers, note only to users, log is written by the system, auto is an automatic
     answer that came in. ``fold_at`` is where the quoted part of ``html`` (or of ``text``, without html) begins.
-    ``mark`` is ``not_checked``, ``from_outside`` or empty, on a received mail: it names one of us and nothing
-    proves it, or it answers an internal note and does not come from a user. ``why``: what a log post says, or how
-    the author of a mail was found.
+    ``mark``, on a received mail: ``not_checked`` when it names one of us and nothing proves it, ``from_outside`` when
+    it answers an internal note and does not come from a user, ``signed`` when it has a signature that was not checked.
+    ``why``: what a log post says, or how the author of a mail was found.
     """
 
     __tablename__ = "post"

@@ -185,9 +185,6 @@ def _post(case: Case, outcome: NewDocument | PostTo | Reply | AutoNote, context:
         kind = "auto"
     elif isinstance(outcome, Reply) and outcome.is_note:
         kind = "note"
-    mark = "not_checked" if case.routing.not_checked else ""
-    if not mark and isinstance(outcome, Reply) and outcome.from_outside:
-        mark = "from_outside"
     return PostDraft(
         0,
         kind,
@@ -205,8 +202,18 @@ def _post(case: Case, outcome: NewDocument | PostTo | Reply | AutoNote, context:
         parent_id=outcome.parent_post_id if isinstance(outcome, Reply | AutoNote) else None,
         received_mail_id=case.id,
         why=case.asked.authorship.reason,
-        mark=mark,
+        mark=_mark(case, outcome),
     )
+
+
+def _mark(case: Case, outcome: NewDocument | PostTo | Reply | AutoNote) -> str:
+    """What the reader of a post must know of its sender before anything else."""
+    if case.routing.not_checked:
+        return "not_checked"
+    if isinstance(outcome, Reply) and outcome.from_outside:
+        return "from_outside"
+    is_signed = any(problem["code"] == "parse_signature_not_checked" for problem in case.message.problems)
+    return "signed" if is_signed else ""
 
 
 def _document(case: Case, outcome: NewDocument, context: RoutingContext) -> DocumentDraft:

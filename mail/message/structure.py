@@ -138,6 +138,8 @@ class StructureReader:
         signed = signed_content(content) if may_be_signed else None
         if signed is not None:
             return self._signed(signed, depth)
+        if kind in _SIGNATURES:
+            self._note("parse_signature_not_checked")
         cid = first_field(fields, "content-id").strip().strip("<>")
         self.leaves.append(Leaf(kind, name, cid, disposition, content, charset))
         return Bodies()
@@ -167,6 +169,7 @@ class StructureReader:
 
 
 _PKCS7 = ("application/pkcs7-mime", "application/x-pkcs7-mime")
+_SIGNATURES = ("application/pkcs7-signature", "application/x-pkcs7-signature", "application/pgp-signature")
 _FIELD_NAME = re.compile(r"[!-9;-~]+")
 _KNOWN_FIELD = re.compile(
     r"(?:from|to|cc|subject|date|message-id|mime-version|content-[a-z-]{1,30}|received|references|in-reply-to"

@@ -176,3 +176,18 @@ def test_a_documents_priority_is_shown_and_changed(pages: Flask) -> None:
     clerk.post(f"/document/{number}", {"title": "Chairs", "priority": "77"})
     with pages.app_context():
         assert db.session.get_one(Document, number).priority == 2
+
+
+def test_a_signature_that_was_not_checked_is_named_in_the_chatter(pages: Flask) -> None:
+    signed = (
+        b"From: Ann <ann@customer.test>\r\nTo: sales@office.test\r\nSubject: Signed\r\nMessage-ID: <signed@x.test>\r\n"
+        b"Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\nHello\r\n"
+        b"--b\r\nContent-Type: application/pkcs7-signature; name=smime.p7s\r\n\r\nxyz\r\n--b--\r\n"
+    )
+    with pages.app_context():
+        intake.keep("practice", [FetchedMail("signed", len(signed), None, signed)], now())
+        assert flow.process_waiting(now(), WorkerLease.register(now())) == {"processed": 1}
+        assert db.session.scalars(select(Post.mark).where(Post.subject == "Signed")).one() == "signed"
+        document_id = db.session.scalars(select(Document.id).where(Document.title == "Signed")).one()
+    page = Visitor(pages).as_role("user").get(f"/document/{document_id}").text
+    assert "Signature not checked" in page and "post-doubt" not in page

@@ -246,6 +246,14 @@ def test_a_mail_signed_in_one_block_is_read(signer, inner, text, attachments, va
     assert "parse_signature_not_checked" in {problem["code"] for problem in message.problems}
 
 
+@pytest.mark.parametrize("kind", ["pkcs7-signature", "x-pkcs7-signature", "pgp-signature"])
+def test_a_signature_beside_a_mail_is_named(kind):
+    signature = f"Content-Type: application/{kind}; name=signature\n\nxyz"
+    message = read(multipart(part("text/plain", "the words"), signature, kind="signed"))
+    assert message.text.strip() == "the words" and [one.name for one in message.attachments] == ["signature"]
+    assert "parse_signature_not_checked" in {problem["code"] for problem in message.problems}
+
+
 def value(tag: int, *contents: bytes) -> bytes:
     """One short value of BER."""
     return bytes([tag, len(b"".join(contents))]) + b"".join(contents)
