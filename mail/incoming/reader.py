@@ -7,10 +7,11 @@ those were found it goes to quarantine. Its bytes are stored in any case. All wo
 import pickle
 import subprocess
 import sys
+import tempfile
 import threading
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from mail.message.html import clean_html
 from mail.message.parse import IncomingMessage, parse, parse_beginning
@@ -86,29 +87,32 @@ def _ask_child(raw: bytes, now: datetime, hurry: bool) -> list[Any]:
     command = [sys.executable, "-m", "mail.incoming.reader_child", now.isoformat()]
     environment = {"PYTHONPATH": str(_PROJECT)}  # nothing of ours: it reads what strangers wrote
     try:
-        with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
-        ) as child:
+        with tempfile.TemporaryFile() as said:  # an answer may be as large as the mail
             try:
-                said, _ = child.communicate(raw, HURRY if hurry else CHILD_PATIENCE)
+                subprocess.run(
+                    command,
+                    input=raw,
+                    stdout=said,
+                    stderr=subprocess.DEVNULL,
+                    env=environment,
+                    timeout=HURRY if hurry else CHILD_PATIENCE,
+                    check=False,
+                )
             except subprocess.TimeoutExpired as slow:
-                child.kill()
-                said, _ = child.communicate()
                 if hurry:
                     raise TakesLong from slow
-    except OSError:  # no room for another process
+            said.seek(0)
+            return _frames(said)
+    except OSError:  # no room for another process, or for what it says
         return []
-    return _frames(said)
 
 
-def _frames(said: bytes) -> list[Any]:
+def _frames(said: IO[bytes]) -> list[Any]:
     """What was written completely, piece by piece."""
     found: list[Any] = []
-    position = 0
-    while len(said) >= position + 8:
-        size = int.from_bytes(said[position : position + 8], "big")
-        position += 8 + size
-        if len(said) < position:
+    while len(said.read(8)) == 8:
+        try:
+            found.append(pickle.load(said))  # noqa: S301 - our own child wrote it
+        except (EOFError, pickle.UnpicklingError):
             break
-        found.append(pickle.loads(memoryview(said)[position - size : position]))  # noqa: S301 - our own child wrote it
     return found

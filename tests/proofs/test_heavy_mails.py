@@ -85,6 +85,7 @@ BOXES = [
     pytest.param([("line", 12)], id="cut"),
     *(pytest.param([one], id=one[0], marks=SLOW) for one in (("html", 40), ("line", 40), ("spaces", 20))),
     *(pytest.param([one], id=one[0], marks=SLOW) for one in (("boundaries", 20), ("ampersands", 4))),
+    pytest.param([("photo", 45)], id="photo", marks=SLOW),
     pytest.param([("html", 45), ("line", 45), ("photo", 45)], id="three", marks=SLOW),
 ]
 
