@@ -4,10 +4,10 @@ import secrets
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, delete, text
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, delete, text, update
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Encrypted, Id, Json, Model, UtcDateTime, db, index_of_few, one_of
+from models.base import Encrypted, Id, Json, Model, UtcDateTime, change_rows, db, index_of_few, one_of
 
 RECEIVED_STATES = ("received", "processed", "duplicate", "ignored", "rejected", "quarantined")
 
@@ -60,10 +60,16 @@ class IncomingServer(Model):
         """Where its mails come from, in the ledger."""
         return f"server:{self.id}:{self.mailbox}"
 
-    def become_another(self) -> None:
-        """Forget how far the mailbox was read: server or user lead to another one from now on. The caller commits."""
+    def become_another(self) -> int:
+        """Forget how far the mailbox was read: server or user lead to another one from now on. The caller commits.
+
+        Returns how many mails the former mailbox was not told of, and never will be.
+        """
+        owed = update(ReceivedMail).where(ReceivedMail.source == self.source, ReceivedMail.acknowledged.is_(False))
+        left = change_rows(owed.values(acknowledged=True, copied=False))
         self.mailbox, self.confirmed_at = new_mailbox(), None
         db.session.execute(delete(MailboxState).where(MailboxState.incoming_server_id == self.id))
+        return left
 
     def __str__(self) -> str:
         return self.name

@@ -13,14 +13,14 @@ from models.base import was_changed
 BACK_TO_DRAFT = ("host", "port", "user", "password", "kind", "folder")
 ANOTHER_MAILBOX = ("host", "user", "kind", "folder")  # two folders may number their mails alike
 
-Consequence = Literal["tested_anew", "another_mailbox"]
+Consequence = Literal["tested_anew", "another_mailbox", "left_behind"]
 
 
 def check(server: IncomingServer, password_given: bool) -> list[Consequence]:
     """Check a mailbox that was filled in, before it is saved, and return what follows; raises ``ChangeRefused``.
 
     ``tested_anew``: it is a draft again, and nothing is fetched until its test passes. ``another_mailbox``: it is read
-    from its own beginning.
+    from its own beginning. ``left_behind``: the former one was not told of all mails that were fetched from it.
     """
     server.folder = _folder_of(server)
     moved = leads_elsewhere(server)
@@ -35,8 +35,8 @@ def check(server: IncomingServer, password_given: bool) -> list[Consequence]:
             follows.append("tested_anew")
         server.state = "draft"
     if any(was_changed(server, name) for name in ANOTHER_MAILBOX):
-        server.become_another()
-        follows.append("another_mailbox")
+        left = server.become_another()
+        follows += ["another_mailbox", "left_behind"] if left else ["another_mailbox"]
     return follows
 
 

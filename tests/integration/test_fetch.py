@@ -386,6 +386,22 @@ def test_a_mailbox_in_which_we_may_not_do_everything_is_fetched_all_the_same(
         assert by_imap.server().why == result.remark
 
 
+def test_what_a_former_mailbox_was_not_told_of_is_not_owed_to_the_next_one(by_imap: Fetching) -> None:
+    by_imap.dovecot.allow(by_imap.user, "lr")
+    by_imap.confirm()
+    by_imap.arrive("one", "two")
+    assert by_imap.fetch().remark["code"] == "mailbox_read_only"
+    by_imap.dovecot.add_folder(by_imap.user, "Orders", 7)
+    assert by_imap.read_folder("Orders") == ["tested_anew", "another_mailbox", "left_behind"]
+    by_imap.confirm()
+    by_imap.arrive("three", folder="Orders")
+    result = by_imap.fetch()
+    assert (result.kept, result.remark) == (1, None)
+    with by_imap.app.app_context():
+        assert db.session.scalar(select(ReceivedMail).where(ReceivedMail.acknowledged.is_(False))) is None
+    assert by_imap.read_folder("INBOX") == ["tested_anew", "another_mailbox"]
+
+
 # --- kill -9 while it fetches
 
 KILLED = """

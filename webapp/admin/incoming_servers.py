@@ -270,6 +270,15 @@ class IncomingServerView(AdminView):
                 "warning",
             )
 
+        if "left_behind" in follows:
+            flash(
+                gettext(
+                    "Some emails that were fetched from the previous mailbox could not be marked as read, moved or "
+                    "deleted there. They stay there as they are."
+                ),
+                "warning",
+            )
+
     def press_test(self, server: IncomingServer) -> ResponseReturnValue:
         """Ask the worker to test the mailbox and to confirm it."""
         checks.ask("incoming_test", server.id)
