@@ -4,7 +4,7 @@
 transactions that keep what they were given on SQLite and on PostgreSQL alike.
 """
 
-from models.base import Unreadable, change_rows, db, init_app, reading, transactions, writing
+from models.base import Unreadable, change_rows, db, init_app, only_read_on, reading, transactions, writing
 from models.bounce import AddressHealth, BlacklistedAddress, Bounce
 from models.clock import database_clock
 from models.contact import Contact, MailingList, Subscription
@@ -68,6 +68,7 @@ __all__ = [
     "db",
     "init_app",
     "mailing_lists",
+    "only_read_on",
     "reading",
     "transactions",
     "writing",

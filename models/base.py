@@ -181,6 +181,13 @@ def writing() -> AbstractContextManager[None]:
     return transactions(read_only=False)
 
 
+def only_read_on() -> None:
+    """End a writing transaction, without what it wrote, and begin those that follow here as read-only ones."""
+    if not _reading.get():
+        db.session.rollback()
+        _reading.set(True)
+
+
 def _begin_sqlite(connection: Connection) -> None:
     if _reading.get():
         sqlite.begin_reading(connection)

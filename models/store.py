@@ -73,18 +73,9 @@ class Blob(Model):
     data: Mapped[bytes] = mapped_column(LargeBinary)
 
     @classmethod
-    def keep(cls, content: bytes) -> int:
-        """Return the id under which these bytes lie, storing them if they are new; the caller commits."""
-        row = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "data": zlib.compress(content, 1)}
-        new = upsert(cls).values(row).on_conflict_do_nothing().returning(cls.id)
-        found = db.session.scalar(new) or db.session.scalar(_kept(select(cls.id).where(cls.sha256 == row["sha256"])))
-        assert found is not None
-        return int(found)
-
-    @classmethod
-    def keep_packed(cls, packed: Sequence[Packed]) -> list[int]:
-        """Return the ids of contents that were packed before the transaction began, in their order: two statements at
-        most; the caller commits.
+    def keep(cls, packed: Sequence[Packed]) -> list[int]:
+        """Return the ids under which contents lie that were packed before the transaction began, in their order, and
+        store those that are new: two statements at most; the caller commits.
         """
         new = {one.sha256: one._asdict() for one in packed}
         if not new:

@@ -1,56 +1,147 @@
 """How long the product keeps SQLite's write lock: no transaction that writes may compute much before it ends.
 
-What is measured is the processor's time of the thread, from the first statement under the lock to its end: a machine
-that is busy with other tests changes it little, waiting for the disk not at all. Transactions that a test ends itself
-are its own affair: it builds what an office has after years.
+What is measured is the processor's time of the thread, from the first statement under the lock to its end, without that
+of the garbage collector, which cleans up after the tests. Waiting for the disk or for a core changes nothing, and what
+goes beyond the limit is weighed by the speed that the machine has at that moment. Transactions that a test begins or
+ends itself are its own affair: it builds what an office has after years.
 """
 
+import gc
+import json
+import sqlite3
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event
 
-LONGEST = 0.150  # seconds: 0.050 is what we allow ourselves, three times that is no matter of chance
+LONGEST = 0.050  # seconds
+PER_OCTET = (
+    0.000_000_004  # seconds more for each octet of a file that is stored: that is what such a transaction is for
+)
+IDLE = 0.006  # seconds that the piece of work in ``slowness`` takes on the two cores of our reference, idle
 ROOT = Path(__file__).parent.parent
 TAKES_LOCK = "PRAGMA query_only = OFF"
 FRAME = ("PRAGMA", "BEGIN")
 
 
+@dataclass
+class Held:
+    """One transaction with the write lock: who began and ended it, how long it computed, and where the most of it."""
+
+    began: str
+    since: float
+    statement: str
+    at: float
+    slowest: tuple[float, str] = (0.0, "")
+    took: float = 0.0
+    stored: int = 0
+    ended: str = ""
+
+    def went_on(self, now: float, statement: str = "") -> None:
+        """Note that another statement begins, or the end."""
+        self.slowest = max(self.slowest, (now - self.at, self.statement))
+        self.statement, self.at, self.took = statement, now, now - self.since
+
+    @property
+    def too_long(self) -> bool:
+        return self.took > LONGEST + self.stored * PER_OCTET
+
+    def __str__(self) -> str:
+        longest, statement = self.slowest
+        return (
+            f"{self.ended} kept SQLite's write lock, taken in {self.began}, for {self.took * 1000:.0f} computed ms; "
+            f"others wait no longer than {LONGEST * 1000:.0f} ms (docs/decisions/0001). {longest * 1000:.0f} ms "
+            f"of it went by from this statement to the next: {' '.join(statement.split())[:300]}"
+        )
+
+
 class LockWatch:
-    """Notes the transactions of all SQLite engines of this process; ``held``: what ended each, and after how long."""
+    """Notes the transactions of all SQLite engines of this process; ``held``: those the product began and ended."""
 
     def __init__(self) -> None:
-        self.held: list[tuple[str, float]] = []
-        self._since: dict[Connection, float | None] = {}
+        self.held: list[Held] = []
+        self._open: dict[Connection, Held | None] = {}
+        self._collecting, self._collector_began = 0.0, 0.0
 
-    def statement(self, connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
+    def collector(self, phase: str, _info: Any) -> None:
+        """Note how long the garbage collector works."""
+        if phase == "start":
+            self._collector_began = time.thread_time()
+        else:
+            self._collecting += time.thread_time() - self._collector_began
+
+    def statement(self, connection: Connection, _cursor: Any, statement: str, given: Any, *_: Any) -> None:
+        """Note a statement that begins."""
         if statement == TAKES_LOCK:
-            self._since[connection] = None
-        elif connection in self._since and self._since[connection] is None and not statement.startswith(FRAME):
-            self._since[connection] = time.thread_time()
+            self._open[connection] = None
+        elif connection in self._open and not statement.startswith(FRAME):
+            held, now = self._open[connection], self._now()
+            if held is None:
+                held = self._open[connection] = Held(ours(sys._getframe()), now, statement, now)
+            held.went_on(now, statement)
+            held.stored += octets(given)
 
     def end(self, connection: Connection) -> None:
-        since = self._since.pop(connection, None)
-        where = ours(sys._getframe())
-        if since is not None and not where.startswith("tests/"):
-            self.held.append((where, time.thread_time() - since))
+        """Note the end of a transaction."""
+        held = self._open.pop(connection, None)
+        if held is None:
+            return
+        held.went_on(self._now())
+        held.ended = ours(sys._getframe())
+        if not held.began.startswith("tests/") and not held.ended.startswith("tests/"):
+            if held.too_long:
+                held.took /= slowness()
+            self.held.append(held)
+
+    def _now(self) -> float:
+        return time.thread_time() - self._collecting
+
+    def ended_in(self) -> set[str]:
+        """Return where transactions ended."""
+        return {held.ended for held in self.held}
 
     def too_long(self) -> list[str]:
         """Return who kept the lock for too long."""
-        return [f"{where}: {took * 1000:.0f} ms under the write lock" for where, took in self.held if took > LONGEST]
+        return [str(held) for held in self.held if held.too_long]
+
+
+def slowness() -> float:
+    """Return how many times longer than on an idle machine a piece of work takes now, on a core that is shared.
+
+    The piece is like the product's: rows become parameters, rows of SQLite and text.
+    """
+    times = []
+    for _ in range(3):
+        began = time.thread_time()
+        with closing(sqlite3.connect(":memory:")) as connection:
+            connection.execute("CREATE TABLE piece (id INTEGER PRIMARY KEY, address TEXT UNIQUE, words TEXT)")
+            rows = [{"address": f"reader{number}@example.test", "words": "x" * 200} for number in range(1000)]
+            connection.executemany("INSERT INTO piece (address, words) VALUES (:address, :words)", rows)
+            json.loads(json.dumps([list(row) for row in connection.execute("SELECT * FROM piece")]))
+        times.append(time.thread_time() - began)
+    return max(1.0, max(times) / IDLE)
+
+
+def octets(given: Any) -> int:
+    """Return the size of the files among the parameters of a statement."""
+    rows = given if isinstance(given, list) else [given]
+    return sum(len(value) for row in rows for value in row if isinstance(value, bytes | memoryview))
 
 
 def ours(frame: FrameType | None) -> str:
-    """Return the nearest place on the stack that is of this project, but for this file."""
+    """Return the nearest place on the stack that is of this project, or that Flask ended a request."""
     while frame is not None:
-        path = Path(frame.f_code.co_filename)
-        if path.is_relative_to(ROOT) and ".venv" not in path.parts and path != Path(__file__):
-            return f"{path.relative_to(ROOT)}:{frame.f_code.co_name}"
+        path = frame.f_code.co_filename
+        if frame.f_code.co_name == "wsgi_app":
+            return "the end of the request"
+        if path.startswith(f"{ROOT}/") and "/.venv/" not in path and path != __file__:
+            return f"{Path(path).relative_to(ROOT)}:{frame.f_code.co_name}"
         frame = frame.f_back
     return ""
 
@@ -60,6 +151,7 @@ def watched_locks() -> Iterator[LockWatch]:
     """Watch the write transactions of this process on SQLite."""
     watch = LockWatch()
     listeners = (("before_cursor_execute", watch.statement), ("commit", watch.end), ("rollback", watch.end))
+    gc.callbacks.append(watch.collector)
     for name, listener in listeners:
         event.listen(Engine, name, listener)
     try:
@@ -67,3 +159,4 @@ def watched_locks() -> Iterator[LockWatch]:
     finally:
         for name, listener in listeners:
             event.remove(Engine, name, listener)
+        gc.callbacks.remove(watch.collector)

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from flask import Flask, current_app, g, redirect, render_template, request
+from flask import Flask, current_app, g, has_request_context, redirect, render_template, request
+from flask.templating import Environment
 from flask.typing import ResponseReturnValue
 from flask_babel import Babel, get_locale
 from flask_login import current_user, login_required
@@ -71,12 +72,31 @@ READING_POSTS = {
     "security_headers.csp_report",
     "mailings.check",
     "mailings.preview",
+    "mailings.send",
+    "mailings.send_test",
+    "mailings.resume",
+    "mailing_lists.add_people",
+    "blacklist.create_view",
+    "practice.write",
+    "practice.answer",
+    "practice.bounce",
     "documents.write",
 }  # they change nothing, or in a transaction of their own
 
 
+class PageTemplates(Environment):
+    """Templates that are filled while nobody waits for the database: what a POST has to write is committed before."""
+
+    def get_or_select_template(self, *args: Any, **kwargs: Any) -> Any:
+        if has_request_context():
+            models.only_read_on()
+        return super().get_or_select_template(*args, **kwargs)
+
+
 class CoquiMail(Flask):
     """A Flask application whose GET requests read only: on SQLite they wait for no writer, and they can't write."""
+
+    jinja_environment = PageTemplates
 
     def full_dispatch_request(self) -> Any:
         with models.transactions(read_only=_reads_only()):

@@ -167,7 +167,7 @@ def _row(post: PostDraft) -> dict[str, Any]:
 
 def _attach(posts: Sequence[PostDraft]) -> None:
     of_posts = [(post.id, file) for post in posts for file in post.files]
-    blobs = Blob.keep_packed([file.packed for _, file in of_posts])
+    blobs = Blob.keep([file.packed for _, file in of_posts])
     rows = [
         {
             "post_id": post_id,

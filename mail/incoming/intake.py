@@ -148,7 +148,7 @@ def _rows(mails: Sequence[FetchedMail], now: datetime, how: After | None) -> dic
             "processed_at": now if mail.is_missing else None,
             "blob_id": None,
         }
-    for key, blob_id in zip(packed, Blob.keep_packed(list(packed.values())), strict=True):  # the transaction begins
+    for key, blob_id in zip(packed, Blob.keep(list(packed.values())), strict=True):  # the transaction begins
         rows[key]["blob_id"] = blob_id
     return rows
 

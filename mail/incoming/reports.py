@@ -166,8 +166,7 @@ def _complain(report: Report, evidence: Evidence, received_id: int | None, now: 
         Failure(sent.address, "complaint", "", report.text, sent.line_id, sent.trace_id, received_id) for sent in meant
     ]
     failures.record(told or [Failure(None, "complaint", "", report.text, received_mail_id=received_id)], now)
-    for sent in meant:
-        blacklist.complain(sent.address, sent.mailing_id, now)
+    blacklist.complain({sent.address: sent.mailing_id for sent in meant if sent.address}, now)
 
 
 # --- red

@@ -4,10 +4,12 @@ Personal and transactional mail is not blocked by it. Every change leaves a log 
 of the contact, if there is one.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select, update
 
 from mail.decide import blacklist
 from mail.decide.blacklist import Arithmetic
@@ -20,11 +22,12 @@ from mail.message.address import normalise
 from mail.message.pasted import read_people
 from mail.sentences import Why, why
 from mail.settings import parameters
-from models import AddressHealth, BlacklistedAddress, Bounce, Contact, Thread, User, db
-from models.store import upsert
+from models import AddressHealth, BlacklistedAddress, Bounce, Contact, Thread, User, change_rows, db, reading, writing
+from models.slices import MOST_IDS, SliceSize, by_hundreds
+from models.store import insert_rows
 
 MOST_LINES = 2_000  # of one import: each writes its log notes
-COMMIT_EVERY = 50
+_importing = SliceSize(20, least=10, most=MOST_IDS)  # addresses that are blacklisted in one transaction
 
 _SAID = {"manual": "blacklist_manual", "unsubscribed": "blacklist_unsubscribed", "complaint": "blacklist_complaint"}
 
@@ -45,29 +48,41 @@ def add(
     key = normalise(address)
     if key is None:
         raise InvalidAddress(address=address)
-    found = db.session.scalar(select(BlacklistedAddress).where(BlacklistedAddress.address_key == key))
-    if found is not None:
-        return found
     said = why_added or why(_SAID[reason], user=user.name if user else "")
-    health = _health(key)
-    if health.thread_id is None:
-        health.thread_id = _new_thread(now)
-    row = {
-        "address_key": key,
-        "reason": reason,
-        "why": said,
-        "mailing_id": mailing_id,
-        "thread_id": health.thread_id,
-        "at": now,
-    }
-    new = db.session.scalar(
-        upsert(BlacklistedAddress).values(row).on_conflict_do_nothing().returning(BlacklistedAddress.id)
-    )
-    if new is not None:  # else another transaction was quicker, and wrote its log
-        _log(key, health.thread_id, said, now, user)
-    entry = db.session.scalar(select(BlacklistedAddress).where(BlacklistedAddress.address_key == key))
-    assert entry is not None
-    return entry
+    add_all({key: NewEntry(said, mailing_id)}, reason, now, user)
+    return db.session.scalars(select(BlacklistedAddress).where(BlacklistedAddress.address_key == key)).one()
+
+
+@dataclass(frozen=True, slots=True)
+class NewEntry:
+    """Why an address comes on the blacklist, and the mailing that was the last straw."""
+
+    why: Why
+    mailing_id: int | None = None
+
+
+def add_all(entries: Mapping[str, NewEntry], reason: str, now: datetime, user: User | None = None) -> set[str]:
+    """Blacklist normalised addresses, each with its log notes, in some ten statements; return those that are new.
+
+    The caller commits.
+    """
+    keys = sorted(entries.keys() - _blacklisted(entries.keys()))
+    health = _health(keys, now)
+    rows = [
+        {
+            "address_key": key,
+            "reason": reason,
+            "why": entries[key].why,
+            "mailing_id": entries[key].mailing_id,
+            "thread_id": health[key],
+            "at": now,
+        }
+        for key in keys
+    ]
+    added = insert_rows(BlacklistedAddress, rows, "address_key", skip_known=True)
+    new = {row.address_key for row in added}  # else another transaction was quicker, and wrote its log
+    _log({key: (health[key], entries[key].why) for key in keys if key in new}, now, user)
+    return new
 
 
 def remove(address: str, reason: str, user: User | None, now: datetime) -> bool:
@@ -83,40 +98,35 @@ def remove(address: str, reason: str, user: User | None, now: datetime) -> bool:
     )
     if gone is None:
         return False
-    health = _health(key)
-    health.counted_from = now
+    thread_id = _health([key], now)[key]
+    change_rows(update(AddressHealth).where(AddressHealth.address_key == key).values(counted_from=now))
     said = why("blacklist_removed", user=user.name if user else "", reason=reason.strip())
-    _log(key, health.thread_id, said, now, user)
+    _log({key: (thread_id, said)}, now, user)
     return True
 
 
 def import_lines(text: str, reason: str, now: datetime, user: User | None = None) -> ImportReport:
     """Blacklist the addresses of a text, with the reason in the log of each, and say of all else why not.
 
-    Commits every ``COMMIT_EVERY`` addresses, so that nobody waits for the whole import.
+    Commits slice by slice, so that nobody waits for the whole import. Call it with nothing to be
+    written: the text is read while nobody waits for the database.
     """
+    with reading():
+        by = user.name if user else ""
     pasted = read_people(text, MOST_LINES)
     report = ImportReport.of(pasted)
     report.remarks = []  # names and further columns are of no interest here
-    said = why("blacklist_manual_reason", user=user.name if user else "", reason=reason.rstrip("."))
-    for person in pasted.people:
-        if is_blacklisted(person.address):
-            report.known += 1
-            continue
-        add(person.address, "manual", now, why_added=said, user=user)
-        report.added += 1
-        if report.added % COMMIT_EVERY == 0:
-            db.session.commit()
-    db.session.commit()
+    entry = NewEntry(why("blacklist_manual_reason", user=by, reason=reason.rstrip(".")))
+    start = 0
+    with writing():
+        while start < len(pasted.people):
+            with _importing.slice() as size:
+                keys = [person.key for person in pasted.people[start : start + size]]
+                added = len(add_all(dict.fromkeys(keys, entry), "manual", now, user))
+                db.session.commit()
+            report.added, report.known = report.added + added, report.known + len(keys) - added
+            start += size
     return report
-
-
-def is_blacklisted(address: str) -> bool:
-    """Return whether mass mail skips this address."""
-    key = normalise(address)
-    return bool(key) and db.session.scalar(
-        select(BlacklistedAddress.id).where(BlacklistedAddress.address_key == key)
-    ) is not None  # fmt: skip
 
 
 def arithmetic(address: str, now: datetime) -> Arithmetic:
@@ -130,15 +140,15 @@ def consider(address_keys: Iterable[str], mailing_id: int | None, now: datetime)
     keys = sorted({key for key in address_keys if key})
     if not keys:
         return []
-    due = [(key, found.why) for key, found in _arithmetic(keys, now).items() if found.due]
-    for key, reason in due:
-        add(key, "bounces", now, why_added=reason, mailing_id=mailing_id)
-    return [key for key, _ in due]
+    due = {key: NewEntry(found.why, mailing_id) for key, found in _arithmetic(keys, now).items() if found.due}
+    add_all(due, "bounces", now)
+    return list(due)
 
 
-def complain(address: str, mailing_id: int | None, now: datetime) -> None:
-    """Blacklist an address at once: its owner called our mail spam. The caller commits."""
-    add(address, "complaint", now, mailing_id=mailing_id)
+def complain(addresses: Mapping[str, int | None], now: datetime) -> None:
+    """Blacklist addresses at once: their owners called the mail of a mailing spam. The caller commits."""
+    said = why(_SAID["complaint"], user="")
+    add_all({key: NewEntry(said, mailing_id) for key, mailing_id in addresses.items()}, "complaint", now)
 
 
 def _arithmetic(keys: Collection[str], now: datetime) -> dict[str, Arithmetic]:
@@ -172,25 +182,43 @@ def _judge(dates: Sequence[datetime], counted_from: datetime | None, now: dateti
 # --- the log
 
 
-def _health(key: str) -> AddressHealth:
-    db.session.execute(upsert(AddressHealth).values(address_key=key, bounces=0).on_conflict_do_nothing())
-    health = db.session.scalar(select(AddressHealth).where(AddressHealth.address_key == key))
-    assert health is not None
-    return health
+def _blacklisted(keys: Collection[str]) -> set[str]:
+    found: set[str] = set()
+    for some in by_hundreds(keys):
+        query = select(BlacklistedAddress.address_key).where(BlacklistedAddress.address_key.in_(some))
+        found.update(db.session.scalars(query))
+    return found
 
 
-def _log(key: str, thread_id: int | None, said: Why, now: datetime, user: User | None) -> None:
-    """Note a change on the thread of the entry and on that of the contact with this address."""
-    contact = db.session.scalar(select(Contact).where(Contact.address_key == key))
-    if contact is not None and contact.thread_id is None:
-        contact.thread_id = _new_thread(now)
-    threads = dict.fromkeys(id for id in (thread_id, contact.thread_id if contact else None) if id is not None)
+def _health(keys: Sequence[str], now: datetime) -> dict[str, int]:
+    """Return the thread of each address, with a row and a thread for those that had none."""
+    insert_rows(AddressHealth, [{"address_key": key, "bounces": 0} for key in keys], skip_known=True)
+    return _threads(AddressHealth, keys, now)
+
+
+def _threads(table: type[AddressHealth | Contact], keys: Sequence[str], now: datetime) -> dict[str, int]:
+    """Return the threads of the rows with these addresses, new ones made."""
+    found: dict[str, int | None] = {}
+    for some in by_hundreds(keys):
+        rows = db.session.execute(select(table.address_key, table.thread_id).where(table.address_key.in_(some)))
+        found.update((str(row.address_key), row.thread_id) for row in rows)
+    without = sorted(key for key, thread_id in found.items() if thread_id is None)
+    made = [row.id for row in insert_rows(Thread, [{"last_post_at": now}] * len(without), "id")]
+    new = dict(zip(without, made, strict=True))
+    if new:
+        rows_of: Any = table.__table__
+        given = update(rows_of).where(rows_of.c.address_key == bindparam("key")).values(thread_id=bindparam("to"))
+        db.session.connection().execute(given, [{"key": key, "to": thread_id} for key, thread_id in new.items()])
+    return {key: thread_id or new[key] for key, thread_id in found.items()}
+
+
+def _log(said: Mapping[str, tuple[int, Why]], now: datetime, user: User | None) -> None:
+    """Note changes on the thread of each entry and on that of the contact with this address."""
+    contacts = _threads(Contact, list(said), now)
     author = user.contact_id if user else None
-    add_posts([PostDraft(id, "log", now, author_contact_id=author, why=said) for id in threads], now)
-
-
-def _new_thread(now: datetime) -> int:
-    thread = Thread(last_post_at=now)
-    db.session.add(thread)
-    db.session.flush()
-    return thread.id
+    notes = [
+        PostDraft(id, "log", now, author_contact_id=author, why=reason)
+        for key, (thread_id, reason) in said.items()
+        for id in dict.fromkeys((thread_id, contacts.get(key, thread_id)))
+    ]
+    add_posts(notes, now)

@@ -5,16 +5,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 
 from mail.documents.contacts import contact_row
 from mail.message.pasted import LONGEST_NAME, PastedPerson, PastedPiece, PastedText, read_people
 from mail.sentences import Why, why
-from models import Contact, MailingList, Subscription, User, change_rows, db
-from models.store import upsert
+from models import Contact, MailingList, Subscription, User, db, reading, writing
+from models.slices import MOST_IDS, SliceSize
+from models.store import insert_rows
 
-SLICE = 500  # people of an import that are looked up together
 MOST_LINES = 20_000  # people read at once
+_importing = SliceSize(200, least=50, most=MOST_IDS)  # people that come onto a list in one transaction
 
 
 # --- lists
@@ -26,12 +27,7 @@ def subscribe(list_id: int, contact_ids: Iterable[int], reason: Why, now: dateti
         {"list_id": list_id, "contact_id": contact_id, "state": "subscribed", "why": reason, "at": now}
         for contact_id in dict.fromkeys(contact_ids)
     ]
-    if not rows:
-        return 0
-    new = db.session.scalars(
-        upsert(Subscription).values(rows).on_conflict_do_nothing().returning(Subscription.contact_id)
-    )
-    return len(new.all())
+    return len(insert_rows(Subscription, rows, "contact_id", skip_known=True))
 
 
 def set_subscription(subscription_id: int, state: str, reason: str, now: datetime, user: User | None = None) -> bool:
@@ -75,18 +71,25 @@ class ImportReport:
 
 
 def import_lines(text: str, list_id: int, now: datetime, user: User | None = None) -> ImportReport:
-    """Read people such as ``Ann Lee <ann@example.com>`` onto a list and say of all else why not. The caller commits.
+    """Read people such as ``Ann Lee <ann@example.com>`` onto a list and say of all else why not.
 
-    Who unsubscribed from the list stays unsubscribed. Raises ``LookupError`` when there is no such list.
+    Who unsubscribed from the list stays unsubscribed. Raises ``LookupError`` when there is no such list. Commits slice
+    by slice; call it with nothing to be written: the text is read while nobody waits for the database.
     """
-    pasted = read_people(text, MOST_LINES)  # before the transaction: reading addresses takes a while
-    mailing_list = db.session.get(MailingList, list_id)
-    if mailing_list is None:
-        raise LookupError(f"mailing list {list_id}")
+    with reading():
+        mailing_list = db.session.get(MailingList, list_id)
+        if mailing_list is None:
+            raise LookupError(f"mailing list {list_id}")
+        reason = why("subscribed_by_import", user=user.name if user else "", list=mailing_list.name)
+    pasted = read_people(text, MOST_LINES)
     report = ImportReport.of(pasted)
-    reason = why("subscribed_by_import", user=user.name if user else "", list=mailing_list.name)
-    for start in range(0, len(pasted.people), SLICE):
-        _take(pasted.people[start : start + SLICE], list_id, reason, report, now)
+    start = 0
+    with writing():
+        while start < len(pasted.people):
+            with _importing.slice() as size:
+                _take(pasted.people[start : start + size], list_id, reason, report, now)
+                db.session.commit()
+            start += size
     return report
 
 
@@ -120,18 +123,29 @@ def _contacts_with(people: Mapping[str, PastedPerson], report: ImportReport, now
         for key, person in people.items()
         if key not in contacts
     ]
-    if new:
-        made = upsert(Contact).values(new).on_conflict_do_nothing().returning(Contact.id)
-        report.made += len(db.session.scalars(made).all())
-    for key, contact in contacts.items():
-        person = people[key]
-        given = {"name": person.name, "company": person.company}
-        missing = {
-            column: text[:LONGEST_NAME] for column, text in given.items() if text and not getattr(contact, column)
-        }
-        if missing:
-            change_rows(update(Contact).where(Contact.id == contact.id).values(missing))
+    report.made += len(insert_rows(Contact, new, "id", skip_known=True))
+    _complete((contact, people[key]) for key, contact in contacts.items())
     return _contacts_of(people) if new else contacts
+
+
+_CONTACTS: Any = Contact.__table__
+_COMPLETED = (
+    update(_CONTACTS)
+    .where(_CONTACTS.c.id == bindparam("contact"))
+    .values(name=bindparam("known_name"), company=bindparam("known_company"))
+)
+
+
+def _complete(known: Iterable[tuple[Any, PastedPerson]]) -> None:
+    """Give contacts without a name or a company the given one."""
+    rows = []
+    for contact, person in known:
+        name = contact.name or person.name[:LONGEST_NAME]
+        company = contact.company or person.company[:LONGEST_NAME]
+        if (name, company) != (contact.name, contact.company):
+            rows.append({"contact": contact.id, "known_name": name, "known_company": company})
+    if rows:
+        db.session.connection().execute(_COMPLETED, rows)
 
 
 def _contacts_of(keys: Iterable[str]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from sqlalchemy import and_, bindparam, case, exists, func, or_, select, update
 
 from mail.decide.sender import Decision
 from mail.mailing.ready import NotReady, decided, in_the_way, kept_decision, problems
-from mail.mailing.rendered import decide_for
+from mail.mailing.rendered import content_key, decide_for
 from mail.sentences import why
 from mail.settings.wake import wake
 from models import (
@@ -31,6 +31,7 @@ from models import (
     db,
     mailing_lists,
     reading,
+    writing,
 )
 from models import audience as audience_rows
 from models.mailing import CHUNK_SIZE
@@ -51,23 +52,38 @@ NEXT_PASS = 25 * CHUNK_SIZE
 def send(mailing_id: int, now: datetime, at: datetime | None = None) -> Mailing:
     """Let a draft go out, now or ``at`` a time; stores the server and the From with their reasons.
 
-    Raises ``NotReady`` with all that is missing.
+    Raises ``NotReady`` with all that is missing. Call it with nothing to be written: the mailing is checked, which
+    takes time, while nobody waits for the database.
     """
-    mailing = _locked(mailing_id)
-    if mailing.state != "draft":
+    with reading():
+        content = _checked(db.session.get_one(Mailing, mailing_id))
+    with writing():
+        mailing = _locked(mailing_id)
+        if mailing.state != "draft":
+            db.session.rollback()
+            raise NotReady([why("mailing_not_draft")])
+        _decide(mailing, decide_for(mailing))
+        mailing.state, mailing.why, mailing.scheduled_at = "scheduled", None, at or now
+        changed = mailing.content_key != content
+        if not changed:
+            Mailing.tell(mailing_id, now)
+            db.session.commit()
+    if changed:  # meanwhile, by somebody else: what was checked is not what would go out
         db.session.rollback()
-        raise NotReady([why("mailing_not_draft")])
-    found = problems(mailing)
-    if found:
-        db.session.rollback()
-        raise NotReady(found)
-    _decide(mailing, decide_for(mailing))
-    mailing.state, mailing.why, mailing.scheduled_at = "scheduled", None, at or now
-    Mailing.tell(mailing_id, now)
-    db.session.commit()
+        return send(mailing_id, now, at)
     wake("mailings")
     log.info("mailing %s: scheduled", mailing_id)
     return mailing
+
+
+def _checked(mailing: Mailing) -> str:
+    """Return the key of what a draft sends once nothing keeps it from being sent; raises ``NotReady``."""
+    if mailing.state != "draft":
+        raise NotReady([why("mailing_not_draft")])
+    found = problems(mailing)
+    if found:
+        raise NotReady(found)
+    return content_key(mailing, decide_for(mailing))
 
 
 def back_to_draft(mailing_id: int, now: datetime) -> None:
@@ -93,20 +109,19 @@ def resume(mailing_id: int, now: datetime) -> bool:
     Raises ``NotReady`` when there is no server for it now, when its links would lead nowhere, or, before it has begun,
     with all that is missing.
     """
-    mailing = _locked(mailing_id)
-    if mailing.state != "paused":
-        db.session.rollback()
-        return False
-    decision = decide_for(mailing)
-    obstacle = in_the_way(decision)
-    found = [obstacle] if obstacle else [] if mailing.started_at else problems(mailing, decision)
+    with reading():
+        mailing = db.session.get_one(Mailing, mailing_id)
+        if mailing.state != "paused":
+            return False
+        decision = decide_for(mailing)
+        obstacle = in_the_way(decision)
+        found = [obstacle] if obstacle else [] if mailing.started_at else problems(mailing, decision)
+        fresh: dict[str, Any] = {"state": "sending", "why": None, "recent": [], "next_try_at": None, "tries": 0}
+        fresh |= decided(mailing, decision)
     if found:
-        db.session.rollback()
         raise NotReady(found)
-    _decide(mailing, decision)
-    db.session.flush()
-    fresh: dict[str, Any] = {"state": "sending", "why": None, "recent": [], "next_try_at": None, "tries": 0}
-    return _change(mailing_id, ("paused",), fresh, now)
+    with writing():
+        return _change(mailing_id, ("paused",), fresh, now)
 
 
 def cancel(mailing_id: int, now: datetime, user: User | None = None) -> bool:

@@ -13,6 +13,7 @@ from email.policy import SMTP
 from email.utils import format_datetime
 
 from markupsafe import escape
+from sqlalchemy import update
 
 from mail.errors import InvalidAddress
 from mail.incoming import intake
@@ -20,7 +21,8 @@ from mail.message.address import Address, domain_of, first_address, parse_addres
 from mail.message.parse import IncomingMessage, parse
 from mail.settings.wake import wake
 from mail.transport.mailbox import FetchedMail
-from models import Blob, Event, PracticeMail, db
+from models import Blob, Event, PracticeMail, db, reading, writing
+from models.store import pack
 
 TOPIC = "practice"  # of the events for open pages
 SOURCE = "practice"  # in the ledger of received mail
@@ -31,8 +33,8 @@ LONGEST_QUOTE = 20_000  # characters
 
 def store(envelope_sender: str, recipients: Sequence[str], content: bytes, now: datetime) -> None:
     """Put a mail into the mailbox of each recipient; the caller commits."""
-    message = parse(content, now)
-    blob_id = Blob.keep(content)
+    message, packed = parse(content, now), pack(content)
+    (blob_id,) = Blob.keep([packed])
     for recipient in recipients:
         db.session.add(
             PracticeMail(
@@ -57,9 +59,10 @@ def read(mail: PracticeMail) -> IncomingMessage:
 
 def answer(practice_mail_id: int, text: str, now: datetime) -> None:
     """Answer a mail as its recipient: the answer goes to its Reply-To and quotes it. Commits and wakes the worker."""
-    mail = _mail(practice_mail_id)
-    original = read(mail)
-    reply = _letter(_recipient_of(original, mail.recipient), _answer_to(original), now)
+    with reading():
+        mail = _mail(practice_mail_id)
+        original, recipient = read(mail), mail.recipient
+    reply = _letter(_recipient_of(original, recipient), _answer_to(original), now)
     subject = _one_line(original.subject)
     reply["Subject"] = subject if subject.lower().startswith("re:") else f"Re: {subject}"
     if original.message_id:
@@ -67,9 +70,8 @@ def answer(practice_mail_id: int, text: str, now: datetime) -> None:
         known = [reference for reference in original.references if reference != original.message_id]
         reply["References"] = " ".join([*known[-MOST_REFERENCES:], original.message_id])
     _write_body(reply, text, original)
-    mail.answered_at = now
-    Event.add([TOPIC], now)
     _hand_in(reply, now)
+    _note(practice_mail_id, now, answered_at=now)
 
 
 def write_new(from_: str, to: str, subject: str, text: str, now: datetime) -> None:
@@ -88,10 +90,11 @@ def write_new(from_: str, to: str, subject: str, text: str, now: datetime) -> No
 
 def bounce(practice_mail_id: int, now: datetime) -> None:
     """Return a mail as undeliverable, to its envelope sender, as a mail server does (RFC 3464). Commits and wakes."""
-    mail = _mail(practice_mail_id)
-    returned = Blob.read(mail.blob_id)
-    recipient, server = mail.recipient, f"mx.{domain_of(mail.recipient) or 'example.com'}"
-    report = _letter(Address("Mail Delivery System", f"MAILER-DAEMON@{server}"), Address("", mail.envelope_sender), now)
+    with reading():
+        mail = _mail(practice_mail_id)
+        returned, recipient, sender, sent_at = Blob.read(mail.blob_id), mail.recipient, mail.envelope_sender, mail.at
+    server = f"mx.{domain_of(recipient) or 'example.com'}"
+    report = _letter(Address("Mail Delivery System", f"MAILER-DAEMON@{server}"), Address("", sender), now)
     report.replace_header("Return-Path", "<>")
     report["Auto-Submitted"] = "auto-replied"
     report["Subject"] = "Undelivered Mail Returned to Sender"
@@ -107,7 +110,7 @@ def bounce(practice_mail_id: int, now: datetime) -> None:
             ),
             _part(
                 "message/delivery-status",
-                f"Reporting-MTA: dns; {server}\r\nArrival-Date: {format_datetime(mail.at)}\r\n\r\n"
+                f"Reporting-MTA: dns; {server}\r\nArrival-Date: {format_datetime(sent_at)}\r\n\r\n"
                 f"Final-Recipient: rfc822; {recipient}\r\nOriginal-Recipient: rfc822;{recipient}\r\nAction: failed\r\n"
                 f"Status: 5.1.1\r\nRemote-MTA: dns; {server}\r\n"
                 f"Diagnostic-Code: smtp; 550 5.1.1 <{recipient}>: Recipient address rejected: User unknown\r\n",
@@ -115,9 +118,8 @@ def bounce(practice_mail_id: int, now: datetime) -> None:
             _part("text/rfc822-headers", returned.partition(b"\r\n\r\n")[0].decode("utf-8", "replace") + "\r\n"),
         ]
     )
-    mail.bounced_at = now
-    Event.add([TOPIC], now)
     _hand_in(report, now)
+    _note(practice_mail_id, now, bounced_at=now)
 
 
 def _mail(practice_mail_id: int) -> PracticeMail:
@@ -198,5 +200,14 @@ def _part(kind: str, text: str) -> EmailMessage:
 def _hand_in(letter: EmailMessage, now: datetime) -> None:
     """Give a mail to the pipeline as one that was fetched, and commit."""
     raw = letter.as_bytes()
-    intake.keep(SOURCE, [FetchedMail(secrets.token_hex(16), len(raw), now, raw)], now)
+    with writing():
+        intake.keep(SOURCE, [FetchedMail(secrets.token_hex(16), len(raw), now, raw)], now)
     wake("incoming")
+
+
+def _note(practice_mail_id: int, now: datetime, **values: datetime) -> None:
+    """Show on a mail what its recipient did with it, and commit."""
+    with writing():
+        db.session.execute(update(PracticeMail).where(PracticeMail.id == practice_mail_id).values(**values))
+        Event.add([TOPIC], now)
+        db.session.commit()

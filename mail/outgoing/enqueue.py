@@ -18,7 +18,7 @@ from mail.outgoing.delivery_state import mark_failures
 from mail.sentences import Why, why
 from mail.settings import office, parameters
 from mail.settings.tokens import TokenKind
-from models import Blob, OutgoingMail, Recipient, db
+from models import Blob, OutgoingMail, Recipient, db, reading, writing
 from models.store import Packed, insert_rows, pack
 
 # --- from a draft to lines in the queue
@@ -80,18 +80,22 @@ class ReadyMail:
 def enqueue(
     draft: OutgoingDraft, recipients: Sequence[To], now: datetime, scheduled_at: datetime | None = None
 ) -> OutgoingMail:
-    """Put a small mail into the queue, with a line per recipient, and return it; the caller commits, then wakes.
+    """Put a mail into the queue, with a line per recipient, commit, and return it; the caller wakes the worker.
 
-    What can't be sent (no server, no From, too large) becomes lines that failed and say why.
+    What can't be sent (no server, no From, too large) becomes lines that failed and say why. Call it with nothing to
+    be written: it is composed while nobody waits for the database.
     """
-    ready = prepare(draft, recipients, now, scheduled_at)
-    enqueue_many([ready], now)
+    with reading():
+        ready = prepare(draft, recipients, now, scheduled_at)
+    with writing():
+        enqueue_many([ready], now)
+        db.session.commit()
     return db.session.scalars(select(OutgoingMail).where(OutgoingMail.message_id == ready.values["message_id"])).one()
 
 
 def enqueue_many(mails: Sequence[ReadyMail], now: datetime) -> None:
     """Put prepared mails into the queue as ``enqueue`` does, in four statements; the caller commits, then wakes."""
-    blobs = Blob.keep_packed([mail.content for mail in mails])
+    blobs = Blob.keep([mail.content for mail in mails])
     rows = [{**mail.values, "content_blob_id": blob} for mail, blob in zip(mails, blobs, strict=True)]
     ids = {row.message_id: row.id for row in insert_rows(OutgoingMail, rows, "id", "message_id")}
     _add_lines([(ids[mail.values["message_id"]], mail) for mail in mails], now)

@@ -59,7 +59,7 @@ def test_the_rule(app, days_ago, kind, listed):
     with app.app_context():
         bounced(ANN, *(ago(days) for days in days_ago), kind=kind)
         assert due() is listed
-        assert blacklist.is_blacklisted(ANN) is listed
+        assert (entry() is not None) is listed
 
 
 def test_bounces_of_personal_mail_do_not_count_for_the_rule(app):
@@ -155,7 +155,7 @@ def test_after_a_removal_only_later_bounces_count_and_the_log_goes_on(app):
 def test_a_complaint_blacklists_at_once(app):
     with app.app_context():
         bounced(ANN)
-        blacklist.complain(ANN, None, NOW)
+        blacklist.complain({ANN: None}, NOW)
         db.session.commit()
         assert entry().reason == "complaint"
         assert logs(contact().thread_id) == ["blacklist_complaint"]

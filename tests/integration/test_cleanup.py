@@ -34,6 +34,7 @@ from models import (
     Worker,
     db,
 )
+from models.store import pack
 from tests.integration.frontdesk import stored
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -58,9 +59,13 @@ def days_ago(days: float) -> datetime:
     return NOW - timedelta(days=days)
 
 
+def blob(content: bytes) -> int:
+    return Blob.keep([pack(content)])[0]
+
+
 def received(state: str, days: float, content: bytes) -> ReceivedMail:
     mail = ReceivedMail(
-        source="test", source_key=content.decode(), blob_id=Blob.keep(content), size=len(content), state=state,
+        source="test", source_key=content.decode(), blob_id=blob(content), size=len(content), state=state,
         received_at=days_ago(days),
     )  # fmt: skip
     db.session.add(mail)
@@ -84,7 +89,7 @@ def line() -> int:
         ("log_ins", lambda at: LoginAttempt(key="ann", at=at), 31, 29),
         (
             "practice_mails",
-            lambda at: PracticeMail(at=at, recipient="a@x.test", blob_id=Blob.keep(b"a mail")),
+            lambda at: PracticeMail(at=at, recipient="a@x.test", blob_id=blob(b"a mail")),
             366,
             364,
         ),
@@ -130,9 +135,9 @@ def test_bytes_that_something_else_needs_stay() -> None:
     db.session.add(thread)
     db.session.flush()
     post = Post(thread_id=thread.id, kind="message", message_key="k", at=NOW)
-    post.attachments = [Attachment(name="a", type="text/plain", blob_id=Blob.keep(b"shared"), size=6)]
+    post.attachments = [Attachment(name="a", type="text/plain", blob_id=blob(b"shared"), size=6)]
     db.session.add(post)
-    Blob.keep(b"nobody's")
+    blob(b"nobody's")
     db.session.commit()
     assert clean() == {"raw_mails": 1, "contents": 1}
     assert stored(b"shared") is not None

@@ -28,9 +28,9 @@ def context(app: Flask):
 @pytest.fixture
 def line() -> int:
     add_server(2525)
+    db.session.commit()
     mail = OutgoingDraft(kind="test", author="Clerk <clerk@home.test>", subject="Hello", html="<p>Hello</p>")
     enqueue.enqueue(mail, [To("ann@x.test")], NOW)
-    db.session.commit()
     return db.session.scalar(select(Recipient.id)) or 0
 
 

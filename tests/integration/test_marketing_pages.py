@@ -934,7 +934,7 @@ def test_an_address_is_blacklisted_by_hand_with_its_reason_in_both_logs(app, mar
     assert "Line 3: not an address" in answer
     with app.app_context():
         keys = db.session.scalars(select(BlacklistedAddress.address_key).order_by(BlacklistedAddress.id)).all()
-        assert keys == ["r0@example.test", "else@x.test", "x@y.test"]
+        assert set(keys) == {"r0@example.test", "else@x.test", "x@y.test"}
         assert db.session.scalar(select(func.count()).select_from(Post)) == 4  # one on the contact's thread as well
         contact = db.session.scalar(select(Contact).where(Contact.address_key == "r0@example.test"))
     for page in ("/admin/blacklist/details?id=1", f"/admin/contacts/edit?id={contact.id}"):

@@ -58,9 +58,9 @@ def dead_worker(boot: str) -> WorkerLease:
 def test_lines_without_a_word_in_the_journal(app: Flask, boot: str, expected: dict[str, str]) -> None:
     with app.app_context():
         server = add_server(2525)
+        db.session.commit()
         mail = OutgoingDraft(kind="test", author="Clerk <clerk@home.test>", subject="Hello", html="<p>Hello</p>")
         enqueue.enqueue(mail, [To(f"{name}@x.test") for name in expected], NOW)
-        db.session.commit()
         dead = dead_worker(boot)
         held = {line.address.partition("@")[0]: line.id for line in claim(dead.id, server, NOW, 10)}
         assert held.keys() == expected.keys()

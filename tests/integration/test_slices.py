@@ -83,8 +83,8 @@ def test_more_contents_than_one_statement_can_name(app):
     contents = [b"%d" % number for number in range(1_203)]
     with app.app_context():
         packed = [pack(content) for content in contents]
-        first = Blob.keep_packed(packed)
+        first = Blob.keep(packed)
         db.session.commit()
-        assert Blob.keep_packed(packed) == first
+        assert Blob.keep(packed) == first
         assert sorted(Blob.read_all(first).values()) == sorted(contents)
         assert [len(some) for some in by_hundreds(first)] == [500, 500, 203]

@@ -9,6 +9,7 @@ from sqlalchemy import create_engine, select, text
 from sqlalchemy.exc import DBAPIError
 
 from models import Blob, SystemParameter, Thread, database_clock, db, reading, writing
+from models.store import pack
 
 THREADS, ROUNDS = 4, 50
 
@@ -133,7 +134,7 @@ def test_the_clock_of_the_database_is_near_ours(app):
 
 def test_the_same_bytes_are_stored_once(app):
     with app.app_context():
-        first, again = Blob.keep(b"x" * 10_000), Blob.keep(b"x" * 10_000)
+        first, again = Blob.keep([pack(b"x" * 10_000)] * 2)
         db.session.commit()
         assert first == again
         assert Blob.read(first) == b"x" * 10_000

@@ -163,10 +163,10 @@ def dead(app: Flask) -> Iterator[WorkerLease]:
     """A worker of this machine that holds three lines and was not seen for a while."""
     with app.app_context():
         db.session.add(OutgoingServer(name="test", host="127.0.0.1", port=25, encryption="none"))
+        db.session.commit()
         draft = OutgoingDraft(kind="test", author="a@office.test", subject="Hello", html="<p>Hello</p>")
         addressees = [To(f"{word}@x.test") for word in ("ok", "begun", "never")]
         enqueue.enqueue(draft, addressees, datetime.now(UTC))
-        db.session.commit()
         held = WorkerLease.register(datetime.now(UTC))
         lease.leave_mark(held.id)
         server_id = db.session.scalar(select(OutgoingServer.id))

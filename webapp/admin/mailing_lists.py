@@ -145,7 +145,6 @@ class MailingListView(AdminView):
         except NotImported as error:
             flash(str(error), "error")
             return redirect(self.row_url(row))
-        db.session.commit()
         if not report.refused and not report.remarks and not report.rest:
             flash(_summary(report), "success" if report.added else "info")
             return redirect(self.row_url(row))

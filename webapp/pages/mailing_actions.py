@@ -176,7 +176,6 @@ def send_test(mailing_id: int) -> ResponseReturnValue:
         return _back(mailing_id)
     mail = enqueue.enqueue(draft, [To(address.address, address.name)], now())
     failure = _failure_of(mail)
-    db.session.commit()
     wake()
     if failure:
         flash(say(failure), "error")

@@ -18,7 +18,7 @@ from mail.mailing.rendered import MailingRecipient, RenderedMailing, compile_for
 from mail.message.address import show_address
 from mail.sentences import Why, say
 from mail.settings.clock import now
-from models import Mailing, db
+from models import Mailing, db, only_read_on
 from webapp.pages.bodies import POLICY_WITH_REMOTE, framed
 from webapp.pages.mailing_form import MailingForm, fill, mailing_form, unsaved
 from webapp.pages.mailings import blueprint, find_mailing, page_words
@@ -72,6 +72,7 @@ def _save(form: MailingForm, row: Mailing) -> ResponseReturnValue | None:
 
 
 def _editor(form: MailingForm, row: Mailing | None) -> ResponseReturnValue:
+    only_read_on()  # a large mailing is compiled here, to say what is wrong with it
     return render_template(
         "pages/mailing_form.html",
         form=form,
