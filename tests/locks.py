@@ -96,7 +96,7 @@ class LockWatch:
         held.ended = ours(sys._getframe())
         if not held.began.startswith("tests/") and not held.ended.startswith("tests/"):
             if held.too_long:
-                held.took /= slowness()
+                held.took /= slowness() ** 2  # others come and go: it may have been worse a moment ago
             self.held.append(held)
 
     def _now(self) -> float:
