@@ -29,9 +29,9 @@ class Worker(Model):
 
     @classmethod
     def may_claim(cls, worker_id: Any) -> Any:
-        """Return the SQL condition that nobody has settled this worker, nor can before the transaction ends.
+        """Return the SQL condition that nobody has recovered this worker, nor can before the transaction ends.
 
-        Every claim has it: what a worker took after it was settled, nobody would ever give back.
+        Every claim has it: what a worker took after it was recovered, nobody would ever give back.
         """
         table: Any = cls.__table__
         row = select(table.c.id).where(table.c.id == worker_id, table.c.ended.is_(False))

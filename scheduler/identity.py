@@ -1,7 +1,7 @@
 """What this process holds: the worker row it works under, and leases of single things, all kept alive by one heartbeat.
 
 Everything that claims lines or chunks does so inside ``claiming()``. When such a piece of work fails, what it had
-claimed may be left half done. Then nothing more is claimed until the others have finished, what is left is settled by
+claimed may be left half done. Then nothing more is claimed until the others have finished, what is left is recovered by
 the journals, and the same row goes on. Only if one of them does not finish for long the row is let go of: its claims
 are recovered like those of a dead worker, while this process goes on under a new row.
 """
@@ -27,11 +27,11 @@ HELD = 15.0  # seconds that a lease of a single thing outlives its last heartbea
 class WorkerIdentity:
     """The worker rows of this process. ``beat`` is called every two seconds, from a thread of its own."""
 
-    def __init__(self, settle: Callable[[int, datetime], None] = lambda _worker_id, _moment: None) -> None:
+    def __init__(self, recover: Callable[[int, datetime], None] = lambda _worker_id, _moment: None) -> None:
         self._lock = threading.Lock()
-        self._settle = settle  # what the row holds, by its journals
+        self._recover = recover  # what the row holds, by its journals
         self._claims = 0  # pieces of work under way that may have claimed something
-        self._failed_at: float | None = None  # when one of them failed, until what it left is settled
+        self._failed_at: float | None = None  # when one of them failed, until what it left is recovered
         self._current: WorkerLease | None = None
         self._users: dict[WorkerLease, int] = {}  # also those that were let go of, while they are in use
         self._may_be_cut = 0  # pieces of work that nothing is lost with when the process ends
@@ -76,7 +76,7 @@ class WorkerIdentity:
 
     @contextmanager
     def claiming(self) -> Iterator[WorkerLease]:
-        """Give the lease for a piece of work that claims rows; after a failure inside, what it left is settled."""
+        """Give the lease for a piece of work that claims rows; after a failure inside, what it left is recovered."""
         with self._lock:
             if self._failed_at is not None:
                 raise NotNow
@@ -130,7 +130,7 @@ class WorkerIdentity:
                 self._lost.add(held)
         for thing, held in list(self._things.items()):
             lease.take(thing, held.id, HELD)
-        self._settle_failure()
+        self._recover_failure()
         for held in self._unused():
             row = db.session.get(Worker, held.id)
             if row is not None:
@@ -141,8 +141,8 @@ class WorkerIdentity:
         if self._current is None and not self._stopping:
             self.begin()
 
-    def _settle_failure(self) -> None:
-        """After a failure: settle what it left once nothing else is under way, and claim again."""
+    def _recover_failure(self) -> None:
+        """After a failure: recover what it left once nothing else is under way, and claim again."""
         with self._lock:
             failed_at, held, claims = self._failed_at, self._current, self._claims
         if failed_at is None:
@@ -152,7 +152,7 @@ class WorkerIdentity:
                 return
             self._let_go(held)
         elif held is not None:
-            self._settle(held.id, now())
+            self._recover(held.id, now())
         with self._lock:
             self._failed_at = None
 

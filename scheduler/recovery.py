@@ -1,4 +1,4 @@
-"""After a worker died: what it held is settled by its journal, by exactly one of the others, within seconds."""
+"""After a worker died: what it held is recovered by its journal, by exactly one of the others, within seconds."""
 
 import logging
 import threading
@@ -44,7 +44,7 @@ class Recovery:
         with reading():
             trusted = self._clocks.trusted(db.session.scalar(select(database_clock())) or 0.0, lease.elapsed())
             dead = [worker for worker in lease.dead_workers() if worker.id != held.id] if trusted else []
-            found = [worker for worker in dead if _can_be_settled(worker)]
+            found = [worker for worker in dead if _can_be_recovered(worker)]
         if not found:
             return False
         if not lease.take(LEASE, held.id, HELD):
@@ -70,7 +70,7 @@ class Recovery:
         self._look_for_waits_at = began + max(LOOK_FOR_WAITS, took * 50)
 
 
-def _can_be_settled(worker: Any) -> bool:
+def _can_be_recovered(worker: Any) -> bool:
     """Its journal is here, or it is away for so long that nobody waits for it any longer."""
     if lease.journal_is_here(worker.id):
         return True
@@ -99,15 +99,15 @@ def recover(worker_id: int, moment: datetime) -> dict[str, int]:
     lease.remove_mark(worker_id)
     (settings().wake_folder / f"{worker_id}.sock").unlink(missing_ok=True)
     counts = {name: n for name, n in counts.items() if n}
-    log.info("worker %s settled: %s", worker_id, counts or "it held nothing")
+    log.info("worker %s recovered: %s", worker_id, counts or "it held nothing")
     if counts:
         wake()
         wake("mass")
     return counts
 
 
-def settle_claims(worker_id: int, moment: datetime) -> None:
-    """Settle the lines and chunks that this living worker holds, after a failure that left some half done; commits.
+def recover_claims(worker_id: int, moment: datetime) -> None:
+    """Recover the lines and chunks that this living worker holds, after a failure that left some half done; commits.
 
     Nothing of it is under way any more, and nothing new is taken meanwhile: as after a death, only without one.
     """

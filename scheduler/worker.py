@@ -43,7 +43,7 @@ class WorkerProcess:
     def __init__(self, app: Flask) -> None:
         self._app = app
         self._stopping, self._ended = threading.Event(), threading.Event()
-        self._identity = WorkerIdentity(recovery.settle_claims)
+        self._identity = WorkerIdentity(recovery.recover_claims)
         with app.app_context():
             found = settings()
         fetcher = Fetcher(app, self._identity)
@@ -141,7 +141,7 @@ class WorkerProcess:
         if not late and not self._identity.busy():
             self._hand_back()
         else:
-            log.warning("still under way at the end: %s; the next worker settles it", late or "a scheduled action")
+            log.warning("still under way at the end: %s; the next worker recovers it", late or "a scheduled action")
         self._ended.set()
         self._heart.notify()
         log.info("ended after %.1f s", time.monotonic() - began)

@@ -159,7 +159,7 @@ class _Delivery(Generic[Item]):
                 except BaseException:
                     batch.waiting.appendleft(item)  # not a byte of it went out
                     raise
-                self._settle(item, tried)
+                self._conclude(item, tried)
         except Stopping:
             batch.stop(End.STOPPED)
 
@@ -187,7 +187,7 @@ class _Delivery(Generic[Item]):
         transcript = self.connection.transcript.take() if self.connection.transcript else ""
         return Try(outcome, transcript, time.monotonic() - began)
 
-    def _settle(self, item: Item, tried: Try) -> None:
+    def _conclude(self, item: Item, tried: Try) -> None:
         """Note what became of an item, and what it says about its server."""
         batch, outcome, server = self.batch, tried.outcome, self.batch.server_id
         if self._is_one_connection_too_many(outcome):

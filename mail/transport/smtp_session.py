@@ -341,7 +341,7 @@ class SmtpSession(SMTP):
                 self.sock.settimeout(min(self.target.timeout, 2.0))
                 self.send(b"QUIT\r\n")
         except (MailError, OSError):
-            pass  # the mails are settled, and a goodbye that nobody hears changes nothing
+            pass  # the mails are done, and a goodbye that nobody hears changes nothing
         finally:
             self.close()
 

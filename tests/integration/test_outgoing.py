@@ -235,7 +235,7 @@ def test_an_unusable_address_and_a_mail_that_is_too_large_say_so(desk: Desk) -> 
     }
 
 
-def test_what_a_dead_worker_held_is_settled_by_its_journal(desk: Desk) -> None:
+def test_what_a_dead_worker_held_is_recovered_by_its_journal(desk: Desk) -> None:
     desk.mail("sent@x.test", "doubt@x.test", "untouched@x.test")
     with desk.app.app_context():
         dead = desk.register()

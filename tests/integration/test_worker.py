@@ -255,9 +255,9 @@ def test_a_lease_of_one_thing_is_held_by_one(app: Flask) -> None:
         assert lease.take("thing", second.id, 5)
 
 
-def test_a_failure_is_settled_and_the_same_row_goes_on(dead: WorkerLease) -> None:
-    """What was left half done is settled by the journal; meanwhile nothing is claimed, and other work goes on."""
-    identity = WorkerIdentity(recovery.settle_claims)
+def test_a_failure_is_recovered_and_the_same_row_goes_on(dead: WorkerLease) -> None:
+    """What was left half done is recovered by the journal; meanwhile nothing is claimed, and other work goes on."""
+    identity = WorkerIdentity(recovery.recover_claims)
     held = identity.begin()
     db.session.execute(update(Recipient).values(worker_id=held.id))
     db.session.commit()

@@ -89,7 +89,7 @@ class Scene(Office):
         return frozenset(worker.id for worker in self.workers() if worker.pid == program.pid)
 
     def kill(self, program: Program) -> Killed:
-        """``kill -9``, and a look at what the journals of the dead say, before anybody settles it."""
+        """``kill -9``, and a look at what the journals of the dead say, before anybody recovers it."""
         rows = self.rows_of(program)
         program.kill()
         at = time.monotonic()
@@ -99,13 +99,13 @@ class Scene(Office):
         connections = sum(len(list(folder.glob(f"{row}.*.journal"))) for row in rows)
         return Killed(at, rows, said.count("begun"), connections)
 
-    def settled(self, rows: frozenset[int]) -> bool:
-        """Whether somebody has settled what these workers held."""
+    def recovered(self, rows: frozenset[int]) -> bool:
+        """Whether somebody has recovered what these workers held."""
         return all(worker.ended for worker in self.workers() if worker.id in rows)
 
     def wait_until_work_goes_on(self, killed: Killed, progress: Callable[[], int], over: Callable[[], bool]) -> float:
-        """Return how many seconds after the kill others had settled it and done something new (or everything)."""
-        wait_until(lambda: self.settled(killed.rows), killed.at + RESUMED - time.monotonic())
+        """Return how many seconds after the kill others had recovered it and done something new (or everything)."""
+        wait_until(lambda: self.recovered(killed.rows), killed.at + RESUMED - time.monotonic())
         before = progress()
         wait_until(lambda: progress() > before or over(), killed.at + RESUMED - time.monotonic())
         return time.monotonic() - killed.at

@@ -1,4 +1,4 @@
-"""A worker that was settled can't take anything more: nobody would ever give it back."""
+"""A worker that was recovered can't take anything more: nobody would ever give it back."""
 
 from datetime import UTC, datetime
 
@@ -16,7 +16,7 @@ from tests.integration.conftest import app  # noqa: F401 (the fixture)
 from tests.integration.mass import add_contacts, add_server, draft, prepare
 
 
-def test_who_was_settled_takes_nothing(app: Flask) -> None:  # noqa: F811
+def test_who_was_recovered_takes_nothing(app: Flask) -> None:  # noqa: F811
     now = datetime.now(UTC)
     with app.app_context():
         add_server(25)
@@ -25,11 +25,11 @@ def test_who_was_settled_takes_nothing(app: Flask) -> None:  # noqa: F811
         db.session.commit()
         mailing.send(mailing_id, now)
         prepare(mailing_id, now)
-        settled, other = WorkerLease.register(now), WorkerLease.register(now)
-        recovery.recover(settled.id, now)
+        recovered, other = WorkerLease.register(now), WorkerLease.register(now)
+        recovery.recover(recovered.id, now)
         server_id = db.session.scalar(select(OutgoingServer.id))
         assert server_id is not None
-        assert chunks.take_chunk(settled, now) is None
-        assert claim(settled.id, server_id, now, 10) == []
+        assert chunks.take_chunk(recovered, now) is None
+        assert claim(recovered.id, server_id, now, 10) == []
         assert chunks.take_chunk(other, now) is not None
         assert len(claim(other.id, server_id, now, 10)) == 1

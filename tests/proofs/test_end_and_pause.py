@@ -28,7 +28,7 @@ def test_sigterm_while_it_sends_leaves_nothing_in_doubt(scene: Scene, say: Say) 
     assert scene.unsent() and scene.mailing_state(mailing_id) == "sending", "it was asked too late"
     assert scene.lines()["sending"] == 0, "what was not sent is back in the queue"
     with scene.context():
-        assert not list(settings().journal_folder.iterdir()), "settled, so nothing of it is left"
+        assert not list(settings().journal_folder.iterdir()), "recovered, so nothing of it is left"
     scene.receiver.slow_down(0)
     scene.worker()
     wait_until(lambda: not scene.unsent() and scene.mailing_state(mailing_id) == "done", 60)
@@ -49,7 +49,7 @@ def test_a_worker_that_stood_still_sends_nothing_twice(scene: Scene, say: Say) -
     began = stand_still(scene, sleeper)
     scene.receiver.slow_down(0)
     scene.worker()
-    wait_until(lambda: scene.settled(rows), 30)
+    wait_until(lambda: scene.recovered(rows), 30)
     wait_until(lambda: not scene.unsent() and scene.mailing_state(mailing_id) == "done", 60)
     wait_until(lambda: time.monotonic() - began > STANDS_STILL, 20)
     os.kill(sleeper.pid, signal.SIGCONT)

@@ -78,7 +78,7 @@ def test_what_a_moody_server_holds_comes_once_though_workers_die(
             done += not is_all_here()
             killed = scene.kill(workers[-1])
             workers.append(scene.worker())
-            wait_until(lambda rows=killed.rows: scene.settled(rows), RESUMED)
+            wait_until(lambda rows=killed.rows: scene.recovered(rows), RESUMED)
             wait_until(is_all_here, 90)
         server.is_calm = True
         wait_until(lambda: not server.imap.mails, 90)

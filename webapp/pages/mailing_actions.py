@@ -102,7 +102,7 @@ def cancel(mailing_id: int) -> ResponseReturnValue:
 
 
 @blueprint.post("/<int:mailing_id>/doubts")
-def settle_doubts(mailing_id: int) -> ResponseReturnValue:
+def resolve_doubts(mailing_id: int) -> ResponseReturnValue:
     """Send once more to recipients of whom nobody knows whether they got it, or leave it at that."""
     again, trace_id = request.form.get("what") == "again", request.form.get("trace", 0, type=int)
     try:
