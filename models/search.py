@@ -14,9 +14,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, ColumnElement, Select, and_, column, func, literal, or_, select, table, true
+from sqlalchemy import ColumnElement, Select, and_, column, func, or_, select, table, true
 
 from models.base import db
+from models.slices import listed
 
 # Table -> the columns that its list is searched by. A change needs a migration.
 SEARCHED: dict[str, tuple[str, ...]] = {
@@ -54,7 +55,7 @@ def search(words: str, *columns: Any, among: Select[Any] | None = None) -> Found
     if not wanted or columns[0].table.name not in SEARCHED:
         return Found(_fits(wanted, columns))
     ids, cut = _Search(wanted, columns).found(among)
-    return Found(columns[0].table.c.id.in_(_listed(ids)), cut)
+    return Found(columns[0].table.c.id.in_(listed(ids)), cut)
 
 
 class _Search:
@@ -118,13 +119,6 @@ class _Search:
 def _more(rows: Select[Any]) -> bool:
     """Whether these are more rows than a search reads."""
     return db.session.scalar(rows.offset(MOST_READ).limit(1)) is not None
-
-
-def _listed(ids: Sequence[int]) -> Select[Any]:
-    """A query of these ids: one parameter, however many they are, and no reason to walk through an index instead."""
-    if db.engine.dialect.name == "sqlite":
-        return select(func.json_each(str(list(ids))).table_valued("value").c.value)
-    return select(func.unnest(literal(list(ids), ARRAY(BigInteger))).column_valued("found"))
 
 
 def _fits(words: Iterable[str], columns: Sequence[Any]) -> ColumnElement[bool]:

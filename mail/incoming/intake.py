@@ -19,6 +19,7 @@ from mail.sentences import Why, why
 from mail.transport.mailbox import BATCH_BYTES, After, FetchedBatch, FetchedMail
 from models import Blob, IncomingServer, ReceivedMail, Worker, database_clock, db, reading
 from models.faults import keeps_waiting
+from models.slices import listed
 from models.store import insert_rows, pack
 
 AT_ONCE = (50, 8, 1)  # mails that are claimed at once, by how many workers died with them
@@ -283,13 +284,13 @@ def claim(worker: WorkerLease, deaths: int, limit: int) -> list[StoredMail]:
     """
     attempts = _attempts()
     died = attempts >= deaths if deaths == len(AT_ONCE) - 1 else attempts == deaths
-    return _take(worker, [died, ReceivedMail.id.not_in(put_off.waiting())], limit)
+    return _take(worker, [died, ReceivedMail.id.not_in(listed(put_off.waiting()))], limit)
 
 
 def claim_put_off(worker: WorkerLease) -> list[StoredMail]:
     """Take the next of the mails that this process has put off, if there is one; commits."""
     ids = put_off.waiting()
-    taken = _take(worker, [ReceivedMail.id.in_(ids)], 1) if ids else []
+    taken = _take(worker, [ReceivedMail.id.in_(listed(ids))], 1) if ids else []
     if not taken:
         put_off.over(ids)  # others have them
     return taken
@@ -299,7 +300,7 @@ def _attempts() -> ColumnElement[int]:
     """How many workers died with a mail, the one included that has begun it and is no more."""
     with _in_process_lock:
         blameless = set(_blameless_ids)
-    begun = ReceivedMail.worker_id.is_not(None) & ReceivedMail.id.not_in(blameless)  # and not finished
+    begun = ReceivedMail.worker_id.is_not(None) & ReceivedMail.id.not_in(listed(blameless))  # and not finished
     return ReceivedMail.attempts + case((begun, 1), else_=0)
 
 
@@ -316,7 +317,7 @@ def _take(worker: WorkerLease, which: Sequence[ColumnElement[bool]], limit: int)
             ReceivedMail.state == "received",
             *which,
             or_(ReceivedMail.worker_id.is_(None), ReceivedMail.worker_id.not_in(others)),
-            ReceivedMail.id.not_in(busy),
+            ReceivedMail.id.not_in(listed(busy)),
         )
         .order_by(ReceivedMail.id)
         .limit(limit)

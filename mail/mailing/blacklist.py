@@ -153,18 +153,16 @@ def complain(addresses: Mapping[str, int | None], now: datetime) -> None:
 
 def _arithmetic(keys: Collection[str], now: datetime) -> dict[str, Arithmetic]:
     counted_from: dict[str, datetime | None] = {}
-    health = select(AddressHealth.address_key, AddressHealth.counted_from).where(AddressHealth.address_key.in_(keys))
-    for key, since in db.session.execute(health):
-        counted_from[str(key)] = since
     dates: dict[str, list[datetime]] = {key: [] for key in keys}
-    found = select(Bounce.address_key, Bounce.at).where(
-        Bounce.address_key.in_(keys),
-        Bounce.counted,
-        Bounce.trace_id.is_not(None),
-        Bounce.kind.in_([kind for kind in FailureKind if kind.counts]),
+    bounces = select(Bounce.address_key, Bounce.at).where(
+        Bounce.counted, Bounce.trace_id.is_not(None), Bounce.kind.in_([kind for kind in FailureKind if kind.counts])
     )
-    for address_key, at in db.session.execute(found):
-        dates[str(address_key)].append(at)
+    for some in by_hundreds(keys):
+        health = select(AddressHealth.address_key, AddressHealth.counted_from)
+        for key, since in db.session.execute(health.where(AddressHealth.address_key.in_(some))):
+            counted_from[str(key)] = since
+        for address_key, at in db.session.execute(bounces.where(Bounce.address_key.in_(some))):
+            dates[str(address_key)].append(at)
     return {key: _judge(dates[key], counted_from.get(key), now) for key in keys}
 
 

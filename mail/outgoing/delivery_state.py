@@ -13,6 +13,7 @@ from sqlalchemy.orm import joinedload
 
 from mail.sentences import Why
 from models import Document, Event, Notification, OutgoingMail, Post, Recipient, User, db
+from models.slices import listed
 from models.store import upsert
 
 SENDING = ("queued", "sending")
@@ -68,14 +69,16 @@ def envelopes(post_ids: Collection[int]) -> dict[int, Envelope]:
     if not post_ids:
         return {}
     mails = db.session.execute(
-        select(OutgoingMail.id, OutgoingMail.post_id, OutgoingMail.bounce_why).where(OutgoingMail.post_id.in_(post_ids))
+        select(OutgoingMail.id, OutgoingMail.post_id, OutgoingMail.bounce_why).where(
+            OutgoingMail.post_id.in_(listed(post_ids))
+        )
     ).all()
     if not mails:
         return {}
     post_of = {mail.id: mail.post_id for mail in mails}
     marks = {mail.post_id: mail.bounce_why for mail in mails if mail.bounce_why}
     lines: dict[int, list[Recipient]] = {mail.post_id: [] for mail in mails}
-    found = select(Recipient).where(Recipient.mail_id.in_(post_of)).options(joinedload(Recipient.contact))
+    found = select(Recipient).where(Recipient.mail_id.in_(listed(post_of))).options(joinedload(Recipient.contact))
     for line in db.session.scalars(found.order_by(Recipient.id)):
         lines[post_of[line.mail_id]].append(line)
     return {
@@ -98,13 +101,13 @@ def mark_failures(post_ids: Collection[int], now: datetime) -> None:
         .select_from(Post)
         .outerjoin(Document, Document.thread_id == Post.thread_id)
         .outerjoin(User, User.contact_id == Post.author_contact_id)
-        .where(Post.id.in_(post_ids))
+        .where(Post.id.in_(listed(post_ids)))
     ).all()
     documents = {row.document_id for row in rows if row.document_id is not None}
     if documents:
         db.session.execute(
             update(Document)
-            .where(Document.id.in_(documents), Document.failure_unread.is_(False))
+            .where(Document.id.in_(listed(documents)), Document.failure_unread.is_(False))
             .values(failure_unread=True)
         )
     notify_inboxes([(row.id, row.user_id) for row in rows if row.user_id is not None], "failure", now)
@@ -114,7 +117,7 @@ def mark_failures(post_ids: Collection[int], now: datetime) -> None:
 def show_progress(post_ids: Collection[int], now: datetime) -> None:
     """Tell open pages that the envelopes of these posts changed colour; the caller commits."""
     if post_ids:
-        rows = db.session.execute(select(Post.thread_id).where(Post.id.in_(post_ids)).distinct())
+        rows = db.session.execute(select(Post.thread_id).where(Post.id.in_(listed(post_ids))).distinct())
         Event.add([f"thread:{row.thread_id}" for row in rows], now)
 
 

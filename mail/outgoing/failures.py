@@ -3,6 +3,7 @@
 One room for both ways a failure is learnt: a refusal while we deliver, and a report that comes back later.
 """
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +13,7 @@ from sqlalchemy import select, update
 from mail.decide.failure import FailureKind
 from mail.message.address import normalise
 from models import AddressHealth, Bounce, db
+from models.slices import by_hundreds
 from models.store import upsert
 
 LONGEST_TEXT = 2000
@@ -72,19 +74,19 @@ def _counted(failures: Sequence[Failure]) -> set[tuple[int | None, int | None]]:
     lines = {failure.recipient_id for failure in failures if failure.recipient_id is not None}
     traces = {failure.trace_id for failure in failures if failure.trace_id is not None}
     found: set[tuple[int | None, int | None]] = set()
-    if lines:
-        query = select(Bounce.recipient_id).where(Bounce.counted, Bounce.recipient_id.in_(lines))
+    for some in by_hundreds(lines):
+        query = select(Bounce.recipient_id).where(Bounce.counted, Bounce.recipient_id.in_(some))
         found |= {(line, None) for line in db.session.scalars(query)}
-    if traces:
-        query = select(Bounce.trace_id).where(Bounce.counted, Bounce.trace_id.in_(traces))
+    for some in by_hundreds(traces):
+        query = select(Bounce.trace_id).where(Bounce.counted, Bounce.trace_id.in_(some))
         found |= {(None, trace) for trace in db.session.scalars(query)}
     return found
 
 
 def _raise_counts(keys: Sequence[str]) -> None:
-    counts = {key: keys.count(key) for key in sorted(set(keys))}
-    if counts:
-        rows = [{"address_key": key, "bounces": count} for key, count in counts.items()]
+    counts = Counter(keys)
+    for some in by_hundreds(sorted(counts)):
+        rows = [{"address_key": key, "bounces": counts[key]} for key in some]
         statement = upsert(AddressHealth).values(rows)
         db.session.execute(
             statement.on_conflict_do_update(
@@ -95,9 +97,9 @@ def _raise_counts(keys: Sequence[str]) -> None:
 
 def heard_from(keys: Collection[str]) -> None:
     """Set the shown count of these addresses to 0: a person wrote from there. The caller commits."""
-    if keys:
+    for some in by_hundreds(keys):
         db.session.execute(
             update(AddressHealth)
-            .where(AddressHealth.address_key.in_(keys), AddressHealth.bounces > 0)
+            .where(AddressHealth.address_key.in_(some), AddressHealth.bounces > 0)
             .values(bounces=0)
         )

@@ -878,3 +878,22 @@ def test_pasted_lines_are_taken_or_refused_with_the_reason(app):
         assert (ann.name, ann.address) == ("Ann Lee", "Ann@X.test")
         with pytest.raises(LookupError):
             mailing_lists.import_lines("a@x.test", list_id + 100, NOW)
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)  # SQLite has one writer at a time
+def test_a_mailing_is_locked_as_it_is_now_and_not_as_it_was_read(app):
+    with app.app_context():
+        id = draft(add_contacts(1))
+        read_before = db.session.get_one(Mailing, id)
+        assert read_before.state == "draft"
+
+        def change() -> None:
+            with app.app_context():
+                db.session.execute(update(Mailing).where(Mailing.id == id).values(state="done"))
+                db.session.commit()
+
+        other = threading.Thread(target=change)
+        other.start()
+        other.join(10)
+        assert read_before.state == "draft"
+        assert mailing._locked(id).state == "done"

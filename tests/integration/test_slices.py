@@ -4,9 +4,13 @@ import threading
 from datetime import UTC, datetime
 
 import pytest
+from flask import Flask
 from sqlalchemy import func, select
 
-from mail.mailing import mailing
+from mail.incoming import intake, put_off
+from mail.mailing import blacklist, mailing
+from mail.outgoing import delivery_state, failures
+from mail.queue.lease import WorkerLease
 from models import Blob, Mailing, SystemParameter, Trace, db, sqlite
 from models.slices import SHORT, SliceSize, by_hundreds
 from models.store import pack
@@ -88,3 +92,24 @@ def test_more_contents_than_one_statement_can_name(app):
         assert Blob.keep(packed) == first
         assert sorted(Blob.read_all(first).values()) == sorted(contents)
         assert [len(some) for some in by_hundreds(first)] == [500, 500, 203]
+
+
+MANY = 75_000  # more than the parameters that either database takes
+
+
+def test_no_statement_names_more_than_a_database_takes(app: Flask) -> None:
+    ids, keys = range(1, MANY + 1), [f"r{number}@example.test" for number in range(MANY)]
+    with app.app_context():
+        assert delivery_state.envelopes(ids) == {}
+        delivery_state.mark_failures(ids, NOW)
+        delivery_state.show_progress(ids, NOW)
+        assert failures._counted([failures.Failure(None, "hard", "", "", recipient_id=one) for one in ids]) == set()
+        failures.heard_from(keys)
+        assert blacklist.consider(keys, None, NOW) == []
+        db.session.commit()
+        put_off._ids.update(ids)
+        try:
+            assert intake.claim(WorkerLease.register(NOW), 0, 10) == []
+            assert intake.claim_put_off(WorkerLease.register(NOW)) == []
+        finally:
+            put_off._ids.clear()
