@@ -19,7 +19,7 @@ from mail.sentences import Why, why
 from mail.transport.mailbox import BATCH_BYTES, After, FetchedBatch, FetchedMail
 from models import Blob, IncomingServer, ReceivedMail, Worker, database_clock, db, reading
 from models.faults import keeps_waiting
-from models.slices import listed
+from models.slices import by_hundreds, listed
 from models.store import insert_rows, pack
 
 AT_ONCE = (50, 8, 1)  # mails that are claimed at once, by how many workers died with them
@@ -197,7 +197,8 @@ def bring(server: ServerView, batch: FetchedBatch, worker: WorkerLease, now: dat
     )
     rows = _rows(batch.mails, now, server.after_fetch)
     gone = {"state": "ignored", "result": "gone", "decision": [why("mailbox_mail_gone")], "processed_at": now}
-    db.session.execute(update(ReceivedMail).where(*waits, ReceivedMail.source_key.in_(batch.gone)).values(gone))
+    for some in by_hundreds(batch.gone):
+        db.session.execute(update(ReceivedMail).where(*waits, ReceivedMail.source_key.in_(some)).values(gone))
     brought = []
     for mail in batch.mails:
         values = rows[mail.source_key[:255]]
