@@ -102,6 +102,11 @@ class CoquiMail(Flask):
         with models.transactions(read_only=_reads_only()):
             return super().full_dispatch_request()
 
+    def handle_exception(self, e: Exception) -> Any:
+        """Answer what nobody caught: whatever it was to write, the page that says so reads only."""
+        with models.transactions(read_only=True):
+            return super().handle_exception(e)
+
     def handle_user_exception(self, e: Exception) -> Any:
         """Ask once more for a page whose connection to the database turned out to be gone; explain all else."""
         if request.method in READING_METHODS and errors.lost_connection(e) and "asked_again" not in g:

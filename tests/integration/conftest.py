@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 
 from mail.settings import config
-from models import db
+from models import base, db
 from scheduler import create_worker_app
 from tests.locks import LockWatch, watched_locks
 from tests.web import Visitor, forget, kept_app, share_compiled
@@ -18,6 +18,7 @@ def locks() -> Iterator[LockWatch]:
     """Nothing that a test calls in its own process keeps SQLite's write lock while it computes."""
     with watched_locks() as watch:
         yield watch
+    assert not base._reading.get(), "what follows in this thread could not write"
     if watch.too_long():
         pytest.fail("\n".join(watch.too_long()), pytrace=False)
 

@@ -836,9 +836,8 @@ def test_a_recipient_costs_less_than_a_twentieth_of_a_statement(app, sender, smt
         assert states(id) == {"sent": 2000}
     work = [sql for sql in counted if not sql.startswith(("BEGIN", "PRAGMA", "SET TRANSACTION"))]
     heartbeats = [sql for sql in work if "seen_at" in sql]  # one a second in a worker; here one a chunk
-    assert len(work) - len(heartbeats) < 2000 * 0.05 + 45, Counter(work).most_common(
-        12
-    )  # 45: send, prepare, finish, once a process
+    once = 60  # send, check again, prepare, finish, once a process
+    assert len(work) - len(heartbeats) < 2000 * 0.05 + once, Counter(work).most_common(12)
 
 
 # --- pasted addresses

@@ -162,11 +162,10 @@ def test_a_small_table_is_searched_whole(people: Flask) -> None:
         assert search("an", Contact.name).cut == search("test", Contact.address).cut == ""
 
 
+@pytest.mark.parametrize("_kept_pages", ["sqlite"], indirect=True)  # PostgreSQL chooses itself
 def test_the_rarest_trigrams_are_asked_for(many: Flask) -> None:
     asked: list[str] = []
     with many.app_context():
-        if db.engine.dialect.name != "sqlite":
-            pytest.skip("PostgreSQL chooses itself")
 
         def note(_connection: Any, _cursor: Any, sql: str, values: Any, *_: Any) -> None:
             asked.extend(value for value in values if "MATCH" in sql and isinstance(value, str) and '"' in value)
