@@ -170,7 +170,8 @@ class OutgoingServerView(AdminView):
         "server",
         _l("No servers yet"),
         _l(
-            "Emails are sent through the default server, which is already set up. Add a server to send through your "
+            "Until you add one, emails go through the default server, or to the practice mailbox if there is none. "
+            "Add a server to send through your "
             "own email provider, or to send mailings through another one."
         ),
     )
