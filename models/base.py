@@ -1,7 +1,7 @@
 """The database object, the column types and the transactions that every row shares."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -176,9 +176,16 @@ def reading() -> Iterator[None]:
             db.session.rollback()
 
 
-def writing() -> AbstractContextManager[None]:
-    """Begin transactions inside this block as writing ones, which is also what happens outside of any block."""
-    return transactions(read_only=False)
+@contextmanager
+def writing() -> Iterator[None]:
+    """Begin transactions inside this block as writing ones, which is also what happens outside of any block.
+
+    A reading one that is open ends before: it could not write.
+    """
+    if _reading.get():
+        db.session.rollback()
+    with transactions(read_only=False):
+        yield
 
 
 def only_read_on() -> None:

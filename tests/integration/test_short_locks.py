@@ -236,3 +236,12 @@ def test_who_computes_under_the_lock_is_found(app: Flask, locks: LockWatch) -> N
         if db.engine.dialect.name == "sqlite":
             assert any("lease.py:register kept" in one and "INSERT INTO worker" in one for one in locks.too_long())
         locks.held.clear()
+
+
+def test_the_first_email_to_the_office_is_written_on_the_page_of_the_practice_mailbox(
+    pages: Flask, admin: Visitor
+) -> None:
+    page = {"from": "Ann Lee <ann@customer.test>", "to": "sales@office.test", "subject": "Chairs", "words": "Hello"}
+    assert admin.post("/practice/write", page).status_code == 302
+    with pages.app_context():
+        assert db.session.scalar(select(ReceivedMail.source)) == "practice"
