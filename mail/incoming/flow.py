@@ -345,7 +345,8 @@ def _write(group: Sequence[Case], context: RoutingContext, now: datetime, state:
         except NumberTaken:
             db.session.rollback()
             group = ready.cases  # without those that another worker has taken
-            context.types |= types(context.types.keys())  # with the numbers that come next now
+            with reading():
+                context.types |= types(context.types.keys())  # with the numbers that come next now
         else:
             return queued
 
