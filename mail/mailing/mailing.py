@@ -216,7 +216,7 @@ def tend(now: datetime) -> bool:
             with _sweeping.slice() as size:
                 more |= _sweep(mailing.id, now, size)
         elif mailing.state == "scheduled":
-            more |= _begin(mailing.id, now)
+            more |= begin(mailing.id, now)
         elif not mailing.prepared:
             with _preparing.slice() as size:
                 more |= prepare_slice(mailing.id, now, size)
@@ -226,7 +226,7 @@ def tend(now: datetime) -> bool:
     return more
 
 
-def _begin(mailing_id: int, now: datetime) -> bool:
+def begin(mailing_id: int, now: datetime) -> bool:
     """Let a mailing begin whose time has come; what was in order when it was scheduled may not be so any more.
 
     Then it pauses with the reason. Returns whether it begins.
@@ -246,17 +246,14 @@ def _begin(mailing_id: int, now: datetime) -> bool:
 
 # What a slice needs, built once: a million recipients are a thousand slices.
 _MAILING: Any = Mailing.__table__
-_BEGIN = (
+_HOLD = (
     update(_MAILING)
     .where(
         _MAILING.c.id == bindparam("mailing"),
         _MAILING.c.prepared.is_(False),
-        _MAILING.c.state.in_(("scheduled", "sending", "paused")),
+        _MAILING.c.state.in_(("sending", "paused")),
     )
-    .values(
-        state=case((_MAILING.c.state == "scheduled", "sending"), else_=_MAILING.c.state),
-        started_at=func.coalesce(_MAILING.c.started_at, bindparam("now", type_=_MAILING.c.started_at.type)),
-    )
+    .values(started_at=func.coalesce(_MAILING.c.started_at, bindparam("now", type_=_MAILING.c.started_at.type)))
     .returning(_MAILING.c.id)
 )
 _LISTS = select(mailing_lists.c.list_id).where(mailing_lists.c.mailing_id == bindparam("mailing"))
@@ -284,7 +281,7 @@ def prepare_slice(mailing_id: int, now: datetime, size: int) -> bool:
     themselves, under the lock of the mailing: a kill costs one slice, and two workers make each trace once.
     """
     of_mailing = {"mailing": mailing_id}
-    if db.session.connection().execute(_BEGIN, of_mailing | {"now": now}).first() is None:
+    if db.session.connection().execute(_HOLD, of_mailing | {"now": now}).first() is None:
         db.session.rollback()
         return False
     lists = db.session.scalars(_LISTS, of_mailing).all()

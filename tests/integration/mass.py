@@ -24,7 +24,7 @@ HTML = """<html><body><h1>Hello {{ contact.first_name or "there" }}</h1>
 
 def prepare(mailing_id: int, now: datetime) -> None:
     """Make all traces and chunks of a mailing, as the worker does slice by slice."""
-    more = True
+    more = mailing.begin(mailing_id, now)
     while more:
         with mailing._preparing.slice() as size:
             more = mailing.prepare_slice(mailing_id, now, size)

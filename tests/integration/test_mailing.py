@@ -4,7 +4,7 @@ import re
 import socket
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -136,6 +136,8 @@ def test_preparing_goes_on_where_it_stopped_and_two_workers_make_each_trace_once
         db.session.commit()
         id = draft(first, second)
         mailing.send(id, NOW)
+        assert not mailing.prepare_slice(id, NOW, size=100), "it has not begun"
+        assert mailing.begin(id, NOW)
         assert mailing.prepare_slice(id, NOW, size=100)
         db.session.rollback()
         assert 0 < mailing_of(id).total < 700
@@ -177,6 +179,19 @@ def test_a_mailing_waits_for_its_time(app, sender):
             mailing.back_to_draft(id, NOW)
 
 
+def scheduled(app: Flask, sender: Sender, port: int, happens: Callable[[int], None], is_forced: bool = False) -> int:
+    """Schedule a mailing to three people, let something happen and its time come; return its id."""
+    with app.app_context():
+        server_id = add_server(port)
+        id = draft(add_contacts(3), forced_server_id=server_id if is_forced else None)
+        mailing.send(id, NOW, at=NOW + timedelta(hours=2))
+        happens(id)
+        db.session.commit()
+    sender.clock.move(hours=2)
+    sender.until_idle()
+    return id
+
+
 def no_server(_id: int) -> None:
     db.session.execute(update(OutgoingServer).values(active=False))
 
@@ -203,14 +218,7 @@ def no_address(_id: int) -> None:
     ],
 )
 def test_what_happened_since_it_was_scheduled_pauses_a_mailing_before_it_begins(app, sender, happens, code):
-    with app.app_context():
-        server_id = add_server(free_port())
-        id = draft(add_contacts(1), forced_server_id=server_id)
-        mailing.send(id, NOW, at=NOW + timedelta(hours=2))
-        happens(id)
-        db.session.commit()
-    sender.clock.move(hours=2)
-    sender.until_idle()
+    id = scheduled(app, sender, free_port(), happens, is_forced=True)
     with app.app_context():
         row = mailing_of(id)
         assert (row.state, row.why["code"], row.total, row.started_at) == ("paused", code, 0, None)
@@ -221,14 +229,7 @@ def test_what_happened_since_it_was_scheduled_pauses_a_mailing_before_it_begins(
 
 
 def test_a_mailing_that_paused_before_it_began_goes_out_when_it_is_resumed(app, sender, postfix):
-    with app.app_context():
-        add_server(postfix.port)
-        id = draft(add_contacts(3))
-        mailing.send(id, NOW, at=NOW + timedelta(hours=2))
-        no_address(id)
-        db.session.commit()
-    sender.clock.move(hours=2)
-    sender.until_idle()
+    id = scheduled(app, sender, postfix.port, no_address)
     with app.app_context():
         parameters.put("web.base.url", "https://office.example", NOW)
         db.session.commit()
