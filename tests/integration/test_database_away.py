@@ -2,6 +2,7 @@
 
 import socket
 import sqlite3
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from mail.queue.lease import WorkerLease
 from mail.settings import config
 from mail.settings.wake import wake
 from mail.transport.mailbox import FetchedMail
-from models import db, reading, writing
+from models import db, postgresql, reading, writing
 from models.faults import keeps_waiting
 from models.postgresql import BoundedConnection
 from scheduler import create_worker_app
@@ -58,6 +59,21 @@ def test_a_connection_that_falls_silent_is_given_up(door, postgres, postgres_url
             assert db.session.scalar(text("SELECT 2")) == 2
             db.session.rollback()
             db.engine.dispose()
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_only_the_session_that_was_given_up_is_ended_and_no_younger_one_under_its_process_id(app, monkeypatch):
+    monkeypatch.setattr(postgresql, "_given_up", given_up := {})
+    with app.app_context(), db.engine.connect() as lost, db.engine.connect() as younger:
+        given_up[lost.scalar(text("SELECT pg_backend_pid()"))] = time.monotonic()
+        given_up[younger.scalar(text("SELECT pg_backend_pid()"))] = time.monotonic() - 3600
+        with db.engine.connect() as fresh:
+            assert fresh.scalar(text("SELECT 1")) == 1
+        assert given_up == {}
+        assert younger.scalar(text("SELECT 1")) == 1
+        with pytest.raises(DBAPIError) as ended:
+            lost.scalar(text("SELECT 1"))
+        assert database_away(ended.value)
 
 
 @pytest.mark.parametrize("door", DOORS)
