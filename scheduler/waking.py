@@ -7,8 +7,6 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.exc import OperationalError
-
 from mail.settings.config import settings
 from mail.settings.wake import CHANNEL, reachable
 from models import db
@@ -84,11 +82,10 @@ class WakeListener:
             while True:
                 topics.append(self._socket.recv(256).decode(errors="replace"))
         if self._database is not None:
+            cut_off = db.engine.dialect.loaded_dbapi.Error
             try:
                 topics += [notice.payload for notice in self._database.notifies(timeout=0)]
-            except (
-                db.engine.dialect.loaded_dbapi.Error
-            ):  # cut off: the next look connects again, or finds the database away
+            except cut_off:  # the next look connects again, or finds the database away
                 self._database.close()
                 self._database = None
         return [topic for topic in topics if topic]
@@ -96,14 +93,10 @@ class WakeListener:
 
 def _listening_connection() -> Any:
     """Return a connection of its own to PostgreSQL that hears every wake; it never goes back into the pool."""
-    listen = f"LISTEN {CHANNEL}"
-    try:
-        pooled = db.engine.raw_connection()
-        connection: Any = pooled.driver_connection
-        pooled.detach()
-        connection.rollback()
-        connection.autocommit = True
-        connection.execute(listen)
-    except db.engine.dialect.loaded_dbapi.Error as error:
-        raise OperationalError(listen, None, error) from error
+    pooled = db.engine.raw_connection()
+    connection: Any = pooled.driver_connection
+    pooled.detach()
+    connection.rollback()
+    connection.autocommit = True
+    connection.execute(f"LISTEN {CHANNEL}")
     return connection

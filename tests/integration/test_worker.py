@@ -316,6 +316,7 @@ def test_a_silence_that_nobody_noticed_ends_without_another_row(dead: WorkerLeas
     [
         (OperationalError("", None, sqlite3.OperationalError("database is locked")), "database_away"),
         (OperationalError("", None, psycopg.OperationalError("connection refused")), "database_away"),
+        (psycopg.OperationalError("connection refused"), "database_away"),
         (OperationalError("", None, psycopg.errors.AdminShutdown("shutting down")), "database_away"),
         (OperationalError("", None, psycopg.errors.CannotConnectNow("starting up")), "database_away"),
         (OperationalError("", None, psycopg.errors.TooManyConnections("too many")), "database_away"),
