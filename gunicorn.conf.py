@@ -1,4 +1,4 @@
-"""How gunicorn serves CoquiMail; it reads this file by itself: ``gunicorn wsgi:app``. Options on its line win."""
+"""How gunicorn serves CoquiMail; it reads this file automatically: ``gunicorn wsgi:app``. Options on its line win."""
 
 import os
 

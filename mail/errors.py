@@ -1,7 +1,7 @@
 """Every failure that we name: its code, whether trying again later can help, and the sentence that explains it.
 
 The edge (``transport/``) translates what libraries and servers say into these once; nobody else in the house knows
-``smtplib``, ``ssl`` or ``socket``. The sentence stands in ``sentences.SENTENCES`` under the error's code and tells what
+``smtplib``, ``ssl`` or ``socket``. The sentence is in ``sentences.SENTENCES`` under the error's code and tells what
 happened and who can fix it.
 """
 
@@ -44,7 +44,7 @@ class MailError(Exception):
         super().__init__(self.code, values)
 
 
-# --- reaching a server. The mail itself is not to blame: it waits, and goes out by itself once the cause is mended.
+# --- reaching a server. The mail itself is not to blame: it waits, and goes out automatically once the cause is fixed.
 
 
 class ConnectionFailed(MailError):

@@ -25,5 +25,5 @@ def engine_options(url: str, program: str, busy: float = BUSY, threads: int | No
         "keepalives_count": 2,
         "tcp_user_timeout": UNHEARD * 1000,
     }
-    # A connection that was cut while it lay idle is replaced without anybody noticing.
+    # A connection that was cut while it was idle is replaced without anybody noticing.
     return options | {"pool_pre_ping": True, "connect_args": connect}

@@ -1,4 +1,4 @@
-"""Documents: an opportunity, a sales order, an invoice. What is said about one lies in its thread."""
+"""Documents: an opportunity, a sales order, an invoice. What is said about one is in its thread."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING

@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 
 MOST_IDS = 500  # ids that one statement names: a database takes some ten thousand parameters, and plans them one by one
 SHORT = 0.020  # seconds that a slice may take on SQLite, where nobody else writes meanwhile
-# On PostgreSQL only who changes the same rows waits, and a transaction costs more by itself.
+# On PostgreSQL only who changes the same rows waits, and a transaction alone costs more.
 SHORT_BESIDE_OTHERS = 0.100
 GAP = 0.002  # seconds that who waits needs to notice that it is its turn
 

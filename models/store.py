@@ -1,4 +1,4 @@
-"""Large bytes: raw mails, contents, attachments and transcripts lie in one table, each once."""
+"""Large bytes: raw mails, contents, attachments and transcripts are in one table, each once."""
 
 import hashlib
 import zlib

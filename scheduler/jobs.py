@@ -1,4 +1,4 @@
-"""What each scheduled action does: a table of thin calls. When they run stands in their rows, not here."""
+"""What each scheduled action does: a table of thin calls. When they run is in their rows, not here."""
 
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait

@@ -16,7 +16,7 @@ from models.faults import DatabaseFault, fault_of, keeps_waiting
 
 log = logging.getLogger("coquimail.worker")
 
-PAUSE = 1.0  # seconds after which a loop looks by itself: the safety net below the wake
+PAUSE = 1.0  # seconds after which a loop looks without a wake: the safety net
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0  # seconds before a loop that died is started again
 MISSING_PAUSE = 2.0  # seconds before the database, or the room on the disk, is looked for again
 SAY_EVERY = 60.0  # seconds between two lines in the log about the same thing that is missing
@@ -24,7 +24,7 @@ STEADY = 60.0  # a loop that lived so long starts again after FIRST_WAIT
 
 
 class NotNow(Exception):
-    """The loop can't work just now, for a reason that is known and passes by itself; ``why`` if people must know it."""
+    """The loop can't work just now, for a known reason that will pass; ``why`` if people must know it."""
 
     def __init__(self, reason: Why | None = None) -> None:
         super().__init__(reason["code"] if reason else "")

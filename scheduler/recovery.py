@@ -38,7 +38,7 @@ class Recovery:
         self._look_for_waits_at = 0.0
 
     def work(self) -> bool:
-        """Settle what dead workers left behind."""
+        """Recover what dead workers left behind."""
         held = self._identity.current()
         self._bring_forward()
         with reading():
@@ -79,7 +79,7 @@ def _can_be_recovered(worker: Any) -> bool:
 
 
 def recover(worker_id: int, moment: datetime) -> dict[str, int]:
-    """Settle everything that a worker held which does no more, and say that it ended; commits.
+    """Recover everything that a worker held which has stopped, and note that it ended; commits.
 
     Returns how many lines and chunks went which way.
     """

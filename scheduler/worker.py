@@ -157,7 +157,7 @@ class WorkerProcess:
             log.exception("could not say that this is an end in good order")
 
     def _hand_back(self) -> None:
-        """Settle what we claimed and did not do, exactly as it would be done for a dead worker, only at once."""
+        """Recover what we claimed and did not do, exactly as for a dead worker, but at once."""
         try:
             with self._app.app_context():
                 for held in self._identity.rows():

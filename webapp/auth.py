@@ -214,7 +214,7 @@ def config(settings: Settings) -> dict[str, Any]:
         "PERMANENT_SESSION_LIFETIME": timedelta(days=14),  # a longer time than any session has: see sessions
         "SECURITY_PASSWORD_HASH": "argon2",
         "SECURITY_PASSWORD_SCHEMES": ["argon2"],
-        "SECURITY_PASSWORD_SINGLE_HASH": True,  # Argon2 salts by itself; a database alone is enough to log in
+        "SECURITY_PASSWORD_SINGLE_HASH": True,  # Argon2 adds its own salt; a database alone is enough to log in
         "SECURITY_DEPRECATED_PASSWORD_SCHEMES": [],
         "SECURITY_REGISTERABLE": False,
         "SECURITY_RECOVERABLE": False,

@@ -107,7 +107,7 @@ class ReferenceField(Field):
             raise ValidationError(gettext("This entry no longer exists; choose another."))
 
     def chosen(self) -> Any:
-        """The record that the field stands at, None for none or one that may not be chosen."""
+        """The record that is chosen, None for none or one that may not be chosen."""
         if self.data is None:
             return None
         rows = self.only(select(self.model)).where(self.model.id == self.data)  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Pages for people outside the office: the links in our mailings. A signed token stands in place of a log-in.
+"""Pages for people outside the office: the links in our mailings. A signed token replaces a log-in.
 
 A GET never changes anything: scanners follow links. Unsubscribing is a POST, by the page's one button or by the mail
 program's own (RFC 8058), which comes without a cookie and reads no page.

@@ -27,7 +27,7 @@ IDLE = timedelta(hours=8).total_seconds()
 LONGEST, REMEMBERED = timedelta(hours=12), timedelta(days=14)
 FRESH = timedelta(minutes=30).total_seconds()  # for which a typed password allows to change accounts and servers
 STAMP_EVERY = 300.0  # seconds between two notes of when the last click was
-POLLS = {"live.events"}  # what an open page asks by itself is no click
+POLLS = {"live.events"}  # what an open page asks automatically is no click
 
 View = TypeVar("View", bound=Callable[..., Any])
 

@@ -162,7 +162,7 @@ def person(name: str) -> Markup:
 
 
 def correspondent(header: str, names: bool = True) -> Markup:
-    """Return who stands in a From or To, for a list: each name above its address, or the addresses only.
+    """Return who is named in a From or To, for a list: each name above its address, or the addresses only.
 
     >>> correspondent('"Ann Lee" <ann@customer.test>')
     Markup('Ann Lee<small>ann@customer.test</small>')

@@ -1,4 +1,4 @@
-"""Who wrote a received mail, and where answers to it go (incoming.md 4): From, unless plainly no person stands there.
+"""Who wrote a received mail, and where answers to it go (incoming.md 4): From, unless that is plainly no person.
 
 Web forms write as ``sales@`` or ``no-reply@``, groups put themselves into the From of their members: the person is in
 Reply-To then. Only for showing, contacts and answers: whom a policy trusts is judged by From alone.

@@ -203,7 +203,7 @@ def _reply(case: _Case) -> list[Outcome] | None:
 
 
 def _unsubscribe(case: _Case) -> list[Outcome] | None:
-    """A mail to the catchall that our List-Unsubscribe header asked for; a program may have sent it by itself."""
+    """A mail to the catchall that our List-Unsubscribe header asked for; a program may have sent it automatically."""
     token = unsubscribe_token(case.message.subject)
     known = case.facts.signed.get(token) if token else None
     if known is None or known.trace_id is None or not case.book.among(case.recipients, "catchall"):
@@ -230,7 +230,7 @@ def _takes_new_mail(alias: AliasRule) -> bool:
 
 
 def _aliases(case: _Case) -> list[Outcome] | None:
-    """Rule 6: each alias judges by itself."""
+    """Rule 6: each alias decides independently."""
     aliases = case.aliases
     if case.forwarded_from is not None:
         aliases = [alias for alias in aliases if alias.type_id != case.forwarded_from.type_id]

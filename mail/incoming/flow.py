@@ -72,7 +72,7 @@ def fetch(
 ) -> FetchResult:
     """Bring in what is new in one mailbox: kept first, then acknowledged, then understood; commits on its way.
 
-    A server that can't be reached, says "not now" or ends the talk is no exception: the reason stands in the result and
+    A server that can't be reached, says "not now" or ends the talk is no exception: the reason is in the result and
     on the server, and the next run asks for the rest. Call it for one server from one place at a time.
     """
     server = load_server(server_id)
@@ -169,7 +169,7 @@ class _Run:
 def confirm(server: IncomingServer, look: Look, now: datetime) -> None:
     """Turn a tested server from draft into confirmed; the caller commits.
 
-    What lies in its mailbox at the first time is left alone, unless the admin asked for it (``fetch_existing``). What
+    What is in its mailbox at the first time is left alone, unless the admin asked for it (``fetch_existing``). What
     came between a change of the password and the next test does not: it is fetched.
     """
     first = server.confirmed_at is None

@@ -18,7 +18,7 @@ from mail.settings import parameters
 from models import Follower, OutgoingMail, ReceivedMail, Recipient, RouteResult, db
 from models.base import holds
 
-TOLD = "told:"  # what stands before the target of a sender that the loop brake stopped
+TOLD = "told:"  # the prefix of the target of a sender that the loop brake stopped
 HOUR = timedelta(hours=1)
 
 Arrivals = dict[str, dict[str, list[datetime]]]  # sender -> target -> when his mails arrived

@@ -85,7 +85,7 @@ class ChunkResults:
     back: bool = False  # recipients are left: the chunk waits for another turn
     trouble: Why | None = None  # no mail can be sent now: the mailing waits
     waits: Sequence[int] = BACK_OFF  # how long, by how often it had to before; a finite one ends in a pause
-    stop: Why | None = None  # no mail can be sent until somebody mends it: the mailing pauses
+    stop: Why | None = None  # no mail can be sent until somebody fixes it: the mailing pauses
     frees_doubted: bool = False  # the server took a mail: personal lines in doubt that waited for that may go
 
     is_bare: bool = False
@@ -171,7 +171,7 @@ def write_results(work: ChunkWork, results: ChunkResults) -> Counter[str]:
 
 
 def _change_mailing(work: ChunkWork, results: ChunkResults, changed: Mapping[str, int], now: datetime) -> None:
-    """Change the totals; wait for a server that is away; pause when too many fail or somebody has to mend something."""
+    """Change the totals; wait for a server that is away; pause when too many fail or somebody has to fix something."""
     mailing = chunk_rows.count(work.mailing_id, changed)
     values: dict[str, Any] = {}
     if results.trouble:
@@ -192,7 +192,7 @@ def _change_mailing(work: ChunkWork, results: ChunkResults, changed: Mapping[str
         values.pop("why", None)  # what a person said stays
     elif stop:
         values |= {"state": "paused", "why": stop, "next_try_at": None, "tries": 0}
-        log.warning("mailing %s: paused by itself (%s)", work.mailing_id, stop["code"])
+        log.warning("mailing %s: paused automatically (%s)", work.mailing_id, stop["code"])
     if values:
         Mailing.change(work.mailing_id, values)
 

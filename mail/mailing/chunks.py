@@ -136,7 +136,7 @@ def deliver_chunk(
     """
     try:
         batch = ChunkBatch(work, worker, connections, journal, clock)
-    except MailError as error:  # it can't be compiled: somebody has to mend it
+    except MailError as error:  # it can't be compiled: somebody has to fix it
         results = ChunkResults(back=True, stop=error.why)
     else:
         results = batch.deliver()
@@ -260,7 +260,7 @@ def _result(recipient: Any, outcome: Outcome, now: datetime) -> Result:
 
 
 def recover_chunks(worker_id: int, said: Mapping[str, State] | None, now: datetime) -> dict[str, int]:
-    """Settle the chunks that a dead worker held, by its journal, and return how many recipients went which way.
+    """Recover the chunks that a dead worker held, by its journal, and return how many recipients went which way.
 
     ``ok`` in the journal: it was sent. ``begun`` alone: nobody knows, and it stays ``unknown`` until a person decides.
     No word: it was never sent, and the chunk waits for the next worker. ``said`` None is a journal that can't be had:

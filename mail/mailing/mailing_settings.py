@@ -24,7 +24,7 @@ def save(dedicated_id: int | None, postal_address: str, now: datetime, user_id: 
 
 
 def _in_one_line(text: str) -> str:
-    """Return an address as it stands below a mailing.
+    """Return an address as it is shown below a mailing.
 
     >>> _in_one_line("Main Street 1,\\n\\n 12345 Town ")
     'Main Street 1, 12345 Town'

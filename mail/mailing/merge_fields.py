@@ -37,7 +37,7 @@ _LONGEST_FIELD = 500
 
 
 class MergeField(NamedTuple):
-    """A merge field of a source and what stands there when a recipient has no value for it."""
+    """A merge field of a source and what is shown when a recipient has no value for it."""
 
     field: str
     fallback: str

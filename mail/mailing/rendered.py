@@ -197,7 +197,7 @@ def content_key(mailing: Mailing, decision: Decision) -> str:
 
 
 def _mailto(catchall: str | None) -> str:
-    """What stands in List-Unsubscribe before the token: a mail to the catchall, with the token in its subject."""
+    """The part of List-Unsubscribe before the token: a mail to the catchall, with the token in its subject."""
     if catchall is None or needs_smtputf8(catchall):
         return ""
     return f"{quote(wire_address(catchall), safe='@.+-_')}?subject=unsubscribe%20"

@@ -1,6 +1,6 @@
 """A mailing, compiled once: bytes with slots, so that a mail for one recipient costs microseconds, not milliseconds.
 
-The body is quoted-printable. Each slot stands on a line of its own between soft line breaks, which a reader joins
+The body is quoted-printable. Each slot is on a line of its own between soft line breaks, which a reader joins
 again, so that filling it never moves another line over 76 characters:
 
     Dear =
@@ -49,7 +49,7 @@ class MailingAttachment(NamedTuple):
 
 
 class _Placeholder(NamedTuple):
-    """Where a value goes: the place among the parts, which hole, and whether it stands in HTML."""
+    """Where a value goes: the place among the parts, which hole, and whether it is in HTML."""
 
     place: int
     hole: int

@@ -39,7 +39,7 @@ from models import (
 
 SLICE = 500  # rows of one transaction: short, so that nobody waits for it
 KEEP_LOGIN_DAYS = 30
-SETTLED = ("processed", "duplicate", "ignored", "rejected")  # states of received mail that nobody has to act on
+FINISHED = ("processed", "duplicate", "ignored", "rejected")  # states of received mail that nobody has to act on
 SWEPT = 10_000  # stored contents that are looked at in one hour for whether anything still refers to them
 
 Counts = dict[str, int]
@@ -88,8 +88,8 @@ def _raw_mails(now: datetime) -> Iterator[int]:
         # The state is asked again: a mail may have been put into quarantine since.
         gone = db.session.scalars(
             update(ReceivedMail)
-            .where(ReceivedMail.id.in_([row.id for row in old if row.state in SETTLED]))
-            .where(ReceivedMail.state.in_(SETTLED))
+            .where(ReceivedMail.id.in_([row.id for row in old if row.state in FINISHED]))
+            .where(ReceivedMail.state.in_(FINISHED))
             .values(blob_id=None)
             .returning(ReceivedMail.id)
         ).all()

@@ -96,7 +96,7 @@ def domain_of(address: str) -> str:
 
 
 def local_part(address: str) -> str:
-    """Return what stands before the ``@``, as written, without quotes; "" if there is no ``@``.
+    """Return the part before the ``@``, as written, without quotes; "" if there is no ``@``.
 
     >>> local_part("Sales.Desk@example.com"), local_part('"sales desk"@example.com'), local_part("nobody")
     ('Sales.Desk', 'sales desk', '')
@@ -257,7 +257,7 @@ _ONE_MAILBOX = re.compile(
     rf"""[ \t]*+(?:(?:"([A-Za-z0-9 .,_-]*+)"[ ]*+|([A-Za-z0-9 ._-]*+))<([.{_ATEXT}]++@[A-Za-z0-9.-]++)>"""
     rf"""|([.{_ATEXT}]++@[A-Za-z0-9.-]++))[ \t]*+"""
 )
-_WORD = r"=\?[^?\s]{1,60}\?[bBqQ]\?[^?\s<>]*+\?="  # an encoded word: what stands in it divides nothing
+_WORD = r"=\?[^?\s]{1,60}\?[bBqQ]\?[^?\s<>]*+\?="  # an encoded word: what is in it divides nothing
 _PIECES = re.compile(
     rf"""{_WORD} | "(?:[^"\\]|\\.)*+" | <\s*+"(?:[^"\\<>]|\\.)*+"[^<>"]*+> | <[^<>"]*+>"""
     r""" | (?:(?!=\?)[^"<>(),;:])++ | .""",

@@ -36,7 +36,7 @@ AutoSubmitted = Literal["auto-generated", "auto-replied"]
 
 
 class HeaderError(ValueError):
-    """A header that must not be written: a name that is none, a line break, a line that is too long. Ours to mend."""
+    """A header that must not be written: a name that is none, a line break, a line that is too long. Ours to fix."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,7 @@ _MOST_RULES = 100  # horizontal rules of a page behind which a quoted header is 
 def fold_at(body: str, is_html: bool = False) -> int | None:
     """Return where the quoted part or the signature begins, as an offset into ``body``; None if all of it is shown.
 
-    Only what stands at the end is folded, and in doubt nothing: an answer below or between the quoted lines, text that
+    Only what is at the end is folded, and in doubt nothing: an answer below or between the quoted lines, text that
     only looks like a header, a list below dashes stay in view; so does a mail that would show nothing. Linear.
 
     >>> text = "Fine, thanks.\\n\\nOn 3 May 2024, Ann <ann@a.example> wrote:\\n> How are you?\\n"

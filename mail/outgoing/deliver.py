@@ -295,7 +295,7 @@ def _attempt(line: Claimed, tried: Try, now: datetime, server_id: int, server_na
 
 
 def _doubt(doubts: int, now: datetime) -> dict[str, Any]:
-    """What becomes of a line whose answer nobody saw: once it is sent again by itself, then a person decides."""
+    """What becomes of a line whose answer nobody saw: once it is sent again automatically, then a person decides."""
     if doubts == 0:
         return {"state": "queued", "wait": "retry", "next_try_at": now, "doubts": 1, "why": why("unknown_once")}
     return {"state": "unknown", "wait": "", "next_try_at": now, "doubts": doubts + 1, "why": why("unknown_final")}
@@ -341,7 +341,7 @@ def hand_back(
 
 
 def recover_lines(worker_id: int, said: Mapping[str, State] | None, now: datetime) -> dict[str, int]:
-    """Settle the lines that a dead worker held, by its journal, and return how many went which way.
+    """Recover the lines that a dead worker held, by its journal, and return how many went which way.
 
     ``ok`` in the journal: it was sent. ``begun`` alone: nobody knows. No word: it was never sent, back to the queue.
     ``said`` None is a journal that can't be had: nobody knows about any of them. The caller commits and wakes.

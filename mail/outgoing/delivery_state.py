@@ -166,7 +166,7 @@ def close_failures(thread_id: int, now: datetime) -> None:
 
 
 def notify_inboxes(pairs: Sequence[tuple[int, int]], kind: str, now: datetime) -> None:
-    """Put posts (post id, user id) into the inboxes of users, unread again if they lie there; the caller commits."""
+    """Put posts (post id, user id) into the inboxes of users, unread again if they are there; the caller commits."""
     if not pairs:
         return
     rows = [{"post_id": post_id, "user_id": user_id, "kind": kind, "at": now} for post_id, user_id in pairs]

@@ -1,6 +1,6 @@
 """FLOW from a draft to lines in the queue: choose the server -> From -> compose -> pack | lines.
 
-What stands before the bar takes time and no transaction waits for it: ``prepare``. The rest is inserted, many at once.
+What comes before the bar takes time and no transaction waits for it: ``prepare``. The rest is inserted, many at once.
 """
 
 import secrets

@@ -24,7 +24,7 @@ from models.slices import by_hundreds
 
 
 def whole(line_id: int, name: str, address: str, from_header: str, content: bytes, message_id: str) -> bytes:
-    """The mail as one recipient gets it: what differs between recipients stands before what they share."""
+    """The mail as one recipient gets it: what differs between recipients comes before what they share."""
     token = office.tokens().make(TokenKind.LINE, line_id)
     shared = with_id(content, message_id)
     return header("X-CoquiMail-Id", token) + with_addresses(shared, from_header, show_address(name, address))

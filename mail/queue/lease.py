@@ -226,7 +226,7 @@ def leave_mark(worker_id: int) -> None:
 
 
 def journal_is_here(worker_id: int) -> bool:
-    """Return whether the journals of a worker, if it wrote any, lie in our folder."""
+    """Return whether the journals of a worker, if it wrote any, are in our folder."""
     return _mark(worker_id).exists()
 
 

@@ -3,7 +3,7 @@
 A token is ``kind, key id, [time], number, signature`` in lower-case base32: relays may change the case of a local
 part, and a local part has 64 octets at most. It holds nothing secret; the 80 bits of keyed BLAKE2b make sure that
 nobody but us can make one, so a number can't be guessed and a link can't be bent to another person. Nothing but
-``a-z2-7`` stands in it: no quoting in a header, an address, a URL or quoted-printable.
+``a-z2-7`` is in it: no quoting in a header, an address, a URL or quoted-printable.
 """
 
 import hashlib

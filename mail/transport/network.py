@@ -63,7 +63,7 @@ NEVER = tuple(
 )
 
 LOOPBACK = ipaddress.ip_address("::1")
-ISATAP = 0x5EFE  # stands before an IPv4 address in the second half of an IPv6 one (RFC 5214)
+ISATAP = 0x5EFE  # precedes an IPv4 address in the second half of an IPv6 one (RFC 5214)
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 

@@ -342,7 +342,7 @@ class _Submission(NamedTuple):
 
 def _tell(listener: Callable[[], None] | None) -> None:
     if listener:
-        with contextlib.suppress(JournalFailed):  # it refuses the next mail by itself; the outcome of this one stands
+        with contextlib.suppress(JournalFailed):  # it will refuse the next mail; the outcome of this one stands
             listener()
 
 

@@ -131,7 +131,7 @@ class SmtpSession(SMTP):
             raise self.error_for(error) from error
 
     def ask(self, line: bytes, shown: bytes = b"") -> bytes:
-        """Send one command and return the whole answer; `shown` stands in the transcript in place of a secret."""
+        """Send one command and return the whole answer; `shown` replaces a secret in the transcript."""
         if self.transcript:
             self.transcript.sent(shown or line)
         self.transmit(line)

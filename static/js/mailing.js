@@ -1,4 +1,4 @@
-// The editor of mailings and the preview: what stands in the form is shown as it would arrive, mistakes with their line.
+// The editor of mailings and the preview: the contents of the form are shown as they would arrive, mistakes with their line.
 const WAIT = 500;
 
 const editor = document.querySelector("form[data-mailing]");

@@ -26,7 +26,7 @@ export function connectMenu() {
   });
 }
 
-// The page being shown stands in the middle of the menu; scrollIntoView would move the page as well.
+// The page being shown is centred in the menu; scrollIntoView would move the page as well.
 function showCurrent(sidebar) {
   const list = sidebar.querySelector(".sidebar-nav");
   const entry = list.querySelector('[aria-current="page"]');

@@ -980,10 +980,10 @@ def test_taking_an_address_off_wants_a_reason_that_stays(app, mary):
     assert "Enter a reason" in words(mary.post("/admin/blacklist/remove", {"id": "1"}))
     assert row(app, BlacklistedAddress) is not None
     assert mary.get("/admin/blacklist/remove?id=1").status_code == 200 and row(app, BlacklistedAddress) is not None
-    mary.post("/admin/blacklist/remove", {"id": "1", "reason": "mailbox mended."})
+    mary.post("/admin/blacklist/remove", {"id": "1", "reason": "mailbox fixed."})
     assert row(app, BlacklistedAddress) is None
     log = words(mary.get(f"/admin/contacts/edit?id={contact_id}"))
-    assert "Removed from the blacklist by Marketing: mailbox mended." in log
+    assert "Removed from the blacklist by Marketing: mailbox fixed." in log
     for path in ("/admin/blacklist/delete", "/admin/blacklist/edit?id=1"):
         assert mary.post(path, {"id": "1"}).status_code == 404
 

@@ -151,7 +151,7 @@ def received(office: Office) -> list[ReceivedMail]:
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_a_mail_is_accepted_only_once_it_is_stored(app, monkeypatch) -> None:
-    """The receiver by itself, with a database that has lost its table."""
+    """The receiver alone, with a database that has lost its table."""
 
     heard: list[int | None] = []
     monkeypatch.setattr("scheduler.practice.practice_listens_at", heard.append)

@@ -249,7 +249,7 @@ def test_many_mails_go_over_one_connection(receiver):
 
 def test_a_connection_can_be_used_again_after_its_end(receiver):
     connection = ServerConnection(target(receiver.port))
-    assert send(connection).accepted  # opens by itself
+    assert send(connection).accepted  # opens automatically
     connection.close()
     assert send(connection).accepted
     connection.drop()

@@ -241,7 +241,7 @@ def test_a_failure_marks_the_document_until_it_was_seen(desk: FrontDesk) -> None
         assert row is not None
         assert not row.failure_unread
         assert db.session.scalar(select(Notification.read_at)) == NOW
-        assert delivery_state.envelopes([post.id])[post.id].colour == "red", "seen is not mended"
+        assert delivery_state.envelopes([post.id])[post.id].colour == "red", "seen is not fixed"
 
 
 # --- what it costs

@@ -1,4 +1,4 @@
-"""A database that falls silent for a while: the worker waits, comes back by itself, and everything is done once."""
+"""A database that falls silent for a while: the worker waits, recovers automatically, and everything is done once."""
 
 import os
 import time

@@ -18,7 +18,7 @@ OFFICE_URL = "http://office.example"  # where links in emails lead: to no machin
 
 
 class App:
-    """One office. ``start()`` brings up both processes; each can be ended, killed and started again by itself."""
+    """One office. ``start()`` brings up both processes; each can be ended, killed and started again on its own."""
 
     def __init__(self, database_url: str, authority: Path | None = None, env: Mapping[str, str] | None = None) -> None:
         self.folder = temporary_folder("app")

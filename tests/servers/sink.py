@@ -25,7 +25,7 @@ class SmtpSink:
         self.folder = temporary_folder("sink")
         self.port = free_port()
         words = [COMMANDS / "smtp-sink", "-4", *options]
-        if IS_ROOT:  # it gives up root by itself, and insists on it
+        if IS_ROOT:  # it gives up root automatically, and insists on it
             words += ["-u", MAIL_USER.pw_name]
             shutil.chown(self.folder, MAIL_USER.pw_uid, MAIL_USER.pw_gid)
         if keep:

@@ -71,7 +71,7 @@ class ReceivedMailView(AdminView):
         return str(row.subject or gettext("No subject"))
 
     def waiting(self) -> int:
-        """Return how many mails lie in quarantine."""
+        """Return how many mails are in quarantine."""
         query = select(func.count()).select_from(ReceivedMail).where(ReceivedMail.state == "quarantined")
         return db.session.scalar(query) or 0
 

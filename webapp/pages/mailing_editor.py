@@ -55,7 +55,7 @@ def edit(mailing_id: int) -> ResponseReturnValue:
 
 
 def _save(form: MailingForm, row: Mailing) -> ResponseReturnValue | None:
-    """Save what the editor says; None when a field has to be mended first."""
+    """Save what the editor says; None when a field has to be fixed first."""
     if not form.validate():
         flash(gettext("Not saved: check the marked fields."), "error")
         return None
@@ -94,7 +94,7 @@ SAMPLES = {
 
 @dataclass(frozen=True)
 class Mistake:
-    """A merge field that can't be filled: the field of the editor it stands in, and its line."""
+    """A merge field that can't be filled: the field of the editor it is in, and its line."""
 
     field: str
     line: int
@@ -149,7 +149,7 @@ def check() -> ResponseReturnValue:
 
 @blueprint.post("/preview")
 def preview() -> Response:
-    """Answer the mail of a sample contact, made of what stands in the editor."""
+    """Answer the mail of a sample contact, made of what is in the editor."""
     return _preview(unsaved(mailing_form()), request.form.get("as", "full"), request.form.get("part", "html"))
 
 

@@ -86,7 +86,7 @@ def _rate(pace: float) -> str:
 
 
 def _before_sending(row: Mailing) -> dict[str, Any]:
-    """Who would get a mailing that has not begun, who is left out, and what has to be mended before."""
+    """Who would get a mailing that has not begun, who is left out, and what has to be fixed first."""
     if row.state not in ("draft", "scheduled"):
         return {"expected": Counter(), "problems": [], "warnings": [], "question": "", "mail_size": None}
     expected = ready.expected(row)

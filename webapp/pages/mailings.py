@@ -28,7 +28,7 @@ NARROWEST = 0.6  # percent of a bar: nothing is so small that it can't be seen
 
 @blueprint.before_request
 def only_marketing() -> ResponseReturnValue | None:
-    """Let in whoever may send to many."""
+    """Let in those who may send to many."""
     return None if auth.role() in ("marketing", "admin") else auth.not_for_you()
 
 
@@ -78,7 +78,7 @@ def capped(count: int) -> str:
 
 
 def subject_of(row: Mailing) -> str:
-    """Return the subject as a title: a merge field stands there as what it is called.
+    """Return the subject as a title, with merge fields as their labels.
 
     >>> subject_of(Mailing(subject='News for {{ contact.first_name or "you" }}'))
     'News for [First name]'

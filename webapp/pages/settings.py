@@ -30,7 +30,7 @@ SHOWN = 10
 
 @dataclass(frozen=True)
 class Pointer:
-    """Something that still names a domain that is not ours any more, and the page where that is mended."""
+    """Something that still names a domain that is not ours any more, and the page where that is fixed."""
 
     words: str
     url: str
