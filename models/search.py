@@ -51,11 +51,16 @@ def search(words: str, *columns: Any, among: Select[Any] | None = None) -> Found
 
     ``among``: the rows that are of interest, when these are not all of them.
     """
-    wanted = words.split()[:MOST_WORDS]
+    wanted = _words(words)
     if not wanted or columns[0].table.name not in SEARCHED:
         return Found(_fits(wanted, columns))
     ids, cut = _Search(wanted, columns).found(among)
     return Found(columns[0].table.c.id.in_(listed(ids)), cut)
+
+
+def fits(words: str, *columns: Any) -> ColumnElement[bool]:
+    """Return the condition that a search looks for: no index helps with it, so ask it of so many rows at a time."""
+    return _fits(_words(words), columns)
 
 
 class _Search:
@@ -114,6 +119,10 @@ class _Search:
         newest = select(read.c.id).where(fits).order_by(read.c.id.desc()).limit(MOST_FOUND + 1)
         ids = list(db.session.scalars(newest))
         return ids[:MOST_FOUND], why if len(ids) > MOST_FOUND or _more(candidates) else ""
+
+
+def _words(words: str) -> list[str]:
+    return words.split()[:MOST_WORDS]
 
 
 def _more(rows: Select[Any]) -> bool:

@@ -1,5 +1,7 @@
 """Searching by parts of words, on both databases, and what the index must follow."""
 
+import csv
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -185,6 +187,28 @@ def test_the_list_says_that_older_entries_are_missing(many: Flask) -> None:
     for path in ("/admin/contacts/", "/admin/contacts/?search=person07", "/admin/contacts/?search=quokka"):
         page = visitor.get(path).text
         assert common not in page and short not in page
+
+
+@pytest.mark.parametrize(
+    ("asked", "numbers"),
+    [
+        ("search=shop", range(60)),  # too common
+        ("search=le&sort=-name", range(59, -1, -1)),  # too short
+        ("search=p4", range(40, 50)),
+        ("search=shop&active=1", range(2, 60)),
+        ("search=person07", [7]),  # found by the index
+        ("search=qz", []),
+    ],
+)
+def test_the_export_has_all_that_fit_and_the_page_says_so(many: Flask, asked: str, numbers: Iterable[int]) -> None:
+    visitor, names = Visitor(many).as_role("admin"), [f"Person{number:02} Lee" for number in numbers]
+    with many.app_context():
+        db.session.execute(update(Contact).where(Contact.name < "Person02").values(active=False))
+        db.session.commit()
+    lines = csv.DictReader(visitor.get(f"/admin/contacts/export?{asked}").text.splitlines())
+    assert [line["Name"] for line in lines] == names
+    note = "Export searches all entries." in visitor.get(f"/admin/contacts/?{asked}").text
+    assert note is (len(names) > 1)
 
 
 class Choice(Form):

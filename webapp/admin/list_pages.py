@@ -14,10 +14,10 @@ from sqlalchemy import Select
 from sqlalchemy.orm import joinedload
 
 from mail.settings.clock import now
-from models import db, reading
+from models import db, reading, search
 from webapp import searching, template_helpers
 from webapp.admin.declared import ActionRefused, Declared
-from webapp.admin.listing import Order, Page, batches, csv_lines, page_by_place, page_of
+from webapp.admin.listing import Order, Page, batches, csv_lines, page_by_place, page_of, searched_batches
 from webapp.fields import is_secret
 
 SMALL_PAGE = 500  # rows of a list that may be sorted by anything
@@ -26,19 +26,35 @@ SMALL_PAGE = 500  # rows of a list that may be sorted by anything
 class ListPages(Declared):
     """The pages around the list of a view."""
 
-    def _asked(self) -> Select[Any]:
-        """The rows that the filters and the search of the address leave."""
+    def _filtered(self) -> tuple[Select[Any], bool]:
+        """The rows that the filters of the address leave, and whether there are any filters."""
         rows, narrowed = self.rows(), False
         for one in self.filters:
             value = request.args.get(one.name) or one.usual
             clause = one.clause(getattr(self.model, one.name), value) if value else None
             if clause is not None:
                 rows, narrowed = rows.where(clause), True
-        words = request.args.get("search", "").strip()
-        if words and self.searchable:
-            columns = (getattr(self.model, name) for name in self.searchable)
-            rows = rows.where(searching.found(words, *columns, among=rows if narrowed else None))
-        return rows
+        return rows.options(*(joinedload(relation) for relation in self.eager)), narrowed
+
+    def _search(self) -> tuple[str, list[Any]]:
+        """The words that are searched for, and the columns in which."""
+        columns = [getattr(self.model, name) for name in self.searchable]
+        return request.args.get("search", "").strip() if columns else "", columns
+
+    def _asked(self) -> Select[Any]:
+        """The rows that the filters and the search of the address leave."""
+        rows, narrowed = self._filtered()
+        words, columns = self._search()
+        return rows.where(searching.found(words, *columns, among=rows if narrowed else None)) if words else rows
+
+    def _exported(self) -> Iterator[list[Any]]:
+        """The rows of the list in batches: all that fit, also where the page shows only the newest."""
+        order = Order(self.key, self.key) if self.small else self._order()  # a large list has indexes for its own
+        shown = self._asked()
+        if not searching.search_cut():
+            return batches(shown, order)
+        words, columns = self._search()
+        return searched_batches(self._filtered()[0], order, search.fits(words, *columns))
 
     def _order(self) -> Order:
         sort = request.args.get("sort", "")
@@ -47,8 +63,7 @@ class ListPages(Declared):
         return Order(getattr(self.model, sort.lstrip("-")), self.key, sort.startswith("-"))
 
     def _page(self) -> Page:
-        rows = self._asked().options(*(joinedload(relation) for relation in self.eager))
-        order = self._order()
+        rows, order = self._asked(), self._order()
         if self.small:
             place = request.args.get("after") or request.args.get("before") or ""
             return page_by_place(rows, order, SMALL_PAGE, place)
@@ -102,12 +117,11 @@ class ListPages(Declared):
         if not self.can_export:
             abort(404)
         names = [name for name in (self.exported or self.columns) if not is_secret(getattr(self.model, name, None))]
-        rows = self._asked().options(*(joinedload(relation) for relation in self.eager))
-        order = Order(self.key, self.key) if self.small else self._order()  # a large list has indexes for its own
+        exported = self._exported()
 
         def lines() -> Iterator[Sequence[Any]]:
             with reading():
-                for batch in batches(rows, order):
+                for batch in exported:
                     for row in batch:
                         yield [self.plain(row, name) for name in names]
 

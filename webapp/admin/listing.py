@@ -16,7 +16,8 @@ from flask_babel import lazy_gettext as _l
 from sqlalchemy import ColumnElement, Select, UnaryExpression, func, select, tuple_
 
 from mail.settings.clock import now
-from models import db
+from models import db, search
+from models.slices import listed
 
 MOST_COUNTED = 10_000
 LONGEST_PLACE = 9  # digits
@@ -235,3 +236,16 @@ def batches(rows: Select[Any], order: Order, size: int = 1000) -> Iterator[list[
         mark = (getattr(found[-1], order.column.key), getattr(found[-1], order.key.key))
         yield found
         db.session.expunge_all()
+
+
+def searched_batches(rows: Select[Any], order: Order, fits: ColumnElement[bool]) -> Iterator[list[Any]]:
+    """Yield all rows of a query that fit a search, in batches; no statement looks at more than one search does."""
+    mark = None
+    while True:
+        asked = rows if mark is None else rows.where(order.beyond(mark, backwards=False))
+        keys = asked.with_only_columns(order.column, order.key, fits).order_by(*order.clauses()).limit(search.MOST_READ)
+        read = db.session.execute(keys).all()
+        if not read:
+            return
+        mark = (read[-1][0], read[-1][1])
+        yield from batches(rows.where(order.key.in_(listed([key for _, key, fitting in read if fitting]))), order)
