@@ -8,9 +8,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,12 +34,21 @@ def processor_times() -> tuple[int, int, int]:
     return sum(ticks), ticks[3] + ticks[4], ticks[7]
 
 
-def busy(seconds: float = 0.5) -> float:
-    """Return how busy the processors are now, while nothing of ours runs, in percent."""
-    before = processor_times()
-    time.sleep(seconds)
-    after = processor_times()
-    return 100 - 100 * (after[1] - before[1]) / max(after[0] - before[0], 1)
+def our_ticks() -> int:
+    """Return the ticks that this process used and all that it started, those included that have ended."""
+    parents, used = {}, {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has just ended
+            words = stat.read_text().rpartition(")")[2].split()
+            parents[int(stat.parent.name)] = int(words[1])
+            used[int(stat.parent.name)] = sum(map(int, words[11:15]))
+    return sum(ticks for pid, ticks in used.items() if _is_ours(pid, parents))
+
+
+def _is_ours(pid: int, parents: dict[int, int]) -> bool:
+    while pid in parents and pid != os.getpid():
+        pid = parents[pid]
+    return pid == os.getpid()
 
 
 @dataclass
@@ -63,13 +71,14 @@ NOISE_HEAD = f"{'steal':>7}{'busy':>7}"
 
 @contextmanager
 def noise() -> Iterator[Noise]:
-    """Measure the steal during a block, and how busy the machine was with other things just before and just after."""
-    measured = Noise(busy=busy())
-    before = processor_times()
+    """Measure, during a block, the steal and how busy the machine was with what is not ours."""
+    measured = Noise()
+    began, ours = processor_times(), our_ticks()
     yield measured
-    after = processor_times()
-    measured.steal = 100 * (after[2] - before[2]) / max(after[0] - before[0], 1)
-    measured.busy = max(measured.busy, busy())
+    ours, ended = our_ticks() - ours, processor_times()
+    total, idle, stolen = (after - before for after, before in zip(ended, began, strict=True))
+    measured.steal = 100 * stolen / max(total, 1)
+    measured.busy = max(100 * (total - idle - stolen - ours) / max(total, 1), 0)
 
 
 @contextmanager
@@ -111,16 +120,16 @@ def child(module: str, *words: str, env: dict[str, str] | None = None) -> dict[s
     return found
 
 
-def memory() -> float:
-    """Return the resident memory of this process now, in MB."""
-    with open("/proc/self/status") as status:
+def memory(pid: int | str = "self") -> float:
+    """Return the resident memory of a process now, in MB."""
+    with open(f"/proc/{pid}/status") as status:
         kilobytes = next(line for line in status if line.startswith("VmRSS")).split()[1]
     return int(kilobytes) / 1024
 
 
-def peak_memory() -> float:
-    """Return the most resident memory that this process ever had, in MB."""
-    with open("/proc/self/status") as status:
+def peak_memory(pid: int | str = "self") -> float:
+    """Return the most resident memory that a process ever had, in MB."""
+    with open(f"/proc/{pid}/status") as status:
         kilobytes = next(line for line in status if line.startswith("VmHWM")).split()[1]
     return int(kilobytes) / 1024
 
