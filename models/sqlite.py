@@ -29,7 +29,7 @@ def prepare(dbapi_connection: Any, _record: Any) -> None:
         "synchronous = FULL",
         "foreign_keys = ON",
         "temp_store = MEMORY",
-        "cache_size = -4000",
+        "cache_size = -2000",  # KB: a worker has a connection for every thread
     ):
         dbapi_connection.execute(f"PRAGMA {pragma}")
 

@@ -5,6 +5,8 @@ import os
 import signal
 import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,8 +14,9 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from alembic.script import ScriptDirectory
 from flask import Flask
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, TimeoutError
 
 from mail.errors import JournalFailed
@@ -37,6 +40,7 @@ from models import (
 )
 from models.outgoing import claim
 from scheduler import recovery
+from scheduler.__main__ import MIGRATIONS, newest_version, wait_for_database
 from scheduler.identity import WorkerIdentity
 from scheduler.loops import Loop, NotNow, _Said, say_once
 from tests.office import Office
@@ -432,6 +436,20 @@ def test_a_worker_refuses_a_database_without_tables(empty_database: str) -> None
     assert worker.process.wait(30) == 2
     assert "The database is empty. Run once: flask --app wsgi upgrade" in worker.output()
     app.close()
+
+
+def test_a_worker_refuses_a_database_of_another_version(app: Flask) -> None:
+    assert wait_for_database(app) == ""
+    with app.app_context():
+        db.session.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+        db.session.commit()
+    assert "belongs to another version" in wait_for_database(app)
+
+
+def test_a_worker_knows_the_newest_version_without_alembic() -> None:
+    assert [newest_version()] == ScriptDirectory(str(MIGRATIONS)).get_heads()
+    program = "import sys, scheduler.__main__; sys.exit('alembic' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=MIGRATIONS.parent).returncode == 0
 
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)

@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-IMPORTED = ("alembic.script", "gunicorn.app.wsgiapp", "gunicorn.workers.gthread", "scheduler.worker", "webapp")
+IMPORTED = ("gunicorn.app.wsgiapp", "gunicorn.workers.gthread", "scheduler.worker", "webapp")
 LARGEST_REQUEST = 100_000  # bytes
 
 
