@@ -1,7 +1,7 @@
 """What gunicorn serves: ``gunicorn wsgi:app``; also what ``flask --app wsgi`` works with."""
 
-from mail.settings.config import keep_files_private
 from mail.settings.logs import set_up_logs
+from mail.settings.process import keep_files_private
 from webapp import create_app
 
 keep_files_private()

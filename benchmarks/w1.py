@@ -129,6 +129,7 @@ def send() -> None:
     from mail.queue.lease import WorkerLease
     from mail.settings.clock import now
     from mail.settings.config import settings
+    from mail.settings.process import start_is_over
     from models import Mailing, db
     from scheduler import create_worker_app
 
@@ -145,6 +146,7 @@ def send() -> None:
         journal = Journal.open(settings().journal_folder, worker.id, "mass-1")
         mailing_id = db.session.scalars(select(Mailing.id)).one()
         event.listen(db.engine, "before_cursor_execute", count)
+    start_is_over()
     before, started, cpu = memory(), time.perf_counter(), time.process_time()
     with app.app_context():
         mailing.send(mailing_id, now())

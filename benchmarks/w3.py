@@ -193,6 +193,7 @@ def fetch(mails: int) -> None:
     from mail.incoming import flow
     from mail.queue.lease import WorkerLease
     from mail.settings.clock import now
+    from mail.settings.process import start_is_over
     from models import Document, IncomingServer, OutgoingMail, Post, ReceivedMail, db
     from scheduler import create_worker_app
 
@@ -223,6 +224,7 @@ def fetch(mails: int) -> None:
         event.listen(db.engine, "before_cursor_execute", count)
         event.listen(db.engine, "commit", ended)
         event.listen(db.engine, "rollback", ended)
+        start_is_over()
         Thread(target=beat, args=(app, worker), daemon=True).start()
         started, cpu = time.perf_counter(), time.process_time()
         flow.fetch(server_id, worker, now())

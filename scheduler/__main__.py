@@ -10,8 +10,9 @@ from flask import Flask
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import DBAPIError
 
-from mail.settings.config import ConfigError, keep_files_private
+from mail.settings.config import ConfigError
 from mail.settings.logs import set_up_logs
+from mail.settings.process import keep_files_private, start_is_over
 from models import db, reading
 from scheduler import create_worker_app
 from scheduler.loops import database_away
@@ -36,6 +37,7 @@ def main() -> int:
         return _refuse(problem)
     worker = WorkerProcess(app)
     install_signals(worker)
+    start_is_over()
     return worker.run()
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, exists, func, select, update
+from sqlalchemy import case, exists, func, select, update
 
 from mail.documents.notify import PostNotification, notify, own_message_id, prepare, reply_references
 from mail.documents.threads import NewFile, PostDraft, ThreadView, thread_views
@@ -182,25 +182,16 @@ def _attach(posts: Sequence[PostDraft]) -> None:
     insert_rows(Attachment, rows)
 
 
-_THREADS: Any = Thread.__table__
-_TOUCHED = (
-    update(_THREADS)
-    .where(_THREADS.c.id == bindparam("thread"))
-    .values(
-        last_post_at=bindparam("now"),
-        root_message_id=func.coalesce(_THREADS.c.root_message_id, bindparam("root")),
-    )
-)
-
-
 def _touch_threads(posts: Sequence[PostDraft], now: datetime) -> None:
     """Note when something was said last, and under which id a thread began: its first message, never a note."""
-    roots: dict[int, str | None] = {}
+    roots: dict[int, str] = {}
     for post in posts:
-        root = (post.message_id or own_message_id(post.id)) if post.kind == "message" else None
-        roots[post.thread_id] = roots.get(post.thread_id) or root
-    rows = [{"thread": thread_id, "now": now, "root": root} for thread_id, root in sorted(roots.items())]
-    db.session.connection().execute(_TOUCHED, rows)
+        if post.kind == "message":
+            roots.setdefault(post.thread_id, post.message_id or own_message_id(post.id))
+    root = func.coalesce(Thread.root_message_id, case(roots, value=Thread.id)) if roots else Thread.root_message_id
+    touched = select(Thread.id).where(Thread.id.in_({post.thread_id for post in posts}))
+    in_order = touched.order_by(Thread.id).with_for_update()  # two that touch the same ones wait, never in a ring
+    db.session.execute(update(Thread).where(Thread.id.in_(in_order)).values(last_post_at=now, root_message_id=root))
 
 
 # --- followers

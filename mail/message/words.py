@@ -4,6 +4,7 @@ import base64
 import binascii
 import quopri
 import re
+from collections.abc import Callable, Iterator
 
 from mail.message.charsets import to_text
 
@@ -26,18 +27,16 @@ def encode_words(text: str) -> list[str]:
     >>> encode_words("Your quote, Jürgen"), encode_words("日本")
     (['=?utf-8?q?Your_quote=2C_J=C3=BCrgen?='], ['=?utf-8?b?5pel5pys?='])
     """
-    in_q = "".join(_Q_SAFE.get(octet) or f"={octet:02X}" for octet in text.encode("utf-8", "replace"))
-    shorter_in_q = len(in_q) <= len(text.encode("utf-8", "replace")) * 4 / 3 + 4
-    letter, room, size = ("q", 48, _q_size) if shorter_in_q else ("b", 36, _b_size)
-    words: list[str] = []
-    chunk, used = "", 0
-    for character in text:
-        length = size(character)
-        if used + length > room:
-            words.append(_encode_word(chunk, letter))
-            chunk, used = "", 0
-        chunk, used = chunk + character, used + length
-    return [*words, _encode_word(chunk, letter)] if chunk else words
+    octets = text.encode("utf-8", "replace")
+    in_q = _in_q(octets)
+    if len(in_q) > len(octets) * 4 / 3 + 4:
+        return [
+            f"=?utf-8?b?{base64.b64encode(piece.encode('utf-8', 'replace')).decode()}?="
+            for piece in _cut(text, _b_size, 36)
+        ]
+    if 0 < len(in_q) <= 48:  # nearly every name and subject
+        return [f"=?utf-8?q?{in_q}?="]
+    return [f"=?utf-8?q?{_in_q(piece.encode('utf-8', 'replace'))}?=" for piece in _cut(text, _q_size, 48)]
 
 
 def decode_words(text: str) -> str:
@@ -82,25 +81,33 @@ def repair(text: str) -> str:
 
 _SURROGATES = re.compile("[\udc80-\udcff]+")
 _LONE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
-_Q_SAFE = {
-    ord(character): character for character in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/"
-}
-_Q_SAFE[ord(" ")] = "_"
+_Q_SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/")
+_IN_Q = [chr(octet) if octet in _Q_SAFE else "_" if octet == 32 else f"={octet:02X}" for octet in range(256)]
+
+
+def _in_q(octets: bytes) -> str:
+    return "".join([_IN_Q[octet] for octet in octets])
 
 
 def _q_size(character: str) -> int:
-    return 1 if ord(character) in _Q_SAFE else 3 * len(character.encode("utf-8", "replace"))
+    return len(_in_q(character.encode("utf-8", "replace")))
 
 
 def _b_size(character: str) -> int:
     return len(character.encode("utf-8", "replace"))
 
 
-def _encode_word(text: str, letter: str) -> str:
-    octets = text.encode("utf-8", "replace")
-    if letter == "q":
-        return f"=?utf-8?q?{''.join(_Q_SAFE.get(octet) or f'={octet:02X}' for octet in octets)}?="
-    return f"=?utf-8?b?{base64.b64encode(octets).decode('ascii')}?="
+def _cut(text: str, size: Callable[[str], int], room: int) -> Iterator[str]:
+    """Cut text into pieces of at most `room`, counted by `size`, between two characters."""
+    start = used = 0
+    for position, character in enumerate(text):
+        length = size(character)
+        if used + length > room:
+            yield text[start:position]
+            start, used = position, 0
+        used += length
+    if text:
+        yield text[start:]
 
 
 def _decode_runs(text: str) -> str:

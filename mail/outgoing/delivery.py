@@ -118,7 +118,8 @@ def deliver_batch(batch: DeliveryBatch[Item], connections: Connections, journal:
     try:
         with connections.to(batch.server_id, batch.keeps_transcripts) as connection:
             batch.server_name = connection.target.name
-            _Delivery(batch, connections, connection, journal, worker).run()
+            with connections.servers.delivering(batch.server_id, batch.server_name) as delivering:
+                _Delivery(batch, connections, connection, delivering, journal, worker).run()
     except (SecretUnreadable, JournalFailed) as error:
         batch.stop(End.FAILED, error.why)
     except ServerGone:
@@ -142,10 +143,11 @@ class _Delivery(Generic[Item]):
         batch: DeliveryBatch[Item],
         connections: Connections,
         connection: ServerConnection,
+        delivering: Delivering,
         journal: Journal,
         worker: WorkerLease,
     ) -> None:
-        self.batch, self.connections, self.connection = batch, connections, connection
+        self.batch, self.connections, self.connection, self.delivering = batch, connections, connection, delivering
         self.journal, self.worker, self.servers = journal, worker, connections.servers
 
     def run(self) -> None:
@@ -176,21 +178,25 @@ class _Delivery(Generic[Item]):
                 log.exception("a mail for server %s can't be put together", self.batch.server_id)
                 reason = MailUnusable(error=type(error).__name__, detail=str(error)[:200]).why
                 return Try(Outcome("mail", None, "", "", False, False, False, reason))
-            with self.servers.delivering(Delivering(self.batch.server_id, self.batch.server_name, size)):
-                outcome = self.connection.deliver(
-                    parcel.envelope_sender,
-                    parcel.recipient,
-                    parcel.content,
-                    **self.journal.in_flight(parcel.key, self.worker.assert_alive),
-                    ready=parcel.ready,
-                )
+            self.delivering.size, self.delivering.since = size, time.monotonic()
+            outcome = self.connection.deliver(
+                parcel.envelope_sender,
+                parcel.recipient,
+                parcel.content,
+                **self.journal.in_flight(parcel.key, self.worker.assert_alive),
+                ready=parcel.ready,
+            )
+            self.delivering.since = None
         transcript = self.connection.transcript.take() if self.connection.transcript else ""
         return Try(outcome, transcript, time.monotonic() - began)
 
     def _conclude(self, item: Item, tried: Try) -> None:
         """Note what became of an item, and what it says about its server."""
         batch, outcome, server = self.batch, tried.outcome, self.batch.server_id
-        if self._is_one_connection_too_many(outcome):
+        if outcome.accepted:
+            self._note(item, tried)
+            batch.frees_doubted |= self.servers.accepted(server, tried.seconds)
+        elif self._is_one_connection_too_many(outcome):
             batch.waiting.appendleft(item)
             batch.stop(End.STOPPED)
         elif outcome.phase == "connect":
@@ -200,14 +206,16 @@ class _Delivery(Generic[Item]):
             batch.stop(End.UNREACHED, outcome.why)
             batch.unreached(tried)
         else:
-            batch.take_back(outcome.victims)
-            batch.note(item, tried)
-            if outcome.accepted:
-                batch.frees_doubted |= self.servers.accepted(server, tried.seconds)
-            elif outcome.code is not None:
+            self._note(item, tried)
+            if outcome.code is not None:
                 self.servers.answered(server)
             elif (outcome.in_doubt or outcome.temporary) and self._strikes(outcome):
                 batch.stop(End.STRUCK, outcome.why)
+
+    def _note(self, item: Item, tried: Try) -> None:
+        if tried.outcome.victims:
+            self.batch.take_back(tried.outcome.victims)
+        self.batch.note(item, tried)
 
     def _strikes(self, outcome: Outcome) -> bool:
         """There was no answer; return whether that happened so often that the server counts as away."""
@@ -216,7 +224,7 @@ class _Delivery(Generic[Item]):
 
     def _is_one_connection_too_many(self, outcome: Outcome) -> bool:
         """Say whether this connection was refused only because others are open; then there will be fewer of them."""
-        if outcome.accepted or outcome.why is None or not self.connections.others(self.batch.server_id):
+        if outcome.why is None or not self.connections.others(self.batch.server_id):
             return False
         code = outcome.why["code"]
         said_so = code == "too_many_connections"

@@ -6,9 +6,9 @@ Two *lanes* share a server: ``personal`` and ``mass``. Servers are numbers, 0 fo
 
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -24,18 +24,19 @@ SLOW = 3.0  # seconds of waiting for one mail after which a server counts as slo
 PACE = 100_000  # ... and one more for so many bytes: a large mail takes its time on a thin line
 
 
-@dataclass
+@dataclass(slots=True)
 class Delivering:
-    """One mail on its way to a server, and since when."""
+    """A thread that delivers to a server; ``since`` is None while no mail is on its way."""
 
     server: int
     name: str
     size: int = 0
-    since: float = field(default_factory=time.monotonic)
+    since: float | None = None
 
     def is_slow(self) -> bool:
-        """Say whether it takes longer than a server that is well would need."""
-        return time.monotonic() - self.since > SLOW + self.size / PACE
+        """Say whether a mail takes longer than a server that is well would need."""
+        since = self.since
+        return since is not None and time.monotonic() - since > SLOW + self.size / PACE
 
 
 @dataclass
@@ -57,7 +58,7 @@ class ServerConcurrency:
     def __init__(self, mass: int = MOST) -> None:
         self._lock = threading.Lock()
         self._most: dict[str, int] = {"personal": MOST, "mass": mass}
-        self._states: dict[int, _ServerState] = {}
+        self._states: defaultdict[int, _ServerState] = defaultdict(_ServerState)
         self._delivering: dict[int, Delivering] = {}
 
     # --- taking work
@@ -70,7 +71,7 @@ class ServerConcurrency:
     def take(self, server: int, lane: Lane) -> bool:
         """Take a place at a server; False when there is none."""
         with self._lock:
-            state = self._state(server)
+            state = self._states[server]
             if not self._has_room(state, lane):
                 return False
             state.held[lane] += 1
@@ -81,12 +82,12 @@ class ServerConcurrency:
     def free(self, server: int, lane: Lane) -> None:
         """Give the place back."""
         with self._lock:
-            self._state(server).held[lane] -= 1
+            self._states[server].held[lane] -= 1
 
     def yields(self, server: int) -> bool:
         """Say whether a mailing is to give up its connection, because personal mail waits for it."""
         with self._lock:
-            return self._state(server).wanted
+            return self._states[server].wanted
 
     def _has_room(self, state: _ServerState, lane: Lane) -> bool:
         held = state.held.total()
@@ -99,15 +100,12 @@ class ServerConcurrency:
             return False
         return state.held[lane] < self._most[lane]
 
-    def _state(self, server: int) -> _ServerState:
-        return self._states.setdefault(server, _ServerState())
-
     # --- what became of a mail
 
     def accepted(self, server: int, seconds: float) -> bool:
         """A mail was accepted: the server is well. Returns whether lines in doubt waited for that."""
         with self._lock:
-            state = self._state(server)
+            state = self._states[server]
             state.strikes, state.why, state.away_until = 0, None, 0.0
             state.slow = state.slow and seconds > SLOW
             doubted, state.doubted = state.doubted, False
@@ -116,12 +114,12 @@ class ServerConcurrency:
     def answered(self, server: int) -> None:
         """A mail was refused or put off: that, too, is an answer."""
         with self._lock:
-            self._state(server).strikes = 0
+            self._states[server].strikes = 0
 
     def struck(self, server: int, reason: Why, in_doubt: bool) -> bool:
         """A mail was cut off or its answer never seen; returns whether the server counts as away now."""
         with self._lock:
-            state = self._state(server)
+            state = self._states[server]
             state.strikes += 1
             state.doubted |= in_doubt
             if state.strikes < STRIKES:
@@ -133,24 +131,24 @@ class ServerConcurrency:
     def unreachable(self, server: int, reason: Why) -> None:
         """There is no connection to the server: it is left alone for a while."""
         with self._lock:
-            state = self._state(server)
+            state = self._states[server]
             state.why, state.away_until = reason, time.monotonic() + BACK_OFF
 
     def takes_only(self, server: int, connections: int | None, seconds: float) -> None:
         """Have at most so many connections to a server at once, over both lanes, for so long."""
         with self._lock:
-            state = self._state(server)
+            state = self._states[server]
             state.connections, state.learned_until = connections, time.monotonic() + seconds
 
     # --- what is being waited for
 
     @contextmanager
-    def delivering(self, one: Delivering) -> Iterator[None]:
-        """Let others see that this thread waits for a server, as long as the block lasts."""
+    def delivering(self, server: int, name: str) -> Iterator[Delivering]:
+        """Let others see whether this thread waits for a server, as long as the block lasts."""
         thread = threading.get_ident()
-        self._delivering[thread] = one
+        one = self._delivering[thread] = Delivering(server, name)
         try:
-            yield
+            yield one
         finally:
             del self._delivering[thread]
 
@@ -159,7 +157,7 @@ class ServerConcurrency:
         found = {}
         with self._lock:
             for one in [one for one in list(self._delivering.values()) if one.is_slow()]:
-                self._state(one.server).slow = True
+                self._states[one.server].slow = True
                 found[one.server] = why("server_slow", server=one.name)
             for server, state in self._states.items():
                 if state.why is not None and time.monotonic() < state.away_until:
@@ -176,10 +174,12 @@ class ByteBudget:
         self._most, self._used = octets, 0
         self._changed = threading.Condition()
 
-    @contextmanager
-    def of(self, size: int) -> Iterator[None]:
+    def of(self, size: int) -> AbstractContextManager[None]:
         """Wait until a mail of this size fits; one that is larger than all there is goes alone."""
-        share = min(size, self._most) if size > self.SMALL else 0
+        return self._share(min(size, self._most)) if size > self.SMALL else nullcontext()
+
+    @contextmanager
+    def _share(self, share: int) -> Iterator[None]:
         with self._changed:
             self._changed.wait_for(lambda: self._used + share <= self._most)
             self._used += share

@@ -78,11 +78,6 @@ class Settings:
         return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in self.derive("secrets")])
 
 
-def keep_files_private() -> None:
-    """Let nobody but our own account read what this process writes; call it when a process of ours begins."""
-    os.umask(0o077)
-
-
 def settings() -> Settings:
     """Return the settings of the running application."""
     found: Settings = current_app.extensions[EXTENSION]

@@ -509,7 +509,7 @@ def test_an_answer_that_was_never_seen_is_unknown_and_final(app, sender):
 def later(sender: Sender, server_id: int) -> None:
     """Let the time pass for which a server was left alone, by both clocks."""
     sender.clock.move(minutes=6)
-    sender.connections.servers._state(server_id).away_until = 0.0
+    sender.connections.servers._states[server_id].away_until = 0.0
 
 
 def test_a_server_whose_answers_are_lost_costs_a_few_recipients_and_then_pauses(app, sender):
