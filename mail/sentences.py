@@ -403,7 +403,10 @@ SENTENCES: dict[str, Any] = {
         "The email is %(size)s bytes; %(host)s accepts at most %(limit)s. Send it with smaller attachments."
     ),
     "invalid_address": _l("“%(address)s” can't be used as an email address. Correct it and send again."),
-    "title_empty": _l("The title can't be empty."),
+    "title_empty": _l("Enter a title: it is the subject of the document's emails."),
+    "title_long": _l("The title has %(length)s characters; at most %(most)s are possible. Shorten it."),
+    "one_person_only": _l("Enter one person only."),
+    "not_one_person": _l("“%(text)s” is not an email address. Enter it as Name <name@company.com>."),
     "post_too_large": _l(
         "With its files this email would be %(size)s MB as it is sent; at most %(limit)s MB are possible. Remove a "
         "file or share a link to it. Your text is kept; choose the files again."

@@ -185,6 +185,12 @@ def new_address(address: str) -> str:
     return key
 
 
+def assert_access_stays(user: User, by: User) -> None:
+    """Raise ``AccountError`` with a sentence when administrators are about to shut themselves out."""
+    if user.id is not None and user.id == by.id and (user.role != "admin" or not user.active):
+        raise AccountError(gettext("You can't remove your own access. Ask another administrator to do it."))
+
+
 def set_password(user: User, hashed: str) -> None:
     """Give an account a password that is hashed already, and end all of its sessions; the caller commits."""
     user.password = hashed

@@ -1,12 +1,16 @@
-"""FLOW of changes to a document: check what somebody wants, change it, and write each change into its history."""
+"""FLOW of what people do to documents: check what somebody wants, do it, and write each change into the history."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from mail.documents import posts
+from mail.documents import contacts, posts
+from mail.documents.documents import start_document
 from mail.errors import ChangeRefused
+from mail.message.address import Address, show_address
+from mail.message.pasted import one_person
 from mail.sentences import Why, why
-from models import Document, Event, Stage, User, db
+from mail.settings import office
+from models import Contact, Document, DocumentType, Event, Stage, User, db
 
 LONGEST_TITLE = 500
 
@@ -24,11 +28,57 @@ class DocumentEdit:
     priority: tuple[int, str, str] | None = None
 
 
+def start(type_: DocumentType, title: str, customer: str, responsible: User, now: datetime) -> Document:
+    """Return a new document that somebody opens by hand; `customer` is one person as people type it, or empty.
+
+    Raises ``ChangeRefused``. The caller commits.
+    """
+    title, person = _title(title), _person("customer", customer) if customer.strip() else None
+    contact = contacts.find_or_make(person.address, person.name, now) if person else None
+    return start_document(
+        type_,
+        title,
+        now,
+        sender=show_address(person.name, person.address) if person else "",
+        contact_id=contact.id if contact else None,
+        responsible=responsible,
+    )
+
+
+def add_follower(document: Document, address: str, now: datetime) -> Contact:
+    """Make one person, as people type it, a follower and return the contact; raises ``ChangeRefused``.
+
+    The caller commits.
+    """
+    person = _person("address", address)
+    contact = contacts.find_or_make(person.address, person.name, now)
+    posts.follow(document.thread_id, contact.id)
+    return contact
+
+
+def _title(text: str) -> str:
+    title = " ".join(text.split())
+    if not title:
+        raise ChangeRefused({"title": why("title_empty")})
+    if len(title) > LONGEST_TITLE:
+        raise ChangeRefused({"title": why("title_long", length=len(title), most=LONGEST_TITLE)})
+    return title
+
+
+def _person(field: str, text: str) -> Address:
+    """Return the one person of a field, somebody to whom this office may write."""
+    person = one_person(text)
+    if isinstance(person, Address):
+        if person.key in office.own_addresses():
+            raise ChangeRefused({field: why("address_of_ours", address=person.key)})
+        return person
+    several = person["code"] == "import_several"
+    raise ChangeRefused({field: why("one_person_only") if several else why("not_one_person", text=text.strip())})
+
+
 def edit(document: Document, wanted: DocumentEdit, user: User, now: datetime) -> bool:
     """Change a document and return whether anything changed; raises ``ChangeRefused``. The caller commits."""
-    title = None if wanted.title is None else " ".join(wanted.title.split())[:LONGEST_TITLE]
-    if title == "":
-        raise ChangeRefused({"title": why("title_empty")})
+    title = None if wanted.title is None else _title(wanted.title)
     changes = [*_stage(document, wanted.stage_id), *_priority(document, wanted.priority)]
     changes += _responsible(document, wanted.responsible_id)
     if title is not None and title != document.title:

@@ -253,6 +253,29 @@ def test_a_field_for_one_person_drops_nobody_without_a_word(app, clerk, text):
         assert db.session.scalar(select(func.count()).select_from(Post).where(Post.kind == "message")) == 0
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ({"title": " "}, "Enter a title"),
+        ({"title": "x" * 501}, "The title has 501 characters; at most 500 are possible"),
+        ({"title": "Chairs", "customer": "ann"}, "“ann” is not an email address"),
+        ({"title": "Chairs", "customer": "sales@office.test"}, "is one of our own addresses"),
+    ],
+)
+def test_a_document_that_cannot_be_opened_says_why_and_keeps_what_was_typed(app, clerk, typed, said):
+    answer = clerk.post("/documents/ticket/new", typed)
+    assert said in words(answer)
+    assert all(html.escape(text) in answer.text for text in typed.values())
+    with app.app_context():
+        assert db.session.scalar(select(func.count()).select_from(Document)) == 1
+
+
+def test_a_title_is_not_cut_without_a_word(app, clerk):
+    assert "at most 500" in words(clerk.post("/document/1", {"title": "x" * 501}, follow_redirects=True))
+    with app.app_context():
+        assert len(db.session.get_one(Document, 1).title) < 100
+
+
 # --- the inbox, and the zone
 
 

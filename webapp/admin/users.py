@@ -102,22 +102,20 @@ class UserView(AdminView):
         return form
 
     def before_save(self, form: Any, row: Any, is_new: bool) -> None:
-        moment = now()
-        if is_new:
-            self._begin(form, row)
-            row.contact = find_or_make(row.email, form.name.data, moment)
+        try:
+            if is_new:
+                self._begin(form, row)
+            auth.assert_access_stays(row, current_user)
+        except AccountError as error:
+            raise ActionRefused(str(error)) from error
         row.contact.name = form.name.data.strip()
-        if row.id is not None and row.id == current_user.id and (row.role != "admin" or not row.active):
-            raise ActionRefused(gettext("You can't remove your own access. Ask another administrator to do it."))
 
     @staticmethod
     def _begin(form: Any, row: Any) -> None:
         if not form.password.hashed:
             raise ActionRefused(str(EMPTY_PASSWORD))
-        try:
-            row.email = auth.new_address(form.email.data)
-        except AccountError as error:
-            raise ActionRefused(str(error)) from error
+        row.email = auth.new_address(form.email.data)
+        row.contact = find_or_make(row.email, form.name.data, now())
 
     def why_not_delete(self, row: Any) -> str:
         if row.id == current_user.id:

@@ -13,17 +13,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload, selectinload
 from werkzeug.datastructures import FileStorage
 
-from mail.documents import changes, contacts
+from mail.documents import changes
 from mail.documents import posts as documents_posts
 from mail.documents.changes import DocumentEdit
-from mail.documents.documents import start_document
 from mail.documents.notify import NotificationTarget, audience, mark_reason
 from mail.documents.threads import NewFile
 from mail.errors import ChangeRefused, NothingWritten, PostTooLarge
-from mail.message.address import Address, show_address
-from mail.message.pasted import one_person
 from mail.outgoing import delivery_state
-from mail.sentences import say, why
+from mail.sentences import say
 from mail.settings import office
 from mail.settings.clock import now
 from models import Document, DocumentType, Event, Follower, Post, Stage, User, db, writing
@@ -116,24 +113,12 @@ def new(code: str) -> ResponseReturnValue:
     """Make a document by hand."""
     type_ = _type(code)
     if request.method == "POST":
-        title = " ".join(request.form.get("title", "").split())
-        sender = request.form.get("customer", "").strip()
-        person = one_person(sender) if sender else None
-        address = person if isinstance(person, Address) else None
-        if not title:
-            flash(gettext("Enter a title: it is the subject of the document's emails."), "error")
-        elif sender and address is None:
-            flash(_not_one_person(sender), "error")
+        typed = request.form.get("title", ""), request.form.get("customer", "")
+        try:
+            document = changes.start(type_, *typed, current_user, now())
+        except ChangeRefused as refused:
+            flash(str(refused), "error")
         else:
-            contact = contacts.find_or_make(address.address, address.name, now()) if address else None
-            document = start_document(
-                type_,
-                title,
-                now(),
-                sender=show_address(address.name, address.address) if address else "",
-                contact_id=contact.id if contact else None,
-                responsible=current_user,
-            )
             db.session.commit()
             return redirect(url_for("documents.show", document_id=document.id))
     return render_template("pages/document_new.html", type=type_)
@@ -309,30 +294,19 @@ def _file(file: FileStorage) -> NewFile:
 def follow(document_id: int) -> ResponseReturnValue:
     """Add a follower by mail address (or oneself, without one)."""
     document = _document(document_id)
-    text = request.form.get("address", "").strip()
     contact = current_user.contact
-    if text:
-        address = one_person(text)
-        if not isinstance(address, Address):
-            flash(_not_one_person(text), "error")
+    if typed := request.form.get("address", "").strip():
+        try:
+            contact = changes.add_follower(document, typed, now())
+        except ChangeRefused as refused:
+            flash(str(refused), "error")
             return redirect(url_for(".show", document_id=document_id))
-        if address.key in office.own_addresses():
-            flash(say(why("address_of_ours", address=address.key)), "error")
-            return redirect(url_for(".show", document_id=document_id))
-        contact = contacts.find_or_make(address.address, address.name, now())
-    documents_posts.follow(document.thread_id, contact.id, why("follow_added"))
+    else:
+        documents_posts.follow(document.thread_id, contact.id)
     Event.add([f"thread:{document.thread_id}"], now())
     db.session.commit()
     flash(gettext("%(name)s is now following this document.", name=str(contact)), "success")
     return redirect(url_for(".show", document_id=document_id))
-
-
-def _not_one_person(text: str) -> str:
-    """Why a field that takes one person was not taken."""
-    reason = one_person(text)
-    if not isinstance(reason, Address) and reason["code"] == "import_several":
-        return gettext("Enter one person only.")
-    return gettext("“%(text)s” is not an email address. Enter it as Name <name@company.com>.", text=text)
 
 
 @blueprint.post("/document/<int:document_id>/unfollow/<int:contact_id>")
