@@ -108,6 +108,7 @@ class _Run:
         while not self.fetched.remark and (owed := intake.unacknowledged(self.server.source, last)):
             self.worker.assert_alive()
             self.mailbox.copied.update(one.source_key for one in owed if one.copied)
+            self.mailbox.perhaps_copied.update(one.source_key for one in owed)
             self._acknowledge(owed)
             last = owed[-1].id
 

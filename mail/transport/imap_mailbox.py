@@ -1,6 +1,7 @@
 """EDGE: an open IMAP folder: its mails in batches, and what is done with those that are stored."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from mail.errors import (
     MailboxDeleteRefused,
@@ -12,6 +13,7 @@ from mail.errors import (
 )
 from mail.transport.imap import LISTING, ImapConnection, ImapSession
 from mail.transport.imap_answers import literals, numbers
+from mail.transport.imap_copies import copies_in, digests, matched, traits
 from mail.transport.imap_folders import folder_for
 from mail.transport.mailbox import (
     LARGEST_HEADER,
@@ -40,6 +42,8 @@ class ImapMailbox(ImapSession):
         super().__init__(target, MailboxConnection(target))
         self._move_to = ""  # the folder for fetched mails, once it was found
         self.copied: set[str] = set()
+        self.perhaps_copied: set[str] = set()
+        self._lost: MailError | None = None  # why the folder is not open any more
         try:
             with self.our_errors():
                 self.start()
@@ -56,6 +60,23 @@ class ImapMailbox(ImapSession):
         self._marks = None if lasting is None else {mark.lower() for mark in lasting}  # those that last; None: all
         self._mails = int(seen[b"EXISTS"])
         self._uidnext = int(seen.get(b"UIDNEXT") or 0)
+
+    def _open_again(self) -> None:
+        """Open the folder after another one; if that fails, no command follows: it could reach the other's mails."""
+        try:
+            with self.our_errors():
+                self._open()
+        except MailError as error:
+            self._lost = error
+            raise
+
+    @contextmanager
+    def our_errors(self) -> Iterator[None]:
+        """Raise our errors; the one that lost us the folder before any further command."""
+        if self._lost is not None:
+            raise self._lost
+        with super().our_errors():
+            yield
 
     def look(self) -> Look:
         """Return what is in the folder, and leave it open for ``acknowledge``."""
@@ -193,18 +214,40 @@ class ImapMailbox(ImapSession):
 
     def _move(self, session: ImapConnection, keys: Sequence[str], folder: str) -> None:
         """Move mails; without MOVE (RFC 6851) a copy is made and the mail deleted, and the copy is made only once."""
-        uids = self._uids(key for key in keys if key not in self.copied)
+        uids = self._not_copied(keys)
         if uids:
             self._move_to = self._move_to or folder_for(session, folder)
             if session.has_capability("MOVE"):
                 session.move(uids, self._move_to)
             else:
-                self._assert_lasts(b"\\Deleted", MailboxDeleteRefused)
-                session.copy(uids, self._move_to)
-                self.copied.update(keys)
+                self._copy(session, keys)
         copied = self._uids(key for key in keys if key in self.copied)
         if copied:
             self._delete(session, copied)
+
+    def _not_copied(self, keys: Sequence[str]) -> list[int]:
+        return self._uids(key for key in keys if key not in self.copied)
+
+    def _copy(self, session: ImapConnection, keys: Sequence[str]) -> None:
+        self._assert_lasts(b"\\Deleted", MailboxDeleteRefused)
+        doubtful = self._uids(key for key in keys if key in self.perhaps_copied and key not in self.copied)
+        if doubtful:
+            self.copied |= self._found_copied(session, doubtful)
+        uids = self._not_copied(keys)
+        if uids:
+            session.copy(uids, self._move_to)
+        self.copied.update(keys)
+
+    def _found_copied(self, session: ImapConnection, uids: list[int]) -> set[str]:
+        """Return the keys of those mails that have their copy already; the folder is opened anew."""
+        mails = self._listed(uids)
+        sought = traits(session, mails.values())
+        try:
+            alike, copies = copies_in(session, self._move_to, self.uidvalidity, set(sought.values()))
+        finally:
+            self._open_again()
+        mine = digests(session, [mail for uid, mail in mails.items() if sought[uid] in alike])
+        return {mails[uid].key for uid in matched(mine, copies)}
 
     def _delete(self, session: ImapConnection, uids: list[int]) -> None:
         self._assert_lasts(b"\\Deleted", MailboxDeleteRefused)

@@ -166,6 +166,7 @@ class Mailbox(Protocol):
 
     uidvalidity: int
     copied: set[str]  # keys of mails that ``acknowledge`` copied and could not delete: it does not copy them again
+    perhaps_copied: set[str]  # of mails that a run before may have copied: ``acknowledge`` looks for their copies first
 
     def __enter__(self) -> Self: ...
 

@@ -238,6 +238,7 @@ class Pop3Mailbox(Pop3Session):
     def __init__(self, target: MailboxTarget) -> None:
         super().__init__(target, MailboxConnection(target))
         self.copied: set[str] = set()  # there are no folders
+        self.perhaps_copied: set[str] = set()
         self._numbers: dict[str, list[int]] | None = None  # two mails may share a UIDL: the same mail twice
         try:
             with self.our_errors():

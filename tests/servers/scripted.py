@@ -2,6 +2,7 @@
 
 import re
 import socket
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -39,7 +40,8 @@ def refuse(step: str, reply: str, times: int = 1_000_000) -> Fault:
 class ScriptedImap:
     """A mailbox by IMAP; ``hidden`` mails are listed, and left out of every answer with bodies.
 
-    It remembers which mails were marked as read (``seen``) or deleted, and which were ``copied`` to another folder.
+    It remembers which mails were marked as read (``seen``) or deleted, and which were ``copied`` to another folder,
+    whichever its name: that folder, ``done``, can be opened and looked into.
     """
 
     mails: dict[int, bytes]
@@ -51,33 +53,43 @@ class ScriptedImap:
     seen: set[int] = field(default_factory=set)
     deleted: set[int] = field(default_factory=set)
     copied: list[int] = field(default_factory=list)
+    done: dict[int, bytes] = field(default_factory=dict)
+    target: str = ""
     uidnext: int = 1
 
     def talk(self, connection: socket.socket) -> None:
         """Speak with one client."""
         connection.sendall(b"* OK hello\r\n")
+        opened = self.mails
         for line in connection.makefile("rb"):
             tag, _, command = line.decode().strip().partition(" ")
             self.heard.append(command)
             answer = self.fault(command)
-            answer = self._answer(command) if answer is None else answer
+            if command.startswith(("SELECT", "EXAMINE")):
+                opened = self._named(command) if answer is None or b"%t OK" in answer else {}
+            answer = self.answer(command, opened) if answer is None else answer
             connection.sendall(answer.replace(b"%t", tag.encode()))
             if answer.startswith(b"* BYE"):
                 connection.shutdown(socket.SHUT_RDWR)
                 return
 
-    def _answer(self, command: str) -> bytes:
+    def answer(self, command: str, opened: dict[int, bytes]) -> bytes:
+        """Do what a command says with the mails of the folder that is open, and answer as one should."""
         done = b"%t OK done\r\n"
         if command == "CAPABILITY":
             return f"* CAPABILITY {self.offers}\r\n".encode() + done
         if command.startswith(("SELECT", "EXAMINE")):
+            if opened is self.done:
+                return self._opened(self.done, 8, len(self.done) + 1) + done
             self.uidnext = max(self.uidnext, max(list(self.mails), default=0) + 1)
-            numbers = f"* OK [UIDVALIDITY 7] ok\r\n* OK [UIDNEXT {self.uidnext}] ok\r\n"
-            return f"* {len(self.mails)} EXISTS\r\n{numbers}".encode() + done
+            return self._opened(self.mails, 7, self.uidnext) + done
         if command.startswith("LIST"):
             return "".join(f'* LIST () "/" "{name}"\r\n' for name in self.folders).encode() + done
         if command.startswith("UID FETCH"):
-            return b"".join(self._fetched(uid, command) for uid in self._chosen(command.split()[2])) + done
+            chosen = self._chosen(command.split()[2], opened)
+            return b"".join(self._fetched(uid, opened[uid], command) for uid in chosen) + done
+        if command == "UID SEARCH DELETED" and opened is self.done:
+            return b"* SEARCH\r\n" + done
         if command.startswith("UID"):
             return self._changed(*command.split(maxsplit=3)[1:]) + done
         if command == "EXPUNGE":
@@ -86,15 +98,24 @@ class ScriptedImap:
             return b"* BYE\r\n" + done
         return done
 
+    def _named(self, command: str) -> dict[int, bytes]:
+        return self.done if self.target and self.target in command else self.mails
+
+    def _opened(self, mails: dict[int, bytes], uidvalidity: int, uidnext: int) -> bytes:
+        numbers = f"* OK [UIDVALIDITY {uidvalidity}] ok\r\n* OK [UIDNEXT {uidnext}] ok\r\n"
+        return f"* {len(mails)} EXISTS\r\n{numbers}".encode()
+
     def _changed(self, name: str, numbers: str, rest: str = "") -> bytes:
         """Do what is to be done with some mails; ``UID SEARCH DELETED`` is the only search that is answered."""
         if name == "SEARCH":
             return f"* SEARCH {' '.join(map(str, sorted(self.deleted)))}\r\n".encode()
-        chosen = self._chosen(numbers)
+        chosen = self._chosen(numbers, self.mails)
         if name == "STORE":
             (self.deleted if "Deleted" in rest else self.seen).update(chosen)
         if name in ("COPY", "MOVE"):
             self.copied += chosen
+            self.target = rest.strip('"')
+            self.done |= {len(self.done) + place: self.mails[uid] for place, uid in enumerate(chosen, 1)}
         if name in ("EXPUNGE", "MOVE"):
             self._remove(self.deleted & set(chosen) if name == "EXPUNGE" else set(chosen))
         return b""
@@ -104,24 +125,26 @@ class ScriptedImap:
             self.mails.pop(uid, None)
             self.deleted.discard(uid)
 
-    def _chosen(self, numbers: str) -> list[int]:
+    def _chosen(self, numbers: str, mails: dict[int, bytes]) -> list[int]:
         chosen: set[int] = set()
-        there = list(self.mails)
+        there = list(mails)
         for part in numbers.split(","):
             first, _, last = part.partition(":")
             if "*" in part:
                 chosen |= {max(there)} if there else set()
-            else:
-                chosen |= {uid for uid in there if int(first) <= uid <= int(last or first)}
+            if first != "*":
+                end = sys.maxsize if last == "*" else int(last or first)
+                chosen |= {uid for uid in there if int(first) <= uid <= end}
         return sorted(chosen)
 
-    def _fetched(self, uid: int, command: str) -> bytes:
-        raw = self.mails[uid]
+    def _fetched(self, uid: int, raw: bytes, command: str) -> bytes:
         if "RFC822.SIZE" in command:
             arrived = '"22-Nov-2026 09:00:00 +0000"'
             return f"* {uid} FETCH (UID {uid} RFC822.SIZE {len(raw)} INTERNALDATE {arrived})\r\n".encode()
         if uid in self.hidden:
             return b""
+        if "MESSAGE-ID" in command:
+            raw = b"".join(re.findall(rb"(?im)^message-id:.*\r\n", raw)) + b"\r\n"
         return f"* {uid} FETCH (UID {uid} BODY[] {{{len(raw)}}}\r\n".encode() + raw + b")\r\n"
 
 
