@@ -220,6 +220,10 @@ class MailboxExpungeRefused(ConnectionFailed):  # they can be marked as deleted,
     code = "mailbox_no_expunge"
 
 
+class FolderMovedToItself(ConnectionFailed):  # fetched mails would come back as new ones, again and again
+    code = "mailbox_moved_to_itself"
+
+
 class NoRoomForMail(ConnectionFailed):  # on our own disk
     code = "mailbox_no_room"
 

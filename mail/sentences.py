@@ -577,6 +577,10 @@ SENTENCES: dict[str, Any] = {
         "%(user)s may not delete or move emails in the folder “%(folder)s”. They are fetched all the same, each one "
         "once. To change this, ask the provider for the right to delete emails."
     ),
+    "mailbox_moved_to_itself": _l(
+        "“%(folder)s” is the folder that is read, so fetched emails stay where they are. Choose another folder to move "
+        "them to."
+    ),
     "mailbox_no_expunge": _l(
         "Fetched emails are marked as deleted in the folder “%(folder)s”, but the server does not remove them: "
         "%(user)s may not empty this folder. Each email is fetched once. To change this, ask the provider for the "

@@ -22,7 +22,7 @@ def check(server: IncomingServer, password_given: bool) -> list[Consequence]:
     ``tested_anew``: it is a draft again, and nothing is fetched until its test passes. ``another_mailbox``: it is read
     from its own beginning. ``left_behind``: the former one was not told of all mails that were fetched from it.
     """
-    server.folder = _folder_of(server)
+    server.folder = "INBOX" if server.kind == "pop3" else _spelled(server.folder)
     moved = leads_elsewhere(server)
     errors = _errors(server, moved and not password_given)
     if errors:
@@ -40,10 +40,13 @@ def check(server: IncomingServer, password_given: bool) -> list[Consequence]:
     return follows
 
 
-def _folder_of(server: IncomingServer) -> str:
-    """Return the folder in one spelling: INBOX is the same in every one (RFC 3501, 5.1), and all that POP3 has."""
-    named = server.folder or "INBOX"
-    return "INBOX" if server.kind == "pop3" or named.upper() == "INBOX" else named
+def _spelled(folder: str) -> str:
+    """Return a folder in one spelling: INBOX, which an empty name stands for, is the same in every one (RFC 3501 5.1).
+
+    >>> _spelled(""), _spelled("Inbox"), _spelled("Done")
+    ('INBOX', 'INBOX', 'Done')
+    """
+    return "INBOX" if folder.upper() in ("", "INBOX") else folder
 
 
 def _errors(server: IncomingServer, password_stays_behind: bool) -> dict[str, Why]:
@@ -57,7 +60,7 @@ def _errors(server: IncomingServer, password_stays_behind: bool) -> dict[str, Wh
             errors["after_fetch"] = why("pop3_has_no_folders")
         elif not server.move_to:
             errors["move_to"] = why("move_needs_folder")
-        elif server.move_to == server.folder:
+        elif _spelled(server.move_to) == server.folder:
             errors["move_to"] = why("move_to_itself")
     return errors
 

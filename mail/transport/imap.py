@@ -278,7 +278,7 @@ class ImapSession(mailbox.ProtocolSession):
             return why("mailbox_test_writable")
         with self.our_errors():
             try:
-                return why("mailbox_test_move_to", folder=folder_for(self.session, target.move_to))
+                return why("mailbox_test_move_to", folder=folder_for(self.session, target.move_to, target.folder))
             except imaplib.IMAP4.abort:
                 raise
             except IMAPClientError as error:

@@ -7,14 +7,21 @@ programs show them without it.
 from imapclient import IMAPClient
 from imapclient.exceptions import IMAPClientError
 
+from mail.errors import FolderMovedToItself
+
 _NO_MAILS = {b"\\noselect", b"\\nonexistent"}
 
 
-def folder_for(session: IMAPClient, name: str) -> str:
-    """Return the server's own name of a folder; one that is missing is made, or the refusal raised."""
+def folder_for(session: IMAPClient, name: str, source: str) -> str:
+    """Return the server's own name of a folder; one that is missing is made, or the refusal raised.
+
+    Raises ``FolderMovedToItself`` when it is `source`, the folder that is read.
+    """
     prefix, separator = namespace(session)
     names = possible_names(name, prefix, separator)
     for one in names:
+        if one == source or one.upper() == source.upper() == "INBOX":
+            raise FolderMovedToItself(folder=source)
         if _exists(session, one):
             return one
     return _make(session, names[1:] + names[:1] if prefix else names)

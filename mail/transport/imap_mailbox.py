@@ -216,7 +216,7 @@ class ImapMailbox(ImapSession):
         """Move mails; without MOVE (RFC 6851) a copy is made and the mail deleted, and the copy is made only once."""
         uids = self._not_copied(keys)
         if uids:
-            self._move_to = self._move_to or folder_for(session, folder)
+            self._move_to = self._move_to or folder_for(session, folder, self.target.folder)
             if session.has_capability("MOVE"):
                 session.move(uids, self._move_to)
             else:

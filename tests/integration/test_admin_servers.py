@@ -440,6 +440,7 @@ def test_another_mailbox_is_read_from_its_own_beginning(app, admin, changes, ano
     [
         ({"after_fetch": "move"}, "Enter the folder"),
         ({"after_fetch": "move", "move_to": "INBOX"}, "a folder other than"),
+        ({"after_fetch": "move", "move_to": "Inbox", "folder": "inbox"}, "a folder other than"),
         ({"after_fetch": "move", "move_to": "Done", "kind": "pop3"}, "POP3 has no folders"),
         ({"password": ""}, "Enter the password"),
         ({"user": " "}, "Fill in this field"),

@@ -466,3 +466,25 @@ def test_the_folder_for_fetched_mails_is_found_or_made_below_the_namespace(
     assert server.heard[-1] == "LOGOUT"
     assert next(line for line in server.heard if "UID MOVE" in line).endswith(f'"{used}"')
     assert any(line.startswith("CREATE") for line in server.heard) == made
+
+
+@pytest.mark.parametrize(
+    ("read", "typed"),
+    [("INBOX", "inbox"), ("INBOX.Done", "Done"), ("INBOX.Done", "INBOX/Done"), ("INBOX.処理", "処理")],
+)
+def test_mails_are_not_moved_into_the_folder_that_is_read(read: str, typed: str) -> None:
+    server = ScriptedImap(mails(), offers="IMAP4rev1 NAMESPACE MOVE")
+
+    def fault(command: str) -> bytes | None:
+        if command == "NAMESPACE":
+            return b'* NAMESPACE (("INBOX." ".")) NIL NIL\r\n%t OK done\r\n'
+        return b"%t OK done\r\n" if command.startswith("LIST") else None
+
+    server.fault = fault
+    with (
+        misbehaving(server.talk) as port,
+        open_mailbox(replace(target(port, server), folder=read)) as box,
+        pytest.raises(errors.FolderMovedToItself),
+    ):
+        box.acknowledge(["7.1"], "move", typed)
+    assert not any(line.startswith(("UID MOVE", "CREATE")) for line in server.heard)
