@@ -25,7 +25,7 @@ LONGEST = 0.050  # seconds; twice as many where more runs than there are cores, 
 PER_OCTET = (
     0.000_000_004  # seconds more for each octet of a file that is stored: that is what such a transaction is for
 )
-IDLE = 0.006  # seconds that the piece of work in ``slowness`` takes on the two cores of our reference, idle
+IDLE = 0.006  # seconds that the piece of work in ``piece_of_work`` takes on the two cores of our reference, idle
 ROOT = Path(__file__).parent.parent
 TAKES_LOCK = "PRAGMA query_only = OFF"
 FRAME = ("PRAGMA", "BEGIN")
@@ -114,20 +114,24 @@ class LockWatch:
 
 
 def slowness() -> float:
-    """Return how many times longer than on an idle machine a piece of work takes now, on a core that is shared.
-
-    The piece is like the product's: rows become parameters, rows of SQLite and text.
-    """
+    """Return how many times longer than on an idle machine a piece of work takes now, on a core that is shared."""
     times = []
     for _ in range(3):
+        gc.disable()  # cleaning up after the tests would make the machine look twenty times slower
         began = time.thread_time()
-        with closing(sqlite3.connect(":memory:")) as connection:
-            connection.execute("CREATE TABLE piece (id INTEGER PRIMARY KEY, address TEXT UNIQUE, words TEXT)")
-            rows = [{"address": f"reader{number}@example.test", "words": "x" * 200} for number in range(1000)]
-            connection.executemany("INSERT INTO piece (address, words) VALUES (:address, :words)", rows)
-            json.loads(json.dumps([list(row) for row in connection.execute("SELECT * FROM piece")]))
+        piece_of_work()
         times.append(time.thread_time() - began)
+        gc.enable()
     return max(1.0, max(times) / IDLE)
+
+
+def piece_of_work() -> None:
+    """Do something like what the product does: rows become parameters, rows of SQLite and text."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("CREATE TABLE piece (id INTEGER PRIMARY KEY, address TEXT UNIQUE, words TEXT)")
+        rows = [{"address": f"reader{number}@example.test", "words": "x" * 200} for number in range(1000)]
+        connection.executemany("INSERT INTO piece (address, words) VALUES (:address, :words)", rows)
+        json.loads(json.dumps([list(row) for row in connection.execute("SELECT * FROM piece")]))
 
 
 def octets(given: Any) -> int:
