@@ -10,6 +10,7 @@ from sqlalchemy.orm import aliased
 
 from mail.sentences import Why
 from models import Contact, Document, DocumentType, Follower, Post, Thread, User, db
+from models.slices import listed
 from models.store import Packed, pack
 
 
@@ -123,7 +124,7 @@ def thread_views(thread_ids: Collection[int]) -> dict[int, ThreadView]:
     found: dict[int, ThreadView] = {}
     if not thread_ids:
         return found
-    for row in db.session.execute(_threads_with_followers().where(Thread.id.in_(thread_ids))):
+    for row in db.session.execute(_threads_with_followers().where(Thread.id.in_(listed(thread_ids)))):
         place = found.get(row.thread_id)
         if place is None:
             place = found[row.thread_id] = ThreadView(

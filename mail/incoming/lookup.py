@@ -17,6 +17,7 @@ from mail.message.address import domain_of
 from mail.settings import parameters
 from models import Follower, OutgoingMail, ReceivedMail, Recipient, RouteResult, db
 from models.base import holds
+from models.slices import listed
 
 TOLD = "told:"  # the prefix of the target of a sender that the loop brake stopped
 HOUR = timedelta(hours=1)
@@ -210,7 +211,7 @@ def _follows(threads: set[int], contacts: Sequence[int]) -> dict[int, set[int]]:
     if threads and contacts:
         rows = db.session.execute(
             select(Follower.contact_id, Follower.thread_id).where(
-                Follower.thread_id.in_(threads), Follower.contact_id.in_(contacts)
+                Follower.thread_id.in_(listed(threads)), Follower.contact_id.in_(contacts)
             )
         )
         for row in rows:

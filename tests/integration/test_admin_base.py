@@ -358,6 +358,17 @@ def test_ticked_rows_are_deleted_but_for_those_in_use(app, admin):
         assert db.session.scalars(select(OutgoingServer.name).order_by(OutgoingServer.id)).all() == ["used", "c"]
 
 
+@pytest.mark.parametrize(("ticked", "code", "left"), [(20, 302, 5), (21, 400, 25)])
+def test_no_more_rows_are_ticked_than_a_page_shows(app, admin, ticked, code, left):
+    contacts(app, 25)
+    with app.app_context():
+        ids = db.session.scalars(select(Contact.id).where(Contact.name.like("Person %"))).all()
+    answer = admin.post("/admin/sample-contacts/action", {"action": "delete", "rowid": ids[:ticked]})
+    with app.app_context():
+        people = select(func.count()).select_from(Contact).where(Contact.name.like("Person %"))
+        assert (answer.status_code, db.session.scalar(people)) == (code, left)
+
+
 @pytest.mark.parametrize(("action", "code"), [("delete", 302), ("explode", 404), ("", 404)])
 def test_only_declared_actions_are_done(app, admin, action, code):
     assert admin.post("/admin/sample-servers/action", {"action": action}).status_code == code

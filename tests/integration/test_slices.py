@@ -7,7 +7,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from mail.incoming import intake, put_off
+from mail.documents.threads import thread_views
+from mail.incoming import intake, lookup, put_off
 from mail.incoming.known_ids import KnownIds, known_ids
 from mail.mailing import blacklist, mailing
 from mail.outgoing import delivery_state, failures
@@ -106,6 +107,8 @@ def test_no_statement_names_more_than_a_database_takes(app: Flask) -> None:
         delivery_state.show_progress(ids, NOW)
         assert failures._counted([failures.Failure(None, "hard", "", "", recipient_id=one) for one in ids]) == set()
         failures.heard_from(keys)
+        assert thread_views(ids) == {}
+        assert lookup._follows(set(ids), [1]) == {}
         assert known_ids([f"<{key}>" for key in keys]) == KnownIds()
         assert blacklist.consider(keys, None, NOW) == []
         db.session.commit()

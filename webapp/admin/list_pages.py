@@ -62,12 +62,16 @@ class ListPages(Declared):
             sort = self.default_sort
         return Order(getattr(self.model, sort.lstrip("-")), self.key, sort.startswith("-"))
 
+    @property
+    def _page_size(self) -> int:
+        return SMALL_PAGE if self.small else self.rows_per_page
+
     def _page(self) -> Page:
         rows, order = self._asked(), self._order()
         if self.small:
             place = request.args.get("after") or request.args.get("before") or ""
-            return page_by_place(rows, order, SMALL_PAGE, place)
-        return page_of(rows, order, self.rows_per_page, request.args.get("after", ""), request.args.get("before", ""))
+            return page_by_place(rows, order, self._page_size, place)
+        return page_of(rows, order, self._page_size, request.args.get("after", ""), request.args.get("before", ""))
 
     @expose("/")
     def index_view(self) -> ResponseReturnValue:
@@ -166,6 +170,8 @@ class ListPages(Declared):
         if name not in dict(self.get_actions_list()[0]):
             abort(404)
         ids = request.form.getlist("rowid")
+        if len(ids) > self._page_size:
+            abort(400)  # no page of ours offers so many
         if not ids:
             flash(gettext("Select at least one row first."), "error")
             return redirect(self.list_url())
