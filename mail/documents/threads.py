@@ -1,16 +1,16 @@
 """What a post needs to know of its thread: the document, the followers, what was said last; and the post itself."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Row, Select, func, select
 from sqlalchemy.orm import aliased
 
 from mail.sentences import Why
 from models import Contact, Document, DocumentType, Follower, Post, Thread, User, db
-from models.slices import listed
+from models.slices import by_hundreds
 from models.store import Packed, pack
 
 
@@ -120,11 +120,9 @@ _FOLLOWER = (
 
 
 def thread_views(thread_ids: Collection[int]) -> dict[int, ThreadView]:
-    """Return what posts in these threads need to know, in one statement."""
+    """Return what posts in these threads need to know, in one statement for some hundred of them."""
     found: dict[int, ThreadView] = {}
-    if not thread_ids:
-        return found
-    for row in db.session.execute(_threads_with_followers().where(Thread.id.in_(listed(thread_ids)))):
+    for row in _rows_of(thread_ids):
         place = found.get(row.thread_id)
         if place is None:
             place = found[row.thread_id] = ThreadView(
@@ -142,6 +140,11 @@ def thread_views(thread_ids: Collection[int]) -> dict[int, ThreadView]:
         if follower is not None:
             place.followers.append(follower)
     return found
+
+
+def _rows_of(thread_ids: Collection[int]) -> Iterator[Row[Any]]:
+    for some in by_hundreds(thread_ids):  # of ids in one parameter PostgreSQL expects so many that it reads all posts
+        yield from db.session.execute(_threads_with_followers().where(Thread.id.in_(some)))
 
 
 def _threads_with_followers() -> Select[*tuple[Any, ...]]:
