@@ -125,6 +125,18 @@ class GreetingRefused(ConnectionFailed):  # the server answers 5xx before we sai
     code = "greeting_refused"
 
 
+class GreetingBlocked(GreetingRefused):  # our address is on a list, or has a bad name
+    code = "greeting_blocked"
+
+
+class GreetingNoReverseName(GreetingRefused):  # our address has no name at all
+    code = "greeting_no_reverse_name"
+
+
+class NoMailService(GreetingRefused):  # a host that says that it takes no mail
+    code = "greeting_no_service"
+
+
 class GreetingDeferred(ConnectionFailed):  # it answers 4xx: busy, closing
     code = "greeting_deferred"
 
@@ -139,6 +151,18 @@ class HeloUnusable(ConnectionFailed):  # the name that we are to introduce ourse
 
 class LoginRefused(ConnectionFailed):  # a wrong password is no fault of the mail: it waits until it is corrected
     code = "login_refused"
+
+
+class AppPasswordWanted(LoginRefused):  # the password of the person is right, and not for programs
+    code = "app_password_wanted"
+
+
+class PasswordLoginOff(LoginRefused):  # no password at all is taken for sending
+    code = "password_login_off"
+
+
+class AccountLocked(LoginRefused):  # the password may be right: somebody must let the account in first
+    code = "login_blocked"
 
 
 class LoginDeferred(ConnectionFailed):  # the server can't check user and password just now

@@ -288,8 +288,21 @@ SENTENCES: dict[str, Any] = {
         "password."
     ),
     "greeting_refused": _l(
-        "%(host)s refuses connections from this server: “%(reply)s”. Its IP address is often on a blocklist or not "
-        "registered with the provider: ask the provider."
+        "%(host)s refuses connections from this server: “%(reply)s”. Ask the provider of %(host)s for the reason; it "
+        "may have to allow the IP address of this server."
+    ),
+    "greeting_blocked": _l(
+        "%(host)s refuses connections from this server because its IP address is on a blocklist or has a poor "
+        "reputation: “%(reply)s”. Ask whoever provides the IP address to have it removed from the list, or send "
+        "through another server."
+    ),
+    "greeting_no_reverse_name": _l(
+        "%(host)s refuses connections from this server because its IP address has no valid host name (reverse DNS): "
+        "“%(reply)s”. Ask whoever provides the IP address to set one, or send through another server."
+    ),
+    "greeting_no_service": _l(
+        "%(host)s does not accept emails at all: “%(reply)s”. Enter the host name that the email provider gives for "
+        "sending."
     ),
     "greeting_deferred": _l(
         "%(host)s is not accepting connections right now: “%(reply)s”. CoquiMail tries again automatically."
@@ -305,6 +318,19 @@ SENTENCES: dict[str, Any] = {
     "login_refused": _l(
         "%(host)s refused the user %(user)s: “%(reply)s”. Enter the user and the password again. Many providers "
         "require a special password for programs (“app password”)."
+    ),
+    "app_password_wanted": _l(
+        "%(host)s does not accept the normal password of %(user)s: “%(reply)s”. Create a password for programs (“app "
+        "password”) in that account and enter it on the outgoing server."
+    ),
+    "password_login_off": _l(
+        "The provider has turned off sending with user and password: “%(reply)s”. The password of %(user)s is not the "
+        "reason. Ask the administrator of that account to allow it (“Authenticated SMTP”), or send through another "
+        "server."
+    ),
+    "login_blocked": _l(
+        "%(host)s does not let %(user)s log in: “%(reply)s”. The password may be correct, but the account or this "
+        "server must be allowed first: log in to the account in a browser and look for a notice, or ask the provider."
     ),
     "login_deferred": _l(
         "%(host)s could not check the login of %(user)s right now: “%(reply)s”. The password may well be right; "
@@ -340,20 +366,63 @@ SENTENCES: dict[str, Any] = {
         "server, then send it again."
     ),
     "sender_refused": _l(
-        "The server refused to send from %(address)s: “%(reply)s”. The user of the server must be allowed to send from "
-        "this address: ask the provider, or choose another From filter or default address."
+        "The server refused to send from %(address)s: “%(reply)s”. The user of the server must be allowed to send "
+        "from this address: ask the provider, or choose another From filter or default address."
+    ),
+    "sender_not_found": _l(
+        "The server refused the sender %(address)s because that address or its domain can't be found: “%(reply)s”. "
+        "Check the address and the DNS records of its domain."
+    ),
+    "sender_not_found_now": _l(
+        "The server can't find the sender %(address)s or its domain at the moment: “%(reply)s”. Check the DNS records "
+        "of the domain. CoquiMail will try again automatically."
+    ),
+    "account_blocked": _l(
+        "The email provider does not let your account send emails: “%(reply)s”. Ask the provider to unblock it; if "
+        "nobody here sent spam, change the password of the account first."
+    ),
+    "format_refused": _l(
+        "The server refused the form of the email, not its recipient: “%(reply)s”. Another outgoing server may accept "
+        "it; report this to the developers."
+    ),
+    "mail_loop": _l(
+        "The email was forwarded in a circle until a server stopped it: “%(reply)s”. The administrator of the "
+        "recipient must correct the forwarding; the address %(address)s is correct."
+    ),
+    "helo_refused": _l(
+        "The server does not accept the name that this server introduces itself with: “%(reply)s”. Enter a full host "
+        "name, such as mail.example.com, as the HELO name of the outgoing server."
+    ),
+    "no_such_mailbox": _l(
+        "The mailbox %(address)s does not exist: “%(reply)s”. Check the address, or ask the recipient for the correct "
+        "one."
+    ),
+    "no_such_mailbox_now": _l(
+        "The server does not know the mailbox %(address)s at the moment: “%(reply)s”. Check the address. CoquiMail "
+        "will try again automatically."
+    ),
+    "no_such_domain": _l(
+        "The domain of %(address)s does not exist or does not accept emails: “%(reply)s”. Check the part after the @, "
+        "or ask the recipient for the correct address."
+    ),
+    "no_such_domain_now": _l(
+        "The domain of %(address)s can't be found at the moment: “%(reply)s”. Check the part after the @. CoquiMail "
+        "will try again automatically."
     ),
     "recipient_refused": _l(
         "The server refused the recipient %(address)s: “%(reply)s”. Check the address. If it is correct, ask the "
         "recipient's provider for the reason."
     ),
     "recipient_forbidden": _l(
-        "The server does not allow this email to %(address)s: “%(reply)s”. The address itself is probably correct: ask "
-        "the recipient, or the provider of the outgoing server, about the restriction."
+        "A rule on the recipient's side does not allow this email to %(address)s: “%(reply)s”. The address itself is "
+        "probably correct: the recipient's administrator can allow your emails."
     ),
     "recipient_disabled": _l(
-        "The mailbox of %(address)s does not accept emails at the moment: “%(reply)s”. Ask the recipient, or use "
-        "another address."
+        "The mailbox %(address)s is disabled: “%(reply)s”. Contact the recipient another way, or use another address."
+    ),
+    "recipient_disabled_now": _l(
+        "The mailbox %(address)s does not accept emails at the moment: “%(reply)s”. CoquiMail will try again "
+        "automatically."
     ),
     "relay_denied": _l(
         "The outgoing server does not deliver to %(address)s for us: “%(reply)s”. It usually requires a login first, "
@@ -368,16 +437,39 @@ SENTENCES: dict[str, Any] = {
         "that offers SMTPUTF8."
     ),
     "blocked_by_list": _l(
-        "The server refuses the sending IP address or the outgoing server, not the recipient %(address)s: “%(reply)s”. "
-        "The IP address is often on a blocklist or has no valid host name: ask the provider of the outgoing server."
+        "The server refuses the sending IP address, not the recipient %(address)s: “%(reply)s”. The address is on a "
+        "blocklist or has a poor reputation: ask the provider of the outgoing server, or send through another server."
+    ),
+    "blocked_by_list_now": _l(
+        "The server refuses the sending IP address for now because of its reputation, not the recipient: “%(reply)s”. "
+        "If this persists, ask the provider of the outgoing server. CoquiMail will try again automatically."
+    ),
+    "no_reverse_name": _l(
+        "The server refuses the sending IP address because it has no valid host name (reverse DNS): “%(reply)s”. The "
+        "provider of the outgoing server must set one."
+    ),
+    "no_reverse_name_now": _l(
+        "The server refuses the sending IP address for now because it has no valid host name (reverse DNS): "
+        "“%(reply)s”. The provider of the outgoing server must set one. CoquiMail will try again automatically."
     ),
     "blocked_without_proof": _l(
         "The server could not verify the sender's domain (SPF, DKIM or DMARC): “%(reply)s”. Have the DNS records of "
         "the domain corrected, or send through a server that is allowed to send for it."
     ),
+    "blocked_without_proof_now": _l(
+        "The server accepts few emails because it could not verify the sender's domain (SPF, DKIM or DMARC): "
+        "“%(reply)s”. Have the DNS records of the domain corrected. CoquiMail will try again automatically."
+    ),
     "blocked_as_spam": _l(
-        "The server treats the email as spam or as dangerous: “%(reply)s”. Change its text, links or attachments, or "
-        "ask the recipient to allow your emails; the address is not the reason."
+        "The server treats the email as spam: “%(reply)s”. Change its text or links, or ask the recipient to allow "
+        "your emails; the address is not the reason."
+    ),
+    "blocked_as_spam_now": _l(
+        "The server suspects the email of being spam: “%(reply)s”. CoquiMail will try again automatically."
+    ),
+    "blocked_as_dangerous": _l(
+        "The server treats an attachment or link of the email as dangerous: “%(reply)s”. Send it without that "
+        "attachment, or share a link to the file."
     ),
     "too_large_there": _l("The email is too large for the server: “%(reply)s”. Send it with smaller attachments."),
     "mailbox_full": _l(
@@ -385,8 +477,17 @@ SENTENCES: dict[str, Any] = {
     ),
     "mailbox_full_now": _l("The mailbox of %(address)s is full: “%(reply)s”. CoquiMail will try again automatically."),
     "sending_limit": _l(
-        "A sending limit of the server has been reached: “%(reply)s”. Retry later, or ask the provider for a higher "
-        "limit."
+        "The sending limit of your email provider has been reached: “%(reply)s”. Retry later, or ask the provider for "
+        "a higher limit."
+    ),
+    "provider_limit_now": _l(
+        "The sending limit of your email provider has been reached: “%(reply)s”. For a higher limit, ask the "
+        "provider. CoquiMail will try again automatically."
+    ),
+    "recipient_limit": _l("The mailbox %(address)s gets too many emails at the moment: “%(reply)s”. Retry later."),
+    "recipient_limit_now": _l(
+        "The mailbox %(address)s gets too many emails at the moment: “%(reply)s”. CoquiMail will try again "
+        "automatically."
     ),
     "sending_limit_now": _l(
         "The server asks to send more slowly: “%(reply)s”. CoquiMail will try again automatically."
@@ -397,6 +498,9 @@ SENTENCES: dict[str, Any] = {
     ),
     "session_full": _l(
         "The server accepts no more emails over this connection: “%(reply)s”. CoquiMail opens a new one automatically."
+    ),
+    "server_busy": _l(
+        "The server is busy or has a problem of its own: “%(reply)s”. CoquiMail will try again automatically."
     ),
     "deferred": _l("The server did not accept the email yet: “%(reply)s”. CoquiMail will try again automatically."),
     "too_large": _l(

@@ -31,7 +31,7 @@ from mail.transport.smtp import Outcome, ServerConnection, unexpected
 log = logging.getLogger("coquimail.outgoing")
 
 # What a second connection is refused with, when the first one works.
-FURTHER = ("connection_refused", "connection_lost", "greeting_deferred", "greeting_refused")
+FURTHER = ("connection_refused", "connection_lost", "greeting_deferred", "greeting_refused", "greeting_blocked")
 
 
 class End(Enum):

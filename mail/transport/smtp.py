@@ -23,8 +23,9 @@ from mail.errors import (
     UnexpectedFailure,
 )
 from mail.sentences import Why
-from mail.transport.smtp_answers import RefusedAt, parts_of, reason_of, speaks_of_session
+from mail.transport.smtp_answers import parts_of, reason_of, speaks_of_session
 from mail.transport.smtp_envelope import envelope, on_the_wire
+from mail.transport.smtp_meanings import RefusedAt
 from mail.transport.smtp_session import PIECE, SmtpSession, SmtpTarget, Transcript
 
 Phase = Literal["connect", "mail", "rcpt", "data", "content", "end"]

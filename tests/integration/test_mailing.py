@@ -310,7 +310,7 @@ def test_a_refused_recipient_stops_nobody_and_counts_like_a_bounce(app, sender, 
         assert states(id) == {"sent": 3, "failed": 2}
         assert mailing_of(id).state == "done"
         trace = db.session.scalars(select(Trace).where(Trace.address == "r1@example.test")).one()
-        assert (trace.code, trace.why["code"], trace.sent_at) == (550, "recipient_refused", None)
+        assert (trace.code, trace.why["code"], trace.sent_at) == (550, "no_such_mailbox", None)
         assert "No such user" in trace.reply
         found = db.session.execute(
             select(Bounce.address_key, Bounce.kind, Bounce.counted, Bounce.at).order_by(Bounce.id)

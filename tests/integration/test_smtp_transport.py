@@ -286,11 +286,11 @@ def test_smtp_sink_takes_a_thousand(smtp_sink: SmtpSink, tmp_path: Path):
     ("answer_to", "answer", "phase", "temporary", "code"),
     [
         (SENDER, "550 5.7.1 Not your address", "mail", False, "sender_refused"),
-        (SENDER, "451 4.3.0 Try later", "mail", True, "deferred"),
-        (ANN, "550 5.1.1 No such user", "rcpt", False, "recipient_refused"),
+        (SENDER, "451 4.3.0 Try later", "mail", True, "server_busy"),
+        (ANN, "550 5.1.1 No such user", "rcpt", False, "no_such_mailbox"),
         (ANN, "450 4.2.0 Greylisted", "rcpt", True, "greylisted"),
         (f"content {ANN}", "554 5.7.1 Spam", "end", False, "blocked_as_spam"),
-        (f"content {ANN}", "452 4.3.1 Disk full", "end", True, "deferred"),
+        (f"content {ANN}", "452 4.3.1 Disk full", "end", True, "server_busy"),
     ],
 )
 def test_a_refusal_is_told_apart_and_the_next_mail_goes(receiver, answer_to, answer, phase, temporary, code):
