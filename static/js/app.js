@@ -6,6 +6,7 @@
 //   data-lookup, select[multiple]     choices with search                        choices.js
 //   data-port-for, data-shown-if,     forms that help                            forms.js
 //   data-guard-changes, data-copy
+//   #provider                         what fills in an outgoing server           providers.js
 // A part that is fetched later fires "coqui:fresh" on itself, so that these can be connected in it as well.
 import { connectLook } from "./look.js";
 import { connectMenu } from "./menu.js";
@@ -14,6 +15,7 @@ import { connectLists } from "./lists.js";
 import { connectChoices } from "./choices.js";
 import { connectForms } from "./forms.js";
 import { connectLive } from "./live.js";
+import { connectProviders } from "./providers.js";
 import { connectZone } from "./zone.js";
 
 connectLook();
@@ -23,6 +25,7 @@ connectLists();
 connectChoices(document);
 connectForms(document);
 connectLive();
+connectProviders();
 connectZone();
 document.addEventListener("coqui:fresh", (event) => {
   connectChoices(event.target);

@@ -43,6 +43,48 @@ def test_forms_help_while_they_are_filled(admin: Page) -> None:
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_provider_fills_in_the_form_and_nothing_typed_is_lost(admin: Page) -> None:
+    def choose(name: str) -> None:
+        admin.locator("#provider + .ts-wrapper .ts-control").click()
+        admin.locator("#provider-ts-dropdown").get_by_role("option", name=name, exact=True).click()
+
+    admin.goto("/admin/outgoing-servers/new")
+    host, name, dialog = admin.locator("#host"), admin.locator("#name"), admin.locator("#ask")
+    admin.locator("#user").fill("ada@home.test")
+    admin.locator("#password").fill("swordfish")
+    admin.locator("#authentication").select_option("none")
+    choose("Gmail")
+    expect(host).to_have_value("smtp.gmail.com")
+    expect(name).to_have_value("Gmail")
+    expect(admin.locator("#user")).to_be_visible()  # the authentication is by password again
+    expect(admin.locator("#password-help")).to_contain_text("app password")
+    expect(admin.locator("#provider-notes")).to_contain_text("emails per day")
+    choose("Postmark")
+    expect(host).to_have_value("smtp.postmarkapp.com")
+    expect(name).to_have_value("Postmark")
+    choose("Resend")
+    expect(admin.locator("#port")).to_have_value("465")
+    expect(admin.locator("#encryption")).to_have_value("tls")
+    name.fill("Ours")
+    host.fill("mail.home.test")
+    choose("Gmail")
+    expect(dialog).to_be_visible()
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(host).to_have_value("mail.home.test")
+    expect(admin.locator("#provider")).to_have_value("resend")
+    choose("Other provider")
+    expect(admin.locator("#provider-notes")).to_be_empty()
+    choose("Gmail")
+    dialog.get_by_role("button", name="Replace").click()
+    expect(host).to_have_value("smtp.gmail.com")
+    expect(name).to_have_value("Ours")
+    expect(admin.locator("#user")).to_have_value("ada@home.test")
+    expect(admin.locator("#password")).to_have_value("swordfish")
+    admin.reload()
+    expect(host).to_have_value("smtp.gmail.com")
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_the_port_of_a_mailbox_depends_on_type_and_encryption(admin: Page) -> None:
     admin.goto("/admin/incoming-servers/new")
     port = admin.locator("#port")

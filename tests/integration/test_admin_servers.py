@@ -12,6 +12,7 @@ from mail.outgoing import server_rules
 from mail.queue.lease import LEASE
 from mail.sentences import why
 from mail.settings.parameters import CUSTOM_SERVERS, DEDICATED_SERVER, DEFAULT_FROM_FILTER, put
+from mail.settings.providers import PROVIDERS
 from models import (
     ActionRun,
     Event,
@@ -216,6 +217,45 @@ def test_the_form_offers_the_usual_ports_and_encryption_picks_one(admin):
     assert re.findall(r'<option value="(\d+)"></option>', text) == ["465", "587", "2525"]
     assert "FROM Filtering" in text and "Priority" in text and "Test Connection" in text
     assert 'data-port-for="port"' in text and "&#34;tls&#34;: 465" in text
+
+
+def filled(page) -> dict[str, str]:
+    """What the fields of a form have."""
+    fields = dict(re.findall(r'<input [^>]*?name="(\w+)"[^>]*? value="([^"]*)"', page.text))
+    for name, options in re.findall(r'<select [^>]*?name="(\w+)".*?>(.*?)</select>', page.text, re.DOTALL):
+        fields[name] = "".join(re.findall(r'<option selected value="([^"]*)"', options))
+    return fields
+
+
+def test_a_provider_fills_in_all_but_user_and_password(app, admin):
+    page = admin.get(f"{OUTGOING}/new?provider=gmail")
+    gmail = PROVIDERS["gmail"]
+    form = filled(page)
+    expected = {"name": "Gmail", "host": gmail.host, "port": str(gmail.port), "encryption": gmail.encryption}
+    assert {name: form[name] for name in expected} == expected and form["authentication"] == "password"
+    said = words(page)
+    assert gmail.user in said and gmail.password in said and all(quirk.says in said for quirk in gmail.quirks)
+    assert "notifications@mycompany.com" not in said  # the example of a user, which is not true of every provider
+    assert f'href="{gmail.limits[0].source}"' in page.text and "2,000 emails per day" in said
+    login = {name: form[name] for name in ("csrf_token", *expected, "authentication", "priority", "from_filter")}
+    admin.post(f"{OUTGOING}/new?provider=gmail", {**login, "user": "ada@gmail.com", "password": "abcd efgh"})
+    saved = only(app, OutgoingServer)
+    assert (saved["host"], saved["port"], saved["encryption"]) == (gmail.host, gmail.port, gmail.encryption)
+    assert gmail.password in words(admin.get(f"{OUTGOING}/edit?id={saved['id']}"))
+
+
+def test_what_was_typed_is_kept_when_the_form_of_a_provider_is_refused(admin):
+    page = admin.post(f"{OUTGOING}/new?provider=gmail", {**SERVER, "name": "Mine", "port": "0"})
+    form = filled(page)
+    assert (form["name"], form["host"], form["user"]) == ("Mine", SERVER["host"], SERVER["user"])
+    assert PROVIDERS["gmail"].password in words(page)
+
+
+@pytest.mark.parametrize("query", ["", "?provider=", "?provider=nobody"])
+def test_without_a_provider_the_form_is_as_it_was(admin, query):
+    page = admin.get(f"{OUTGOING}/new{query}")
+    assert filled(page)["host"] == "" and "Other provider" in page.text and 'class="source"' not in page.text
+    assert all(f'value="{key}"' in page.text for key in PROVIDERS)
 
 
 def test_developer_mode_shows_more_and_nobody_else_can_set_it(app, admin):

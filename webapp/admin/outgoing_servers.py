@@ -17,10 +17,11 @@ from mail.sentences import say
 from mail.settings import office
 from mail.settings.config import settings
 from mail.settings.parameters import DEFAULT_FROM_FILTER
+from mail.settings.providers import PROVIDERS, Provider, at
 from mail.settings.wake import wake
 from models import OutgoingServer, ServerCheck, db
 from webapp import checks, template_helpers
-from webapp.admin import servers
+from webapp.admin import provider_words, servers
 from webapp.admin.base import AdminView, Button, Empty, FieldGroup, YesNo
 from webapp.fields import SecretTextField
 
@@ -28,6 +29,7 @@ PORTS = {"tls": 465, "starttls": 587, "none": 25}
 PORTS_WITHOUT_25 = {"tls": 465, "starttls": 587, "none": 2525}
 OFFERED_PORTS = (465, 587, 2525)
 TESTS = ("outgoing_test",)
+FILLED = ("name", "host", "port", "encryption")  # the fields that a provider fills in
 
 
 def an_open_port(form: Form, field: Field) -> None:
@@ -159,6 +161,7 @@ class OutgoingServerView(AdminView):
         "active": lambda view, row: view.active_of(row),
         "last_test": lambda view, row: view.last_test_of(row),
     }
+    provider_words = provider_words
     buttons = (
         Button("test", _l("Test Connection"), "test-pipe", save_first=True),
         Button("use", _l("Use it anyway"), "player-play", when=lambda row: row.draft),
@@ -226,10 +229,19 @@ class OutgoingServerView(AdminView):
     # --- the form
 
     def create_form(self, obj: Any = None) -> Any:
-        return self._dressed(super().create_form(obj), None)
+        form = self._dressed(super().create_form(obj), None)
+        provider = self.provider_of(None)
+        if provider and request.method == "GET":
+            for name in FILLED:
+                form[name].data = getattr(provider, name)
+        return form
 
     def edit_form(self, obj: Any = None) -> Any:
         return self._dressed(super().edit_form(obj), obj)
+
+    def provider_of(self, row: OutgoingServer | None) -> Provider | None:
+        """Return the provider whose advice the form shows: the chosen one, later the one of the host."""
+        return at(row.host) if row else PROVIDERS.get(request.args.get("provider", ""))
 
     def _dressed(self, form: Any, row: OutgoingServer | None) -> Any:
         if row is None or row.draft or "as_draft" in request.form:  # its test may have passed while the form was open
@@ -238,6 +250,10 @@ class OutgoingServerView(AdminView):
         servers.picks_port(form.encryption, ports)
         form.user.shown_if = form.password.shown_if = "authentication=password"
         form.client_certificate.shown_if = form.client_key.shown_if = "authentication=certificate"
+        provider = self.provider_of(row)
+        if provider:
+            form.host.description = provider.choose
+            form.user.description, form.password.description = provider.user, provider.password
         return form
 
     @property

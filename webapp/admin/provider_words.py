@@ -1,0 +1,38 @@
+"""How the form of an outgoing server says what providers publish."""
+
+from flask_babel import format_date, format_number, gettext
+from flask_babel import lazy_gettext as _l
+from markupsafe import Markup
+
+from mail.settings.providers import PROVIDERS, Limit, Provider, Quirk
+
+UNITS = {
+    "emails per second": _l("%(number)s emails per second"),
+    "emails per minute": _l("%(number)s emails per minute"),
+    "emails per hour": _l("%(number)s emails per hour"),
+    "emails per day": _l("%(number)s emails per day"),
+    "emails per month": _l("%(number)s emails per month"),
+    "recipients per hour": _l("%(number)s recipients per hour"),
+    "recipients per day": _l("%(number)s recipients per day"),
+    "recipients per email": _l("%(number)s recipients per email"),
+    "MB per email": _l("%(number)s MB per email"),
+}
+KINDS = {"mailbox": _l("Mailboxes"), "relay": _l("Services for sending")}
+
+
+def offered() -> list[tuple[str, list[Provider]]]:
+    """Return the providers by kind, each kind by name."""
+    by_name = sorted(PROVIDERS.values(), key=lambda provider: provider.name.casefold())
+    return [(str(words), [one for one in by_name if one.kind == kind]) for kind, words in KINDS.items()]
+
+
+def limit_of(limit: Limit) -> str:
+    """Return a limit in words."""
+    return str(UNITS[limit.unit]) % {"number": format_number(limit.amount)}
+
+
+def source_of(fact: Limit | Quirk | Provider) -> Markup:
+    """Return a link to the page that says so, with its date."""
+    site = fact.source.split("/")[2].removeprefix("www.")
+    when = gettext("as of %(date)s", date=format_date(fact.seen, "long"))
+    return Markup('<a href="{}" target="_blank" rel="noopener noreferrer">{}</a>, {}').format(fact.source, site, when)
