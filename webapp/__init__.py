@@ -42,6 +42,7 @@ from webapp.pages import (
     mailings,
     marketing_settings,
     practice,
+    simulators,
 )
 from webapp.pages import settings as settings_page
 
@@ -61,6 +62,7 @@ PAGES = (
     mailing_page,
     mailing_actions,
     marketing_settings,
+    simulators,
     public,
 )
 

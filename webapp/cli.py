@@ -1,17 +1,22 @@
-"""What an admin may automate: ``flask --app wsgi create-user``, ``first-start``, ``upgrade``."""
+"""What an admin may automate: ``flask --app wsgi create-user``, ``first-start``, ``upgrade``, ``simulate``."""
 
+import json
 import sys
 from pathlib import Path
+from typing import Any, get_args
 
 import click
 from flask import Flask
 from flask.cli import with_appcontext
 from flask_migrate import Migrate, downgrade
 from flask_migrate import upgrade as migrate_to
+from sqlalchemy import select
 
+from mail.decide.sender import AuthorIs
 from mail.maintenance.setup import first_rows
+from mail.maintenance.simulate import KINDS, SimulatedMail, explained, in_words, simulate
 from mail.settings.clock import now
-from models import db
+from models import DocumentType, OutgoingServer, db
 from models.user import ROLES
 from webapp import auth, first_start
 from webapp.passwords import AccountError
@@ -68,8 +73,41 @@ def go_back(revision: str) -> None:
     downgrade(directory=str(MIGRATIONS), revision=revision)
 
 
+@click.group("simulate")
+def simulate_group() -> None:
+    """Ask what would happen to an email; nothing is sent."""
+
+
+@simulate_group.command("send")
+@click.option("--from", "author", default="", help='The author: "Ann Lee <ann@mycompany.com>".')
+@click.option("--kind", type=click.Choice(KINDS), default="document", show_default=True)
+@click.option("--type", "code", default="", help="Code of the document type, such as opportunity.")
+@click.option("--title", default="", help="Title of the document.")
+@click.option("--author-is", type=click.Choice(get_args(AuthorIs)), default="verified", show_default=True)
+@click.option("--server", default="", help="Name of the server that the email names itself.")
+@click.option("--reply-to", default="")
+@click.option("--return-path", default="", help="<> for none.")
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@with_appcontext
+def simulate_send(code: str, server: str, as_json: bool, **values: Any) -> None:
+    """Say which server would send an email, as whom, where failures and replies would go, and why."""
+    type_id = _number(DocumentType.code, code, "document type with the code") if code else None
+    server_id = _number(OutgoingServer.name, server, "outgoing server named") if server else None
+    decision = simulate(SimulatedMail(**values, type_id=type_id, server_id=server_id))
+    click.echo(json.dumps(explained(decision), indent=2) if as_json else "\n".join(in_words(decision)))
+    if decision.failure:
+        sys.exit(1)
+
+
+def _number(column: Any, value: str, what: str) -> int:
+    found: int | None = db.session.scalar(select(column.class_.id).where(column == value))
+    if found is None:
+        raise click.ClickException(f"There is no {what} {value}.")
+    return found
+
+
 def init_app(app: Flask) -> None:
     """Add the commands to an application."""
     Migrate(app, db, directory=str(MIGRATIONS), compare_type=True, render_as_batch=True)
-    for command in (create_user, print_first_start, upgrade, go_back):
+    for command in (create_user, print_first_start, upgrade, go_back, simulate_group):
         app.cli.add_command(command)

@@ -88,6 +88,13 @@ MENU: tuple[MenuEntry, ...] = (
             MenuEntry(_l("Users"), "users.index_view", "users-group", ADMIN, also="accounts roles passwords"),
             MenuEntry(_l("Practice mailbox"), "practice.index", "mailbox", ADMIN, also="test trial mail"),
             MenuEntry(
+                _l("Simulators"),
+                "simulators.outgoing",
+                "flask",
+                ADMIN,
+                also="what if which server from address envelope sender reply-to",
+            ),
+            MenuEntry(
                 _l("Technical"),
                 icon="tool",
                 roles=ADMIN,

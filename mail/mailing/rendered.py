@@ -140,9 +140,13 @@ def bare_address(address: str) -> str:
 def decide_for(mailing: Mailing) -> Decision:
     """Return the server and the From of a mailing: its own server, else the dedicated one, else the search."""
     snapshot = office.load()
-    forced = mailing.forced_server_id or parameters.DEDICATED_SERVER.get() or None
-    request = Request(sender=mailing.from_address, reply_to=mailing.reply_to, forced_server=forced)
+    request = mailing_request(mailing.from_address, mailing.reply_to, mailing.forced_server_id)
     return decide(request, snapshot.servers, snapshot.office)
+
+
+def mailing_request(sender: str, reply_to: str, server_id: int | None) -> Request:
+    """Return what is decided about a mailing, whose own server is ``server_id``."""
+    return Request(sender, reply_to, forced_server=server_id or parameters.DEDICATED_SERVER.get() or None)
 
 
 def broken_links(decision: Decision) -> Why | None:

@@ -17,6 +17,7 @@ from mail.message.compose import AutoSubmitted, Draft, File, compose
 from mail.outgoing.delivery_state import mark_failures
 from mail.sentences import Why, why
 from mail.settings import office, parameters
+from mail.settings.office import Snapshot
 from mail.settings.tokens import TokenKind
 from models import Blob, OutgoingMail, Recipient, db, reading, writing
 from models.store import Packed, insert_rows, pack
@@ -106,16 +107,7 @@ def prepare(
 ) -> ReadyMail:
     """Decide, compose and pack a mail: to be done before the transaction that puts it into the queue."""
     snapshot = office.load()
-    request = Request(
-        sender=draft.author,
-        author_is=draft.author_is,
-        reply_to=draft.reply_to,
-        return_path=draft.return_path,
-        forced_server=draft.forced_server_id,
-        document=draft.title if draft.has_document else None,
-        alias=snapshot.type_aliases.get(draft.type_id or 0, "") if draft.has_document else "",
-    )
-    decision = decide(request, snapshot.servers, snapshot.office)
+    decision = decide(request_of(draft, snapshot), snapshot.servers, snapshot.office)
     content = compose(
         Draft(
             subject=draft.subject,
@@ -144,6 +136,19 @@ def prepare(
         **decision_columns(decision),
     }
     return ReadyMail(values, pack(content), decision.failure or _too_large(len(content)), recipients)
+
+
+def request_of(draft: OutgoingDraft, snapshot: Snapshot) -> Request:
+    """Return what is decided about a mail."""
+    return Request(
+        sender=draft.author,
+        author_is=draft.author_is,
+        reply_to=draft.reply_to,
+        return_path=draft.return_path,
+        forced_server=draft.forced_server_id,
+        document=draft.title if draft.has_document else None,
+        alias=snapshot.type_aliases.get(draft.type_id or 0, "") if draft.has_document else "",
+    )
 
 
 def _random_id(draft: OutgoingDraft, domain: str) -> str:

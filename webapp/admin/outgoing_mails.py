@@ -19,6 +19,7 @@ from models import DeliveryAttempt, Document, OutgoingMail, Post, Recipient, db
 from models.outgoing import LINE_STATES
 from webapp import template_helpers
 from webapp.admin.base import AdminView, ChoiceFilter, Empty, action
+from webapp.pages import simulators
 
 MOST_ATTEMPTS = 200  # 48 hours make some 55, each Retry as many again
 
@@ -80,6 +81,10 @@ class OutgoingMailView(AdminView):
             return None
         query = select(Document).join(Post, Post.thread_id == Document.thread_id).where(Post.id == line.mail.post_id)
         return db.session.scalar(query)
+
+    def simulator_of(self, line: Recipient, decision: Decision, document: Document | None) -> str:
+        """Return where to see what would be decided about this mail now."""
+        return simulators.link_for(line.mail, decision, document)
 
     def say(self, reason: Why | None) -> str:
         """Return the sentence of a step."""
