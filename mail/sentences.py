@@ -582,6 +582,19 @@ SENTENCES: dict[str, Any] = {
     "address_of_colleague": _l(
         "%(name)s has an account here. Ask an administrator to change the address on the page of the contact."
     ),
+    "limit_second": _l(
+        "“%(server)s” has reached its limit of %(most)s emails per second. The rest waits for the next second."
+    ),
+    "limit_minute": _l(
+        "“%(server)s” has reached its limit of %(most)s emails per minute. The rest waits for the next minute."
+    ),
+    "limit_hour": _l(
+        "“%(server)s” has reached its limit of %(most)s emails per hour. The rest waits for the next hour."
+    ),
+    "limit_day": _l(
+        "“%(server)s” has reached its limit of %(most)s emails per day. The rest waits for the next day, which begins "
+        "at 00:00 UTC."
+    ),
     "left_the_queue": _l("Cancelled by a user before it was sent."),
     "gave_up": _l("Tried for 48 hours without success. Last response: %(last)s"),
     "unknown_once": _l(

@@ -16,6 +16,7 @@ from models.mailing import Chunk, Mailing, Trace, mailing_lists
 from models.outgoing import DeliveryAttempt, OutgoingMail, Recipient
 from models.parameter import SystemParameter
 from models.practice import PracticeMail
+from models.quota import Quota
 from models.server import OutgoingServer, ServerCheck, ServerLimit
 from models.store import Blob
 from models.thread import Alias, Attachment, Follower, Notification, Post, Thread
@@ -49,6 +50,7 @@ __all__ = [
     "OutgoingServer",
     "Post",
     "PracticeMail",
+    "Quota",
     "ReceivedMail",
     "Recipient",
     "RouteResult",

@@ -99,6 +99,11 @@ class Mailing(Model):
         return self.state == "scheduled" or (self.state == "paused" and self.started_at is None)
 
     @classmethod
+    def waits_for_limit(cls) -> Any:
+        """Return the SQL condition that a mailing waits because its server has reached a limit."""
+        return cls.why["code"].as_string().like("limit_%")
+
+    @classmethod
     def change(cls, mailing_id: int, values: Mapping[str, Any]) -> None:
         """Give columns of a mailing other values, past the objects that the session holds; the caller commits."""
         change_rows(update(cls).where(cls.id == mailing_id).values(values))

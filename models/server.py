@@ -45,6 +45,11 @@ class OutgoingServer(Model):
     draft: Mapped[bool] = mapped_column(default=False)
     rewrite: Mapped[str] = mapped_column(String(10), default="not_ours")
     helo: Mapped[str] = mapped_column(String(255), default="")
+    # How many emails it may be given in a window of time (mail/decide/limits.py); None: no limit.
+    per_second: Mapped[int | None]
+    per_minute: Mapped[int | None]
+    per_hour: Mapped[int | None]
+    per_day: Mapped[int | None]
     comment: Mapped[str] = mapped_column(Text, default="")
 
     def __str__(self) -> str:

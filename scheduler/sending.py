@@ -9,17 +9,20 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
+from mail.decide.limits import Limit
 from mail.errors import JournalFailed
 from mail.mailing import chunks
 from mail.outgoing import deliver, waiting
+from mail.queue import quota
 from mail.queue.connections import Connections
 from mail.queue.journal import Journal
 from mail.queue.lease import WorkerLease
 from mail.sentences import Why
 from mail.settings.clock import now
 from mail.settings.config import settings
-from models import db
+from models import db, reading
 from scheduler.identity import WorkerIdentity
 from scheduler.loops import NotNow
 
@@ -168,11 +171,14 @@ class MassSenders(SenderPool):
 
 
 class ServerWatch:
-    """The loop that says what mail waits for while its server is slow or away, and lets go what waited for a server."""
+    """The loop that says what mail waits for while its server is slow or away, and lets go what need not wait longer:
+    for a server, or for a limit that was changed.
+    """
 
     def __init__(self, connections: Connections) -> None:
         self._servers = connections.servers
         self._had_server = False
+        self._limits: dict[int, list[Limit]] = {}
         self._said: dict[int, float] = {}
 
     def work(self) -> bool:
@@ -186,4 +192,13 @@ class ServerWatch:
         if has_server and not self._had_server:
             waiting.free_waiting(moment)
         self._had_server = has_server
+        self._free_limited(moment)
         return False
+
+    def _free_limited(self, moment: datetime) -> None:
+        with reading():
+            limits = {0: quota.limits_of(0, moment)} | quota.limits_of_all(moment)
+        for server in limits:
+            if limits[server] != self._limits.get(server):
+                waiting.free_limited(server, moment)
+        self._limits = limits

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from flask import current_app, url_for
-from flask_babel import format_datetime, format_timedelta, get_timezone, gettext
+from flask_babel import format_datetime, format_number, format_timedelta, get_timezone, gettext
 from flask_babel import lazy_gettext as _l
 from markupsafe import Markup, escape
 
+from mail.decide.limits import DAY, HOUR, MINUTE, SECOND, Limit
 from mail.settings.clock import now
 
 # state -> (its look: wait, busy, good, bad, doubt, off; the word shown)
@@ -121,6 +122,19 @@ def _time(moment: datetime, said: str, title: str) -> Markup:
     return Markup('<time datetime="{}" title="{}">{}</time>').format(iso, title, said)
 
 
+_USED = {
+    SECOND: _l("%(used)s of %(most)s used this second"),
+    MINUTE: _l("%(used)s of %(most)s used this minute"),
+    HOUR: _l("%(used)s of %(most)s used this hour"),
+    DAY: _l("%(used)s of %(most)s used today (since 00:00 UTC)"),
+}
+
+
+def limit_used(limit: Limit, used: int) -> str:
+    """Return how much of a limit is used, in words."""
+    return str(_USED[limit.seconds]) % {"used": format_number(used), "most": format_number(limit.most)}
+
+
 def yes_no(value: Any) -> Markup:
     """Return a tick or a dash, with the word for screen readers."""
     if value:
@@ -198,5 +212,21 @@ def _mark(path: str, _changed: int) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:10]
 
 
-SHOWN = (icon, state, priority, ago, at, due, zone_name, yes_no, size, initials, person, correspondent, joined, asset)
+SHOWN = (
+    icon,
+    state,
+    priority,
+    ago,
+    at,
+    due,
+    zone_name,
+    limit_used,
+    yes_no,
+    size,
+    initials,
+    person,
+    correspondent,
+    joined,
+    asset,
+)
 GLOBALS = {function.__name__: function for function in SHOWN}

@@ -18,6 +18,7 @@ from mail.outgoing import failures as outgoing_failures
 from mail.outgoing.delivery import remember_live
 from mail.outgoing.lines import free_doubted
 from mail.queue.lease import LeaseLost, WorkerLease
+from mail.queue.quota import Reservation
 from mail.sentences import Why, why
 from mail.settings import parameters
 from models import Mailing, db
@@ -87,6 +88,7 @@ class ChunkResults:
     waits: Sequence[int] = BACK_OFF  # how long, by how often it had to before; a finite one ends in a pause
     stop: Why | None = None  # no mail can be sent until somebody fixes it: the mailing pauses
     frees_doubted: bool = False  # the server took a mail: personal lines in doubt that waited for that may go
+    reserved: Reservation | None = None  # what was counted for it of the limits of its server
 
     is_bare: bool = False
     recorded: int = 0  # how many of ``sent`` are written down already
@@ -131,12 +133,14 @@ def _record_once(work: ChunkWork, results: ChunkResults, worker_id: int, now: da
         db.session.rollback()
         raise LeaseLost(worker_id)
     changed = write_results(work, results)
-    if changed or results.stop or results.trouble:
+    if changed or results.stop or results.trouble or (results.reserved and results.reserved.why):
         _change_mailing(work, results, changed, now)
     if results.frees_doubted:
         free_doubted(work.server_id or 0, now)
     if results.sent:
         remember_live(work.server_id or 0, now)
+    if results.reserved:
+        results.reserved.give_back(results.reserved.emails - len(results.sent) - results.states()["unknown"])
     if results.failures:
         blacklist.consider(outgoing_failures.record(results.failures, now), work.mailing_id, now)
     if results.back or results.others or _event_throttle.is_time(work.mailing_id):
@@ -174,7 +178,10 @@ def _change_mailing(work: ChunkWork, results: ChunkResults, changed: Mapping[str
     """Change the totals; wait for a server that is away; pause when too many fail or somebody has to fix something."""
     mailing = chunk_rows.count(work.mailing_id, changed)
     values: dict[str, Any] = {}
-    if results.trouble:
+    limit = results.reserved if results.reserved and results.reserved.why else None
+    if limit:
+        values = {"why": limit.why, "next_try_at": limit.until}
+    elif results.trouble:
         wait = results.waits[min(work.tries, len(results.waits) - 1)]
         values = {"why": results.trouble, "next_try_at": now + timedelta(seconds=wait), "tries": work.tries + 1}
     elif results.reached and (work.tries or mailing.why):

@@ -29,7 +29,7 @@ from mail.mailing.chunk_record import (
 )
 from mail.mailing.rendered import MailingRecipient, bare_address, rendered_mailing
 from mail.outgoing.delivery import DeliveryBatch, End, Parcel, Try, deliver_batch, failure_of
-from mail.queue import outages
+from mail.queue import outages, quota
 from mail.queue.connections import Connections
 from mail.queue.journal import Journal, State
 from mail.queue.lease import LeaseLost, WorkerLease
@@ -172,11 +172,14 @@ class ChunkBatch(DeliveryBatch[Any]):
         try:
             if work.server_id is None and not self.letter.decision.is_default_server:
                 raise ServerGone(id=self.letter.decision.server_id)  # the record was deleted, which emptied the column
-            self.waiting.extend(
-                chunk_rows.recipients(work.mailing_id, work.first_id, work.last_id, work.from_state, self.clock())
-            )
-            db.session.rollback()
-            deliver_batch(self, self.connections, self.journal, self.worker)
+            now = self.clock()
+            found = chunk_rows.recipients(work.mailing_id, work.first_id, work.last_id, work.from_state, now)
+            results.reserved = quota.reserve(self.server_id, len(found), now)
+            db.session.commit()
+            self.waiting.extend(found[: results.reserved.emails])
+            results.back = len(self.waiting) < len(found)
+            if self.waiting:
+                deliver_batch(self, self.connections, self.journal, self.worker)
         except ServerGone as error:
             results.back, results.stop = True, error.why
         if self.waiting:

@@ -21,7 +21,8 @@ from mail.outgoing import failures
 from mail.outgoing.delivery import DeliveryBatch, End, Parcel, Try, deliver_batch, failure_of, not_tried, remember_live
 from mail.outgoing.delivery_state import mark_failures, show_progress
 from mail.outgoing.lines import decide_again, free_doubted, posts_of_lines, whole
-from mail.queue import outages
+from mail.outgoing.waiting import wait_for_limit
+from mail.queue import outages, quota
 from mail.queue.concurrency import ServerConcurrency
 from mail.queue.connections import Connections
 from mail.queue.journal import Journal, State
@@ -66,11 +67,19 @@ def send_some(
     if server is None or not connections.servers.take(server, "personal"):
         return 0
     try:
-        lines = claim(worker.id, server, clock_now(), BATCH)
+        moment = clock_now()
+        reserved = quota.reserve(server, BATCH, moment)
+        if reserved.why:
+            return wait_for_limit(reserved, moment)
+        lines = claim(worker.id, server, moment, reserved.emails)
         lines, others = _apart(lines)
         hand_back([line.id for line in others], worker.id)
-        if lines:
-            _send(LineBatch(server, lines, worker, journal, stopping), connections)
+        batch = LineBatch(server, lines, worker, journal, stopping)
+        try:
+            if lines:
+                _send(batch, connections)
+        finally:
+            batch.give_back_room(reserved)
     finally:
         connections.servers.free(server, "personal")
     return len(lines)
@@ -129,6 +138,7 @@ class LineBatch(DeliveryBatch[Claimed]):
         self.worker, self.journal, self._stopping = worker, journal, stopping
         self._noted: list[tuple[Claimed, Try, dict[str, Any]]] = []
         self._content: tuple[int, bytes] = (0, b"")
+        self._used = 0  # lines that count for the limits of the server
         self._recorded_at = time.monotonic()
 
     def chosen_elsewhere(self) -> list[Claimed]:
@@ -169,6 +179,8 @@ class LineBatch(DeliveryBatch[Claimed]):
     def note(self, line: Claimed, tried: Try) -> None:
         """Keep what became of a line until the batch is recorded."""
         self._noted.append((line, tried, _result(line, tried.outcome)))
+        if line.doubts == 0:  # one that was in doubt counted then
+            self._used += tried.outcome.accepted or tried.outcome.in_doubt
 
     def take_back(self, count: int) -> None:
         """Deliver the lines that were noted last again."""
@@ -249,6 +261,12 @@ class LineBatch(DeliveryBatch[Claimed]):
                 return
         later = clock_now() + PAUSE if self.end is End.FAILED else None
         hand_back(ids, self.worker.id, self.why, later)
+
+    def give_back_room(self, reserved: quota.Reservation) -> None:
+        """Let others use what was counted for lines that the server did not accept; commits."""
+        db.session.rollback()
+        reserved.give_back(reserved.emails - self._used)
+        db.session.commit()
 
 
 # --- from the server's answer to the row

@@ -6,12 +6,14 @@ from sqlalchemy import func, or_, select, update
 
 from mail.outgoing.delivery_state import show_progress
 from mail.outgoing.lines import posts_of_mails
+from mail.queue.quota import Reservation
 from mail.sentences import Why
 from mail.settings import office
 from mail.settings.wake import wake
 from models import Mailing, Recipient, change_rows, db, reading
 
 SHOWN = 200  # lines of one server that say what they wait for: the first ones
+AT_ONCE = 500  # lines of one transaction
 PAUSE = timedelta(seconds=30)  # for what is our own trouble
 
 
@@ -41,6 +43,36 @@ def say_why(server_id: int, reason: Why, now: datetime) -> None:
         Mailing.tell(mailing_id, now)
     if lines or silent:
         db.session.commit()
+
+
+def wait_for_limit(reserved: Reservation, now: datetime) -> int:
+    """Have due lines of a server that has reached a limit wait for its next window; return how many, at most
+    ``AT_ONCE``. Commits.
+    """
+    due = (
+        select(Recipient.id)
+        .where(Recipient.state == "queued", Recipient.server_id == reserved.server_id, Recipient.next_try_at <= now)
+        .order_by(Recipient.next_try_at, Recipient.id)
+        .limit(AT_ONCE)
+    )
+    lines = update(Recipient).where(Recipient.id.in_(due), Recipient.state == "queued")
+    values = {"why": reserved.why, "wait": "limit", "next_try_at": reserved.until}
+    mails = db.session.scalars(lines.values(values).returning(Recipient.mail_id)).all()
+    show_progress(posts_of_mails(mails), now)
+    db.session.commit()
+    return len(mails)
+
+
+def free_limited(server_id: int, now: datetime) -> None:
+    """The limits of a server changed: what waits for one of them tries again now; commits on its way."""
+    waits = (Recipient.state == "queued", Recipient.server_id == server_id, Recipient.wait == "limit")
+    some = select(Recipient.id).where(*waits, Recipient.next_try_at > now).limit(AT_ONCE)
+    while change_rows(update(Recipient).where(Recipient.id.in_(some), *waits).values(next_try_at=now)):
+        db.session.commit()
+    of_server = (Mailing.state == "sending", func.coalesce(Mailing.server_id, 0) == server_id)
+    change_rows(update(Mailing).where(*of_server, Mailing.waits_for_limit()).values(next_try_at=None))
+    db.session.commit()
+    wake()
 
 
 def put_off_lines(reason: Why, now: datetime) -> None:

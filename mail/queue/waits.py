@@ -10,6 +10,7 @@ from mail.decide.retry import DELAYS
 from models import Mailing, Recipient, Trace, change_rows, db, reading
 
 MARGIN = timedelta(minutes=2)  # the clocks of machines that work together differ a little
+LONGEST_WINDOW = timedelta(days=1)  # of a limit
 LONGEST_PAUSE = timedelta(minutes=5)  # of a mailing whose server is away
 
 
@@ -33,8 +34,10 @@ def _kinds(now: datetime) -> Iterator[tuple[Any, ColumnElement[bool], Any]]:
     yield line, and_(again, line.doubts == 0, _too_long(line, far)), _latest(line, now)
     yield line, and_(again, line.doubts > 0, line.next_try_at > far + hour), now + hour
     yield trace, and_(trace.state == "deferred", _too_long(trace, far)), _latest(trace, now)
-    pause = LONGEST_PAUSE
-    yield mailing, and_(mailing.state == "sending", mailing.next_try_at > far + pause), now + pause
+    yield line, and_(line.state == "queued", line.wait == "limit", line.next_try_at > far + LONGEST_WINDOW), now
+    sending, pause, limited = mailing.state == "sending", LONGEST_PAUSE, mailing.waits_for_limit()
+    yield mailing, and_(sending, ~limited, mailing.next_try_at > far + pause), now + pause
+    yield mailing, and_(sending, limited, mailing.next_try_at > far + LONGEST_WINDOW), now
 
 
 def _too_long(table: Any, now: datetime) -> ColumnElement[bool]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
@@ -100,6 +100,13 @@ def _number(text: str) -> int:
     return int(text)
 
 
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text.strip())
+    except ValueError:
+        raise NotValid(_l("Enter a day as year-month-day, such as 2027-01-31.")) from None
+
+
 def _addresses(text: str) -> tuple[str, ...]:
     found = tuple(normalise(part) for part in text.replace(";", ",").split(",") if part.strip())
     if None in found:
@@ -181,6 +188,24 @@ BLACKLIST_SPREAD = Parameter(
     "mail.blacklist.spread_days", 7, _number, _l("The minimum number of days between the first and the last of them.")
 )
 MAX_SIZE = Parameter("mail.max_size", 25, _number, _l("The maximum size of an outgoing email, in MB."))
+DAILY_LIMIT: Parameter[int | None] = Parameter(
+    "mail.daily_limit",
+    None,
+    _number,
+    _l(
+        "How many emails a day the default server sends; what exceeds it waits for the next day (UTC). 0 is no limit. "
+        "Empty: 200 where CoquiMail is hosted online, no limit on your own machine."
+    ),
+)
+DAILY_LIMIT_REASON = Parameter(
+    "mail.daily_limit.reason", "", _text, _l("Why the daily limit was changed, for you and your colleagues.")
+)
+DAILY_LIMIT_UNTIL: Parameter[date | None] = Parameter(
+    "mail.daily_limit.until",
+    None,
+    _day,
+    _l("The last day on which mail.daily_limit applies; from the next day on the usual limit does. Empty: for good."),
+)
 CUSTOM_SERVERS = Parameter(
     "mail.custom_servers",
     1,
@@ -214,6 +239,7 @@ _KINDS: dict[Callable[[str], Any], Any] = {
     _local_part_or_address: _l("the part of an address before the @, or a full address"),
     _filter: _l("domains and addresses, separated by commas"),
     _number: _l("a whole number"),
+    _day: _l("a day"),
     _addresses: _l("email addresses, separated by commas"),
 }
 

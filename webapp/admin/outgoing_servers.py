@@ -13,8 +13,10 @@ from wtforms.validators import ValidationError
 
 from mail.decide.servers import FilterError, parse_filter, read_filter
 from mail.outgoing import server_rules
+from mail.queue import quota
 from mail.sentences import say
 from mail.settings import office
+from mail.settings.clock import now
 from mail.settings.config import settings
 from mail.settings.parameters import DEFAULT_FROM_FILTER
 from mail.settings.providers import PROVIDERS, Provider, at
@@ -30,6 +32,8 @@ PORTS_WITHOUT_25 = {"tls": 465, "starttls": 587, "none": 2525}
 OFFERED_PORTS = (465, 587, 2525)
 TESTS = ("outgoing_test",)
 FILLED = ("name", "host", "port", "encryption")  # the fields that a provider fills in
+LIMITS = ("per_second", "per_minute", "per_hour", "per_day")
+NOT_A_LIMIT = _l("A whole number from 1 to 10,000,000, or empty for no limit.")
 
 
 def an_open_port(form: Form, field: Field) -> None:
@@ -77,6 +81,10 @@ class OutgoingServerView(AdminView):
         "client_key": _l("Certificate key"),
         "from_filter": _l("FROM Filtering"),
         "priority": _l("Priority"),
+        "per_second": _l("Emails per second"),
+        "per_minute": _l("Emails per minute"),
+        "per_hour": _l("Emails per hour"),
+        "per_day": _l("Emails per day"),
         "rewrite": _l("Other From addresses"),
         "verify_tls": _l("Verify the server certificate"),
         "helo": _l("HELO name"),
@@ -94,6 +102,11 @@ class OutgoingServerView(AdminView):
             _l("Passwords and keys are stored encrypted and are never shown again."),
         ),
         FieldGroup(_l("Emails sent through this server"), ("from_filter", "priority", "active")),
+        FieldGroup(
+            _l("Limits"),
+            LIMITS,
+            _l("What your provider allows. What exceeds a limit waits for the next window; nothing is lost."),
+        ),
         FieldGroup(_l("Details"), ("rewrite", "verify_tls", "helo"), developer=True),
         FieldGroup(_l("Notes"), ("comment",)),
     )
@@ -128,6 +141,8 @@ class OutgoingServerView(AdminView):
         ),
         "priority": _l("If several servers match, the lowest number is used first."),
         "active": _l("Off: this server sends nothing."),
+        "per_second": _l("Leave a field empty for no limit."),
+        "per_day": _l("A day begins at 00:00 UTC."),
         "rewrite": _l(
             "Applies only without FROM Filtering. External domains may not allow us to send from their addresses: "
             "choose whether these are replaced by the default address. The name is kept, and replies still reach the "
@@ -152,6 +167,7 @@ class OutgoingServerView(AdminView):
         "user": servers.words(most=320, required=False),
         "from_filter": {"validators": [a_filter]},
         "priority": servers.number(-10_000, 10_000, _l("A whole number from -10,000 to 10,000; usually 10, then 20.")),
+        **dict.fromkeys(LIMITS, servers.optional_number(1, 10_000_000, NOT_A_LIMIT)),
         "helo": servers.words(most=255, required=False),
         "comment": {"render_kw": {"rows": 3}},
     }
@@ -264,6 +280,10 @@ class OutgoingServerView(AdminView):
     def panel_of(self, row: OutgoingServer) -> Markup:
         """Return the card of the server's last test."""
         return checks.panel(self._tests().get(row.id))
+
+    def usage_of(self, row: OutgoingServer) -> list[str]:
+        """Return how much of each limit is used, in words."""
+        return [template_helpers.limit_used(limit, used) for limit, used in quota.usage(row.id, now())]
 
     def warnings_of(self, row: OutgoingServer) -> list[str]:
         """Return what an admin should know about this server as it is saved."""

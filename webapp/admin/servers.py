@@ -9,7 +9,7 @@ from typing import Any
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 from wtforms import Field, Form
-from wtforms.validators import DataRequired, InputRequired, NumberRange, ValidationError
+from wtforms.validators import DataRequired, InputRequired, NumberRange, Optional, ValidationError
 
 from mail.errors import ChangeRefused
 from mail.message.domains import normalise_domain
@@ -59,6 +59,14 @@ def number(low: int, high: int, sentence: Any) -> dict[str, Any]:
     """Return how a number is checked; the sentence says what it can be."""
     return {
         "validators": [InputRequired(sentence), NumberRange(low, high, sentence)],
+        "render_kw": {"min": low, "max": high},
+    }
+
+
+def optional_number(low: int, high: int, sentence: Any) -> dict[str, Any]:
+    """Return how a number is checked that may be left out."""
+    return {
+        "validators": [Optional(), NumberRange(low, high, sentence)],
         "render_kw": {"min": low, "max": high},
     }
 

@@ -72,9 +72,11 @@ class ParameterEntry:
 def shown(value: Any) -> str:
     """Return a typed value as it is typed.
 
-    >>> shown(25), shown(("a@b.c", "d@e.f")), shown(""), shown(())
-    ('25', 'a@b.c, d@e.f', '', '')
+    >>> shown(25), shown(("a@b.c", "d@e.f")), shown(""), shown(()), shown(None)
+    ('25', 'a@b.c, d@e.f', '', '', '')
     """
+    if value is None:
+        return ""
     return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 

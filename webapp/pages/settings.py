@@ -13,10 +13,17 @@ from mail.decide.servers import read_filter
 from mail.errors import ChangeRefused
 from mail.maintenance import general
 from mail.message.address import domain_of
+from mail.queue import quota
 from mail.settings import office
 from mail.settings.clock import now
 from mail.settings.config import settings
-from mail.settings.parameters import CATCHALL_DOMAIN, DEFAULT_FROM, DEFAULT_FROM_FILTER
+from mail.settings.parameters import (
+    CATCHALL_DOMAIN,
+    DAILY_LIMIT_REASON,
+    DAILY_LIMIT_UNTIL,
+    DEFAULT_FROM,
+    DEFAULT_FROM_FILTER,
+)
 from mail.settings.wake import wake
 from models import Alias, DocumentType, IncomingServer, OutgoingServer, db
 from webapp import auth, checks, sessions
@@ -71,6 +78,10 @@ def _page(values: dict[str, Any] | None = None, errors: dict[str, str] | None = 
         links_begin_with=office.base_url(),
         has_address=office.has_address(),
         is_live=office.is_live(),
+        limits=quota.usage(DEFAULT_SERVER, now()),
+        limit_changed=quota.is_changed(now()),
+        limit_reason=DAILY_LIMIT_REASON.get(),
+        limit_until=DAILY_LIMIT_UNTIL.get(),
         server=settings().default_server,
         server_filter=known.office.default_from_filter or _environment_filter(),
         filter_is_parameter=bool(known.office.default_from_filter),

@@ -1,0 +1,79 @@
+"""How many emails a server may be given in a second, a minute, an hour, a day. Pure.
+
+Windows are fixed and by UTC: a day begins at midnight, an hour with its first minute (docs/decisions/0039).
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+SECOND, MINUTE, HOUR, DAY = 1, 60, 3_600, 86_400
+WINDOWS = (SECOND, MINUTE, HOUR, DAY)
+
+
+class Limit(NamedTuple):
+    """At most so many emails in a window of so many seconds (one of ``WINDOWS``)."""
+
+    seconds: int
+    most: int
+
+
+class Used(NamedTuple):
+    """How many emails a window has had: the one that began at this moment."""
+
+    window_start: datetime
+    emails: int
+
+
+class Room(NamedTuple):
+    """How many emails may go now; when it is none, the limit that is reached and when its next window begins."""
+
+    emails: int
+    reached: Limit | None = None
+    until: datetime | None = None
+
+
+def window_start(moment: datetime, seconds: int) -> datetime:
+    """Return when the window began that a moment lies in.
+
+    >>> window_start(datetime(2026, 11, 27, 13, 45, 30, tzinfo=UTC), HOUR).isoformat()
+    '2026-11-27T13:00:00+00:00'
+    """
+    since = int(moment.timestamp())
+    return datetime.fromtimestamp(since - since % seconds, UTC)
+
+
+def next_window(moment: datetime, seconds: int) -> datetime:
+    """Return when the next window begins.
+
+    >>> next_window(datetime(2026, 11, 27, 13, 45, 30, tzinfo=UTC), DAY).isoformat()
+    '2026-11-28T00:00:00+00:00'
+    """
+    return datetime.fromtimestamp(window_start(moment, seconds).timestamp() + seconds, UTC)
+
+
+def used_now(used: Used | None, moment: datetime, seconds: int) -> int:
+    """Return how many emails count in the window of a moment.
+
+    A window that lies ahead is one that was counted while a clock was ahead: its emails count now.
+    """
+    return used.emails if used and used.window_start >= window_start(moment, seconds) else 0
+
+
+def room(limits: Sequence[Limit], used: Mapping[int, Used], wanted: int, moment: datetime) -> Room:
+    """Return how many of the wanted emails may go; the limit that has room last decides when none may.
+
+    >>> moment = datetime(2026, 11, 27, 13, 45, 30, tzinfo=UTC)
+    >>> today = Used(window_start(moment, DAY), 198)
+    >>> room([Limit(DAY, 200)], {DAY: today}, 20, moment).emails
+    2
+    >>> full = room([Limit(DAY, 198), Limit(HOUR, 50)], {DAY: today}, 20, moment)
+    >>> full.emails, full.reached.most, full.until.day
+    (0, 198, 28)
+    """
+    left = {limit: limit.most - used_now(used.get(limit.seconds), moment, limit.seconds) for limit in limits}
+    emails = max(min([wanted, *left.values()]), 0)
+    if emails or not wanted:
+        return Room(emails)
+    reached = max((limit for limit in limits if left[limit] <= 0), key=lambda limit: limit.seconds)
+    return Room(0, reached, next_window(moment, reached.seconds))

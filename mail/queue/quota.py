@@ -1,0 +1,132 @@
+"""The one gate before every claim: how many emails a server may be given now, counted once over all processes.
+
+``reserve`` counts what is about to be claimed, in the claim's own transaction; ``give_back`` what was not accepted
+after all. Emails in doubt count as accepted. What a killed process had reserved stays counted until its window ends:
+a limit is rather not used up than exceeded.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, select, update
+
+from mail.decide import limits
+from mail.decide.limits import DAY, HOUR, MINUTE, SECOND, WINDOWS, Limit, Used
+from mail.sentences import Why, why
+from mail.settings import parameters
+from mail.settings.config import settings
+from models import OutgoingServer, Quota, change_rows, db
+from models.store import upsert
+
+REACHED: dict[int, str] = {SECOND: "limit_second", MINUTE: "limit_minute", HOUR: "limit_hour", DAY: "limit_day"}
+USUAL_ONLINE = 200  # emails a day through the default server, where the office is hosted for others
+
+
+def limits_of(server_id: int, now: datetime) -> list[Limit]:
+    """Return the limits of a server (0: the default server); none for the practice mailbox."""
+    if not server_id:
+        most = 0 if settings().default_server.practice else daily_limit(now)
+        return [Limit(DAY, most)] if most else []
+    return limits_of_all(now, OutgoingServer.id == server_id).get(server_id, [])
+
+
+def limits_of_all(now: datetime, *which: ColumnElement[bool]) -> dict[int, list[Limit]]:
+    """Return the limits of all server records, or of those to which a condition applies."""
+    row = OutgoingServer
+    found = db.session.execute(select(row.id, row.per_second, row.per_minute, row.per_hour, row.per_day).where(*which))
+    return {
+        number: [Limit(seconds, count) for seconds, count in zip(WINDOWS, most, strict=True) if count]
+        for number, *most in found
+    }
+
+
+def daily_limit(now: datetime) -> int:
+    """Return how many emails a day the default server is given, 0 for as many as there are."""
+    wanted = parameters.DAILY_LIMIT.get()
+    if wanted is not None and is_changed(now):
+        return wanted
+    return USUAL_ONLINE if settings().hosting == "online" else 0
+
+
+def is_changed(now: datetime) -> bool:
+    """Say whether somebody set the daily limit of the default server, and its last day is not over."""
+    until = parameters.DAILY_LIMIT_UNTIL.get()
+    return parameters.DAILY_LIMIT.get() is not None and (until is None or now.date() <= until)
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """Emails that are counted for a server and may go now; with none, why not and until when."""
+
+    server_id: int
+    emails: int
+    at: datetime
+    is_counted: bool = False
+    why: Why | None = None
+    until: datetime | None = None
+
+    def give_back(self, emails: int) -> None:
+        """Take back so many that the server did not accept, as far as their windows go on; the caller commits."""
+        if not self.is_counted or emails <= 0:
+            return
+        for seconds in WINDOWS:
+            same = (
+                Quota.server_id == self.server_id,
+                Quota.seconds == seconds,
+                Quota.window_start == limits.window_start(self.at, seconds),
+            )
+            change_rows(update(Quota).where(*same, Quota.used >= emails).values(used=Quota.used - emails))
+
+
+def reserve(server_id: int, wanted: int, now: datetime) -> Reservation:
+    """Count up to so many emails and say how many may go; the caller claims them in this transaction and commits.
+
+    A server without limits has room for all, and nothing is counted.
+    """
+    found = limits_of(server_id, now)
+    if not found:
+        return Reservation(server_id, wanted, now)
+    used = _used(server_id, found, now)
+    room = limits.room(found, used, wanted, now)
+    if room.reached:
+        code = REACHED[room.reached.seconds]
+        reason = why(code, server=_name(server_id), most=room.reached.most)
+        return Reservation(server_id, 0, now, why=reason, until=room.until)
+    for seconds, before in used.items():
+        counted = limits.used_now(before, now, seconds) + room.emails
+        start = max(limits.window_start(now, seconds), before.window_start)
+        same = (Quota.server_id == server_id, Quota.seconds == seconds)
+        change_rows(update(Quota).where(*same).values(window_start=start, used=counted))
+    return Reservation(server_id, room.emails, now, is_counted=True)
+
+
+def _used(server_id: int, found: Sequence[Limit], now: datetime) -> dict[int, Used]:
+    """Lock the rows of these limits, in one order for everybody, and return what they say."""
+    rows = [
+        {"server_id": server_id, "seconds": limit.seconds, "window_start": limits.window_start(now, limit.seconds)}
+        for limit in sorted(found)
+    ]
+    db.session.execute(upsert(Quota).values(rows).on_conflict_do_nothing())
+    locked = db.session.execute(
+        select(Quota.seconds, Quota.window_start, Quota.used)
+        .where(Quota.server_id == server_id, Quota.seconds.in_([limit.seconds for limit in found]))
+        .order_by(Quota.seconds)
+        .with_for_update()
+    )
+    return {row.seconds: Used(row.window_start, row.used) for row in locked}
+
+
+def _name(server_id: int) -> str:
+    if not server_id:
+        return settings().default_server.name
+    return db.session.scalar(select(OutgoingServer.name).where(OutgoingServer.id == server_id)) or ""
+
+
+def usage(server_id: int, now: datetime) -> list[tuple[Limit, int]]:
+    """Return the limits of a server with the emails that count now."""
+    rows = db.session.execute(select(Quota.seconds, Quota.window_start, Quota.used).where(Quota.server_id == server_id))
+    used = {row.seconds: Used(row.window_start, row.used) for row in rows}
+    return [
+        (limit, limits.used_now(used.get(limit.seconds), now, limit.seconds)) for limit in limits_of(server_id, now)
+    ]

@@ -1,0 +1,357 @@
+"""Limits of servers: counted before the claim, once over all threads; what exceeds them waits and says until when."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import select, update
+
+from mail.decide.limits import DAY, Limit
+from mail.documents.contacts import find_or_make
+from mail.documents.documents import start_document
+from mail.mailing import mailing
+from mail.outgoing import deliver, waiting
+from mail.queue import quota, waits
+from mail.sentences import say
+from mail.settings import config, parameters
+from models import DocumentType, OutgoingServer, Quota, Recipient, db
+from scheduler import create_worker_app
+from scheduler.sending import ServerWatch
+from tests.integration.mass import Clock, Sender, add_contacts, add_server, draft, mailing_of, states
+from tests.integration.test_sending import Desk
+from tests.servers.misbehaving import dialogue, misbehaving
+from tests.web import Visitor, web_app, words
+
+NOW = datetime(2026, 11, 27, 13, 45, tzinfo=UTC)
+MIDNIGHT = datetime(2026, 11, 28, tzinfo=UTC)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of the sending thread."""
+    made = Clock(NOW)
+    monkeypatch.setattr(deliver, "clock_now", made)
+    return made
+
+
+@pytest.fixture
+def desk(app: Flask, clock: Clock) -> Iterator[Desk]:
+    made = Desk(app)
+    yield made
+    made.connections.close()
+    made.journal.close()
+
+
+def post(desk: Desk, count: int, first: int = 0, **more: Any) -> None:
+    desk.mail(*(f"r{number}@x.test" for number in range(first, first + count)), **more)
+    with desk.app.app_context():
+        db.session.execute(update(Recipient).where(Recipient.next_try_at > NOW).values(next_try_at=NOW))
+        db.session.commit()
+
+
+def used(app: Flask, server_id: int, seconds: int = DAY) -> int:
+    with app.app_context():
+        return db.session.scalar(
+            select(Quota.used).where(Quota.server_id == server_id, Quota.seconds == seconds)
+        )  # fmt: skip
+
+
+def waiting_lines(app: Flask) -> list[Any]:
+    with app.app_context():
+        line = Recipient
+        columns = (line.state, line.wait, line.next_try_at, line.why, line.attempts)
+        return db.session.execute(select(*columns).where(line.state == "queued").order_by(line.id)).all()
+
+
+# --- the gate
+
+
+def test_threads_that_ask_at_once_never_get_more_than_the_limit(app: Flask) -> None:
+    with app.app_context():
+        server = add_server(2525, per_day=200, per_hour=150)
+        db.session.commit()
+    got, lock = [], threading.Lock()
+
+    def ask() -> None:
+        while True:
+            with app.app_context():
+                reserved = quota.reserve(server, 20, NOW)
+                db.session.commit()
+            if not reserved.emails:
+                return
+            with lock:
+                got.append(reserved.emails)
+
+    threads = [threading.Thread(target=ask, daemon=True) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sum(got) == 150 and (used(app, server), used(app, server, 3600)) == (150, 150)
+
+
+def test_what_was_not_accepted_is_given_back_to_its_own_window_only(app: Flask) -> None:
+    with app.app_context():
+        server = add_server(2525, per_day=200, per_hour=150)
+        db.session.commit()
+        reserved = quota.reserve(server, 20, NOW)
+        db.session.commit()
+        quota.reserve(server, 5, NOW + timedelta(hours=1))  # another hour of the same day
+        db.session.commit()
+        reserved.give_back(12)
+        db.session.commit()
+    assert (used(app, server), used(app, server, 3600)) == (13, 5)
+
+
+def test_a_server_without_limits_is_not_counted(app: Flask) -> None:
+    with app.app_context():
+        server = add_server(2525)
+        db.session.commit()
+        assert quota.reserve(server, 20, NOW).emails == 20
+        assert db.session.scalars(select(Quota)).all() == []
+
+
+# --- personal mail
+
+
+def test_what_exceeds_the_limit_waits_and_goes_out_in_the_next_window(desk: Desk, clock: Clock, smtp_sink: Any) -> None:
+    server = desk.server(smtp_sink.port, per_day=5)
+    post(desk, 8)
+    desk.send_all()
+    assert desk.states() == {"sent": 5, "queued": 3} and used(desk.app, server) == 5
+    for line in waiting_lines(desk.app):
+        assert (line.wait, line.next_try_at, line.why["code"], line.attempts) == ("limit", MIDNIGHT, "limit_day", 0)
+        assert "“main” has reached its limit of 5 emails per day" in say(line.why)
+    clock.now = MIDNIGHT - timedelta(seconds=1)
+    assert desk.step() == 0
+    clock.now = MIDNIGHT
+    desk.send_all()
+    assert desk.states() == {"sent": 8} and used(desk.app, server) == 3
+
+
+def test_many_lines_wait_for_a_limit_in_small_transactions(desk: Desk, clock: Clock, smtp_sink: Any) -> None:
+    desk.server(smtp_sink.port, per_day=1)
+    post(desk, 1200)
+    desk.send_all()
+    assert desk.states() == {"sent": 1, "queued": 1199}
+    assert {line.wait for line in waiting_lines(desk.app)} == {"limit"}
+
+
+def test_other_servers_do_not_wait(desk: Desk, clock: Clock, smtp_sink: Any) -> None:
+    desk.server(smtp_sink.port, "main", per_minute=2)
+    desk.server(smtp_sink.port, "other")
+    post(desk, 5)
+    post(desk, 5, first=10, server="other")
+    desk.send_all()
+    assert desk.states() == {"sent": 7, "queued": 3}
+    assert waiting_lines(desk.app)[0].next_try_at == NOW + timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("reply", [b"550 5.1.1 No such user\r\n", b"450 4.2.0 Try later\r\n"])
+def test_what_the_server_refuses_does_not_count(desk: Desk, clock: Clock, reply: bytes) -> None:
+    with misbehaving(dialogue(b"220 x ESMTP\r\n", {b"RCPT": reply, b"DATA": b"354 go\r\n"}, b"250 ok\r\n")) as port:
+        server = desk.server(port, per_day=100)
+        post(desk, 3)
+        desk.send_all()
+    assert desk.states()["sent"] == 0 and used(desk.app, server) == 0
+
+
+def test_a_limit_that_is_raised_or_removed_lets_go_what_waits(desk: Desk, clock: Clock, smtp_sink: Any) -> None:
+    server = desk.server(smtp_sink.port, per_day=2)
+    post(desk, 6)
+    watch = ServerWatch(desk.connections)
+    look(desk, watch)
+    desk.send_all()
+    for limit, sent in ((4, 4), (None, 6)):
+        change_limit(desk, server, per_day=limit)
+        look(desk, watch)
+        clock.now = datetime.now(UTC)
+        desk.send_all()
+        assert desk.states()["sent"] == sent
+
+
+def look(desk: Desk, watch: ServerWatch) -> None:
+    with desk.app.app_context():
+        watch.work()
+
+
+def change_limit(desk: Desk, server: int, **limits: int | None) -> None:
+    with desk.app.app_context():
+        db.session.execute(update(OutgoingServer).where(OutgoingServer.id == server).values(limits))
+        db.session.commit()
+
+
+def test_no_wait_for_a_limit_is_longer_than_a_day(desk: Desk, clock: Clock, smtp_sink: Any) -> None:
+    desk.server(smtp_sink.port, per_day=1)
+    post(desk, 3)
+    desk.send_all()
+    with desk.app.app_context():
+        assert waits.bring_forward(NOW) == 0
+        db.session.execute(update(Recipient).values(next_try_at=NOW + timedelta(days=3)))
+        db.session.commit()
+        assert waits.bring_forward(NOW) == 2
+
+
+# --- mailings
+
+
+def test_a_mailing_waits_for_the_next_window_and_goes_on(app: Flask, smtp_sink: Any) -> None:
+    sender = Sender(app, Clock(NOW))
+    with app.app_context():
+        parameters.put("company.address", "1 Rain Forest Road, San Juan", NOW)
+        server = add_server(smtp_sink.port, per_hour=250)
+        id = draft(add_contacts(600))
+        mailing.send(id, NOW)
+    for hours, sent, state in ((0, 250, "sending"), (1, 500, "sending"), (1, 600, "done")):
+        sender.clock.move(hours=hours)
+        sender.until_idle()
+        with app.app_context():
+            row = mailing_of(id)
+            assert (states(id)["sent"], row.state) == (sent, state)
+            if state == "sending":
+                assert row.why["code"] == "limit_hour" and row.tries == 0
+                assert row.next_try_at == sender.clock.now.replace(minute=0) + timedelta(hours=1)
+            else:
+                assert row.why is None
+    assert used(app, server, 3600) == 100
+    sender.close()
+
+
+def test_personal_mail_and_mailings_share_the_limit(desk: Desk, clock: Clock, smtp_sink: Any) -> None:
+    sender = Sender(desk.app, Clock(NOW))
+    with desk.app.app_context():
+        parameters.put("company.address", "1 Rain Forest Road, San Juan", NOW)
+        db.session.commit()
+    server = desk.server(smtp_sink.port, "mycompany", per_day=10)
+    with desk.app.app_context():
+        id = draft(add_contacts(8))
+        mailing.send(id, NOW)
+    sender.until_idle()
+    post(desk, 5, server="mycompany")
+    desk.send_all()
+    with desk.app.app_context():
+        assert states(id) == {"sent": 8}
+    assert desk.states() == {"sent": 2, "queued": 3} and used(desk.app, server) == 10
+    sender.close()
+
+
+# --- the default server
+
+
+@contextmanager
+def office(folder: Path, **environment: str) -> Iterator[Flask]:
+    env = {"COQUI_DATA": str(folder), "DATABASE_URL": f"sqlite:///{folder / 'office.db'}", **environment}
+    app = create_worker_app(config.read(env))
+    with app.app_context():
+        db.create_all()
+        yield app
+        db.session.rollback()
+        db.engine.dispose()
+
+
+REAL = {"MAIL_SERVER": "smtp.x.test"}
+ONLINE = REAL | {"COQUI_HOSTING": "online"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "values", "most"),
+    [
+        (REAL, {}, 0),
+        (ONLINE, {}, 200),
+        ({"COQUI_HOSTING": "online"}, {}, 0),  # the practice mailbox
+        (REAL, {"mail.daily_limit": "50"}, 50),
+        (ONLINE, {"mail.daily_limit": "500"}, 500),
+        (ONLINE, {"mail.daily_limit": "0"}, 0),
+        (ONLINE, {"mail.daily_limit": "500", "mail.daily_limit.until": "2026-11-27"}, 500),  # its last day
+        (ONLINE, {"mail.daily_limit": "500", "mail.daily_limit.until": "2026-11-26"}, 200),
+        (REAL, {"mail.daily_limit": "50", "mail.daily_limit.until": "2026-11-26"}, 0),
+    ],
+)
+def test_the_daily_limit_of_the_default_server(tmp_path, environment, values, most):
+    with office(tmp_path, **environment):
+        for key, value in values.items():
+            parameters.put(key, value, NOW)
+        assert quota.limits_of(0, NOW) == ([Limit(DAY, most)] if most else [])
+
+
+def test_a_day_that_is_none_is_refused(app: Flask) -> None:
+    with app.app_context():
+        for text in ("tomorrow", "2026-13-01", "27.11.2026"):
+            with pytest.raises(parameters.NotValid):
+                parameters.put("mail.daily_limit.until", text, NOW)
+        parameters.put("mail.daily_limit.until", " 2027-01-31 ", NOW)
+        assert parameters.DAILY_LIMIT_UNTIL.get() == date(2027, 1, 31)
+
+
+# --- what people see
+
+
+FORM = {"name": "main", "host": "smtp.x.test", "port": "587", "encryption": "starttls", "authentication": "none",
+        "priority": "10", "rewrite": "not_ours"}  # fmt: skip
+SERVERS = "/admin/outgoing-servers"
+
+
+def test_limits_are_set_in_the_form_and_their_use_is_shown(pages: Flask, admin: Visitor) -> None:
+    answer = admin.post(f"{SERVERS}/new", FORM | {"per_minute": "30", "per_day": "200"})
+    assert answer.status_code == 302, words(answer)
+    with pages.app_context():
+        row = db.session.scalars(select(OutgoingServer)).one()
+        assert (row.per_second, row.per_minute, row.per_hour, row.per_day) == (None, 30, None, 200)
+        quota.reserve(row.id, 7, datetime.now(UTC))
+        db.session.commit()
+        number = row.id
+    page = words(admin.get(f"{SERVERS}/edit?id={number}"))
+    assert "7 of 30 used this minute" in page and "7 of 200 used today (since 00:00 UTC)" in page
+    admin.post(f"{SERVERS}/edit?id={number}", FORM | {"per_minute": "", "per_day": " "})
+    with pages.app_context():
+        row = db.session.scalars(select(OutgoingServer)).one()
+        assert (row.per_minute, row.per_day) == (None, None)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "many", "1.5", "99999999"])
+def test_what_is_no_limit_is_refused(pages: Flask, admin: Visitor, text: str) -> None:
+    answer = admin.post(f"{SERVERS}/new", FORM | {"per_hour": text})
+    assert answer.status_code == 200 and "or empty for no limit" in words(answer)
+
+
+@pytest.mark.parametrize(
+    ("until", "shown"),
+    [
+        ("2099-12-31", ["0 of 500 used today", "(until 2099-12-31)", "New shop"]),
+        ("2020-12-31", ["0 of 200 used today"]),
+    ],
+)
+def test_the_daily_limit_is_shown_with_its_reason_and_its_last_day(
+    database: str, tmp_path: Path, until: str, shown: list[str]
+) -> None:
+    app = web_app(database, tmp_path, **ONLINE)
+    with app.app_context():
+        for key, value in {"": "500", ".reason": "New shop", ".until": until}.items():
+            parameters.put(f"mail.daily_limit{key}", value, NOW)
+        db.session.commit()
+    page = words(Visitor(app).as_role("admin").get("/settings/"))
+    assert all(text in page for text in shown) and ("New shop" in page) == ("New shop" in shown)
+    with app.app_context():
+        db.engine.dispose()
+
+
+def test_the_author_of_a_message_sees_that_it_waits_and_until_when(pages: Flask) -> None:
+    clerk = Visitor(pages).as_role("user")
+    with pages.app_context():
+        type_ = db.session.scalars(select(DocumentType).where(DocumentType.code == "ticket")).one()
+        customer = find_or_make("cat@x.test", "Cat", NOW)
+        document = start_document(type_, "Help", NOW, contact_id=customer.id).id
+        add_server(2525, from_filter="", per_day=1)
+        db.session.commit()
+    clerk.post(f"/document/{document}/posts", {"words": "Hello", "kind": "message"})
+    with pages.app_context():
+        server, moment = db.session.scalars(select(OutgoingServer.id)).one(), datetime.now(UTC) + timedelta(seconds=1)
+        quota.reserve(server, 1, moment)
+        assert waiting.wait_for_limit(quota.reserve(server, 20, moment), moment) == 1
+    page = words(clerk.get(f"/document/{document}"))
+    assert "has reached its limit of 1 emails per day" in page and "Next attempt:" in page and "(UTC)" in page
