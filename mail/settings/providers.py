@@ -14,7 +14,7 @@ FILE = Path(__file__).with_suffix(".toml")
 
 
 @dataclass(frozen=True)
-class Limit:
+class PublishedLimit:
     """How much a provider takes, and the page that says so. ``seen``: the date of that page, or when it was read."""
 
     amount: int
@@ -48,12 +48,12 @@ class Provider:
     source: str
     seen: date
     choose: str = ""  # what has to be changed in the host, if anything
-    limits: tuple[Limit, ...] = ()
+    limits: tuple[PublishedLimit, ...] = ()
     quirks: tuple[Quirk, ...] = ()
 
 
 def _provider(key: str, entry: dict[str, Any]) -> Provider:
-    limits = tuple(Limit(**limit) for limit in entry.pop("limits", ()))
+    limits = tuple(PublishedLimit(**limit) for limit in entry.pop("limits", ()))
     quirks = tuple(Quirk(**quirk) for quirk in entry.pop("quirks", ()))
     return Provider(key=key, limits=limits, quirks=quirks, **entry)
 
