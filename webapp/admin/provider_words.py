@@ -4,7 +4,7 @@ from flask_babel import format_date, format_number, gettext
 from flask_babel import lazy_gettext as _l
 from markupsafe import Markup
 
-from mail.settings.providers import PROVIDERS, Limit, Provider, Quirk
+from mail.settings.providers import PROVIDERS, Provider, PublishedLimit, Quirk
 
 UNITS = {
     "emails per second": _l("%(number)s emails per second"),
@@ -26,12 +26,12 @@ def offered() -> list[tuple[str, list[Provider]]]:
     return [(str(words), [one for one in by_name if one.kind == kind]) for kind, words in KINDS.items()]
 
 
-def limit_of(limit: Limit) -> str:
+def limit_of(limit: PublishedLimit) -> str:
     """Return a limit in words."""
     return str(UNITS[limit.unit]) % {"number": format_number(limit.amount)}
 
 
-def source_of(fact: Limit | Quirk | Provider) -> Markup:
+def source_of(fact: PublishedLimit | Quirk | Provider) -> Markup:
     """Return a link to the page that says so, with its date."""
     site = fact.source.split("/")[2].removeprefix("www.")
     when = gettext("as of %(date)s", date=format_date(fact.seen, "long"))
