@@ -231,7 +231,7 @@ def test_a_provider_fills_in_all_but_user_and_password(app, admin):
     page = admin.get(f"{OUTGOING}/new?provider=gmail")
     gmail = PROVIDERS["gmail"]
     form = filled(page)
-    expected = {"name": "Gmail", "host": gmail.host, "port": str(gmail.port), "encryption": gmail.encryption}
+    expected = {"name": gmail.name, "host": gmail.host, "port": str(gmail.port), "encryption": gmail.encryption}
     assert {name: form[name] for name in expected} == expected and form["authentication"] == "password"
     said = words(page)
     assert gmail.user in said and gmail.password in said and all(quirk.says in said for quirk in gmail.quirks)

@@ -41,7 +41,7 @@ def test_every_figure_names_a_page_and_its_date(provider: Provider) -> None:
     for fact in facts(provider):
         page = urlsplit(fact.source)
         assert page.scheme == "https" and "." in page.netloc and not page.username
-        assert type(fact.seen) is date and date(2015, 1, 1) <= fact.seen <= date(2026, 11, 27)
+        assert type(fact.seen) is date and fact.seen >= date(2015, 1, 1)
 
 
 @each
