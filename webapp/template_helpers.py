@@ -16,7 +16,9 @@ from flask_babel import format_datetime, format_number, format_timedelta, get_ti
 from flask_babel import lazy_gettext as _l
 from markupsafe import Markup, escape
 
+from mail.decide.advice import Fixer, advice_for
 from mail.decide.limits import DAY, HOUR, MINUTE, SECOND, Limit
+from mail.sentences import Why
 from mail.settings.clock import now
 
 # state -> (its look: wait, busy, good, bad, doubt, off; the word shown)
@@ -70,6 +72,22 @@ def state(name: str, title: str = "") -> Markup:
     """Return the badge of a state; one that is not in the table shows its own name."""
     look, label = STATES.get(name, ("off", name.replace("_", " ").capitalize()))
     return Markup('<span class="state state-{}" title="{}">{}</span>').format(look, title, label)
+
+
+FIXERS = {
+    Fixer.YOU: _l("you"),
+    Fixer.ADMINISTRATOR: _l("your administrator"),
+    Fixer.PROVIDER: _l("your email provider"),
+    Fixer.RECIPIENT: _l("the recipient"),
+    Fixer.THEIR_ADMINISTRATOR: _l("the recipient's administrator"),
+    Fixer.NOBODY: _l("nobody; just wait"),
+}
+
+
+def fixer(reason: Why | None) -> Markup:
+    """Return the line that says who can fix a failure."""
+    said = gettext("Who can fix this: %(who)s", who=FIXERS[advice_for(reason).fixer])
+    return Markup('<span class="fixer">{}</span>').format(said)
 
 
 PRIORITIES = (_l("Normal"), _l("Medium"), _l("High"), _l("Very high"))
@@ -213,6 +231,8 @@ def _mark(path: str, _changed: int) -> str:
 
 
 SHOWN = (
+    advice_for,
+    fixer,
     icon,
     state,
     priority,

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from mail.sentences import Why, say, why
+
 DELAYS = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 30, 60))  # the last one again and again
 GIVE_UP_AFTER = timedelta(hours=48)
 TRIES_AFTER_OUTAGE = 6  # at least so many after a time in which nothing was tried
@@ -31,3 +33,8 @@ def next_try(attempts: int, first_try_at: datetime, now: datetime, outages: Sequ
             end += min(until, now) - max(since, first_try_at)
             end = max(end, min(until, now) + TRIES_AFTER_OUTAGE * DELAYS[-1])
     return later if later <= end else None
+
+
+def gave_up(reason: Why | None) -> Why:
+    """Return the explanation of a mail that was tried for too long; it keeps the cause of the last failure."""
+    return why("gave_up", last=say(reason), cause=reason["code"] if reason else "")

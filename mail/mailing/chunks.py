@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from mail.decide.retry import next_try
+from mail.decide.retry import gave_up, next_try
 from mail.errors import JournalFailed, MailError, ServerGone
 from mail.mailing.chunk_record import (
     AFTER_MISTAKES,
@@ -33,7 +33,7 @@ from mail.queue import outages, quota
 from mail.queue.connections import Connections
 from mail.queue.journal import Journal, State
 from mail.queue.lease import LeaseLost, WorkerLease
-from mail.sentences import say, why
+from mail.sentences import why
 from mail.settings.clock import now as clock_now
 from mail.transport.smtp import Outcome
 from models import Chunk, Mailing, change_rows, db, reading
@@ -256,7 +256,7 @@ def _result(recipient: Any, outcome: Outcome, now: datetime) -> Result:
     again = next_try(recipient.attempts + 1, first, now, outages.known())
     if again:
         return Result(recipient.id, "deferred", outcome.why, outcome.code, said, again, first)
-    return Result(recipient.id, "failed", why("gave_up", last=say(outcome.why)), outcome.code, said)
+    return Result(recipient.id, "failed", gave_up(outcome.why), outcome.code, said)
 
 
 # --- after a worker died

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, insert, select, update
 
-from mail.decide.retry import next_try
+from mail.decide.retry import gave_up, next_try
 from mail.errors import JournalFailed, ServerGone
 from mail.message.address import wire_address
 from mail.outgoing import failures
@@ -27,7 +27,7 @@ from mail.queue.concurrency import ServerConcurrency
 from mail.queue.connections import Connections
 from mail.queue.journal import Journal, State
 from mail.queue.lease import WorkerLease
-from mail.sentences import Why, say, why
+from mail.sentences import Why, why
 from mail.settings.clock import now as clock_now
 from models import Blob, DeliveryAttempt, OutgoingMail, Recipient, change_rows, db, reading
 from models.faults import keeps_waiting
@@ -295,7 +295,7 @@ def _result(line: Claimed, outcome: Any) -> dict[str, Any]:
     again = next_try(line.attempts, line.first_try_at, now, outages.known()) if outcome.temporary else None
     if again:
         return result | {"state": "queued", "wait": "retry", "next_try_at": again}
-    return result | {"state": "failed"} | ({"why": why("gave_up", last=say(outcome.why))} if outcome.temporary else {})
+    return result | {"state": "failed"} | ({"why": gave_up(outcome.why)} if outcome.temporary else {})
 
 
 def _attempt(line: Claimed, tried: Try, now: datetime, server_id: int, server_name: str) -> dict[str, Any]:

@@ -95,7 +95,8 @@ class BlacklistView(AdminView):
     @expose("/new", methods=("GET", "POST"))
     def create_view(self) -> ResponseReturnValue:
         """Ask for addresses and the reason, and blacklist them; a file that was exported here can be read back in."""
-        lines, reason = request.form.get("lines", ""), " ".join(request.form.get("reason", "").split())[:300]
+        lines = request.form.get("lines", request.args.get("address", ""))
+        reason = " ".join(request.form.get("reason", "").split())[:300]
         if request.method == "POST":
             try:
                 given = given_text()

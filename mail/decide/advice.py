@@ -1,0 +1,131 @@
+"""Pure: what helps against a failure: who can fix its cause, and which buttons a card may offer.
+
+One table for every page that shows a failure. An action that would change nothing is not in it: no corrected address
+against a block list, no second try at a mailbox that does not exist.
+"""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from mail.sentences import Why
+
+
+class Fixer(StrEnum):
+    """Who can remove the cause of a failure."""
+
+    YOU = "you"
+    ADMINISTRATOR = "administrator"  # of this office: its servers, its domain, its machine
+    PROVIDER = "provider"  # of the email, or of the outgoing server
+    RECIPIENT = "recipient"
+    THEIR_ADMINISTRATOR = "their_administrator"
+    NOBODY = "nobody"  # it passes
+
+
+class Remedy(StrEnum):
+    """What a card may offer."""
+
+    RETRY = "retry"
+    CORRECT = "correct"  # the address
+    BLACKLIST = "blacklist"  # for mailings
+    SETTINGS = "settings"  # of the outgoing server
+    SERVER = "server"  # another one
+
+
+class Advice(NamedTuple):
+    """Who can fix a failure, and what helps."""
+
+    fixer: Fixer
+    actions: frozenset[Remedy] = frozenset()
+
+    def offers(self, action: str) -> bool:
+        """Say whether an action helps."""
+        return action in self.actions
+
+
+def advice_for(reason: Why | None) -> Advice:
+    """Return what helps against a stored failure; about one that has no line here only a retry can be advised.
+
+    >>> advice_for(why("no_such_mailbox")).fixer.value, advice_for(why("no_such_mailbox")).offers("retry")
+    ('you', False)
+    """
+    if reason is None:
+        return _UNKNOWN
+    return ADVICE.get(reason["values"].get("cause") or reason["code"], _UNKNOWN)
+
+
+def _advice(fixer: Fixer, *actions: Remedy) -> Advice:
+    return Advice(fixer, frozenset(actions))
+
+
+_UNKNOWN = _advice(Fixer.ADMINISTRATOR, Remedy.RETRY)
+
+_TABLE: tuple[tuple[Advice, tuple[str, ...]], ...] = (
+    # --- the address, the recipient
+    (_advice(Fixer.YOU, Remedy.CORRECT, Remedy.BLACKLIST), ("no_such_mailbox", "no_such_domain", "bounced_hard")),
+    (_advice(Fixer.YOU, Remedy.CORRECT), ("invalid_address",)),
+    (
+        _advice(Fixer.YOU, Remedy.CORRECT, Remedy.RETRY),
+        ("recipient_refused", "no_such_mailbox_now", "no_such_domain_now"),
+    ),
+    (_advice(Fixer.YOU, Remedy.CORRECT, Remedy.SERVER, Remedy.RETRY), ("needs_smtputf8", "needs_smtputf8_there")),
+    (_advice(Fixer.RECIPIENT, Remedy.CORRECT, Remedy.RETRY), ("recipient_disabled", "recipient_disabled_now")),
+    (_advice(Fixer.RECIPIENT, Remedy.RETRY), ("mailbox_full", "mailbox_full_now", "bounced_full", "bounced_soft")),
+    (
+        _advice(Fixer.THEIR_ADMINISTRATOR, Remedy.RETRY),
+        ("recipient_forbidden", "blocked_as_spam", "mail_loop", "bounced_blocked"),
+    ),
+    # --- the mail as it is; another one may go
+    (_advice(Fixer.YOU), ("too_large", "too_large_there", "blocked_as_dangerous", "post_too_large")),
+    (_advice(Fixer.ADMINISTRATOR), ("mail_unusable",)),
+    (_advice(Fixer.ADMINISTRATOR, Remedy.SERVER, Remedy.RETRY), ("format_refused",)),
+    # --- our domain, our address, our account
+    (
+        _advice(Fixer.ADMINISTRATOR, Remedy.SERVER, Remedy.RETRY),
+        ("blocked_without_proof", "blocked_without_proof_now", "sender_not_found", "sender_not_found_now"),
+    ),
+    (
+        _advice(Fixer.PROVIDER, Remedy.SERVER, Remedy.RETRY),
+        (
+            "blocked_by_list", "blocked_by_list_now", "no_reverse_name", "no_reverse_name_now", "greeting_blocked",
+            "greeting_no_reverse_name", "greeting_refused", "account_blocked", "sending_limit", "provider_limit_now",
+            "login_blocked", "certificate_refused", "certificate_expired",
+        ),
+    ),
+    # --- the outgoing server and its settings
+    (
+        _advice(Fixer.ADMINISTRATOR, Remedy.SETTINGS, Remedy.SERVER, Remedy.RETRY),
+        (
+            "sender_refused", "sender_needs_smtputf8", "relay_denied", "login_wanted", "encryption_wanted",
+            "helo_refused", "helo_unusable", "login_refused", "app_password_wanted", "password_login_off",
+            "login_not_offered", "secret_unreadable", "greeting_no_service", "name_not_found", "address_not_allowed",
+            "port_not_allowed", "connection_refused", "unreachable", "timed_out", "not_understood", "tls_failed",
+            "starttls_missing", "certificate_changed", "certificate_self_signed", "certificate_wrong_name",
+            "client_certificate_unusable",
+        ),
+    ),
+    (_advice(Fixer.ADMINISTRATOR, Remedy.SERVER, Remedy.RETRY), ("no_server", "server_off", "server_gone")),
+    # --- this office
+    (
+        _advice(Fixer.ADMINISTRATOR, Remedy.RETRY),
+        (
+            "from_missing", "from_invalid", "from_not_verified_alone", "journal_failed", "name_lookup_failed",
+            "delivery_unexpected", "refused",
+        ),
+    ),
+    # --- it passes
+    (
+        _advice(Fixer.NOBODY, Remedy.RETRY),
+        (
+            "deferred", "server_busy", "greylisted", "too_many_connections", "session_full", "sending_limit_now",
+            "recipient_limit", "recipient_limit_now", "blocked_as_spam_now", "greeting_deferred", "login_deferred",
+            "connection_lost", "server_away", "server_slow", "practice_away", "unknown_once", "doubt_waits",
+            "doubt_sent_again",
+        ),
+    ),
+    # --- only a person can know
+    (
+        _advice(Fixer.YOU, Remedy.RETRY),
+        ("in_doubt", "unknown_final", "unknown_power_cut", "trace_in_doubt", "doubt_left", "left_the_queue", "gave_up"),
+    ),
+)  # fmt: skip
+ADVICE = {code: advice for advice, codes in _TABLE for code in codes}

@@ -1,0 +1,100 @@
+"""A failure looks the same wherever it is shown: the reason, who can fix it, and only buttons that help."""
+
+import re
+
+import pytest
+from sqlalchemy import select, update
+
+from mail.documents import contacts
+from mail.documents.documents import start_document
+from mail.sentences import why
+from mail.settings.clock import now
+from models import DocumentType, OutgoingMail, OutgoingServer, Recipient, db
+from tests.web import Visitor, words
+
+CARDS = [
+    ("failed", "no_such_mailbox", "you", {"Correct address"}),
+    ("failed", "no_such_domain", "you", {"Correct address"}),
+    ("failed", "blocked_by_list", "your email provider", {"Retry", "Choose another server"}),
+    ("failed", "login_refused", "your administrator", {"Retry", "Server settings", "Choose another server"}),
+    ("failed", "blocked_without_proof", "your administrator", {"Retry", "Choose another server"}),
+    ("failed", "mailbox_full", "the recipient", {"Retry"}),
+    ("failed", "recipient_forbidden", "the recipient's administrator", {"Retry"}),
+    ("failed", "recipient_refused", "you", {"Retry", "Correct address"}),
+    ("failed", "too_large_there", "you", set()),
+    ("bounced", "bounced_hard", "you", {"Correct address"}),
+    ("bounced", "bounced_blocked", "the recipient's administrator", {"Retry"}),
+    ("unknown", "unknown_final", "you", {"Retry"}),
+]
+OFFERED = {"Retry", "Correct address", "Server settings", "Choose another server"}
+
+
+@pytest.fixture
+def app(pages):
+    """An office with a server and a document whose first email goes to Gone."""
+    with pages.app_context():
+        gone = contacts.find_or_make("gone@x.test", "Gone", now())
+        server = OutgoingServer(name="Main", host="mx.test", active=True)
+        db.session.add(server)
+        type_ = db.session.scalar(select(DocumentType).where(DocumentType.code == "ticket"))
+        start_document(type_, "Help", now(), sender="gone@x.test", contact_id=gone.id)
+        db.session.commit()
+    clerk = Visitor(pages).as_role("user")
+    clerk.post("/document/1/posts", {"words": "Hello", "kind": "message"}, content_type="multipart/form-data")
+    with pages.app_context():
+        db.session.execute(update(OutgoingMail).values(server_id=select(OutgoingServer.id).scalar_subquery()))
+        db.session.commit()
+    return pages
+
+
+def fail(app, state, code, wait=""):
+    """Let the email to Gone end like this."""
+    reason = why(code, address="gone@x.test", reply="550 no", text="no", host="mx.test", user="clerk")
+    with app.app_context():
+        db.session.execute(update(Recipient).values(state=state, why=reason, wait=wait))
+        db.session.commit()
+
+
+def offered(page):
+    """Return the buttons and links of a page that are advice."""
+    found = re.findall(r"<(?:button|a)\b[^>]*>(.*?)</(?:button|a)>", page.text, re.DOTALL)
+    return {label.replace("Send again", "Retry") for label in map(words, found)} & OFFERED
+
+
+@pytest.mark.parametrize(("state", "code", "who", "buttons"), CARDS)
+def test_the_envelope_says_who_can_fix_it_and_offers_what_helps(app, admin, state, code, who, buttons):
+    fail(app, state, code)
+    page = admin.get("/document/1")
+    assert f"Who can fix this: {who} " in words(page)
+    assert offered(page) == buttons
+
+
+@pytest.mark.parametrize(("state", "code", "who", "buttons"), CARDS)
+def test_the_page_of_an_outgoing_email_says_the_same(app, admin, state, code, who, buttons):
+    fail(app, state, code)
+    page = admin.get("/admin/outgoing-mails/details?id=1")
+    assert f"Who can fix this: {who} " in words(page)
+    assert offered(page) == buttons
+
+
+def test_servers_are_for_administrators(app):
+    fail(app, "failed", "login_refused")
+    page = Visitor(app).as_role("marketing").get("/document/1")
+    assert "Who can fix this: your administrator" in words(page)
+    assert offered(page) == {"Retry"}
+
+
+def test_what_passes_says_so_while_it_is_tried_again(app, admin):
+    fail(app, "queued", "greylisted", wait="retry")
+    assert "Who can fix this: nobody; just wait" in words(admin.get("/document/1"))
+    page = admin.get("/admin/outgoing-mails/details?id=1")
+    assert "Who can fix this: nobody; just wait" in words(page) and offered(page) == {"Retry"}
+
+
+def test_a_mail_that_was_sent_needs_no_advice(app, admin):
+    with app.app_context():
+        db.session.execute(update(Recipient).values(state="sent", sent_at=now()))
+        db.session.commit()
+    for path in ("/document/1", "/admin/outgoing-mails/details?id=1"):
+        page = admin.get(path)
+        assert "Who can fix this" not in words(page) and not offered(page)

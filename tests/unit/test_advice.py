@@ -1,0 +1,97 @@
+"""Every cause of a failure has advice, and no advice is what does not help."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from mail import errors
+from mail.decide.advice import ADVICE, Fixer, Remedy, advice_for
+from mail.decide.failure import FailureKind
+from mail.decide.retry import gave_up
+from mail.sentences import SENTENCES, say, why
+from mail.transport.smtp_meanings import FINAL, GREETING, LOGIN, TEMPORARY
+from webapp.template_helpers import FIXERS
+
+ANSWERED = {line.cause for line in (*FINAL, *TEMPORARY)} | {
+    "deferred",
+    "refused",
+    "sender_refused",
+    "recipient_refused",
+}
+FOR_NOW = {line.cause for line in TEMPORARY} | {"deferred"}
+DECIDED = {"no_server", "server_off", "server_gone", "from_missing", "from_invalid", "from_not_verified_alone"}
+TRACED = {"gave_up", "unknown_once", "unknown_final", "unknown_power_cut", "doubt_waits", "doubt_left",
+          "doubt_sent_again", "trace_in_doubt", "left_the_queue"}  # fmt: skip
+BOUNCED = {f"bounced_{kind.value}" for kind in FailureKind if kind.failed}
+
+
+def kinds_of(error: type[errors.MailError]) -> Iterator[type[errors.MailError]]:
+    yield error
+    for kind in error.__subclasses__():
+        yield from kinds_of(kind)
+
+
+SENDING = {
+    error.code
+    for base in (errors.ConnectionFailed, errors.DeliveryFailed, errors.JournalFailed)
+    for error in kinds_of(base)
+    if not error.code.startswith("mailbox_")  # these are about fetching
+}
+
+
+@pytest.mark.parametrize("code", sorted(ANSWERED | DECIDED | TRACED | BOUNCED | SENDING))
+def test_every_cause_has_advice(code):
+    assert code in ADVICE
+
+
+@pytest.mark.parametrize("code", sorted(ADVICE))
+def test_advice_is_about_an_explanation_that_we_give(code):
+    assert code in SENTENCES and ADVICE[code].fixer in FIXERS
+
+
+def test_every_refused_connection_is_an_error_of_ours():
+    assert {line.error.code for line in (*GREETING, *LOGIN)} <= SENDING
+
+
+@pytest.mark.parametrize(
+    "code", sorted(FOR_NOW | SENDING & {error.code for error in kinds_of(errors.ConnectionFailed)})
+)
+def test_what_passes_or_is_fixed_elsewhere_may_be_tried_again(code):
+    assert ADVICE[code].offers("retry")
+
+
+@pytest.mark.parametrize(
+    "code", ["no_such_mailbox", "no_such_domain", "bounced_hard", "invalid_address", "too_large", "too_large_there",
+             "blocked_as_dangerous"],
+)  # fmt: skip
+def test_the_same_again_is_not_advised_where_it_fails_again(code):
+    assert not ADVICE[code].offers("retry")
+
+
+def test_only_an_address_that_may_be_wrong_is_to_be_corrected():
+    corrected = {code for code in ADVICE if ADVICE[code].offers("correct")}
+    assert corrected == {
+        "no_such_mailbox", "no_such_mailbox_now", "no_such_domain", "no_such_domain_now", "bounced_hard",
+        "invalid_address", "recipient_refused", "recipient_disabled", "recipient_disabled_now", "needs_smtputf8",
+        "needs_smtputf8_there",
+    }  # fmt: skip
+    assert {code for code in ADVICE if ADVICE[code].offers("blacklist")} <= corrected
+
+
+@pytest.mark.parametrize("code", sorted(ADVICE))
+def test_settings_and_servers_are_for_what_they_can_change(code):
+    advice = ADVICE[code]
+    if advice.actions & {Remedy.SETTINGS, Remedy.SERVER}:
+        assert advice.fixer in (Fixer.ADMINISTRATOR, Fixer.PROVIDER) or "smtputf8" in code
+        assert advice.offers("retry")
+
+
+def test_a_mail_that_was_given_up_keeps_the_cause_of_its_last_failure():
+    reason = gave_up(why("mailbox_full_now", address="ann@x.test", reply="452 full"))
+    assert advice_for(reason).fixer is Fixer.RECIPIENT and "452 full" in say(reason)
+    assert advice_for(gave_up(None)).offers("retry")
+
+
+def test_a_reason_of_an_older_version_may_be_tried_again():
+    assert advice_for({"code": "of_last_year", "values": {}}).actions == {Remedy.RETRY}
+    assert advice_for(None).actions == {Remedy.RETRY}
