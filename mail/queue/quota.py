@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 
 from mail.decide import limits
 from mail.decide.limits import DAY, HOUR, MINUTE, SECOND, WINDOWS, Limit, Used
@@ -121,6 +121,12 @@ def _name(server_id: int) -> str:
     if not server_id:
         return settings().default_server.name
     return db.session.scalar(select(OutgoingServer.name).where(OutgoingServer.id == server_id)) or ""
+
+
+def forget(server_id: int) -> None:
+    """Remove what a server has used that was deleted: another one may get its number. Commits."""
+    db.session.execute(delete(Quota).where(Quota.server_id == server_id))
+    db.session.commit()
 
 
 def usage(server_id: int, now: datetime) -> list[tuple[Limit, int]]:

@@ -313,6 +313,17 @@ def test_limits_are_set_in_the_form_and_their_use_is_shown(pages: Flask, admin: 
         assert (row.per_minute, row.per_day) == (None, None)
 
 
+def test_what_a_deleted_server_has_used_is_forgotten(pages: Flask, admin: Visitor) -> None:
+    with pages.app_context():
+        number = add_server(2525, per_day=200)
+        db.session.commit()
+        quota.reserve(number, 7, datetime.now(UTC))
+        db.session.commit()
+    assert admin.post(f"{SERVERS}/delete/", {"id": number}).status_code == 302
+    with pages.app_context():
+        assert db.session.scalars(select(OutgoingServer.id)).all() == db.session.scalars(select(Quota)).all() == []
+
+
 @pytest.mark.parametrize("text", ["0", "-1", "many", "1.5", "99999999"])
 def test_what_is_no_limit_is_refused(pages: Flask, admin: Visitor, text: str) -> None:
     answer = admin.post(f"{SERVERS}/new", FORM | {"per_hour": text})

@@ -365,6 +365,7 @@ class OutgoingServerView(AdminView):
 
     def after_delete(self, row: OutgoingServer) -> None:
         checks.forget(TESTS, row.id)
+        quota.forget(row.id)
         office.forget()
 
 
