@@ -3,7 +3,8 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from flask import Flask
@@ -32,19 +33,40 @@ class NotNow(Exception):
 
 
 class LoopGroup:
-    """Loops that look for the same work: without a wake only one of them looks at a time, whichever is idle."""
+    """Loops that look for the same work: one look is enough for all of them, by whichever is idle."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._looked = 0.0
+        self._idle: list[Loop] = []
 
     def may_look(self) -> bool:
-        """Say whether the caller is to look now for all of them."""
+        """Say whether the caller, who was not rung, is to look now for all of them."""
         with self._lock:
             if time.monotonic() - self._looked < PAUSE * 0.9:
                 return False
             self._looked = time.monotonic()
             return True
+
+    def ring(self) -> bool:
+        """Let one idle loop look for work; returns False when none is idle. The one that worked last comes first."""
+        with self._lock:
+            loop = self._idle.pop() if self._idle else None
+        if loop is not None:
+            loop.notify()
+        return loop is not None
+
+    @contextmanager
+    def idle(self, loop: "Loop") -> Iterator[None]:
+        """Count a loop as idle while the block lasts."""
+        with self._lock:
+            self._idle.append(loop)
+        try:
+            yield
+        finally:
+            with self._lock:
+                if loop in self._idle:
+                    self._idle.remove(loop)
 
 
 class Loop:
@@ -73,7 +95,7 @@ class Loop:
         self.state = "starting"
         self.seen_at = time.time()
         self._app, self._work, self._stopping, self._on_exit = app, work, stopping, on_exit
-        self._bell, self._group, self._is_surplus = threading.Event(), group, is_surplus
+        self.group, self._bell, self._is_surplus = group, threading.Event(), is_surplus
         self._thread: threading.Thread | None = None
         self._started, self._due, self._wait = 0.0, 0.0, FIRST_WAIT
 
@@ -138,9 +160,10 @@ class Loop:
                 self._on_exit()
 
     def _wait_for_work(self) -> None:
-        while not self._stopping.is_set() and not self._bell.wait(self.pause):
-            if self._group is None or self._group.may_look():
-                return
+        with self.group.idle(self) if self.group else nullcontext():
+            while not self._stopping.is_set() and not self._bell.wait(self.pause):
+                if self.group is None or self.group.may_look():
+                    return
 
     def _once(self) -> bool:
         self.state, self.seen_at = "working", time.time()
@@ -217,8 +240,10 @@ class LoopNotifier:
         self._known = frozenset(topic for loop in self._loops for topic in loop.topics)
 
     def notify(self, topics: Iterable[str]) -> None:
-        """Ring the loops that listen to these topics; a topic that nobody knows rings all of them."""
+        """Ring the loops that listen to these topics, of a group one that is idle; an unknown topic rings all."""
         for topic in set(topics):
-            for loop in list(self._loops):
-                if topic not in self._known or loop.hears(topic):
+            heard = [loop for loop in list(self._loops) if topic not in self._known or loop.hears(topic)]
+            rung = {group for group in {loop.group for loop in heard} if group is not None and group.ring()}
+            for loop in heard:
+                if loop.group not in rung:
                     loop.notify()

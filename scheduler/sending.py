@@ -1,5 +1,6 @@
 """The threads that send: as many as are busy and one that is free, so that mail to one server never waits for another.
 
+A wake lets one idle thread look for work. Once it has taken some it calls another one, or adds it when none is idle.
 Threads that wait for a server cost next to nothing. Each has a journal of its own for each worker row; connections are
 shared (``mail/queue/connections.py``).
 """
@@ -7,8 +8,7 @@ shared (``mail/queue/connections.py``).
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime
 
 from mail.decide.limits import Limit
@@ -41,9 +41,10 @@ class SenderPool(ABC):
     ) -> None:  # fmt: skip
         self.name, self.topic, self.least = name, topic, least
         self.identity, self.connections, self.stopping = identity, connections, stopping
+        self.ring: Callable[[], bool] = lambda: False  # lets an idle thread look for work, if there is one
         self.grow: Callable[[], None] = lambda: None  # adds and starts a thread; the worker knows how
         self._lock = threading.Lock()
-        self._busy = self._threads = self._number = 0
+        self._threads = self._number = 0
 
     @abstractmethod
     def is_due(self) -> bool:
@@ -64,19 +65,10 @@ class SenderPool(ABC):
             self._number += 1
             return SendingThread(f"{self.name}-{self._number}", self)
 
-    @contextmanager
-    def busy(self) -> Iterator[None]:
-        """Count the calling thread as busy; when nobody is free any more another thread is added."""
-        with self._lock:
-            self._busy += 1
-            all_busy = self._busy >= self._threads and self._threads < MOST_THREADS
-        if all_busy and not self.stopping():
+    def call_another(self) -> None:
+        """Have another thread look for more, because the calling one has taken work and is busy with it now."""
+        if not self.stopping() and not self.ring() and self._threads < MOST_THREADS:
             self.grow()
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._busy -= 1
 
     def may_leave(self) -> bool:
         """Say whether the calling thread is to end, because there are more than are needed."""
@@ -104,7 +96,7 @@ class SendingThread:
         self._trouble = None
         if not self._pool.is_due():
             return False
-        with self._pool.busy(), self._pool.identity.claiming() as held:
+        with self._pool.identity.claiming() as held:
             try:
                 journal = self._journal_of(held)
             except JournalFailed as error:
@@ -147,7 +139,7 @@ class PersonalSenders(SenderPool):
 
     def send(self, held: WorkerLease, journal: Journal) -> bool:
         """Send the lines of one server."""
-        return deliver.send_some(held, self.connections, journal, self.stopping) > 0
+        return deliver.send_some(held, self.connections, journal, self.stopping, self.call_another) > 0
 
     def say(self, reason: Why) -> None:
         """Put off the lines that are due."""
@@ -163,7 +155,7 @@ class MassSenders(SenderPool):
 
     def send(self, held: WorkerLease, journal: Journal) -> bool:
         """Send a chunk."""
-        return chunks.send_some(held, self.connections, journal)
+        return chunks.send_some(held, self.connections, journal, claimed=self.call_another)
 
     def say(self, reason: Why) -> None:
         """Put off the mailings that are due."""

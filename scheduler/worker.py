@@ -91,7 +91,7 @@ class WorkerProcess:
 
         for _ in range(pool.least):
             add()
-        pool.grow = grow
+        pool.ring, pool.grow = group.ring, grow
 
     def _loop(self, name: str, part: Any, *topics: str, pause: float = PAUSE, group: LoopGroup | None = None) -> Loop:
         return Loop(name, self._app, part.work, self._stopping, topics, pause, getattr(part, "close", None), group)

@@ -93,6 +93,7 @@ def _written_by(
         author_address=show_address(user.contact.name, user.email),
         files=files,
         parent_id=parent.id if parent else None,
+        has_root=place.root_message_id is not None,
     )
 
 
@@ -184,14 +185,16 @@ def _attach(posts: Sequence[PostDraft]) -> None:
 
 def _touch_threads(posts: Sequence[PostDraft], now: datetime) -> None:
     """Note when something was said last, and under which id a thread began: its first message, never a note."""
+    changes: dict[str, Any] = {"last_post_at": now}
     roots: dict[int, str] = {}
     for post in posts:
-        if post.kind == "message":
+        if post.kind == "message" and not post.has_root:
             roots.setdefault(post.thread_id, post.message_id or own_message_id(post.id))
-    root = func.coalesce(Thread.root_message_id, case(roots, value=Thread.id)) if roots else Thread.root_message_id
+    if roots:
+        changes["root_message_id"] = func.coalesce(Thread.root_message_id, case(roots, value=Thread.id))
     touched = select(Thread.id).where(Thread.id.in_({post.thread_id for post in posts}))
     in_order = touched.order_by(Thread.id).with_for_update()  # two that touch the same ones wait, never in a ring
-    db.session.execute(update(Thread).where(Thread.id.in_(in_order)).values(last_post_at=now, root_message_id=root))
+    db.session.execute(update(Thread).where(Thread.id.in_(in_order)).values(changes))
 
 
 # --- followers

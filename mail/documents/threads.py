@@ -104,6 +104,7 @@ class PostDraft:
     received_mail_id: int | None = None
     why: Why | None = None
     mark: str = ""
+    has_root: bool = False  # the thread knows its first message already
     id: int = 0
 
 

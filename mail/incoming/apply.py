@@ -76,7 +76,7 @@ def write(group: ReadyGroup, context: RoutingContext, now: datetime, state: str)
         _name_people(one, context)
     open_documents([one.document for one in placed if one.document], now)
     for one in placed:
-        one.post.thread_id = one.place.thread_id
+        one.post.thread_id, one.post.has_root = one.place.thread_id, one.place.root_message_id is not None
     add_posts([one.post for one in placed], now)
     follow_all(_welcomed(placed, context))
     queued = notify.notify([told for one, told in group.placed if one.case.id in waiting], now)

@@ -102,9 +102,12 @@ def _claim(mailing: Any, worker: WorkerLease) -> ChunkWork | None:
 
 
 def send_some(
-    worker: WorkerLease, connections: Connections, journal: Journal, clock: Callable[[], datetime] = clock_now
-) -> bool:
+    worker: WorkerLease, connections: Connections, journal: Journal, clock: Callable[[], datetime] = clock_now,
+    claimed: Callable[[], None] = lambda: None,
+) -> bool:  # fmt: skip
     """Send one chunk of one mailing and return whether there was one. For a sending thread, in an app context.
+
+    ``claimed`` is called when it is taken and about to be sent.
 
     ``LeaseLost``: our chunk may already be another worker's, it is left as it is and recovered by the journal.
     """
@@ -116,6 +119,7 @@ def send_some(
         record(work, ChunkResults(back=True), worker, clock)
         return False
     try:
+        claimed()
         deliver_chunk(work, worker, connections, journal, clock)
     finally:
         servers.free(work.server_id or 0, "mass")

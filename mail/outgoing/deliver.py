@@ -56,12 +56,13 @@ def next_server(servers: ServerConcurrency) -> int | None:
 
 
 def send_some(
-    worker: WorkerLease, connections: Connections, journal: Journal, stopping: Callable[[], bool] = lambda: False
-) -> int:
+    worker: WorkerLease, connections: Connections, journal: Journal, stopping: Callable[[], bool] = lambda: False,
+    claimed: Callable[[], None] = lambda: None,
+) -> int:  # fmt: skip
     """Send the next due lines of one server and return how many were taken: 0 means that nothing is due.
 
-    Runs in a sending thread of its own, in an application context. ``LeaseLost`` means that our lines may already be
-    another worker's: they are left as they are.
+    ``claimed`` is called when they are taken and about to be sent. Runs in a sending thread, in an application context.
+    ``LeaseLost`` means that our lines may already be another worker's: they are left as they are.
     """
     server = next_server(connections.servers)
     if server is None or not connections.servers.take(server, "personal"):
@@ -75,11 +76,10 @@ def send_some(
         lines, others = _apart(lines)
         hand_back([line.id for line in others], worker.id)
         batch = LineBatch(server, lines, worker, journal, stopping)
-        try:
-            if lines:
-                _send(batch, connections)
-        finally:
-            batch.give_back_room(reserved)
+        if lines:
+            claimed()
+            _send(batch, connections)
+        batch.give_back_room(reserved)
     finally:
         connections.servers.free(server, "personal")
     return len(lines)

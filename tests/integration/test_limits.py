@@ -319,7 +319,7 @@ def test_what_a_deleted_server_has_used_is_forgotten(pages: Flask, admin: Visito
         db.session.commit()
         quota.reserve(number, 7, datetime.now(UTC))
         db.session.commit()
-    assert admin.post(f"{SERVERS}/delete/", {"id": number}).status_code == 302
+    assert admin.post(f"{SERVERS}/delete", {"id": number}).status_code == 302
     with pages.app_context():
         assert db.session.scalars(select(OutgoingServer.id)).all() == db.session.scalars(select(Quota)).all() == []
 

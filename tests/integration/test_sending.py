@@ -645,7 +645,7 @@ class Pool:
             return self.loops[-1]
 
         started = [add() for _ in range(least)]
-        self.pool.grow = lambda: add().start()
+        self.pool.ring, self.pool.grow = group.ring, lambda: add().start()
         watch = Loop("watch", desk.app, ServerWatch(desk.connections).work, self.stopping, pause=0.2)
         heart = Loop("heart", desk.app, lambda: self.identity.beat([]) is not None, self.stopping, pause=1.0)
         for loop in (*started, watch, heart):

@@ -270,14 +270,16 @@ def write(document_id: int) -> ResponseReturnValue:
     kind = "note" if request.form.get("kind") == "note" else "message"
     files = [_file(file) for file in request.files.getlist("files") if file.filename]
     words = request.form.get("words", "")
+    unread = documents_posts.has_unread(current_user.id, document.thread_id)
     try:
         documents_posts.post_from_browser(current_user, document.thread_id, html_of_words(words), kind, files, now())
     except (NothingWritten, PostTooLarge) as error:
         flash(say(error.why), "error")
         return _page(document, words, kind)
-    with writing():
-        documents_posts.mark_read(current_user.id, document.thread_id, now())
-        db.session.commit()
+    if unread:
+        with writing():
+            documents_posts.mark_read(current_user.id, document.thread_id, now())
+            db.session.commit()
     return redirect(url_for(".show", document_id=document_id) + "#chatter")
 
 
