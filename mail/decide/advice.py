@@ -45,8 +45,9 @@ class Advice(NamedTuple):
 def advice_for(reason: Why | None) -> Advice:
     """Return what helps against a stored failure; about one that has no line here only a retry can be advised.
 
-    >>> advice_for(why("no_such_mailbox")).fixer.value, advice_for(why("no_such_mailbox")).offers("retry")
-    ('you', False)
+    >>> advice = advice_for({"code": "no_such_mailbox", "values": {}})
+    >>> advice.fixer.value, advice.offers("correct"), advice.offers("retry")
+    ('you', True, False)
     """
     if reason is None:
         return _UNKNOWN

@@ -3,6 +3,7 @@
 Lines and traces that failed turn red, the address is counted once per mail, and nobody is blamed by guess.
 """
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -20,6 +21,7 @@ from mail.outgoing.failures import Failure
 from mail.sentences import Why, why
 from mail.settings import office
 from mail.settings.tokens import TokenKind
+from mail.transport.smtp_answers import Answer, cause_of
 from models import Alias, Contact, OutgoingMail, Recipient, Trace, db
 
 SILENT = (About.DELIVERED, About.RECEIPT, About.FEEDBACK, About.CHALLENGE)  # the ledger shows them, and that is all
@@ -183,5 +185,18 @@ def _paint(failed: Iterable[tuple[SentTo, Reported]], now: datetime) -> None:
 
 
 def bounce_reason(reported: Reported) -> Why:
-    """Return the explanation of a failure for those who read the post."""
-    return why(f"bounced_{reported.kind.value}", address=reported.address, text=reported.text[:500])
+    """Return the explanation of a failure for those who read the post: its cause, if the words of a server name one."""
+    text = reported.text[:500]
+    if reported.kind in (FailureKind.SOFT, FailureKind.BLOCKED) and _ANSWER.search(text):
+        cause = cause_of("end", Answer(550, reported.status, text))
+        if cause in TOLD_BY_REPORTS:
+            return why(cause, address=reported.address, reply=text)
+    return why(f"bounced_{reported.kind.value}", address=reported.address, text=text)
+
+
+_ANSWER = re.compile(r"\b5\d\d[ -]")
+# What is no matter between us and our own outgoing server, and so means the same in a report.
+TOLD_BY_REPORTS = frozenset((
+    "blocked_by_list", "no_reverse_name", "blocked_without_proof", "blocked_as_spam", "blocked_as_dangerous",
+    "too_large_there", "recipient_forbidden", "recipient_disabled", "recipient_limit", "mail_loop", "format_refused",
+))  # fmt: skip

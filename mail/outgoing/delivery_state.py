@@ -37,6 +37,11 @@ class Envelope:
         return any(line.state in FAILED and line.seen_at is None for line in self.lines)
 
     @property
+    def failed(self) -> Recipient | None:
+        """The first recipient who did not get it."""
+        return next((line for line in self.lines if line.state in FAILED), None)
+
+    @property
     def stranded(self) -> bool:
         """Whether it waits for a server, as none is left."""
         return self.colour == "amber" and any(_state_of(line) == STRANDED for line in self.lines)

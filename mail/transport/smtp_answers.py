@@ -61,16 +61,23 @@ def said_in(reply: bytes) -> str:
 # --- a mail that was refused
 
 
-def reason_of(at: RefusedAt, answer: Answer, sender: str, recipient: str, host: str) -> Why:
-    """Return why a mail was refused or put off by a server.
+def cause_of(at: RefusedAt, answer: Answer) -> str:
+    """Return the code of the sentence that names why a mail was refused or put off at a step.
 
-    >>> listed = Answer(550, "5.7.1", "Client host blocked using zen.spamhaus.org")
-    >>> reason_of("rcpt", listed, "", "ann@x.org", "mx.org")["code"]
+    >>> cause_of("rcpt", Answer(550, "5.7.1", "Client host blocked using zen.spamhaus.org"))
     'blocked_by_list'
     """
     table = TEMPORARY if answer.temporary else FINAL
-    otherwise = "deferred" if answer.temporary else {"mail": "sender_refused", "rcpt": "recipient_refused"}.get(at)
-    cause = next((line.cause for line in table if line.fits(at, *answer)), otherwise or "refused")
+    otherwise = "deferred" if answer.temporary else _UNCLEAR.get(at, "refused")
+    return next((line.cause for line in table if line.fits(at, *answer)), otherwise)
+
+
+_UNCLEAR = {"mail": "sender_refused", "rcpt": "recipient_refused"}
+
+
+def reason_of(at: RefusedAt, answer: Answer, sender: str, recipient: str, host: str) -> Why:
+    """Return why a mail was refused or put off by a server."""
+    cause = cause_of(at, answer)
     address = sender if cause.startswith("sender_") else recipient
     return why(cause, address=address, reply=str(answer), host=host)
 

@@ -89,7 +89,8 @@ _LIST = (
 )
 _NO_SERVERS_ADDRESS = r"(?:transient|dynamic) ip\b|problem occurred.*\(bl\)"
 _PROOF = (
-    r"\bspf\b|\bdkim\b|\bdmarc\b|unauthenticated|sender policy framework|required authentication level|"
+    r"\bspf\b|\bdkim\b|\bdmarc\b|unauthenticated (?:e?-?mail|sender)|\bis unauthenticated|sender policy framework|"
+    r"required authentication level|"
     r"pass authentication checks"
 )
 _SENDER_NOT_FOUND = (
@@ -144,7 +145,7 @@ _GONE = (
     r"(?:unknown|not (?:be )?found|n[o']t exist|invalid|not listed)|"
     r"(?:no such|unknown|invalid|bad|illegal) (?:user|recipient|mailbox|address|account|person|local|alias)|"
     r"no (?:mailbox|user) (?:here|by)|doesn't have an? .{0,40}account|not our customer|no longer (?:on|valid)|"
-    r"address rejected\.?$|mailbox unavailable|user not local"
+    r"address rejected\.?$|access denied\. .*(?:as\(|protection\.outlook)|mailbox unavailable|user not local"
 )
 
 # --- the mail itself
@@ -162,7 +163,7 @@ _SIZE = (
     r"too (?:large|big|long)|(?:message|mail|size)\b.{0,40}\b(?:exceed|limit|maximum)|exceed\w*.{0,40}\bsize|"
     r"taille limite"
 )
-_LOOP = r"\bhops?\b|mail loop|looping|routing loop|too many received"
+_LOOP = r"\bhops\b|hop count|mail loop|looping|routing loop|too many received"
 
 FINAL = (
     Meaning("mail_loop", words=_LOOP, enhanced=r"5\.4\.(?:6|14)", at=_TO),
@@ -184,11 +185,12 @@ FINAL = (
     Meaning("format_refused", words=_FORMAT, enhanced=r"5\.6\.(?:0|11)", at=("data", "end")),
     Meaning("recipient_limit", words=_THEIR_RATE, enhanced=r"5\.2\.12[12]", at=_TO),
     Meaning("sending_limit", words=_OUR_RATE, enhanced=r"5\.4\.5|5\.1\.90", at=_TO),
+    Meaning("sending_limit", words=r"\brate\b|too many (?:messages|e?-?mails|recipients)", at=_TO),
     Meaning("mailbox_full", words=_FULL, enhanced=r"5\.2\.2", at=_TO),
     Meaning("too_large_there", words=_SIZE, enhanced=r"5\.(?:3\.4|2\.3)"),
     Meaning("recipient_disabled", words=_DISABLED, enhanced=r"5\.2\.1", at=_TO),
     Meaning("no_such_domain", words=_NO_DOMAIN, enhanced=r"5\.1\.2|5\.4\.(?:4|310)", at=_TO, codes=(556,)),
-    Meaning("no_such_mailbox", words=_GONE, enhanced=r"5\.1\.(?:1|3|6|10|351)|5\.4\.1", at=_TO),
+    Meaning("no_such_mailbox", words=_GONE, enhanced=r"5\.1\.(?:1|3|6|10|351)", at=_TO),
     Meaning("blocked_as_spam", words=_SPAM),
     Meaning("recipient_forbidden", words=_POLICY, at=_TO),
     Meaning("sending_limit", words=_RATE, at=_TO),

@@ -7,9 +7,12 @@ from sqlalchemy import select, update
 
 from mail.documents import contacts
 from mail.documents.documents import start_document
+from mail.mailing import mailing
+from mail.outgoing.delivery_state import mark_failures
 from mail.sentences import why
 from mail.settings.clock import now
-from models import DocumentType, OutgoingMail, OutgoingServer, Recipient, db
+from models import DocumentType, OutgoingMail, OutgoingServer, Recipient, Trace, db
+from tests.integration.mass import add_contacts, draft, prepare
 from tests.web import Visitor, words
 
 CARDS = [
@@ -55,10 +58,10 @@ def fail(app, state, code, wait=""):
         db.session.commit()
 
 
-def offered(page):
+def offered(page, labels=frozenset(OFFERED)):
     """Return the buttons and links of a page that are advice."""
     found = re.findall(r"<(?:button|a)\b[^>]*>(.*?)</(?:button|a)>", page.text, re.DOTALL)
-    return {label.replace("Send again", "Retry") for label in map(words, found)} & OFFERED
+    return {label.replace("Send again", "Retry") for label in map(words, found)} & labels
 
 
 @pytest.mark.parametrize(("state", "code", "who", "buttons"), CARDS)
@@ -98,3 +101,57 @@ def test_a_mail_that_was_sent_needs_no_advice(app, admin):
     for path in ("/document/1", "/admin/outgoing-mails/details?id=1"):
         page = admin.get(path)
         assert "Who can fix this" not in words(page) and not offered(page)
+
+
+def test_an_email_that_waits_for_a_server_says_who_can_help(app, admin):
+    fail(app, "queued", "no_server")
+    assert "Who can fix this: your administrator" in words(admin.get("/document/1"))
+
+
+@pytest.mark.parametrize(
+    ("code", "who"),
+    [("no_such_mailbox", "you"), ("blocked_by_list", "your email provider"), ("mailbox_full", "the recipient")],
+)
+def test_the_inbox_says_why_and_who_can_fix_it(app, code, who):
+    author = Visitor(app).as_role("marketing")
+    author.post("/document/1/posts", {"words": "Dear Gone", "kind": "message"}, content_type="multipart/form-data")
+    fail(app, "failed", code)
+    with app.app_context():
+        mark_failures(db.session.scalars(select(OutgoingMail.post_id)).all(), now())
+        db.session.commit()
+    shown = words(author.get("/inbox"))
+    assert "One of your emails was not delivered" in shown
+    assert "gone@x.test: " in shown and "550 no" in shown and f"Who can fix this: {who}" in shown
+    with app.app_context():
+        db.session.execute(update(Recipient).values(state="queued", why=None))
+        db.session.commit()
+    assert "Who can fix this" not in words(author.get("/inbox"))
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "who", "buttons"),
+    [
+        ("failed", "no_such_mailbox", "you", {"Correct address", "Blacklist"}),
+        ("bounced", "bounced_hard", "you", {"Correct address", "Blacklist"}),
+        ("failed", "recipient_refused", "you", {"Correct address"}),
+        ("failed", "mailbox_full", "the recipient", set()),
+        ("failed", "blocked_by_list", "your email provider", {"Choose another server"}),
+        ("deferred", "greylisted", "nobody; just wait", set()),
+    ],
+)
+def test_the_report_of_a_mailing_says_the_same(pages, admin, state, code, who, buttons):
+    with pages.app_context():
+        number = draft(add_contacts(1))
+        mailing.send(number, now())
+        prepare(number, now())
+        reason = why(code, address="r0@example.test", reply="550 no", text="no")
+        db.session.execute(update(Trace).values(state=state, why=reason, next_try_at=now()))
+        db.session.commit()
+    page = admin.get(f"/mailings/{number}")
+    assert f"Who can fix this: {who} " in words(page)
+    assert offered(page, OFFERED | {"Blacklist"}) == buttons
+
+
+def test_the_link_of_a_report_fills_in_the_address_to_blacklist(pages):
+    page = Visitor(pages).as_role("marketing").get("/admin/blacklist/new?address=%3Cb%3Egone@x.test")
+    assert ">&lt;b&gt;gone@x.test</textarea>" in page.text

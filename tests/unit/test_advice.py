@@ -7,7 +7,9 @@ import pytest
 from mail import errors
 from mail.decide.advice import ADVICE, Fixer, Remedy, advice_for
 from mail.decide.failure import FailureKind
+from mail.decide.reported import Reported
 from mail.decide.retry import gave_up
+from mail.incoming.reports import TOLD_BY_REPORTS, bounce_reason
 from mail.sentences import SENTENCES, say, why
 from mail.transport.smtp_meanings import FINAL, GREETING, LOGIN, TEMPORARY
 from webapp.template_helpers import FIXERS
@@ -95,3 +97,32 @@ def test_a_mail_that_was_given_up_keeps_the_cause_of_its_last_failure():
 def test_a_reason_of_an_older_version_may_be_tried_again():
     assert advice_for({"code": "of_last_year", "values": {}}).actions == {Remedy.RETRY}
     assert advice_for(None).actions == {Remedy.RETRY}
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "text", "code"),
+    [
+        (FailureKind.BLOCKED, "5.7.26", "550 5.7.26 This message fails to pass SPF checks", "blocked_without_proof"),
+        (FailureKind.BLOCKED, "5.7.1", "554 5.7.1 Client host [192.0.2.1] blocked using zen.spamhaus.org",
+         "blocked_by_list"),
+        (FailureKind.BLOCKED, "5.3.4", "552 5.3.4 Message size exceeds fixed limit", "too_large_there"),
+        (FailureKind.SOFT, "5.2.1", "550 5.2.1 The email account that you tried to reach is disabled.",
+         "recipient_disabled"),
+        (FailureKind.SOFT, "5.4.6", "554 5.4.6 Too many hops", "mail_loop"),
+        # words of a report that are no answer of a server: its footer may speak of spam
+        (FailureKind.BLOCKED, "5.7.1", "rejected. This server is protected from spam", "bounced_blocked"),
+        # the address is what counts, or what the server said is between it and another one
+        (FailureKind.HARD, "5.1.1", "550 5.1.1 No such user", "bounced_hard"),
+        (FailureKind.FULL, "5.2.2", "552 5.2.2 Over quota", "bounced_full"),
+        (FailureKind.BLOCKED, "5.7.1", "550 5.7.1 Relaying denied", "bounced_blocked"),
+        (FailureKind.SOFT, "4.4.7", "expired", "bounced_soft"),
+    ],
+)  # fmt: skip
+def test_a_bounce_names_its_cause_like_an_answer(kind, status, text, code):
+    reason = bounce_reason(Reported("ann@x.test", kind, status, text))
+    assert reason["code"] == code
+    assert text in say(reason) and "?" not in say(reason)
+
+
+def test_causes_told_by_reports_are_causes_of_answers():
+    assert TOLD_BY_REPORTS <= ANSWERED

@@ -47,6 +47,25 @@ def test_the_answers_are_many_and_come_from_many_servers():
     assert {row["step"] for row in ROWS} == {"greeting", "login", "mail", "rcpt", "data", "end"}
 
 
+@pytest.mark.parametrize(
+    ("step", "reply", "cause"),
+    [
+        ("rcpt", "550 5.7.1 Message rate limit exceeded", "sending_limit"),
+        ("rcpt", "550 5.5.3 Too many recipients", "sending_limit"),
+        ("rcpt", "550 5.7.1 Unauthenticated connections must authenticate first", "login_wanted"),
+        ("end", "554 5.7.0 mx.hop.test: transaction failed", "refused"),
+        ("rcpt", "550 5.4.1 No answer from host", "recipient_refused"),
+        ("end", "550 5.7.1 Sender address rejected.", "sender_refused"),
+        ("mail", "550 5.7.1 Sender is not listed here", "sender_refused"),
+        ("rcpt", "550 5.1.1 <blocked@x.test>: User unknown", "no_such_mailbox"),
+        ("rcpt", "451 4.7.1 <virus@x.test>: Try again later", "deferred"),
+        ("end", "552 5.2.2 Message exceeds the quota of the mailbox", "mailbox_full"),
+    ],
+)
+def test_words_that_look_alike_are_told_apart(step, reply, cause):
+    assert reason_of(step, parts_of(reply.encode()), "me@x.test", "ann@x.test", "mx.test")["code"] == cause
+
+
 NAMES_THE_ADDRESS = {
     "no_such_mailbox", "no_such_mailbox_now", "no_such_domain", "no_such_domain_now", "recipient_refused",
     "sender_not_found",

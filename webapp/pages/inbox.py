@@ -7,6 +7,8 @@ from flask_login import current_user, login_required
 from sqlalchemy import select, update
 from sqlalchemy.orm import joinedload
 
+from mail.outgoing.delivery_state import Envelope, envelopes
+from mail.sentences import say
 from mail.settings.clock import now
 from models import Document, Event, Notification, Post, db
 
@@ -37,7 +39,22 @@ def index() -> ResponseReturnValue:
     template = "pages/inbox_live.html" if request.headers.get("X-Fragment") else "pages/inbox.html"
     found = db.session.execute(query).all()
     older = found[MOST - 1][0].id if len(found) > MOST else None
-    return render_template(template, notices=found[:MOST], everything=everything, title=_title, older=older)
+    return render_template(
+        template,
+        notices=found[:MOST],
+        everything=everything,
+        title=_title,
+        older=older,
+        envelopes=_envelopes([notice for notice, _ in found[:MOST]]),
+        say=say,
+    )
+
+
+def _envelopes(notices: list[Notification]) -> dict[int, Envelope]:
+    """What became of the posts that failed, by notice."""
+    failed = {notice.id: notice.post_id for notice in notices if notice.kind == "failure"}
+    of_posts = envelopes(set(failed.values()))
+    return {notice_id: of_posts[post_id] for notice_id, post_id in failed.items() if post_id in of_posts}
 
 
 def _title(notice: Notification) -> str:
