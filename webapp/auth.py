@@ -10,6 +10,7 @@ from flask import (
     Blueprint,
     Flask,
     abort,
+    current_app,
     flash,
     redirect,
     request,
@@ -24,6 +25,8 @@ from flask_security.forms import LoginForm as StockLoginForm
 from flask_security.forms import VerifyForm as StockVerifyForm
 from flask_security.mail_util import EmailValidateException, MailUtil
 from sqlalchemy import exists, select
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import RequestRedirect
 from wtforms import Form
 
 from mail.documents.contacts import find_or_make
@@ -31,7 +34,7 @@ from mail.message.address import normalise
 from mail.settings.config import Settings
 from models import User, db
 from models.user import ROLES
-from webapp import guesses, sessions
+from webapp import sessions
 from webapp.passwords import AccountError, hash_checked
 
 OWN_PAGE = re.compile(r"/(?!/)[^\\\x00-\x1f\x7f]*")
@@ -67,6 +70,8 @@ def roles_required(*roles: str) -> Callable[[View], View]:
 def not_for_you() -> ResponseReturnValue:
     """Answer somebody who may not see a page: the log-in for strangers, a friendly no for others."""
     if not current_user.is_authenticated:
+        if request.method == "POST":
+            return sessions.log_in_again()
         return redirect(url_for("security.login", next=request.full_path.rstrip("?")))
     return abort(403)
 
@@ -99,6 +104,28 @@ def own_page(address: str) -> str:
     return address if OWN_PAGE.fullmatch(address) else ""
 
 
+def landing_page(address: str) -> str:
+    """Return the page that a log-in leads to: what was asked for, or the next page above that can be opened."""
+    page = own_page(address)
+    if page and _opens(page.partition("?")[0]):
+        return page
+    path = page.partition("?")[0]
+    while path and not _opens(path):
+        path = path.rpartition("/")[0]
+    return path or url_for("start")
+
+
+def _opens(path: str) -> bool:
+    """Whether a path is a page, and no address that only takes forms."""
+    adapter = current_app.create_url_adapter(request)
+    try:
+        return adapter is not None and bool(adapter.match(path, method="GET"))
+    except RequestRedirect:  # to the same with a slash at its end
+        return True
+    except HTTPException:
+        return False
+
+
 # --- log-in
 
 
@@ -118,6 +145,11 @@ class Addresses(MailUtil):
 class LoginForm(StockLoginForm):
     """The log-in. One sentence for every failure, so that nobody learns which accounts exist."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if request.method == "GET" and self.next.data:
+            self.next.data = landing_page(self.next.data)
+
     def validate_next(self, field: Any) -> None:
         field.data = own_page(field.data or "") or url_for(
             "start"
@@ -126,15 +158,9 @@ class LoginForm(StockLoginForm):
     def validate(self, **kwargs: Any) -> bool:
         if not Form.validate(self, **kwargs):
             return False
-        address, password = self.email.data or "", self.password.data or ""
-        found = db.session.scalar(select(User).where(User.email == address, User.active))
-        try:
-            right = guesses.is_right(address, (found.password or "") if found else "", password)
-        except guesses.TooManyTries:
-            self.form_errors.append(gettext("Too many failed attempts. Wait 15 minutes, then try again."))
-            return False
-        if not right or found is None:
-            self.form_errors.append(gettext("Incorrect email address or password."))
+        found = sessions.account_of(self.email.data or "", self.password.data or "")
+        if isinstance(found, str):
+            self.form_errors.append(found)
             return False
         sessions.prepare(found, bool(self.remember.data))
         self.user, self.ifield, self.user_authenticated = found, self.email, True

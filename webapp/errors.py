@@ -120,7 +120,13 @@ def explain(error: HTTPException) -> ResponseReturnValue:
     if original is not None:
         return apologise(original)
     keep = isinstance(error, CSRFError | Unstorable)
-    return _answer(_page_for(error), typed_fields() if keep else [], again=isinstance(error, Unstorable))
+    again = isinstance(error, Unstorable) or (isinstance(error, CSRFError) and _is_from_our_page())
+    return _answer(_page_for(error), typed_fields() if keep else [], again=again)
+
+
+def _is_from_our_page() -> bool:
+    """Whether the browser says that a form comes from a page of ours: only then is it offered to send it again."""
+    return request.headers.get("Origin", "") == request.host_url.rstrip("/")
 
 
 def _page_for(error: HTTPException) -> StopPage:
@@ -130,6 +136,8 @@ def _page_for(error: HTTPException) -> StopPage:
     if isinstance(error, CSRFError):
         title = gettext("This page was open for too long")
         text = gettext("Nothing was changed. Go back, reload the page and try again.")
+        if _is_from_our_page():
+            text = gettext("Nothing was changed yet.")
     elif error.code in WORDS:
         title, text = (str(words) for words in WORDS[error.code])
         text = text.replace("{size}", str((request.max_content_length or 0) // 1024 // 1024))
@@ -200,6 +208,11 @@ def typed_fields() -> list[TypedField]:
             for name, value in pairs if name != "csrf_token"]  # fmt: skip
 
 
+def names_of_files() -> list[str]:
+    """Return the fields of a failed request that held files: they have to be chosen anew."""
+    return sorted({name for name, file in request.files.items(multi=True) if file.filename})
+
+
 def _answer(page: StopPage, typed: list[TypedField], again: bool = False, alone: bool = False) -> ResponseReturnValue:
     """Return the page. ``again``: with a button that sends what was typed; ``alone``: without the menu."""
     if not alone:
@@ -223,7 +236,7 @@ def _rendered(page: StopPage, typed: list[TypedField], again: bool, alone: bool,
             typed=typed,
             again=again,
             alone=alone,
-            files=sorted({name for name, file in request.files.items(multi=True) if file.filename}) if again else [],
+            files=names_of_files() if again else [],
             reload=RELOAD_AFTER if reload else 0,
             home=url_for("start"),
         )

@@ -2,6 +2,7 @@
 
 Logging out deletes the row, so a copied cookie is worth nothing. Without "keep me logged in" a session ends after eight
 hours without a click, and after twelve in any case. Times are the machine's: a moved business clock logs nobody out.
+A form that is sent after that asks for the log-in and keeps what was typed.
 """
 
 import hashlib
@@ -20,6 +21,7 @@ from flask_security import login_user
 from flask_security.utils import set_request_attr
 from sqlalchemy import delete, select
 
+from mail.message.address import normalise
 from models import LoginSession, User, db, writing
 from webapp import errors, guesses
 
@@ -28,6 +30,7 @@ LONGEST, REMEMBERED = timedelta(hours=12), timedelta(days=14)
 FRESH = timedelta(minutes=30).total_seconds()  # for which a typed password allows to change accounts and servers
 STAMP_EVERY = 300.0  # seconds between two notes of when the last click was
 POLLS = {"live.events"}  # what an open page asks automatically is no click
+AGAIN_ADDRESS, AGAIN_PASSWORD = "log_in_again_email", "log_in_again_password"  # fields beside those of a form
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -94,6 +97,50 @@ def _reader(key: str) -> User | None:
     return user
 
 
+def account_of(address: str, password: str) -> User | str:
+    """Return the account that address and password fit, else a sentence; ends the transaction.
+
+    It is one sentence for every failure, so that nobody learns which accounts exist.
+    """
+    found = db.session.scalar(select(User).where(User.email == address, User.active))
+    try:
+        right = guesses.is_right(address, (found.password or "") if found else "", password)
+    except guesses.TooManyTries:
+        return gettext("Too many failed attempts. Wait 15 minutes, then try again.")
+    return found if right and found is not None else gettext("Incorrect email address or password.")
+
+
+# --- a form that is sent after its session has ended
+
+
+def log_in_again(problem: str = "") -> ResponseReturnValue:
+    """Answer a form of somebody who is no longer logged in: the log-in, together with what was typed."""
+    typed = [field for field in errors.typed_fields() if field.name not in (AGAIN_ADDRESS, AGAIN_PASSWORD)]
+    page = render_template(
+        "security/log_in_again.html",
+        typed=typed,
+        files=errors.names_of_files(),
+        problem=problem,
+        address=request.form.get(AGAIN_ADDRESS, ""),
+    )
+    return page, 403, {"Cache-Control": "no-store"}
+
+
+def _let_in_again() -> ResponseReturnValue | None:
+    """Log in whoever sends a form together with address and password, before its page looks at it.
+
+    Only where the token of the form was right: no other site may log anybody in.
+    """
+    if AGAIN_PASSWORD not in request.form or not g.get("csrf_valid") or current_user.is_authenticated:
+        return None
+    address = normalise(request.form.get(AGAIN_ADDRESS, "")) or ""
+    found = account_of(address, request.form[AGAIN_PASSWORD])
+    if isinstance(found, str):
+        return log_in_again(found)
+    start(found)
+    return None
+
+
 # --- a password that was typed just now
 
 
@@ -143,6 +190,10 @@ def fresh_login(view: View) -> View:
 
 
 def init_app(app: Flask) -> None:
-    """Let Flask-Login find accounts by their sessions."""
-    app.login_manager.user_loader(_reader)  # type: ignore[attr-defined]
+    """Let Flask-Login find accounts by their sessions, and nobody lose what they typed."""
+    manager = app.login_manager  # type: ignore[attr-defined]
+    manager.user_loader(_reader)
+    ask_stranger = manager.unauthorized_callback  # Flask-Security's: it leads to the log-in, and back
+    manager.unauthorized_handler(lambda: log_in_again() if request.method == "POST" else ask_stranger())
     user_logged_out.connect(_end, app)
+    app.before_request(_let_in_again)

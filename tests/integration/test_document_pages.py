@@ -28,7 +28,7 @@ from models import (
     User,
     db,
 )
-from tests.web import Visitor, words
+from tests.web import PASSWORD, Visitor, words
 
 AT = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 
@@ -81,6 +81,32 @@ def test_a_post_is_measured_as_it_will_be_sent_before_anything_is_saved(app, cle
 
 def test_the_page_knows_the_limit(app, clerk):
     assert 'data-most="25000000"' in clerk.get("/document/1").text
+
+
+# --- a session that ended while somebody wrote
+
+LETTER = "Dear Ann,\r\nthe chairs come on <Monday>."
+
+
+def test_a_letter_outlives_the_end_of_its_session(app, clerk):
+    clerk.post("/logout")
+    page = write(clerk, LETTER, ("plan.pdf", b"%PDF"), kind="note")
+    assert (page.status_code, page.headers["Cache-Control"]) == (403, "no-store")
+    assert "You are no longer logged in" in words(page)
+    assert html.escape(LETTER, quote=False).split("\r\n")[1] in page.text
+    assert 'name="kind" value="note"' in page.text and 'type="file"' in page.text
+    again = {"words": LETTER, "kind": "note", "log_in_again_email": "user@home.test"}
+    wrong = clerk.post("/document/1/posts", again | {"log_in_again_password": "a wrong one"})
+    assert wrong.status_code == 403 and "Incorrect email address or password" in words(wrong)
+    assert "a wrong one" not in wrong.text and "the chairs come" in wrong.text
+    with app.app_context():
+        assert db.session.scalar(select(func.count()).select_from(Post).where(Post.kind == "note")) == 0
+    done = clerk.post("/document/1/posts", again | {"log_in_again_password": PASSWORD})
+    assert (done.status_code, done.location) == (302, "/document/1#chatter")
+    with app.app_context():
+        post = db.session.scalars(select(Post).where(Post.kind == "note")).one()
+        assert post.author.name == "User" and "the chairs come on <Monday>." in html.unescape(post.html)
+    assert clerk.get("/document/1").status_code == 200
 
 
 # --- what is read

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 import pytest
 from flask import Flask
 from sqlalchemy import func, select
+from werkzeug.routing import RequestRedirect
 
 from mail.settings.clock import now
 from models import LoginAttempt, LoginSession, User, db
 from tests.web import PASSWORD, TOKEN, Visitor, account, forget, kept_app
-from webapp import guesses, limits, sessions
+from webapp import auth, guesses, limits, sessions
 
 BOSS = "admin@home.test"
 NEW = {"name": "Eva", "email": "eva@home.test", "role": "user", "active": "y", "notify": "inbox", "zone": "UTC"}
@@ -130,6 +131,62 @@ def test_a_new_password_ends_all_other_sessions(app, boss):
     new = "another frog in the rain"
     boss.post("/account/password", {"present": PASSWORD, "new": new, "again": new})
     assert (comes_in(boss), comes_in(other)) == (True, False)
+
+
+# --- a form that is sent after the end
+
+
+def addresses_of_forms(app: Flask) -> list[str]:
+    rules = [rule for rule in app.url_map.iter_rules() if "POST" in (rule.methods or set())]
+    return [re.sub(r"<[^>]+>", "1", rule.rule) for rule in rules]
+
+
+def opens(app: Flask, address: str) -> bool:
+    try:
+        return bool(app.url_map.bind("localhost").match(address.partition("?")[0], method="GET"))
+    except RequestRedirect:
+        return True
+
+
+def test_no_log_in_leads_to_an_address_that_only_takes_forms(app):
+    stranger, asked_again = Visitor(app), set()
+    for path in addresses_of_forms(app):
+        with app.test_request_context():
+            assert opens(app, auth.landing_page(path)), path
+        answer = stranger.post(path)
+        if "You are no longer logged in" in answer.text:
+            asked_again.add(path)
+        leads_to = re.search(r"/login\?next=([^&]*)", answer.location or "")
+        assert leads_to is None or opens(app, leads_to[1]), path
+    assert {"/document/1/posts", "/developer-mode", "/settings/", "/mailings/1/edit", "/admin/users/new"} <= asked_again
+    page = stranger.get("/login?next=/document/1/posts").text
+    assert re.search(r'name="next"[^>]* value="/document/1"', page)
+
+
+@pytest.mark.parametrize(("path", "role"), [("/mailings/new", "user"), ("/admin/users/new", "marketing")])
+def test_the_log_in_beside_a_form_opens_no_page_of_others(app, path, role):
+    again = {"log_in_again_email": account(app, role), "log_in_again_password": PASSWORD}
+    visitor = Visitor(app)
+    answer = visitor.post(path, {**NEW, **again})
+    assert (answer.status_code, comes_in(visitor)) == (403, True)
+    assert "You do not have access" in answer.text
+
+
+@pytest.mark.parametrize("path", ["/u/x", "/csp-report", "/developer-mode"])
+def test_no_other_site_logs_anybody_in(app, path):
+    visitor = Visitor(app)
+    visitor.client.post(
+        path, data={"log_in_again_email": account(app, "user"), "log_in_again_password": PASSWORD, "csrf_token": "x"}
+    )
+    assert not comes_in(visitor)
+
+
+@pytest.mark.parametrize(("origin", "offered"), [("http://localhost", True), ("https://evil.test", False), ("", False)])
+def test_a_form_whose_token_is_over_is_sent_again_only_from_our_pages(app, boss, origin, offered):
+    headers = {"Origin": origin} if origin else {}
+    page = boss.client.post("/developer-mode", data={"csrf_token": "old", "on": "1", "next": "/inbox"}, headers=headers)
+    assert page.status_code == 400 and "open for too long" in page.text
+    assert ("Try again" in page.text and 'name="next" value="/inbox"' in page.text) is offered
 
 
 # --- a password that was typed just now
