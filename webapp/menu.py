@@ -11,14 +11,15 @@ from typing import Any
 from flask import current_app, g, request, url_for
 from flask_babel import lazy_gettext as _l
 from flask_login import current_user
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 
-from models import DocumentType, Notification, db
+from models import DocumentType, Notification, ReceivedMail, db
 
 EVERYBODY = frozenset({"user", "marketing", "admin"})
 MARKETING = frozenset({"marketing", "admin"})
 ADMIN = frozenset({"admin"})
 INBOX = "inbox.index"
+RECEIVED = "received_mails.index_view"
 MOST_SHOWN = 99
 
 
@@ -31,6 +32,7 @@ class MenuEntry:
     icon: str = ""
     roles: frozenset[str] = EVERYBODY
     developer: bool = False
+    everyday: bool = False  # without developer mode, in which the same pages have the places of the documentation
     also: str = ""
     children: tuple["MenuEntry", ...] = ()
     arguments: dict[str, Any] = field(default_factory=dict)
@@ -71,6 +73,17 @@ MENU: tuple[MenuEntry, ...] = (
                 ),
             ),
             MenuEntry(_l("Settings"), "marketing_settings.index", "settings", MARKETING, also="dedicated server"),
+        ),
+    ),
+    MenuEntry(
+        _l("Email"),
+        icon="mail",
+        roles=ADMIN,
+        everyday=True,
+        children=(
+            MenuEntry(_l("Received emails"), RECEIVED, "mail-opened", ADMIN, also="quarantine incoming"),
+            MenuEntry(_l("Outgoing emails"), "outgoing_mails.index_view", "mail-forward", ADMIN, also="queue emails"),
+            MenuEntry(_l("Aliases"), "aliases.index_view", "at", ADMIN, also="catchall bounce"),
         ),
     ),
     MenuEntry(
@@ -122,7 +135,7 @@ MENU: tuple[MenuEntry, ...] = (
                             ),
                             MenuEntry(
                                 _l("Received emails"),
-                                "received_mails.index_view",
+                                RECEIVED,
                                 roles=ADMIN,
                                 also="quarantine incoming",
                             ),
@@ -165,7 +178,7 @@ def visible(
     """Return the entries that somebody sees: by role, by developer mode and, when given, by the pages that exist."""
     seen = []
     for entry in entries:
-        if role not in entry.roles or (entry.developer and not developer):
+        if role not in entry.roles or (entry.developer and not developer) or (entry.everyday and developer):
             continue
         children = visible(entry.children, role, developer, pages)
         has_page = bool(entry.endpoint) and (pages is None or entry.endpoint in pages)
@@ -182,8 +195,16 @@ def for_request(role: str, developer: bool) -> tuple[MenuEntry, ...]:
 
 def unread(user_id: int) -> str:
     """Return how many notifications somebody has not read, as the menu shows it: "" for none, "99+" for many."""
-    mine = select(Notification.id).where(Notification.user_id == user_id, Notification.read_at.is_(None))
-    count = db.session.scalar(select(func.count()).select_from(mine.limit(MOST_SHOWN + 1).subquery())) or 0
+    return _counted(select(Notification.id).where(Notification.user_id == user_id, Notification.read_at.is_(None)))
+
+
+def quarantined() -> str:
+    """Return how many received emails wait for a decision, as the menu shows it."""
+    return _counted(select(ReceivedMail.id).where(ReceivedMail.state == "quarantined"))
+
+
+def _counted(rows: Select[int]) -> str:
+    count = db.session.scalar(select(func.count()).select_from(rows.limit(MOST_SHOWN + 1).subquery())) or 0
     return f"{MOST_SHOWN}+" if count > MOST_SHOWN else str(count or "")
 
 
@@ -209,8 +230,14 @@ def _placed(entry: MenuEntry) -> MenuEntry:
         children=children,
         url=url_for(entry.endpoint, **entry.arguments),
         current=_is_current(entry),
-        badge=unread(current_user.id) if entry.endpoint == INBOX else "",
+        badge=_badge(entry),
     )
+
+
+def _badge(entry: MenuEntry) -> str:
+    if entry.endpoint == INBOX:
+        return unread(current_user.id)
+    return quarantined() if entry.endpoint == RECEIVED else ""
 
 
 def _is_current(entry: MenuEntry) -> bool:

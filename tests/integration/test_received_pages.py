@@ -37,6 +37,14 @@ def decide(admin: Visitor, number: int, **form: str) -> str:
     return html.unescape(re.sub(r"<[^>]*>", " ", answer.text))
 
 
+def test_the_menu_of_an_admin_counts_what_waits_in_quarantine(pages: Flask, admin: Visitor) -> None:
+    menu = r'href="/admin/received-mails/"[^>]*>.*?</a>'
+    assert "badge" not in re.search(menu, admin.get("/inbox").text)[0]
+    received(pages, "info@office.test")
+    assert "waiting: 1" in words(re.search(menu, admin.get("/inbox").text)[0])
+    assert "received-mails" not in Visitor(pages).as_role("marketing").get("/inbox").text
+
+
 def test_an_unknown_address_becomes_an_alias_and_its_mail_a_document(pages: Flask, admin: Visitor) -> None:
     number = received(pages, "info@office.test")
     assert state_of(pages, number) == "quarantined"

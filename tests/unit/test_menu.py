@@ -32,7 +32,13 @@ TECHNICAL = [
     "Settings ‣ Technical ‣ Parameters ‣ System Parameters",
     "Settings ‣ Technical ‣ Automation ‣ Scheduled Actions",
 ]
-SETTINGS = ["Settings ‣ General Settings", "Settings ‣ Users", "Settings ‣ Practice mailbox"]
+EVERYDAY = ["Email ‣ Received emails", "Email ‣ Outgoing emails", "Email ‣ Aliases"]
+SETTINGS = [
+    "Settings ‣ General Settings",
+    "Settings ‣ Users",
+    "Settings ‣ Practice mailbox",
+    "Settings ‣ Simulators",
+]
 
 
 @pytest.mark.parametrize(
@@ -42,7 +48,7 @@ SETTINGS = ["Settings ‣ General Settings", "Settings ‣ Users", "Settings ‣
         ("user", True, ["Inbox"]),
         ("marketing", False, ["Inbox", *MARKETING]),
         ("marketing", True, ["Inbox", *MARKETING]),
-        ("admin", False, ["Inbox", *MARKETING, *SETTINGS]),
+        ("admin", False, ["Inbox", *MARKETING, *EVERYDAY, *SETTINGS]),
         ("admin", True, ["Inbox", *MARKETING, *SETTINGS, *TECHNICAL]),
         ("", True, []),
     ],
