@@ -10,7 +10,6 @@ from wtforms.fields.choices import SelectChoice
 from mail.decide.sender import Decision
 from mail.maintenance.simulate import SimulatedMail, explained, simulate
 from mail.sentences import say
-from mail.settings.parameters import DEFAULT_FROM
 from models import Document, DocumentType, OutgoingMail, OutgoingServer, db
 from webapp import auth
 
@@ -67,13 +66,7 @@ def outgoing() -> ResponseReturnValue:
     form = _form()
     asked = bool(request.args)
     decision = simulate(_asked(form)) if asked and form.validate() else None
-    return render_template(
-        "pages/simulator_outgoing.html",
-        form=form,
-        decision=decision,
-        say=say,
-        example=DEFAULT_FROM.get(),
-    )
+    return render_template("pages/simulator_outgoing.html", form=form, decision=decision, say=say)
 
 
 @blueprint.get("/outgoing.json")
