@@ -7,6 +7,7 @@
 //   data-port-for, data-shown-if,     forms that help                            forms.js
 //   data-guard-changes, data-copy
 //   #provider                         what fills in an outgoing server           providers.js
+//   data-draft                        what is written outlives the page          draft.js
 // A part that is fetched later fires "coqui:fresh" on itself, so that these can be connected in it as well.
 import { connectLook } from "./look.js";
 import { connectMenu } from "./menu.js";

@@ -1,4 +1,6 @@
 // The chatter of a document: frames as high as their mail, quoted parts on demand, the composer.
+import { keepDraft } from "./draft.js";
+
 function fit(frame) {
   const resize = () => {
     const page = frame.contentDocument?.documentElement;
@@ -65,9 +67,10 @@ for (const composer of document.querySelectorAll("[data-composer]")) {
     for (const audience of composer.querySelectorAll("[data-audience]")) audience.hidden = audience.dataset.audience !== kind;
   };
   composer.querySelectorAll('[name="kind"]').forEach((choice) => choice.addEventListener("change", show));
-  show();
   composer.querySelector("[data-files]").addEventListener("change", () => measure(composer));
   composer.addEventListener("submit", (event) => { if (!measure(composer)) event.preventDefault(); });
+  keepDraft(composer);
+  show();
   words.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) composer.requestSubmit();
   });

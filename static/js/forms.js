@@ -28,9 +28,13 @@ export function connectForms(part) {
   for (const form of part.querySelectorAll("form[data-guard-changes]")) {
     let changed = false;
     const leaving = (event) => { if (changed) event.preventDefault(); };
+    // Another form of the page loads it anew as well; what is kept as a draft, without files, is no loss then.
+    const isKept = () => form.dataset.draft && ![...form.elements].some((field) => field.type === "file" && field.value);
     form.addEventListener("input", () => { changed = true; });
     form.addEventListener("change", () => { changed = true; });
-    document.addEventListener("submit", () => { changed = false; });
+    document.addEventListener("submit", (event) => {
+      if (!event.defaultPrevented && (event.target === form || isKept())) changed = false;
+    });
     window.addEventListener("beforeunload", leaving);
   }
   for (const button of part.querySelectorAll("[data-copy]")) {
