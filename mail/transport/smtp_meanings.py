@@ -65,7 +65,8 @@ _TLS = (
 )
 _LOGIN = (
     r"authenticat\w* (?:is )?(?:required|needed|first)|must (?:first )?authenticate|(?:auth|log ?in|login)\w* "
-    r"(?:is )?(?:required|first|needed)|not (?:authenticated|logged in)|log ?in (?:first|to)|issue an? auth"
+    r"(?:is )?(?:required|first|needed)|not (?:authenticated|logged in)|log ?in (?:first|to)|issue an? auth|"
+    r"turn on smtp auth"
 )
 _RELAY = (
     r"relay\w*\b.{0,30}\b(?:denied|not|prohibited|disallowed|refused)|\b(?:not|unable|denied|won't|no)\b.{0,30}\brelay|"
@@ -78,18 +79,19 @@ _ACCOUNT = (
 
 # --- who we are: our address, its name, our proof, our sender
 
-_REVERSE = r"reverse (?:dns|hostname)|\bptr\b|\brdns\b|cannot find your (?:reverse )?hostname"
+_REVERSE = r"reverse (?:dns|hostname)|\bptr\b|\brdns\b|cannot find your (?:reverse )?hostname|ip name lookup failed"
 _HELO = r"\b(?:helo|ehlo)\b.{0,40}(?:rejected|invalid|not allowed)|bad helo"
-_LISTED_LINK = r"\bdbl\b|\bur[il]bl\b"  # these lists hold names of domains, not addresses of servers
+_LISTED_LINK = r"\bdbl\b|\bur[il]bl\b|domain is listed"  # these lists hold names of domains, not addresses of servers
 _LIST = (
     r"black ?-?list|block ?-?list|deny ?list|\brbls?\b|dnsbl|spamhaus|barracuda ?(?:reputation|central)|spamcop|"
     r"\bip(?:/domain)? reputation|(?:poor|bad|low) (?:\w+ )?reputation|list(?:ed|ing) (?:in|at|on|by)|"
     r"(?:ip|client|host|address|server)\b[^.;]{0,40}\bblocked|blocked (?:using|by)|host rejected|"
-    r"not in whitelist|banned send(?:er ?\[|ing ip)|permanently deferred|to send email directly to our servers"
+    r"not in whitelist|host network not allowed|banned send(?:er ?\[|ing ip)|"
+    r"permanently deferred|to send email directly to our servers"
 )
 _NO_SERVERS_ADDRESS = r"(?:transient|dynamic) ip\b|problem occurred.*\(bl\)"
 _PROOF = (
-    r"\bspf\b|\bdkim\b|\bdmarc\b|unauthenticated (?:e?-?mail|sender)|\bis unauthenticated|sender policy framework|"
+    r"\bspf\b|\bdkim\b|\bdmarc\b|unauthenticated (?:e?-?mail|sender)\b|\bis unauthenticated|sender policy framework|"
     r"required authentication level|"
     r"pass authentication checks"
 )
@@ -125,7 +127,7 @@ _GREY = r"gr[ea]y ?-?list|postgrey|grey\.rbl"
 
 _CLOSED = (
     r"resolver\.rst\.(?:auth|not|sender)|delivery not authori[sz]ed|(?:user or domain|sending to)\b.{0,40}\bpolicy|"
-    r"not in allowed-senders"
+    r"not in allowed-senders|recipient preferences"
 )
 _POLICY = r"\bpolic(?:y|ies)\b|prohibit|manually blocked|envelope blocked|:blocked\b|rejected by recipient"
 _FULL = (
@@ -133,18 +135,20 @@ _FULL = (
     r"exceed\w* .{0,30}quota|out of storage|exceeded storage"
 )
 _DISABLED = (
-    r"(?:account|mailbox|user|recipient)\b[^.;]{0,50}(?:\b(?:disabled|inactive|suspended|locked|expired|archived)|"
+    r"(?:account|mailbox|user|recipient)\b[^.;]{0,50}(?:\b(?:disabled|inactive|suspended|locked|frozen|expired|archived)|"
     r"is ?blocked)|(?:disabled|inactive|suspended|expired|archived) (?:account|mailbox|user|recipient)"
 )
 _NO_DOMAIN = (
-    r"domain not found|host (?:unknown|not found)|(?:non-?existent|unknown|no such) domain|null mx|unrouteable|"
+    r"domain not found|host (?:unknown|not found)|(?:non-?existent|unknown|no such) domain|null mx|"
+    r"no mx or a|unrouteable|domain is not reachable|"
     r"domain\b.{0,40}\b(?:does not|doesn't) exist"
 )
 _GONE = (
     r"(?:user|recipient|mailbox|address|account)\b[^.;]{0,40}"
     r"(?:unknown|not (?:be )?found|n[o']t exist|invalid|not listed)|"
     r"(?:no such|unknown|invalid|bad|illegal) (?:user|recipient|mailbox|address|account|person|local|alias)|"
-    r"no (?:mailbox|user) (?:here|by)|doesn't have an? .{0,40}account|not our customer|no longer (?:on|valid)|"
+    r"no (?:mailbox|user) (?:here|by)|doesn't have an? .{0,40}account|not our customer|"
+    r"not a (?:registered|valid|known) .{0,20}(?:user|recipient)|no longer (?:on|valid)|"
     r"address rejected\.?$|access denied\. .*(?:as\(|protection\.outlook)|mailbox unavailable|user not local"
 )
 
@@ -188,9 +192,10 @@ FINAL = (
     Meaning("sending_limit", words=r"\brate\b|too many (?:messages|e?-?mails|recipients)", at=_TO),
     Meaning("mailbox_full", words=_FULL, enhanced=r"5\.2\.2", at=_TO),
     Meaning("too_large_there", words=_SIZE, enhanced=r"5\.(?:3\.4|2\.3)"),
-    Meaning("recipient_disabled", words=_DISABLED, enhanced=r"5\.2\.1", at=_TO),
+    Meaning("recipient_disabled", words=_DISABLED, at=_TO),
     Meaning("no_such_domain", words=_NO_DOMAIN, enhanced=r"5\.1\.2|5\.4\.(?:4|310)", at=_TO, codes=(556,)),
     Meaning("no_such_mailbox", words=_GONE, enhanced=r"5\.1\.(?:1|3|6|10|351)", at=_TO),
+    Meaning("recipient_disabled", enhanced=r"5\.2\.1", at=_TO),
     Meaning("blocked_as_spam", words=_SPAM),
     Meaning("recipient_forbidden", words=_POLICY, at=_TO),
     Meaning("sending_limit", words=_RATE, at=_TO),
