@@ -37,6 +37,11 @@ class Advice(NamedTuple):
     fixer: Fixer
     actions: frozenset[Remedy] = frozenset()
 
+    @property
+    def is_about_address(self) -> bool:
+        """Whether the recipient's address may be to blame; a limit, a rule or a setting says nothing about it."""
+        return self.fixer in (Fixer.YOU, Fixer.RECIPIENT)
+
     def offers(self, action: str) -> bool:
         """Say whether an action helps."""
         return action in self.actions

@@ -17,6 +17,7 @@ from typing import Generic, NamedTuple, TypeVar
 from flask import current_app
 from sqlalchemy.exc import DBAPIError
 
+from mail.decide.advice import advice_for
 from mail.decide.failure import FailureKind, kind_of
 from mail.errors import JournalFailed, MailError, MailUnusable, SecretUnreadable, ServerGone
 from mail.outgoing.failures import Failure
@@ -245,11 +246,14 @@ def failure_of(
 ) -> Failure | None:
     """Return what a final refusal says about an address, None when it says nothing.
 
-    A refusal of the content says nothing about the address, unless it says that there is none.
+    A refusal of the content says nothing about the address, unless it says that there is none. Nor does one whose cause
+    is on our side, such as a limit of our provider.
     """
     if outcome.code is None or outcome.temporary:
         return None
     kind = kind_of(outcome.enhanced, outcome.text)
+    if kind is not FailureKind.HARD and not advice_for(outcome.why).is_about_address:
+        kind = FailureKind.BLOCKED
     if outcome.phase != "rcpt" and kind not in (FailureKind.HARD, FailureKind.FULL):
         return None
     return Failure(address, kind, outcome.enhanced, outcome.text, recipient_id, trace_id)

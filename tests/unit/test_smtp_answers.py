@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from mail import errors
+from mail.decide.failure import FailureKind
+from mail.outgoing.delivery import failure_of
 from mail.sentences import say
+from mail.transport.smtp import Outcome
 from mail.transport.smtp_answers import (
     greeting_refused,
     login_refused,
@@ -76,6 +79,20 @@ NAMES_THE_ADDRESS = {
 def test_only_a_wrong_address_is_to_be_checked(row):
     said = say(meaning_of(row)).replace(reply_of(row), "")
     assert ("Check the address" in said or "Check the part" in said) == (row["cause"] in NAMES_THE_ADDRESS)
+
+
+OF_THE_ADDRESS = {"no_such_mailbox", "no_such_domain", "mailbox_full", "recipient_disabled", "recipient_refused"}
+FINAL = [row for row in ROWS if row["step"] in ("rcpt", "data", "end") and row["code"].startswith("5")]
+
+
+@pytest.mark.parametrize("row", FINAL, ids=lambda row: row["cause"])
+def test_only_what_is_about_the_address_counts_against_it(row):
+    answer = parts_of(reply_of(row).encode())
+    outcome = Outcome(row["step"], *answer, False, False, False, meaning_of(row))
+    failure = failure_of("ann@x.test", outcome)
+    counts = failure is not None and FailureKind(failure.kind).counts
+    is_policy = row["enhanced"].startswith("5.7.")  # a code of policy never counts, whatever the words
+    assert counts == (row["cause"] in OF_THE_ADDRESS and not is_policy)
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row["step"] == "login"], ids=lambda row: row["cause"])
