@@ -113,6 +113,11 @@ class ReferenceField(Field):
         rows = self.only(select(self.model)).where(self.model.id == self.data)  # type: ignore[attr-defined]
         return db.session.scalar(rows)
 
+    def label_of(self, value: Any) -> str:
+        """Return the words for a record by its id."""
+        row = db.session.get(self.model, value) if value else None
+        return str(self.blank) if row is None else self.text(row)
+
     def found(self, words: str) -> list[tuple[int, str]]:
         """Return id and text of all records, or of some where they are searched for: the shortest that the words fit.
 

@@ -1,7 +1,9 @@
 """Lists and forms as ``AdminView`` makes them: who may, what is taken, what stays secret, what does not grow slow."""
 
 import csv
+import html
 import io
+import json
 import re
 from collections.abc import Iterator
 from datetime import timedelta
@@ -14,7 +16,8 @@ from sqlalchemy import event, func, select, text
 from mail.settings.clock import now
 from models import Contact, DocumentType, OutgoingServer, Post, Stage, User, db
 from tests.integration.frontdesk import counted_statements
-from tests.web import Visitor, account, forget, kept_app
+from tests.web import Visitor, account, forget, kept_app, words
+from webapp import meanwhile
 from webapp.admin import list_pages, listing
 from webapp.admin.base import ActionRefused, AdminView, Button, ChoiceFilter, Empty, FieldGroup, Since, YesNo
 
@@ -211,6 +214,54 @@ def test_a_row_is_made_and_changed(app, admin):
     assert (made.name, made.port, made.encryption, made.password, made.priority) == ("New", 465, "tls", SECRET, 10)
     assert admin.post("/admin/sample-servers/edit?id=1", {**FIELDS, "name": "Newer", "active": ""}).status_code == 302
     assert (server(app, 1).name, server(app, 1).active) == ("Newer", False)
+
+
+def loaded(page: str) -> dict[str, str]:
+    """What a form sends along about the values that it was made with."""
+    return {"_loaded": html.unescape(re.search(r'name="_loaded" value="([^"]*)"', page)[1])}
+
+
+def test_two_windows_on_a_row_undo_nothing(app, admin):
+    servers(app, "one", password=SECRET)
+    edit, given = "/admin/sample-servers/edit?id=1", {**FIELDS, "name": "one", "host": "one.example", "port": "587",
+                                                      "encryption": "starttls", "password": ""}  # fmt: skip
+    before = loaded(admin.get(edit).text)
+    assert admin.post(edit, {**given, **before, "host": "two.example", "active": "y"}).status_code == 302
+    # Another field: both changes stay.
+    page = admin.post(edit, {**given, **before, "port": "2525"}, follow_redirects=True)
+    assert "It stays as it is now: Host" in words(page)
+    assert (server(app, 1).host, server(app, 1).port) == ("two.example", 2525)
+    # The same field: it is said, what was typed stays, and is saved on a second try.
+    page = admin.post(edit, {**given, **before, "host": "three.example"})
+    assert "Somebody changed this to “two.example” meanwhile" in words(page)
+    assert 'value="three.example"' in page.text and 'value="2525"' in page.text
+    assert (server(app, 1).host, server(app, 1).password) == ("two.example", SECRET)
+    again = {**given, **loaded(page.text), "host": "three.example", "port": "2525"}
+    assert admin.post(edit, again).status_code == 302
+    assert (server(app, 1).host, server(app, 1).port) == ("three.example", 2525)
+
+
+def test_a_secret_leaves_no_mark_in_the_form(app, admin):
+    servers(app, "one", password=SECRET)
+    marks = json.loads(loaded(admin.get("/admin/sample-servers/edit?id=1").text)["_loaded"])
+    assert "password" not in marks and meanwhile.mark(SECRET) not in marks.values() and "host" in marks
+
+
+def test_a_choice_that_somebody_else_changed_is_named_by_its_words(app, admin):
+    stages = "/admin/sample-stages/edit?id=1"
+    with app.app_context():
+        db.session.get(Stage, 1).position = 90
+        db.session.commit()
+    page = admin.get(stages).text
+    with app.app_context():
+        one = db.session.get(Stage, 1)
+        given = {"name": one.name, "position": str(one.position)}
+        other = db.session.scalars(select(DocumentType).where(DocumentType.id != one.type_id)).all()
+        one.type_id = other[0].id
+        db.session.commit()
+        name, mine = str(other[0]), str(other[1].id)
+    answer = admin.post(stages, {**given, **loaded(page), "type_id": mine})
+    assert f"Somebody changed this to “{name}” meanwhile" in words(answer)
 
 
 def test_help_and_example_stand_beside_the_field(admin):

@@ -302,6 +302,17 @@ def test_a_title_is_not_cut_without_a_word(app, clerk):
         assert len(db.session.get_one(Document, 1).title) < 100
 
 
+def test_two_windows_on_a_document_undo_nothing(app, clerk):
+    loaded = {"title_was": "Help", "title": "Help", "responsible_was": "0", "priority_was": "0", "priority": "0"}
+    page = clerk.get("/document/1").text
+    assert all(f'name="{name}" value="{loaded[name]}"' in page for name in loaded if "_" in name)
+    clerk.post("/document/1", {**loaded, "title": "Help with a chair", "responsible": "0"})
+    clerk.post("/document/1", {**loaded, "responsible": "1"})
+    with app.app_context():
+        document = db.session.get_one(Document, 1)
+        assert (document.title, document.responsible_id) == ("Help with a chair", 1)
+
+
 # --- the inbox, and the zone
 
 

@@ -194,6 +194,27 @@ def test_a_draft_is_kept_as_it_was_written(app, mary):
         assert (found.subject, [one.name for one in found.lists], found.forced_server_id) == ("Other", ["C"], None)
 
 
+def test_two_windows_on_a_mailing_undo_nothing(app, mary):
+    number = make(app, subject="News")
+    edit, page = f"/mailings/{number}/edit", mary.get(f"/mailings/{number}/edit").text
+    with app.app_context():
+        found = db.session.get(Mailing, number)
+        given = {"subject": "News", "from_address": found.from_address, "html": found.html, "server": "0",
+                 "lists": [one.id for one in found.lists]}  # fmt: skip
+    given["_loaded"] = html.unescape(re.search(r'name="_loaded" value="([^"]*)"', page)[1])
+    assert mary.post(edit, {**given, "html": "<p>Ours</p>", "lists": []}).status_code == 302
+    page = mary.post(edit, {**given, "subject": "Good news"}, follow_redirects=True)
+    assert "It stays as it is now: Recipients, HTML" in words(page)
+    with app.app_context():
+        found = db.session.get(Mailing, number)
+        assert (found.subject, found.html, found.lists) == ("Good news", "<p>Ours</p>", [])
+    page = mary.post(edit, {**given, "html": "<p>Mine</p>"})
+    assert "Somebody changed this to “<p>Ours</p>” meanwhile" in html.unescape(page.text)
+    assert "&lt;p&gt;Mine&lt;/p&gt;</textarea>" in page.text
+    with app.app_context():
+        assert db.session.get(Mailing, number).html == "<p>Ours</p>"
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [

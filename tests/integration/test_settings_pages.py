@@ -1,5 +1,7 @@
 """General Settings, System Parameters, aliases and document types."""
 
+import html
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -71,6 +73,23 @@ def test_settings_are_changed_by_admins_only(app, path):
 
 
 # --- General Settings
+
+
+def test_two_windows_on_the_settings_undo_nothing(app, admin):
+    was = {"custom_servers_was": "", "domain_was": "office.test", "company_was": "My Company", "address_was": "",
+           "base_url_was": ""}  # fmt: skip
+    loaded = {**OFFICE, **was, "custom_servers": "", "address": ""}
+    admin.post(SETTINGS, {**OFFICE, "custom_servers": "", "address": ""})
+    page = admin.get(SETTINGS).text
+    assert all(f'name="{name}" value="{text}"' in page for name, text in was.items() if name != "base_url_was")
+    admin.post(SETTINGS, {**loaded, "address": "1 Calle Sol\r\nSeville", "custom_servers": "1"})
+    page = admin.post(SETTINGS, {**loaded, "company": "Our Company"}, follow_redirects=True)
+    assert "It stays as it is now: Postal address, Custom Email Servers" in words(page)
+    assert value(app, COMPANY_ADDRESS) == "1 Calle Sol\nSeville"
+    assert (value(app, COMPANY_NAME), value(app, CUSTOM_SERVERS)) == ("Our Company", 1)
+    page = admin.post(SETTINGS, {**loaded, "company": "Their Company"})
+    assert "Somebody changed this to “Our Company” meanwhile" in words(page)
+    assert 'value="Their Company"' in page.text and value(app, COMPANY_NAME) == "Our Company"
 
 
 def test_custom_email_servers_reveals_the_links_when_it_is_saved(app, admin):
@@ -370,6 +389,18 @@ def test_an_alias_that_can_not_work_is_refused(app, admin, changes, sentence):
     assert answer.status_code == 200
     assert sentence in words(answer.text)
     assert addresses(app) == before
+
+
+def test_two_windows_on_an_alias_undo_no_default(app, admin):
+    row = alias_row(app, "sales@office.test")
+    edit = f"{ALIASES}/edit?id={row['id']}"
+    found = re.search(r'name="_loaded" value="([^"]*)"', admin.get(edit).text)
+    given = {**ALIAS, "local_part": "sales", "type_id": row["type_id"], "_loaded": html.unescape(found[1])}
+    given |= {"default_stage": "", "default_priority": "0"}
+    assert admin.post(edit, {**given, "default_priority": "2"}).status_code == 302
+    page = admin.post(edit, {**given, "local_part": "seats"}, follow_redirects=True)
+    assert "It stays as it is now: Priority" in words(page)
+    assert alias_row(app, "seats@office.test")["defaults"]["priority"] == 2
 
 
 def test_a_renamed_alias_leaves_its_old_address_behind(app, admin):

@@ -17,7 +17,7 @@ from mail.sentences import say
 from mail.settings import office
 from mail.settings.parameters import CATCHALL_DOMAIN
 from models import Alias, Document, DocumentType, Stage, User, db
-from webapp import template_helpers
+from webapp import meanwhile, template_helpers
 from webapp.admin import servers
 from webapp.admin.base import AdminView, Button, ChoiceFilter, Empty, FieldGroup, expose
 from webapp.admin.outgoing_servers import badge
@@ -238,8 +238,9 @@ class AliasView(AdminView):
         form.default_stage.choices = self._stages()
         if row is not None and request.method != "POST":
             given = row.defaults or {}
-            form.default_stage.data = str(given.get("stage_id") or "")
-            form.default_priority.data = str(given.get("priority") or "0")
+            is_new_page = request.method != "POST"
+            meanwhile.holds(form.default_stage, str(given.get("stage_id") or ""), is_new_page)
+            meanwhile.holds(form.default_priority, str(given.get("priority") or "0"), is_new_page)
         domain = CATCHALL_DOMAIN.get()
         form.local_part.description = (
             gettext(

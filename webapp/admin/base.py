@@ -40,7 +40,7 @@ from flask_babel import gettext
 from sqlalchemy.exc import IntegrityError
 
 from models import db
-from webapp import auth
+from webapp import auth, meanwhile
 from webapp.admin.declared import ActionRefused, Button, Empty, FieldGroup
 from webapp.admin.list_pages import ListPages
 from webapp.admin.listing import ChoiceFilter, Filter, Since, YesNo
@@ -115,7 +115,7 @@ class AdminView(ListPages):
             abort(404)
         row = self._row(request.args.get("id", ""))
         form = self.edit_form(row)
-        if request.method == "POST" and self._checked(form) and self._saved(form, row, is_new=False):
+        if request.method == "POST" and self._may_be_saved(form) and self._saved(form, row, is_new=False):
             return self._next_page(row, gettext("Saved."))
         answer: str = self.render(self.edit_template, form=form, row=row)
         return answer
@@ -156,6 +156,15 @@ class AdminView(ListPages):
             return True
         flash(gettext("Not saved: check the marked fields."), "error")
         return False
+
+    def _may_be_saved(self, form: Any) -> bool:
+        """Whether the fields of a row's form are right, and nobody else changed the same ones since it was loaded."""
+        return self._checked(form) and meanwhile.nothing_clashes(form)
+
+    @staticmethod
+    def loaded_marks(form: Any) -> str:
+        """Return what the form of a row sends along, so that two windows do not undo each other's changes."""
+        return meanwhile.loaded_marks(form)
 
     def _saved(self, form: Any, row: Any, is_new: bool) -> bool:
         try:

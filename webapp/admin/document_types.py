@@ -16,7 +16,7 @@ from mail.incoming import alias_rules
 from mail.settings import office
 from mail.settings.parameters import CATCHALL_DOMAIN
 from models import Alias, Document, DocumentType, Stage, db
-from webapp import template_helpers
+from webapp import meanwhile, template_helpers
 from webapp.admin import servers
 from webapp.admin.base import AdminView, Empty, FieldGroup
 
@@ -60,9 +60,6 @@ def some_stages(form: Form, field: Field) -> None:
 
 class StagesField(TextAreaField):
     """The stages, one a line; written to their rows by ``arrange``."""
-
-    def process_data(self, value: Any) -> None:
-        self.data = "\n".join(str(stage) for stage in value or ())
 
     def populate_obj(self, obj: Any, name: str) -> None:
         pass
@@ -146,9 +143,11 @@ class DocumentTypeView(AdminView):
         return self._dressed(super().edit_form(obj), obj)
 
     def _dressed(self, form: Any, row: DocumentType | None) -> Any:
-        if row is not None and not form.stages_text.raw_data:
-            form.stages_text.process_data(row.stages)
-            form.alias_text.data = next((alias.local_part for alias in alias_rules.of_type(row)), "")
+        if row is not None:
+            is_untouched = not form.stages_text.raw_data
+            alias = next((alias.local_part for alias in alias_rules.of_type(row)), "")
+            meanwhile.holds(form.stages_text, "\n".join(str(stage) for stage in row.stages), is_untouched)
+            meanwhile.holds(form.alias_text, alias, is_untouched)
         domain = CATCHALL_DOMAIN.get() or "…"
         form.alias_text.description = gettext(
             "The part before @%(domain)s. Emails to this address create a new document, and replies return to it. "

@@ -171,7 +171,7 @@ class SystemParameterView(AdminView):
             flash(gettext("This key does not exist; see the list."), "error")
             return redirect(self.get_url(".index_view"))
         form = self.edit_form(row)
-        if request.method == "POST" and self._checked(form) and self._saved(form, row, is_new=False):
+        if request.method == "POST" and self._may_be_saved(form) and self._saved(form, row, is_new=False):
             return redirect(self.get_url(".index_view"))
         answer: str = self.render(self.edit_template, form=form, row=row, entry=self.entry_of(row))
         return answer

@@ -11,7 +11,7 @@ from flask_login import current_user, login_required
 from markupsafe import Markup
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload, selectinload
-from werkzeug.datastructures import FileStorage
+from werkzeug.datastructures import FileStorage, MultiDict
 
 from mail.documents import changes
 from mail.documents import posts as documents_posts
@@ -230,12 +230,14 @@ def edit(document_id: int) -> ResponseReturnValue:
 
 
 def _wanted_edit(document: Document) -> DocumentEdit:
-    priority = request.form.get("priority", document.priority, type=int)
+    """What the person changed: a field that says what it said when the page was loaded undoes nobody's change."""
+    given = MultiDict((name, value) for name, value in request.form.items() if value != request.form.get(f"{name}_was"))
+    priority = given.get("priority", document.priority, type=int)
     known = priority != document.priority and 0 <= priority < len(PRIORITIES)
     return DocumentEdit(
-        title=request.form.get("title"),
-        stage_id=request.form.get("stage", type=int),
-        responsible_id=request.form.get("responsible", type=int),
+        title=given.get("title"),
+        stage_id=given.get("stage", type=int),
+        responsible_id=given.get("responsible", type=int),
         priority=(priority, priority_name(document.priority), priority_name(priority)) if known else None,
     )
 

@@ -19,6 +19,7 @@ from mail.message.address import show_address
 from mail.sentences import Why, say
 from mail.settings.clock import now
 from models import Mailing, db, only_read_on
+from webapp import meanwhile
 from webapp.pages.bodies import POLICY_WITH_REMOTE, framed
 from webapp.pages.mailing_form import MailingForm, fill, mailing_form, unsaved
 from webapp.pages.mailings import blueprint, find_mailing, page_words
@@ -60,6 +61,8 @@ def _save(form: MailingForm, row: Mailing) -> ResponseReturnValue | None:
         flash(gettext("Not saved: check the marked fields."), "error")
         return None
     is_new = row.id is None
+    if not is_new and not meanwhile.nothing_clashes(form):
+        return None
     fill(form, row)
     db.session.add(row)
     db.session.flush()
@@ -77,6 +80,7 @@ def _editor(form: MailingForm, row: Mailing | None) -> ResponseReturnValue:
         "pages/mailing_form.html",
         form=form,
         row=row,
+        loaded=meanwhile.loaded_marks(form) if row else "",
         fields=[(INSERTED.get(name, f"{{{{ {name} }}}}"), label) for name, label in FIELDS.items()],
         **_checked(unsaved(form)),
         **page_words(),

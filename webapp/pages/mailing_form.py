@@ -15,6 +15,7 @@ from mail.message.pasted import one_person
 from mail.settings import parameters
 from mail.settings.clock import now
 from models import Mailing, MailingList, OutgoingServer, Subscription, db
+from webapp import meanwhile
 from webapp.pages.mailings import capped
 
 LARGEST_WORDS = 1_000_000  # characters of HTML: more is a mistake
@@ -53,9 +54,9 @@ def mailing_form(row: Mailing | None = None) -> MailingForm:
     form.server.choices = [(0, _usual_server()), *((server.id, server.name) for server in found)]
     if row is not None and row.forced_server is not None and not row.forced_server.active:
         form.server.choices.append((row.forced_server.id, row.forced_server.name))
-    if request.method == "GET" and row is not None:
-        form.lists.data = [one.id for one in row.lists]
-        form.server.data = row.forced_server_id or 0
+    if row is not None:
+        meanwhile.holds(form.lists, [one.id for one in row.lists], request.method == "GET")
+        meanwhile.holds(form.server, row.forced_server_id or 0, request.method == "GET")
     return form
 
 

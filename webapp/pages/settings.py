@@ -6,6 +6,7 @@ from typing import Any
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
+from flask_babel import lazy_gettext as _l
 from flask_login import current_user
 from sqlalchemy import func, select
 
@@ -26,11 +27,18 @@ from mail.settings.parameters import (
 )
 from mail.settings.wake import wake
 from models import Alias, DocumentType, IncomingServer, OutgoingServer, db
-from webapp import auth, checks, sessions
+from webapp import auth, checks, meanwhile, sessions
 
 blueprint = Blueprint("settings", __name__, url_prefix="/settings")
 
 FIELDS = ("domain", "base_url", "company", "address")
+LABELS = {
+    "domain": _l("Alias Domain"),
+    "base_url": _l("Address of this office"),
+    "company": _l("Company name"),
+    "address": _l("Postal address"),
+    "custom_servers": _l("Custom Email Servers"),
+}
 DEFAULT_SERVER = 0  # the number that tests of the default server carry
 SHOWN = 10
 
@@ -65,6 +73,7 @@ def _page(values: dict[str, Any] | None = None, errors: dict[str, str] | None = 
     return render_template(
         "pages/settings.html",
         values=values or asdict(saved),
+        loaded=asdict(saved),
         errors=errors or {},
         custom_servers=saved.custom_servers,
         counts={
@@ -98,9 +107,10 @@ def _environment_filter() -> tuple[str, ...]:
 @sessions.fresh_login
 def save() -> ResponseReturnValue:
     """Save what the form says."""
-    values = {name: request.form.get(name, "").strip() for name in FIELDS}
     before = CATCHALL_DOMAIN.get()
-    new = general.GeneralSettings(**values, custom_servers=bool(request.form.get("custom_servers")))
+    new, clashes = _typed(asdict(general.current()))
+    if clashes:
+        return _page(asdict(new), clashes)
     try:
         moved = general.save(new, now(), current_user.id)
     except ChangeRefused as refused:
@@ -111,6 +121,20 @@ def save() -> ResponseReturnValue:
     tell_domain_change(before, moved)
     flash(gettext("Saved."), "success")
     return redirect(url_for(".index"))
+
+
+def _typed(saved: dict[str, Any]) -> tuple[general.GeneralSettings, dict[str, str]]:
+    """What the form says, with what only somebody else changed since, and a sentence for each field both changed."""
+    typed = {name: request.form.get(name, "").strip().replace("\r\n", "\n") for name in FIELDS}
+    typed |= {"custom_servers": "1" if request.form.get("custom_servers") else ""}
+    loaded = {name: request.form[f"{name}_was"] for name in typed if f"{name}_was" in request.form}
+    is_now = {**saved, "custom_servers": "1" if saved["custom_servers"] else ""}
+    merged = meanwhile.merge(*(meanwhile.marks(values) for values in (loaded, is_now, typed)))
+    meanwhile.tell(LABELS, merged)
+    typed |= {name: is_now[name] for name in merged.kept}
+    is_on = bool(typed.pop("custom_servers"))
+    new = general.GeneralSettings(**typed, custom_servers=is_on)
+    return new, {name: meanwhile.clash(saved[name]) for name in merged.clashing}
 
 
 @blueprint.post("/practice")
