@@ -200,17 +200,29 @@ _REMARKS = frozenset({"import_cells_unread"})
 def _row_of_table(number: int, record: str, columns: Columns, cells: list[str]) -> "list[PastedPerson | PastedPiece]":
     """The person of a row whose columns have names; a second address is said, it may be somebody else's."""
     given = [cells[column] for column in columns.addresses if column < len(cells)]
-    pieces = [piece.strip() for cell in given for piece in cell.split(" ::: ") if piece.strip()]
+    pieces = list(dict.fromkeys(piece.strip() for cell in given for piece in cell.split(" ::: ") if piece.strip()))
     if not pieces:
         return [PastedPiece(number, record, why("import_no_address"))]
-    first = _mailboxes(pieces[0])
-    if len(first) != 1:
+    found = [one for piece in pieces for one in _cell(number, piece)]
+    first = next((one for one in found if isinstance(one, PastedPerson)), None)
+    if first is None:
         return [PastedPiece(number, record, why("import_bad_address", text=pieces[0][:100]))]
-    name = columns.name_of(cells) or first[0].name
-    person = PastedPerson(number, record, _name(name), first[0].address, columns.company_of(cells))
-    others = [piece for piece in dict.fromkeys(pieces[1:]) if normalise(piece) != person.key]
+    name = columns.name_of(cells) or first.name
+    person = PastedPerson(number, record, _name(name), first.address, columns.company_of(cells))
     second = why("import_second_address", address=person.address)
-    return [person, *(PastedPiece(number, piece, second) for piece in others)]
+    others = [one for one in found if isinstance(one, PastedPiece) or one.key != person.key]
+    return [person, *(PastedPiece(number, one.text, getattr(one, "why", second)) for one in others)]
+
+
+def _cell(number: int, piece: str) -> "list[PastedPerson | PastedPiece]":
+    """The people of a cell that holds an address: mostly one, and what is none in the words of a cell."""
+    found = [_one(number, piece, True)] if piece.count("@") < 2 else _listed(number, piece, True)
+    return [
+        PastedPiece(number, one.text, why("import_bad_address", text=one.text[:100]))
+        if isinstance(one, PastedPiece)
+        else one
+        for one in found
+    ]
 
 
 def _line(number: int, record: str, delimiter: str = "", dotted: bool = True) -> "list[PastedPerson | PastedPiece]":
@@ -270,9 +282,12 @@ def _row_with_an_address(
     """The person of a row without named columns: the name stands beside the address, the rest is not known."""
     places = [place for place, cell in enumerate(cells) if "@" in cell]
     if len(places) > 1:
-        return [PastedPiece(number, record, why("import_several", count=len(places)))]
+        count = sum(max(1, len(_mailboxes(cells[place], dotted))) for place in places)
+        return [PastedPiece(number, record, why("import_several", count=count))]
     place = places[0]
     found = _mailboxes(cells[place], dotted)
+    if len(found) != 1 and cells[place].count("@") > 1:  # a To line with other words beside it
+        return [one for cell in cells if cell for one in _listed(number, cell, dotted)]
     behind = next((cell for cell in cells[place + 1 :] if cell), "")
     if len(found) != 1 or (not any(cells[:place]) and _TAIL.fullmatch(behind)):
         return [PastedPiece(number, record, why("import_bad_address", text=record[:100]))]

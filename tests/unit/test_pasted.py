@@ -50,6 +50,11 @@ CASES = {
     "bare, by blanks": ("carl@z.test bob@y.test", [CARL, ("", "bob@y.test")], []),
     "a name alone among them": ("Ann Lee <ann@x.test>; Carl", [ANN], [("Carl", NO)]),
     "an address of Exchange": ("Ann Lee </O=ACME/CN=ANN>; Bob <bob@y.test>", [BOB], [("Ann Lee </O=ACME/CN=ANN>", NO)]),
+    "a word beside addresses": (
+        "carl@z.test, bob@y.test; nonsense",
+        [CARL, ("", "bob@y.test")],
+        [("nonsense", NO)],
+    ),
     "one wrong of three": ("Ann Lee <ann@x.test>, bob@, carl@z.test", [ANN, CARL], [("bob@", BAD)]),
     # rows without a header line
     "Name;address": ("Ann Lee;ann@x.test", [ANN], []),
@@ -82,6 +87,9 @@ CASES = {
         [("lee@home.test", SECOND)],
     ),
     "Google, two in a cell": ("Name,E-mail 1 - Value\nBob,bob@y.test ::: b@z.test", [BOB], [("b@z.test", SECOND)]),
+    "two in a cell": ("Name;Email\nBob;bob@y.test, b@z.test", [BOB], [("b@z.test", SECOND)]),
+    "one wrong of two in a cell": ("Name;Email\nBob;bob@y.test, b@", [BOB], [("b@", BAD)]),
+    "the first of two columns is wrong": ("Name,Email 1,Email 2\nBob,bob@,bob@y.test", [BOB], [("bob@", BAD)]),
     "Outlook contacts": ('"First Name","Last Name","E-mail Address"\n"Ann","Lee","ann@x.test"', [ANN], []),
     "Thunderbird's address book": (
         "First Name,Last Name,Display Name,Primary Email\nAnn,Lee,Ann Lee,ann@x.test",
@@ -128,6 +136,11 @@ def test_a_text_names_people(text, people, words):
     said = [(piece.text, piece.why["code"]) for piece in found.skipped + found.remarks]
     assert words is None or said == words
     assert all("%(" not in say(piece.why) for piece in found.skipped + found.remarks)
+
+
+def test_addresses_that_are_not_taken_are_counted_truly():
+    (skipped,) = read_people("Ann;ann@x.test, a@x.test;bob@y.test", 10).skipped
+    assert "There are 3 addresses on this line" in say(skipped.why)
 
 
 @pytest.mark.parametrize(
