@@ -19,6 +19,7 @@ from mail.errors import InvalidAddress
 from mail.incoming import intake
 from mail.message.address import Address, domain_of, first_address, parse_addresses, wire_address
 from mail.message.parse import IncomingMessage, parse
+from mail.message.pasted import one_person
 from mail.settings.wake import wake
 from mail.transport.mailbox import FetchedMail
 from models import Blob, Event, PracticeMail, db, reading, writing
@@ -77,11 +78,13 @@ def answer(practice_mail_id: int, text: str, now: datetime) -> None:
 def write_new(from_: str, to: str, subject: str, text: str, now: datetime) -> None:
     """Write a mail as somebody outside: a customer who writes to sales@. Commits and wakes the worker.
 
-    ``from_`` may have a name before its address. Raises ``InvalidAddress`` when one can't be used.
+    ``from_`` may have a name before its address. Raises ``InvalidAddress`` when one can't be used, or is not one.
     """
-    sender, recipient = first_address(from_), first_address(to)
-    if sender is None or recipient is None:
-        raise InvalidAddress(address=from_ if sender is None else to)
+    sender, recipient = one_person(from_), one_person(to)
+    if not isinstance(sender, Address):
+        raise InvalidAddress(address=from_)
+    if not isinstance(recipient, Address):
+        raise InvalidAddress(address=to)
     letter = _letter(sender, recipient, now)
     letter["Subject"] = _one_line(subject)
     _write_body(letter, text, None)

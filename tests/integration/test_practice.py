@@ -1,5 +1,6 @@
 """The practice mailbox: the whole loop of mail with no mail account, by the real worker and the real pipeline."""
 
+import html
 import smtplib
 import threading
 import uuid
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
+from flask import Flask
 from sqlalchemy import select
 
 from mail.documents.contacts import find_or_make
@@ -18,6 +20,7 @@ from scheduler.practice import Receiver
 from tests.office import Office
 from tests.servers.app import App
 from tests.waiting import wait_until
+from tests.web import Visitor, words
 
 SALES = "sales@office.test"
 
@@ -142,6 +145,16 @@ def test_addresses_that_can_not_be_used_are_refused_before_anything_is_sent(offi
         practice.write_new('"A\r\nBcc: x@y.test" <ann@x.test>', SALES, "One\r\nBcc: x@y.test", "Hi", datetime.now(UTC))
     mail = wait_until(lambda: received(office), 15)[0]
     assert mail.subject == "One Bcc: x@y.test"
+
+
+@pytest.mark.parametrize("to", ["sales@office.test, support@office.test", "sales@office.test; support@office.test"])
+def test_no_recipient_is_dropped_without_a_word(pages: Flask, admin: Visitor, to: str) -> None:
+    given = {"from": "Bob <bob@x.test>", "to": to, "subject": "My subject", "words": "My words"}
+    answer = admin.post("/practice/write", given)
+    assert "Not sent: enter one sender and one recipient" in words(answer)
+    assert all(html.escape(text) in answer.text for text in given.values())
+    with pages.app_context():
+        assert db.session.scalar(select(ReceivedMail.id)) is None
 
 
 def received(office: Office) -> list[ReceivedMail]:

@@ -3,12 +3,14 @@
 from flask import Blueprint, Response, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
+from flask_babel import lazy_gettext as _l
 from markupsafe import Markup, escape
 from sqlalchemy import select
 
 from mail.maintenance import practice
-from mail.message.address import first_address
+from mail.message.address import Address
 from mail.message.parse import IncomingMessage
+from mail.message.pasted import one_person
 from mail.settings import office
 from mail.settings.clock import now
 from mail.settings.config import settings
@@ -19,6 +21,8 @@ from webapp.pages.bodies import as_download, of_mail
 blueprint = Blueprint("practice", __name__, url_prefix="/practice")
 
 PAGE = 50
+SEVERAL = _l("Not sent: enter one sender and one recipient. For another recipient, send another email.")
+INCOMPLETE = _l("Enter both addresses in full, such as ann@customer.test and sales@office.test.")
 
 
 def _only_in_practice() -> None:
@@ -32,6 +36,10 @@ def _only_in_practice() -> None:
 def index() -> ResponseReturnValue:
     """Show what was sent, newest first, as the recipients have it."""
     _only_in_practice()
+    return _page()
+
+
+def _page() -> ResponseReturnValue:
     query = select(PracticeMail).order_by(PracticeMail.id.desc()).limit(PAGE + 1)
     if before := request.args.get("before", 0, type=int):
         query = query.where(PracticeMail.id < before)
@@ -54,10 +62,11 @@ def index() -> ResponseReturnValue:
 def write() -> ResponseReturnValue:
     """Send a mail to the office, as a customer would."""
     _only_in_practice()
-    sender, to = first_address(request.form.get("from", "")), first_address(request.form.get("to", ""))
-    if sender is None or to is None:
-        flash(gettext("Enter both addresses in full, such as ann@customer.test and sales@office.test."), "error")
-        return redirect(url_for(".index"))
+    sender, to = one_person(request.form.get("from", "")), one_person(request.form.get("to", ""))
+    if not isinstance(sender, Address) or not isinstance(to, Address):
+        several = any(isinstance(one, dict) and one["code"] == "import_several" for one in (sender, to))
+        flash(str(SEVERAL if several else INCOMPLETE), "error")
+        return _page()
     words = request.form.get("words", "").strip() or gettext("Hello!")
     practice.write_new(str(sender), to.address, request.form.get("subject", ""), words, now())
     flash(_on_its_way(to.address), "success")
