@@ -133,6 +133,7 @@ def put(key: str, text: str, now: datetime, user_id: int | None = None) -> list[
         rename_bounce(text or BOUNCE_ALIAS.default, now, user_id)
     else:
         parameters.put(key, text, now, user_id)
+        parameters.assert_fits(key)
     return []
 
 

@@ -13,10 +13,11 @@ from sqlalchemy import select
 
 from mail.decide.servers import FilterError, parse_filter
 from mail.message.address import normalise
-from models import SystemParameter, db
+from models import OutgoingServer, SystemParameter, db
 
 Value = TypeVar("Value")
 _HOST = re.compile(r"[a-z0-9.:_-]+")
+YES_OR_NO, DAYS = range(2), range(1, 36_501)
 
 
 class NotValid(ValueError):
@@ -25,12 +26,16 @@ class NotValid(ValueError):
 
 @dataclass(frozen=True)
 class Parameter(Generic[Value]):
-    """A declared parameter. ``get()`` returns its typed value, the default when it is not set or empty."""
+    """A declared parameter. ``get()`` returns its typed value, the default when it is not set or empty.
+
+    ``allowed``: the numbers that it may be set to; what was stored before there was a limit still counts.
+    """
 
     key: str
     default: Value
     read: Callable[[str], Value]
     help: Any  # a lazy string
+    allowed: range | None = None
 
     def get(self) -> Value:
         text = _values().get(self.key, "")
@@ -39,7 +44,18 @@ class Parameter(Generic[Value]):
     @property
     def kind(self) -> Any:
         """What its value is, in words."""
-        return _KINDS[self.read]
+        if self.allowed is None:
+            return _KINDS[self.read]
+        return _l("a whole number from %(least)s to %(most)s", least=self.allowed[0], most=self.allowed[-1])
+
+    def check(self, text: str) -> None:
+        """Raise ``NotValid`` when the parameter can't be set to this."""
+        number = text.strip()
+        if self.allowed is None:
+            self.read(text)
+        elif not number.isdecimal() or int(number) not in self.allowed:
+            least, most = self.allowed[0], self.allowed[-1]
+            raise NotValid(_l("Enter a whole number from %(least)s to %(most)s.", least=least, most=most))
 
 
 def _text(text: str) -> str:
@@ -128,6 +144,7 @@ LIVE = Parameter(
         "1 once a real mail server has accepted an email: from then on the practice mailbox never takes the place of a "
         "missing server. 0 returns the office to practice."
     ),
+    YES_OR_NO,
 )
 DEFAULT_FROM = Parameter(
     "mail.default.from",
@@ -168,26 +185,46 @@ LOOP_MINUTES = Parameter(
     120,
     _number,
     _l("The period for which emails from one sender are counted, in minutes."),
+    range(1, 525_601),
 )
 LOOP_THRESHOLD = Parameter(
     "mail.gateway.loop.threshold",
     20,
     _number,
     _l("How many emails one sender may send to the same alias or thread in that period before the loop is stopped."),
+    range(1_000_001),  # 0: never
 )
 LOOP_ALLOWED: Parameter[tuple[str, ...]] = Parameter(
     "mail.gateway.allowed", (), _addresses, _l("Senders exempt from loop protection, separated by commas.")
 )
 BLACKLIST_BOUNCES = Parameter(
-    "mail.blacklist.bounces", 5, _number, _l("How many mailing bounces put an address on the blacklist.")
+    "mail.blacklist.bounces",
+    5,
+    _number,
+    _l("How many mailing bounces put an address on the blacklist."),
+    range(1, 1001),
 )
 BLACKLIST_DAYS = Parameter(
-    "mail.blacklist.days", 30, _number, _l("The period, in days, in which those bounces must occur.")
+    "mail.blacklist.days",
+    30,
+    _number,
+    _l("The period, in days, in which those bounces must occur."),
+    range(1, 3651),
 )
 BLACKLIST_SPREAD = Parameter(
-    "mail.blacklist.spread_days", 7, _number, _l("The minimum number of days between the first and the last of them.")
+    "mail.blacklist.spread_days",
+    7,
+    _number,
+    _l("The minimum number of days between the first and the last of them."),
+    range(3651),
 )
-MAX_SIZE = Parameter("mail.max_size", 25, _number, _l("The maximum size of an outgoing email, in MB."))
+MAX_SIZE = Parameter(
+    "mail.max_size",
+    25,
+    _number,
+    _l("The maximum size of an outgoing email, in MB."),
+    range(1, 101),
+)
 DAILY_LIMIT: Parameter[int | None] = Parameter(
     "mail.daily_limit",
     None,
@@ -196,6 +233,7 @@ DAILY_LIMIT: Parameter[int | None] = Parameter(
         "How many emails a day the default server sends; what exceeds it waits for the next day (UTC). 0 is no limit. "
         "Empty: 200 where CoquiMail is hosted online, no limit on your own machine."
     ),
+    range(10_000_001),
 )
 DAILY_LIMIT_REASON = Parameter(
     "mail.daily_limit.reason", "", _text, _l("Why the daily limit was changed, for you and your colleagues.")
@@ -211,25 +249,57 @@ CUSTOM_SERVERS = Parameter(
     1,
     _number,
     _l("Custom Email Servers: 1 uses the outgoing servers, 0 only the default server."),
+    YES_OR_NO,
 )
 DEDICATED_SERVER = Parameter(
-    "mailing.dedicated_server", 0, _number, _l("The number of the outgoing server for mailings; 0 for none.")
+    "mailing.dedicated_server",
+    0,
+    _number,
+    _l("The number of the outgoing server for mailings; 0 for none."),
+    range(2**31),
 )
 PAUSE_PERCENT = Parameter(
     "mailing.pause_percent",
     5,
     _number,
     _l("A mailing pauses automatically when more than this percentage of its last 200 recipients failed; 0 for never."),
+    range(101),
 )
-KEEP_RAW_DAYS = Parameter("mail.retention.raw_days", 365, _number, _l("How long original emails are kept, in days."))
+KEEP_RAW_DAYS = Parameter(
+    "mail.retention.raw_days",
+    365,
+    _number,
+    _l("How long original emails are kept, in days."),
+    DAYS,
+)
 KEEP_TRANSCRIPT_DAYS = Parameter(
-    "mail.retention.transcript_days", 30, _number, _l("How long server transcripts are kept, in days.")
+    "mail.retention.transcript_days",
+    30,
+    _number,
+    _l("How long server transcripts are kept, in days."),
+    DAYS,
 )
-KEEP_EVENT_DAYS = Parameter("mail.retention.event_days", 7, _number, _l("How long page events are kept, in days."))
+KEEP_EVENT_DAYS = Parameter(
+    "mail.retention.event_days",
+    7,
+    _number,
+    _l("How long page events are kept, in days."),
+    DAYS,
+)
 KEEP_NOTICE_DAYS = Parameter(
-    "mail.retention.notice_days", 90, _number, _l("How long read notifications are kept, in days.")
+    "mail.retention.notice_days",
+    90,
+    _number,
+    _l("How long read notifications are kept, in days."),
+    DAYS,
 )
-KEEP_RUNS = Parameter("mail.retention.runs", 1000, _number, _l("How many runs of each scheduled action are kept."))
+KEEP_RUNS = Parameter(
+    "mail.retention.runs",
+    1000,
+    _number,
+    _l("How many runs of each scheduled action are kept."),
+    range(1, 1_000_001),
+)
 
 _KINDS: dict[Callable[[str], Any], Any] = {
     _text: _l("text"),
@@ -261,7 +331,7 @@ def check(key: str, text: str) -> str:
     """Return the text as it is stored for this key; raises ``NotValid`` when the parameter can't take it."""
     parameter = CATALOGUE.get(key)
     if parameter is not None and text.strip():
-        parameter.read(text)
+        parameter.check(text)
     return text.strip()
 
 
@@ -274,3 +344,33 @@ def put(key: str, text: str, now: datetime, user_id: int | None = None) -> None:
         db.session.add(row)
     row.value, row.changed_at, row.changed_by_id = text, now, user_id
     g.pop("parameters", None)
+
+
+def assert_fits(key: str) -> None:
+    """Raise ``NotValid`` when a parameter that was just put does not go with the rest of the office."""
+    if key in (BLACKLIST_DAYS.key, BLACKLIST_SPREAD.key):
+        days, spread = BLACKLIST_DAYS.get(), BLACKLIST_SPREAD.get()
+        if days < spread:
+            raise _unfit(
+                _l(
+                    "%(longer)s would be %(days)s, but can't be less than %(shorter)s, which would be %(spread)s.",
+                    longer=BLACKLIST_DAYS.key,
+                    days=days,
+                    shorter=BLACKLIST_SPREAD.key,
+                    spread=spread,
+                )
+            )
+    if key == DEDICATED_SERVER.key and (number := DEDICATED_SERVER.get()):
+        usable = select(OutgoingServer.id).where(OutgoingServer.id == number, OutgoingServer.active)
+        if db.session.scalar(usable) is None:
+            raise _unfit(
+                _l(
+                    "No active outgoing server has the number %(number)s. Choose one under Email Marketing ‣ Settings.",
+                    number=number,
+                )
+            )
+
+
+def _unfit(sentence: Any) -> NotValid:
+    g.pop("parameters", None)  # what does not fit is not committed
+    return NotValid(sentence)

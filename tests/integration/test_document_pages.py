@@ -11,8 +11,6 @@ from sqlalchemy import func, select, update
 
 from mail.documents import contacts, posts
 from mail.documents.documents import start_document
-from mail.settings import parameters
-from mail.settings.clock import now
 from models import (
     Attachment,
     Blob,
@@ -25,6 +23,7 @@ from models import (
     Post,
     Recipient,
     Subscription,
+    SystemParameter,
     User,
     db,
 )
@@ -65,7 +64,7 @@ def write(visitor: Visitor, text: str = "Hello", *files: tuple[str, bytes], kind
 )
 def test_a_post_is_measured_as_it_will_be_sent_before_anything_is_saved(app, clerk, limit, size, taken):
     with app.app_context():
-        parameters.put("mail.max_size", str(limit), now())
+        db.session.add(SystemParameter(key="mail.max_size", value=str(limit)))  # 0: of before there was a least one
         db.session.commit()
     answer = write(clerk, "Look at <this>", ("plan.pdf", b"x" * size), kind="note")
     assert answer.status_code == (302 if taken else 200)

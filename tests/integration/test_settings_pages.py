@@ -231,7 +231,22 @@ def test_keys_values_and_explanations_are_searched(admin, search, found, missing
         ("mail.default.from_filter", "a.test, b@c.test", "a.test, b@c.test", ""),
         ("mail.default.from_filter", "a b", None, "neither a domain nor an address"),
         ("mail.max_size", "30", "30", ""),
-        ("mail.max_size", "many", None, "whole number"),
+        ("mail.max_size", "many", None, "a whole number from 1 to 100"),
+        ("mail.max_size", "0", None, "a whole number from 1 to 100"),
+        ("mail.max_size", "101", None, "a whole number from 1 to 100"),
+        ("mail.live", "2", None, "from 0 to 1"),
+        ("mail.custom_servers", "2", None, "from 0 to 1"),
+        ("mailing.pause_percent", "101", None, "from 0 to 100"),
+        ("mailing.pause_percent", "0", "0", ""),
+        ("mail.retention.raw_days", "0", None, "from 1 to 36500"),
+        ("mail.retention.event_days", "9" * 20, None, "from 1 to 36500"),
+        ("mail.retention.runs", "0", None, "from 1 to"),
+        ("mail.gateway.loop.minutes", "9999999", None, "from 1 to"),
+        ("mail.blacklist.days", "6", None, "mail.blacklist.days would be 6, but can't be less than"),
+        ("mail.blacklist.days", "7", "7", ""),
+        ("mail.blacklist.spread_days", "31", None, "which would be 31"),
+        ("mailing.dedicated_server", "7", None, "No active outgoing server has the number 7"),
+        ("mailing.dedicated_server", "0", "0", ""),
         ("mail.max_size", "-1", None, "whole number"),
         ("mail.gateway.allowed", "x", None, "mail addresses"),
         ("mail.catchall.alias", "sales", None, "already an alias of Opportunity"),
@@ -246,6 +261,26 @@ def test_values_are_checked_by_their_kind(app, admin, key, text, stored, sentenc
     assert stored_value(app, key) == (before if stored is None else stored)
     if sentence:
         assert sentence in words(answer.text) and text in answer.text
+
+
+def test_every_default_is_allowed_and_none_is_nothing_to_read(app, admin):
+    for key, parameter in CATALOGUE.items():
+        if parameter.allowed is not None and parameter.default is not None:
+            parameter.check(str(parameter.default))
+        assert "None" not in words(admin.get(f"{PARAMETERS}/edit?key={key}").text), key
+    assert "None" not in words(admin.get(f"{PARAMETERS}/new").text)
+
+
+def test_a_value_that_no_longer_fits_is_told_from_one_that_does(app, admin):
+    with app.app_context():
+        db.session.add(OutgoingServer(name="Relay", host="relay.test", active=True))
+        db.session.commit()
+        number = str(db.session.scalar(select(OutgoingServer.id)))
+    assert admin.post(f"{PARAMETERS}/edit?key=mailing.dedicated_server", {"value": number}).status_code == 302
+    assert admin.post(f"{PARAMETERS}/edit?key=mail.blacklist.days", {"value": "90"}).status_code == 302
+    assert admin.post(f"{PARAMETERS}/edit?key=mail.blacklist.spread_days", {"value": "60"}).status_code == 302
+    press(app, admin, "reset", "mail.blacklist.days")
+    assert stored_value(app, "mail.blacklist.days") == "90", "the default is less than the other one"
 
 
 def stored_value(app, key):
