@@ -316,6 +316,10 @@ class PostTooLarge(MailError):
     code = "post_too_large"
 
 
+class WordsTooLarge(PostTooLarge):  # without any file
+    code = "words_too_large"
+
+
 class NotCorrected(MailError):
     """An address was not corrected; ``why`` says why not, and what to do."""
 

@@ -515,6 +515,9 @@ SENTENCES: dict[str, Any] = {
         "With its files this email would be %(size)s MB as it is sent; at most %(limit)s MB are possible. Remove a "
         "file or share a link to it. Your text is kept; choose the files again."
     ),
+    "words_too_large": _l(
+        "This email would be %(size)s MB as it is sent; at most %(limit)s MB are possible. Shorten your text."
+    ),
     "nothing_written": _l("Write a message or attach a file first."),
     "mail_unusable": _l(
         "This email can't be sent as it is (%(error)s: %(detail)s). Write it again; if the problem persists, report it "
@@ -617,6 +620,7 @@ SENTENCES: dict[str, Any] = {
         "went out. It is not sent again automatically. Ask the recipient, or press Retry."
     ),
     "sent_unrecorded": _l("The server accepted the email; the process ended before it could save the transcript."),
+    "address_corrected_by": _l("%(who)s changed the address from %(before)s to %(after)s."),
     "address_corrected": _l("The address was changed from %(before)s to %(after)s."),
     "mailbox_connection_refused": _l(
         "%(host)s was found, but nothing responds on port %(port)s. Check the port and the encryption (IMAP: 993 for "

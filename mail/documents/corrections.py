@@ -16,7 +16,7 @@ from mail.errors import NotCorrected
 from mail.message.address import Address, normalise
 from mail.message.pasted import one_person
 from mail.outgoing import lines
-from mail.sentences import why
+from mail.sentences import Why, why
 from mail.settings import office
 from models import Contact, Document, Follower, Recipient, Subscription, Thread, User, change_rows, db
 
@@ -56,14 +56,20 @@ def plan(line_id: int, text: str, is_admin: bool) -> AddressCorrection:
     if given.key in office.own_addresses():
         raise NotCorrected(why("address_of_ours", address=given.address))
     lines.assert_free(line, given.key)
-    contact = line.contact or contacts.find(line.address)
+    contact, after = line.contact or contacts.find(line.address), _with_small_domain(given.address)
     if contact is None or contact.address_key != line.address_key:
-        return AddressCorrection(line_id, line.address, given.address, None, None)
+        return AddressCorrection(line_id, line.address, after, None, None)
     other = contacts.find(given.key)
     other = None if other is contact else other
     if _has_account(contact) and (other is not None or not is_admin):
         raise NotCorrected(why("address_of_colleague", name=str(contact)))
-    return AddressCorrection(line_id, line.address, given.address, contact, other, *_counts(contact.id))
+    return AddressCorrection(line_id, line.address, after, contact, other, *_counts(contact.id))
+
+
+def _with_small_domain(address: str) -> str:
+    """The address as a person would write it: only what stands before the @ may have a case of its own."""
+    local, sign, domain = address.rpartition("@")
+    return f"{local}{sign}{domain.lower()}"
 
 
 def _has_account(contact: Contact) -> bool:
@@ -78,17 +84,17 @@ def _counts(contact_id: int) -> tuple[int, int]:
     return documents or 0, db.session.scalar(on_lists) or 0
 
 
-def correct(correction: AddressCorrection, everywhere: bool, now: datetime) -> None:
+def correct(correction: AddressCorrection, everywhere: bool, who: str, now: datetime) -> None:
     """Send the email to the right address; ``everywhere``: its recipient has it from now on. The caller commits."""
     contact = correction.contact if everywhere else None
     if contact is not None and correction.other is None:
         contact.address, contact.address_key = correction.after, normalise(correction.after)
         db.session.flush()
-        _note(contact, correction, now)
+        _note(contact, correction, who, now)
     elif contact is not None and correction.other is not None:
         _replace(contact, correction.other)
         contact.active, correction.other.active = False, True
-        _note(contact, correction, now)
+        _note(contact, correction, who, now)
     if contact is not None:
         lines.redirect(contact.id, correction.before, correction.after)
     lines.correct_address(correction.line_id, correction.after, now)
@@ -108,10 +114,15 @@ def _replace(gone: Contact, stays: Contact) -> None:
         stays.name = gone.name
 
 
-def _note(contact: Contact, correction: AddressCorrection, now: datetime) -> None:
+def log_words(correction: AddressCorrection, who: str) -> Why:
+    """Return what the history says about a corrected address."""
+    return why("address_corrected_by", who=who, before=correction.before, after=correction.after)
+
+
+def _note(contact: Contact, correction: AddressCorrection, who: str, now: datetime) -> None:
     if contact.thread_id is None:
         thread = Thread(last_post_at=now)
         db.session.add(thread)
         db.session.flush()
         contact.thread_id = thread.id
-    add_log(contact.thread_id, why("address_corrected", before=correction.before, after=correction.after), now)
+    add_log(contact.thread_id, log_words(correction, who), now)

@@ -13,7 +13,7 @@ from sqlalchemy import case, exists, func, select, update
 
 from mail.documents.notify import PostNotification, notify, own_message_id, prepare, reply_references
 from mail.documents.threads import NewFile, PostDraft, ThreadView, thread_views
-from mail.errors import NothingWritten, PostTooLarge
+from mail.errors import NothingWritten, PostTooLarge, WordsTooLarge
 from mail.message.address import show_address
 from mail.message.compose import octets_in_base64
 from mail.message.html import clean_html, text_of_html
@@ -107,7 +107,8 @@ def assert_sendable(words: int, files: Sequence[int]) -> None:
     size = HEADERS * (1 + len(files)) + 3 * words + sum(octets_in_base64(file) for file in files)
     if size > most_octets():
         limit = parameters.MAX_SIZE.get()
-        raise PostTooLarge(size=round(size / MEGABYTE + 0.05, 1), limit=limit)
+        refused = PostTooLarge if files else WordsTooLarge
+        raise refused(size=round(size / MEGABYTE + 0.05, 1), limit=limit)
 
 
 def reply_subject(title: str, is_reply: bool) -> str:

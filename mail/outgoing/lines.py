@@ -113,7 +113,7 @@ def cancel(line_ids: Collection[int], now: datetime) -> int:
     mails = db.session.scalars(
         update(Recipient)
         .where(Recipient.id.in_(line_ids), Recipient.state == "queued")
-        .values(state="cancelled", wait="", why=why("left_the_queue"))
+        .values(state="cancelled", wait="", why=why("left_the_queue"), next_try_at=now)  # it is the moment it left
         .returning(Recipient.mail_id)
     ).all()
     show_progress(posts_of_mails(mails), now)

@@ -181,7 +181,10 @@ def test_a_server_is_added_and_its_secret_is_never_shown(app, admin):
         ({"port": "70000"}, "number from 1 to 65535"),
         ({"host": ""}, "Fill in this field"),
         ({"host": "https://smtp.example.com"}, "without https://"),
+        ({"host": "smtp.example.com:587"}, "The number after the colon goes into Port"),
+        ({"host": "[2001:db8::1]:587"}, "The number after the colon goes into Port"),
         ({"host": "me@example.com"}, "This is an email address"),
+        ({"name": "x" * 121}, "At most 120 characters are possible; this has 121"),
         ({"host": "smtp example com"}, "not a server name"),
         ({"user": ""}, "Enter the user"),
         ({"password": ""}, "Enter the password"),
@@ -537,8 +540,9 @@ def action_named(app, name="Mail: Fetchmail Service"):
         ("5", "seconds", True, ""),
         ("2", "hours", True, ""),
         ("4", "seconds", False, "minimum interval is 5 seconds"),
-        ("0", "minutes", False, "1 or more"),
-        ("", "minutes", False, "1 or more"),
+        ("1000001", "seconds", False, "A whole number from 1 to 1,000,000."),
+        ("0", "minutes", False, "from 1 to 1,000,000"),
+        ("", "minutes", False, "from 1 to 1,000,000"),
         ("99", "parsecs", False, "Not saved"),
         ("500", "months", False, "ten years"),
     ],
@@ -553,6 +557,23 @@ def test_an_interval_is_edited_within_its_limits(app, admin, interval, unit, sav
     else:
         assert sentence in words(answer.text)
         assert (now_interval, now_unit, now_version) == (5, "minutes", version)
+
+
+def test_what_is_no_number_is_said_in_one_sentence(app, admin):
+    number = action_named(app)[0]
+    page = words(admin.post(f"{ACTIONS}/edit?id={number}", {"interval": "many", "unit": "hours"}))
+    assert page.count("A whole number from 1 to 1,000,000.") == 1 and "Not a valid integer" not in page
+
+
+def test_nothing_is_cut_while_it_is_pasted(admin):
+    for path in (f"{OUTGOING}/new", "/admin/aliases/new", "/admin/document-types/new", "/admin/contacts/new"):
+        assert "maxlength" not in admin.get(path).text, path
+
+
+def test_the_help_of_the_filter_says_what_becomes_of_external_addresses(admin):
+    page = words(admin.get(f"{OUTGOING}/new"))
+    assert "external addresses are then replaced by the default address" in page
+    assert "accept every From address" not in page
 
 
 def test_a_shorter_interval_counts_from_the_last_run(app, admin):

@@ -3,7 +3,7 @@
 import html
 import io
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from flask import Flask
@@ -11,6 +11,7 @@ from sqlalchemy import func, select, update
 
 from mail.documents import contacts, posts
 from mail.documents.documents import start_document
+from mail.settings import parameters
 from models import (
     Attachment,
     Blob,
@@ -76,6 +77,14 @@ def test_a_post_is_measured_as_it_will_be_sent_before_anything_is_saved(app, cle
     if not taken:
         assert "as it is sent; at most" in words(answer) and ">Look at &lt;this&gt;</textarea>" in answer.text
         assert 'value="note" checked' in answer.text
+
+
+def test_a_text_that_is_too_long_is_not_called_a_file(app, clerk):
+    with app.app_context():
+        parameters.put("mail.max_size", "1", AT)
+        db.session.commit()
+    page = words(write(clerk, "word " * 120_000))
+    assert "This email would be" in page and "Shorten your text" in page and "files" not in page.partition("1 MB")[0]
 
 
 def test_the_page_knows_the_limit(app, clerk):
@@ -209,6 +218,27 @@ def test_a_correction_is_asked_once_and_reaches_everything(app, clerk, failed, g
     with app.app_context():
         last = db.session.scalar(select(Recipient).order_by(Recipient.id.desc()).limit(1))
         assert last.address_key == "right@x.test"
+
+
+def test_a_correction_says_who_made_it_and_keeps_no_capital_in_the_domain(app, clerk, failed):
+    correct(clerk, failed, "Right@X.Test", "everywhere")
+    assert "User changed the address from gone@x.test to Right@x.test" in words(clerk.get("/document/1"))
+    with app.app_context():
+        contact = contacts.find("right@x.test")
+        assert (db.session.get(Recipient, failed).address, contact.address) == ("Right@x.test", "Right@x.test")
+        log = db.session.scalars(select(Post.why).where(Post.thread_id == contact.thread_id)).all()
+        assert log[-1]["values"]["who"] == "User"
+
+
+def test_a_cancelled_email_is_not_due(app, clerk):
+    write(clerk)
+    soon = datetime.now(UTC) + timedelta(seconds=43)
+    with app.app_context():
+        number = db.session.scalar(update(Recipient).values(next_try_at=soon).returning(Recipient.id))
+        db.session.commit()
+    clerk.post(f"/lines/{number}/cancel")
+    page = words(Visitor(app).as_role("admin").get("/admin/outgoing-mails/"))
+    assert "Cancelled" in page and not re.search(r"\bin \d+ second", page)
 
 
 def test_only_this_email_leaves_the_contact(app, clerk, failed):

@@ -79,7 +79,7 @@ def test_mail_to_a_strangers_domain_offers_no_alias(pages: Flask, admin: Visitor
         ({"what": "reject", "text": "Write to sales@ instead."}, "rejected", "Done"),
         ({"what": "document", "document": "OPP/99999"}, "quarantined", "This document does not exist"),
         ({"what": "nothing"}, "quarantined", "This document does not exist"),
-        ({"what": "retry"}, "quarantined", "The email is now"),
+        ({"what": "retry"}, "quarantined", "Nothing has changed: this email stays in quarantine"),
     ],
 )
 def test_a_person_decides(pages: Flask, admin: Visitor, form: dict[str, str], state: str, says: str) -> None:
@@ -88,6 +88,16 @@ def test_a_person_decides(pages: Flask, admin: Visitor, form: dict[str, str], st
     assert state_of(pages, number) == state
     if state != "quarantined":
         assert "Someone else was faster" in decide(admin, number, **form)
+
+
+def test_retrying_many_says_how_many_stay(pages: Flask, admin: Visitor) -> None:
+    numbers = [received(pages, f"{local}@office.test") for local in ("info", "sales", "a")]
+    form = {"action": "retry", "rowid": [str(number) for number in numbers]}
+    page = words(admin.post("/admin/received-mails/action", form, follow_redirects=True))
+    assert "Nothing has changed for 2 emails: they stay in quarantine" in page and "left the quarantine" not in page
+    form["rowid"] = [str(numbers[1])]
+    page = words(admin.post("/admin/received-mails/action", form, follow_redirects=True))
+    assert "None of the selected emails is in quarantine" in page
 
 
 def test_a_mail_is_posted_on_the_document_that_a_person_names(pages: Flask, admin: Visitor) -> None:

@@ -405,6 +405,7 @@ def test_an_alias_is_made_with_default_values(app, admin):
     [
         ({"local_part": ""}, "Fill in this field"),
         ({"local_part": "two words"}, "part before the @"),
+        ({"local_part": "x" * 65}, "At most 64 characters are possible; this has 65"),
         ({"local_part": "sales"}, "already an alias of Opportunity"),
         ({"local_part": "CATCHALL"}, "is the catchall address"),
         ({"local_part": "bounce"}, "is the bounce address"),

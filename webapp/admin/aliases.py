@@ -120,8 +120,8 @@ class AliasView(AdminView):
     form_overrides = {"local_part": LocalPartField}
     form_args = {
         "local_part": {
-            "validators": [InputRequired(servers.NOTHING)],
-            "render_kw": {"maxlength": 64, "autocapitalize": "none", "spellcheck": "false"},
+            "validators": [InputRequired(servers.NOTHING), servers.at_most(64)],
+            "render_kw": {"autocapitalize": "none", "spellcheck": "false"},
         },
         "refusal": {"render_kw": {"rows": 3}},
     }
@@ -228,7 +228,7 @@ class AliasView(AdminView):
     def create_form(self, obj: Any = None) -> Any:
         form = self._dressed(super().create_form(obj), obj)
         if request.method == "GET":
-            form.local_part.data = request.args.get("local_part", "")[:64]
+            form.local_part.data = request.args.get("local_part", "")
         return form
 
     def edit_form(self, obj: Any = None) -> Any:
@@ -236,7 +236,7 @@ class AliasView(AdminView):
 
     def _dressed(self, form: Any, row: Alias | None) -> Any:
         form.default_stage.choices = self._stages()
-        if row is not None and request.method != "POST":
+        if row is not None:
             given = row.defaults or {}
             is_new_page = request.method != "POST"
             meanwhile.holds(form.default_stage, str(given.get("stage_id") or ""), is_new_page)

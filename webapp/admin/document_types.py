@@ -113,7 +113,7 @@ class DocumentTypeView(AdminView):
     form_extra_fields = {
         "stages_text": StagesField(_l("Stages"), [some_stages], render_kw={"rows": 6}),
         "alias_text": AliasField(
-            _l("Alias"), render_kw={"maxlength": 64, "autocapitalize": "none", "spellcheck": "false"}
+            _l("Alias"), [servers.at_most(64)], render_kw={"autocapitalize": "none", "spellcheck": "false"}
         ),
     }
     form_args = {

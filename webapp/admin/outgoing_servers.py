@@ -135,7 +135,9 @@ class OutgoingServerView(AdminView):
         "from_filter": _l(
             "The domains and addresses that this server may send from, separated by commas. Emails from one of them "
             "use this server; other From addresses are replaced by the default address when this server has to send "
-            "them. Leave empty to accept every From address. example.com does not include mail.example.com. This field "
+            "them. Leave empty to use it for every From address; external addresses are "
+            "then replaced by the default address, unless Other From addresses (developer mode) says otherwise. "
+            "example.com does not include mail.example.com. This field "
             "applies to this server only; the system parameter mail.default.from_filter applies to the default server "
             "only."
         ),

@@ -128,8 +128,11 @@ class ReceivedMailView(AdminView):
             flash(gettext("The server is asked for this email again. Reload this page in a moment."), "success")
             return back
         wake()
-        words = gettext("Done. The email is now: %(state)s.", state=template_helpers.STATES[state][1])
-        flash(words, "error" if state == "quarantined" else "success")
+        if state == "quarantined":
+            flash(gettext("Nothing has changed: this email stays in quarantine, for the reason below."), "error")
+        else:
+            words = gettext("Done. The email is now: %(state)s.", state=template_helpers.STATES[state][1])
+            flash(words, "success")
         return back
 
     def _decided(self, mail_id: int, what: str) -> str:
@@ -193,16 +196,34 @@ class ReceivedMailView(AdminView):
         self._each(ids, quarantine.drop)
 
     def _each(self, ids: list[str], do: Callable[[int, Any], str]) -> None:
-        released = 0
+        states = []
         for mail_id in [row.id for row in self.chosen(ids) if row.state == "quarantined"]:
             try:
-                released += do(mail_id, now()) not in ("quarantined", quarantine.ASKED)
+                states.append(do(mail_id, now()))
             except quarantine.NotInQuarantine:
                 continue
         wake()
-        flash(
-            ngettext("%(num)s email left the quarantine.", "%(num)s emails left the quarantine.", released), "success"
-        )
+        self._tell(states)
+
+    @staticmethod
+    def _tell(states: list[str]) -> None:
+        """Say how many emails left the quarantine, and that the others did not."""
+        stayed, asked = states.count("quarantined"), states.count(quarantine.ASKED)
+        if released := len(states) - stayed - asked:
+            words = ngettext("%(num)s email left the quarantine.", "%(num)s emails left the quarantine.", released)
+            flash(words, "success")
+        if asked:
+            words = ngettext(
+                "The server is asked again for %(num)s email.", "The server is asked again for %(num)s emails.", asked
+            )
+            flash(words, "success")
+        if stayed or not states:
+            words = ngettext(
+                "Nothing has changed for %(num)s email: it stays in quarantine. Open it to see the reason.",
+                "Nothing has changed for %(num)s emails: they stay in quarantine. Open one to see the reason.",
+                stayed,
+            )
+            flash(words if stayed else gettext("None of the selected emails is in quarantine."), "error")
 
     @action("delete", _l("Delete"))
     def action_delete(self, ids: list[str]) -> None:

@@ -105,7 +105,7 @@ class ScheduledActionView(AdminView):
     help = {
         "active": _l("Off: the action runs only when you press Run now."),
     }
-    form_args = {"interval": servers.number(1, 1_000_000, _l("A whole number, 1 or more."))}
+    form_args = {"interval": servers.number(1, 1_000_000, _l("A whole number from 1 to 1,000,000."))}
     formats = {
         "name": lambda view, row: view.name_of(row),
         "interval": lambda view, row: every(row.interval, row.unit),

@@ -2,6 +2,7 @@
 
 import ipaddress
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 from wtforms import Field, Form
-from wtforms.validators import DataRequired, InputRequired, NumberRange, Optional, ValidationError
+from wtforms.validators import DataRequired, InputRequired, NumberRange, Optional, StopValidation, ValidationError
 
 from mail.errors import ChangeRefused
 from mail.message.domains import normalise_domain
@@ -19,6 +20,7 @@ NOTHING = _l("Fill in this field.")
 NOT_A_PORT = _l("A port is a number from 1 to 65535.")
 NOT_SAVED = _l("Not saved: check the marked fields.")
 LONGEST_HOST = 255
+WITH_PORT = re.compile(r"[^:]+:\d*|\[.*\]:\d+")
 ENCRYPTIONS = (
     ("starttls", _l("STARTTLS (encrypted after the greeting)")),
     ("tls", _l("TLS (encrypted from the start)")),
@@ -37,6 +39,8 @@ def a_host(form: Form, field: Field) -> None:
     text = field.data
     if "://" in text or "/" in text:
         raise ValidationError(gettext("Enter only the server name, without https:// and slashes."))
+    if WITH_PORT.fullmatch(text):
+        raise ValidationError(gettext("Enter only the server name here. The number after the colon goes into Port."))
     if "@" in text:
         raise ValidationError(gettext("This is an email address. Enter a server name such as mail.example.com."))
     try:
@@ -50,15 +54,37 @@ def words(*, most: int, required: bool = True) -> dict[str, Any]:
     """Return how a line of text is checked and cleaned."""
     return {
         "filters": [trimmed],
-        "validators": [DataRequired(NOTHING)] if required else [],
-        "render_kw": {"maxlength": most},
+        "validators": [*([DataRequired(NOTHING)] if required else []), at_most(most)],
     }
+
+
+def at_most(most: int) -> Callable[[Form, Field], None]:
+    """Return a check that refuses a longer text, and says so: nothing is cut while it is typed or pasted."""
+
+    def check(form: Form, field: Field) -> None:
+        length = len(field.data or "")
+        if length > most:
+            words = gettext("At most %(most)s characters are possible; this has %(length)s.", most=most, length=length)
+            raise StopValidation(words)
+
+    return check
+
+
+def only_said_as(sentence: Any) -> Callable[[Form, Field], None]:
+    """Return a check that says with this sentence alone what the field itself could not read."""
+
+    def check(form: Form, field: Field) -> None:
+        if field.errors:
+            field.errors = []
+            raise StopValidation(sentence)
+
+    return check
 
 
 def number(low: int, high: int, sentence: Any) -> dict[str, Any]:
     """Return how a number is checked; the sentence says what it can be."""
     return {
-        "validators": [InputRequired(sentence), NumberRange(low, high, sentence)],
+        "validators": [InputRequired(sentence), only_said_as(sentence), NumberRange(low, high, sentence)],
         "render_kw": {"min": low, "max": high},
     }
 
@@ -66,7 +92,7 @@ def number(low: int, high: int, sentence: Any) -> dict[str, Any]:
 def optional_number(low: int, high: int, sentence: Any) -> dict[str, Any]:
     """Return how a number is checked that may be left out."""
     return {
-        "validators": [Optional(), NumberRange(low, high, sentence)],
+        "validators": [Optional(), only_said_as(sentence), NumberRange(low, high, sentence)],
         "render_kw": {"min": low, "max": high},
     }
 
@@ -79,8 +105,8 @@ def port(*checks: Callable[[Form, Field], None]) -> dict[str, Any]:
     return found
 
 
-HOST = words(most=LONGEST_HOST) | {"validators": [DataRequired(NOTHING), a_host]}
-HOST["render_kw"] |= {"autocapitalize": "none", "spellcheck": "false"}
+HOST = words(most=LONGEST_HOST) | {"render_kw": {"autocapitalize": "none", "spellcheck": "false"}}
+HOST["validators"].append(a_host)
 
 
 def picks_port(field: Field, ports: Mapping[str, int], by: str = "") -> None:

@@ -3,7 +3,7 @@
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
-from flask_login import login_required
+from flask_login import current_user, login_required
 from sqlalchemy import select
 
 from mail.documents import corrections
@@ -63,15 +63,14 @@ def correct(line_id: int) -> ResponseReturnValue:
         wanted = request.form.get("what", "")
         if correction.is_wide and wanted not in ("everywhere", "email"):
             return _asked(document, line_id, given, correction)
-        corrections.correct(correction, wanted == "everywhere", now())
+        corrections.correct(correction, wanted == "everywhere", current_user.name, now())
     except NotCorrected as error:
         db.session.rollback()
         flash(say(error.why), "error")
         return _asked(document, line_id, given, None)
-    change = why("address_corrected", before=correction.before, after=correction.after)
-    documents_posts.add_log(document.thread_id, change, now())
+    documents_posts.add_log(document.thread_id, corrections.log_words(correction, current_user.name), now())
     _close(document)
-    flash(say(change), "success")
+    flash(say(why("address_corrected", before=correction.before, after=correction.after)), "success")
     return _back(document)
 
 
