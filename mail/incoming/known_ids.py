@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import select
 
 from mail.decide.facts import KnownMessage
+from mail.incoming.case import storable
 from mail.message.address import normalise
 from mail.settings import office
 from mail.settings.tokens import Named, TokenKind
@@ -35,10 +36,15 @@ class KnownIds:
 def known_ids(ids: Collection[str]) -> KnownIds:
     """Return the messages that these ids name, in five statements at most; for each five hundred of them."""
     found = KnownIds()
-    for some in by_hundreds(ids):
+    clean = {id: storable(id) for id in ids}  # as they were stored, and as a database can be asked
+    for some in by_hundreds(set(clean.values())):
         more = _known_ids(some)
         found = KnownIds(found.signed | more.signed, found.stored | more.stored, found.rejections | more.rejections)
-    return found
+    return KnownIds(
+        {id: found.signed[name] for id, name in clean.items() if name in found.signed},
+        {id: found.stored[name] for id, name in clean.items() if name in found.stored},
+        frozenset(id for id, name in clean.items() if name in found.rejections),
+    )
 
 
 def _known_ids(ids: Iterable[str]) -> KnownIds:

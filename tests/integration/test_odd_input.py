@@ -8,6 +8,7 @@ import pytest
 from flask import Flask
 from werkzeug.routing import Rule
 
+from tests.integration.frontdesk import FrontDesk
 from tests.web import Visitor
 from webapp import auth
 
@@ -128,3 +129,66 @@ def test_no_other_address_is_gone_to(admin: Visitor, address: str) -> None:
                 answer.location,
             )
             assert "evil" not in answer.headers.get("Location", "").partition("?")[0], (path, answer.location)
+
+
+# --- emails with what no database takes
+
+
+HEADERS = (
+    "From", "To", "Cc", "Reply-To", "Sender", "Subject", "Date", "Message-ID", "In-Reply-To", "References",
+    "Return-Path", "Delivered-To", "X-Original-To", "List-Id", "Auto-Submitted", "Content-Type", "X-CoquiMail-Id",
+    "X-Failed-Recipients",
+)  # fmt: skip
+OF_REPORT = (
+    "Reporting-MTA", "Final-Recipient", "Original-Recipient", "Action", "Status", "Diagnostic-Code",
+    "X-Original-Message-ID", "Original-Envelope-Id",
+)  # fmt: skip
+OF_RETURNED = ("Message-ID", "From", "To", "Subject", "X-CoquiMail-Id", "References")
+HOSTILE = (b"\0", b"\xed\xa0\x80", b"\xff", b"=?utf-8?q?=00?=", b"=?utf-8?q?=ED=A0=80?=", "\u202e\ufffe".encode())
+
+
+def usual(headers: dict[str, bytes], body: bytes) -> bytes:
+    return b"".join(b"%s: %s\r\n" % (name.encode(), value) for name, value in headers.items()) + b"\r\n" + body
+
+
+def odd_mail(name: str, odd: bytes) -> bytes:
+    headers = {
+        "From": b"Zoe <zoe@zed.test>", "To": b"sales@office.test", "Subject": b"A question",
+        "Message-ID": b"<1@zed.test>", "In-Reply-To": b"<2@zed.test>", "References": b"<3@zed.test> <2@zed.test>",
+    }  # fmt: skip
+    value = headers.get(name, b"x@office.test")
+    return usual(headers | {name: value[:4] + odd + value[4:]}, b"How much?\r\n")
+
+
+def odd_report(name: str, odd: bytes, returned: bool) -> bytes:
+    fields = {
+        "Reporting-MTA": b"dns; mx.zed.test", "Final-Recipient": b"rfc822; gone@zed.test", "Action": b"failed",
+        "Status": b"5.1.1", "Diagnostic-Code": b"smtp; 550 5.1.1 no such user",
+    }  # fmt: skip
+    message = {"Message-ID": b"<4@zed.test>", "From": b"clerk@office.test", "To": b"gone@zed.test", "Subject": b"Offer"}
+    part = message if returned else fields
+    value = part.get(name, b"rfc822; x@zed.test")
+    part[name] = value[:6] + odd + value[6:]
+    status = usual({"Reporting-MTA": fields.pop("Reporting-MTA")}, b"") + usual(fields, b"")
+    kind = b'multipart/report; report-type=delivery-status; boundary="b"'
+    headers = {"From": b"MAILER-DAEMON@zed.test", "To": b"bounce@office.test", "Subject": b"Undelivered",
+               "MIME-Version": b"1.0", "Content-Type": kind}  # fmt: skip
+    parts = (
+        (b"text/plain", b"Sorry.\r\n"),
+        (b"message/delivery-status", status),
+        (b"message/rfc822", usual(message, b"")),
+    )
+    body = b"".join(b"--b\r\nContent-Type: %s\r\n\r\n%s\r\n" % part for part in parts)
+    return usual(headers, body + b"--b--\r\n")
+
+
+@pytest.mark.parametrize("odd", HOSTILE)
+def test_an_email_with_what_no_database_takes_is_understood(app: Flask, odd: bytes) -> None:
+    desk = FrontDesk(app)
+    mails = [odd_mail(name, odd) for name in HEADERS]
+    mails += [odd_report(name, odd, returned=False) for name in OF_REPORT]
+    mails += [odd_report(name, odd, returned=True) for name in OF_RETURNED]
+    rows = desk.receive(*mails)
+    assert len(rows) == len(mails)
+    codes = {step["code"] for row in rows for step in row.decision or []}
+    assert not codes & {"process_failed", "process_gave_up"}, [row.decision for row in rows]
