@@ -1079,6 +1079,20 @@ def test_the_settings_warn_when_daily_mail_would_go_the_way_of_mailings(app, mar
     assert "must include" in words(page)
 
 
+def test_two_windows_on_the_settings_undo_nothing(app, mary):
+    with app.app_context():
+        relay = server("bulk")
+    page = "/email-marketing/settings"
+    loaded = {"_loaded": html.unescape(re.search(r'name="_loaded" value="([^"]*)"', mary.get(page).text)[1])}
+    mary.post(page, {**loaded, "dedicated": "y", "server": relay, "postal_address": ""})
+    said = mary.post(page, {**loaded, "server": "0", "postal_address": "Street 1"}, follow_redirects=True)
+    assert "It stays as it is now: Dedicated Server, Outgoing server for mailings" in words(said)
+    with app.app_context():
+        assert (parameters.DEDICATED_SERVER.get(), parameters.COMPANY_ADDRESS.get()) == (relay, "Street 1")
+    said = mary.post(page, {**loaded, "server": "0", "postal_address": "Street 2"})
+    assert "Somebody changed this to “Street 1” meanwhile" in words(said) and "Street 2</textarea>" in said.text
+
+
 def test_the_dedicated_server_is_chosen_and_given_up(app, mary):
     with app.app_context():
         off = server("off", active=False)

@@ -23,7 +23,7 @@ from mail.settings import office, parameters
 from mail.settings.clock import now
 from mail.settings.wake import wake
 from models import Mailing, OutgoingServer, db
-from webapp import auth
+from webapp import auth, meanwhile
 from webapp.fields import SwitchField
 
 blueprint = Blueprint("marketing_settings", __name__, url_prefix="/email-marketing")
@@ -52,18 +52,20 @@ def index() -> ResponseReturnValue:
     servers = _servers()
     form = SettingsForm()
     form.server.choices = [(0, gettext("Choose a server")), *((one.id, _named(one)) for one in servers)]
-    if form.validate_on_submit() and _saved(form):
-        return redirect(url_for(".index"))
     dedicated = _dedicated(servers)
-    if request.method == "GET":
-        form.dedicated.data = dedicated is not None or bool(parameters.DEDICATED_SERVER.get())
-        form.server.data = dedicated.id if dedicated else 0
-        form.postal_address.data = parameters.COMPANY_ADDRESS.get()
+    is_new_page = request.method == "GET"
+    is_on = dedicated is not None or bool(parameters.DEDICATED_SERVER.get())
+    meanwhile.holds(form.dedicated, is_on, is_new_page)
+    meanwhile.holds(form.server, dedicated.id if dedicated else 0, is_new_page)
+    meanwhile.holds(form.postal_address, parameters.COMPANY_ADDRESS.get(), is_new_page)
+    if form.validate_on_submit() and meanwhile.nothing_clashes(form) and _saved(form):
+        return redirect(url_for(".index"))
     form.server.shown_if = "dedicated=y,1"
     lanes = _lanes(dedicated)
     return render_template(
         "pages/marketing_settings.html",
         form=form,
+        loaded=meanwhile.loaded_marks(form),
         servers=servers,
         dedicated=dedicated,
         gone=dedicated is None and bool(parameters.DEDICATED_SERVER.get()),
