@@ -194,7 +194,8 @@ def _touch_threads(posts: Sequence[PostDraft], now: datetime) -> None:
     if roots:
         changes["root_message_id"] = func.coalesce(Thread.root_message_id, case(roots, value=Thread.id))
     touched = select(Thread.id).where(Thread.id.in_({post.thread_id for post in posts}))
-    in_order = touched.order_by(Thread.id).with_for_update()  # two that touch the same ones wait, never in a ring
+    # Two that touch the same threads wait for each other, never in a ring; both hold a key share by their posts.
+    in_order = touched.order_by(Thread.id).with_for_update(key_share=True)
     db.session.execute(update(Thread).where(Thread.id.in_(in_order)).values(changes))
 
 

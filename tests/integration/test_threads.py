@@ -2,6 +2,7 @@
 
 import email
 import email.policy
+import threading
 import time
 from email.message import EmailMessage
 from pathlib import Path
@@ -242,6 +243,33 @@ def test_a_failure_marks_the_document_until_it_was_seen(desk: FrontDesk) -> None
         assert not row.failure_unread
         assert db.session.scalar(select(Notification.read_at)) == NOW
         assert delivery_state.envelopes([post.id])[post.id].colour == "red", "seen is not fixed"
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_two_who_write_in_a_thread_at_once_wait_for_each_other_and_never_in_a_ring(
+    desk: FrontDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document, both, failed = desk.document(), threading.Barrier(2), []
+
+    def written(posts: object) -> None:
+        both.wait(20)  # each has its post in the thread before either notes that something was said there
+
+    monkeypatch.setattr(documents_posts, "_attach", written)
+
+    def write(number: int) -> None:
+        with desk.app.app_context():
+            try:
+                documents_posts.add_posts([PostDraft(document.thread_id, "message", NOW, text=f"{number}")], NOW)
+                db.session.commit()
+            except Exception as error:
+                failed.append(error)
+
+    threads = [threading.Thread(target=write, args=(number,), daemon=True) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert failed == []
 
 
 # --- what it costs
