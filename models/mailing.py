@@ -12,6 +12,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    func,
     select,
     text,
     update,
@@ -101,7 +102,7 @@ class Mailing(Model):
     @classmethod
     def waits_for_limit(cls) -> Any:
         """Return the SQL condition that a mailing waits because its server has reached a limit."""
-        return cls.why["code"].as_string().like("limit_%")
+        return func.coalesce(cls.why["code"].as_string(), "").like("limit_%")
 
     @classmethod
     def change(cls, mailing_id: int, values: Mapping[str, Any]) -> None:

@@ -134,10 +134,10 @@ def _page_for(error: HTTPException) -> StopPage:
         return DATABASE_PAGES[DatabaseFault.UNSTORABLE]
     title, text = gettext("That did not work"), gettext("Go back and try again.")
     if isinstance(error, CSRFError):
-        title = gettext("This page was open for too long")
-        text = gettext("Nothing was changed. Go back, reload the page and try again.")
+        title = gettext("This page is no longer valid")
+        text = gettext("It was open for too long, or you were logged out. Nothing was changed: go back and reload it.")
         if _is_from_our_page():
-            text = gettext("Nothing was changed yet.")
+            text = gettext("It was open for too long, or you were logged out. Nothing was changed yet.")
     elif error.code in WORDS:
         title, text = (str(words) for words in WORDS[error.code])
         text = text.replace("{size}", str((request.max_content_length or 0) // 1024 // 1024))

@@ -19,7 +19,7 @@ from mail.outgoing import deliver, waiting
 from mail.queue import quota, waits
 from mail.sentences import say
 from mail.settings import config, parameters
-from models import DocumentType, OutgoingServer, Quota, Recipient, db
+from models import DocumentType, Mailing, OutgoingServer, Quota, Recipient, db
 from scheduler import create_worker_app
 from scheduler.sending import ServerWatch
 from tests.integration.mass import Clock, Sender, add_contacts, add_server, draft, mailing_of, states
@@ -195,6 +195,25 @@ def test_no_wait_for_a_limit_is_longer_than_a_day(desk: Desk, clock: Clock, smtp
         db.session.execute(update(Recipient).values(next_try_at=NOW + timedelta(days=3)))
         db.session.commit()
         assert waits.bring_forward(NOW) == 2
+
+
+@pytest.mark.parametrize(
+    ("reason", "ahead", "brought"),
+    [
+        ("limit_day", timedelta(hours=20), 0),
+        ("limit_day", timedelta(days=3), 1),
+        ("server_away", timedelta(hours=20), 1),
+        (None, timedelta(hours=20), 1),
+    ],
+)
+def test_a_mailing_waits_as_long_as_its_reason_allows(
+    app: Flask, reason: str | None, ahead: timedelta, brought: int
+) -> None:
+    with app.app_context():
+        values = {"why": {"code": reason, "values": {}} if reason else None, "next_try_at": NOW + ahead}
+        db.session.add(Mailing(state="sending", created_at=NOW, **values))
+        db.session.commit()
+        assert waits.bring_forward(NOW) == brought
 
 
 # --- mailings
