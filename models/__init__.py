@@ -18,6 +18,7 @@ from models.parameter import SystemParameter
 from models.practice import PracticeMail
 from models.quota import Quota
 from models.server import OutgoingServer, ServerCheck, ServerLimit
+from models.slowdown import SlowedDomain
 from models.store import Blob
 from models.thread import Alias, Attachment, Follower, Notification, Post, Thread
 from models.user import LoginAttempt, LoginSession, User
@@ -57,6 +58,7 @@ __all__ = [
     "ScheduledAction",
     "ServerCheck",
     "ServerLimit",
+    "SlowedDomain",
     "Stage",
     "Subscription",
     "SystemParameter",
