@@ -585,18 +585,35 @@ SENTENCES: dict[str, Any] = {
     "address_of_colleague": _l(
         "%(name)s has an account here. Ask an administrator to change the address on the page of the contact."
     ),
-    "limit_second": _l(
-        "“%(server)s” has reached its limit of %(most)s emails per second. The rest waits for the next second."
+    "limit_second": Counted(
+        "most",
+        "“%(server)s” has reached its limit of %(most)s email per second. The rest waits for the next second.",
+        "“%(server)s” has reached its limit of %(most)s emails per second. The rest waits for the next second.",
     ),
-    "limit_minute": _l(
-        "“%(server)s” has reached its limit of %(most)s emails per minute. The rest waits for the next minute."
+    "limit_minute": Counted(
+        "most",
+        "“%(server)s” has reached its limit of %(most)s email per minute. The rest waits for the next minute.",
+        "“%(server)s” has reached its limit of %(most)s emails per minute. The rest waits for the next minute.",
     ),
-    "limit_hour": _l(
-        "“%(server)s” has reached its limit of %(most)s emails per hour. The rest waits for the next hour."
+    "limit_hour": Counted(
+        "most",
+        "“%(server)s” has reached its limit of %(most)s email per hour. The rest waits for the next hour.",
+        "“%(server)s” has reached its limit of %(most)s emails per hour. The rest waits for the next hour.",
     ),
-    "limit_day": _l(
+    "limit_day": Counted(
+        "most",
+        "“%(server)s” has reached its limit of %(most)s email per day. The rest waits for the next day, which begins "
+        "at 00:00 UTC.",
         "“%(server)s” has reached its limit of %(most)s emails per day. The rest waits for the next day, which begins "
-        "at 00:00 UTC."
+        "at 00:00 UTC.",
+    ),
+    "domain_slowed": _l(
+        "“%(server)s” was told to send fewer emails to %(domain)s at a time. They wait a while, then continue "
+        "automatically."
+    ),
+    "domain_greylisted": _l(
+        "%(domain)s accepts emails from new senders only at a second attempt some minutes later (greylisting). The "
+        "rest waits so long, then continues automatically."
     ),
     "left_the_queue": _l("Cancelled by a user before it was sent."),
     "gave_up": _l("Tried for 48 hours without success. Last response: %(last)s"),

@@ -145,7 +145,7 @@ _OTHERS = (
     .where(_TRACE.c.id == bindparam("trace"), _TRACE.c.state == bindparam("from_state"))
     .values(
         state=bindparam("new_state"),
-        attempts=_TRACE.c.attempts + 1,
+        attempts=_TRACE.c.attempts + bindparam("tries"),
         why=bindparam("new_why", type_=_TRACE.c.why.type),
         code=bindparam("new_code"),
         reply=bindparam("new_reply"),
@@ -173,7 +173,7 @@ def write_sent(sent: Sequence[tuple[int, datetime]], from_state: str) -> int:
 
 
 def write_others(rows: Sequence[Mapping[str, Any]], state: str, from_state: str) -> int:
-    """Write down other results of one state: trace, new_why, new_code, new_reply, again_at, since of each."""
+    """Write down other results of one state: trace, new_why, new_code, new_reply, again_at, since, tries of each."""
     given = [{**row, "new_state": state, "from_state": from_state} for row in rows]
     return int(db.session.connection().execute(_OTHERS, given).rowcount)
 

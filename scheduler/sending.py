@@ -164,11 +164,11 @@ class MassSenders(SenderPool):
 
 class ServerWatch:
     """The loop that says what mail waits for while its server is slow or away, and lets go what need not wait longer:
-    for a server, or for a limit that was changed.
+    for a server, or for a limit that was changed. It shares with other processes which domains wait.
     """
 
     def __init__(self, connections: Connections) -> None:
-        self._servers = connections.servers
+        self._servers, self._slowdowns = connections.servers, connections.slowdowns
         self._had_server = False
         self._limits: dict[int, list[Limit]] = {}
         self._said: dict[int, float] = {}
@@ -185,6 +185,7 @@ class ServerWatch:
             waiting.free_waiting(moment)
         self._had_server = has_server
         self._free_limited(moment)
+        self._slowdowns.share(moment)
         return False
 
     def _free_limited(self, moment: datetime) -> None:

@@ -62,6 +62,7 @@ class Result(NamedTuple):
     reply: str | None = None
     next_try_at: datetime | None = None
     first_try_at: datetime | None = None
+    tries: int = 1  # 0 for one that was not tried
 
     def row(self) -> dict[str, Any]:
         """Return the columns as ``chunk.write_others`` takes them."""
@@ -72,6 +73,7 @@ class Result(NamedTuple):
             "new_reply": self.reply,
             "again_at": self.next_try_at,
             "since": self.first_try_at,
+            "tries": self.tries,
         }
 
 

@@ -33,7 +33,7 @@ from mail.queue import outages, quota
 from mail.queue.connections import Connections
 from mail.queue.journal import Journal, State
 from mail.queue.lease import LeaseLost, WorkerLease
-from mail.sentences import why
+from mail.sentences import Why, why
 from mail.settings.clock import now as clock_now
 from mail.transport.smtp import Outcome
 from models import Chunk, Mailing, change_rows, db, reading
@@ -217,6 +217,15 @@ class ChunkBatch(DeliveryBatch[Any]):
         trace_id, address, _, _, name, company, language = recipient
         content = self.letter.mail_to(MailingRecipient(trace_id, address, name, company, language), self.clock())
         return Parcel(f"t{trace_id}", self.letter.envelope_sender, bare_address(address), content, ready=True)
+
+    def put_off(self, recipient: Any, reason: Why, until: datetime) -> None:
+        """Defer a recipient who was not tried."""
+        since = recipient.first_try_at
+        self.results.others.append(Result(recipient.id, "deferred", reason, None, None, until, since, tries=0))
+
+    def now(self) -> datetime:
+        """Return the time of the office."""
+        return self.clock()
 
     def unreached(self, tried: Try) -> None:
         """Nobody's fault but the server's: all wait."""

@@ -7,8 +7,8 @@ was in flight between. States stand on the lines; who reads them derives the sta
 import contextlib
 import logging
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,7 +21,7 @@ from mail.outgoing import failures
 from mail.outgoing.delivery import DeliveryBatch, End, Parcel, Try, deliver_batch, failure_of, not_tried, remember_live
 from mail.outgoing.delivery_state import mark_failures, show_progress
 from mail.outgoing.lines import decide_again, free_doubted, posts_of_lines, whole
-from mail.outgoing.waiting import wait_for_limit
+from mail.outgoing.waiting import hand_back, wait_for_limit
 from mail.queue import outages, quota
 from mail.queue.concurrency import ServerConcurrency
 from mail.queue.connections import Connections
@@ -29,7 +29,7 @@ from mail.queue.journal import Journal, State
 from mail.queue.lease import WorkerLease
 from mail.sentences import Why, why
 from mail.settings.clock import now as clock_now
-from models import Blob, DeliveryAttempt, OutgoingMail, Recipient, change_rows, db, reading
+from models import Blob, DeliveryAttempt, OutgoingMail, Recipient, db, reading
 from models.faults import keeps_waiting
 from models.outgoing import Claimed, claim, due_servers
 
@@ -139,6 +139,7 @@ class LineBatch(DeliveryBatch[Claimed]):
         self._noted: list[tuple[Claimed, Try, dict[str, Any]]] = []
         self._content: tuple[int, bytes] = (0, b"")
         self._used = 0  # lines that count for the limits of the server
+        self._put_off: defaultdict[datetime, list[tuple[Claimed, Why]]] = defaultdict(list)
         self._recorded_at = time.monotonic()
 
     def chosen_elsewhere(self) -> list[Claimed]:
@@ -186,6 +187,14 @@ class LineBatch(DeliveryBatch[Claimed]):
         """Deliver the lines that were noted last again."""
         again = [self._noted.pop()[0] for _ in range(min(count, len(self._noted)))]
         self.waiting.extend(reversed(again))
+
+    def put_off(self, line: Claimed, reason: Why, until: datetime) -> None:
+        """Keep it for the end, when those that wait for the same domain go back to the queue together."""
+        self._put_off[until].append((line, reason))
+
+    def now(self) -> datetime:
+        """Return the time of the office."""
+        return clock_now()
 
     def unreached(self, tried: Try) -> None:
         """All of them are tried again later: they need not find out one by one that the server is away."""
@@ -251,6 +260,8 @@ class LineBatch(DeliveryBatch[Claimed]):
 
     def give_back(self) -> None:
         """Put back what was not begun: at once, or in a while with the reason; a line that fails alone has failed."""
+        for until, put_off in self._put_off.items():
+            hand_back([line.id for line, _ in put_off], self.worker.id, put_off[0][1], until, "limit")
         left, self.waiting = list(self.waiting), deque()
         ids = [line.id for line in left]
         if self.end is End.FAILED and not self.is_known:
@@ -330,29 +341,6 @@ _RESULT = (
         }
     )
 )
-
-
-def hand_back(
-    line_ids: Collection[int], worker_id: int, reason: Why | None = None, later: datetime | None = None
-) -> None:
-    """Return lines that were claimed and not tried to the queue, as if they had never been taken; commits.
-
-    ``reason`` is what they wait for, ``later`` when they are taken up again.
-    """
-    if not line_ids:
-        return
-    values: dict[str, Any] = {"state": "queued", "attempts": Recipient.attempts - 1, "worker_id": None}
-    if reason:
-        values["why"] = reason
-    if later:
-        values |= {"wait": "retry", "next_try_at": later}
-    held = (Recipient.id.in_(line_ids), Recipient.worker_id == worker_id, Recipient.state == "sending")
-    change_rows(update(Recipient).where(*held).values(values))
-    if reason:
-        posts = select(OutgoingMail.post_id).join(Recipient, Recipient.mail_id == OutgoingMail.id)
-        found = db.session.scalars(posts.where(Recipient.id.in_(line_ids), OutgoingMail.post_id.is_not(None)))
-        show_progress({post for post in found if post is not None}, clock_now())
-    db.session.commit()
 
 
 # --- after a worker died

@@ -25,6 +25,7 @@ from mail.queue.concurrency import Delivering, Lane, in_memory
 from mail.queue.connections import Connections
 from mail.queue.journal import Journal
 from mail.queue.lease import LeaseLost, Stopping, WorkerLease
+from mail.queue.slowdown import reason_of
 from mail.sentences import Why
 from mail.settings import office
 from mail.transport.smtp import Outcome, ServerConnection, unexpected
@@ -94,8 +95,21 @@ class DeliveryBatch(ABC, Generic[Item]):
         """Have the items that were noted last delivered again, as far as they are not recorded."""
 
     @abstractmethod
+    def put_off(self, item: Item, reason: Why, until: datetime) -> None:
+        """Have an item that was not tried wait, because the domain of its recipient does."""
+
+    @abstractmethod
+    def now(self) -> datetime:
+        """Return the time of the office."""
+
+    @abstractmethod
     def unreached(self, tried: Try) -> None:
         """Nothing was tried, because there is no connection."""
+
+    def address_of(self, item: Item) -> str:
+        """Return the recipient of an item."""
+        address: str = item.address  # type: ignore[attr-defined]
+        return address
 
     def size_of(self, item: Item) -> int:
         """Return about how many bytes the mail of an item has, if that may be many."""
@@ -150,6 +164,7 @@ class _Delivery(Generic[Item]):
     ) -> None:
         self.batch, self.connections, self.connection, self.delivering = batch, connections, connection, delivering
         self.journal, self.worker, self.servers = journal, worker, connections.servers
+        self.slowdowns = connections.slowdowns
 
     def run(self) -> None:
         batch = self.batch
@@ -157,6 +172,8 @@ class _Delivery(Generic[Item]):
             while batch.waiting and batch.end is End.DONE and batch.goes_on():
                 self.worker.assert_alive()
                 item = batch.waiting.popleft()
+                if self.slowdowns.any() and self._puts_off(item):
+                    continue
                 try:
                     tried = self._try(item)
                 except BaseException:
@@ -165,6 +182,15 @@ class _Delivery(Generic[Item]):
                 self._conclude(item, tried)
         except Stopping:
             batch.stop(End.STOPPED)
+
+    def _puts_off(self, item: Item) -> bool:
+        """Have an item wait whose domain does; returns whether it has to."""
+        address = self.batch.address_of(item)
+        slowdown = self.slowdowns.of(self.batch.server_id, address, self.batch.now())
+        if slowdown is None:
+            return False
+        self.batch.put_off(item, reason_of(slowdown, self.batch.server_name, address), slowdown.until)
+        return True
 
     def _try(self, item: Item) -> Try:
         began, size = time.monotonic(), self.batch.size_of(item)
@@ -197,6 +223,7 @@ class _Delivery(Generic[Item]):
         if outcome.accepted:
             self._note(item, tried)
             batch.frees_doubted |= self.servers.accepted(server, tried.seconds)
+            self.slowdowns.accepted(server, batch.address_of(item))
         elif self._is_one_connection_too_many(outcome):
             batch.waiting.appendleft(item)
             batch.stop(End.STOPPED)
@@ -210,6 +237,7 @@ class _Delivery(Generic[Item]):
             self._note(item, tried)
             if outcome.code is not None:
                 self.servers.answered(server)
+                self.slowdowns.answered(server, batch.address_of(item), outcome, batch.now())
             elif (outcome.in_doubt or outcome.temporary) and self._strikes(outcome):
                 batch.stop(End.STRUCK, outcome.why)
 

@@ -1,6 +1,8 @@
 """What waiting mail waits for, where people see it: on the lines, on the mailings, in open pages."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import func, or_, select, update
 
@@ -9,8 +11,9 @@ from mail.outgoing.lines import posts_of_mails
 from mail.queue.quota import Reservation
 from mail.sentences import Why
 from mail.settings import office
+from mail.settings.clock import now as clock_now
 from mail.settings.wake import wake
-from models import Mailing, Recipient, change_rows, db, reading
+from models import Mailing, OutgoingMail, Recipient, change_rows, db, reading
 
 SHOWN = 200  # lines of one server that say what they wait for: the first ones
 AT_ONCE = 500  # lines of one transaction
@@ -73,6 +76,33 @@ def free_limited(server_id: int, now: datetime) -> None:
     change_rows(update(Mailing).where(*of_server, Mailing.waits_for_limit()).values(next_try_at=None))
     db.session.commit()
     wake()
+
+
+def hand_back(
+    line_ids: Collection[int],
+    worker_id: int,
+    reason: Why | None = None,
+    later: datetime | None = None,
+    wait: str = "retry",
+) -> None:
+    """Return lines that were claimed and not tried to the queue, as if they had never been taken; commits.
+
+    ``reason`` and ``wait`` are what they wait for, ``later`` when they are taken up again.
+    """
+    if not line_ids:
+        return
+    values: dict[str, Any] = {"state": "queued", "attempts": Recipient.attempts - 1, "worker_id": None}
+    if reason:
+        values["why"] = reason
+    if later:
+        values |= {"wait": wait, "next_try_at": later}
+    held = (Recipient.id.in_(line_ids), Recipient.worker_id == worker_id, Recipient.state == "sending")
+    change_rows(update(Recipient).where(*held).values(values))
+    if reason:
+        posts = select(OutgoingMail.post_id).join(Recipient, Recipient.mail_id == OutgoingMail.id)
+        found = db.session.scalars(posts.where(Recipient.id.in_(line_ids), OutgoingMail.post_id.is_not(None)))
+        show_progress({post for post in found if post is not None}, clock_now())
+    db.session.commit()
 
 
 def put_off_lines(reason: Why, now: datetime) -> None:

@@ -17,6 +17,7 @@ from sqlalchemy import select
 
 from mail.errors import NoServerLeft, PracticeMailboxAway, SecretUnreadable, ServerGone
 from mail.queue.concurrency import ServerConcurrency
+from mail.queue.slowdown import Slowdowns
 from mail.settings import office
 from mail.settings.clock import now
 from mail.settings.config import settings
@@ -50,6 +51,7 @@ class Connections:
 
     def __init__(self, servers: ServerConcurrency | None = None) -> None:
         self.servers = servers or ServerConcurrency()
+        self.slowdowns = Slowdowns()
         self._lock = threading.Lock()
         self._idle: dict[int, list[_Kept]] = {}
         self._lent: Counter[int] = Counter()

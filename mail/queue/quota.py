@@ -16,7 +16,7 @@ from mail.decide.limits import DAY, HOUR, MINUTE, SECOND, WINDOWS, Limit, Used
 from mail.sentences import Why, why
 from mail.settings import parameters
 from mail.settings.config import settings
-from models import OutgoingServer, Quota, change_rows, db
+from models import OutgoingServer, Quota, SlowedDomain, change_rows, db
 from models.store import upsert
 
 REACHED: dict[int, str] = {SECOND: "limit_second", MINUTE: "limit_minute", HOUR: "limit_hour", DAY: "limit_day"}
@@ -124,8 +124,9 @@ def _name(server_id: int) -> str:
 
 
 def forget(server_id: int) -> None:
-    """Remove what a server has used that was deleted: another one may get its number. Commits."""
+    """Remove what a server has used, and was told, that was deleted: another one may get its number. Commits."""
     db.session.execute(delete(Quota).where(Quota.server_id == server_id))
+    db.session.execute(delete(SlowedDomain).where(SlowedDomain.server_id == server_id))
     db.session.commit()
 
 

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, exists, literal, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, exists, func, literal, or_, select, update
 
 from mail.decide.retry import DELAYS
+from mail.decide.slowdown import LONGEST_WAIT, REASONS
 from models import Mailing, Recipient, Trace, change_rows, db, reading
 
 MARGIN = timedelta(minutes=2)  # the clocks of machines that work together differ a little
@@ -33,7 +34,9 @@ def _kinds(now: datetime) -> Iterator[tuple[Any, ColumnElement[bool], Any]]:
     yield line, and_(line.state == "queued", line.wait == "", line.next_try_at > far), now
     yield line, and_(again, line.doubts == 0, _too_long(line, far)), _latest(line, now)
     yield line, and_(again, line.doubts > 0, line.next_try_at > far + hour), now + hour
-    yield trace, and_(trace.state == "deferred", _too_long(trace, far)), _latest(trace, now)
+    slowed = func.coalesce(trace.why["code"].as_string(), "").in_(REASONS.values())
+    yield trace, and_(trace.state == "deferred", _too_long(trace, far), ~slowed), _latest(trace, now)
+    yield trace, and_(trace.state == "deferred", trace.next_try_at > far + LONGEST_WAIT, slowed), now
     yield line, and_(line.state == "queued", line.wait == "limit", line.next_try_at > far + LONGEST_WINDOW), now
     sending, pause, limited = mailing.state == "sending", LONGEST_PAUSE, mailing.waits_for_limit()
     yield mailing, and_(sending, ~limited, mailing.next_try_at > far + pause), now + pause

@@ -384,4 +384,4 @@ def test_the_author_of_a_message_sees_that_it_waits_and_until_when(pages: Flask)
         quota.reserve(server, 1, moment)
         assert waiting.wait_for_limit(quota.reserve(server, 20, moment), moment) == 1
     page = words(clerk.get(f"/document/{document}"))
-    assert "has reached its limit of 1 emails per day" in page and "Next attempt:" in page and "(UTC)" in page
+    assert "has reached its limit of 1 email per day" in page and "Next attempt:" in page and "(UTC)" in page

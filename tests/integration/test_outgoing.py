@@ -10,7 +10,7 @@ from flask import Flask
 from sqlalchemy import event, select, update
 
 from mail.message.compose import File
-from mail.outgoing import deliver, enqueue, lines
+from mail.outgoing import deliver, enqueue, lines, waiting
 from mail.outgoing.delivery import Try, not_tried
 from mail.outgoing.enqueue import OutgoingDraft, To
 from mail.queue.concurrency import ServerConcurrency
@@ -286,7 +286,7 @@ def test_a_worker_that_was_taken_over_writes_nothing(desk: Desk) -> None:
     desk.mail("ann@x.test")
     with desk.sending() as send_some:
         held = deliver.claim(desk.worker.id, desk.server_id, datetime.now(UTC), 10)
-        deliver.hand_back([line.id for line in held], desk.worker.id)
+        waiting.hand_back([line.id for line in held], desk.worker.id)
         assert send_some() == 1
         with Journal.open(desk.journals, desk.worker.id, "two") as journal:
             late = deliver.LineBatch(desk.server_id, held, desk.worker, journal)

@@ -1,0 +1,66 @@
+"""How the pace for one recipient domain is lowered after answers that mean "slow down", and how it recovers. Pure.
+
+The law (docs/decisions/0046): each such answer makes the domain wait, one step longer than the last time. A step is
+taken back for each time as long as its wait that passes without another one. Greylisting has a wait of its own: it
+asks for a second try, not for fewer emails.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+WAITS = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 5, 10, 15))
+GREYLISTED_WAIT = timedelta(minutes=5)  # after which most of those who greylist accept a second try
+LONGEST_WAIT = WAITS[-1]
+
+# What an answer about a recipient was taken for -> how many of them, with nothing accepted between, make a domain wait.
+ANSWERS: Mapping[str, int] = {"sending_limit_now": 1, "greylisted": 200}
+REASONS: Mapping[str, str] = {"sending_limit_now": "domain_slowed", "greylisted": "domain_greylisted"}
+ABOUT_RECIPIENT = frozenset({"rcpt", "data", "end"})  # before that, an answer can't mean one domain
+
+
+class Slowdown(NamedTuple):
+    """How far the pace of a domain is lowered, and until when it waits; ``code`` is the reason."""
+
+    steps: int
+    until: datetime
+    code: str
+
+    def holds(self, now: datetime) -> bool:
+        """Say whether the domain waits now; a wait that is longer than any was noted by a wrong clock."""
+        return now < self.until <= now + LONGEST_WAIT
+
+    def steps_left(self, now: datetime) -> int:
+        """Return how many steps are not yet taken back.
+
+        >>> from datetime import UTC
+        >>> noon = datetime(2026, 11, 27, 12, tzinfo=UTC)
+        >>> [Slowdown(2, noon, "").steps_left(noon + timedelta(minutes=minutes)) for minutes in (0, 1, 2, 3)]
+        [2, 2, 1, 0]
+        """
+        left, over = self.steps, self.until
+        while left and now >= over + WAITS[left - 1]:
+            over += WAITS[left - 1]
+            left -= 1
+        return left
+
+    def is_over(self, now: datetime) -> bool:
+        """Say whether nothing is left of it."""
+        return not self.holds(now) and (self.steps_left(now) == 0 or self.until > now)
+
+
+def slower(before: Slowdown | None, cause: str, now: datetime) -> Slowdown:
+    """Return what becomes of a domain after one more answer that means "slow down".
+
+    >>> from datetime import UTC
+    >>> noon = datetime(2026, 11, 27, 12, tzinfo=UTC)
+    >>> first = slower(None, "sending_limit_now", noon)
+    >>> second = slower(first, "sending_limit_now", first.until)
+    >>> first.until - noon, second.until - first.until, slower(None, "greylisted", noon).until - noon
+    (datetime.timedelta(seconds=60), datetime.timedelta(seconds=120), datetime.timedelta(seconds=300))
+    """
+    steps = before.steps_left(now) if before else 0
+    if cause == "greylisted":
+        return Slowdown(max(steps, 1), now + GREYLISTED_WAIT, REASONS[cause])
+    steps = min(steps + 1, len(WAITS))
+    return Slowdown(steps, now + WAITS[steps - 1], REASONS[cause])
