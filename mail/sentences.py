@@ -112,6 +112,14 @@ SENTENCES: dict[str, Any] = {
     "search_domain_found": _l("%(number)s. A server whose From filter contains the domain %(wanted)s: “%(server)s”."),
     "search_no_filter": _l("%(number)s. A server without a From filter: none of %(count)s."),
     "search_no_filter_found": _l("%(number)s. A server without a From filter: “%(server)s”."),
+    "search_own_default": _l(
+        "%(number)s. A server whose From filter contains the default address of the sender's domain, %(wanted)s: none "
+        "of %(count)s."
+    ),
+    "search_own_default_found": _l(
+        "%(number)s. A server whose From filter contains the default address of the sender's domain, %(wanted)s: "
+        "“%(server)s”."
+    ),
     "search_default_address": _l(
         "%(number)s. A server whose From filter contains the default address %(wanted)s: none of %(count)s."
     ),
@@ -149,6 +157,7 @@ SENTENCES: dict[str, Any] = {
     "from_first_of_several": _l("The From field contains several addresses; the first one, %(address)s, is used."),
     "from_in_filter": _l("The From address %(address)s is kept: the filter of “%(server)s” contains %(entry)s."),
     "from_on_alias_domain": _l("The From address %(address)s is kept: %(domain)s is the alias domain."),
+    "from_on_our_domain": _l("The From address %(address)s is kept: %(domain)s is one of our domains."),
     "from_in_other_filter": _l(
         "The From address %(address)s is kept: it is one of ours, because the filter of “%(server)s” contains it."
     ),
@@ -187,6 +196,22 @@ SENTENCES: dict[str, Any] = {
     "default_not_in_filter": _l(
         "The default address %(address)s is not in the filter of “%(server)s” (%(filter)s) either: the server may "
         "refuse the email. Add it to the filter, or change mail.default.from."
+    ),
+    "domain_own": _l(
+        "The email is sent from %(domain)s, one of our domains: replies and delivery failures go to addresses of that "
+        "domain."
+    ),
+    "domain_first": _l(
+        "The email is sent from %(domain)s: replies and delivery failures go to addresses of the alias domain "
+        "%(first)s."
+    ),
+    "domain_not_in_filter": _l(
+        "The email is sent from %(domain)s, one of our domains, but the filter of “%(server)s” does not contain it: "
+        "replies and delivery failures go to addresses of the alias domain %(first)s."
+    ),
+    "envelope_first_domain": _l(
+        "The filter of “%(server)s” does not contain the bounce address %(wanted)s, but that of the alias domain, "
+        "%(address)s."
     ),
     "envelope_bounce": _l("Delivery failures go to the bounce address %(address)s."),
     "envelope_given": _l("Delivery failures go to %(address)s, as specified in the email."),

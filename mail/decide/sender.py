@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from mail.decide.domains import MailDomain, Office, TypeAlias, alias_on
 from mail.decide.servers import Choice, Server, choose_server
 from mail.message.address import (
     LONGEST_MAILBOX,
@@ -31,56 +32,13 @@ AuthorIs = Literal["verified", "received", "not_checked"]
 
 
 @dataclass(frozen=True, slots=True)
-class Office:
-    """What the office has set: the system parameters as they are, and the default server of the environment.
-
-    ``default_from_filter`` is the parameter ``mail.default.from_filter``, read by ``parse_filter``; ``company`` the
-    name of the company.
-    """
-
-    default_from: str = ""
-    catchall_domain: str = ""
-    catchall_alias: str = "catchall"
-    bounce_alias: str = "bounce"
-    company: str = ""
-    custom_servers: bool = True
-    default_server: Server | None = None
-    default_from_filter: tuple[str, ...] = ()
-
-    @property
-    def default_address(self) -> str | None:
-        """The address that mail is sent as when the author's own may not be used (its key), or None.
-
-        >>> Office(default_from="notifications", catchall_domain="MyCompany.com").default_address
-        'notifications@mycompany.com'
-        >>> Office(default_from="info@other.com", catchall_domain="mycompany.com").default_address
-        'info@other.com'
-        """
-        return normalise(self.default_from) if "@" in self.default_from else self._on_domain(self.default_from)
-
-    @property
-    def catchall_address(self) -> str | None:
-        """Where replies go that have no alias of their own, or None."""
-        return self._on_domain(self.catchall_alias)
-
-    @property
-    def bounce_address(self) -> str | None:
-        """Where delivery failures go, or None."""
-        return self._on_domain(self.bounce_alias)
-
-    def _on_domain(self, local: str) -> str | None:
-        local, domain = local.strip(), self.catchall_domain.strip()
-        return normalise(f"{local}@{domain}") if local and domain else None
-
-
-@dataclass(frozen=True, slots=True)
 class Request:
     """A mail as far as the decision needs it.
 
     ``sender`` is the value of its From; ``reply_to`` and ``return_path`` are what the mail was given (``"<>"``: nothing
     may come back); ``forced_server`` is the server of a mailing. For a mail that belongs to a document: ``document``
-    is its title, ``alias`` the full address of its type's alias, if it has one. ``author_is`` says how the author is
-    known: a relay of a *received* mail may be anybody's, one that is *not checked* names one of us as well.
+    is its title, ``aliases`` are those of its type, the oldest first. ``author_is`` says how the author is known: a
+    relay of a *received* mail may be anybody's, one that is *not checked* names one of us as well.
     """
 
     sender: str
@@ -88,7 +46,7 @@ class Request:
     return_path: str = ""
     forced_server: int | None = None
     document: str | None = None
-    alias: str = ""
+    aliases: Sequence[TypeAlias] = ()
     author_is: AuthorIs = "verified"
 
 
@@ -99,6 +57,7 @@ class Decision:
     ``from_before``, ``from_after`` and ``reply_to`` are mailboxes for people to read; ``compose`` encodes them for the
     wire. ``envelope_sender`` is ready for SMTP, "" is the null sender. ``smtputf8``: only a server that offers
     SMTPUTF8 can take the mail. ``server_id`` None with ``is_default_server``: the server of the environment.
+    ``domain``: which of our domains its addresses and ids are on.
     """
 
     server_id: int | None = None
@@ -109,6 +68,7 @@ class Decision:
     encapsulated: bool = False
     envelope_sender: str = ""
     reply_to: str = ""
+    domain: str = ""
     author_is: AuthorIs = "verified"
     smtputf8: bool = False
     steps: list[Why] = field(default_factory=list)
@@ -130,14 +90,7 @@ def decide(request: Request, servers: Sequence[Server], office: Office) -> Decis
     """Return which server sends a mail, as whom, and where failures and answers go. Never raises."""
     author = first_address(request.sender)
     default = office.default_address
-    choice = choose_server(
-        servers,
-        author.key if author else None,
-        default,
-        default_server=_default_server(office),
-        forced=request.forced_server,
-        custom_servers=office.custom_servers,
-    )
+    choice = choose(author.key if author else None, servers, office, request.forced_server)
     from_before = _mailbox(author.name, author.address) if author else decode_words(request.sender)[:LONGEST_MAILBOX]
     steps = [*choice.steps, *_about_default_server(choice, office)]
     may_keep = author is None or _may_keep(author, request.author_is, servers, office)
@@ -160,7 +113,8 @@ def decide(request: Request, servers: Sequence[Server], office: Office) -> Decis
         sent_as = _send_as(author, server, servers, office, steps, warnings, may_keep=may_keep)
     if needs_smtputf8(sent_as.address):
         warnings.append(why("from_needs_smtputf8", address=sent_as.address))
-    envelope_sender = _envelope_sender(request, server, sent_as, office, steps)
+    home = _home(sent_as, server, office, steps)
+    envelope_sender = _envelope_sender(request, server, sent_as, _bounce_address(home, server, office, steps), steps)
     return Decision(
         server_id=server.id,
         is_default_server=server.id is None,
@@ -169,11 +123,26 @@ def decide(request: Request, servers: Sequence[Server], office: Office) -> Decis
         from_after=_mailbox(sent_as.name, sent_as.address),
         encapsulated=author is not None and sent_as.key != author.key,
         envelope_sender=envelope_sender,
-        reply_to=_reply_to(request, author or sent_as, office, steps, warnings),
+        reply_to=_reply_to(request, author or sent_as, home, steps, warnings),
+        domain=home.name,
         author_is=request.author_is,
         smtputf8=needs_smtputf8(sent_as.address) or needs_smtputf8(envelope_sender),
         steps=steps,
         warnings=warnings,
+    )
+
+
+def choose(sender: str | None, servers: Sequence[Server], office: Office, forced: int | None = None) -> Choice:
+    """Return the server for a From (a key), with every step of the search."""
+    own = office.domain(domain_of(sender)) if sender else None
+    return choose_server(
+        servers,
+        sender,
+        office.default_address,
+        own_default=own.default_address if own else None,
+        default_server=_default_server(office),
+        forced=forced,
+        custom_servers=office.custom_servers,
     )
 
 
@@ -202,7 +171,7 @@ def _send_as(
     may_keep: bool,
 ) -> Address:
     """The From that is sent; notes the reason. ``may_keep`` False: nobody knows who wrote the mail, and it is ours."""
-    default = office.default_address or (None if may_keep else office.catchall_address)
+    default = _default_for(author, server, office) or (None if may_keep else office.catchall_address)
     kept = _kept_because(author, server, servers, office) if may_keep else None
     if kept:
         steps.append(kept)
@@ -220,6 +189,14 @@ def _send_as(
     return encapsulate(author, default)
 
 
+def _default_for(author: Address, server: Server, office: Office) -> str | None:
+    """The address that stands in for the author's: that of his own domain, if the server may send as it."""
+    own = office.domain(author.domain)
+    if own is not None and own.default_address and server.may_send_as(own.default_address):
+        return own.default_address
+    return office.default_address
+
+
 def _kept_because(author: Address, server: Server, servers: Sequence[Server], office: Office) -> Why | None:
     """Why the From stays as it is; None if it has to be encapsulated."""
     address, domain = author.key, author.domain
@@ -230,8 +207,9 @@ def _kept_because(author: Address, server: Server, servers: Sequence[Server], of
         return why("from_kept_by_server", address=address, server=server.name)
     if server.rewrite == "always":
         return None
-    if domain == domain_of(f"x@{office.catchall_domain}"):
-        return why("from_on_alias_domain", address=address, domain=domain)
+    if office.domain(domain) is not None:
+        code = "from_on_alias_domain" if domain == office.first.name else "from_on_our_domain"
+        return why(code, address=address, domain=domain)
     owner = _owner(address, servers)
     return why("from_in_other_filter", address=address, server=owner.name) if owner else None
 
@@ -248,10 +226,9 @@ def _may_keep(author: Address, author_is: AuthorIs, servers: Sequence[Server], o
 
 def _is_ours(author: Address, servers: Sequence[Server], office: Office) -> bool:
     """Say whether a From is one of ours, for which our servers vouch."""
-    domain = domain_of(f"x@{office.catchall_domain}")
     filters = (*office.default_from_filter, *(office.default_server.filters if office.default_server else ()))
     return (
-        (bool(domain) and author.domain == domain)
+        office.domain(author.domain) is not None
         or author.key == office.default_address
         or author.key in filters
         or author.domain in filters
@@ -301,16 +278,45 @@ def _about_default_server(choice: Choice, office: Office) -> list[Why]:
     return [why("default_filter_none")]
 
 
+# --- the domain that its addresses are on
+
+
+def _home(sent_as: Address, server: Server, office: Office, steps: list[Why]) -> MailDomain:
+    """Which of our domains replies and failures come back to: that of the From, if the server may send for it."""
+    first, own = office.first, office.domain(sent_as.domain)
+    if not office.domains:
+        return first  # nothing to choose from
+    if own is None or own.name == first.name:
+        steps.append(why("domain_first", domain=sent_as.domain, first=first.name))
+        return first
+    if not server.may_send_for(own.name):
+        steps.append(why("domain_not_in_filter", domain=own.name, first=first.name, server=server.name))
+        return first
+    steps.append(why("domain_own", domain=own.name))
+    return own
+
+
+def _bounce_address(home: MailDomain, server: Server, office: Office, steps: list[Why]) -> str | None:
+    """The bounce address of that domain, or of the first one if only as that the server may send."""
+    own, first = home.bounce_address, office.bounce_address
+    if own and first and not server.may_send_as(own) and server.may_send_as(first):
+        steps.append(why("envelope_first_domain", wanted=own, address=first, server=server.name))
+        return first
+    return own or first
+
+
 # --- envelope sender and Reply-To
 
 
-def _envelope_sender(request: Request, server: Server, sent_as: Address, office: Office, steps: list[Why]) -> str:
+def _envelope_sender(
+    request: Request, server: Server, sent_as: Address, bounce_address: str | None, steps: list[Why]
+) -> str:
     """The Return-Path: the given one, else the bounce address, if the server may send as it; else the From."""
     if request.return_path.strip() == NULL_SENDER:
         steps.append(why("envelope_null"))
         return ""
     given = normalise(request.return_path)
-    wanted = given or office.bounce_address
+    wanted = given or bounce_address
     if wanted and server.may_send_as(wanted):
         steps.append(why("envelope_given" if given else "envelope_bounce", address=wanted, server=server.name))
         return wire_address(wanted, smtputf8=True)
@@ -321,7 +327,7 @@ def _envelope_sender(request: Request, server: Server, sent_as: Address, office:
     return wire_address(sent_as.address, smtputf8=True)
 
 
-def _reply_to(request: Request, author: Address, office: Office, steps: list[Why], warnings: list[Why]) -> str:
+def _reply_to(request: Request, author: Address, home: MailDomain, steps: list[Why], warnings: list[Why]) -> str:
     """Where answers go: what was given, the alias of the document's type, the catchall, the author."""
     if request.reply_to.strip():
         given = ", ".join(_mailbox(one.name, one.address) for one in parse_addresses(request.reply_to))
@@ -329,13 +335,13 @@ def _reply_to(request: Request, author: Address, office: Office, steps: list[Why
             steps.append(why("reply_to_given", reply_to=given))
             return given
         warnings.append(why("reply_to_invalid", reply_to=decode_words(request.reply_to)[:LONGEST_MAILBOX]))
-    alias = normalise(request.alias)
+    alias = normalise(alias_on(request.aliases, home))
     if request.document is not None and alias:
         steps.append(why("reply_to_alias", address=alias))
-        return document_mailbox(office.company, request.document, alias)
-    if request.document is not None and office.catchall_address:
-        steps.append(why("reply_to_catchall", address=office.catchall_address))
-        return document_mailbox(office.company, request.document, office.catchall_address)
+        return document_mailbox(home.company, request.document, alias)
+    if request.document is not None and home.catchall_address:
+        steps.append(why("reply_to_catchall", address=home.catchall_address))
+        return document_mailbox(home.company, request.document, home.catchall_address)
     steps.append(why("reply_to_author", address=author.address))
     return _mailbox(author.name, author.address)
 

@@ -49,6 +49,15 @@ class Server:
         """Say whether this server may be given the address as an envelope sender: it has no filter, or it has it."""
         return not self.filters or self.has(address)
 
+    def may_send_for(self, domain: str) -> bool:
+        """Say whether this server may send as any address of a domain.
+
+        >>> one = Server(1, "one", filters=("info@acme.com",))
+        >>> one.may_send_for("acme.com"), one.may_send_as("bounce@acme.com"), one.may_send_for("other.com")
+        (True, False, False)
+        """
+        return not self.filters or any(domain in (entry, domain_of(entry)) for entry in self.filters)
+
 
 class ChoiceStep(StrEnum):
     """The step that found the server."""
@@ -57,6 +66,7 @@ class ChoiceStep(StrEnum):
     ADDRESS = "address"
     DOMAIN = "domain"
     NO_FILTER = "no_filter"
+    OWN_DEFAULT = "own_default"
     DEFAULT_ADDRESS = "default_address"
     DEFAULT_DOMAIN = "default_domain"
     FIRST = "first"
@@ -147,14 +157,16 @@ def choose_server(
     sender: str | None,
     default_address: str | None,
     *,
+    own_default: str | None = None,
     default_server: Server | None,
     forced: int | None = None,
     custom_servers: bool = True,
 ) -> Choice:
     """Return the server for a From, the step that found it and all steps with their reasons.
 
-    ``sender`` and ``default_address`` are keys of ``normalise`` or None. Only active servers take part; in every step
-    the lowest priority wins, then the oldest. ``forced`` names the one server of a mailing: there is no search then,
+    ``sender`` and ``default_address`` are keys of ``normalise`` or None; ``own_default`` is the default address of the
+    sender's own domain, where that is another one of ours. Only active servers take part; in every step the lowest
+    priority wins, then the oldest. ``forced`` names the one server of a mailing: there is no search then,
     and no silent replacement. The default server sends when *Custom Email Servers* is off or no record is active.
     Failures: ``no_server``, ``server_off``, ``server_gone``.
     """
@@ -165,7 +177,7 @@ def choose_server(
         return _default(default_server, "search_no_record" if custom_servers else "search_custom_off")
     shown = [(server, _values(server)) for server in active[:SHOWN]]
     steps: list[Why] = []
-    for number, step, wanted in _searches(sender, default_address):
+    for number, step, wanted in _searches(sender, own_default, default_address):
         if wanted is None:
             steps.append(why(_NOT_TRIED[step], number=number))
             continue
@@ -186,14 +198,18 @@ def _rank(server: Server) -> tuple[int, int]:
 _NO_FILTER = ("",)  # what a server without a filter is found by
 
 
-def _searches(sender: str | None, default: str | None) -> list[tuple[int, ChoiceStep, str | None]]:
+def _searches(
+    sender: str | None, own_default: str | None, default: str | None
+) -> list[tuple[int, ChoiceStep, str | None]]:
     """The steps in their order, with what each looks for in the filters."""
     sender_domain = domain_of(sender) if sender else None
     default_domain = domain_of(default) if default else None
+    own = [(4, ChoiceStep.OWN_DEFAULT, own_default)] if own_default and own_default != default else []
     return [
         (1, ChoiceStep.ADDRESS, sender),
         (2, ChoiceStep.DOMAIN, sender_domain),
         (3, ChoiceStep.NO_FILTER, ""),
+        *own,
         (4, ChoiceStep.DEFAULT_ADDRESS, default),
         (4, ChoiceStep.DEFAULT_DOMAIN, default_domain),
         (5, ChoiceStep.FIRST, ""),

@@ -147,7 +147,7 @@ def request_of(draft: OutgoingDraft, snapshot: Snapshot) -> Request:
         return_path=draft.return_path,
         forced_server=draft.forced_server_id,
         document=draft.title if draft.has_document else None,
-        alias=snapshot.type_aliases.get(draft.type_id or 0, "") if draft.has_document else "",
+        aliases=snapshot.aliases_of(draft.type_id),
     )
 
 

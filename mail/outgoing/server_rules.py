@@ -2,7 +2,7 @@
 
 from dataclasses import astuple, replace
 
-from mail.decide.sender import Office
+from mail.decide.domains import Office
 from mail.decide.servers import read_filter
 from mail.errors import ChangeRefused
 from mail.message.address import local_part

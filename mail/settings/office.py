@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from flask import current_app, g
 from sqlalchemy import exists, select
 
-from mail.decide.sender import Office
+from mail.decide.domains import Office, TypeAlias
 from mail.decide.servers import Server, read_filter
 from mail.message.domains import wire_domain
 from mail.settings import parameters
@@ -31,6 +31,11 @@ class Snapshot:
     office: Office
     servers: tuple[Server, ...]
     type_aliases: dict[int, str]
+
+    def aliases_of(self, type_id: int | None) -> tuple[TypeAlias, ...]:
+        """Return the aliases of a document type that replies may go to."""
+        address = self.type_aliases.get(type_id or 0)
+        return (TypeAlias(address),) if address else ()
 
     @cached_property
     def message_domain(self) -> str:

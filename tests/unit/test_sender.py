@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from mail.decide.sender import LONGEST_REPLY_TO, Decision, Office, Request, decide, document_mailbox
+from mail.decide.domains import Office, TypeAlias
+from mail.decide.sender import LONGEST_REPLY_TO, Decision, Request, decide, document_mailbox
 from mail.decide.servers import Server, parse_filter
 from mail.message.address import format_address, parse_addresses
 from mail.message.compose import with_addresses
@@ -211,6 +212,7 @@ def test_where_failures_go(servers, office, sender, return_path, envelope):
 
 
 DOC, SALES, CATCHALL = "Order 7", "sales@mycompany.com", "catchall@mycompany.com"
+BY_SALES = (TypeAlias(SALES),)
 COMPANY_ORDER = "My Company Order 7"
 
 
@@ -219,19 +221,19 @@ COMPANY_ORDER = "My Company Order 7"
     [
         # what the mail was given, never changed
         (OURS, Request("bob@home.net", reply_to="Desk <desk@home.net>"), '"Desk" <desk@home.net>'),
-        (OURS, Request("bob@home.net", reply_to="a@x.com, b@x.com", document=DOC, alias=SALES), "a@x.com, b@x.com"),
-        (OURS, Request("bob@home.net", reply_to="nonsense", document=DOC, alias=SALES), f'"{COMPANY_ORDER}" <{SALES}>'),
+        (OURS, Request("bob@home.net", "a@x.com, b@x.com", document=DOC, aliases=BY_SALES), "a@x.com, b@x.com"),
+        (OURS, Request("bob@home.net", "nonsense", document=DOC, aliases=BY_SALES), f'"{COMPANY_ORDER}" <{SALES}>'),
         # a mail of a document: the alias of its type, else the catchall
-        (OURS, Request("bob@home.net", document=DOC, alias=SALES), f'"{COMPANY_ORDER}" <{SALES}>'),
+        (OURS, Request("bob@home.net", document=DOC, aliases=BY_SALES), f'"{COMPANY_ORDER}" <{SALES}>'),
         (OURS, Request("bob@home.net", document=DOC), f'"{COMPANY_ORDER}" <{CATCHALL}>'),
-        (OURS, Request("bob@home.net", document=DOC, alias="nonsense"), f'"{COMPANY_ORDER}" <{CATCHALL}>'),
-        (NO_DOMAIN, Request("bob@home.net", document=DOC, alias=SALES), f'"{COMPANY_ORDER}" <{SALES}>'),
+        (OURS, Request("bob@home.net", document=DOC, aliases=[TypeAlias("?")]), f'"{COMPANY_ORDER}" <{CATCHALL}>'),
+        (NO_DOMAIN, Request("bob@home.net", document=DOC, aliases=BY_SALES), f'"{COMPANY_ORDER}" <{SALES}>'),
         (office(catchall_alias=""), Request("Bob <bob@home.net>", document=DOC), '"Bob" <bob@home.net>'),
         (NO_DOMAIN, Request("Bob <bob@home.net>", document=DOC), '"Bob" <bob@home.net>'),
         (OURS, Request("", document=DOC), f'"{COMPANY_ORDER}" <{CATCHALL}>'),
         # any other mail: its author
         (OURS, Request("Bob <bob@home.net>"), '"Bob" <bob@home.net>'),
-        (OURS, Request("Bob <bob@home.net>", alias=SALES), '"Bob" <bob@home.net>'),
+        (OURS, Request("Bob <bob@home.net>", aliases=BY_SALES), '"Bob" <bob@home.net>'),
         (OURS, Request("Doe, Ann <ann@home.net>, bob@home.net"), '"Doe, Ann" <ann@home.net>'),
         (OURS, Request(""), NOTIFY),
     ],
@@ -294,7 +296,7 @@ def test_which_mails_need_smtputf8(servers, sender, smtputf8):
 
 
 def test_the_decision_tells_its_story():
-    decision = decide(Request('"Clerk" <clerk@home.test>', document=DOC, alias=SALES), [MINE], OURS)
+    decision = decide(Request('"Clerk" <clerk@home.test>', document=DOC, aliases=BY_SALES), [MINE], OURS)
     assert [say(step) for step in decision.steps] == [
         "1. A server whose From filter contains the address clerk@home.test: none of 1.",
         "2. A server whose From filter contains the domain home.test: none of 1.",

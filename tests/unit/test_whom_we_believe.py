@@ -4,9 +4,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from mail.decide.domains import Office
 from mail.decide.facts import AddressBook, AliasRule, Facts, KnownMessage, SenderFacts, look_up
 from mail.decide.routing import route
-from mail.decide.sender import Office, Request, decide
+from mail.decide.sender import Request, decide
 from mail.decide.servers import Server
 from mail.message.parse import parse
 from mail.sentences import say

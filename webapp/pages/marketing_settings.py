@@ -14,7 +14,8 @@ from sqlalchemy import func, select
 from wtforms import SelectField, TextAreaField
 from wtforms.validators import Length
 
-from mail.decide.servers import Choice, ChoiceStep, Server, choose_server
+from mail.decide.sender import choose
+from mail.decide.servers import Choice, ChoiceStep, Server
 from mail.errors import ChangeRefused
 from mail.mailing import mailing_settings
 from mail.message.address import normalise
@@ -139,21 +140,7 @@ def _lanes(dedicated: OutgoingServer | None) -> list[Lane]:
         (_l("Your own messages"), normalise(current_user.email)),
         (_l("Forwarded customer replies"), STRANGER),
     ]
-    return [
-        Lane(
-            name,
-            sender,
-            choose_server(
-                snapshot.servers,
-                sender,
-                known.default_address,
-                default_server=known.default_server,
-                custom_servers=known.custom_servers,
-            ),
-        )
-        for name, sender in senders
-        if sender
-    ]
+    return [Lane(name, sender, choose(sender, snapshot.servers, known)) for name, sender in senders if sender]
 
 
 def _warnings(dedicated: OutgoingServer, lanes: Sequence[Lane]) -> list[str]:

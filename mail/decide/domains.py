@@ -1,0 +1,135 @@
+"""The domains of the office, with the addresses that each of them has. Pure.
+
+The first is the alias domain of General Settings: its addresses come from the system parameters.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from mail.decide.servers import Server
+from mail.message.address import domain_of, local_part, normalise
+
+
+@dataclass(frozen=True, slots=True)
+class MailDomain:
+    """One of our domains; its addresses are keys, None where it has none. ``name`` as it is compared."""
+
+    name: str
+    bounce_address: str | None = None
+    catchall_address: str | None = None
+    default_address: str | None = None
+    company: str = ""
+
+    @classmethod
+    def of(
+        cls, name: str, *, bounce: str = "", catchall: str = "", default_from: str = "", company: str = ""
+    ) -> "MailDomain":
+        """Return a domain with the addresses that these local parts have in it.
+
+        >>> MailDomain.of("Second.com", bounce="returns").bounce_address
+        'returns@second.com'
+        """
+        return cls(
+            domain_of(f"x@{name}"),
+            address_on(bounce, name),
+            address_on(catchall, name),
+            address_on(default_from, name),
+            company,
+        )
+
+
+def address_on(local: str, domain: str) -> str | None:
+    """Return the address of a local part in a domain (its key), None if one of both is missing.
+
+    >>> address_on("bounce", "MyCompany.com"), address_on("bounce", " ")
+    ('bounce@mycompany.com', None)
+    """
+    local, domain = local.strip(), domain.strip()
+    return normalise(f"{local}@{domain}") if local and domain else None
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """What the office has set: the system parameters as they are, and the default server of the environment.
+
+    ``default_from_filter`` is the parameter ``mail.default.from_filter``, read by ``parse_filter``; ``company`` the
+    name of the company. ``domains``: those beside the alias domain, which is the first.
+    """
+
+    default_from: str = ""
+    catchall_domain: str = ""
+    catchall_alias: str = "catchall"
+    bounce_alias: str = "bounce"
+    company: str = ""
+    custom_servers: bool = True
+    default_server: Server | None = None
+    default_from_filter: tuple[str, ...] = ()
+    domains: tuple[MailDomain, ...] = ()
+
+    @property
+    def default_address(self) -> str | None:
+        """The address that mail is sent as when the author's own may not be used (its key), or None.
+
+        >>> Office(default_from="notifications", catchall_domain="MyCompany.com").default_address
+        'notifications@mycompany.com'
+        >>> Office(default_from="info@other.com", catchall_domain="mycompany.com").default_address
+        'info@other.com'
+        """
+        if "@" in self.default_from:
+            return normalise(self.default_from)
+        return address_on(self.default_from, self.catchall_domain)
+
+    @property
+    def catchall_address(self) -> str | None:
+        """Where replies go that have no alias of their own, or None."""
+        return address_on(self.catchall_alias, self.catchall_domain)
+
+    @property
+    def bounce_address(self) -> str | None:
+        """Where delivery failures go, or None."""
+        return address_on(self.bounce_alias, self.catchall_domain)
+
+    @property
+    def first(self) -> MailDomain:
+        """The alias domain; without a name while there is none."""
+        name = domain_of(f"x@{self.catchall_domain}")
+        return MailDomain(name, self.bounce_address, self.catchall_address, self.default_address, self.company)
+
+    @property
+    def all_domains(self) -> tuple[MailDomain, ...]:
+        """All domains that are ours, the alias domain first."""
+        first = self.first
+        return (first, *self.domains) if first.name else self.domains
+
+    def domain(self, name: str) -> MailDomain | None:
+        """Return the domain of ours with this name, None for somebody else's.
+
+        >>> Office(catchall_domain="mycompany.com").domain("other.com") is None
+        True
+        """
+        return next((domain for domain in self.all_domains if domain.name == name), None) if name else None
+
+
+class TypeAlias(NamedTuple):
+    """An alias of a document type: it works on all of our domains, unless it is tied to the one of its address."""
+
+    address: str
+    one_domain: bool = False
+
+
+def alias_on(aliases: Sequence[TypeAlias], domain: MailDomain) -> str:
+    """Return the address that a document type has in a domain: the alias tied to it, else one of all domains, else "".
+
+    >>> both = [TypeAlias("sales@mycompany.com"), TypeAlias("shop@second.com", one_domain=True)]
+    >>> [alias_on(both, MailDomain(name)) for name in ("mycompany.com", "second.com", "third.com")]
+    ['sales@mycompany.com', 'shop@second.com', 'sales@third.com']
+    """
+    tied = (alias.address for alias in aliases if alias.one_domain and domain_of(alias.address) == domain.name)
+    everywhere = (_moved(alias.address, domain) for alias in aliases if not alias.one_domain)
+    return next(tied, "") or next(everywhere, "")
+
+
+def _moved(address: str, domain: MailDomain) -> str:
+    local = local_part(address)
+    return f"{local}@{domain.name}" if local and domain.name else address
