@@ -13,7 +13,7 @@ from models.event import Event
 from models.incoming import IncomingServer, MailboxState, ReceivedMail, RouteResult
 from models.job import ActionRun, Lease, Outage, ScheduledAction, Worker
 from models.mailing import Chunk, Mailing, Trace, mailing_lists
-from models.outgoing import DeliveryAttempt, OutgoingMail, Recipient
+from models.outgoing import DeliveryAttempt, LineChange, OutgoingMail, Recipient
 from models.parameter import SystemParameter
 from models.practice import PracticeMail
 from models.quota import Quota
@@ -40,6 +40,7 @@ __all__ = [
     "Follower",
     "IncomingServer",
     "Lease",
+    "LineChange",
     "LoginAttempt",
     "LoginSession",
     "MailboxState",

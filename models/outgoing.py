@@ -133,6 +133,17 @@ class DeliveryAttempt(Model):
     transcript: Mapped[str] = mapped_column(Text, default="")
 
 
+class LineChange(Model):
+    """What a person did to a line, or another server that was chosen for it; ``why`` says what, and who."""
+
+    __tablename__ = "line_change"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    recipient_id: Mapped[int] = mapped_column(ForeignKey("outgoing_recipient.id", ondelete="CASCADE"), index=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    why: Mapped[dict[str, Any]] = mapped_column(Json)
+
+
 @dataclass(frozen=True)
 class Claimed:
     """A line that this worker holds, with what its delivery needs; plain values, no row objects."""
