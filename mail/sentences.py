@@ -654,13 +654,63 @@ SENTENCES: dict[str, Any] = {
         "“%(server)s” is responding slowly. Its emails wait and are sent automatically; other servers are not affected."
     ),
     "unknown_final": _l(
-        "Two attempts got no server response, so it is uncertain whether the email arrived. Ask the recipient, or "
-        "press Retry."
+        "Two attempts got no server response, so it is uncertain whether the email arrived. Ask the recipient."
     ),
     "unknown_power_cut": _l(
         "The machine lost power or was restarted while this email was about to be sent, so it is unknown whether it "
-        "went out. It is not sent again automatically. Ask the recipient, or press Retry."
+        "went out. It is not sent again automatically. Ask the recipient."
     ),
+    # --- what people do with the recipients of an email, and its history (lines.py, another_server.py, timeline.py)
+    "again_sent": Counted(
+        "count",
+        "%(count)s email was skipped: it has already been sent.",
+        "%(count)s emails were skipped: they have already been sent.",
+    ),
+    "again_sending": Counted(
+        "count",
+        "%(count)s email was skipped: it is being sent right now.",
+        "%(count)s emails were skipped: they are being sent right now.",
+    ),
+    "again_waiting": Counted(
+        "count",
+        "%(count)s email was skipped: it is already waiting to be sent.",
+        "%(count)s emails were skipped: they are already waiting to be sent.",
+    ),
+    "again_address": Counted(
+        "count",
+        "%(count)s email was skipped: its address does not exist. Correct the address first.",
+        "%(count)s emails were skipped: their addresses do not exist. Correct the addresses first.",
+    ),
+    "again_email": Counted(
+        "count",
+        "%(count)s email was skipped: the email itself was refused and would be refused again. Change it and send a "
+        "new one.",
+        "%(count)s emails were skipped: the emails themselves were refused and would be refused again. Change them and "
+        "send new ones.",
+    ),
+    "again_known": Counted(
+        "count",
+        "%(count)s email was skipped: what happened to it is already known.",
+        "%(count)s emails were skipped: what happened to them is already known.",
+    ),
+    "line_sent_again": _l("%(user)s sent it again."),
+    "line_cancelled": _l("%(user)s cancelled it before it was sent."),
+    "line_arrived": _l("It was unknown whether this email had arrived; %(user)s says that it did."),
+    "line_server_chosen": _l("%(user)s chose the server “%(server)s” for it."),
+    "line_server_automatic": _l("%(user)s let the server be chosen automatically."),
+    "line_server_changed": _l("It is now sent through “%(server)s” as %(sender)s, no longer through “%(before)s”."),
+    "line_sender_changed": _l("It is now sent as %(sender)s."),
+    "timeline_queued": _l("Added to the queue, from %(author)s."),
+    "timeline_queued_system": _l("Added to the queue by CoquiMail."),
+    "timeline_decided": _l("The server “%(server)s” was chosen, to send it as %(sender)s."),
+    "timeline_first": _l("The server “%(server)s” was chosen."),
+    "timeline_accepted": _l("“%(server)s” accepted the email."),
+    "timeline_accepted_before": _l("The mail server accepted the email."),
+    "timeline_delayed": _l(
+        "A report came back: the email is delayed, and the recipient's server keeps trying (“%(text)s”)."
+    ),
+    "timeline_complaint": _l("The recipient reported the email as spam, so the address gets no more mailings."),
+    "timeline_replied": _l("%(author)s replied."),
     "sent_unrecorded": _l("The server accepted the email; the process ended before it could save the transcript."),
     "address_corrected_by": _l("%(who)s changed the address from %(before)s to %(after)s."),
     "address_corrected": _l("The address was changed from %(before)s to %(after)s."),

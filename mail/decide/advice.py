@@ -59,6 +59,24 @@ def advice_for(reason: Why | None) -> Advice:
     return ADVICE.get(reason["values"].get("cause") or reason["code"], _UNKNOWN)
 
 
+def not_again(state: str, wait: str, reason: Why | None) -> str:
+    """Return the code that says why sending to a recipient again would not help, "" where it may.
+
+    >>> not_again("failed", "", {"code": "no_such_mailbox", "values": {}}), not_again("queued", "limit", None)
+    ('again_address', 'again_waiting')
+    >>> not_again("failed", "", {"code": "mailbox_full", "values": {}}), not_again("queued", "retry", None)
+    ('', '')
+    """
+    if state in ("sent", "sending"):
+        return f"again_{state}"
+    if state == "queued":
+        return "" if wait == "retry" else "again_waiting"
+    advice = advice_for(reason)
+    if advice.offers(Remedy.RETRY):
+        return ""
+    return "again_address" if advice.offers(Remedy.CORRECT) else "again_email"
+
+
 def _advice(fixer: Fixer, *actions: Remedy) -> Advice:
     return Advice(fixer, frozenset(actions))
 

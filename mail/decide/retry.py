@@ -27,12 +27,17 @@ def next_try(attempts: int, first_try_at: datetime, now: datetime, outages: Sequ
     True
     """
     later = now + DELAYS[min(max(attempts, 1), len(DELAYS)) - 1]
+    return later if later <= gives_up(first_try_at, now, outages) else None
+
+
+def gives_up(first_try_at: datetime, now: datetime, outages: Sequence[Span] = ()) -> datetime:
+    """Return when a mail that was tried first at that time is tried for the last time, as far as is known now."""
     end = first_try_at + GIVE_UP_AFTER
     for since, until in outages:
         if until > first_try_at and since < now:
             end += min(until, now) - max(since, first_try_at)
             end = max(end, min(until, now) + TRIES_AFTER_OUTAGE * DELAYS[-1])
-    return later if later <= end else None
+    return end
 
 
 def gave_up(reason: Why | None) -> Why:

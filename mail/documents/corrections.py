@@ -97,7 +97,7 @@ def correct(correction: AddressCorrection, everywhere: bool, who: str, now: date
         _note(contact, correction, who, now)
     if contact is not None:
         lines.redirect(contact.id, correction.before, correction.after)
-    lines.correct_address(correction.line_id, correction.after, now)
+    lines.correct_address(correction.line_id, correction.after, now, who)
 
 
 def _replace(gone: Contact, stays: Contact) -> None:

@@ -1,26 +1,31 @@
 """What people and reports do to the lines of a mail: retry, cancel, correct the address, mark as bounced."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import exists, insert, select, update
+from sqlalchemy import exists, insert, literal, select, update
 from sqlalchemy.orm import aliased
 
+from mail.decide.advice import not_again
 from mail.decide.sender import Decision, Request, decide
 from mail.errors import NotCorrected
 from mail.message.address import normalise, show_address
 from mail.message.compose import header, with_addresses, with_id
-from mail.outgoing.delivery_state import FAILED, mark_failures, show_progress
+from mail.outgoing.delivery_state import FAILED, SENDING, mark_failures, show_progress
 from mail.outgoing.enqueue import decision_columns, waits_for_server
 from mail.queue.journal import State
 from mail.sentences import Why, why
 from mail.settings import office
 from mail.settings.tokens import TokenKind
-from models import Blob, DeliveryAttempt, OutgoingMail, Recipient, change_rows, db
+from models import Blob, DeliveryAttempt, LineChange, OutgoingMail, Recipient, change_rows, db
+from models.base import Json, UtcDateTime
 from models.outgoing import Claimed
 from models.slices import by_hundreds
+
+UNSENT = (*FAILED, "unknown", "queued", "cancelled")  # states of a line that may be sent once more
 
 
 def whole(line_id: int, name: str, address: str, from_header: str, content: bytes, message_id: str) -> bytes:
@@ -48,14 +53,8 @@ def decide_again(mail_ids: Collection[int], now: datetime) -> dict[int, Why]:
     snapshot = office.load()
     without: dict[int, Why] = {}
     for mail in db.session.scalars(select(OutgoingMail).where(OutgoingMail.id.in_(mail_ids))):
-        request = Request(
-            mail.author,
-            mail.reply_to,
-            mail.return_path,
-            mail.forced_server_id,
-            author_is=Decision.from_json(mail.decision or {}).author_is,
-        )
-        decision = decide(request, snapshot.servers, snapshot.office)
+        before = Decision.from_json(mail.decision or {})
+        decision = decide(request_of_mail(mail, mail.forced_server_id), snapshot.servers, snapshot.office)
         for name, value in decision_columns(replace(decision, reply_to=mail.reply_to)).items():
             setattr(mail, name, value)
         values: dict[str, Any] = {"server_id": decision.server_id or 0}
@@ -65,11 +64,39 @@ def decide_again(mail_ids: Collection[int], now: datetime) -> dict[int, Why]:
         if decision.failure and waits:
             without[mail.id] = decision.failure
         db.session.flush()
-        waiting = update(Recipient).where(Recipient.mail_id == mail.id, Recipient.state.in_(("queued", "sending")))
+        _note_decision(mail.id, before, decision, now)
+        waiting = update(Recipient).where(Recipient.mail_id == mail.id, Recipient.state.in_(SENDING))
         change_rows(waiting.values(values))
         if decision.failure and not waits and mail.post_id:
             mark_failures([mail.post_id], now)
     return without
+
+
+def request_of_mail(mail: OutgoingMail, forced_server: int | None) -> Request:
+    """Return what is decided about a mail that was composed before."""
+    author_is = Decision.from_json(mail.decision or {}).author_is
+    return Request(mail.author, mail.reply_to, mail.return_path, forced_server, author_is=author_is)
+
+
+def _note_decision(mail_id: int, before: Decision, after: Decision, now: datetime) -> None:
+    """Keep in the history of the lines that wait that another server or another From was chosen for them."""
+    if (before.server_name == after.server_name and before.from_after == after.from_after) or after.failure:
+        return
+    values = {"server": after.server_name, "sender": after.from_after}
+    if before.server_name and before.server_name != after.server_name:
+        reason = why("line_server_changed", before=before.server_name, **values)
+    elif before.server_name:
+        reason = why("line_sender_changed", sender=after.from_after)
+    else:
+        reason = why("timeline_decided", **values)
+    note(select(Recipient.id).where(Recipient.mail_id == mail_id, Recipient.state.in_(SENDING)), reason, now)
+
+
+def note(line_ids: Any, reason: Why, now: datetime) -> None:
+    """Keep something in the history of lines (a query of ids, or ids); the caller commits."""
+    found = line_ids if not isinstance(line_ids, Collection) else select(Recipient.id).where(Recipient.id.in_(line_ids))
+    values = found.add_columns(literal(now, UtcDateTime), literal(reason, Json)).order_by(Recipient.id)
+    db.session.execute(insert(LineChange).from_select(["recipient_id", "at", "why"], values))
 
 
 def free_doubted(server_id: int, now: datetime) -> None:
@@ -81,43 +108,84 @@ def free_doubted(server_id: int, now: datetime) -> None:
 # --- what people and reports do to lines
 
 
-def retry(line_ids: Collection[int], now: datetime) -> int:
-    """Queue lines again that failed, bounced, are in doubt or wait, and return how many; the caller commits."""
-    return _again(line_ids, ("failed", "bounced", "unknown", "queued", "cancelled"), now)
+@dataclass(frozen=True, slots=True)
+class Again:
+    """How many lines are queued again, why others were skipped, and why some can't be sent after all."""
+
+    queued: int = 0
+    skipped: Sequence[Why] = ()
+    failed: Why | None = None
 
 
-def _again(line_ids: Collection[int], states: Sequence[str], now: datetime) -> int:
-    mails = set(
-        db.session.scalars(
-            update(Recipient)
-            .where(Recipient.id.in_(line_ids), Recipient.state.in_(states))
-            .values(
-                state="queued", wait="", next_try_at=now, first_try_at=None, attempts=0, doubts=0, why=None, code=None,
-                enhanced="", reply="", bounced_at=None, seen_at=None,
-            )
-            .returning(Recipient.mail_id)
+def retry(line_ids: Collection[int], now: datetime, who: str) -> Again:
+    """Queue lines again where that may help: failed, bounced, in doubt, cancelled, or to be tried again later.
+
+    ``who`` asked for it. The caller commits and wakes.
+    """
+    helped, skipped = _sorted_out(line_ids)
+    note(helped, why("line_sent_again", user=who), now)
+    queued, failed = _again(helped, UNSENT, now)
+    return Again(queued, skipped, failed)
+
+
+def _sorted_out(line_ids: Collection[int]) -> tuple[list[int], list[Why]]:
+    """Part the lines that may be sent again from those where it would not help; of these why, and how many."""
+    chosen = select(Recipient.id, Recipient.state, Recipient.wait, Recipient.why).where(Recipient.id.in_(line_ids))
+    helped, reasons = [], Counter[str]()
+    for line in db.session.execute(chosen):
+        if reason := not_again(line.state, line.wait, line.why):
+            reasons[reason] += 1
+        else:
+            helped.append(line.id)
+    return helped, [why(code, count=number) for code, number in sorted(reasons.items())]
+
+
+def _again(line_ids: Collection[int], states: Sequence[str], now: datetime) -> tuple[int, Why | None]:
+    """Queue lines of these states again, under a new decision; returns how many, and why others failed at once."""
+    again = db.session.execute(
+        update(Recipient)
+        .where(Recipient.id.in_(line_ids), Recipient.state.in_(states))
+        .values(
+            state="queued", wait="", next_try_at=now, first_try_at=None, attempts=0, doubts=0, why=None, code=None,
+            enhanced="", reply="", bounced_at=None, seen_at=None,
         )
-    )  # fmt: skip
+        .returning(Recipient.id, Recipient.mail_id)
+    ).all()  # fmt: skip
+    mails = {line.mail_id for line in again}
     decide_again(mails, now)
     show_progress(posts_of_mails(mails), now)
-    return len(mails) and _count_queued(line_ids)
+    ended = db.session.execute(
+        select(Recipient.state, Recipient.why).where(Recipient.id.in_([line.id for line in again]))
+    ).all()
+    failed = next((line.why for line in ended if line.state == "failed"), None)
+    return sum(line.state == "queued" for line in ended), failed
 
 
-def _count_queued(line_ids: Collection[int]) -> int:
-    found = db.session.scalars(select(Recipient.id).where(Recipient.id.in_(line_ids), Recipient.state == "queued"))
-    return len(found.all())
+def settle_arrived(line_ids: Collection[int], now: datetime, who: str) -> int:
+    """Take lines in doubt as sent, because a person knows that they arrived; returns how many. The caller commits."""
+    reason = why("line_arrived", user=who)
+    doubtful = update(Recipient).where(Recipient.id.in_(line_ids), Recipient.state == "unknown")
+    arrived = db.session.execute(
+        doubtful.values(state="sent", why=reason, sent_at=Recipient.next_try_at).returning(
+            Recipient.id, Recipient.mail_id
+        )
+    ).all()
+    note([line.id for line in arrived], reason, now)
+    show_progress(posts_of_mails({line.mail_id for line in arrived}), now)
+    return len(arrived)
 
 
-def cancel(line_ids: Collection[int], now: datetime) -> int:
+def cancel(line_ids: Collection[int], now: datetime, who: str) -> int:
     """Take waiting lines out of the queue for good and return how many; the caller commits."""
-    mails = db.session.scalars(
+    cancelled = db.session.execute(
         update(Recipient)
         .where(Recipient.id.in_(line_ids), Recipient.state == "queued")
         .values(state="cancelled", wait="", why=why("left_the_queue"), next_try_at=now)  # it is the moment it left
-        .returning(Recipient.mail_id)
+        .returning(Recipient.id, Recipient.mail_id)
     ).all()
-    show_progress(posts_of_mails(mails), now)
-    return len(mails)
+    note([line.id for line in cancelled], why("line_cancelled", user=who), now)
+    show_progress(posts_of_mails({line.mail_id for line in cancelled}), now)
+    return len(cancelled)
 
 
 def assert_free(line: Recipient, key: str) -> None:
@@ -127,15 +195,17 @@ def assert_free(line: Recipient, key: str) -> None:
         raise NotCorrected(why("address_has_it", address=key))
 
 
-def correct_address(line_id: int, address: str, now: datetime) -> None:
+def correct_address(line_id: int, address: str, now: datetime, who: str) -> None:
     """Send a failed line to another address; raises ``NotCorrected``. The caller commits and wakes."""
     key = normalise(address)
     line = db.session.get(Recipient, line_id)
     if key is None or line is None:
         raise NotCorrected(why("address_unusable", address=address))
     assert_free(line, key)
+    corrected = why("address_corrected_by", who=who, before=line.address, after=address.strip())
     line.address, line.address_key = address.strip(), key
     db.session.flush()
+    note([line_id], corrected, now)
     _again([line_id], (*FAILED, "unknown"), now)
 
 

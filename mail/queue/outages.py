@@ -31,6 +31,11 @@ def note(now: datetime) -> None:
     if last is not None and now - last > LONG:
         db.session.add(Outage(since=last, until=now))
         db.session.flush()
-    recent = select(Outage.since, Outage.until).where(Outage.until > now - 10 * GIVE_UP_AFTER).order_by(Outage.until)
-    _known = tuple((row.since, row.until) for row in db.session.execute(recent))
+    _known = stored(now)
     db.session.commit()
+
+
+def stored(now: datetime) -> Sequence[Span]:
+    """Return the same as ``known``, for a process that notices none."""
+    recent = select(Outage.since, Outage.until).where(Outage.until > now - 10 * GIVE_UP_AFTER).order_by(Outage.until)
+    return tuple((row.since, row.until) for row in db.session.execute(recent))

@@ -265,7 +265,7 @@ def test_a_second_doubt_waits_for_a_person(desk: Desk) -> None:
             db.session.commit()
         assert desk.states() == {"ann@x.test": expected}
     with desk.app.app_context():
-        assert lines.retry([desk.line("ann@x.test").id], datetime.now(UTC)) == 1
+        assert lines.retry([desk.line("ann@x.test").id], datetime.now(UTC), "Bob").queued == 1
         db.session.commit()
     desk.send_all()
     assert desk.states() == {"ann@x.test": "sent"}
@@ -299,7 +299,7 @@ def test_cancel_correct_and_retry(desk: Desk) -> None:
     desk.postfix.refuse("typo@x.test")
     desk.mail("cancelled@x.test", "typo@x.test")
     with desk.app.app_context():
-        assert lines.cancel([desk.line("cancelled@x.test").id], datetime.now(UTC)) == 1
+        assert lines.cancel([desk.line("cancelled@x.test").id], datetime.now(UTC), "Bob") == 1
         db.session.commit()
     desk.send_all()
     assert desk.states() == {"cancelled@x.test": "cancelled", "typo@x.test": "failed"}
@@ -307,8 +307,8 @@ def test_cancel_correct_and_retry(desk: Desk) -> None:
         line = desk.line("typo@x.test")
         for wrong in ("nonsense", "cancelled@x.test"):
             with pytest.raises(lines.NotCorrected):
-                lines.correct_address(line.id, wrong, datetime.now(UTC))
-        lines.correct_address(line.id, "right@x.test", datetime.now(UTC))
+                lines.correct_address(line.id, wrong, datetime.now(UTC), "Bob")
+        lines.correct_address(line.id, "right@x.test", datetime.now(UTC), "Bob")
         db.session.commit()
     desk.send_all()
     assert desk.states() == {"cancelled@x.test": "cancelled", "right@x.test": "sent"}

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from mail import errors
-from mail.decide.advice import ADVICE, Fixer, Remedy, advice_for
+from mail.decide.advice import ADVICE, Fixer, Remedy, advice_for, not_again
 from mail.decide.failure import FailureKind
 from mail.decide.reported import Reported
 from mail.decide.retry import gave_up
@@ -126,3 +126,26 @@ def test_a_bounce_names_its_cause_like_an_answer(kind, status, text, code):
 
 def test_causes_told_by_reports_are_causes_of_answers():
     assert TOLD_BY_REPORTS <= ANSWERED
+
+
+@pytest.mark.parametrize(
+    ("state", "wait", "code", "answer"),
+    [
+        ("failed", "", "mailbox_full", ""),
+        ("failed", "", "no_such_mailbox", "again_address"),
+        ("bounced", "", "bounced_hard", "again_address"),
+        ("failed", "", "invalid_address", "again_address"),
+        ("failed", "", "too_large_there", "again_email"),
+        ("failed", "", "mail_unusable", "again_email"),
+        ("unknown", "", "unknown_final", ""),
+        ("cancelled", "", "left_the_queue", ""),
+        ("queued", "retry", "greylisted", ""),
+        ("queued", "limit", "greylisted", "again_waiting"),
+        ("queued", "schedule", "greylisted", "again_waiting"),
+        ("sending", "", "greylisted", "again_sending"),
+        ("sent", "", "greylisted", "again_sent"),
+    ],
+)
+def test_sending_again_is_for_where_it_helps(state, wait, code, answer):
+    assert not_again(state, wait, why(code)) == answer
+    assert not answer or answer in SENTENCES

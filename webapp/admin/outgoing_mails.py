@@ -1,27 +1,29 @@
 """Outgoing mails: a line per recipient, and of each mail why it went this way."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from flask import flash
 from flask_babel import gettext, ngettext
 from flask_babel import lazy_gettext as _l
+from flask_login import current_user
 from markupsafe import Markup
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
 from mail.decide.sender import Decision
 from mail.outgoing import lines
-from mail.sentences import Why, say
+from mail.outgoing.lines import Again
+from mail.outgoing.timeline import TimelineEntry, last_try_at, timeline
+from mail.sentences import Why, say, why
 from mail.settings.clock import now
 from mail.settings.wake import wake
-from models import DeliveryAttempt, Document, OutgoingMail, Post, Recipient, db
+from models import Document, OutgoingMail, Post, Recipient, db
 from models.outgoing import LINE_STATES
 from webapp import template_helpers
 from webapp.admin.base import AdminView, ChoiceFilter, Empty, action
 from webapp.pages import simulators
-
-MOST_ATTEMPTS = 200  # 48 hours make some 55, each Retry as many again
 
 
 class OutgoingMailView(AdminView):
@@ -70,10 +72,17 @@ class OutgoingMailView(AdminView):
         query = select(Recipient).where(Recipient.mail_id == line.mail_id).options(joinedload(Recipient.contact))
         return db.session.scalars(query.order_by(Recipient.id)).all()
 
-    def attempts_of(self, line: Recipient) -> Sequence[DeliveryAttempt]:
-        """Return the tries to deliver this line, the newest first."""
-        query = select(DeliveryAttempt).where(DeliveryAttempt.recipient_id == line.id)
-        return db.session.scalars(query.order_by(DeliveryAttempt.id.desc()).limit(MOST_ATTEMPTS)).all()
+    def timeline_of(self, line: Recipient) -> list[TimelineEntry]:
+        """Return what happened to this line, the newest first."""
+        return timeline(line)
+
+    def waits(self, line: Recipient) -> bool:
+        """Say whether a line in the queue is not to be sent yet."""
+        return line.next_try_at > now()
+
+    def gives_up(self, line: Recipient) -> datetime | None:
+        """Return when a line that is tried again and again is given up."""
+        return last_try_at(line, now())
 
     def document_of(self, line: Recipient) -> Document | None:
         """Return the document that this mail belongs to."""
@@ -94,16 +103,26 @@ class OutgoingMailView(AdminView):
 
     @action("retry", _l("Send again"), _l("Send the selected emails again?"))
     def retry(self, ids: list[str]) -> None:
-        """Queue lines again, whatever became of them but sent."""
-        queued = lines.retry([line.id for line in self.chosen(ids) if line.state != "sent"], now())
+        """Queue lines again where that may help; say how many were skipped, and why."""
+        again = lines.retry([line.id for line in self.chosen(ids)], now(), current_user.name)
         db.session.commit()
         wake()
-        flash(ngettext("%(num)s email is queued again.", "%(num)s emails are queued again.", queued), "success")
+        show_again(again)
+
+    @action("arrived", _l("It arrived"))
+    def arrived(self, ids: list[str]) -> None:
+        """Take lines in doubt as sent, because somebody knows that they arrived."""
+        arrived = lines.settle_arrived([line.id for line in self.chosen(ids)], now(), current_user.name)
+        db.session.commit()
+        if arrived:
+            flash(ngettext("%(num)s email counts as sent.", "%(num)s emails count as sent.", arrived), "success")
+        if arrived < len(ids):
+            flash(say(why("again_known", count=len(ids) - arrived)), "info")
 
     @action("cancel", _l("Cancel"), _l("Cancel the selected emails? Waiting emails will not be sent."))
     def cancel(self, ids: list[str]) -> None:
         """Take waiting lines out of the queue."""
-        cancelled = lines.cancel([line.id for line in self.chosen(ids)], now())
+        cancelled = lines.cancel([line.id for line in self.chosen(ids)], now(), current_user.name)
         db.session.commit()
         flash(ngettext("%(num)s email was cancelled.", "%(num)s emails were cancelled.", cancelled), "success")
 
@@ -113,6 +132,16 @@ class OutgoingMailView(AdminView):
 
     def is_action_allowed(self, name: str) -> bool:
         return name != "delete"
+
+
+def show_again(again: Again) -> None:
+    """Say on the next page what became of the wish to send emails again."""
+    if again.queued:
+        flash(ngettext("%(num)s email is queued again.", "%(num)s emails are queued again.", again.queued), "success")
+    for reason in again.skipped:
+        flash(say(reason), "error" if not again.queued else "info")
+    if again.failed:
+        flash(say(again.failed), "error")
 
 
 def _server(mail: OutgoingMail) -> Any:

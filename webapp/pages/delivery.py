@@ -47,9 +47,26 @@ def _close(document: Document) -> None:
 def retry(line_id: int) -> ResponseReturnValue:
     """Send to this recipient again."""
     document = _document_of(line_id)
-    lines.retry([line_id], now())
+    again = lines.retry([line_id], now(), current_user.name)
     _close(document)
-    flash(gettext("The email is being sent again."), "success")
+    if again.queued:
+        flash(gettext("The email is being sent again."), "success")
+    for reason in (*again.skipped, again.failed):
+        if reason:
+            flash(say(reason), "error")
+    return _back(document)
+
+
+@blueprint.post("/lines/<int:line_id>/arrived")
+@login_required
+def arrived(line_id: int) -> ResponseReturnValue:
+    """Take an email in doubt as sent: its recipient has it."""
+    document = _document_of(line_id)
+    if lines.settle_arrived([line_id], now(), current_user.name):
+        flash(gettext("The email counts as sent."), "success")
+    else:
+        flash(gettext("What happened to this email is already known."), "error")
+    _close(document)
     return _back(document)
 
 
@@ -87,7 +104,7 @@ def _asked(document: Document, line_id: int, given: str, correction: AddressCorr
 def cancel(line_id: int) -> ResponseReturnValue:
     """Take a waiting recipient out of the queue."""
     document = _document_of(line_id)
-    if lines.cancel([line_id], now()):
+    if lines.cancel([line_id], now(), current_user.name):
         flash(gettext("The email was cancelled and will not be sent."), "success")
     else:
         flash(gettext("It is too late: the email is already being sent."), "error")
