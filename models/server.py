@@ -50,6 +50,9 @@ class OutgoingServer(Model):
     per_minute: Mapped[int | None]
     per_hour: Mapped[int | None]
     per_day: Mapped[int | None]
+    connections: Mapped[int | None]  # at once, of all workers together
+    per_connection: Mapped[int | None]  # emails over one connection
+    headers: Mapped[str] = mapped_column(Text, default="", server_default="")  # extra ones, a line each
     comment: Mapped[str] = mapped_column(Text, default="")
 
     def __str__(self) -> str:

@@ -13,7 +13,7 @@ from mail.errors import MailError
 from mail.incoming import flow, position
 from mail.incoming import server_rules as mailbox_rules
 from mail.outgoing import server_rules
-from mail.queue.connections import target_of, target_of_record
+from mail.queue.connections import default_target, target_of_record
 from mail.queue.lease import WorkerLease
 from mail.sentences import why
 from mail.settings import office
@@ -141,7 +141,7 @@ def _test_outgoing(server_id: int, user_id: int | None, transcript: Transcript) 
         target = target_of_record(server)
         filters = read_filter(server.from_filter)
     else:
-        target = target_of(None)
+        target = default_target()
         known = office.load().office
         filters = known.default_from_filter or (known.default_server.filters if known.default_server else ())
     tested = server_rules.tested_key(server)

@@ -11,12 +11,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import datetime
 
-from mail.decide.limits import Limit
+from mail.decide.limits import Limit, share
 from mail.errors import JournalFailed
 from mail.mailing import chunks
 from mail.outgoing import deliver, waiting
-from mail.queue import quota
-from mail.queue.connections import Connections
+from mail.queue import lease, quota
+from mail.queue.connections import Connections, connections_allowed
 from mail.queue.journal import Journal
 from mail.queue.lease import WorkerLease
 from mail.sentences import Why
@@ -160,6 +160,23 @@ class MassSenders(SenderPool):
     def say(self, reason: Why) -> None:
         """Put off the mailings that are due."""
         waiting.put_off_mailings(reason, now())
+
+
+class ConnectionShares:
+    """The loop that tells the senders how many connections each server record allows this worker."""
+
+    def __init__(self, connections: Connections, identity: WorkerIdentity) -> None:
+        self._servers, self._identity = connections.servers, identity
+
+    def work(self) -> bool:
+        """Share what each server allows with the other workers: the limit is one for all of them."""
+        own = self._identity.current().id
+        with reading():
+            allowed = connections_allowed()
+            workers = lease.alive_ids() if any(allowed.values()) else []
+        for server, most in allowed.items():
+            self._servers.allow(server, share(most, workers, own) if most else None)
+        return False
 
 
 class ServerWatch:

@@ -26,7 +26,7 @@ from scheduler.mail_in import PutOff, Waiting
 from scheduler.mailings import Tending
 from scheduler.practice import Receiver
 from scheduler.recovery import Recovery
-from scheduler.sending import MassSenders, PersonalSenders, SenderPool, ServerWatch
+from scheduler.sending import ConnectionShares, MassSenders, PersonalSenders, SenderPool, ServerWatch
 from scheduler.waking import WakeListener
 
 log = logging.getLogger("coquimail.worker")
@@ -61,6 +61,7 @@ class WorkerProcess:
             loop("incoming", Waiting(self._identity), "incoming", "received"),
             loop("mailings", Tending(), "mailings"),
             loop("recovery", Recovery(self._identity, stopping), "recovery", pause=2.0),
+            loop("connections", ConnectionShares(self._connections, self._identity)),
             loop("slow servers", ServerWatch(self._connections)),
         ]
         sending = self._identity, self._connections, stopping.is_set

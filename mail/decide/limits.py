@@ -60,6 +60,17 @@ def used_now(used: Used | None, moment: datetime, seconds: int) -> int:
     return used.emails if used and used.window_start >= window_start(moment, seconds) else 0
 
 
+def share(most: int, workers: Sequence[int], own: int) -> int:
+    """Return how many of the connections that all workers together may have are this worker's.
+
+    >>> [share(3, [4, 7], worker) for worker in (4, 7)], share(1, [4, 7], 7), share(2, [], 9)
+    ([2, 1], 0, 2)
+    """
+    all_of_them = sorted({*workers, own})
+    each, rest = divmod(most, len(all_of_them))
+    return each + (all_of_them.index(own) < rest)
+
+
 def room(limits: Sequence[Limit], used: Mapping[int, Used], wanted: int, moment: datetime) -> Room:
     """Return how many of the wanted emails may go; the limit that has room last decides when none may.
 

@@ -35,6 +35,7 @@ from mail.queue.journal import Journal, State
 from mail.queue.lease import LeaseLost, WorkerLease
 from mail.sentences import Why, why
 from mail.settings.clock import now as clock_now
+from mail.settings.wake import wake
 from mail.transport.smtp import Outcome
 from models import Chunk, Mailing, change_rows, db, reading
 from models import chunk as chunk_rows
@@ -123,6 +124,8 @@ def send_some(
         deliver_chunk(work, worker, connections, journal, clock)
     finally:
         servers.free(work.server_id or 0, "mass")
+        if servers.yields(work.server_id or 0):
+            wake()  # personal mail waits for this connection
     return True
 
 
@@ -208,8 +211,10 @@ class ChunkBatch(DeliveryBatch[Any]):
                 db.session.rollback()
                 raise LeaseLost(self.worker.id)
             record_progress(self.work, self.results, self.clock())
-            if state != "sending" or self.connections.servers.yields(self.server_id):
+            if state != "sending":
                 self.stop(End.STOPPED)
+        if self.connections.servers.yields(self.server_id):
+            self.stop(End.STOPPED)
         return self.end is End.DONE
 
     def compose(self, recipient: Any) -> Parcel:

@@ -52,7 +52,11 @@ def next_server(servers: ServerConcurrency) -> int | None:
     full = servers.full("personal")
     with reading():
         due = due_servers(clock_now())
-    return next((server for server in due if server not in full), None)
+    for server in due:
+        if server not in full:
+            return server
+        servers.want(server)
+    return None
 
 
 def send_some(

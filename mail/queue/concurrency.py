@@ -21,6 +21,7 @@ STRIKES = 3  # cuts and doubts in a row after which a server counts as away
 BACK_OFF = 30.0  # seconds for which a server that could not be reached is left alone
 AFTER_STRIKES = (30.0, 60.0, 120.0, 300.0)  # the same after cuts and doubts: each further try may cost a doubt
 SLOW = 3.0  # seconds of waiting for one mail after which a server counts as slow ...
+WANTED = 2.0  # seconds for which a mailing leaves a connection to personal mail that waits for it
 PACE = 100_000  # ... and one more for so many bytes: a large mail takes its time on a thin line
 
 
@@ -49,7 +50,16 @@ class _ServerState:
     doubted: bool = True  # there may be lines that wait for it to accept another mail
     connections: int | None = None  # that it takes at once, as far as that was learned
     learned_until: float = 0.0
-    wanted: bool = False  # personal mail waits for a connection that the other lane has
+    is_known: bool = False  # what its record allows; until then it gets one connection
+    allowed: int | None = None  # connections at once of this process, by the record of the server
+    wanted_until: float = 0.0  # personal mail waits for a connection that the other lane has
+
+    @property
+    def most(self) -> int | None:
+        """How many connections at once there may be, None for as many as the lanes have."""
+        learned = self.connections if time.monotonic() < self.learned_until else None
+        allowed = self.allowed if self.is_known else 1
+        return min((most for most in (learned, allowed) if most is not None), default=None)
 
 
 class ServerConcurrency:
@@ -60,6 +70,7 @@ class ServerConcurrency:
         self._most: dict[str, int] = {"personal": MOST, "mass": mass}
         self._states: defaultdict[int, _ServerState] = defaultdict(_ServerState)
         self._delivering: dict[int, Delivering] = {}
+        self.allow(0, None)  # the default server has no record
 
     # --- taking work
 
@@ -76,7 +87,7 @@ class ServerConcurrency:
                 return False
             state.held[lane] += 1
             if lane == "personal":
-                state.wanted = False
+                state.wanted_until = 0.0
             return True
 
     def free(self, server: int, lane: Lane) -> None:
@@ -84,21 +95,51 @@ class ServerConcurrency:
         with self._lock:
             self._states[server].held[lane] -= 1
 
+    def want(self, server: int) -> None:
+        """Personal mail for a server is due and finds no connection: a mailing that has one is to give it up."""
+        with self._lock:
+            state = self._states[server]
+            taken = state.most is not None and state.held.total() >= state.most
+            if taken and not state.held["personal"] and time.monotonic() >= state.away_until:
+                state.wanted_until = time.monotonic() + WANTED
+
     def yields(self, server: int) -> bool:
         """Say whether a mailing is to give up its connection, because personal mail waits for it."""
-        with self._lock:
-            return self._states[server].wanted
+        state = self._states.get(server)
+        return state is not None and time.monotonic() < state.wanted_until
 
     def _has_room(self, state: _ServerState, lane: Lane) -> bool:
-        held = state.held.total()
+        held, most = state.held.total(), state.most
         if time.monotonic() < state.away_until and (lane == "personal" or state.strikes >= STRIKES):
             return False  # a mailing waits for a server that it can't reach by its own row
+        if most is not None:
+            if held >= most or (lane == "mass" and time.monotonic() < state.wanted_until):
+                return False
+            if lane == "mass" and most > 1 and state.held["mass"] >= most - 1:
+                return False  # the last one is for personal mail
         if state.slow or state.why is not None:  # one thread is enough to see whether it is well again
             return held == 0
-        if state.connections is not None and held >= state.connections and time.monotonic() < state.learned_until:
-            state.wanted |= lane == "personal"
-            return False
         return state.held[lane] < self._most[lane]
+
+    # --- what the record of a server allows
+
+    def allow(self, server: int, connections: int | None) -> None:
+        """Have at most so many connections to a server at once, over both lanes; None for no limit."""
+        with self._lock:
+            state = self._states[server]
+            state.is_known, state.allowed = True, connections
+
+    def first_seen(self, server: int, connections: int | None) -> None:
+        """A server is used that nobody has told about: of those it allows, this process has one until it is told."""
+        with self._lock:
+            state = self._states[server]
+            if not state.is_known and connections is None:
+                state.is_known = True
+
+    def most_connections(self, server: int) -> int | None:
+        """Return how many connections to a server this process may have at once, None for no limit."""
+        with self._lock:
+            return self._states[server].most
 
     # --- what became of a mail
 

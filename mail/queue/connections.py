@@ -1,7 +1,8 @@
 """The connections of this process to outgoing servers: kept, lent to one sending thread at a time, and their limits.
 
 What a server takes over one connection, and how many connections at once, is learned while sending and kept in the
-database (``ServerLimit``), so that the next process need not find out again.
+database (``ServerLimit``), so that the next process need not find out again. What the record of the server allows
+bounds what is learned.
 """
 
 import threading
@@ -40,6 +41,15 @@ def practice_listens_at(port: int | None) -> None:
         _practice["port"] = port
 
 
+@dataclass(frozen=True)
+class ServerAccess:
+    """How to reach a server, and what its record says of the connections to it."""
+
+    target: SmtpTarget
+    connections: int | None = None
+    per_connection: int | None = None
+
+
 @dataclass
 class _Kept:
     connection: ServerConnection
@@ -66,11 +76,14 @@ class Connections:
         listen.
         """
         with reading():  # no transaction is open while a server is waited for
-            target = target_of(server_id or None)
+            access = access_to(server_id)
+        target = access.target
+        self.servers.first_seen(server_id, access.connections)
         self._read_limits(server_id, target.host)
         connection = self._take(server_id, target)
         connection.keep_transcript(transcript)
-        connection.most_mails = most = self._mails.get(server_id)
+        allowed = (access.per_connection, self._mails.get(server_id))
+        connection.most_mails = most = min(filter(None, allowed), default=None)
         try:
             yield connection
         except BaseException:
@@ -117,8 +130,11 @@ class Connections:
             stale = [kept for kept in idle if kept.connection.target != target]
             fresh = [kept for kept in idle if kept.connection.target == target]
             taken = fresh.pop().connection if fresh else None
-            self._idle[server_id] = fresh
             self._lent[server_id] += 1
+            most = self.servers.most_connections(server_id)
+            while most is not None and fresh and self._lent[server_id] + len(fresh) > most:
+                stale.append(fresh.pop(0))  # fewer are allowed than before
+            self._idle[server_id] = fresh
         for kept in stale:
             kept.connection.close()
         return taken or ServerConnection(target)
@@ -154,14 +170,26 @@ class Connections:
         self.close()
 
 
-def target_of(server_id: int | None) -> SmtpTarget:
-    """Return where and how to reach a server (None: the default server)."""
-    if server_id is None:
-        return _default_target()
+def access_to(server_id: int) -> ServerAccess:
+    """Return how to reach a server that is in use (0: the default server)."""
+    if not server_id:
+        return ServerAccess(default_target())
     server = db.session.scalar(select(OutgoingServer).where(OutgoingServer.id == server_id))
     if server is None or not server.active:
         raise ServerGone(id=server_id)
-    return target_of_record(server)
+    return ServerAccess(target_of_record(server), server.connections, server.per_connection)
+
+
+def connections_allowed() -> dict[int, int | None]:
+    """Return how many connections at once each server record allows, None for no limit."""
+    rows = db.session.execute(select(OutgoingServer.id, OutgoingServer.connections))
+    return {row.id: row.connections for row in rows}
+
+
+def learned_of(server: OutgoingServer) -> ServerLimit | None:
+    """Return what sending taught us about a server, None when that was nothing or it leads elsewhere by now."""
+    known = db.session.get(ServerLimit, server.id)
+    return known if known and known.host == server.host else None
 
 
 def target_of_record(server: OutgoingServer) -> SmtpTarget:
@@ -194,7 +222,8 @@ def as_stored(server: OutgoingServer) -> SmtpTarget:
     )
 
 
-def _default_target() -> SmtpTarget:
+def default_target() -> SmtpTarget:
+    """Return where and how to reach the default server."""
     default = settings().default_server
     if default.practice:
         if office.is_live():

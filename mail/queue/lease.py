@@ -136,6 +136,12 @@ def dead_workers() -> Sequence[Any]:
     return [row for row in rows if row.fenced or row.silence > LEASE or _is_gone(row)]
 
 
+def alive_ids() -> list[int]:
+    """Return the numbers of the workers that show signs of life, in order."""
+    alive = (Worker.ended.is_(False), Worker.fenced.is_(False), Worker.seen_at > database_clock() - LEASE)
+    return list(db.session.scalars(select(Worker.id).where(*alive).order_by(Worker.id)))
+
+
 class Clocks:
     """Compares the database's clock with ours: when it was set forward, everybody seems to have been silent for long.
 

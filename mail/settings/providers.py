@@ -7,21 +7,36 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
 FILE = Path(__file__).with_suffix(".toml")
+COLUMNS = {  # of an outgoing server; each email goes to one recipient
+    "connections at once": "connections",
+    "emails per connection": "per_connection",
+    "emails per second": "per_second",
+    "emails per minute": "per_minute",
+    "emails per hour": "per_hour",
+    "emails per day": "per_day",
+    "recipients per hour": "per_hour",
+    "recipients per day": "per_day",
+}
 
 
 @dataclass(frozen=True)
 class PublishedLimit:
-    """How much a provider takes, and the page that says so. ``seen``: the date of that page, or when it was read."""
+    """How much a provider takes, and the page that says so. ``seen``: the date of that page, or when it was read.
+
+    ``fill``: the form of a server is filled with it.
+    """
 
     amount: int
     unit: str
     source: str
     seen: date
     note: str = ""
+    fill: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,15 +62,25 @@ class Provider:
     password: str
     source: str
     seen: date
+    also: tuple[str, ...] = ()  # further hosts, with * for what differs
     choose: str = ""  # what has to be changed in the host, if anything
     limits: tuple[PublishedLimit, ...] = ()
     quirks: tuple[Quirk, ...] = ()
+
+    def filled_limits(self) -> dict[str, int]:
+        """Return the limits that the form of a server is filled with, by column."""
+        return {COLUMNS[limit.unit]: limit.amount for limit in self.limits if limit.fill}
+
+    def has(self, host: str) -> bool:
+        """Say whether a host is one of this provider."""
+        return host == self.host or any(fnmatchcase(host, pattern) for pattern in self.also)
 
 
 def _provider(key: str, entry: dict[str, Any]) -> Provider:
     limits = tuple(PublishedLimit(**limit) for limit in entry.pop("limits", ()))
     quirks = tuple(Quirk(**quirk) for quirk in entry.pop("quirks", ()))
-    return Provider(key=key, limits=limits, quirks=quirks, **entry)
+    also = tuple(entry.pop("also", ()))
+    return Provider(key=key, limits=limits, quirks=quirks, also=also, **entry)
 
 
 def _read(file: Path) -> Mapping[str, Provider]:
@@ -67,4 +92,4 @@ PROVIDERS = _read(FILE)
 
 def at(host: str) -> Provider | None:
     """Return the provider that a host belongs to."""
-    return next((provider for provider in PROVIDERS.values() if provider.host == host), None)
+    return next((provider for provider in PROVIDERS.values() if provider.has(host.strip().lower())), None)

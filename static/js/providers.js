@@ -3,6 +3,7 @@
 import { ask } from "./confirm.js";
 
 const FILLED = ["host", "encryption", "port", "authentication"];
+const LIMITS = ["per_second", "per_minute", "per_hour", "per_day", "connections", "per_connection"];
 const PARTS = ["provider-notes", "host-help", "user-help", "password-help"];
 
 export function connectProviders() {
@@ -11,7 +12,17 @@ export function connectProviders() {
   const hosts = new Set([...choice.options].map((option) => option.dataset.host));
   const names = new Set([...choice.options].map((option) => option.text));
   const field = (name) => document.getElementById(name);
+  const limits = new Map([...choice.options].map((option) => [option.value, JSON.parse(option.dataset.limits || "{}")]));
   let chosen = choice.value;
+  let filledBy = chosen;
+
+  const fillLimits = (provider) => {
+    for (const name of LIMITS) {
+      const typed = field(name).value !== String(limits.get(filledBy)[name] ?? "");
+      if (!typed) field(name).value = limits.get(provider)[name] ?? "";
+    }
+    filledBy = provider;
+  };
 
   const fill = (page) => {
     if (names.has(field("name").value) || field("name").value === "") field("name").value = page.getElementById("name").value;
@@ -38,6 +49,7 @@ export function connectProviders() {
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       if (chosen !== wanted) return; // another one has been chosen meanwhile
       if (wanted) fill(page);
+      fillLimits(wanted);
       for (const id of PARTS) document.getElementById(id).replaceWith(page.getElementById(id));
       history.replaceState(null, "", url);
     } catch {

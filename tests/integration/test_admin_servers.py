@@ -22,6 +22,7 @@ from models import (
     OutgoingServer,
     ScheduledAction,
     ServerCheck,
+    ServerLimit,
     Worker,
     database_clock,
     db,
@@ -245,6 +246,26 @@ def test_a_provider_fills_in_all_but_user_and_password(app, admin):
     saved = only(app, OutgoingServer)
     assert (saved["host"], saved["port"], saved["encryption"]) == (gmail.host, gmail.port, gmail.encryption)
     assert gmail.password in words(admin.get(f"{OUTGOING}/edit?id={saved['id']}"))
+
+
+def test_a_provider_fills_in_its_limits(admin):
+    form = filled(admin.get(f"{OUTGOING}/new?provider=microsoft_365"))
+    assert (form["per_minute"], form["per_day"], form["connections"]) == ("30", "10000", "3")
+
+
+def test_connections_are_limited_and_what_was_learned_is_shown(app, admin):
+    admin.post(f"{OUTGOING}/new", {**SERVER, "connections": "1", "per_connection": "50"})
+    saved = only(app, OutgoingServer)
+    assert (saved["connections"], saved["per_connection"]) == (1, 50)
+    page = f"{OUTGOING}/edit?id={saved['id']}"
+    assert "Learned on" not in words(admin.get(page))
+    learned = ServerLimit(server_id=saved["id"], host=SERVER["host"], mails=20, connections=1, learned_at=now())
+    in_app(app, lambda: db.session.add(learned))
+    assert "20 emails per connection, 1 connection at once." in words(admin.get(page))
+    refused = words(admin.post(page, {**SERVER, "connections": "0"}))
+    assert "A whole number from 1 to 1,000, or empty for no limit." in refused
+    admin.post(page, {**SERVER, "host": "smtp.elsewhere.test"})
+    assert "Learned on" not in words(admin.get(page)), "that was another server"
 
 
 def test_what_was_typed_is_kept_when_the_form_of_a_provider_is_refused(admin):

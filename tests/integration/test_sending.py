@@ -29,7 +29,7 @@ from models import Bounce, DeliveryAttempt, OutgoingMail, OutgoingServer, Post, 
 from models.base import FERNET
 from scheduler.identity import WorkerIdentity
 from scheduler.loops import Loop, LoopGroup, NotNow
-from scheduler.sending import PersonalSenders, SendingThread, ServerWatch
+from scheduler.sending import ConnectionShares, PersonalSenders, SendingThread, ServerWatch
 from tests.integration.mass import add_contacts, draft, prepare
 from tests.servers.misbehaving import SILENT_AT, misbehaving, silent_at
 from tests.waiting import wait_until
@@ -402,14 +402,14 @@ class Limited:
 
     def __init__(self, connections: int = 99, mails: int = 999, refusal: str = "") -> None:
         self.most, self.mails, self.refusal = connections, mails, refusal
-        self.open = self.refused = 0
+        self.open = self.refused = self.sessions = 0
         self.accepted: list[str] = []
         self.slow = threading.Event()
         self._lock = threading.Lock()
 
     def talk(self, connection: socket.socket) -> None:
         with self._lock:
-            self.open += 1
+            self.open, self.sessions = self.open + 1, self.sessions + 1
             too_many = self.open > self.most
             self.refused += too_many
         try:
@@ -457,6 +457,37 @@ def test_so_many_mails_a_session_is_learned_and_kept(desk: Desk) -> None:
         assert Counter(db.session.scalars(select(Recipient.attempts))) == {1: 40}
     with desk.app.app_context(), Connections().to(server_id) as connection:
         assert connection.most_mails == 5, "the next process knows it"
+
+
+def test_a_record_bounds_what_is_learned(desk: Desk) -> None:
+    """A server that takes eight mails a session is given three, as its record says, and nothing is learned of that."""
+    limited = Limited(mails=8)
+    with misbehaving(limited.talk) as port:
+        server_id = desk.server(port, per_connection=3)
+        desk.mail(*(f"p{number}@x.test" for number in range(7)))
+        desk.send_all()
+    assert len(limited.accepted) == 7 and limited.sessions == 3
+    with desk.app.app_context():
+        assert db.session.get(ServerLimit, server_id) is None
+
+
+def test_workers_share_the_connections_of_a_server(desk: Desk) -> None:
+    """Three connections for two workers: this one, the older, has two of them; alone it has all three."""
+    server_id = desk.server(2525, connections=3)
+    identity = WorkerIdentity()
+    with desk.app.app_context():
+        identity._current = desk.worker
+        other = WorkerLease.register(datetime.now(UTC))
+        shares = ConnectionShares(desk.connections, identity)
+        shares.work()
+        assert desk.servers.most_connections(server_id) == 2
+        other.end()
+        shares.work()
+        assert desk.servers.most_connections(server_id) == 3
+        db.session.get_one(OutgoingServer, server_id).connections = None
+        db.session.commit()
+        shares.work()
+        assert desk.servers.most_connections(server_id) is None
 
 
 @pytest.mark.parametrize(

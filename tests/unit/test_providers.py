@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from mail.message.domains import normalise_domain
-from mail.settings.providers import PROVIDERS, Provider, at
-from webapp.admin.outgoing_servers import OFFERED_PORTS, PORTS
+from mail.settings.providers import COLUMNS, PROVIDERS, Provider, at
+from webapp.admin.outgoing_servers import LIMITS, OFFERED_PORTS, PORTS
 from webapp.admin.provider_words import KINDS, UNITS
 
 each = pytest.mark.parametrize("provider", PROVIDERS.values(), ids=lambda provider: provider.key)
@@ -48,6 +48,8 @@ def test_every_figure_names_a_page_and_its_date(provider: Provider) -> None:
 def test_limits_are_numbers_in_known_units(provider: Provider) -> None:
     for limit in provider.limits:
         assert type(limit.amount) is int and limit.amount > 1 and limit.unit in UNITS
+    columns = [COLUMNS[limit.unit] for limit in provider.limits if limit.fill]
+    assert len(columns) == len(set(columns)) and set(columns) <= {*LIMITS, "connections"}
 
 
 @each
@@ -57,5 +59,29 @@ def test_texts_are_whole_sentences(provider: Provider) -> None:
     assert not [text for text in texts if not text.endswith(".") or text != text.strip() or text[0].islower()]
 
 
-def test_a_host_of_nobody_has_no_provider() -> None:
-    assert at("mail.example.com") is None
+@pytest.mark.parametrize(
+    ("host", "key"),
+    [
+        ("email-smtp.eu-west-1.amazonaws.com", "amazon_ses"),
+        ("email-smtp-fips.us-west-2.amazonaws.com", "amazon_ses"),
+        ("smtppro.zoho.eu", "zoho"),
+        ("smtp.zoho.com.au", "zoho_personal"),
+        ("smtp.zohocloud.ca", "zoho_personal"),
+        ("mail-eu.smtp2go.com", "smtp2go"),
+        ("smtp.ionos.de", "ionos"),
+        (" SMTP.Office365.com", "microsoft_365"),
+        ("mail.example.com", ""),
+        ("email-smtp.eu-west-1.amazonaws.com.example.com", ""),
+        ("smtp.zoho", ""),
+    ],
+)
+def test_a_host_is_recognised_in_every_region(host: str, key: str) -> None:
+    found = at(host)
+    assert (found.key if found else "") == key
+
+
+def test_the_limits_that_hold_for_everybody_are_filled_in() -> None:
+    filled = {"per_day": 10_000, "per_minute": 30, "connections": 3}
+    assert PROVIDERS["microsoft_365"].filled_limits() == filled
+    assert PROVIDERS["sparkpost"].filled_limits() == {"per_connection": 100}
+    assert PROVIDERS["gmail"].filled_limits() == {}, "they depend on the account"

@@ -11,19 +11,17 @@ from sqlalchemy import select
 from wtforms import Field, Form
 from wtforms.validators import ValidationError
 
-from mail.decide.servers import FilterError, parse_filter, read_filter
+from mail.decide.servers import FilterError, parse_filter
 from mail.outgoing import server_rules
 from mail.queue import quota
 from mail.sentences import say
 from mail.settings import office
-from mail.settings.clock import now
 from mail.settings.config import settings
-from mail.settings.parameters import DEFAULT_FROM_FILTER
 from mail.settings.providers import PROVIDERS, Provider, at
 from mail.settings.wake import wake
 from models import OutgoingServer, ServerCheck, db
 from webapp import checks, template_helpers
-from webapp.admin import provider_words, servers
+from webapp.admin import provider_words, server_notes, servers
 from webapp.admin.base import AdminView, Button, Empty, FieldGroup, YesNo
 from webapp.fields import SecretTextField
 
@@ -31,8 +29,9 @@ PORTS = {"tls": 465, "starttls": 587, "none": 25}
 PORTS_WITHOUT_25 = {"tls": 465, "starttls": 587, "none": 2525}
 OFFERED_PORTS = (465, 587, 2525)
 TESTS = ("outgoing_test",)
-FILLED = ("name", "host", "port", "encryption")  # the fields that a provider fills in
-LIMITS = ("per_second", "per_minute", "per_hour", "per_day")
+FILLED = ("name", "host", "port", "encryption")  # the fields that a provider fills in, besides its limits
+LIMITS = ("per_second", "per_minute", "per_hour", "per_day", "per_connection")
+MOST_CONNECTIONS = 1_000
 NOT_A_LIMIT = _l("A whole number from 1 to 10,000,000, or empty for no limit.")
 
 
@@ -85,6 +84,8 @@ class OutgoingServerView(AdminView):
         "per_minute": _l("Emails per minute"),
         "per_hour": _l("Emails per hour"),
         "per_day": _l("Emails per day"),
+        "connections": _l("Connections at once"),
+        "per_connection": _l("Emails per connection"),
         "rewrite": _l("Other From addresses"),
         "verify_tls": _l("Verify the server certificate"),
         "helo": _l("HELO name"),
@@ -104,7 +105,7 @@ class OutgoingServerView(AdminView):
         FieldGroup(_l("Emails sent through this server"), ("from_filter", "priority", "active")),
         FieldGroup(
             _l("Limits"),
-            LIMITS,
+            (*LIMITS[:4], "connections", "per_connection"),
             _l("What your provider allows. What exceeds a limit waits for the next window; nothing is lost."),
         ),
         FieldGroup(_l("Details"), ("rewrite", "verify_tls", "helo"), developer=True),
@@ -145,6 +146,11 @@ class OutgoingServerView(AdminView):
         "active": _l("Off: this server sends nothing."),
         "per_second": _l("Leave a field empty for no limit."),
         "per_day": _l("A day begins at 00:00 UTC."),
+        "connections": _l(
+            "At most this many, all workers together. From 2 on, one is kept for personal emails; with 1, mailings "
+            "give way to them."
+        ),
+        "per_connection": _l("After that many emails, CoquiMail opens a new connection."),
         "rewrite": _l(
             "Applies only without FROM Filtering. External domains may not allow us to send from their addresses: "
             "choose whether these are replaced by the default address. The name is kept, and replies still reach the "
@@ -170,6 +176,9 @@ class OutgoingServerView(AdminView):
         "from_filter": {"validators": [a_filter]},
         "priority": servers.number(-10_000, 10_000, _l("A whole number from -10,000 to 10,000; usually 10, then 20.")),
         **dict.fromkeys(LIMITS, servers.optional_number(1, 10_000_000, NOT_A_LIMIT)),
+        "connections": servers.optional_number(
+            1, MOST_CONNECTIONS, _l("A whole number from 1 to 1,000, or empty for no limit.")
+        ),
         "helo": servers.words(most=255, required=False),
         "comment": {"render_kw": {"rows": 3}},
     }
@@ -252,6 +261,8 @@ class OutgoingServerView(AdminView):
         if provider and request.method == "GET":
             for name in FILLED:
                 form[name].data = getattr(provider, name)
+            for name, most in provider.filled_limits().items():
+                form[name].data = most
         return form
 
     def edit_form(self, obj: Any = None) -> Any:
@@ -283,54 +294,13 @@ class OutgoingServerView(AdminView):
         """Return the card of the server's last test."""
         return checks.panel(self._tests().get(row.id))
 
-    def usage_of(self, row: OutgoingServer) -> list[str]:
-        """Return how much of each limit is used, in words."""
-        return [template_helpers.limit_used(limit, used) for limit, used in quota.usage(row.id, now())]
+    def notes_of(self, row: OutgoingServer) -> list[str]:
+        """Return how much of each limit is used, and what sending taught us about this server."""
+        return [*server_notes.usage(row), *server_notes.learned(row)]
 
     def warnings_of(self, row: OutgoingServer) -> list[str]:
         """Return what an admin should know about this server as it is saved."""
-        known = office.load().office
-        found = []
-        filters, general = read_filter(row.from_filter), read_filter(DEFAULT_FROM_FILTER.get())
-        if not known.custom_servers:
-            found.append(
-                gettext(
-                    "Custom Email Servers is turned off under General Settings: this server sends only mailings that "
-                    "use it."
-                )
-            )
-        if filters and general and set(filters) != set(general):
-            found.append(
-                gettext(
-                    "The system parameter mail.default.from_filter is “%(general)s”, this server has “%(own)s”. Both "
-                    "are correct: the parameter applies only to the default server, and this server uses only its own "
-                    "field.",
-                    general=DEFAULT_FROM_FILTER.get(),
-                    own=row.from_filter,
-                )
-            )
-        default = known.default_address
-        if filters and default and default not in filters and default.rpartition("@")[2] not in filters:
-            found.append(
-                gettext(
-                    "When this server sends for another From address, it uses the default address %(address)s, which "
-                    "is not in FROM Filtering either: the server may refuse the email. Add it here, or change the "
-                    "system parameter mail.default.from.",
-                    address=default,
-                )
-            )
-        if row.encryption != "none" and not row.verify_tls:
-            found.append(
-                gettext(
-                    "The certificate of this server is not verified: passwords and emails could be intercepted. Turn "
-                    "verification on under Details, in developer mode."
-                )
-            )
-        if row.encryption == "none" and row.authentication == "password":
-            found.append(
-                gettext("User and password are sent unencrypted. Choose STARTTLS or TLS if the server offers it.")
-            )
-        return found
+        return server_notes.warnings(row)
 
     def before_save(self, form: Any, row: OutgoingServer, is_new: bool) -> None:
         """Check what belongs together; a new server is a draft until its test passes."""

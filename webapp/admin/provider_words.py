@@ -15,6 +15,8 @@ UNITS = {
     "recipients per hour": _l("%(number)s recipients per hour"),
     "recipients per day": _l("%(number)s recipients per day"),
     "recipients per email": _l("%(number)s recipients per email"),
+    "emails per connection": _l("%(number)s emails per connection"),
+    "connections at once": _l("%(number)s connections at once"),
     "MB per email": _l("%(number)s MB per email"),
 }
 KINDS = {"mailbox": _l("Mailboxes"), "relay": _l("Services for sending")}
