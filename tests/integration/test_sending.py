@@ -533,6 +533,38 @@ def test_a_refused_further_connection_touches_no_line(desk: Desk, refusal: str, 
         assert (known and known.connections) == kept
 
 
+@ONE_DATABASE
+def test_a_post_does_not_wait_for_a_mailing_over_the_only_connection(desk: Desk) -> None:
+    limited, over = Limited(connections=1), threading.Event()
+    with misbehaving(limited.talk) as port:
+        server_id = desk.server(port, connections=1)
+        with desk.app.app_context():
+            id = draft(add_contacts(120), forced_server_id=server_id)
+            mailing.send(id, datetime.now(UTC))
+            prepare(id, datetime.now(UTC))
+
+        def send_mailing() -> None:
+            with desk.app.app_context():
+                journal = Journal.open(settings().journal_folder, desk.worker.id, "mass")
+                while not over.is_set():
+                    if not chunks.send_some(desk.worker, desk.connections, journal):
+                        over.wait(0.05)
+
+        mass = threading.Thread(target=send_mailing, daemon=True)
+        mass.start()
+        try:
+            wait_until(lambda: len(limited.accepted) > 5, 20)
+            desk.mail("boss@x.test")
+            before = len(limited.accepted)
+            wait_until(lambda: desk.step() and "boss@x.test" in limited.accepted, 20, every=0.02)
+            assert limited.accepted.index("boss@x.test") - before < 20
+            wait_until(lambda: len(limited.accepted) == 121, 30)
+        finally:
+            over.set()
+            mass.join(10)
+    assert limited.refused == 0
+
+
 # --- no server left
 
 
