@@ -1202,6 +1202,20 @@ SENTENCES: dict[str, Any] = {
     ),
     "certificate_needs_tls": _l("A client certificate requires STARTTLS or TLS."),
     "certificate_needs_key": _l("Paste both: the certificate and its key."),
+    "header_without_colon": _l("Line %(line)s is not a header. Write it as “Name: value”."),
+    "header_continued": _l("Line %(line)s begins with a blank. Write each header on one line of its own."),
+    "header_name": _l(
+        "Line %(line)s has no valid name before the colon. Use letters, digits and hyphens, at most 60 of them."
+    ),
+    "header_reserved": _l(
+        "“%(name)s” can't be added: CoquiMail or the servers on the way write it, or it would mislead recipients."
+    ),
+    "header_empty": _l("“%(name)s” has no value."),
+    "header_unprintable": _l(
+        "“%(name)s” contains a tab or another character that can't be sent. Type the value again."
+    ),
+    "header_too_long": _l("The value of “%(name)s” has %(length)s characters; at most %(most)s are possible."),
+    "headers_too_many": _l("At most %(most)s headers are possible; these are %(number)s."),
     "server_in_use": _l("“%(server)s” can't be deleted or turned off: %(places)s. Choose another server there first."),
     "pop3_has_no_folders": _l("POP3 has no folders: leave the emails there, or delete them."),
     "move_needs_folder": _l("Enter the folder that fetched emails are moved to."),

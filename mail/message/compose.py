@@ -150,7 +150,7 @@ def html_to_text(html: str) -> str:
 
 _ID = re.compile(r"[!-;=?-~]{1,900}")
 _HEADER_NAME = re.compile(r"[!-9;-~]{1,60}")
-_WRITTEN_BY_US = {
+WRITTEN_BY_US = {
     *("from", "to", "cc", "bcc", "sender", "date", "message-id", "in-reply-to", "references", "subject", "reply-to"),
     *("mime-version", "content-type", "content-transfer-encoding", "content-disposition", "content-id", "return-path"),
 }
@@ -194,7 +194,7 @@ def _header(name: str, pieces: Iterable[str]) -> bytes:
 
 
 def _further(name: str, value: str) -> bytes:
-    if name.lower() in _WRITTEN_BY_US:
+    if name.lower() in WRITTEN_BY_US:
         raise HeaderError(f"{name} is not a further header")
     return header(name, value)
 

@@ -209,7 +209,7 @@ class _Delivery(Generic[Item]):
             outcome = self.connection.deliver(
                 parcel.envelope_sender,
                 parcel.recipient,
-                parcel.content,
+                self.connection.extra_headers + parcel.content,
                 **self.journal.in_flight(parcel.key, self.worker.assert_alive),
                 ready=parcel.ready,
             )

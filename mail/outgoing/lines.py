@@ -14,6 +14,7 @@ from mail.decide.sender import Decision, Request, decide
 from mail.errors import NotCorrected
 from mail.message.address import normalise, show_address
 from mail.message.compose import header, with_addresses, with_id
+from mail.message.extra_headers import encoded_headers
 from mail.outgoing.delivery_state import FAILED, SENDING, mark_failures, show_progress
 from mail.outgoing.enqueue import decision_columns, waits_for_server
 from mail.queue.journal import State
@@ -41,7 +42,8 @@ def whole_mail(line_id: int) -> bytes | None:
     if line is None or not line.mail.from_header:
         return None
     mail, content = line.mail, Blob.read(line.mail.content_blob_id)
-    return whole(line.id, line.name, line.address, mail.from_header, content, mail.message_id)
+    added = encoded_headers(mail.server.headers) if mail.server else b""
+    return added + whole(line.id, line.name, line.address, mail.from_header, content, mail.message_id)
 
 
 def decide_again(mail_ids: Collection[int], now: datetime) -> dict[int, Why]:

@@ -6,6 +6,7 @@ from mail.decide.domains import Office
 from mail.decide.servers import read_filter
 from mail.errors import ChangeRefused
 from mail.message.address import local_part
+from mail.message.extra_headers import read_headers
 from mail.outgoing import usage
 from mail.queue.connections import as_stored
 from mail.sentences import Why, say, why
@@ -22,13 +23,15 @@ def check(server: OutgoingServer, password_given: bool) -> None:
     A stored password is never sent to another host: a server that moved needs it again, and forgets it if it does not
     use it now. A certificate that was trusted by hand was that of the server before.
     """
-    server.from_filter = server.from_filter.strip()
+    server.from_filter, server.headers = server.from_filter.strip(), (server.headers or "").strip("\r\n")
     moved = leads_elsewhere(server)
     if moved:
         server.trusted_certificate = ""
     if moved and not password_given and server.authentication != "password":
         server.password = None
     errors = _log_in(server, moved and not password_given)
+    if wrong := read_headers(server.headers)[1]:
+        errors["headers"] = wrong
     if was_changed(server, "active") and not server.active and (reason := in_use(server)):
         errors["active"] = reason
     if errors:

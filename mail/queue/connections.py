@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy import select
 
 from mail.errors import NoServerLeft, PracticeMailboxAway, SecretUnreadable, ServerGone
+from mail.message.extra_headers import encoded_headers
 from mail.queue.concurrency import ServerConcurrency
 from mail.queue.slowdown import Slowdowns
 from mail.settings import office
@@ -48,6 +49,7 @@ class ServerAccess:
     target: SmtpTarget
     connections: int | None = None
     per_connection: int | None = None
+    headers: str = ""
 
 
 @dataclass
@@ -82,6 +84,7 @@ class Connections:
         self._read_limits(server_id, target.host)
         connection = self._take(server_id, target)
         connection.keep_transcript(transcript)
+        connection.extra_headers = encoded_headers(access.headers)
         allowed = (access.per_connection, self._mails.get(server_id))
         connection.most_mails = most = min(filter(None, allowed), default=None)
         try:
@@ -177,7 +180,7 @@ def access_to(server_id: int) -> ServerAccess:
     server = db.session.scalar(select(OutgoingServer).where(OutgoingServer.id == server_id))
     if server is None or not server.active:
         raise ServerGone(id=server_id)
-    return ServerAccess(target_of_record(server), server.connections, server.per_connection)
+    return ServerAccess(target_of_record(server), server.connections, server.per_connection, server.headers)
 
 
 def connections_allowed() -> dict[int, int | None]:

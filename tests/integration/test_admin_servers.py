@@ -268,6 +268,13 @@ def test_connections_are_limited_and_what_was_learned_is_shown(app, admin):
     assert "Learned on" not in words(admin.get(page)), "that was another server"
 
 
+def test_extra_headers_are_checked(app, admin):
+    developer(admin).post(f"{OUTGOING}/new", {**SERVER, "headers": "X-Tag: office\r\nX-Office: Köln\r\n"})
+    assert only(app, OutgoingServer)["headers"] == "X-Tag: office\r\nX-Office: Köln"
+    page = admin.post(f"{OUTGOING}/new", {**SERVER, "headers": "X-Tag: office\nBcc: spy@example.com"})
+    assert "“Bcc” can't be added" in words(page) and "Bcc: spy@example.com" in page.text
+
+
 def test_what_was_typed_is_kept_when_the_form_of_a_provider_is_refused(admin):
     page = admin.post(f"{OUTGOING}/new?provider=gmail", {**SERVER, "name": "Mine", "port": "0"})
     form = filled(page)

@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from email import message_from_bytes, policy
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from sqlalchemy import event, select, update
 
 from mail.errors import JournalFailed
 from mail.mailing import chunks, mailing
-from mail.outgoing import deliver, enqueue
+from mail.outgoing import deliver, enqueue, lines
 from mail.outgoing.delivery_state import envelopes
 from mail.outgoing.enqueue import OutgoingDraft, To
 from mail.queue.connections import Connections
@@ -404,6 +405,7 @@ class Limited:
         self.most, self.mails, self.refusal = connections, mails, refusal
         self.open = self.refused = self.sessions = 0
         self.accepted: list[str] = []
+        self.contents: list[bytes] = []
         self.slow = threading.Event()
         self._lock = threading.Lock()
 
@@ -435,8 +437,7 @@ class Limited:
                 continue
             if line[:4].upper() == b"DATA":
                 connection.sendall(b"354 go on\r\n")
-                while lines.readline() not in (b".\r\n", b""):
-                    pass
+                self.contents.append(b"".join(iter(lines.readline, b".\r\n")))
                 self.slow.wait(0.02)
                 taken += 1
                 self.accepted.append(recipient)
@@ -457,6 +458,24 @@ def test_so_many_mails_a_session_is_learned_and_kept(desk: Desk) -> None:
         assert Counter(db.session.scalars(select(Recipient.attempts))) == {1: 40}
     with desk.app.app_context(), Connections().to(server_id) as connection:
         assert connection.most_mails == 5, "the next process knows it"
+
+
+def test_the_extra_headers_of_a_server_are_in_every_email(desk: Desk) -> None:
+    added = "X-SES-CONFIGURATION-SET: office\nX-Office: Köln"
+    limited = Limited()
+    with misbehaving(limited.talk) as port:
+        server_id = desk.server(port, headers=added)
+        desk.mail("ann@x.test")
+        desk.send_all()
+        with desk.app.app_context():
+            id = draft(add_contacts(2), forced_server_id=server_id)
+            mailing.send(id, datetime.now(UTC))
+            prepare(id, datetime.now(UTC))
+            assert chunks.send_some(desk.worker, desk.connections, desk.journal)
+            source = lines.whole_mail(db.session.scalars(select(Recipient.id)).one())
+    mails = [message_from_bytes(content, policy=policy.default) for content in limited.contents]
+    assert [(mail["X-SES-CONFIGURATION-SET"], mail["X-Office"]) for mail in mails] == [("office", "Köln")] * 3
+    assert source == limited.contents[0], "its source is what was sent"
 
 
 def test_a_record_bounds_what_is_learned(desk: Desk) -> None:

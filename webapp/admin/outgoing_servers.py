@@ -89,6 +89,7 @@ class OutgoingServerView(AdminView):
         "rewrite": _l("Other From addresses"),
         "verify_tls": _l("Verify the server certificate"),
         "helo": _l("HELO name"),
+        "headers": _l("Extra headers"),
         "last_test": _l("Last test"),
     }
     groups = (
@@ -108,7 +109,7 @@ class OutgoingServerView(AdminView):
             (*LIMITS[:4], "connections", "per_connection"),
             _l("What your provider allows. What exceeds a limit waits for the next window; nothing is lost."),
         ),
-        FieldGroup(_l("Details"), ("rewrite", "verify_tls", "helo"), developer=True),
+        FieldGroup(_l("Details"), ("rewrite", "verify_tls", "helo", "headers"), developer=True),
         FieldGroup(_l("Notes"), ("comment",)),
     )
     choices = {
@@ -158,6 +159,10 @@ class OutgoingServerView(AdminView):
         ),
         "verify_tls": _l("Turn this off only for your own server whose certificate you trust."),
         "helo": _l("The name this server introduces itself with. Leave empty to use its own name."),
+        "headers": _l(
+            "Added to every email sent through this server, one per line. Some providers read options or tags from "
+            "them. Recipients can read them."
+        ),
         "comment": _l("For you and your colleagues: account numbers, contacts, limits."),
     }
     examples = {
@@ -166,6 +171,7 @@ class OutgoingServerView(AdminView):
         "user": "notifications@mycompany.com",
         "from_filter": "mycompany.com, sales@mycompany.net",
         "priority": "10",
+        "headers": "X-SES-CONFIGURATION-SET: office",
     }
     form_overrides = {"client_key": SecretTextField}
     form_args = {
@@ -180,6 +186,7 @@ class OutgoingServerView(AdminView):
             1, MOST_CONNECTIONS, _l("A whole number from 1 to 1,000, or empty for no limit.")
         ),
         "helo": servers.words(most=255, required=False),
+        "headers": {"render_kw": {"rows": 3, "spellcheck": "false"}},
         "comment": {"render_kw": {"rows": 3}},
     }
     formats = {
