@@ -126,7 +126,7 @@ def retry(line_ids: Collection[int], now: datetime, who: str) -> Again:
     """
     helped, skipped = _sorted_out(line_ids)
     note(helped, why("line_sent_again", user=who), now)
-    queued, failed = _again(helped, UNSENT, now)
+    queued, failed = queue_again(helped, now)
     return Again(queued, skipped, failed)
 
 
@@ -142,11 +142,14 @@ def _sorted_out(line_ids: Collection[int]) -> tuple[list[int], list[Why]]:
     return helped, [why(code, count=number) for code, number in sorted(reasons.items())]
 
 
-def _again(line_ids: Collection[int], states: Sequence[str], now: datetime) -> tuple[int, Why | None]:
-    """Queue lines of these states again, under a new decision; returns how many, and why others failed at once."""
+def queue_again(line_ids: Collection[int], now: datetime) -> tuple[int, Why | None]:
+    """Queue lines again that were not sent, under a new decision, whether that helps or not.
+
+    Returns how many, and why others failed at once. The caller commits and wakes.
+    """
     again = db.session.execute(
         update(Recipient)
-        .where(Recipient.id.in_(line_ids), Recipient.state.in_(states))
+        .where(Recipient.id.in_(line_ids), Recipient.state.in_(UNSENT))
         .values(
             state="queued", wait="", next_try_at=now, first_try_at=None, attempts=0, doubts=0, why=None, code=None,
             enhanced="", reply="", bounced_at=None, seen_at=None,
@@ -208,7 +211,7 @@ def correct_address(line_id: int, address: str, now: datetime, who: str) -> None
     line.address, line.address_key = address.strip(), key
     db.session.flush()
     note([line_id], corrected, now)
-    _again([line_id], (*FAILED, "unknown"), now)
+    queue_again([line_id], now)
 
 
 def redirect(contact_id: int, before: str, after: str) -> None:

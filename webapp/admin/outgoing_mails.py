@@ -4,16 +4,18 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from flask import flash
+from flask import abort, flash, redirect, request
+from flask.typing import ResponseReturnValue
 from flask_babel import gettext, ngettext
 from flask_babel import lazy_gettext as _l
 from flask_login import current_user
 from markupsafe import Markup
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload
 
 from mail.decide.sender import Decision
-from mail.outgoing import lines
+from mail.errors import ChangeRefused
+from mail.outgoing import another_server, lines
 from mail.outgoing.lines import Again
 from mail.outgoing.timeline import TimelineEntry, last_try_at, timeline
 from mail.sentences import Why, say, why
@@ -22,7 +24,7 @@ from mail.settings.wake import wake
 from models import Document, OutgoingMail, Post, Recipient, db
 from models.outgoing import LINE_STATES
 from webapp import template_helpers
-from webapp.admin.base import AdminView, ChoiceFilter, Empty, action
+from webapp.admin.base import AdminView, ChoiceFilter, Empty, action, expose
 from webapp.pages import simulators
 
 
@@ -118,6 +120,46 @@ class OutgoingMailView(AdminView):
             flash(ngettext("%(num)s email counts as sent.", "%(num)s emails count as sent.", arrived), "success")
         if arrived < len(ids):
             flash(say(why("again_known", count=len(ids) - arrived)), "info")
+
+    @action("server", _l("Choose another server"))
+    def another_server(self, ids: list[str]) -> ResponseReturnValue:
+        """Ask through which server."""
+        return redirect(self.get_url(".server_view", id=ids))
+
+    @expose("/server", methods=("GET", "POST"))
+    def server_view(self) -> ResponseReturnValue:
+        """Show what each server would change, and send the chosen emails through one of them."""
+        chosen = self.chosen(request.values.getlist("id")[: self.rows_per_page]) or abort(404)
+        if request.method == "POST":
+            return self._through(chosen, request.form.get("server", -1, type=int))
+        mails = list({line.mail_id: line.mail for line in chosen}.values())
+        with_them = select(func.count()).where(
+            Recipient.mail_id.in_([mail.id for mail in mails]), Recipient.state == "queued",
+            Recipient.id.not_in([line.id for line in chosen]),
+        )  # fmt: skip
+        answer: str = self.render(
+            "admin/another_server.html",
+            row=chosen[0] if len(chosen) == 1 else None,
+            chosen=chosen,
+            mails=mails,
+            options=another_server.options(mails),
+            with_them=db.session.scalar(with_them),
+        )
+        return answer
+
+    def _through(self, chosen: Sequence[Recipient], server_id: int) -> ResponseReturnValue:
+        ids = [line.id for line in chosen]
+        try:
+            again = another_server.choose(ids, server_id, now(), current_user.name)
+        except ChangeRefused as error:
+            db.session.rollback()
+            for reason in error.errors.values():
+                flash(say(reason), "error")
+            return redirect(self.get_url(".server_view", id=ids))
+        db.session.commit()
+        wake()
+        show_again(again)
+        return redirect(self.row_url(chosen[0]) if len(ids) == 1 else self.get_url(".index_view"))
 
     @action("cancel", _l("Cancel"), _l("Cancel the selected emails? Waiting emails will not be sent."))
     def cancel(self, ids: list[str]) -> None:

@@ -1,0 +1,102 @@
+"""Another server for emails that were not sent: what each server would change, and the change itself.
+
+What is shown before is the decision itself, made for these emails and each server without any effect.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select, update
+
+from mail.decide.advice import not_again
+from mail.decide.sender import Decision, decide
+from mail.errors import ChangeRefused
+from mail.outgoing.lines import Again, decide_again, note, queue_again, request_of_mail
+from mail.sentences import Why, why
+from mail.settings import office
+from models import OutgoingMail, Recipient, change_rows, db
+
+AUTOMATIC = 0  # stands for a server that is searched for, as for any other email
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOption:
+    """A server that emails can be given to, and what would be decided about each of them then."""
+
+    server_id: int
+    name: str
+    decisions: Sequence[Decision]
+
+    @property
+    def failure(self) -> Why | None:
+        """Why it can't be chosen: it is turned off."""
+        return next((decision.failure for decision in self.decisions if decision.failure), None)
+
+    @property
+    def keeps_from(self) -> bool:
+        """Whether it sends each of the emails as its author."""
+        return not any(decision.encapsulated or decision.failure for decision in self.decisions)
+
+    def changes(self) -> list[tuple[Decision, int]]:
+        """Return what differs between the emails, each with the number of emails that it is said about."""
+        kinds = Counter[tuple[str, str]]()
+        first: dict[tuple[str, str], Decision] = {}
+        for decision in self.decisions:
+            kind = (decision.from_after if decision.encapsulated else "", decision.envelope_sender)
+            kinds[kind] += 1
+            first.setdefault(kind, decision)
+        return [(first[kind], number) for kind, number in kinds.most_common()]
+
+
+def options(mails: Sequence[OutgoingMail]) -> list[ServerOption]:
+    """Return the choices for these emails: automatic first, then who may send as their From, turned off ones last."""
+    snapshot = office.load()
+
+    def option(server_id: int | None, name: str) -> ServerOption:
+        requests = (request_of_mail(mail, server_id) for mail in mails)
+        found = [decide(request, snapshot.servers, snapshot.office) for request in requests]
+        return ServerOption(server_id or AUTOMATIC, name, found)
+
+    servers = [option(server.id, server.name) for server in sorted(snapshot.servers, key=lambda one: one.priority)]
+    servers.sort(key=lambda one: (one.failure is not None, not one.keeps_from))
+    return [option(None, ""), *servers]
+
+
+def choose(line_ids: Collection[int], server_id: int, now: datetime, who: str) -> Again:
+    """Send lines through another server (0: an automatic choice) and return what became of them.
+
+    With them goes what else of the same emails still waits: an email has one server. A line that no server can help is
+    skipped. Raises ``ChangeRefused`` for a server that is turned off or gone. The caller commits and wakes.
+    """
+    server = next((one for one in office.load().servers if one.id == server_id), None)
+    if server_id != AUTOMATIC and (server is None or not server.active):
+        gone = why("server_gone", id=server_id) if server is None else why("server_off", server=server.name)
+        raise ChangeRefused({"server": gone})
+    moved, skipped = _sorted_out(line_ids)
+    mails = set(db.session.scalars(select(Recipient.mail_id).where(Recipient.id.in_(moved)).distinct()))
+    waiting = select(Recipient.id, Recipient.wait).where(Recipient.mail_id.in_(mails), Recipient.state == "queued")
+    with_them = db.session.execute(waiting).all()
+    scheduled = {line.id for line in with_them if line.wait == "schedule"}
+    moved |= {line.id for line in with_them}
+    chosen = why("line_server_chosen", user=who, server=server.name) if server else None
+    note(moved, chosen or why("line_server_automatic", user=who), now)
+    change_rows(update(OutgoingMail).where(OutgoingMail.id.in_(mails)).values(forced_server_id=server_id or None))
+    queued, failed = queue_again(moved - scheduled, now)
+    if scheduled:
+        decide_again(mails, now)
+    return Again(queued + len(scheduled), skipped, failed)
+
+
+def _sorted_out(line_ids: Collection[int]) -> tuple[set[int], list[Why]]:
+    """Part the lines that another server may help from those that were sent, or that no server delivers."""
+    reasons, moved = Counter[str](), set()
+    chosen = select(Recipient.id, Recipient.state, Recipient.wait, Recipient.why).where(Recipient.id.in_(line_ids))
+    for line in db.session.execute(chosen):
+        reason = not_again(line.state, line.wait, line.why)
+        if reason and line.state != "queued":
+            reasons[reason] += 1
+        else:
+            moved.add(line.id)
+    return moved, [why(code, count=number) for code, number in sorted(reasons.items())]

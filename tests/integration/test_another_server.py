@@ -1,0 +1,130 @@
+"""Another server for an email that was not sent: what it would change is shown before, and nothing happens silently."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import insert, select, update
+
+from mail.outgoing import server_rules
+from mail.sentences import say, why
+from models import OutgoingMail, OutgoingServer, Recipient, db
+from tests.integration import test_failure_cards
+from tests.web import Visitor, words
+
+app, fail = test_failure_cards.app, test_failure_cards.fail
+FORM = "/admin/outgoing-mails/server"
+
+
+@pytest.fixture(autouse=True)
+def servers(app):
+    """One server for each way in which a From can be treated; Main, the first, has no filter."""
+    with app.app_context():
+        filters = {"Home": "home.test", "Office": "office.test", "Retired": "home.test"}
+        db.session.add_all(
+            OutgoingServer(name=name, host="mx.test", from_filter=one, priority=20, active=name != "Retired")
+            for name, one in filters.items()
+        )
+        db.session.commit()
+        return {row.name: row.id for row in db.session.execute(select(OutgoingServer.id, OutgoingServer.name))}
+
+
+def add_line(app, address, state, wait="", **values):
+    with app.app_context():
+        row = {"mail_id": 1, "address": address, "address_key": address, "state": state, "wait": wait}
+        db.session.execute(insert(Recipient), [row | {"next_try_at": datetime.now(UTC)} | values])
+        db.session.commit()
+
+
+def lines(app):
+    with app.app_context():
+        return db.session.execute(
+            select(Recipient.state, Recipient.wait, Recipient.server_id).order_by(Recipient.id)
+        ).all()
+
+
+def test_the_form_shows_what_each_server_would_change(app, admin, servers):
+    fail(app, "failed", "login_refused")
+    page = admin.get(f"{FORM}?id=1")
+    shown = words(page)
+    assert shown.index("Automatic") < shown.index("Home") < shown.index("Office") < shown.index("Retired")
+    home = shown.partition("Home")[2].partition("Office")[0]
+    assert 'From stays "User" <user@home.test>.' in home
+    assert "Delivery failures go to user@home.test." in home, "the bounce address is not in its filter"
+    office = shown.partition(" Office ")[2].partition("Retired")[0]
+    assert 'From becomes "User" <notifications@office.test>.' in office
+    assert "Delivery failures go to bounce@office.test." in office
+    assert "Retired Turned off. Turn it on to use it" in shown
+    assert f'value="{servers["Retired"]}" required disabled' in page.text
+
+
+def test_an_email_goes_through_the_chosen_server_and_says_who_chose_it(app, admin, servers):
+    fail(app, "failed", "login_refused")
+    page = words(admin.post(FORM, {"id": "1", "server": str(servers["Home"])}, follow_redirects=True))
+    assert "1 email is queued again." in page and "Admin chose the server “Home” for it." in page
+    assert lines(app) == [("queued", "", servers["Home"])]
+    with app.app_context():
+        mail = db.session.scalars(select(OutgoingMail)).one()
+        assert (mail.forced_server_id, mail.server_id) == (servers["Home"], servers["Home"])
+        assert mail.from_header == '"User" <user@home.test>'
+        refused = say(server_rules.in_use(db.session.get(OutgoingServer, servers["Home"])))
+    assert "1 waiting email must go through it" in refused
+    page = words(admin.post(FORM, {"id": "1", "server": "0"}, follow_redirects=True))
+    assert "Admin let the server be chosen automatically." in page
+    with app.app_context():
+        assert db.session.scalars(select(OutgoingMail.forced_server_id)).one() is None
+
+
+def test_what_waits_goes_with_it_and_what_was_sent_stays(app, admin, servers):
+    fail(app, "unknown", "unknown_final")
+    later = datetime.now(UTC) + timedelta(hours=9)
+    add_line(app, "sent@x.test", "sent")
+    add_line(app, "limit@x.test", "queued", "limit", next_try_at=later)
+    add_line(app, "scheduled@x.test", "queued", "schedule", next_try_at=later)
+    assert "2 other recipients of the same emails are still waiting" in words(admin.get(f"{FORM}?id=1"))
+    admin.post(FORM, {"id": "1", "server": str(servers["Home"])})
+    home = servers["Home"]
+    assert lines(app) == [("queued", "", home), ("sent", "", 0), ("queued", "", home), ("queued", "schedule", home)]
+    with app.app_context():
+        due = list(db.session.scalars(select(Recipient.next_try_at).order_by(Recipient.id)))
+    assert due[2] < later and due[3] == later
+
+
+def test_no_other_server_delivers_to_an_address_that_does_not_exist(app, admin, servers):
+    fail(app, "failed", "no_such_mailbox")
+    add_line(app, "full@x.test", "failed", why=why("mailbox_full", address="full@x.test", reply="552"))
+    said = words(admin.post(FORM, {"id": ["1", "2"], "server": str(servers["Home"])}, follow_redirects=True))
+    assert "1 email is queued again." in said and "its address does not exist" in said
+    assert [line.state for line in lines(app)] == ["failed", "queued"]
+
+
+@pytest.mark.parametrize(
+    ("server", "said"), [("Retired", "is turned off"), (99, "no longer exists"), (-1, "no longer")]
+)
+def test_a_server_that_can_not_send_is_refused(app, admin, servers, server, said):
+    fail(app, "failed", "login_refused")
+    answer = admin.post(FORM, {"id": "1", "server": str(servers.get(server, server))}, follow_redirects=True)
+    assert said in words(answer) and lines(app)[0].state == "failed"
+
+
+def test_many_are_asked_about_at_once(app, admin, servers):
+    fail(app, "failed", "login_refused")
+    add_line(app, "two@x.test", "failed", why=why("login_refused", host="mx.test", user="clerk", reply="535"))
+    answer = admin.post("/admin/outgoing-mails/action", {"action": "server", "rowid": ["1", "2"]})
+    assert answer.status_code == 302
+    shown = words(admin.get(answer.location))
+    assert "2 emails selected." in shown and "From becomes" in shown
+
+
+def test_who_waits_for_a_limit_is_offered_another_server(app, admin):
+    with app.app_context():
+        reason = why("greylisted", reply="450")
+        db.session.execute(update(Recipient).values(state="queued", wait="limit", why=reason))
+        db.session.commit()
+    for path in ("/document/1", "/admin/outgoing-mails/details?id=1"):
+        assert f"{FORM}?id=1" in admin.get(path).text
+    assert FORM not in Visitor(app).as_role("marketing").get("/document/1").text
+
+
+def test_the_form_is_for_administrators_and_for_emails_that_exist(app, admin):
+    assert Visitor(app).as_role("marketing").get(f"{FORM}?id=1").status_code == 403
+    assert admin.get(f"{FORM}?id=99").status_code == 404 and admin.get(FORM).status_code == 404
