@@ -77,6 +77,8 @@ class Recipient(Model):
               sqlite_where=text("state = 'queued'"), postgresql_where=text("state = 'queued'")),
         Index("ix_outgoing_recipient_sending", "worker_id", sqlite_where=text("state = 'sending'"),
               postgresql_where=text("state = 'sending'")),
+        Index("ix_outgoing_recipient_limited", "mail_id", sqlite_where=text("state = 'queued' AND wait = 'limit'"),
+              postgresql_where=text("state = 'queued' AND wait = 'limit'")),
         Index("ix_outgoing_recipient_failure", "id",
               sqlite_where=text("state IN ('failed', 'bounced') AND seen_at IS NULL"),
               postgresql_where=text("state IN ('failed', 'bounced') AND seen_at IS NULL")),
