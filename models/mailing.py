@@ -99,6 +99,11 @@ class Mailing(Model):
         """Whether it has not begun, so that it can be taken back."""
         return self.state == "scheduled" or (self.state == "paused" and self.started_at is None)
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether it waits because its server has reached a limit."""
+        return self.next_try_at is not None and (self.why or {"code": ""})["code"].startswith("limit_")
+
     @classmethod
     def waits_for_limit(cls) -> Any:
         """Return the SQL condition that a mailing waits because its server has reached a limit."""

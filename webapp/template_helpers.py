@@ -11,8 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from babel.dates import format_skeleton
 from flask import current_app, url_for
-from flask_babel import format_datetime, format_number, format_timedelta, get_timezone, gettext
+from flask_babel import format_datetime, format_number, format_timedelta, get_locale, get_timezone, gettext
 from flask_babel import lazy_gettext as _l
 from markupsafe import Markup, escape
 
@@ -135,6 +136,25 @@ def due(moment: datetime | None) -> Markup:
     return _time(moment, said, format_datetime(moment, "full"))
 
 
+def until(moment: datetime) -> Markup:
+    """Return when something goes on: by UTC, which limits count by, and by the reader's clock where that differs."""
+    locale, utc, here = get_locale(), moment.astimezone(UTC), moment.astimezone(get_timezone())
+    said = _day_and_time(utc, now().astimezone(UTC), locale)
+    said = gettext("%(time)s UTC", time=said)
+    if here.utcoffset() != utc.utcoffset():
+        yours = _day_and_time(here, utc.replace(tzinfo=here.tzinfo), locale)
+        said = gettext("%(utc)s (%(yours)s your time)", utc=said, yours=yours)
+    return _time(moment, said, format_datetime(moment, "full"))
+
+
+def _day_and_time(moment: datetime, known: datetime, locale: Any) -> str:
+    """Return the time of a moment, with its day unless that is known."""
+    said: str = format_skeleton("Hm", moment, tzinfo=moment.tzinfo, locale=locale)
+    if moment.date() == known.date():
+        return said
+    return f"{format_skeleton('MMMd', moment, tzinfo=moment.tzinfo, locale=locale)}, {said}"
+
+
 def _time(moment: datetime, said: str, title: str) -> Markup:
     iso = moment.astimezone(UTC).isoformat(timespec="seconds")
     return Markup('<time datetime="{}" title="{}">{}</time>').format(iso, title, said)
@@ -239,6 +259,7 @@ SHOWN = (
     ago,
     at,
     due,
+    until,
     zone_name,
     limit_used,
     yes_no,

@@ -42,6 +42,11 @@ class Envelope:
         return next((line for line in self.lines if line.state in FAILED), None)
 
     @property
+    def limited(self) -> list[Recipient]:
+        """The recipients whose email waits for a limit, or until their domain accepts more."""
+        return [line for line in self.lines if line.state == "queued" and line.wait == "limit"]
+
+    @property
     def stranded(self) -> bool:
         """Whether it waits for a server, as none is left."""
         return self.colour == "amber" and any(_state_of(line) == STRANDED for line in self.lines)

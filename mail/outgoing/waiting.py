@@ -1,6 +1,6 @@
 """What waiting mail waits for, where people see it: on the lines, on the mailings, in open pages."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,7 +13,8 @@ from mail.sentences import Why
 from mail.settings import office
 from mail.settings.clock import now as clock_now
 from mail.settings.wake import wake
-from models import Mailing, OutgoingMail, Recipient, change_rows, db, reading
+from models import Mailing, OutgoingMail, Post, Recipient, change_rows, db, reading
+from models.base import holds
 
 SHOWN = 200  # lines of one server that say what they wait for: the first ones
 AT_ONCE = 500  # lines of one transaction
@@ -64,6 +65,19 @@ def wait_for_limit(reserved: Reservation, now: datetime) -> int:
     show_progress(posts_of_mails(mails), now)
     db.session.commit()
     return len(mails)
+
+
+def limited_posts(author_contact_id: int, most: int) -> Sequence[int]:
+    """Return the last posts of an author whose email waits for a limit, or until a domain accepts more."""
+    mails = (
+        select(OutgoingMail.post_id)
+        .join(Recipient, Recipient.mail_id == OutgoingMail.id)
+        .join(Post, Post.id == OutgoingMail.post_id)
+        .where(holds(Recipient.state, "queued"), holds(Recipient.wait, "limit"))
+        .where(Post.author_contact_id == author_contact_id)
+    )
+    found = db.session.scalars(mails.distinct().order_by(OutgoingMail.post_id.desc()).limit(most))
+    return [post for post in found if post is not None]
 
 
 def free_limited(server_id: int, now: datetime) -> None:

@@ -19,13 +19,15 @@ from mail.outgoing import deliver, waiting
 from mail.queue import quota, waits
 from mail.sentences import say
 from mail.settings import config, parameters
-from models import DocumentType, Mailing, OutgoingServer, Quota, Recipient, db
+from models import DocumentType, Mailing, OutgoingServer, Quota, Recipient, User, db
 from scheduler import create_worker_app
 from scheduler.sending import ServerWatch
 from tests.integration.mass import Clock, Sender, add_contacts, add_server, draft, mailing_of, states
 from tests.integration.test_sending import Desk
 from tests.servers.misbehaving import dialogue, misbehaving
 from tests.web import Visitor, web_app, words
+from webapp import template_helpers
+from webapp.pages import mailing_page
 
 NOW = datetime(2026, 11, 27, 13, 45, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 11, 28, tzinfo=UTC)
@@ -370,18 +372,48 @@ def test_the_daily_limit_is_shown_with_its_reason_and_its_last_day(
         db.engine.dispose()
 
 
-def test_the_author_of_a_message_sees_that_it_waits_and_until_when(pages: Flask) -> None:
-    clerk = Visitor(pages).as_role("user")
+@pytest.mark.parametrize(
+    ("zone", "until"),
+    [
+        ("UTC", "Nov 28, 00:00 UTC"),
+        ("Europe/Berlin", "Nov 28, 00:00 UTC (01:00 your time)"),
+        ("America/New_York", "Nov 28, 00:00 UTC (Nov 27, 19:00 your time)"),
+    ],
+)
+def test_the_author_sees_everywhere_that_an_email_waits_and_until_when(
+    pages: Flask, monkeypatch: pytest.MonkeyPatch, zone: str, until: str
+) -> None:
+    monkeypatch.setattr(template_helpers, "now", lambda: NOW)
+    clerk, admin = Visitor(pages).as_role("user"), Visitor(pages).as_role("admin")
     with pages.app_context():
+        db.session.execute(update(User).values(zone=zone))
         type_ = db.session.scalars(select(DocumentType).where(DocumentType.code == "ticket")).one()
         customer = find_or_make("cat@x.test", "Cat", NOW)
         document = start_document(type_, "Help", NOW, contact_id=customer.id).id
-        add_server(2525, from_filter="", per_day=1)
+        server = add_server(2525, from_filter="", per_day=1)
         db.session.commit()
     clerk.post(f"/document/{document}/posts", {"words": "Hello", "kind": "message"})
     with pages.app_context():
-        server, moment = db.session.scalars(select(OutgoingServer.id)).one(), datetime.now(UTC) + timedelta(seconds=1)
-        quota.reserve(server, 1, moment)
-        assert waiting.wait_for_limit(quota.reserve(server, 20, moment), moment) == 1
+        db.session.execute(update(Recipient).values(next_try_at=NOW))
+        quota.reserve(server, 1, NOW)
+        assert waiting.wait_for_limit(quota.reserve(server, 20, NOW), NOW) == 1
+        line = db.session.scalars(select(Recipient.id)).one()
+    remark = f"This email waits until {until} . “relay” has reached its limit of 1 email per day"
     page = words(clerk.get(f"/document/{document}"))
-    assert "has reached its limit of 1 email per day" in page and "Next attempt:" in page and "(UTC)" in page
+    assert remark in page and page.count(f"aits until {until} .") == 2, "at the post, and in its envelope"
+    assert remark in words(clerk.get("/inbox")) and "all caught up" not in words(clerk.get("/inbox"))
+    assert "Your waiting emails" not in words(admin.get("/inbox")), "they are those of their author"
+    assert until in words(admin.get("/admin/outgoing-mails/"))
+    assert f"Waits until {until} ." in words(admin.get(f"/admin/outgoing-mails/details?id={line}"))
+
+
+def test_a_mailing_says_until_when_it_waits(pages: Flask, admin: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mailing_page, "now", lambda: NOW)
+    with pages.app_context():
+        id = draft(add_contacts(3))
+        reason = {"code": "limit_day", "values": {"server": "main", "most": 200}}
+        waits = {"state": "sending", "prepared": True, "total": 3, "why": reason, "next_try_at": MIDNIGHT}
+        db.session.execute(update(Mailing).values(waits))
+        db.session.commit()
+    assert "Waits until Nov 28, 00:00 UTC ." in words(admin.get(f"/mailings/{id}"))
+    assert "waits until Nov 28, 00:00 UTC" in words(admin.get("/mailings/"))

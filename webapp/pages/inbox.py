@@ -7,6 +7,7 @@ from flask_login import current_user, login_required
 from sqlalchemy import select, update
 from sqlalchemy.orm import joinedload
 
+from mail.outgoing import waiting
 from mail.outgoing.delivery_state import Envelope, envelopes
 from mail.sentences import say
 from mail.settings.clock import now
@@ -15,6 +16,7 @@ from models import Document, Event, Notification, Post, db
 blueprint = Blueprint("inbox", __name__, url_prefix="/inbox")
 
 MOST = 100  # notices of one page
+MOST_WAITING = 10  # own emails that wait for a limit
 
 
 @blueprint.get("")
@@ -46,6 +48,7 @@ def index() -> ResponseReturnValue:
         title=_title,
         older=older,
         envelopes=_envelopes([notice for notice, _ in found[:MOST]]),
+        waiting=_waiting() if not before else [],
         say=say,
     )
 
@@ -55,6 +58,15 @@ def _envelopes(notices: list[Notification]) -> dict[int, Envelope]:
     failed = {notice.id: notice.post_id for notice in notices if notice.kind == "failure"}
     of_posts = envelopes(set(failed.values()))
     return {notice_id: of_posts[post_id] for notice_id, post_id in failed.items() if post_id in of_posts}
+
+
+def _waiting() -> list[tuple[Post, Document | None, Envelope]]:
+    """The last posts of the reader whose email waits for a limit."""
+    posts = waiting.limited_posts(current_user.contact_id, MOST_WAITING)
+    of_posts = envelopes(posts)
+    query = select(Post, Document).outerjoin(Document, Document.thread_id == Post.thread_id).where(Post.id.in_(posts))
+    found = db.session.execute(query.order_by(Post.id.desc())).all()
+    return [(post, document, of_posts[post.id]) for post, document in found if of_posts[post.id].limited]
 
 
 def _title(notice: Notification) -> str:
