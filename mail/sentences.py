@@ -214,6 +214,17 @@ SENTENCES: dict[str, Any] = {
         "%(address)s."
     ),
     "envelope_bounce": _l("Delivery failures go to the bounce address %(address)s."),
+    "envelope_verp": _l(
+        "Each recipient gets a bounce address of their own, %(address)s, so that a returned email names its recipient."
+    ),
+    "envelope_verp_off": _l("All recipients share one bounce address, because “%(server)s” is set up that way."),
+    "envelope_verp_not_in_filter": _l(
+        "All recipients share one bounce address, because the filter of “%(server)s” contains only %(address)s, not "
+        "its domain."
+    ),
+    "envelope_verp_too_long": _l(
+        "All recipients share one bounce address, because %(address)s is too long for an addition before the @."
+    ),
     "envelope_given": _l("Delivery failures go to %(address)s, as specified in the email."),
     "envelope_null": _l("Delivery failures go nowhere: the email is an automatic reply."),
     "envelope_not_in_filter": _l(

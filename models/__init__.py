@@ -13,7 +13,7 @@ from models.event import Event
 from models.incoming import IncomingServer, MailboxState, ReceivedMail, RouteResult
 from models.job import ActionRun, Lease, Outage, ScheduledAction, Worker
 from models.mailing import Chunk, Mailing, Trace, mailing_lists
-from models.outgoing import DeliveryAttempt, LineChange, OutgoingMail, Recipient
+from models.outgoing import DeliveryAttempt, LineChange, OutgoingMail, Recipient, RelayId
 from models.parameter import SystemParameter
 from models.practice import PracticeMail
 from models.quota import Quota
@@ -55,6 +55,7 @@ __all__ = [
     "Quota",
     "ReceivedMail",
     "Recipient",
+    "RelayId",
     "RouteResult",
     "ScheduledAction",
     "ServerCheck",

@@ -146,6 +146,24 @@ class LineChange(Model):
     why: Mapped[dict[str, Any]] = mapped_column(Json)
 
 
+class RelayId(Model):
+    """The id that a relay gave an email of ours in place of its Message-ID, by which replies to it are known.
+
+    ``name`` is what ``transport/relay_ids`` looks up. It is of a line or of a trace.
+    """
+
+    __tablename__ = "relay_id"
+    __table_args__ = (
+        index_of_few("ix_relay_id_of_recipient", "recipient_id"),
+        index_of_few("ix_relay_id_of_trace", "trace_id"),
+    )
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    name: Mapped[str] = mapped_column(String(420), index=True)
+    recipient_id: Mapped[int | None] = mapped_column(ForeignKey("outgoing_recipient.id", ondelete="CASCADE"))
+    trace_id: Mapped[int | None] = mapped_column(ForeignKey("trace.id", ondelete="CASCADE"))
+
+
 @dataclass(frozen=True)
 class Claimed:
     """A line that this worker holds, with what its delivery needs; plain values, no row objects."""

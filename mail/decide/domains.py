@@ -61,6 +61,7 @@ class Office:
     catchall_domain: str = ""
     catchall_alias: str = "catchall"
     bounce_alias: str = "bounce"
+    verp: bool = False  # each recipient gets a bounce address of their own, where the server takes it
     company: str = ""
     custom_servers: bool = True
     default_server: Server | None = None

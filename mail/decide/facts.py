@@ -57,7 +57,7 @@ class AddressBook:
         """Return the alias that takes mail for an address, a bounce address also with a token behind a plus."""
         found = self.by_address.get(address)
         if found is None and "+" in address:
-            plain = self.by_address.get(_without_tag(address))
+            plain = self.by_address.get(without_tag(address))
             found = plain if plain is not None and plain.role == "bounce" else None
         if found is None and self.by_local:
             found = self.by_local.get(local_part(address))
@@ -70,17 +70,17 @@ class AddressBook:
 
     def __contains__(self, address: object) -> bool:
         """Say whether mail to this address comes to us; an alias of any domain makes no stranger's address ours."""
-        return isinstance(address, str) and (address in self.own or _without_tag(address) in self.own)
+        return isinstance(address, str) and (address in self.own or without_tag(address) in self.own)
 
     def speaks_for_us(self, address: str) -> bool:
         """Say whether a reader takes a mail from this address for one of the office: ours, or in one of our domains."""
         return address in self or domain_of(address) in self.domains
 
 
-def _without_tag(address: str) -> str:
-    """The address without what stands behind a plus.
+def without_tag(address: str) -> str:
+    """Return an address without what stands behind a plus.
 
-    >>> _without_tag("sales+spring@office.test"), _without_tag("+@office.test")
+    >>> without_tag("sales+spring@office.test"), without_tag("+@office.test")
     ('sales@office.test', '@office.test')
     """
     local, at, domain = address.rpartition("@")

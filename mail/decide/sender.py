@@ -4,11 +4,12 @@ One function for sending, for the stored decision and for the what-if form: ``de
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from mail.decide.domains import MailDomain, Office, TypeAlias, alias_on
 from mail.decide.servers import Choice, Server, choose_server
+from mail.decide.verp import for_each_recipient
 from mail.message.address import (
     LONGEST_MAILBOX,
     Address,
@@ -55,7 +56,8 @@ class Decision:
     """What was decided, with its reasons; ``failure`` set means that nothing may be sent.
 
     ``from_before``, ``from_after`` and ``reply_to`` are mailboxes for people to read; ``compose`` encodes them for the
-    wire. ``envelope_sender`` is ready for SMTP, "" is the null sender. ``smtputf8``: only a server that offers
+    wire. ``envelope_sender`` is ready for SMTP, "" is the null sender; ``verp.bounce_address_of`` makes
+    that of a recipient. ``smtputf8``: only a server that offers
     SMTPUTF8 can take the mail. ``server_id`` None with ``is_default_server``: the server of the environment.
     ``domain``: which of our domains its addresses and ids are on.
     """
@@ -114,7 +116,10 @@ def decide(request: Request, servers: Sequence[Server], office: Office) -> Decis
     if needs_smtputf8(sent_as.address):
         warnings.append(why("from_needs_smtputf8", address=sent_as.address))
     home = _home(sent_as, server, office, steps)
-    envelope_sender = _envelope_sender(request, server, sent_as, _bounce_address(home, server, office, steps), steps)
+    bounce_address = _bounce_address(home, server, office, steps)
+    envelope_sender = _envelope_sender(request, server, sent_as, bounce_address, steps)
+    if office.verp and bounce_address and envelope_sender == wire_address(bounce_address, smtputf8=True):
+        envelope_sender = for_each_recipient(envelope_sender, server, steps)
     return Decision(
         server_id=server.id,
         is_default_server=server.id is None,
@@ -264,7 +269,7 @@ def _default_server(office: Office) -> Server | None:
     server = office.default_server
     if server is None or not office.default_from_filter:
         return server
-    return Server(server.id, server.name, server.priority, office.default_from_filter, server.rewrite, server.active)
+    return replace(server, filters=office.default_from_filter)
 
 
 def _about_default_server(choice: Choice, office: Office) -> list[Why]:

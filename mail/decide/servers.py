@@ -31,7 +31,7 @@ class Server:
     """What the choice needs to know of an outgoing server; ``id`` None is the default server of the environment.
 
     ``filters`` comes from ``parse_filter``. ``rewrite`` counts only without a filter: whether a From that is not ours,
-    none or every From is encapsulated.
+    none or every From is encapsulated. ``verp``: it may be given a bounce address of its own for each recipient.
     """
 
     id: int | None
@@ -40,6 +40,7 @@ class Server:
     filters: tuple[str, ...] = ()
     rewrite: Rewrite = "not_ours"
     active: bool = True
+    verp: bool = True
 
     def has(self, address: str) -> bool:
         """Say whether the filter has this address (a key of ``normalise``) or its domain; no filter has nothing."""

@@ -11,7 +11,8 @@ from mail.incoming.case import storable
 from mail.message.address import normalise
 from mail.settings import office
 from mail.settings.tokens import Named, TokenKind
-from models import Document, Mailing, OutgoingMail, Post, Recipient, Trace, db
+from mail.transport.relay_ids import lookup_keys
+from models import Document, Mailing, OutgoingMail, Post, Recipient, RelayId, Trace, db
 from models.slices import by_hundreds
 
 LINE_KINDS = (TokenKind.LINE, TokenKind.LINE_BOUNCE)
@@ -34,7 +35,7 @@ class KnownIds:
 
 
 def known_ids(ids: Collection[str]) -> KnownIds:
-    """Return the messages that these ids name, in five statements at most; for each five hundred of them."""
+    """Return the messages that these ids name, in six statements at most; for each five hundred of them."""
     found = KnownIds()
     clean = {id: storable(id) for id in ids}  # as they were stored, and as a database can be asked
     for some in by_hundreds(set(clean.values())):
@@ -57,15 +58,34 @@ def _known_ids(ids: Iterable[str]) -> KnownIds:
             foreign.add(id)
         else:
             named[id] = found
-    by_kind = _by_kind(named.values())
+    relayed = _relayed(foreign)
+    by_kind = _by_kind([*named.values(), *relayed.values()])
     mails = _mails({id for id, one in named.items() if one.kind is TokenKind.MAIL})
     signed = dict(mails)
-    for id, one in named.items():
+    for id, one in (named | relayed).items():
         message = by_kind.get(one.kind, {}).get(one.id)
         if message is not None:
             signed[id] = message
     rejections = frozenset(id for id, one in named.items() if one.kind is TokenKind.LOOP)
     return KnownIds(signed, _stored(foreign), rejections)
+
+
+def _relayed(ids: set[str]) -> dict[str, Named]:
+    """Which of these ids a relay gave to emails of ours."""
+    keys: dict[str, str] = {}
+    for id in ids:
+        keys |= dict.fromkeys(lookup_keys(id), id)
+    if not keys:
+        return {}
+    rows = db.session.execute(
+        select(RelayId.name, RelayId.recipient_id, RelayId.trace_id).where(RelayId.name.in_(keys)).order_by(RelayId.id)
+    )
+    return {
+        keys[row.name]: Named(TokenKind.LINE, row.recipient_id)
+        if row.recipient_id
+        else Named(TokenKind.TRACE, row.trace_id)
+        for row in rows
+    }
 
 
 def _by_kind(named: Iterable[Named]) -> dict[TokenKind, dict[int, KnownMessage]]:

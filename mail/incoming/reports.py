@@ -10,6 +10,7 @@ from datetime import datetime
 from sqlalchemy import or_, select, update
 
 from mail.decide.blame import Evidence, SentTo, blamed, complaining
+from mail.decide.facts import without_tag
 from mail.decide.failure import FailureKind
 from mail.decide.outcomes import Bounced
 from mail.decide.reported import MOST_RECIPIENTS, About, Report, Reported
@@ -120,8 +121,9 @@ def _own_addresses(keys: set[str]) -> set[str]:
     ours = office.load().office
     found = {ours.default_address, ours.catchall_address, ours.bounce_address}
     if keys:
-        found.update(db.session.scalars(select(Alias.address_key).where(Alias.address_key.in_(keys))))
-    return {address for address in found if address}
+        plain = {without_tag(key) for key in keys}
+        found.update(db.session.scalars(select(Alias.address_key).where(Alias.address_key.in_(keys | plain))))
+    return {address for address in found if address} | {key for key in keys if without_tag(key) in found}
 
 
 def _senders(mail_ids: set[int]) -> set[str]:

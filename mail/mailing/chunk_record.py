@@ -21,9 +21,10 @@ from mail.queue.lease import LeaseLost, WorkerLease
 from mail.queue.quota import Reservation
 from mail.sentences import Why, why
 from mail.settings import parameters
-from models import Mailing, db
+from models import Mailing, RelayId, db
 from models import chunk as chunk_rows
 from models.faults import keeps_waiting
+from models.store import insert_rows
 
 log = logging.getLogger("coquimail.mailing")
 
@@ -83,6 +84,7 @@ class ChunkResults:
 
     sent: list[tuple[int, datetime]] = field(default_factory=list)
     others: list[Result] = field(default_factory=list)
+    relay_ids: list[dict[str, Any]] = field(default_factory=list)  # what a relay calls emails that it took
     failures: list[outgoing_failures.Failure] = field(default_factory=list)
     reached: bool = False  # the server took or refused at least one mail
     back: bool = False  # recipients are left: the chunk waits for another turn
@@ -152,12 +154,12 @@ def _record_once(work: ChunkWork, results: ChunkResults, worker_id: int, now: da
 
 def record_progress(work: ChunkWork, results: ChunkResults, now: datetime) -> None:
     """Write down what a slow server took so far, so that open pages see it; the chunk stays ours. Commits."""
-    written = ChunkResults(sent=results.sent, recorded=results.recorded)
+    written = ChunkResults(sent=results.sent, relay_ids=results.relay_ids, recorded=results.recorded)
     if changed := write_results(work, written):
         chunk_rows.count(work.mailing_id, changed)
         Mailing.tell(work.mailing_id, now)
     db.session.commit()
-    results.recorded = len(results.sent)
+    results.recorded, results.relay_ids = len(results.sent), []
 
 
 def write_results(work: ChunkWork, results: ChunkResults) -> Counter[str]:
@@ -168,6 +170,7 @@ def write_results(work: ChunkWork, results: ChunkResults) -> Counter[str]:
     changed: Counter[str] = Counter()
     if sent := results.sent[results.recorded :]:
         changed["sent"] = chunk_rows.write_sent(sent, work.from_state)
+        insert_rows(RelayId, results.relay_ids)
     for state in {result.state for result in results.others}:
         rows = [result.row() for result in results.others if result.state == state]
         changed[state] += chunk_rows.write_others(rows, state, work.from_state)

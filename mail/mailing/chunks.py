@@ -28,7 +28,7 @@ from mail.mailing.chunk_record import (
     write_results,
 )
 from mail.mailing.rendered import MailingRecipient, bare_address, rendered_mailing
-from mail.outgoing.delivery import DeliveryBatch, End, Parcel, Try, deliver_batch, failure_of
+from mail.outgoing.delivery import DeliveryBatch, End, Parcel, Try, deliver_batch, failure_of, given_by_relay
 from mail.queue import outages, quota
 from mail.queue.connections import Connections
 from mail.queue.journal import Journal, State
@@ -221,7 +221,7 @@ class ChunkBatch(DeliveryBatch[Any]):
         """Render the mail of one recipient."""
         trace_id, address, _, _, name, company, language = recipient
         content = self.letter.mail_to(MailingRecipient(trace_id, address, name, company, language), self.clock())
-        return Parcel(f"t{trace_id}", self.letter.envelope_sender, bare_address(address), content, ready=True)
+        return Parcel(f"t{trace_id}", self.letter.envelope_sender(trace_id), bare_address(address), content, ready=True)
 
     def put_off(self, recipient: Any, reason: Why, until: datetime) -> None:
         """Defer a recipient who was not tried."""
@@ -247,6 +247,8 @@ class ChunkBatch(DeliveryBatch[Any]):
         outcome, results = tried.outcome, self.results
         if outcome.accepted:
             results.sent.append((recipient.id, self.clock()))
+            if given := given_by_relay(tried):
+                results.relay_ids.append({"trace_id": recipient.id, "name": given})
             results.reached = True
             return
         if outcome.phase == "mail" and outcome.code is not None and not outcome.temporary:

@@ -19,6 +19,7 @@ from markupsafe import escape
 from sqlalchemy import select
 
 from mail.decide.sender import Decision, Request, decide
+from mail.decide.verp import PLACE, bounce_address_of
 from mail.mailing.template import CompiledMailing, compile_mailing
 from mail.message.address import needs_smtputf8, wire_address
 from mail.sentences import Why, why
@@ -49,11 +50,11 @@ class RenderedMailing:
     def __init__(self, compiled: CompiledMailing, decision: Decision) -> None:
         self.compiled = compiled
         self.decision = decision
-        self.envelope_sender = decision.envelope_sender
         snapshot, tokens = office.load(), office.tokens()
         self._domain = snapshot.message_domain
         self._url = office.base_url()
         self._trace_token = tokens.maker(TokenKind.TRACE)
+        self._bounce_token = tokens.maker(TokenKind.TRACE_BOUNCE) if PLACE in decision.envelope_sender else None
         self._unsubscribe_token = tokens.maker(TokenKind.UNSUBSCRIBE)
         self._view_token = tokens.maker(TokenKind.VIEW)
         self._mailto = _mailto(snapshot.office.catchall_address)
@@ -78,6 +79,11 @@ class RenderedMailing:
             unsubscribe_url=link,
             unsubscribe_mailto=f"{self._mailto}{unsubscribe}" if self._mailto else "",
         )
+
+    def envelope_sender(self, trace_id: int) -> str:
+        """Return where a delivery failure of one recipient goes."""
+        shared = self.decision.envelope_sender
+        return bounce_address_of(shared, self._bounce_token(trace_id)) if self._bounce_token else shared
 
     def html_for(self, reader: MailingRecipient) -> str:
         """Return the HTML for one recipient, as "view in browser" shows it."""

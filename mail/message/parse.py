@@ -218,7 +218,7 @@ def _sender(fields: dict[str, list[str]]) -> Address | None:
 
 
 def _message_id(value: str) -> str | None:
-    value = "".join(value.split())
+    value = "".join((decode_words(value) if "=?" in value else value).split())
     if not value:
         return None
     found = _ID.search(value)
@@ -226,7 +226,12 @@ def _message_id(value: str) -> str | None:
 
 
 def _ids(value: str) -> list[str]:
-    """The ids in References and In-Reply-To, each once; white space that folding left inside is removed."""
+    """The ids in References and In-Reply-To, each once; white space that folding left inside is removed.
+
+    Some programs write long ones as encoded words, against the rule (RFC 2047 5).
+    """
+    if "=?" in value:
+        value = decode_words(value)
     found = ["".join(match.split()) for match in _ID.findall(value)]
     if "<" not in value:
         found = [f"<{word}>" for word in value.split() if "@" in word]

@@ -12,26 +12,40 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import insert, select, update
 
-from mail.decide.retry import gave_up, next_try
+from mail.decide.verp import bounce_address_of
 from mail.errors import JournalFailed, ServerGone
 from mail.message.address import wire_address
 from mail.outgoing import failures
-from mail.outgoing.delivery import DeliveryBatch, End, Parcel, Try, deliver_batch, failure_of, not_tried, remember_live
+from mail.outgoing.delivery import (
+    DeliveryBatch,
+    End,
+    Parcel,
+    Try,
+    deliver_batch,
+    failure_of,
+    given_by_relay,
+    not_tried,
+    remember_live,
+)
 from mail.outgoing.delivery_state import mark_failures, show_progress
+from mail.outgoing.line_results import RESULT, attempt_of, doubt_of, result_of
 from mail.outgoing.lines import decide_again, free_doubted, posts_of_lines, whole
 from mail.outgoing.waiting import hand_back, wait_for_limit
-from mail.queue import outages, quota
+from mail.queue import quota
 from mail.queue.concurrency import ServerConcurrency
 from mail.queue.connections import Connections
 from mail.queue.journal import Journal, State
 from mail.queue.lease import WorkerLease
 from mail.sentences import Why, why
+from mail.settings import office
 from mail.settings.clock import now as clock_now
-from models import Blob, DeliveryAttempt, OutgoingMail, Recipient, db, reading
+from mail.settings.tokens import TokenKind
+from models import Blob, DeliveryAttempt, OutgoingMail, Recipient, RelayId, db, reading
 from models.faults import keeps_waiting
 from models.outgoing import Claimed, claim, due_servers
+from models.store import insert_rows
 
 log = logging.getLogger("coquimail.outgoing")
 
@@ -39,7 +53,6 @@ BATCH = 20  # lines of one claim
 RECORD_EVERY = 1.0  # seconds after which results are written down, although lines of the batch are still to be sent
 PAUSE = timedelta(seconds=30)  # for what is our own trouble: the journal, a key, a mistake
 MOST_FAILED = 3  # failed batches after which a line goes alone
-DOUBT_WAITS = timedelta(minutes=15)  # at most, for its server to accept another mail
 
 _failed_batches: Counter[int] = Counter()  # by line; of this process
 
@@ -175,7 +188,8 @@ class LineBatch(DeliveryBatch[Claimed]):
             with reading():
                 self._content = line.content_blob_id, Blob.read(line.content_blob_id)
         content = whole(line.id, line.name, line.address, line.from_header, self._content[1], line.message_id)
-        return Parcel(f"l{line.id}", line.envelope_sender, recipient, content)
+        token = office.tokens().make(TokenKind.LINE_BOUNCE, line.id)
+        return Parcel(f"l{line.id}", bounce_address_of(line.envelope_sender, token), recipient, content)
 
     def size_of(self, line: Claimed) -> int:
         """Return the size of the mail."""
@@ -183,7 +197,7 @@ class LineBatch(DeliveryBatch[Claimed]):
 
     def note(self, line: Claimed, tried: Try) -> None:
         """Keep what became of a line until the batch is recorded."""
-        self._noted.append((line, tried, _result(line, tried.outcome)))
+        self._noted.append((line, tried, result_of(line, tried.outcome)))
         if line.doubts == 0:  # one that was in doubt counted then
             self._used += tried.outcome.accepted or tried.outcome.in_doubt
 
@@ -233,9 +247,11 @@ class LineBatch(DeliveryBatch[Claimed]):
     def _write(self, noted: Sequence[tuple[Claimed, Try, dict[str, Any]]]) -> None:
         now = clock_now()
         holder = {"holder": self.worker.id}
-        db.session.connection().execute(_RESULT, [result | holder for _, _, result in noted])
-        attempts = [_attempt(line, tried, now, self.server_id, self.server_name) for line, tried, _ in noted]
+        db.session.connection().execute(RESULT, [result | holder for _, _, result in noted])
+        attempts = [attempt_of(line, tried, now, self.server_id, self.server_name) for line, tried, _ in noted]
         db.session.execute(insert(DeliveryAttempt), attempts)
+        given = [(line.id, given_by_relay(tried)) for line, tried, _ in noted if tried.outcome.accepted]
+        insert_rows(RelayId, [{"recipient_id": id, "name": name} for id, name in given if name])
         failed = [line for line, _, result in noted if result["state"] == "failed"]
         about = (failure_of(line.address, tried.outcome, recipient_id=line.id) for line, tried, _ in noted)
         failures.record([failure for failure in about if failure], now)
@@ -259,7 +275,7 @@ class LineBatch(DeliveryBatch[Claimed]):
                 raise
             reason = why("delivery_unexpected", error=type(error).__name__, detail="")
             bare = {"enhanced": "", "reply": "", "why": None if tried.outcome.accepted else reason}
-            db.session.connection().execute(_RESULT, [result | bare | {"holder": self.worker.id}])
+            db.session.connection().execute(RESULT, [result | bare | {"holder": self.worker.id}])
             db.session.commit()
 
     def give_back(self) -> None:
@@ -282,69 +298,6 @@ class LineBatch(DeliveryBatch[Claimed]):
         db.session.rollback()
         reserved.give_back(reserved.emails - self._used)
         db.session.commit()
-
-
-# --- from the server's answer to the row
-
-
-def _result(line: Claimed, outcome: Any) -> dict[str, Any]:
-    """Return the columns of a line after a try."""
-    now = clock_now()
-    result: dict[str, Any] = {
-        "line_id": line.id,
-        "state": "sent",
-        "code": outcome.code,
-        "enhanced": outcome.enhanced,
-        "reply": outcome.text,
-        "why": outcome.why,
-        "next_try_at": now,
-        "wait": "",
-        "doubts": line.doubts,
-        "sent_at": now if outcome.accepted else None,
-    }
-    if outcome.accepted:
-        return result
-    if outcome.in_doubt:
-        waits = {"why": why("doubt_waits"), "next_try_at": now + DOUBT_WAITS} if line.doubts == 0 else {}
-        return result | _doubt(line.doubts, now) | waits
-    again = next_try(line.attempts, line.first_try_at, now, outages.known()) if outcome.temporary else None
-    if again:
-        return result | {"state": "queued", "wait": "retry", "next_try_at": again}
-    return result | {"state": "failed"} | ({"why": gave_up(outcome.why)} if outcome.temporary else {})
-
-
-def _attempt(line: Claimed, tried: Try, now: datetime, server_id: int, server_name: str) -> dict[str, Any]:
-    return {
-        "recipient_id": line.id,
-        "at": now,
-        "server_id": line.chosen or None,
-        "server_name": server_name,
-        "phase": tried.outcome.phase,
-        "code": tried.outcome.code,
-        "seconds": tried.seconds,
-        "why": tried.outcome.why,
-        "transcript": tried.transcript,
-    }
-
-
-def _doubt(doubts: int, now: datetime) -> dict[str, Any]:
-    """What becomes of a line whose answer nobody saw: once it is sent again automatically, then a person decides."""
-    if doubts == 0:
-        return {"state": "queued", "wait": "retry", "next_try_at": now, "doubts": 1, "why": why("unknown_once")}
-    return {"state": "unknown", "wait": "", "next_try_at": now, "doubts": doubts + 1, "why": why("unknown_final")}
-
-
-_LINE: Any = Recipient.__table__
-_RESULT = (
-    update(_LINE)
-    .where(_LINE.c.id == bindparam("line_id"), _LINE.c.worker_id == bindparam("holder"), _LINE.c.state == "sending")
-    .values(
-        {
-            name: bindparam(name)
-            for name in ("state", "wait", "next_try_at", "doubts", "code", "enhanced", "reply", "why", "sent_at")
-        }
-    )
-)
 
 
 # --- after a worker died
@@ -372,7 +325,7 @@ def recover_lines(worker_id: int, said: Mapping[str, State] | None, now: datetim
             reason = why("sent_unrecorded")
             counts["sent"] += 1
         elif state == "begun":
-            values = _doubt(line.doubts, now)
+            values = doubt_of(line.doubts, now)
             reason = values["why"]
             counts["in doubt"] += 1
         else:

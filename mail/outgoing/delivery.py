@@ -28,6 +28,7 @@ from mail.queue.lease import LeaseLost, Stopping, WorkerLease
 from mail.queue.slowdown import reason_of
 from mail.sentences import Why
 from mail.settings import office
+from mail.transport.relay_ids import relay_id
 from mail.transport.smtp import Outcome, ServerConnection, unexpected
 
 log = logging.getLogger("coquimail.outgoing")
@@ -57,11 +58,12 @@ class Parcel(NamedTuple):
 
 
 class Try(NamedTuple):
-    """One try to deliver, with the dialogue if it is kept."""
+    """One try to deliver, with the dialogue if it is kept; ``host`` is where."""
 
     outcome: Outcome
     transcript: str = ""
     seconds: float = 0.0
+    host: str = ""
 
 
 Item = TypeVar("Item")
@@ -215,7 +217,7 @@ class _Delivery(Generic[Item]):
             )
             self.delivering.since = None
         transcript = self.connection.transcript.take() if self.connection.transcript else ""
-        return Try(outcome, transcript, time.monotonic() - began)
+        return Try(outcome, transcript, time.monotonic() - began, self.connection.target.host)
 
     def _conclude(self, item: Item, tried: Try) -> None:
         """Note what became of an item, and what it says about its server."""
@@ -267,6 +269,12 @@ class _Delivery(Generic[Item]):
 def not_tried(reason: Why) -> Outcome:
     """Return what became of a mail that was not tried, because its server can't be reached."""
     return Outcome("connect", None, "", "", False, True, False, reason)
+
+
+def given_by_relay(tried: Try) -> str:
+    """Return the name that a relay gave an email that it accepted, "" if it kept ours or names none."""
+    name = relay_id(tried.host, tried.outcome.text)
+    return "" if "@" in name and office.tokens().from_message_id(name) else name
 
 
 def failure_of(

@@ -171,6 +171,7 @@ def _office() -> Office:
         catchall_domain=parameters.CATCHALL_DOMAIN.get(),
         catchall_alias=parameters.CATCHALL_ALIAS.get(),
         bounce_alias=parameters.BOUNCE_ALIAS.get(),
+        verp=bool(parameters.VERP.get()),
         company=parameters.COMPANY_NAME.get(),
         custom_servers=bool(parameters.CUSTOM_SERVERS.get()),
         default_server=_default_server(),
@@ -188,10 +189,12 @@ def _default_server() -> Server | None:
 
 def _servers() -> tuple[Server, ...]:
     row = OutgoingServer
-    found = db.session.execute(select(row.id, row.name, row.priority, row.from_filter, row.rewrite, row.active))
+    found = db.session.execute(
+        select(row.id, row.name, row.priority, row.from_filter, row.rewrite, row.active, row.verp)
+    )
     return tuple(
-        Server(server.id, server.name, server.priority, read_filter(server.from_filter), server.rewrite, server.active)
-        for server in found
+        Server(one.id, one.name, one.priority, read_filter(one.from_filter), one.rewrite, one.active, one.verp)
+        for one in found
     )
 
 

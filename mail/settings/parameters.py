@@ -176,6 +176,18 @@ BOUNCE_ALIAS = Parameter(
         "a change."
     ),
 )
+VERP = Parameter(
+    "mail.bounce.verp",
+    0,
+    _number,
+    _l(
+        "1 gives every email a bounce address of its own (bounce+…@ your alias domain), so that a returned email names "
+        "its recipient even when the report does not. Before you turn it on, send an email to bounce+test@ your alias "
+        "domain and see it arrive under Received Emails: where the mailbox takes no addresses with a plus, returned "
+        "emails would be lost."
+    ),
+    YES_OR_NO,
+)
 COMPANY_NAME = Parameter("company.name", "", _text, _l("Your company name, as shown in emails."))
 COMPANY_ADDRESS = Parameter(
     "company.address", "", _text, _l("Your company's postal address, added to the footer of every mailing.")

@@ -1,6 +1,7 @@
 """Who a mail is sent as: From, envelope sender, Reply-To."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -209,6 +210,32 @@ def test_nothing_is_sent(servers, office, request_, failure):
 )
 def test_where_failures_go(servers, office, sender, return_path, envelope):
     assert decide(Request(sender, return_path=return_path), servers, office).envelope_sender == envelope
+
+
+@pytest.mark.parametrize(
+    ("one", "office", "return_path", "envelope", "code"),
+    [
+        (MINE, office(verp=True), "", "bounce+<token>@mycompany.com", "envelope_verp"),
+        (OPEN, office(verp=True), "", "bounce+<token>@mycompany.com", "envelope_verp"),
+        (OPEN, office(domain="bücher.example", verp=True), "", "bounce+<token>@xn--bcher-kva.example", "envelope_verp"),
+        # one address for all
+        (OPEN, OURS, "", BOUNCE, None),
+        (replace(OPEN, verp=False), office(verp=True), "", BOUNCE, "envelope_verp_off"),
+        (server("b", f"{NOTIFY}, {BOUNCE}"), office(verp=True), "", BOUNCE, "envelope_verp_not_in_filter"),
+        (OPEN, office(bounce_alias="b" * 23, verp=True), "", f"{'b' * 23}+<token>@mycompany.com", "envelope_verp"),
+        (OPEN, office(bounce_alias="b" * 24, verp=True), "", f"{'b' * 24}@mycompany.com", "envelope_verp_too_long"),
+        # none of the bounce address
+        (ONE, office(verp=True), "", NOTIFY, None),
+        (OPEN, office(verp=True), "lists@other.com", "lists@other.com", None),
+        (OPEN, office(verp=True), "<>", "", None),
+    ],
+)
+def test_each_recipient_gets_a_bounce_address_where_that_works(one, office, return_path, envelope, code):
+    decision = decide(Request("bob@home.net", return_path=return_path), [one], office)
+    assert decision.envelope_sender == envelope
+    assert [found for found in codes(decision.steps) if found.startswith("envelope_verp")] == [code] * (
+        code is not None
+    )
 
 
 DOC, SALES, CATCHALL = "Order 7", "sales@mycompany.com", "catchall@mycompany.com"

@@ -90,6 +90,7 @@ class OutgoingServerView(AdminView):
         "verify_tls": _l("Verify the server certificate"),
         "helo": _l("HELO name"),
         "headers": _l("Extra headers"),
+        "verp": _l("Unique bounce addresses"),
         "last_test": _l("Last test"),
     }
     groups = (
@@ -109,7 +110,7 @@ class OutgoingServerView(AdminView):
             (*LIMITS[:4], "connections", "per_connection"),
             _l("What your provider allows. What exceeds a limit waits for the next window; nothing is lost."),
         ),
-        FieldGroup(_l("Details"), ("rewrite", "verify_tls", "helo", "headers"), developer=True),
+        FieldGroup(_l("Details"), ("rewrite", "verify_tls", "helo", "headers", "verp"), developer=True),
         FieldGroup(_l("Notes"), ("comment",)),
     )
     choices = {
@@ -162,6 +163,10 @@ class OutgoingServerView(AdminView):
         "headers": _l(
             "Added to every email sent through this server, one per line. Some providers read options or tags from "
             "them. Recipients can read them."
+        ),
+        "verp": _l(
+            "Where unique bounce addresses are turned on (the system parameter mail.bounce.verp), each email has one. "
+            "Turn this off for a provider that refuses or replaces them."
         ),
         "comment": _l("For you and your colleagues: account numbers, contacts, limits."),
     }

@@ -1,0 +1,34 @@
+"""A bounce address for each recipient (VERP): the report to it names its recipient, whatever is in it."""
+
+from mail.decide.servers import Server
+from mail.message.address import normalise, show_address
+from mail.sentences import Why, why
+
+PLACE = "<token>"  # in an envelope sender, for what names each recipient; no address has these characters
+LONGEST_ADDITION = 40
+LONGEST_LOCAL_PART = 64  # RFC 5321 4.5.3.1.1
+
+
+def for_each_recipient(bounce: str, server: Server, steps: list[Why]) -> str:
+    """Return the bounce address with a place for what names each recipient (VERP), or as it is, and why."""
+    local, _, domain = bounce.rpartition("@")
+    tagged = f"{local}+{PLACE}@{domain}"
+    if not server.verp:
+        steps.append(why("envelope_verp_off", server=server.name))
+    elif not server.may_send_as(normalise(f"{local}+x@{domain}") or ""):
+        steps.append(why("envelope_verp_not_in_filter", address=show_address("", bounce), server=server.name))
+    elif len(local.encode()) + 1 + LONGEST_ADDITION > LONGEST_LOCAL_PART:
+        steps.append(why("envelope_verp_too_long", address=show_address("", bounce)))
+    else:
+        steps.append(why("envelope_verp", address=show_address("", tagged)))
+        return tagged
+    return bounce
+
+
+def bounce_address_of(envelope_sender: str, token: str) -> str:
+    """Return the envelope sender of one recipient: with its token, if the mail has a place for one.
+
+    >>> bounce_address_of("bounce+<token>@office.test", "b7k"), bounce_address_of("info@office.test", "b7k")
+    ('bounce+b7k@office.test', 'info@office.test')
+    """
+    return envelope_sender.replace(PLACE, token)

@@ -1,0 +1,41 @@
+"""The Message-ID that a relay gave an email in place of ours, read from its answer to the final dot. Pure.
+
+Amazon SES and Postmark replace the Message-ID and answer with the first part of theirs; Exchange names a Message-ID in
+angle brackets. A reply to such an email refers to the relay's id alone.
+"""
+
+import re
+
+# Amazon SES: "Ok 0100017c9add7f0f-9e3cc339-71e1-431a-97cd-bb5038eaeaba-000000", before the @ of its Message-ID.
+_SES = re.compile(r"\b[0-9a-f]{16}-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}-[0-9a-f]{6}\b")
+_POSTMARK = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
+_BRACKETS = re.compile(r"<([^\s<>@]{1,200}@[^\s<>@]{1,200})>")
+
+
+def relay_id(host: str, answer: str) -> str:
+    """Return how to look up replies to an email that a relay accepted with these words, "" if it names no Message-ID.
+
+    It is what ``lookup_keys`` makes of the Message-ID: all of it, or the part before the @ where no more is known.
+
+    >>> relay_id("smtp.example.com", "Ok 0100017c9add7f0f-9e3cc339-71e1-431a-97cd-bb5038eaeaba-000000")
+    '0100017c9add7f0f-9e3cc339-71e1-431a-97cd-bb5038eaeaba-000000'
+    >>> relay_id("smtp.example.com", "2.6.0 <x1@mail.example.com> [InternalId=7] Queued mail for delivery")
+    'x1@mail.example.com'
+    >>> relay_id("smtp.example.com", "2.0.0 Ok: queued as 4FzR2Q0X1Yz9sTk")
+    ''
+    """
+    named = _BRACKETS.search(answer)
+    if named:
+        return named[1]
+    given = _SES.search(answer) or (_POSTMARK.search(answer) if host.endswith(".postmarkapp.com") else None)
+    return given[0] if given else ""
+
+
+def lookup_keys(message_id: str) -> tuple[str, str]:
+    """Return what ``relay_id`` may have kept of a Message-ID that a reply refers to.
+
+    >>> lookup_keys("<0a12@mtasv.net>")
+    ('0a12@mtasv.net', '0a12')
+    """
+    bare = message_id.strip("<>")
+    return bare, bare.partition("@")[0]
