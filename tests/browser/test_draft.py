@@ -71,7 +71,7 @@ def test_an_unsaved_title_is_not_lost_without_a_question(clerk: Person) -> None:
 
 @ONE_DATABASE
 def test_a_letter_outlives_the_end_of_the_session(clerk: Person) -> None:
-    clerk.expect("status of 40[03]")
+    clerk.expect("status of 40[013]")  # 401: the open page asks for news
     page = clerk.page
     half_a_note(page)
     other = clerk.context.new_page()
