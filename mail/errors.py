@@ -65,6 +65,10 @@ class AddressNotAllowed(ConnectionFailed):
     code = "address_not_allowed"
 
 
+class AddressNotPublic(AddressNotAllowed):
+    code = "address_not_public"
+
+
 class PortNotAllowed(ConnectionFailed):
     code = "port_not_allowed"
 

@@ -261,6 +261,10 @@ SENTENCES: dict[str, Any] = {
         "%(host)s resolves to %(address)s, and this installation does not connect to such addresses. If the mail "
         "server is really inside your own network, the person who maintains this server can allow local addresses."
     ),
+    "address_not_public": _l(
+        "%(host)s does not resolve to a public address, and this installation connects to no others. Enter the name "
+        "by which the mail server is reached from the internet."
+    ),
     "port_not_allowed": _l(
         "Port %(port)s of %(host)s is not a mail port. Use one of %(ports)s, or ask the person who maintains this "
         "server to allow local addresses."

@@ -249,13 +249,23 @@ class SmtpSession(SMTP):
             self.transcript.note(f"encrypted with {secured.version()}")
 
     def greet(self) -> str:
-        """Read the greeting and return its text."""
-        reply = self.read_reply()
-        if reply[:1] not in (b"2", b"4", b"5"):
+        """Read the greeting and return its text, or the code alone when it does not say that it is SMTP.
+
+        FTP greets with the same code: what such a service says of itself is nobody's business here.
+        """
+        transcript, self.transcript = self.transcript, None
+        try:
+            reply = self.read_reply()
+        finally:
+            self.transcript = transcript
+        if reply[:3] != b"220" and reply[:1] not in (b"4", b"5"):
             self._not_understood()
+        shown = reply if b"SMTP" in reply.upper() or reply[:1] != b"2" else b"220 (the text is not shown)"
+        if self.transcript:
+            self.transcript.received(shown)
         if reply[:1] != b"2":
             raise greeting_refused(self.target.host, parts_of(reply))
-        return said_in(reply)
+        return said_in(shown)
 
     def introduce(self) -> list[str]:
         """Say EHLO (or HELO to an old server) and return what the server offers."""
