@@ -3,8 +3,9 @@
 Windows are fixed and by UTC: a day begins at midnight, an hour with its first minute (docs/decisions/0039).
 """
 
+import math
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 SECOND, MINUTE, HOUR, DAY = 1, 60, 3_600, 86_400
@@ -88,3 +89,50 @@ def room(limits: Sequence[Limit], used: Mapping[int, Used], wanted: int, moment:
         return Room(emails)
     reached = max((limit for limit in limits if left[limit] <= 0), key=lambda limit: limit.seconds)
     return Room(0, reached, next_window(moment, reached.seconds))
+
+
+# --- forecast
+
+
+def last_goes_at(limits: Sequence[Limit], used: Mapping[int, Used], emails: int, moment: datetime) -> datetime:
+    """Return when the last of so many emails may go, by all limits together and if nothing else is sent.
+
+    >>> moment = datetime(2026, 11, 27, 13, 45, 30, tzinfo=UTC)
+    >>> day = {DAY: Used(window_start(moment, DAY), 143)}
+    >>> last_goes_at([Limit(DAY, 200)], day, 57, moment) == moment
+    True
+    >>> last_goes_at([Limit(DAY, 200), Limit(MINUTE, 10)], day, 150, moment).isoformat()
+    '2026-11-28T00:09:00+00:00'
+    """
+    most = {limit.seconds: limit.most for limit in limits}
+    left = [
+        max(most[seconds] - used_now(used.get(seconds), moment, seconds), 0) if seconds in most else math.inf
+        for seconds in WINDOWS
+    ]
+    whole: list[float] = []  # what a window of each length takes, from its beginning
+    rest: list[float] = []  # what the present window of each length still takes
+    for index, seconds in enumerate(WINDOWS):
+        fills = further = math.inf
+        if index:
+            shorter = WINDOWS[index - 1]
+            windows = (next_window(moment, seconds) - next_window(moment, shorter)) // timedelta(seconds=shorter)
+            fills = whole[-1] * (seconds // shorter)
+            further = rest[-1] + (whole[-1] * windows if windows else 0)
+        whole.append(min(fills, most.get(seconds, math.inf)))
+        rest.append(min(further, left[index]))
+    rest = [min(takes, *left[index:]) for index, takes in enumerate(rest)]  # the longer windows hold it, too
+    if emails <= rest[0]:
+        return moment
+    index = next((index for index, takes in enumerate(rest) if emails <= takes), len(WINDOWS)) - 1
+    return _last_of(emails - rest[index], whole, index, next_window(moment, WINDOWS[index]))
+
+
+def _last_of(emails: float, whole: Sequence[float], index: int, start: datetime) -> datetime:
+    """Return in which window the last one goes, when nothing was sent since the first of these windows began."""
+    for seconds, most in zip(reversed(WINDOWS[: index + 1]), reversed(whole[: index + 1]), strict=True):
+        if most == math.inf:
+            break
+        full = (emails - 1) // most
+        start += timedelta(seconds=full * seconds)
+        emails -= full * most
+    return start

@@ -146,8 +146,12 @@ def bare_address(address: str) -> str:
 def decide_for(mailing: Mailing) -> Decision:
     """Return the server and the From of a mailing: its own server, else the dedicated one, else the search."""
     snapshot = office.load()
-    request = mailing_request(mailing.from_address, mailing.reply_to, mailing.forced_server_id)
-    return decide(request, snapshot.servers, snapshot.office)
+    return decide(request_of(mailing), snapshot.servers, snapshot.office)
+
+
+def request_of(mailing: Mailing) -> Request:
+    """Return what is decided about a mailing."""
+    return mailing_request(mailing.from_address, mailing.reply_to, mailing.forced_server_id)
 
 
 def mailing_request(sender: str, reply_to: str, server_id: int | None) -> Request:

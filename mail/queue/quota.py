@@ -130,10 +130,15 @@ def forget(server_id: int) -> None:
     db.session.commit()
 
 
+def used_of(server_id: int) -> dict[int, Used]:
+    """Return what the last windows of a server have had, by their length."""
+    rows = db.session.execute(select(Quota.seconds, Quota.window_start, Quota.used).where(Quota.server_id == server_id))
+    return {row.seconds: Used(row.window_start, row.used) for row in rows}
+
+
 def usage(server_id: int, now: datetime) -> list[tuple[Limit, int]]:
     """Return the limits of a server with the emails that count now."""
-    rows = db.session.execute(select(Quota.seconds, Quota.window_start, Quota.used).where(Quota.server_id == server_id))
-    used = {row.seconds: Used(row.window_start, row.used) for row in rows}
+    used = used_of(server_id)
     return [
         (limit, limits.used_now(used.get(limit.seconds), now, limit.seconds)) for limit in limits_of(server_id, now)
     ]

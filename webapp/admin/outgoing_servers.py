@@ -20,7 +20,7 @@ from mail.settings.config import settings
 from mail.settings.providers import PROVIDERS, Provider, at
 from mail.settings.wake import wake
 from models import OutgoingServer, ServerCheck, db
-from webapp import checks, template_helpers
+from webapp import checks, template_helpers, waiting_words
 from webapp.admin import provider_words, server_notes, servers
 from webapp.admin.base import AdminView, Button, Empty, FieldGroup, YesNo
 from webapp.fields import SecretTextField
@@ -308,7 +308,7 @@ class OutgoingServerView(AdminView):
 
     def notes_of(self, row: OutgoingServer) -> list[str]:
         """Return how much of each limit is used, and what sending taught us about this server."""
-        return [*server_notes.usage(row), *server_notes.learned(row)]
+        return [*server_notes.usage(row), *waiting_words.of_server(row.id, row.name), *server_notes.learned(row)]
 
     def warnings_of(self, row: OutgoingServer) -> list[str]:
         """Return what an admin should know about this server as it is saved."""

@@ -1,7 +1,7 @@
 """The page of one mailing: how far it is, who gets it and who is left out, and what happened to each recipient."""
 
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from flask import render_template, request
@@ -14,7 +14,9 @@ from sqlalchemy.orm import joinedload
 from mail.decide.sender import Decision
 from mail.documents import contacts
 from mail.mailing import ready
-from mail.mailing.rendered import decide_for
+from mail.mailing.rendered import decide_for, request_of
+from mail.outgoing import forecast
+from mail.outgoing.forecast import Forecast
 from mail.sentences import why
 from mail.settings import parameters
 from mail.settings.clock import now
@@ -76,7 +78,14 @@ def _state_of(row: Mailing) -> dict[str, Any]:
         "rate": _rate(pace) if pace and row.queued else "",
         "time_left": format_timedelta(timedelta(seconds=left / pace), threshold=1.1) if pace and row.queued else "",
         "final": row.total - left,
+        "forecast": _forecast_of_rest(row, left, moment) if row.state == "sending" and row.prepared and left else None,
     }
+
+
+def _forecast_of_rest(row: Mailing, left: int, moment: datetime) -> Forecast | None:
+    """When a mailing that is being sent ends by the limits of its server, if it waits for one."""
+    found = forecast.of_mailing(row, Decision.from_json(row.decision or {}), left, moment)
+    return found if found and found.waits else None
 
 
 def _rate(pace: float) -> str:
@@ -88,7 +97,14 @@ def _rate(pace: float) -> str:
 def _before_sending(row: Mailing) -> dict[str, Any]:
     """Who would get a mailing that has not begun, who is left out, and what has to be fixed first."""
     if row.state not in ("draft", "scheduled"):
-        return {"expected": Counter(), "problems": [], "warnings": [], "question": "", "mail_size": None}
+        nothing: dict[str, Any] = {
+            "problems": [],
+            "warnings": [],
+            "question": "",
+            "mail_size": None,
+            "forecast_before": None,
+        }
+        return nothing | {"expected": Counter()}
     expected = ready.expected(row)
     problems = ready.problems(row) if row.state == "draft" else []
     recipients = expected[""]
@@ -109,7 +125,16 @@ def _before_sending(row: Mailing) -> dict[str, Any]:
         "warnings": _warnings(),
         "question": question,
         "mail_size": _size(row) if not problems else None,
+        "forecast_before": _forecast_before(row, recipients) if not problems else None,
     }
+
+
+def _forecast_before(row: Mailing, recipients: int) -> Forecast | None:
+    """When a mailing would end that begins now, or when it is scheduled; and the servers that have more room."""
+    moment = max(row.scheduled_at or now(), now()) if row.state == "scheduled" else now()
+    decision = decide_for(row)
+    found = forecast.of_mailing(row, decision, recipients, moment)
+    return forecast.with_other_servers(found, request_of(row), decision, moment) if found else None
 
 
 def _left_out(expected: Counter[str]) -> str:

@@ -27,7 +27,7 @@ from mail.settings.parameters import (
 )
 from mail.settings.wake import wake
 from models import Alias, DocumentType, IncomingServer, OutgoingServer, db
-from webapp import auth, checks, meanwhile, sessions
+from webapp import auth, checks, meanwhile, sessions, waiting_words
 
 blueprint = Blueprint("settings", __name__, url_prefix="/settings")
 
@@ -88,6 +88,7 @@ def _page(values: dict[str, Any] | None = None, errors: dict[str, str] | None = 
         has_address=office.has_address(),
         is_live=office.is_live(),
         limits=quota.usage(DEFAULT_SERVER, now()),
+        waiting=waiting_words.of_server(DEFAULT_SERVER, settings().default_server.name),
         limit_changed=quota.is_changed(now()),
         limit_reason=DAILY_LIMIT_REASON.get(),
         limit_until=DAILY_LIMIT_UNTIL.get(),
