@@ -597,7 +597,16 @@ SENTENCES: dict[str, Any] = {
     "test_login": _l("The server accepted the user %(user)s."),
     "test_login_by_certificate": _l("The client certificate was presented; the server did not object."),
     "test_login_off": _l("This server has no login."),
+    "test_mail_from": _l("The server accepts %(address)s as the sender."),
     "test_sender": _l("The server lets you send from %(address)s."),
+    "test_default_elsewhere": _l(
+        "%(address)s is not in FROM Filtering, and emails from other addresses go through “%(server)s”: a refusal "
+        "matters only for a mailing that uses this server with another From address."
+    ),
+    "test_bounce_unused": _l(
+        "Not used: %(address)s is not in FROM Filtering, so bounces go to the From address of each email. Add it to "
+        "FROM Filtering to see them in CoquiMail."
+    ),
     "test_sender_but_recipient": _l(
         "The server lets you send from %(address)s, but refused to deliver to %(recipient)s: “%(reply)s”. If that "
         "address is correct, ask the provider whether this user may send to it."

@@ -8,7 +8,7 @@ from concurrent.futures import TimeoutError as StillRunning
 from flask import Flask
 from sqlalchemy import select, update
 
-from mail.decide.servers import read_filter
+from mail.decide.senders import TestedSender
 from mail.errors import MailError
 from mail.incoming import flow, position
 from mail.incoming import server_rules as mailbox_rules
@@ -16,7 +16,6 @@ from mail.outgoing import server_rules
 from mail.queue.connections import default_target, target_of_record
 from mail.queue.lease import WorkerLease
 from mail.sentences import why
-from mail.settings import office
 from mail.settings.clock import now
 from mail.settings.wake import wake
 from mail.transport import mailbox_open, smtp_check
@@ -134,28 +133,43 @@ class Checks:
 def _test_outgoing(server_id: int, user_id: int | None, transcript: Transcript) -> Iterator[ConnectionStep]:
     """Try an outgoing server (0: the default server) as every address that it would send as."""
     server = db.session.get(OutgoingServer, server_id) if server_id else None
-    if server_id:
-        if server is None:
-            yield _gone()
-            return
-        target = target_of_record(server)
-        filters = read_filter(server.from_filter)
-    else:
-        target = default_target()
-        known = office.load().office
-        filters = known.default_from_filter or (known.default_server.filters if known.default_server else ())
+    if server_id and server is None:
+        yield _gone()
+        return
+    target = target_of_record(server) if server else default_target()
     tested = server_rules.tested_key(server)
     user = db.session.get(User, user_id) if user_id else None
-    senders = server_rules.senders_of(filters, office.load().office) or ([user.email] if user else [])
+    me = user.email if user else ""
+    senders = {one.address: one for one in server_rules.senders_of_test(server)}
+    if not senders and me:
+        senders = {me: TestedSender(me, ("you",))}
     db.session.rollback()
     well = True
-    for step in smtp_check.test_steps(target, senders, transcript=transcript):
-        well = well and step.state != "failed"
-        yield step
+    tried = [one.address for one in senders.values() if not one.unused]
+    for step in smtp_check.test_steps(target, tried, me, transcript):
+        told = _about_sender(step, senders.get(step.address))
+        well = well and all(step.state != "failed" for step in told)
+        yield from told
+    for one in senders.values():
+        if one.unused and one.note:
+            yield ConnectionStep("note", "skipped", one.note, 0.0, one.address, one.uses)
     if not senders:
         yield ConnectionStep("sender", "warning", why("check_no_sender"), 0.0)
     if well and server_id:
         yield from _activate(server_id, tested)
+
+
+def _about_sender(step: ConnectionStep, sender: TestedSender | None) -> list[ConnectionStep]:
+    """Return a step with what its address is used for, and with a note where a refusal does no harm."""
+    if sender is None:
+        return [step]
+    step = step._replace(uses=sender.uses)
+    if step.state != "failed" or sender.is_needed or sender.note is None:
+        return [step]
+    return [
+        step._replace(state="warning"),
+        ConnectionStep("note", "skipped", sender.note, 0.0, step.address, step.uses),
+    ]
 
 
 def _tested(kind: str, server_id: int) -> str:

@@ -31,6 +31,18 @@ TITLES = {
     "incoming_test": _l("TEST & CONFIRM"),
     "fetch": _l("Fetch now"),
 }
+USES = {
+    "filter": _l("in FROM Filtering"),
+    "domain": _l("for a domain in FROM Filtering"),
+    "default": _l("default address"),
+    "bounce": _l("bounce address"),
+    "you": _l("your address"),
+}
+CELLS = {
+    "ok": ("good", _l("accepted")),
+    "warning": ("doubt", _l("refused")),
+    "failed": ("bad", _l("refused")),
+}
 
 
 def ask(kind: str, server_id: int) -> int:
@@ -178,12 +190,16 @@ def panel(check: ServerCheck | None, title: str = "") -> Markup:
 def steps_of(check: ServerCheck) -> Markup:
     """Return the inside of a test's card."""
     waits = check.state == "waiting"
+    before, senders, after = told(check.steps)
     ignored = waits and now() - check.requested_at > PATIENCE
     return Markup(  # noqa: S704  a template of ours, which escapes
         render_template(
             "pages/checks_steps.html",
             check=check,
-            steps=shortened(check.steps),
+            steps=before,
+            senders=senders,
+            after=after,
+            cell_of=cell_of,
             say=say,
             ignored=ignored,
             worker=worker_state() if ignored else None,
@@ -198,6 +214,49 @@ def _is_active(server_id: int | None) -> bool:
     """Whether mail goes through an outgoing server already."""
     server = db.session.get(OutgoingServer, server_id) if server_id else None
     return server is not None and server.active
+
+
+@dataclass(frozen=True)
+class SenderRow:
+    """What the test of an outgoing server found about an address: a cell for each step, and what there is to say."""
+
+    address: str
+    uses: str
+    cells: dict[str, Any]
+    said: list[Any]
+
+
+def told(steps: list[Any]) -> tuple[list[Any], list[SenderRow], list[Any]]:
+    """Return the steps of a test before those of the senders, a row for each sender, and the steps after them.
+
+    Senders that were not tried at all, because an earlier step failed, are steps like others.
+    """
+    if not any(step.get("address") and step["why"]["code"] != "test_not_tried" for step in steps):
+        return shortened(steps), [], []
+    of_senders = [step for step in steps if step.get("address")]
+    first = steps.index(of_senders[0])
+    rows = [_row([step for step in of_senders if step["address"] == one]) for one in _addresses(of_senders)]
+    return steps[:first], rows, [step for step in steps[first:] if not step.get("address")]
+
+
+def _addresses(steps: list[Any]) -> list[str]:
+    return list(dict.fromkeys(step["address"] for step in steps))
+
+
+def _row(steps: list[Any]) -> SenderRow:
+    cells = {step["name"]: step for step in steps if step["name"] != "note"}
+    uses = ", ".join(str(USES.get(use, use)) for use in steps[0]["uses"])
+    wrong = [step for step in steps if step["state"] in ("failed", "warning") or step["name"] == "note"]
+    return SenderRow(steps[0]["address"], uses, cells, wrong)
+
+
+def cell_of(step: Any) -> tuple[str, Any]:
+    """Return the look and the word of a cell."""
+    if step is None or step["state"] == "skipped":
+        return "off", _l("not tried")
+    if step["why"]["code"] == "test_sender_deferred":
+        return "doubt", _l("not now")
+    return CELLS[step["state"]]
 
 
 def shortened(steps: list[Any]) -> list[Any]:

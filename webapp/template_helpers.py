@@ -85,9 +85,12 @@ FIXERS = {
 }
 
 
-def fixer(reason: Why | None) -> Markup:
-    """Return the line that says who can fix a failure."""
-    said = gettext("Who can fix this: %(who)s", who=FIXERS[advice_for(reason).fixer])
+def fixer(reason: Why | None, to_administrator: bool = False) -> Markup:
+    """Return the line that says who can fix a failure; on pages that only administrators see that may be the reader."""
+    found = advice_for(reason).fixer
+    if to_administrator and found is Fixer.ADMINISTRATOR:
+        found = Fixer.YOU
+    said = gettext("Who can fix this: %(who)s", who=FIXERS[found])
     return Markup('<span class="fixer">{}</span>').format(said)
 
 

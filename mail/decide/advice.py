@@ -112,7 +112,7 @@ _TABLE: tuple[tuple[Advice, tuple[str, ...]], ...] = (
         (
             "blocked_by_list", "blocked_by_list_now", "no_reverse_name", "no_reverse_name_now", "greeting_blocked",
             "greeting_no_reverse_name", "greeting_refused", "account_blocked", "sending_limit", "provider_limit_now",
-            "login_blocked", "certificate_refused", "certificate_expired",
+            "login_blocked", "certificate_refused", "certificate_expired", "test_sender_but_recipient",
         ),
     ),
     # --- the outgoing server and its settings

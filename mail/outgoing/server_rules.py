@@ -1,11 +1,14 @@
 """What may be saved of an outgoing server, which addresses it would send as, and which settings a test stands for."""
 
+from collections.abc import Collection
 from dataclasses import astuple, replace
 
-from mail.decide.domains import Office
-from mail.decide.servers import read_filter
+from sqlalchemy import select
+
+from mail.decide.senders import TestedSender, senders_of
+from mail.decide.servers import Server, read_filter
 from mail.errors import ChangeRefused
-from mail.message.address import local_part
+from mail.message.address import domain_of, normalise
 from mail.message.extra_headers import read_headers
 from mail.outgoing import usage
 from mail.queue.connections import as_stored
@@ -13,7 +16,7 @@ from mail.sentences import Why, say, why
 from mail.settings import office
 from mail.settings.config import settings
 from mail.settings.tested import leads_elsewhere, settings_key
-from models import OutgoingServer
+from models import OutgoingServer, User, db
 from models.base import was_changed
 
 
@@ -72,28 +75,35 @@ def activate(server: OutgoingServer) -> None:
 # --- tests
 
 
-def senders_of(filters: tuple[str, ...], known: Office) -> list[str]:
-    """Return every address that a server with this From filter would be given as a sender.
+def senders_of_test(server: OutgoingServer | None) -> list[TestedSender]:
+    """Return every address that a server (None: the default server) would be given as a sender."""
+    snapshot = office.load()
+    known = server_of(server)
+    domains = {entry for entry in known.filters if "@" not in entry}
+    return senders_of(known, snapshot.servers, snapshot.office, _people(domains) if domains else {})
 
-    The addresses of the filter, one of each of its domains, and those of the office that the filter has: the default
-    address and the bounce address.
-    """
-    default, bounce = known.default_address, known.bounce_address
-    usual = local_part(default) if default else "notifications"
-    of_filter = [entry if "@" in entry else f"{usual}@{entry}" for entry in filters]
-    ours = [
-        address
-        for address in (default, bounce)
-        if address and (not filters or address in filters or address.rpartition("@")[2] in filters)
-    ]
-    return list(dict.fromkeys(of_filter + ours))
+
+def server_of(server: OutgoingServer | None) -> Server:
+    """Return what decisions know of a server record, or of the default server with the filter that counts for it."""
+    if server is not None:
+        return Server(server.id, server.name, server.priority, read_filter(server.from_filter))
+    default, known = settings().default_server, office.load().office
+    return Server(None, default.name, filters=known.default_from_filter or read_filter(default.from_filter))
 
 
 def tested_key(server: OutgoingServer | None) -> str:
     """Return what stands for all that a test of a server (None: the default server) depends on."""
-    known = office.load().office
-    if server is None:
-        filters = known.default_from_filter or read_filter(settings().default_server.from_filter)
-        return settings_key(astuple(settings().default_server), senders_of(filters, known))
-    target = replace(as_stored(server), name="")
-    return settings_key(astuple(target), senders_of(read_filter(server.from_filter), known))
+    known = server_of(server)
+    target = settings().default_server if server is None else replace(as_stored(server), name="")
+    senders = senders_of(known, [replace(known, active=True)], office.load().office, {})
+    return settings_key(astuple(target), [sender.address for sender in senders if not sender.unused])
+
+
+def _people(domains: Collection[str]) -> dict[str, str]:
+    """One address of a colleague for each of these domains: what is really sent from there."""
+    found: dict[str, str] = {}
+    for email in db.session.scalars(select(User.email).where(User.active).order_by(User.id)):
+        address = normalise(email)
+        if address and domain_of(address) in domains:
+            found.setdefault(domain_of(address), address)
+    return found

@@ -8,7 +8,7 @@ from mail.errors import MailError
 from mail.sentences import Why, why
 from mail.transport import imap, imap_mailbox, network, pop3
 from mail.transport.mailbox import Mailbox, MailboxConnection, MailboxTarget, ProtocolSession, check_login, translate
-from mail.transport.steps import TEST_SECONDS, Action, ConnectionStep, ConnectionTest, StepState, certificate_seen
+from mail.transport.steps import TEST_SECONDS, ConnectionStep, ConnectionTest, FurtherStep, StepState, certificate_seen
 
 
 def open_mailbox(target: MailboxTarget) -> Mailbox:
@@ -76,9 +76,9 @@ class _MailboxTest(ConnectionTest):
         self.conversation.login()
         return "ok", why("test_login", user=self.target.user)
 
-    def further(self) -> list[tuple[str, Action]]:
-        steps: list[tuple[str, Action]] = [("folder", self.look)]
-        return [*steps, ("writing", self.write)] if self.target.kind == "imap" else steps
+    def further(self) -> list[FurtherStep]:
+        steps = [FurtherStep("folder", self.look)]
+        return [*steps, FurtherStep("writing", self.write)] if self.target.kind == "imap" else steps
 
     def out_of_time(self) -> bool:
         return self.line.late

@@ -9,10 +9,21 @@ from socket import socket
 from mail.errors import InvalidAddress, NeedsSmtputf8
 from mail.sentences import Why, why
 from mail.transport import network
-from mail.transport.smtp_answers import parts_of, reason_of, said_in
+from mail.transport.smtp_answers import Answer, parts_of, reason_of
 from mail.transport.smtp_envelope import envelope
+from mail.transport.smtp_meanings import RefusedAt
 from mail.transport.smtp_session import SmtpSession, SmtpTarget, Transcript
-from mail.transport.steps import TEST_SECONDS, Action, ConnectionStep, ConnectionTest, StepState, certificate_seen
+from mail.transport.steps import (
+    TEST_SECONDS,
+    ConnectionStep,
+    ConnectionTest,
+    FurtherStep,
+    StepState,
+    certificate_seen,
+)
+
+# What says that the recipient of the test does not exist or takes nothing; the server is well.
+ABOUT_RECIPIENT = frozenset(("no_such_mailbox", "no_such_domain", "recipient_disabled", "mailbox_full"))
 
 
 def test_steps(
@@ -24,9 +35,9 @@ def test_steps(
 ) -> Iterator[ConnectionStep]:
     """Try a server the way a delivery would and yield each step as it is known, all within `seconds`.
 
-    For each of `senders` (bare addresses) MAIL FROM and RCPT are said and taken back by RSET: no mail is sent. The
-    recipient is `recipient`, else the sender itself. What follows a failed step is yielded as skipped. The dialogue is
-    added to `transcript`, secrets masked.
+    For each of `senders` (bare addresses) MAIL FROM and RCPT TO are said, a step each, and taken back by RSET: no mail
+    is sent. The recipient is `recipient`, else the sender itself. What follows a failed step
+    is yielded as skipped. The dialogue is added to `transcript`, secrets masked.
     """
     return _SmtpTest(target, senders, recipient, transcript, seconds).run()
 
@@ -51,6 +62,7 @@ class _SmtpTest(ConnectionTest):
         self.senders = list(dict.fromkeys(senders))
         self.recipient = recipient
         self.addresses: list[network.HostAddress] = []
+        self.rcpt_command = b""
 
     def look_up(self) -> list[network.HostAddress]:
         self.addresses = self.session.look_up()
@@ -90,8 +102,12 @@ class _SmtpTest(ConnectionTest):
             return "ok", why("test_login_by_certificate")
         return "skipped", why("test_login_off")
 
-    def further(self) -> list[tuple[str, Action]]:
-        return [("sender", partial(self.send_as, sender)) for sender in self.senders]
+    def further(self) -> list[FurtherStep]:
+        steps = []
+        for sender in self.senders:
+            steps.append(FurtherStep("mail_from", partial(self.say_sender, sender), sender))
+            steps.append(FurtherStep("rcpt_to", partial(self.say_recipient, sender), sender))
+        return steps
 
     def out_of_time(self) -> bool:
         return self.session.deadline is not None and time.monotonic() >= self.session.deadline
@@ -99,24 +115,43 @@ class _SmtpTest(ConnectionTest):
     def end(self) -> None:
         self.session.part()
 
-    def send_as(self, sender: str) -> tuple[StepState, Why]:
-        session, recipient = self.session, self.recipient or sender
+    def say_sender(self, sender: str) -> tuple[StepState, Why]:
+        """Say who a mail would be from; the recipient is said only if that is accepted."""
+        self.rcpt_command = b""
+        recipient = self.recipient or sender
         try:
-            mail, rcpt = envelope(session, sender, recipient, b"")
+            mail_command, rcpt_command = envelope(self.session, sender, recipient, b"")
         except (InvalidAddress, NeedsSmtputf8) as error:
             return "failed", error.why
-        reply = session.ask(mail)
-        sender_taken = reply[:1] == b"2"
-        if sender_taken:
-            reply = session.ask(rcpt)
-        recipient_taken = sender_taken and reply[:1] == b"2"
-        if reply[:3] != b"421":
-            session.ask(b"RSET\r\n")
-        said = said_in(reply)
-        if recipient_taken:
+        reply = self.session.ask(mail_command)
+        if reply[:1] == b"2":
+            self.rcpt_command = rcpt_command
+            return "ok", why("test_mail_from", address=sender)
+        self.take_back(reply)
+        return "failed", self.refused("mail", parts_of(reply), sender, recipient)
+
+    def say_recipient(self, sender: str) -> tuple[StepState, Why]:
+        """Say whom a mail would be to, and take everything back."""
+        if not self.rcpt_command:
+            return "skipped", why("test_not_tried")
+        recipient = self.recipient or sender
+        reply = self.session.ask(self.rcpt_command)
+        self.take_back(reply)
+        if reply[:1] == b"2":
             return "ok", why("test_sender", address=sender)
-        if reply[:1] == b"4":
-            return "failed", why("test_sender_deferred", address=sender, reply=said)
-        if sender_taken:
-            return "failed", why("test_sender_but_recipient", address=sender, recipient=recipient, reply=said)
-        return "failed", reason_of("mail", parts_of(reply), sender, recipient, self.target.host)
+        reason = self.refused("rcpt", parts_of(reply), sender, recipient)
+        return ("warning" if reason["code"] in ABOUT_RECIPIENT else "failed"), reason
+
+    def take_back(self, reply: bytes) -> None:
+        """End the mail that was begun, unless the server is hanging up."""
+        if reply[:3] != b"421":
+            self.session.ask(b"RSET\r\n")
+
+    def refused(self, at: RefusedAt, answer: Answer, sender: str, recipient: str) -> Why:
+        """Return why an address was not accepted; what passes is to be tested again, not to be waited for."""
+        reason = reason_of(at, answer, sender, recipient, self.target.host)
+        if answer.temporary:
+            return why("test_sender_deferred", address=sender, reply=str(answer), cause=reason["code"])
+        if reason["code"] == "recipient_refused":  # in words that we do not know
+            return why("test_sender_but_recipient", address=sender, recipient=recipient, reply=str(answer))
+        return reason

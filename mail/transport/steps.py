@@ -22,16 +22,30 @@ EXPIRES_SOON_DAYS = 14
 
 
 class ConnectionStep(NamedTuple):
-    """One step of a test: `name` is lookup, connect, tls, certificate, greeting, capabilities, login, sender or folder;
-    `state` is ok, warning, failed or skipped; `seconds` is how long it took."""
+    """One step of a test: `name` is lookup, connect, tls, certificate, greeting, capabilities, login or folder;
+    `state` is ok, warning, failed or skipped; `seconds` is how long it took.
+
+    For each `address` that is tried as a sender: mail_from, rcpt_to, and note for what is to be said about it; `uses`
+    is what the server is given the address for.
+    """
 
     name: str
     state: StepState
     why: Why
     seconds: float
+    address: str = ""
+    uses: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         return self._asdict()
+
+
+class FurtherStep(NamedTuple):
+    """A step after the login, about a sender's `address` or none."""
+
+    name: str
+    action: Action
+    address: str = ""
 
 
 class ConnectionTest(ABC):
@@ -52,10 +66,12 @@ class ConnectionTest(ABC):
         way_in = [("lookup", self._look_up), ("connect", self._connect)]
         way_in += secure + speak if self.encryption == "tls" else speak + secure
         try:
-            for name, action in (*way_in, ("login", self.sign_in), *self.further()):
+            for name, action in (*way_in, ("login", self.sign_in)):
                 yield self._take(name, action)
                 if self._refused:
                     yield from self._presented()
+            for step in self.further():
+                yield self._take(step.name, step.action)._replace(address=step.address)
         finally:
             self.end()
 
@@ -141,7 +157,7 @@ class ConnectionTest(ABC):
         """Log in, if there is a login."""
 
     @abstractmethod
-    def further(self) -> Sequence[tuple[str, Action]]:
+    def further(self) -> Sequence[FurtherStep]:
         """Return the steps after the login."""
 
     @abstractmethod

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from mail.outgoing import server_rules
 from mail.queue.lease import LEASE
-from mail.sentences import why
+from mail.sentences import say, why
 from mail.settings.parameters import CUSTOM_SERVERS, DEDICATED_SERVER, DEFAULT_FROM_FILTER, put
 from mail.settings.providers import PROVIDERS
 from models import (
@@ -387,6 +387,43 @@ def test_a_test_is_asked_for_and_shows_its_steps_as_they_come(app, admin):
     assert "→ AUTH ***" in done and "&lt;b&gt;no&lt;/b&gt;" in done
     listed = admin.get(f"{OUTGOING}/").text
     assert "state-bad" in listed and "offers no login" in listed
+
+
+def of_sender(address: str, uses: list[str], **cells) -> list[dict]:
+    """The steps of an address: ``name=(state, reason)``."""
+    return [
+        {"name": name, "state": state, "why": reason, "seconds": 0.1, "address": address, "uses": uses}
+        for name, (state, reason) in cells.items()
+    ]
+
+
+def test_each_address_has_a_row_of_the_matrix(app, admin):
+    admin.post(f"{OUTGOING}/new", {**SERVER, "_then": "test"})
+    number = only(app, ServerCheck)["id"]
+    refused = why("sender_refused", address="b@x.test", reply="553 <not yours>", host="h")
+    steps = [
+        {"name": "login", "state": "ok", "why": why("test_login", user="u1"), "seconds": 0.1},
+        *of_sender("a@x.test", ["filter", "default"], mail_from=("ok", why("test_mail_from", address="a@x.test")),
+                   rcpt_to=("ok", why("test_sender", address="a@x.test"))),
+        *of_sender("b@x.test", ["bounce"], mail_from=("failed", refused), rcpt_to=("skipped", why("test_not_tried"))),
+        *of_sender("c@x.test", ["domain"], mail_from=("failed", why("test_sender_deferred", address="c@x.test",
+                                                                   reply="450 later", cause="greylisted"))),
+        *of_sender("d@x.test", ["bounce"], note=("skipped", why("test_bounce_unused", address="d@x.test"))),
+    ]  # fmt: skip
+    change(app, ServerCheck, number, state="running", steps=steps)
+    page = admin.get(f"/checks/{number}").text
+    rows = [words(row) for row in re.findall(r"<tr>\s*<td.*?</tr>", page, re.DOTALL)]
+    assert rows == [
+        "a@x.test in FROM Filtering, default address accepted accepted The server lets you send from a@x.test.",
+        f"b@x.test bounce address refused not tried {say(refused)} Who can fix this: you",
+        "c@x.test for a domain in FROM Filtering not now not tried The server does not accept emails from c@x.test at "
+        "the moment: “450 later”. Test again in a few minutes. Who can fix this: nobody; just wait",
+        f"d@x.test bounce address not tried not tried {say(why('test_bounce_unused', address='d@x.test'))}",
+    ]
+    assert "<not yours>" not in page and "Working" in page
+    blocked = [{**step, "state": "skipped", "why": why("test_not_tried")} for step in steps[1:]]
+    change(app, ServerCheck, number, steps=blocked)
+    assert "sender-table" not in admin.get(f"/checks/{number}").text
 
 
 def test_the_list_says_what_was_never_tested(admin):

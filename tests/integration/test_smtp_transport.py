@@ -849,11 +849,11 @@ def test_a_test_without_fault(receivers, trusted: Authority, tmp_path):
     )
     assert states(steps) == [
         ("lookup", "ok"), ("connect", "ok"), ("greeting", "ok"), ("capabilities", "ok"), ("tls", "ok"), ("login", "ok"),
-        ("sender", "ok"), ("sender", "ok"),
+        ("mail_from", "ok"), ("rcpt_to", "ok"), ("mail_from", "ok"), ("rcpt_to", "ok"),
     ]  # fmt: skip
     assert "TLSv1.3" in say(steps[4].why)
     assert re.search(r"valid until \d{4}-\d\d-\d\d", say(steps[4].why))
-    assert [step.why["values"]["address"] for step in steps[6:]] == ["office@office.test", "bounce@office.test"]
+    assert [step.address for step in steps[6:]] == ["office@office.test"] * 2 + ["bounce@office.test"] * 2
     assert receiver.mails == []
     shown = transcript.take()
     assert shown.count("RSET") == 2
@@ -874,21 +874,23 @@ def test_a_test_goes_on_after_a_refused_sender(receiver):
     receiver.answers |= {
         "one@office.test": "553 5.7.1 Sender address rejected: not owned by user",
         "two@office.test": "451 4.3.0 Later",
-        "me@example.com": "550 5.1.1 Relay denied",
+        "me@example.com": "550 Not you",
+        "gone@example.com": "550 5.1.1 User unknown",
     }
     senders = ["one@office.test", "two@office.test", "three@office.test"]
-    steps = steps_of(target(receiver.port), senders, recipient="me@example.com")[-3:]
-    assert [step.state for step in steps] == ["failed"] * 3
-    assert [step.why["code"] for step in steps] == [
-        "sender_refused",
-        "test_sender_deferred",
-        "test_sender_but_recipient",
+    steps = [step for step in steps_of(target(receiver.port), senders, recipient="me@example.com") if step.address]
+    assert [(step.name, step.state, step.why["code"]) for step in steps] == [
+        ("mail_from", "failed", "sender_refused"),
+        ("rcpt_to", "skipped", "test_not_tried"),
+        ("mail_from", "failed", "test_sender_deferred"),
+        ("rcpt_to", "skipped", "test_not_tried"),
+        ("mail_from", "ok", "test_mail_from"),
+        ("rcpt_to", "failed", "test_sender_but_recipient"),
     ]
     assert "not owned by user" in say(steps[0].why)
-    assert states(steps_of(target(receiver.port), ["four@office.test"], recipient="you@example.com"))[-1] == (
-        "sender",
-        "ok",
-    )
+    for recipient, state in (("you@example.com", "ok"), ("gone@example.com", "warning")):
+        steps = steps_of(target(receiver.port), ["four@office.test"], recipient=recipient)
+        assert states(steps)[-1] == ("rcpt_to", state), "a recipient that does not exist says nothing about the server"
 
 
 @pytest.mark.parametrize(
@@ -925,7 +927,7 @@ def test_a_test_names_the_step_that_fails_and_skips_the_rest(receivers, fault, f
     position = next(number for number, step in enumerate(steps) if step.state == "failed")
     assert (steps[position].name, steps[position].why["code"]) == (failed, code)
     assert all(step.state == "skipped" for step in steps[position + 1 :])
-    assert steps[-1].name == "sender"
+    assert steps[-1].name == "rcpt_to"
 
 
 def test_a_test_says_what_is_open_to_see(receivers, trusted: Authority, tmp_path):
@@ -961,7 +963,8 @@ def test_a_test_never_takes_longer_than_its_time(monkeypatch):
 
 def test_a_step_can_be_stored(receiver):
     step = steps_of(target(receiver.port))[0]
-    assert step.as_json() == {"name": "lookup", "state": "ok", "why": step.why, "seconds": step.seconds}
+    stored = {"name": "lookup", "state": "ok", "why": step.why, "seconds": step.seconds, "address": "", "uses": ()}
+    assert step.as_json() == stored
 
 
 # --- transcripts

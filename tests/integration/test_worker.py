@@ -504,8 +504,12 @@ def test_test_connection_tries_every_address_that_the_server_would_send_as(offic
     steps = [(step["name"], step["state"]) for step in check.steps]
     assert check.state == "done", check.steps
     assert steps[:2] == [("lookup", "ok"), ("connect", "ok")]
-    tried = [step["why"]["values"]["address"] for step in check.steps if step["name"] == "sender"]
-    assert tried == ["notifications@office.test", "boss@home.test", "bounce@office.test"]
+    tried = {step["address"]: (step["uses"], step["state"]) for step in check.steps if step["name"] == "rcpt_to"}
+    assert tried == {
+        "notifications@office.test": (["domain", "default"], "ok"),
+        "boss@home.test": (["filter"], "ok"),
+        "bounce@office.test": (["bounce"], "ok"),
+    }
     assert "MAIL FROM:<bounce@office.test>" in check.transcript
     assert postfix.mails() == []
 
