@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, bindparam, case, exists, func, or_, select, update
+from sqlalchemy import and_, bindparam, exists, func, or_, select, update
 
 from mail.decide.sender import Decision
 from mail.mailing.ready import NotReady, decided, in_the_way, kept_decision, problems
@@ -128,39 +128,6 @@ def cancel(mailing_id: int, now: datetime, user: User | None = None) -> bool:
     """End a mailing for good: who has not got it yet will not. Returns whether there was something to cancel."""
     said = why("mailing_cancelled_by", user=user.name if user else "")
     return _change(mailing_id, ("scheduled", "sending", "paused"), {"state": "cancelled", "why": said}, now)
-
-
-def resolve_doubts(mailing_id: int, again: bool, now: datetime, user: User | None = None, trace_id: int = 0) -> int:
-    """Decide about recipients of whom nobody knows whether they got the mail; returns about how many.
-
-    ``again``: it is sent once more, under the same Message-ID, and a mailing that was done goes on. Else it is left
-    as it is, and says who left it. ``trace_id``: only about this one. Raises ``NotReady`` for a cancelled mailing.
-    """
-    by = user.name if user else ""
-    values: dict[str, Any] = {"why": why("doubt_left", user=by)}
-    if again:
-        values = {"why": why("doubt_sent_again", user=by), "state": "deferred", "first_try_at": now, "next_try_at": now}
-    doubtful = update(Trace).where(Trace.mailing_id == mailing_id, Trace.state == "unknown")
-    if trace_id:
-        doubtful = doubtful.where(Trace.id == trace_id)
-    if not again:  # what was left before stays as it was left
-        doubtful = doubtful.where(or_(Trace.why.is_(None), Trace.why["code"].as_string() != "doubt_left"))
-    resolved = change_rows(doubtful.values(values))
-    if resolved and again:
-        goes_on: dict[str, Any] = {
-            "unknown": Mailing.unknown - resolved,
-            "deferred": Mailing.deferred + resolved,
-            "state": case((Mailing.state == "done", "sending"), else_=Mailing.state),
-            "ended_at": None,
-        }
-        alive = update(Mailing).where(Mailing.id == mailing_id, Mailing.state.in_(("sending", "paused", "done")))
-        if not change_rows(alive.values(goes_on)):
-            db.session.rollback()
-            raise NotReady([why("mailing_cancelled_for_good")])
-    Mailing.tell(mailing_id, now)
-    db.session.commit()
-    wake("mailings")
-    return resolved
 
 
 def _change(mailing_id: int, states: Sequence[str], values: dict[str, Any], now: datetime) -> bool:

@@ -14,7 +14,7 @@ from flask import Flask
 from sqlalchemy import event, func, select, update
 
 from mail.documents import contacts
-from mail.mailing import blacklist, chunks, mailing, ready, traces
+from mail.mailing import blacklist, chunks, doubts, mailing, ready, traces
 from mail.mailing import lists as mailing_lists
 from mail.queue.connections import Connections
 from mail.queue.journal import read_folder
@@ -500,7 +500,7 @@ def test_an_answer_that_was_never_seen_is_unknown_and_final(app, sender):
         assert set(reasons(id).values()) == {"in_doubt"}
         row = mailing_of(id)
         assert (row.state, row.why["code"]) == ("paused", "mailing_all_in_doubt"), "nothing sent is not done"
-        assert mailing.resolve_doubts(id, again=False, now=NOW) == 3
+        assert doubts.resolve_doubts(id, "leave", NOW) == 3
         assert mailing.resume(id, NOW)
         sender.until_idle()
         assert (mailing_of(id).state, states(id)) == ("done", {"unknown": 3})

@@ -10,7 +10,7 @@ from flask import Flask
 from sqlalchemy import event, func, select, update
 
 from mail.documents.documents import start_document
-from mail.mailing import blacklist, mailing, ready
+from mail.mailing import blacklist, doubts, mailing, ready
 from mail.sentences import why
 from mail.settings import office, parameters
 from mail.settings.clock import now
@@ -532,6 +532,14 @@ def test_recipients_are_found_by_state_and_address_and_each_stands_on_one_page(a
         ),
         ("paused", {"what": "again"}, "paused", "2 emails are being sent again", {"deferred": 2}),
         ("done", {"what": "leave"}, "done", "2 emails will not be sent again", {"unknown": 2}),
+        ("done", {"what": "arrived"}, "done", "2 emails count as sent", {"sent": 3}),
+        (
+            "cancelled",
+            {"what": "arrived", "trace": "1"},
+            "cancelled",
+            "1 email counts as sent",
+            {"unknown": 1, "sent": 2},
+        ),
         ("done", {"what": "again", "trace": "3"}, "done", "0 emails are being sent again", {"unknown": 2, "sent": 1}),
         ("cancelled", {"what": "again"}, "cancelled", "nothing more is sent", {"unknown": 2}),
     ],
@@ -551,6 +559,7 @@ def test_a_person_decides_about_mails_in_doubt(app, mary, before, form, after, s
     with app.app_context():
         found = states(number)
         assert {name: found[name] for name in left} == left
+        assert {name: getattr(db.session.get(Mailing, number), name) for name in left} == left
         assert db.session.get(Mailing, number).state == after
         mailing.tend(now())
         waiting = db.session.scalars(select(Chunk.pass_number).where(Chunk.state == "waiting", Chunk.pass_number > 1))
@@ -565,9 +574,9 @@ def test_who_left_a_doubt_stays_written_down(app, mary):
         db.session.execute(update(Trace).values(state="unknown", why=why("trace_in_doubt")))
         db.session.execute(update(Mailing).values(state="done", unknown=3))
         db.session.commit()
-        assert mailing.resolve_doubts(number, False, now(), trace_id=1) == 1
-        assert mailing.resolve_doubts(number, False, now()) == 2
-        assert mailing.resolve_doubts(number, False, now()) == 0
+        assert doubts.resolve_doubts(number, "leave", now(), trace_id=1) == 1
+        assert doubts.resolve_doubts(number, "leave", now()) == 2
+        assert doubts.resolve_doubts(number, "leave", now()) == 0
 
 
 def test_the_list_costs_the_same_however_many_mailings_it_shows(app, mary):

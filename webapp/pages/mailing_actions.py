@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import get_args
 
 from flask import abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
@@ -11,7 +12,7 @@ from sqlalchemy import select
 
 from mail.documents import contacts
 from mail.errors import MailError
-from mail.mailing import mailing
+from mail.mailing import doubts, mailing
 from mail.mailing.ready import NotReady
 from mail.mailing.rendered import MailingRecipient, broken_links, compile_for, decide_for
 from mail.message.address import Address
@@ -103,23 +104,20 @@ def cancel(mailing_id: int) -> ResponseReturnValue:
 
 @blueprint.post("/<int:mailing_id>/doubts")
 def resolve_doubts(mailing_id: int) -> ResponseReturnValue:
-    """Send once more to recipients of whom nobody knows whether they got it, or leave it at that."""
-    again, trace_id = request.form.get("what") == "again", request.form.get("trace", 0, type=int)
+    """Settle recipients of whom nobody knows whether they got it: it arrived, send again, or leave it at that."""
+    what = next((one for one in get_args(doubts.Answer) if one == request.form.get("what")), None) or abort(400)
+    trace_id = request.form.get("trace", 0, type=int)
     try:
-        resolved = mailing.resolve_doubts(find_mailing(mailing_id).id, again, now(), current_user, trace_id)
+        resolved = doubts.resolve_doubts(find_mailing(mailing_id).id, what, now(), current_user, trace_id)
     except NotReady as error:
         _refused(error)
-    else:
-        if again:
-            flash(
-                ngettext("%(num)s email is being sent again.", "%(num)s emails are being sent again.", resolved),
-                "success",
-            )
-        else:
-            flash(
-                ngettext("%(num)s email will not be sent again.", "%(num)s emails will not be sent again.", resolved),
-                "success",
-            )
+        return _back(mailing_id)
+    said = {
+        "again": ngettext("%(num)s email is being sent again.", "%(num)s emails are being sent again.", resolved),
+        "leave": ngettext("%(num)s email will not be sent again.", "%(num)s emails will not be sent again.", resolved),
+        "arrived": ngettext("%(num)s email counts as sent.", "%(num)s emails count as sent.", resolved),
+    }
+    flash(said[what], "success")
     return _back(mailing_id)
 
 
