@@ -216,6 +216,14 @@ class LoginBlocked(LoginRefused):  # the password is not to blame
     code = "mailbox_login_blocked"
 
 
+class WebLoginWanted(LoginBlocked):  # somebody must log in with a browser first
+    code = "mailbox_web_login"
+
+
+class MailboxTurnedOff(LoginBlocked):  # IMAP or POP3 is not allowed for this account
+    code = "mailbox_turned_off"
+
+
 class MailboxBusy(ConnectionFailed):  # another program has it open
     code = "mailbox_busy"
 

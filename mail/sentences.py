@@ -767,6 +767,31 @@ SENTENCES: dict[str, Any] = {
         "%(host)s refused the connection: “%(reply)s”. CoquiMail will try again automatically. If the problem "
         "persists, show this to the provider."
     ),
+    "mailbox_login_refused": _l(
+        "%(host)s refused the user %(user)s: “%(reply)s”. Enter the user and the password again, and check that the "
+        "account allows IMAP or POP3. Many providers require a special password for programs (“app password”)."
+    ),
+    "mailbox_app_password_wanted": _l(
+        "%(host)s does not accept the normal password of %(user)s: “%(reply)s”. Create a password for programs (“app "
+        "password”) in that account and enter it here."
+    ),
+    "mailbox_password_login_off": _l(
+        "The provider no longer lets programs read this mailbox with user and password: “%(reply)s”. The password of "
+        "%(user)s is not the reason. Ask the administrator of that account, or have its emails forwarded to a mailbox "
+        "that allows it."
+    ),
+    "mailbox_web_login": _l(
+        "%(host)s does not let %(user)s log in until somebody confirms it in a browser: “%(reply)s”. Log in to the "
+        "account in a browser, look for a notice, then test again."
+    ),
+    "mailbox_turned_off": _l(
+        "%(host)s does not allow this access for %(user)s: “%(reply)s”. Turn on IMAP or POP3 in the settings of that "
+        "account, or ask its administrator. The password may be correct."
+    ),
+    "mailbox_encryption_wanted": _l(
+        "The server accepts a login only over an encrypted connection: “%(reply)s”. Choose STARTTLS or TLS as the "
+        "encryption."
+    ),
     "mailbox_login_blocked": _l(
         "%(host)s refused the login of %(user)s: “%(reply)s”. The password itself may be correct: ask the provider."
     ),

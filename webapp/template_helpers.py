@@ -17,7 +17,7 @@ from flask_babel import format_datetime, format_number, format_timedelta, get_lo
 from flask_babel import lazy_gettext as _l
 from markupsafe import Markup, escape
 
-from mail.decide.advice import Fixer, advice_for
+from mail.decide.advice import Fixer, advice_for, is_known
 from mail.decide.limits import DAY, HOUR, MINUTE, SECOND, Limit
 from mail.sentences import Why
 from mail.settings.clock import now
@@ -273,4 +273,4 @@ SHOWN = (
     joined,
     asset,
 )
-GLOBALS = {function.__name__: function for function in SHOWN}
+GLOBALS = {function.__name__: function for function in SHOWN} | {"has_advice": is_known}

@@ -77,6 +77,15 @@ def not_again(state: str, wait: str, reason: Why | None) -> str:
     return "again_address" if advice.offers(Remedy.CORRECT) else "again_email"
 
 
+def is_known(reason: Why | None) -> bool:
+    """Say whether there is advice for a stored explanation: it is a failure, no choice of a person and no limit.
+
+    >>> is_known({"code": "login_refused", "values": {}}), is_known({"code": "mailing_paused_by", "values": {}})
+    (True, False)
+    """
+    return reason is not None and (reason["values"].get("cause") or reason["code"]) in ADVICE
+
+
 def _advice(fixer: Fixer, *actions: Remedy) -> Advice:
     return Advice(fixer, frozenset(actions))
 
@@ -136,6 +145,27 @@ _TABLE: tuple[tuple[Advice, tuple[str, ...]], ...] = (
             "delivery_unexpected", "refused",
         ),
     ),
+    # --- a mailbox that is fetched
+    (
+        _advice(Fixer.ADMINISTRATOR),
+        (
+            "mailbox_login_refused", "mailbox_app_password_wanted", "mailbox_password_login_off", "mailbox_web_login",
+            "mailbox_turned_off", "mailbox_encryption_wanted", "mailbox_secret_unreadable", "mailbox_folder_missing",
+            "mailbox_folder_refused", "mailbox_folder_not_made", "mailbox_read_only", "mailbox_no_mark",
+            "mailbox_no_delete", "mailbox_no_expunge", "mailbox_moved_to_itself", "mailbox_no_room",
+            "mailbox_not_understood", "mailbox_connection_refused", "mailbox_timed_out", "mailbox_tls_failed",
+            "mailbox_starttls_missing",
+        ),
+    ),
+    (
+        _advice(Fixer.PROVIDER),
+        ("mailbox_login_blocked", "mailbox_unusable", "mailbox_refused", "mailbox_greeting_refused",
+         "mailbox_certificate_wrong_name"),
+    ),
+    (
+        _advice(Fixer.NOBODY),
+        ("mailbox_busy", "mailbox_later", "mailbox_ended", "mailbox_connection_lost", "mailbox_took_too_long"),
+    ),
     # --- it passes
     (
         _advice(Fixer.NOBODY, Remedy.RETRY),
@@ -149,7 +179,8 @@ _TABLE: tuple[tuple[Advice, tuple[str, ...]], ...] = (
     # --- only a person can know
     (
         _advice(Fixer.YOU, Remedy.RETRY),
-        ("in_doubt", "unknown_final", "unknown_power_cut", "trace_in_doubt", "doubt_left", "left_the_queue", "gave_up"),
+        ("in_doubt", "unknown_final", "unknown_power_cut", "trace_in_doubt", "doubt_left", "left_the_queue", "gave_up",
+         "mailing_paused_failures", "mailing_all_in_doubt"),
     ),
 )  # fmt: skip
 ADVICE = {code: advice for advice, codes in _TABLE for code in codes}

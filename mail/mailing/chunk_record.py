@@ -106,6 +106,11 @@ class ChunkResults:
         """Count the results by state."""
         return Counter({"sent": len(self.sent)}) + Counter(result.state for result in self.others)
 
+    def main_cause(self) -> str:
+        """Return the code of the failure that most recipients have, "" when none failed."""
+        causes = Counter(one.why["code"] for one in self.others if one.state == "failed" and one.why)
+        return next((code for code, _ in causes.most_common(1)), "")
+
 
 def record(work: ChunkWork, results: ChunkResults, worker: WorkerLease, clock: Callable[[], datetime]) -> None:
     """Write the results of a chunk down; waits while the database is away, as long as the chunk is surely ours."""
@@ -199,7 +204,7 @@ def _change_mailing(work: ChunkWork, results: ChunkResults, changed: Mapping[str
         tried, failed = sum(n for n, _ in recent), sum(n for _, n in recent)
         percent = parameters.PAUSE_PERCENT.get()
         if percent and failed * 100 > max(tried, WINDOW) * percent:
-            stop = stop or why("mailing_paused_failures", failed=failed, tried=tried)
+            stop = stop or why("mailing_paused_failures", failed=failed, tried=tried, cause=results.main_cause())
     if mailing.state != "sending":
         values.pop("why", None)  # what a person said stays
     elif stop:

@@ -320,6 +320,8 @@ class ProtocolSession(ABC):
         target, codes = self.target, refusal.codes(said)
         if codes & refusal.IN_USE:
             return MailboxBusy(host=target.host, user=target.user, reply=said)
+        if named := refusal.login_error(said):
+            return named(host=target.host, user=target.user, reply=said)
         if refusal.meaning(said) == "later":
             return self.refused(said)
         kind = LoginBlocked if codes & refusal.NO_FAULT_OF_THE_PASSWORD else LoginRefused

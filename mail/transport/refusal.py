@@ -6,6 +6,17 @@ RFC 5530 (IMAP) and RFC 2449 and 3206 (POP3) begin refusals with a code in brack
 import re
 from typing import Literal
 
+from mail.errors import (
+    AppPasswordWanted,
+    ConnectionFailed,
+    EncryptionWanted,
+    LoginBlocked,
+    LoginRefused,
+    MailboxTurnedOff,
+    PasswordLoginOff,
+    WebLoginWanted,
+)
+
 Meaning = Literal["later", "final", "unclear"]
 
 _CODE = re.compile(r"\[([A-Z][A-Z0-9/_-]*)[^\]]*\]", re.IGNORECASE)
@@ -26,6 +37,28 @@ _LATER_WORDS = re.compile(
     r"|unavailable|not available|overload\w*|exceed\w*|in use|locked|in progress|timed? ?out|back.?off|slow down)\b",
     re.IGNORECASE,
 )
+
+# What the words of a refused log-in mean, whatever code stands before them; the first line that fits counts.
+LOGIN: tuple[tuple[type[ConnectionFailed], str], ...] = (
+    (AppPasswordWanted, r"\bapp(?:lication)?[- ](?:specific )?password|authori[sz](?:ed|ation) code"),
+    (WebLoginWanted, r"web ?login|(?:your|a) (?:web )?browser|\bWEBALERT\b"),
+    (PasswordLoginOff, r"basic ?auth\w*[- ]?(?:is |has been )?(?:blocked|disabled)"),
+    (EncryptionWanted, r"plain-?text auth\w* (?:is )?(?:disallowed|disabled|not allowed)|\[PRIVACYREQUIRED\]"),
+    (LoginRefused, r"password is incorrect|invalid credentials or"),
+    (MailboxTurnedOff, r"(?:imap|pop3?)\b[^.]{0,30}\b(?:disabled|not (?:enabled|allowed|activated))"),
+    (MailboxTurnedOff, r"enabled? (?:for )?(?:imap|pop)|protocol (?:is )?disabled"),
+    (LoginBlocked, r"authenticated but not connected|unsafe login"),
+)
+
+
+def login_error(reply: str) -> type[ConnectionFailed] | None:
+    """Return the error that the words of a refused log-in name, None when they name none.
+
+    >>> login_error("[AUTH] Application-specific password required").code
+    'app_password_wanted'
+    >>> login_error("[AUTHENTICATIONFAILED] Invalid credentials (Failure)")
+    """
+    return next((error for error, words in LOGIN if re.search(words, reply, re.IGNORECASE)), None)
 
 
 def codes(reply: str) -> set[str]:

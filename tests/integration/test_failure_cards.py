@@ -11,7 +11,7 @@ from mail.mailing import mailing
 from mail.outgoing.delivery_state import mark_failures
 from mail.sentences import why
 from mail.settings.clock import now
-from models import DocumentType, OutgoingMail, OutgoingServer, Recipient, Trace, db
+from models import DocumentType, Mailing, OutgoingMail, OutgoingServer, Recipient, Trace, db
 from tests.integration.mass import add_contacts, draft, prepare
 from tests.web import Visitor, words
 
@@ -150,6 +150,31 @@ def test_the_report_of_a_mailing_says_the_same(pages, admin, state, code, who, b
     page = admin.get(f"/mailings/{number}")
     assert f"Who can fix this: {who} " in words(page)
     assert offered(page, OFFERED | {"Blacklist"}) == buttons
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "who"),
+    [
+        ("paused", why("sender_refused", address="a@x.test", reply="553"), "your administrator"),
+        (
+            "paused",
+            why("mailing_paused_failures", failed=90, tried=100, cause="blocked_by_list"),
+            "your email provider",
+        ),
+        ("paused", why("mailing_paused_failures", failed=90, tried=100), "you"),
+        ("paused", why("mailing_all_in_doubt", number=3), "you"),
+        ("sending", why("server_slow", server="Main"), "nobody; just wait"),
+        ("paused", why("mailing_paused_by", user="Bob"), ""),
+        ("cancelled", why("mailing_cancelled_by", user="Bob"), ""),
+    ],
+)
+def test_a_mailing_that_stands_still_says_who_can_fix_it(pages, admin, state, reason, who):
+    with pages.app_context():
+        number = draft(add_contacts(1))
+        db.session.execute(update(Mailing).values(state=state, why=reason, total=1, prepared=True))
+        db.session.commit()
+    shown = words(admin.get(f"/mailings/{number}"))
+    assert (f"Who can fix this: {who} " in shown) if who else ("Who can fix this" not in shown)
 
 
 def test_the_link_of_a_report_fills_in_the_address_to_blacklist(pages):

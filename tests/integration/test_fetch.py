@@ -248,7 +248,7 @@ def test_a_mail_that_could_not_be_brought_whole_goes_to_quarantine_with_the_reas
     assert reason in (row.decision or [])
 
 
-@pytest.mark.parametrize(("values", "code"), [({"password": "wrong"}, "login_refused"), ({"port": 0}, None)])
+@pytest.mark.parametrize(("values", "code"), [({"password": "wrong"}, "mailbox_login_refused"), ({"port": 0}, None)])
 def test_a_server_that_is_away_says_so_and_comes_back(
     by_imap: Fetching, values: dict[str, object], code: str | None
 ) -> None:

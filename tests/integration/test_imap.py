@@ -234,9 +234,9 @@ def test_each_step_that_fails_names_its_cause(dovecot: Dovecot, target: MailboxT
         (replace(target, allow_local=False, port=993), "lookup", "address_not_allowed"),
         (replace(target, port=free_port()), "connect", "mailbox_connection_refused"),
         (replace(target, port=dovecot.port("imap")), "tls", "mailbox_tls_failed"),
-        (replace(target, password="wrong"), "login", "login_refused"),
-        (replace(starttls, password="wrong"), "login", "login_refused"),
-        (replace(target, user="x\r\na logout"), "login", "login_refused"),
+        (replace(target, password="wrong"), "login", "mailbox_login_refused"),
+        (replace(starttls, password="wrong"), "login", "mailbox_login_refused"),
+        (replace(target, user="x\r\na logout"), "login", "mailbox_login_refused"),
         (replace(target, folder="Nowhere"), "folder", "mailbox_folder_missing"),
     ]
     for tried, name, code in cases:

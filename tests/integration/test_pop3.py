@@ -171,8 +171,8 @@ def test_each_step_that_fails_names_its_cause(dovecot: Dovecot, target: MailboxT
     cases = [
         (replace(target, port=free_port()), "connect", "mailbox_connection_refused"),
         (replace(target, port=dovecot.port("pop3")), "tls", "mailbox_tls_failed"),
-        (replace(target, password="wrong"), "login", "login_refused"),
-        (replace(target, password="x\r\nQUIT"), "login", "login_refused"),
+        (replace(target, password="wrong"), "login", "mailbox_login_refused"),
+        (replace(target, password="x\r\nQUIT"), "login", "mailbox_login_refused"),
     ]
     for tried, name, code in cases:
         failed = [step for step in codes(tried) if step[1] == "failed"]

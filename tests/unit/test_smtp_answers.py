@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mail import errors
+from mail.decide.advice import ADVICE
 from mail.decide.failure import FailureKind
 from mail.outgoing.delivery import failure_of
 from mail.sentences import say
@@ -48,6 +49,12 @@ def test_the_answers_are_many_and_come_from_many_servers():
     assert len({reply_of(row) for row in ROWS}) > 250
     assert len({row["source"].split(",")[0] for row in ROWS}) > 30
     assert {row["step"] for row in ROWS} == {"greeting", "login", "mail", "rcpt", "data", "end"}
+
+
+def test_the_table_of_failure_cards_knows_80_causes_and_dialects():
+    dialects = {(row["source"].split(",")[0], row["cause"]) for row in ROWS}
+    assert len({row["cause"] for row in ROWS}) >= 50 and len(dialects) >= 80
+    assert {row["cause"] for row in ROWS} <= set(ADVICE) and len(ADVICE) >= 80
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,39 @@
+"""What mailbox servers mean when they refuse a log-in: answers of many providers, and who can fix each."""
+
+import csv
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from mail.decide.advice import ADVICE
+from mail.sentences import SENTENCES, say
+from mail.transport.mailbox import ProtocolSession, translate
+
+with (Path(__file__).parents[1] / "data" / "mailbox_answers.csv").open(newline="") as file:
+    ROWS = list(csv.DictReader(file))
+
+
+def reason_of(said):
+    session = SimpleNamespace(target=SimpleNamespace(host="mail.x.test", user="clerk"))
+    session.refused = lambda words: ProtocolSession.refused(session, words)
+    return translate(ProtocolSession.login_refused(session, said)).why
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['source']}-{row['cause']}")
+def test_the_sentence_names_the_cause(row):
+    reason = reason_of(row["words"])
+    assert reason["code"] == row["cause"]
+    assert reason["code"] in ADVICE and row["words"] in say(reason)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['source']}-{row['cause']}")
+def test_only_a_wrong_password_is_to_be_entered_again(row):
+    said = say(reason_of(row["words"])).replace(row["words"], "")
+    assert ("Enter the user and the password again" in said) == (row["cause"] == "mailbox_login_refused")
+
+
+def test_every_failure_of_a_mailbox_says_who_can_fix_it():
+    about_mails = {"mailbox_password_needed", *(code for code in SENTENCES if code.startswith("mailbox_mail_"))}
+    tests = {code for code in SENTENCES if code.startswith("mailbox_test_")}
+    assert {code for code in SENTENCES if code.startswith("mailbox_")} - about_mails - tests <= set(ADVICE)
