@@ -651,10 +651,8 @@ SENTENCES: dict[str, Any] = {
     ),
     "limit_day": Counted(
         "most",
-        "“%(server)s” has reached its limit of %(most)s email per day. The rest waits for the next day, which begins "
-        "at 00:00 UTC.",
-        "“%(server)s” has reached its limit of %(most)s emails per day. The rest waits for the next day, which begins "
-        "at 00:00 UTC.",
+        "“%(server)s” has reached its limit of %(most)s email per day. The rest waits for the next day (UTC).",
+        "“%(server)s” has reached its limit of %(most)s emails per day. The rest waits for the next day (UTC).",
     ),
     "domain_slowed": _l(
         "“%(server)s” was told to send fewer emails to %(domain)s at a time. They wait a while, then continue "

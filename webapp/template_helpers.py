@@ -147,7 +147,7 @@ def until(moment: datetime) -> Markup:
     if here.utcoffset() != utc.utcoffset():
         yours = _day_and_time(here, utc.replace(tzinfo=here.tzinfo), locale)
         said = gettext("%(utc)s (%(yours)s your time)", utc=said, yours=yours)
-    return _time(moment, said, format_datetime(moment, "full"))
+    return _time(moment, said, format_datetime(moment, "full"), "until")
 
 
 def _day_and_time(moment: datetime, known: datetime, locale: Any) -> str:
@@ -158,9 +158,10 @@ def _day_and_time(moment: datetime, known: datetime, locale: Any) -> str:
     return f"{format_skeleton('MMMd', moment, tzinfo=moment.tzinfo, locale=locale)}, {said}"
 
 
-def _time(moment: datetime, said: str, title: str) -> Markup:
+def _time(moment: datetime, said: str, title: str, look: str = "") -> Markup:
     iso = moment.astimezone(UTC).isoformat(timespec="seconds")
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(iso, title, said)
+    named = Markup(' class="{}"').format(look) if look else ""
+    return Markup('<time datetime="{}" title="{}"{}>{}</time>').format(iso, title, named, said)
 
 
 _USED = {

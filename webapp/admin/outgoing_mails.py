@@ -192,7 +192,8 @@ def _server(mail: OutgoingMail) -> Any:
 
 def _moment(line: Recipient) -> Markup:
     if line.state == "queued" and line.wait == "limit":
-        return template_helpers.until(line.next_try_at)
+        said = gettext("until %(time)s", time=template_helpers.until(line.next_try_at))
+        return Markup("<div>" + said + "</div>")  # noqa: S704 - a time
     if line.state == "queued":
         return template_helpers.due(line.next_try_at)
     return template_helpers.ago(line.sent_at or line.bounced_at or line.next_try_at)
