@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
 from flask_security.core import UserMixin
-from sqlalchemy import ForeignKey, Index, String
+from sqlalchemy import ForeignKey, Index, String, true
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from models.base import Id, Model, UtcDateTime, one_of
@@ -32,6 +32,8 @@ class User(Model, UserMixin):
     zone: Mapped[str] = mapped_column(String(64), default="UTC")
     language: Mapped[str] = mapped_column(String(10), default="en")
     notify: Mapped[str] = mapped_column(String(10), default="mail")
+    digest: Mapped[bool] = mapped_column(default=True, server_default=true())  # gets the daily digest
+    digested_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # the last one
 
     contact: Mapped["Contact"] = relationship(lazy="joined")
 
