@@ -682,6 +682,13 @@ SENTENCES: dict[str, Any] = {
         "The machine lost power or was restarted while this email was about to be sent, so it is unknown whether it "
         "went out. It is not sent again automatically. Ask the recipient."
     ),
+    # --- who can fix a failure (advice.py)
+    "fixer_you": _l("Who can fix this: you"),
+    "fixer_administrator": _l("Who can fix this: your administrator"),
+    "fixer_provider": _l("Who can fix this: your email provider"),
+    "fixer_recipient": _l("Who can fix this: the recipient"),
+    "fixer_their_administrator": _l("Who can fix this: the recipient's administrator"),
+    "fixer_nobody": _l("Who can fix this: nobody; just wait"),
     # --- what people do with the recipients of an email, and its history (lines.py, another_server.py, timeline.py)
     "again_sent": Counted(
         "count",

@@ -9,7 +9,7 @@ from flask import Flask
 from sqlalchemy import func, select
 
 from mail.mailing import mailing
-from mail.maintenance import cleanup
+from mail.maintenance import cleanup, digest
 from mail.sentences import Why, say, why
 from mail.settings.wake import wake
 from models import IncomingServer, Mailing, Recipient, Worker, db, reading
@@ -123,6 +123,16 @@ def _mailings_by_state() -> Counts:
     return {row[0]: row[1] for row in found}
 
 
+def daily_digest(job: Job) -> None:
+    """Tell people of their emails that were not delivered."""
+    for _ in digest.send_all(job.now):
+        job.add(sent=1)
+        if job.stopping():
+            break
+    if job.counts:
+        wake()
+
+
 def clean_up(job: Job) -> None:
     """Remove what is older than the retention parameters say, slice by slice."""
     for slice_counts in cleanup.slices(job.now):
@@ -135,5 +145,6 @@ JOBS: dict[str, Callable[[Job], None]] = {
     "fetch": fetch,
     "queue": queue,
     "mailings": mailings,
+    "digest": daily_digest,
     "cleanup": clean_up,
 }

@@ -19,7 +19,7 @@ from markupsafe import Markup, escape
 
 from mail.decide.advice import Fixer, advice_for, is_known
 from mail.decide.limits import DAY, HOUR, MINUTE, SECOND, Limit
-from mail.sentences import Why
+from mail.sentences import Why, say, why
 from mail.settings.clock import now
 
 # state -> (its look: wait, busy, good, bad, doubt, off; the word shown)
@@ -75,22 +75,12 @@ def state(name: str, title: str = "") -> Markup:
     return Markup('<span class="state state-{}" title="{}">{}</span>').format(look, title, label)
 
 
-FIXERS = {
-    Fixer.YOU: _l("you"),
-    Fixer.ADMINISTRATOR: _l("your administrator"),
-    Fixer.PROVIDER: _l("your email provider"),
-    Fixer.RECIPIENT: _l("the recipient"),
-    Fixer.THEIR_ADMINISTRATOR: _l("the recipient's administrator"),
-    Fixer.NOBODY: _l("nobody; just wait"),
-}
-
-
 def fixer(reason: Why | None, to_administrator: bool = False) -> Markup:
     """Return the line that says who can fix a failure; on pages that only administrators see that may be the reader."""
     found = advice_for(reason).fixer
     if to_administrator and found is Fixer.ADMINISTRATOR:
         found = Fixer.YOU
-    said = gettext("Who can fix this: %(who)s", who=FIXERS[found])
+    said = say(why(f"fixer_{found.value}"))
     return Markup('<span class="fixer">{}</span>').format(said)
 
 

@@ -9,7 +9,6 @@ from mail.decide.facts import ANSWERS_AN_HOUR
 from mail.decide.outcomes import Rejected
 from mail.incoming.case import Case
 from mail.incoming.lookup import RoutingContext, answers_since
-from mail.message.address import show_address
 from mail.message.parse import LOOP_HEADER
 from mail.outgoing import enqueue
 from mail.outgoing.enqueue import OutgoingDraft, ReadyMail, To
@@ -57,7 +56,7 @@ def _draft(case: Case, context: RoutingContext) -> OutgoingDraft:
     about = gettext("This is about your email that arrived on %(date)s UTC.", date=f"{case.arrived_at:%Y-%m-%d %H:%M}")
     return OutgoingDraft(
         kind="rejection",
-        author=_office_address(),
+        author=office.mailbox(),
         subject=subject,
         text="\n\n".join([*texts, about]) + "\n",
         references=[case.message.message_id] if case.message.message_id else (),
@@ -65,10 +64,3 @@ def _draft(case: Case, context: RoutingContext) -> OutgoingDraft:
         auto_submitted="auto-replied",
         headers=[(LOOP_HEADER, office.tokens().make(TokenKind.LOOP, case.id))],
     )
-
-
-def _office_address() -> str:
-    """Who the system writes as."""
-    known = office.load().office
-    address = known.default_address or known.catchall_address or known.bounce_address or ""
-    return show_address(known.company, address) if address else ""

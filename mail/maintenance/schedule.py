@@ -28,6 +28,14 @@ class Action:
     unit: str
     smallest: int
     help: Any  # a lazy string
+    hour: int | None = None  # of the first run, by UTC; None: at once
+
+    def first_run(self, now: datetime) -> datetime:
+        """Return when a new office does it first."""
+        if self.hour is None:
+            return now
+        today = now.replace(hour=self.hour, minute=0, second=0, microsecond=0)
+        return today if today > now else today + timedelta(days=1)
 
 
 ACTIONS = (
@@ -54,6 +62,15 @@ ACTIONS = (
         "minutes",
         5,
         _l("Starts scheduled mailings, retries deferred recipients and closes finished mailings."),
+    ),
+    Action(
+        "digest",
+        "Mail: Daily digest",
+        1,
+        "days",
+        3600,
+        _l("Emails people a summary of their emails that were not delivered. Nothing is sent when nothing failed."),
+        hour=6,
     ),
     Action(
         "cleanup",

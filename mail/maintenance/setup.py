@@ -98,6 +98,6 @@ def _actions(now: datetime) -> None:
                     name=declared.name,
                     interval=declared.interval,
                     unit=declared.unit,
-                    next_run_at=now,
+                    next_run_at=declared.first_run(now),
                 )
             )

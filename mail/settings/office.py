@@ -14,6 +14,7 @@ from sqlalchemy import exists, select
 
 from mail.decide.domains import Office, TypeAlias
 from mail.decide.servers import Server, read_filter
+from mail.message.address import show_address
 from mail.message.domains import wire_domain
 from mail.settings import parameters
 from mail.settings.config import settings
@@ -57,6 +58,13 @@ def own_addresses() -> frozenset[str]:
     known = snapshot.office
     ours = (known.catchall_address, known.bounce_address, known.default_address, *snapshot.type_aliases.values())
     return frozenset(address for address in ours if address)
+
+
+def mailbox() -> str:
+    """Return who the system writes as: the company, under an address of ours; "" when there is none."""
+    known = load().office
+    address = known.default_address or known.catchall_address or known.bounce_address or ""
+    return show_address(known.company, address) if address else ""
 
 
 def forget() -> None:

@@ -50,6 +50,7 @@ INTERVALS = {
     "Mail: Fetchmail Service": (5, "minutes", True),
     "Mail: Outgoing queue": (1, "hours", True),
     "Email Marketing: Mass-mail queue": (1, "minutes", True),
+    "Mail: Daily digest": (1, "days", True),
     "Clean-up": (1, "hours", True),
 }
 

@@ -21,6 +21,7 @@ from webapp.passwords import AccountError, hash_checked
 
 ROLES = (("user", _l("User")), ("marketing", _l("Marketing")), ("admin", _l("Admin")))
 NOTIFY = (("mail", _l("By email")), ("inbox", _l("In the CoquiMail inbox")))
+DIGEST = _l("A daily email about messages that were not delivered. Nothing is sent when nothing failed.")
 EMPTY_PASSWORD = _l("Set an initial password.")
 
 
@@ -73,17 +74,23 @@ class UserView(AdminView):
     filters = (ChoiceFilter("role", _l("Role"), ROLES), YesNo("active", _l("Active")))
     default_sort = "email"
     eager = (User.contact,)
-    labels = {"email": _l("Email address"), "notify": _l("Notifications"), "zone": _l("Time zone")}
+    labels = {
+        "email": _l("Email address"),
+        "notify": _l("Notifications"),
+        "zone": _l("Time zone"),
+        "digest": _l("Daily digest"),
+    }
     groups = (
         FieldGroup(_l("Person"), ("name", "email")),
         FieldGroup(_l("Access"), ("role", "active", "password")),
-        FieldGroup(_l("Preferences"), ("notify", "zone"), _l("People can change these under My account.")),
+        FieldGroup(_l("Preferences"), ("notify", "digest", "zone"), _l("People can change these under My account.")),
     )
     help = {
         "email": _l("Used for logging in and for notifications."),
         "role": _l("Each role includes the permissions of the previous ones."),
         "active": _l("Off: this account can't log in, and its sessions end."),
         "password": _l("At least %(number)s characters. A new password ends all sessions of the account.", number=10),
+        "digest": DIGEST,
         "notify": _l("Where this person is notified of messages on documents they follow."),
     }
     examples = {"email": "clerk@mycompany.com"}

@@ -8,13 +8,13 @@ from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 from flask_login import current_user, login_required
 from flask_wtf import FlaskForm
-from wtforms import PasswordField, RadioField, SelectField, StringField
+from wtforms import BooleanField, PasswordField, RadioField, SelectField, StringField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import EqualTo, InputRequired, Length
 
 from models import User, db
 from webapp import auth, sessions
-from webapp.admin.users import NOTIFY, zones
+from webapp.admin.users import DIGEST, NOTIFY, zones
 from webapp.passwords import LONGEST_PASSWORD, SHORTEST_PASSWORD, AccountError, hash_checked
 
 blueprint = Blueprint("account", __name__, url_prefix="/account")
@@ -35,6 +35,7 @@ class ProfileForm(FlaskForm):
         choices=[SelectChoice(value=value, label=label) for value, label in NOTIFY],
         description=_l("Where you are notified of messages on documents you follow."),
     )
+    digest = BooleanField(_l("Daily digest"), description=DIGEST)
 
 
 class PasswordForm(FlaskForm):
@@ -70,6 +71,7 @@ def save() -> ResponseReturnValue:
         return _page(form, PasswordForm())
     current_user.contact.name = form.name.data.strip()
     current_user.zone, current_user.notify = form.zone.data, form.notify.data
+    current_user.digest = form.digest.data
     db.session.commit()
     flash(gettext("Saved."), "success")
     return redirect(url_for("account.index"))

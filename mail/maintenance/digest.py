@@ -1,0 +1,181 @@
+"""The daily digest: an email to each author about their messages that were not delivered since the last one.
+
+It says the same as the red envelope: the reason, and who can fix it. It belongs to no message, so that its own failure
+is never the subject of another one.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from babel.dates import format_datetime
+from flask_babel import force_locale, get_locale, gettext, ngettext
+from markupsafe import Markup
+from sqlalchemy import exists, func, or_, select, update
+
+from mail.decide.advice import advice_for
+from mail.message.address import show_address
+from mail.message.compose import html_to_text
+from mail.outgoing import enqueue
+from mail.outgoing.delivery_state import FAILED, Envelope, envelopes
+from mail.outgoing.enqueue import OutgoingDraft, To
+from mail.sentences import Why, say, why
+from mail.settings import office
+from models import Document, Notification, Post, User, change_rows, db, reading, writing
+
+MOST_READ = 200  # failures of one account
+MOST_POSTS = 20
+MOST_RECIPIENTS = 10  # of one post
+FIRST = timedelta(days=2)  # how far the first digest of an account looks back
+
+_BOX = "border:1px solid #d9dfdb;border-radius:8px;padding:12px 16px;margin:0 0 12px"
+_SMALL = "color:#5c6862;font-size:13px;margin:4px 0 0"
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """A message that was not delivered to everybody."""
+
+    post_id: int
+    at: datetime
+    title: str
+    text: str
+    document_id: int | None
+    envelope: Envelope
+
+
+def send_all(now: datetime) -> Iterator[int]:
+    """Send everybody who wants one their digest, if something failed since the last; yields each account that got it.
+
+    Each is committed for itself.
+    """
+    with reading():
+        unread = exists().where(
+            Notification.user_id == User.id, Notification.kind == "failure", Notification.read_at.is_(None),
+            or_(User.digested_at.is_(None), Notification.at > User.digested_at),
+        )  # fmt: skip
+        accounts = db.session.scalars(select(User.id).where(User.active, User.digest, unread).order_by(User.id)).all()
+    for account in accounts:
+        if _send(account, now):
+            yield account
+
+
+def _send(user_id: int, now: datetime) -> bool:
+    with reading():
+        user = db.session.get_one(User, user_id)
+        since = user.digested_at or now - FIRST
+        failed, older = _failed(user_id, since), _older(user_id, since)
+        if not failed:
+            return False
+        ready = enqueue.prepare(_draft(user, failed, older), [To(user.email, user.name, user.contact_id)], now)
+        before = user.digested_at
+    with writing():
+        same = User.digested_at.is_(None) if before is None else User.digested_at == before
+        if not change_rows(update(User).where(User.id == user_id, same).values(digested_at=now)):
+            db.session.rollback()
+            return False
+        enqueue.enqueue_many([ready], now)
+        db.session.commit()
+    return True
+
+
+def _failed(user_id: int, since: datetime) -> list[_Failed]:
+    """The messages of somebody that failed since then, nobody has looked at, and are still red; the newest first."""
+    rows = db.session.execute(
+        select(Post.id, Notification.at, Post.subject, Post.text, Document)
+        .select_from(Notification)
+        .join(Post, Post.id == Notification.post_id)
+        .outerjoin(Document, Document.thread_id == Post.thread_id)
+        .where(Notification.user_id == user_id, Notification.kind == "failure", Notification.read_at.is_(None))
+        .where(Notification.at > since)
+        .order_by(Notification.id.desc())
+        .limit(MOST_READ)
+    ).all()
+    found = envelopes([row.id for row in rows])
+    return [
+        _Failed(
+            row.id, row.at, str(row.Document) if row.Document else row.subject, row.text,
+            row.Document.id if row.Document else None, found[row.id],
+        )
+        for row in rows
+        if row.id in found and found[row.id].colour == "red"
+    ]  # fmt: skip
+
+
+def _older(user_id: int, since: datetime) -> int:
+    older = select(func.count()).where(
+        Notification.user_id == user_id, Notification.kind == "failure", Notification.read_at.is_(None),
+        Notification.at <= since,
+    )  # fmt: skip
+    return db.session.scalar(older) or 0
+
+
+# --- what it says
+
+
+def _draft(user: User, failed: Sequence[_Failed], older: int) -> OutgoingDraft:
+    with force_locale(user.language):
+        html = _html(user, failed, older)
+        subject = ngettext(
+            "%(num)s of your emails was not delivered", "%(num)s of your emails were not delivered", len(failed)
+        )
+    return OutgoingDraft(
+        kind="digest", author=office.mailbox(), subject=subject, html=str(html), text=html_to_text(str(html)),
+        auto_submitted="auto-generated",
+    )  # fmt: skip
+
+
+def _html(user: User, failed: Sequence[_Failed], older: int) -> Markup:
+    """The digest, with links where they can be followed from elsewhere."""
+    url = office.base_url() if office.has_address() or office.sends_through() == "practice" else ""
+    parts = [Markup("<p>{}</p>").format(gettext("These messages did not reach everyone:"))]
+    parts += [_post(user, one, url) for one in failed[:MOST_POSTS]]
+    rest = len(failed) - MOST_POSTS
+    if rest > 0:
+        parts.append(_paragraph(ngettext("%(num)s more is in your inbox.", "%(num)s more are in your inbox.", rest)))
+    if older:
+        words = ngettext(
+            "%(num)s older failure is still unread in your inbox.",
+            "%(num)s older failures are still unread in your inbox.",
+            older,
+        )
+        parts.append(_paragraph(words))
+    if url:
+        parts.append(Markup("<p>{}</p>").format(_link(f"{url}/inbox", gettext("Open your inbox"))))
+    off = gettext("You get this email once a day at most. Turn it off under My account ‣ Daily digest.")
+    parts.append(Markup('<p style="{}">{}</p>').format(_SMALL, _link(f"{url}/account", off) if url else off))
+    return Markup("\n").join(parts)
+
+
+def _post(user: User, one: _Failed, url: str) -> Markup:
+    zone = ZoneInfo(user.zone)
+    moment = format_datetime(one.at, "medium", tzinfo=zone, locale=get_locale() or "en")
+    city = user.zone.rpartition("/")[2].replace("_", " ")
+    title = one.title or gettext("Message without a title")
+    if url and one.document_id is not None:
+        title = _link(f"{url}/document/{one.document_id}#post-{one.post_id}", title)
+    parts = [Markup("<strong>{}</strong>").format(title)]
+    parts.append(_paragraph(gettext("%(time)s (%(zone)s)", time=moment, zone=city)))
+    if begins := " ".join(one.text.split())[:140]:
+        parts.append(_paragraph(f"“{begins}”"))
+    if one.envelope.why:
+        parts.append(Markup("<p>{}</p>").format(say(one.envelope.why)))
+    lines = [line for line in one.envelope.lines if line.state in FAILED]
+    for line in lines[:MOST_RECIPIENTS]:
+        reason: Why | None = line.why  # type: ignore[assignment]
+        fixer = say(why(f"fixer_{advice_for(reason).fixer.value}"))
+        to = show_address(line.name or (line.contact.name if line.contact else ""), line.address)
+        parts.append(Markup("<p><b>{}</b><br>{}<br><i>{}</i></p>").format(to, say(reason), fixer))
+    rest = len(lines) - MOST_RECIPIENTS
+    if rest > 0:
+        parts.append(_paragraph(ngettext("%(num)s more recipient", "%(num)s more recipients", rest)))
+    return Markup('<div style="{}">{}</div>').format(_BOX, Markup("").join(parts))
+
+
+def _paragraph(words: str) -> Markup:
+    return Markup('<p style="{}">{}</p>').format(_SMALL, words)
+
+
+def _link(url: str, words: str) -> Markup:
+    return Markup('<a href="{}">{}</a>').format(url, words)

@@ -1,0 +1,141 @@
+"""The daily digest: who gets one, what it says, and when it is silent."""
+
+import email
+import email.policy
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import select, update
+
+from mail.maintenance import digest
+from mail.outgoing import lines
+from mail.outgoing.delivery_state import mark_failures
+from mail.settings import office, parameters
+from models import Notification, OutgoingMail, Recipient, User, db
+from tests.integration import test_failure_cards
+from tests.web import Visitor, words
+
+app, fail = test_failure_cards.app, test_failure_cards.fail
+NOW = datetime.now(UTC).replace(microsecond=0)
+
+
+@pytest.fixture
+def failed(app):
+    """The message to Gone failed; its author, who lives in Madrid, has not looked at it."""
+    fail(app, "failed", "no_such_mailbox")
+    with app.app_context():
+        db.session.execute(update(User).values(zone="Europe/Madrid"))
+        mark_failures(db.session.scalars(select(OutgoingMail.post_id)).all(), NOW - timedelta(hours=1))
+        db.session.commit()
+    return app
+
+
+def send(app, at=NOW):
+    with app.app_context():
+        return list(digest.send_all(at))
+
+
+def digests(app):
+    """Return the digests in the queue as they are sent."""
+    with app.app_context():
+        office.forget()
+        found = db.session.scalars(
+            select(Recipient.id).join(OutgoingMail).where(OutgoingMail.kind == "digest").order_by(Recipient.id)
+        )
+        return [email.message_from_bytes(lines.whole_mail(line), policy=email.policy.default) for line in found]
+
+
+def test_an_author_is_told_once_what_the_red_envelope_says(failed):
+    assert send(failed) == [1] and send(failed, NOW + timedelta(days=1)) == []
+    (mail,) = digests(failed)
+    assert mail["To"].addresses[0].addr_spec == "user@home.test" and mail["Auto-Submitted"] == "auto-generated"
+    assert mail["Subject"] == "1 of your emails was not delivered"
+    html = mail.get_body(("html",)).get_content()
+    for said in (words(html), " ".join(mail.get_body(("plain",)).get_content().split())):
+        assert "gone@x.test" in said and "550 no" in said and "Who can fix this: you" in said
+        assert "Madrid" in said and "“Hello”" in said and "My account" in said
+    assert 'href="http://office.example/document/1#post-' in html and 'href="http://office.example/inbox"' in html
+
+
+def test_times_are_those_of_the_reader(failed):
+    with failed.app_context():
+        at = datetime(2026, 7, 1, 21, 30, tzinfo=UTC)
+        db.session.execute(update(Notification).values(at=at))
+        db.session.commit()
+    send(failed, at + timedelta(hours=1))
+    assert "Jul 1, 2026, 11:30:00" in words(digests(failed)[0].get_body(("html",)).get_content()).replace("\u202f", " ")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        update(Recipient).values(state="sent"),
+        update(Recipient).values(state="queued"),
+        update(Notification).values(read_at=NOW),
+        update(User).values(digest=False),
+        update(User).values(active=False),
+        update(User).values(digested_at=NOW),
+        update(Notification).values(at=NOW - timedelta(days=3)),
+    ],
+)
+def test_nothing_is_sent_when_there_is_nothing_to_say(failed, change):
+    with failed.app_context():
+        db.session.execute(change)
+        db.session.commit()
+    assert send(failed) == [] and digests(failed) == []
+
+
+def test_a_digest_is_never_about_a_digest(failed):
+    send(failed)
+    with failed.app_context():
+        db.session.execute(update(Notification).values(read_at=NOW))
+        db.session.execute(update(Recipient).values(state="failed"))
+        db.session.commit()
+    assert send(failed, NOW + timedelta(days=1)) == []
+
+
+def test_a_failure_that_comes_later_is_told_again(failed):
+    send(failed)
+    with failed.app_context():
+        db.session.execute(update(Notification).values(at=NOW + timedelta(hours=2)))
+        db.session.commit()
+    assert send(failed, NOW + timedelta(days=1)) == [1]
+
+
+def test_older_failures_are_counted(failed):
+    fail(failed, "queued", "greylisted")
+    Visitor(failed).as_role("marketing").post(
+        "/document/1/posts", {"words": "Again", "kind": "message"}, content_type="multipart/form-data"
+    )
+    with failed.app_context():
+        post = db.session.scalar(select(OutgoingMail.post_id).order_by(OutgoingMail.id.desc()))
+        db.session.add(Notification(post_id=post, user_id=1, kind="failure", at=NOW))
+        db.session.execute(update(User).values(digested_at=NOW - timedelta(minutes=30)))
+        db.session.commit()
+    fail(failed, "failed", "mailbox_full")
+    assert send(failed) == [1]
+    said = words(digests(failed)[0].get_body(("html",)).get_content())
+    assert "“Again”" in said and "“Hello”" not in said and "1 older failure is still unread in your inbox." in said
+
+
+def test_links_that_lead_nowhere_are_left_out(failed):
+    with failed.app_context():
+        parameters.put(parameters.BASE_URL.key, "http://localhost:8000", NOW)
+        db.session.commit()
+    send(failed)
+    html = digests(failed)[0].get_body(("html",)).get_content()
+    assert "href" not in html and "localhost" not in html and "gone@x.test" in html
+
+
+def test_many_failures_are_cut_with_a_count(failed, monkeypatch):
+    monkeypatch.setattr(digest, "MOST_POSTS", 0)
+    send(failed)
+    assert "1 more is in your inbox." in words(digests(failed)[0].get_body(("html",)).get_content())
+
+
+def test_everybody_can_turn_it_off(failed):
+    clerk = Visitor(failed).as_role("marketing")
+    assert "Daily digest" in words(clerk.get("/account"))
+    clerk.post("/account", {"name": "Mary", "zone": "UTC", "notify": "mail"})
+    with failed.app_context():
+        assert db.session.scalar(select(User.digest).where(User.role == "marketing")) is False
