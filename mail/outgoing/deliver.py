@@ -197,7 +197,7 @@ class LineBatch(DeliveryBatch[Claimed]):
 
     def note(self, line: Claimed, tried: Try) -> None:
         """Keep what became of a line until the batch is recorded."""
-        self._noted.append((line, tried, result_of(line, tried.outcome)))
+        self._noted.append((line, tried, result_of(line, tried.outcome, clock_now())))
         if line.doubts == 0:  # one that was in doubt counted then
             self._used += tried.outcome.accepted or tried.outcome.in_doubt
 

@@ -9,16 +9,14 @@ from mail.decide.retry import gave_up, next_try
 from mail.outgoing.delivery import Try
 from mail.queue import outages
 from mail.sentences import why
-from mail.settings.clock import now as clock_now
 from models import Recipient
 from models.outgoing import Claimed
 
 DOUBT_WAITS = timedelta(minutes=15)  # at most, for its server to accept another mail
 
 
-def result_of(line: Claimed, outcome: Any) -> dict[str, Any]:
+def result_of(line: Claimed, outcome: Any, now: datetime) -> dict[str, Any]:
     """Return the columns of a line after a try, as ``RESULT`` takes them."""
-    now = clock_now()
     result: dict[str, Any] = {
         "line_id": line.id,
         "state": "sent",

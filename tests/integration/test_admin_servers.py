@@ -128,6 +128,7 @@ def with_another_key(app, admin, tmp_path) -> Iterator[Visitor]:
         db.engine.dispose()
 
 
+@pytest.mark.heavy
 def test_all_pages_open_under_another_key(with_another_key):
     rules = with_another_key.app.url_map.iter_rules()
     paths = {rule.rule for rule in rules if "GET" in (rule.methods or ()) and not rule.arguments} - {"/logout"}

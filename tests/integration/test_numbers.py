@@ -61,6 +61,7 @@ def migrate(database: str, folder: Any, *words: str) -> None:
     run_flask(words, env | {"COQUI_DATA": str(folder), "DATABASE_URL": database, "COQUI_TESTING": "1"})
 
 
+@pytest.mark.heavy
 def test_the_migration_keeps_the_rows_that_are_there(app: Flask, database: str, tmp_path: Any) -> None:
     with app.app_context():
         made = {Post: new_post(), Recipient: new_line(), Trace: new_trace()}

@@ -509,6 +509,7 @@ def test_workers_share_the_connections_of_a_server(desk: Desk) -> None:
         assert desk.servers.most_connections(server_id) is None
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("refusal", "kept"),
     [
@@ -552,6 +553,7 @@ def test_a_refused_further_connection_touches_no_line(desk: Desk, refusal: str, 
         assert (known and known.connections) == kept
 
 
+@pytest.mark.heavy
 @ONE_DATABASE
 def test_a_post_does_not_wait_for_a_mailing_over_the_only_connection(desk: Desk) -> None:
     limited, over = Limited(connections=1), threading.Event()

@@ -179,6 +179,7 @@ def mailing_id(pages: Flask) -> int:
         return draft(add_contacts(1), html=HEAVY)
 
 
+@pytest.mark.heavy
 def test_the_test_of_a_large_mailing_is_composed_before_its_transaction(
     pages: Flask, mary: Visitor, mailing_id: int, locks: LockWatch
 ) -> None:
@@ -193,6 +194,7 @@ def test_a_large_draft_that_can_not_be_saved_is_shown_without_a_transaction(mary
     assert "Not saved" in answer.text
 
 
+@pytest.mark.heavy
 def test_a_file_of_a_megabyte_comes_on_a_list_in_short_transactions(
     pages: Flask, mary: Visitor, locks: LockWatch
 ) -> None:
@@ -207,6 +209,7 @@ def test_a_file_of_a_megabyte_comes_on_a_list_in_short_transactions(
     assert is_watched(locks, pages, "mail/mailing/lists.py:import_lines")
 
 
+@pytest.mark.heavy
 def test_a_file_comes_on_the_blacklist_in_short_transactions(pages: Flask, mary: Visitor, locks: LockWatch) -> None:
     with pages.app_context():
         add_contacts(1_000)
@@ -218,6 +221,7 @@ def test_a_file_comes_on_the_blacklist_in_short_transactions(pages: Flask, mary:
     assert is_watched(locks, pages, "mail/mailing/blacklist.py:import_lines")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("what", ["answer", "bounce"])
 def test_a_large_mail_of_the_practice_mailbox_is_read_before_the_transaction(
     pages: Flask, mary: Visitor, locks: LockWatch, noise: bytes, what: str

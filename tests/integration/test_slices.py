@@ -99,6 +99,7 @@ def test_more_contents_than_one_statement_can_name(app):
 MANY = 75_000  # more than the parameters that either database takes
 
 
+@pytest.mark.heavy
 def test_no_statement_names_more_than_a_database_takes(app: Flask) -> None:
     ids, keys = range(1, MANY + 1), [f"r{number}@example.test" for number in range(MANY)]
     with app.app_context():

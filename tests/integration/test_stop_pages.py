@@ -202,6 +202,7 @@ def test_a_database_that_is_stopped_is_said_and_comes_back(postgres, tmp_path):
         own.close()
 
 
+@pytest.mark.heavy
 @ONLY_SQLITE
 def test_a_database_that_another_program_holds_is_said_without_a_second_wait(kept, visitor):
     visitor.log_in("user@home.test")

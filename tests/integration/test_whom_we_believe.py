@@ -24,6 +24,7 @@ def desk(app: Flask) -> FrontDesk:
 # --- a thread can't be taken over
 
 
+@pytest.mark.heavy
 def test_a_mail_under_a_known_message_id_takes_over_no_thread(desk: FrontDesk) -> None:
     desk.receive(mail(ANN, message_id="<first@customer.test>"))
     desk.receive(mail(EVE, ORDERS, "Mine now", message_id="<first@customer.test>"))

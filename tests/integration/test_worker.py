@@ -357,6 +357,7 @@ def test_what_is_missing_is_waited_for_and_no_loop_dies(app: Flask, error: Excep
     assert loop.join(5)
 
 
+@pytest.mark.heavy
 @ONE_DATABASE
 def test_a_loop_that_can_not_work_yet_does_not_turn_in_circles(app: Flask) -> None:
     """A listener has no pause of its own: without a row to work under it span."""

@@ -117,6 +117,7 @@ def sent_one_window_after_the_other(limits, used, emails, moment):
         moment = room(limits, used, emails, moment).until
 
 
+@pytest.mark.heavy
 def test_the_forecast_is_what_the_gate_does():
     random = Random(8)
     for _ in range(300):
