@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+import pytest
+
 from tests.proofs.scene import Chance, Mailbox, Say, Scene
 from tests.servers.dovecot import Dovecot
 from tests.servers.process import Program
@@ -29,9 +31,9 @@ class Deaths:
         if self.rounds % 2 == 0:
             self._spare = self.scene.worker()
 
-    def kill(self, progress: dict[str, Callable[[], int]], over: Callable[[], list[str]]) -> None:
+    def kill(self, progress: dict[str, Callable[[], int]], over: Callable[[], list[str]], within: float = 0.05) -> None:
         """Kill the worker and see each work go on; it counts when there was some of each left to do."""
-        self.chance.moment(0.05)
+        self.chance.moment(within)
         killed = self.scene.kill(self._worker)
         self.kills += not over()
         assert killed.in_doubt <= killed.connections
@@ -101,6 +103,41 @@ def test_nothing_is_lost_and_nothing_twice(
         f"{deaths.kills} kills while it fetched, sent, and sent a mailing: {sum(box.sent for box in boxes)} mails in, "
         f"{2 * MAILS * deaths.rounds} lines and {recipients} recipients out, each once; {doubts} and {unknown} "
         f"in doubt; each work went on after {deaths.slowest:.1f} s at most"
+    )
+
+
+@pytest.fixture(params=[pytest.param("cut"), pytest.param("whole", marks=pytest.mark.slow)])
+def many_kills(request: pytest.FixtureRequest) -> int:
+    """How often the proof of sending kills: a small cut for every day, fifty times in ``make soak``."""
+    if request.param == "whole":
+        return 50
+    return 1 if "postgresql" in request.node.name else 3
+
+
+def test_every_email_goes_out_through_many_kills(scene: Scene, many_kills: int, chance: Chance, say: Say) -> None:
+    emails = 40 * many_kills  # half of them personal, half of them of a mailing
+    scene.receiver.slow_down(0.15, at_the_end=0.15)  # or the kills do not fit
+    scene.queue(emails // 4)  # each with two recipients
+    mailing_id = scene.mailing(emails // 2)
+    deaths = Deaths(scene, chance)
+    progress: dict[str, Callable[[], int]] = {"sending": lambda: scene.lines()["sent"], "mailing": scene.reached}
+
+    def over() -> list[str]:
+        done = {"sending": not scene.unsent(), "mailing": scene.mailing_state(mailing_id) == "done"}
+        return [name for name in progress if done[name]]
+
+    while deaths.kills < many_kills:
+        assert deaths.rounds < many_kills, "the kills do not fit"
+        deaths.prepare()
+        deaths.kill(progress, over, within=1.0)
+    scene.receiver.slow_down(0)
+    wait_until(lambda: len(over()) == 2, 180)
+    doubts, unknown = scene.check_lines(), scene.check_mailing(mailing_id, emails // 2)
+    assert deaths.in_doubt <= doubts + unknown
+    assert doubts <= many_kills * SENDING and unknown <= many_kills * MASS
+    say(
+        f"{deaths.kills} kills while {emails} emails went out: each once, but for {doubts} and {unknown} in doubt; "
+        f"each work went on after {deaths.slowest:.1f} s at most"
     )
 
 
