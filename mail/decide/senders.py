@@ -7,6 +7,7 @@ from typing import NamedTuple
 from mail.decide.domains import Office
 from mail.decide.sender import choose
 from mail.decide.servers import NEVER_MATCHES, Server
+from mail.decide.verp import bounce_address_of, for_each_recipient
 from mail.message.address import domain_of, local_part
 from mail.sentences import Why, why
 
@@ -88,6 +89,8 @@ def _bounces(server: Server, office: Office) -> list[TestedSender]:
     for domain in (office.first, *office.domains):
         address = domain.bounce_address
         if address and server.may_send_as(address):
+            if office.verp:  # real emails have a token in the place of "test"
+                address = bounce_address_of(for_each_recipient(address, server, []), "test")
             found.append(TestedSender(address, ("bounce",)))
         elif address and domain == office.first and not office.domains:
             unused = why("test_bounce_unused", address=address)

@@ -86,7 +86,8 @@ def senders_of_test(server: OutgoingServer | None) -> list[TestedSender]:
 def server_of(server: OutgoingServer | None) -> Server:
     """Return what decisions know of a server record, or of the default server with the filter that counts for it."""
     if server is not None:
-        return Server(server.id, server.name, server.priority, read_filter(server.from_filter))
+        filters = read_filter(server.from_filter)
+        return Server(server.id, server.name, server.priority, filters, verp=server.verp)
     default, known = settings().default_server, office.load().office
     return Server(None, default.name, filters=known.default_from_filter or read_filter(default.from_filter))
 

@@ -1,5 +1,7 @@
 """The addresses that the test of a server tries: all that it would be given, and a word about those that it is not."""
 
+from dataclasses import replace
+
 import pytest
 
 from mail.decide.domains import MailDomain, Office
@@ -94,3 +96,16 @@ def test_an_address_that_is_needed_for_one_thing_is_needed() -> None:
         "ann@shop.com": "domain default",
         BOUNCE: "bounce-",
     }
+
+
+@pytest.mark.parametrize(
+    ("one", "bounce"),
+    [
+        (server(), "bounce+test@mycompany.com"),
+        (server("mycompany.com"), "bounce+test@mycompany.com"),
+        (server(verp=False), BOUNCE),
+        (server(f"{DEFAULT}, {BOUNCE}"), BOUNCE),
+    ],
+)
+def test_a_bounce_address_of_each_recipient_is_tried_as_it_is_sent(one: Server, bounce: str) -> None:
+    assert bounce in tried(one, office=replace(OFFICE, verp=True))
