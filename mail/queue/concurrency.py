@@ -117,8 +117,10 @@ class ServerConcurrency:
                 return False
             if lane == "mass" and most > 1 and state.held["mass"] >= most - 1:
                 return False  # the last one is for personal mail
-        if state.slow or state.why is not None:  # one thread is enough to see whether it is well again
+        if state.why is not None:  # one thread is enough to see whether it is well again
             return held == 0
+        if state.slow:  # the same, but personal mail does not wait for a mailing to end
+            return held == 0 if lane == "mass" else state.held["personal"] == 0
         return state.held[lane] < self._most[lane]
 
     # --- what the record of a server allows
