@@ -342,6 +342,16 @@ class NotCorrected(MailError):
         self.why = reason
 
 
+class NotHandedOver(MailError):
+    """A test email was not even tried; ``why`` says why not."""
+
+    code = "check_lost"
+
+    def __init__(self, reason: Why) -> None:
+        super().__init__()
+        self.why = reason
+
+
 # --- what people upload
 
 

@@ -1232,6 +1232,13 @@ SENTENCES: dict[str, Any] = {
     "fetch_started": _l("Fetching emails of %(name)s."),
     "fetch_done": Counted("mails", "%(mails)s new email was fetched.", "%(mails)s new emails were fetched."),
     "fetch_goes_on": _l("This takes a while: fetching continues automatically, and emails appear as they arrive."),
+    "mail_to_me_from": _l("The email is from %(sender)s; bounces go to %(bounce)s."),
+    "mail_to_me_accepted": _l(
+        "The server accepted the email to %(address)s: “%(reply)s”. Look for it in your inbox, and in the spam folder."
+    ),
+    "mail_to_me_deferred": _l(
+        "The server did not accept the test email yet: “%(reply)s”. Send another one in a few minutes."
+    ),
     "check_lost": _l("The worker ended before this test was finished. Press the button again."),
     "check_activated": _l("The server passed its test and is active now."),
     "check_server_gone": _l("This server has been deleted."),

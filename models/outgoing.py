@@ -4,7 +4,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Float, ForeignKey, Index, String, Text, UniqueConstraint, func, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Float,
+    ForeignKey,
+    Index,
+    String,
+    Text,
+    UniqueConstraint,
+    func,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from models.base import Id, Json, Model, UtcDateTime, db, holds, index_of_few, one_of
@@ -209,9 +221,18 @@ def claim(worker_id: int, server_id: int, now: datetime, limit: int) -> list[Cla
         .with_for_update(skip_locked=True)
         .cte("due")  # PostgreSQL may run a plain subquery more than once, and its limit would not hold
     )
+    return _take(Recipient.id.in_(select(due.c.id)), worker_id, now)
+
+
+def claim_line(worker_id: int, line_id: int, now: datetime) -> list[Claimed]:
+    """Take one line for a worker and commit, whatever its server; nothing if the worker may not claim."""
+    return _take(Recipient.id == line_id, worker_id, now)
+
+
+def _take(which: ColumnElement[bool], worker_id: int, now: datetime) -> list[Claimed]:
     taken = db.session.scalars(
         update(Recipient)
-        .where(Recipient.id.in_(select(due.c.id)), Recipient.state == "queued", Worker.may_claim(worker_id))
+        .where(which, Recipient.state == "queued", Worker.may_claim(worker_id))
         .values(
             state="sending",
             wait="",

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import TimeoutError as StillRunning
 
@@ -12,16 +13,18 @@ from mail.decide.senders import TestedSender
 from mail.errors import MailError
 from mail.incoming import flow, position
 from mail.incoming import server_rules as mailbox_rules
-from mail.outgoing import server_rules
+from mail.outgoing import mail_to_me, server_rules
 from mail.queue.connections import default_target, target_of_record
+from mail.queue.journal import Journal
 from mail.queue.lease import WorkerLease
 from mail.sentences import why
 from mail.settings.clock import now
+from mail.settings.config import settings
 from mail.settings.wake import wake
 from mail.transport import mailbox_open, smtp_check
 from mail.transport.mailbox import MailboxTarget
 from mail.transport.smtp_session import Transcript
-from mail.transport.steps import ConnectionStep
+from mail.transport.steps import ConnectionStep, StepState
 from models import Event, IncomingServer, OutgoingServer, ServerCheck, User, change_rows, db, reading
 from scheduler.fetching import Fetcher
 from scheduler.identity import WorkerIdentity
@@ -83,7 +86,7 @@ class Checks:
         failed = False
         steps: list[ConnectionStep] = []
         try:
-            for step in self._steps(kind, server_id, user_id, transcript):
+            for step in self._steps(check_id, kind, server_id, user_id, transcript):
                 steps.append(step)
                 failed = failed or step.state == "failed"
                 _tell(check_id, steps)
@@ -102,13 +105,39 @@ class Checks:
         log.info("%s of server %s: %s (test %s)", kind, server_id, "failed" if failed else "done", check_id)
 
     def _steps(
-        self, kind: str, server_id: int, user_id: int | None, transcript: Transcript
+        self, check_id: int, kind: str, server_id: int, user_id: int | None, transcript: Transcript
     ) -> Iterator[ConnectionStep]:
         if kind == "outgoing_test":
             return _test_outgoing(server_id, user_id, transcript)
+        if kind == "outgoing_mail":
+            return self._mail_to_me(f"check-{check_id}", server_id, user_id)
         if kind == "incoming_test":
             return _test_incoming(server_id)
         return self._fetch(server_id)
+
+    def _mail_to_me(self, name: str, server_id: int, user_id: int | None) -> Iterator[ConnectionStep]:
+        """Send a real email to the person who asked, through this very server."""
+        server, user = db.session.get(OutgoingServer, server_id), db.session.get(User, user_id) if user_id else None
+        if server is None or user is None:
+            yield _gone()
+            return
+        address = user.email
+        with self._identity.claiming() as held:
+            try:
+                journal = Journal.open(settings().journal_folder, held.id, name)
+                mail = mail_to_me.begin(server, user, held)
+            except MailError as error:  # nothing is claimed
+                yield ConnectionStep("decision", "failed", error.why, 0.0)
+                return
+            about = {"sender": mail.decision.from_after, "bounce": mail.decision.envelope_sender}
+            yield ConnectionStep("decision", "ok", why("mail_to_me_from", **about, line=mail.line.id), 0.0)
+            started = time.monotonic()
+            outcome = mail_to_me.deliver(mail, journal, held)
+            journal.remove()
+        said = f"{outcome.code} {outcome.text}"
+        reason = outcome.why or why("mail_to_me_accepted", address=address, reply=said)
+        state: StepState = "ok" if outcome.accepted else "failed"
+        yield ConnectionStep("handover", state, reason, round(time.monotonic() - started, 3))
 
     def _fetch(self, server_id: int) -> Iterator[ConnectionStep]:
         server = db.session.get(IncomingServer, server_id)
@@ -174,7 +203,7 @@ def _about_sender(step: ConnectionStep, sender: TestedSender | None) -> list[Con
 
 def _tested(kind: str, server_id: int) -> str:
     """What stands for the settings that are about to be tested."""
-    if kind == "outgoing_test":
+    if kind in ("outgoing_test", "outgoing_mail"):
         server = db.session.get(OutgoingServer, server_id) if server_id else None
         return server_rules.tested_key(server) if server or not server_id else ""
     mailbox = db.session.get(IncomingServer, server_id)

@@ -132,10 +132,10 @@ class Office:
 
     # --- tests of servers
 
-    def check(self, kind: str, server_id: int) -> ServerCheck:
+    def check(self, kind: str, server_id: int, user_id: int | None = None) -> ServerCheck:
         """Ask for a test or a fetch and return it once it is finished."""
         with self.context():
-            row = ServerCheck(kind=kind, server_id=server_id, requested_at=datetime.now(UTC))
+            row = ServerCheck(kind=kind, server_id=server_id, requested_by_id=user_id, requested_at=datetime.now(UTC))
             db.session.add(row)
             db.session.commit()
             check_id = row.id

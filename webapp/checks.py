@@ -28,9 +28,11 @@ PATIENCE = timedelta(seconds=10)  # after which a page says that nobody has take
 MOST_TOGETHER = 500  # as many as a page of a list can tick
 TITLES = {
     "outgoing_test": _l("Test Connection"),
+    "outgoing_mail": _l("Test email"),
     "incoming_test": _l("TEST & CONFIRM"),
     "fetch": _l("Fetch now"),
 }
+OUTGOING = ("outgoing_test", "outgoing_mail")
 USES = {
     "filter": _l("in FROM Filtering"),
     "domain": _l("for a domain in FROM Filtering"),
@@ -93,7 +95,7 @@ def _tested_now(kind: str, server_id: int) -> str:
 
 
 def _server(kind: str, server_id: int) -> OutgoingServer | IncomingServer | None:
-    if kind == "outgoing_test":
+    if kind in OUTGOING:
         return db.session.get(OutgoingServer, server_id)
     return db.session.get(IncomingServer, server_id)
 
@@ -200,6 +202,9 @@ def steps_of(check: ServerCheck) -> Markup:
             senders=senders,
             after=after,
             cell_of=cell_of,
+            line_id=next(
+                (step["why"]["values"].get("line") for step in check.steps if step["name"] == "decision"), None
+            ),
             say=say,
             ignored=ignored,
             worker=worker_state() if ignored else None,

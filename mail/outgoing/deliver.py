@@ -141,6 +141,7 @@ class LineBatch(DeliveryBatch[Claimed]):
 
     lane = "personal"
     keeps_transcripts = True
+    goes_live = True  # once a real server takes a mail, the practice mailbox takes no server's place
 
     def __init__(
         self,
@@ -260,7 +261,7 @@ class LineBatch(DeliveryBatch[Claimed]):
         if self.frees_doubted:
             free_doubted(self.server_id, now)
             self.frees_doubted = False
-        if any(result["state"] == "sent" for _, _, result in noted):
+        if self.goes_live and any(result["state"] == "sent" for _, _, result in noted):
             remember_live(self.server_id, now)
         db.session.commit()
 

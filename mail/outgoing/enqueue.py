@@ -103,11 +103,15 @@ def enqueue_many(mails: Sequence[ReadyMail], now: datetime) -> None:
 
 
 def prepare(
-    draft: OutgoingDraft, recipients: Sequence[To], now: datetime, scheduled_at: datetime | None = None
+    draft: OutgoingDraft,
+    recipients: Sequence[To],
+    now: datetime,
+    scheduled_at: datetime | None = None,
+    decision: Decision | None = None,
 ) -> ReadyMail:
     """Decide, compose and pack a mail: to be done before the transaction that puts it into the queue."""
     snapshot = office.load()
-    decision = decide(request_of(draft, snapshot), snapshot.servers, snapshot.office)
+    decision = decision or decide(request_of(draft, snapshot), snapshot.servers, snapshot.office)
     content = compose(
         Draft(
             subject=draft.subject,

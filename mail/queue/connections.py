@@ -61,8 +61,9 @@ class _Kept:
 class Connections:
     """Lends connections by the id of their server, 0 for the default server; shared by all sending threads."""
 
-    def __init__(self, servers: ServerConcurrency | None = None) -> None:
+    def __init__(self, servers: ServerConcurrency | None = None, also_inactive: bool = False) -> None:
         self.servers = servers or ServerConcurrency()
+        self._also_inactive = also_inactive
         self.slowdowns = Slowdowns()
         self._lock = threading.Lock()
         self._idle: dict[int, list[_Kept]] = {}
@@ -78,7 +79,7 @@ class Connections:
         listen.
         """
         with reading():  # no transaction is open while a server is waited for
-            access = access_to(server_id)
+            access = access_to(server_id, self._also_inactive)
         target = access.target
         self.servers.first_seen(server_id, access.connections)
         self._read_limits(server_id, target.host)
@@ -173,12 +174,12 @@ class Connections:
         self.close()
 
 
-def access_to(server_id: int) -> ServerAccess:
-    """Return how to reach a server that is in use (0: the default server)."""
+def access_to(server_id: int, also_inactive: bool = False) -> ServerAccess:
+    """Return how to reach a server (0: the default server); raises ``ServerGone`` for one that is not in use."""
     if not server_id:
         return ServerAccess(default_target())
     server = db.session.scalar(select(OutgoingServer).where(OutgoingServer.id == server_id))
-    if server is None or not server.active:
+    if server is None or not (server.active or also_inactive):
         raise ServerGone(id=server_id)
     return ServerAccess(target_of_record(server), server.connections, server.per_connection, server.headers)
 

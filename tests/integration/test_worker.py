@@ -26,15 +26,19 @@ from mail.queue import lease
 from mail.queue.journal import Journal
 from mail.queue.lease import LeaseLost, Stopping, WorkerLease
 from mail.sentences import why
+from mail.settings import parameters
 from mail.settings.config import settings
 from mail.settings.wake import reachable, wake
 from models import (
+    Contact,
     IncomingServer,
     MailboxState,
     OutgoingServer,
+    Quota,
     ReceivedMail,
     Recipient,
     ServerCheck,
+    User,
     Worker,
     db,
 )
@@ -513,6 +517,48 @@ def test_test_connection_tries_every_address_that_the_server_would_send_as(offic
     }
     assert "MAIL FROM:<bounce@office.test>" in check.transcript
     assert postfix.mails() == []
+
+
+def test_a_real_email_goes_through_a_server_that_is_not_in_use_yet(office: Office, postfix: Postfix) -> None:
+    server_id = office.outgoing_server(postfix.port, active=False, draft=True, from_filter="office.test", per_day=2)
+    me = account(office, "ann@office.test")
+    office.worker()
+    check = office.check("outgoing_mail", server_id, me)
+    assert (check.state, [step["why"]["code"] for step in check.steps]) == (
+        "done",
+        ["mail_to_me_from", "mail_to_me_accepted"],
+    )
+    (mail,) = postfix.wait_for("ann@office.test")
+    assert mail.subject == "Test email through “test”" and mail.envelope_sender.startswith("bounce")
+    postfix.refuse("ann@office.test", "450 4.2.0 Greylisted")
+    later = office.check("outgoing_mail", server_id, me)
+    assert (later.state, later.steps[-1]["why"]["code"]) == ("failed", "mail_to_me_deferred")
+    postfix.refuse("ann@office.test")
+    assert office.check("outgoing_mail", server_id, me).steps[-1]["why"]["code"] == "no_such_mailbox"
+    with office.looking():
+        lines = db.session.scalars(select(Recipient).order_by(Recipient.id)).all()
+        assert [(line.state, line.attempts, line.mail.kind) for line in lines] == [
+            ("sent", 1, "test"),
+            ("failed", 1, "test"),
+            ("failed", 1, "test"),
+        ]
+        assert lines[0].id == check.steps[0]["why"]["values"]["line"]
+        server = db.session.get_one(OutgoingServer, server_id)
+        assert (server.active, server.draft) == (False, True) and parameters.LIVE.get() == 0, "all else is as it was"
+        assert db.session.scalars(select(Quota.used)).all() == [1], "what was refused does not count"
+    postfix.accept("ann@office.test")
+    assert office.check("outgoing_mail", server_id, me).state == "done"
+    full = office.check("outgoing_mail", server_id, me)
+    assert (full.state, [step["why"]["code"] for step in full.steps]) == ("failed", ["limit_day"])
+
+
+def account(office: Office, email: str) -> int:
+    with office.context():
+        contact = Contact(name="Ann", address=email, address_key=email, created_at=datetime.now(UTC))
+        user = User(contact=contact, email=email, password="", role="admin", fs_uniquifier=email)
+        db.session.add(user)
+        db.session.commit()
+        return user.id
 
 
 @ONE_DATABASE

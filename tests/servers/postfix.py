@@ -62,6 +62,7 @@ local_recipient_maps =
 disable_dns_lookups = yes
 smtpd_peername_lookup = no
 smtpd_relay_restrictions = permit_mynetworks, reject
+smtpd_sender_restrictions = check_policy_service {{ inet:{host}:{policy_port}, policy_context=sender }}
 smtpd_recipient_restrictions = check_policy_service inet:{host}:{policy_port}
 smtpd_end_of_data_restrictions = check_policy_service inet:{host}:{policy_port}
 smtpd_policy_service_default_action = 451 4.3.5 the test's policy service is away
@@ -169,13 +170,18 @@ class Postfix:
         """Put an address off in the dialogue."""
         self.refuse(address, reply)
 
+    def refuse_sender(self, address: str, reply: str = "553 5.7.1 not owned by user office") -> None:
+        """Refuse an address as a sender. As Postfix is set up, it says so after the recipient."""
+        self.policy.senders[address.lower()] = reply
+
     def bounce(self, address: str, text: str = "5.1.1 The person has left the company") -> None:
         """Accept mails to an address and send a delivery report to their envelope sender afterwards."""
         self.policy.actions[address.lower()] = f"FILTER late:{text}"
 
     def accept(self, address: str) -> None:
-        """Take back what ``refuse``, ``defer`` or ``bounce`` said."""
+        """Take back what ``refuse``, ``defer``, ``refuse_sender`` or ``bounce`` said."""
         self.policy.actions.pop(address.lower(), None)
+        self.policy.senders.pop(address.lower(), None)
 
     def slow_down(self, seconds: float, at_the_end: float = 0.0) -> None:
         """Let every recipient wait for its answer, and every mail for the answer to its final dot; 0 ends it."""
@@ -213,6 +219,7 @@ class Postfix:
             file.unlink()
         self._read.clear()
         self.policy.actions.clear()
+        self.policy.senders.clear()
         self.slow_down(0)
         if self._mailboxes:
             self._mailboxes.clear()
@@ -312,6 +319,7 @@ class Policy:
 
     def __init__(self) -> None:
         self.actions: dict[str, str] = {}
+        self.senders: dict[str, str] = {}
         self.delay = self.delay_at_the_end = 0.0
         policy = self
 
@@ -322,6 +330,11 @@ class Policy:
                     name, equals, value = line.decode("utf-8", "replace").rstrip("\n").partition("=")
                     if equals:
                         question[name] = value
+                        continue
+                    if question.get("policy_context") == "sender":
+                        action = policy.senders.get(question.get("sender", "").lower(), "DUNNO")
+                        self.wfile.write(f"action={action}\n\n".encode())
+                        question = {}
                         continue
                     complete = question.get("protocol_state") == "END-OF-MESSAGE"
                     if delay := policy.delay_at_the_end if complete else policy.delay:

@@ -28,7 +28,6 @@ from webapp.fields import SecretTextField
 PORTS = {"tls": 465, "starttls": 587, "none": 25}
 PORTS_WITHOUT_25 = {"tls": 465, "starttls": 587, "none": 2525}
 OFFERED_PORTS = (465, 587, 2525)
-TESTS = ("outgoing_test",)
 FILLED = ("name", "host", "port", "encryption")  # the fields that a provider fills in, besides its limits
 LIMITS = ("per_second", "per_minute", "per_hour", "per_day", "per_connection")
 MOST_CONNECTIONS = 1_000
@@ -203,7 +202,14 @@ class OutgoingServerView(AdminView):
     provider_words = provider_words
     buttons = (
         Button("test", _l("Test Connection"), "test-pipe", save_first=True),
-        Button("use", _l("Use it anyway"), "player-play", when=lambda row: row.draft),
+        Button("mail", _l("Send me a test email"), "send", save_first=True),
+        Button(
+            "use",
+            _l("Use it anyway"),
+            "player-play",
+            confirm=_l("Use this server although no test has passed? What it refuses is marked as failed."),
+            when=lambda row: row.draft,
+        ),
         Button(
             "distrust", _l("Stop trusting its certificate"), "shield", when=lambda row: bool(row.trusted_certificate)
         ),
@@ -256,7 +262,7 @@ class OutgoingServerView(AdminView):
 
     def _tests(self) -> dict[int, ServerCheck]:
         if "tests_of_outgoing" not in g:
-            g.tests_of_outgoing = checks.latest(TESTS, select(OutgoingServer.id))
+            g.tests_of_outgoing = checks.latest(("outgoing_test",), select(OutgoingServer.id))
         found: dict[int, ServerCheck] = g.tests_of_outgoing
         return found
 
@@ -303,8 +309,9 @@ class OutgoingServerView(AdminView):
         return OFFERED_PORTS
 
     def panel_of(self, row: OutgoingServer) -> Markup:
-        """Return the card of the server's last test."""
-        return checks.panel(self._tests().get(row.id))
+        """Return the cards of the server's last test and of the last test email."""
+        mail = checks.latest(("outgoing_mail",), [row.id]).get(row.id)
+        return checks.panel(self._tests().get(row.id)) + checks.panel(mail)
 
     def notes_of(self, row: OutgoingServer) -> list[str]:
         """Return how much of each limit is used, and what sending taught us about this server."""
@@ -330,6 +337,11 @@ class OutgoingServerView(AdminView):
         checks.ask("outgoing_test", server.id)
         return redirect(self.row_url(server))
 
+    def press_mail(self, server: OutgoingServer) -> ResponseReturnValue:
+        """Ask the worker to send a real email through the server to the person who is here."""
+        checks.ask("outgoing_mail", server.id)
+        return redirect(self.row_url(server))
+
     def press_use(self, server: OutgoingServer) -> None:
         """Put a new server to use although no test has passed."""
         server_rules.activate(server)
@@ -348,7 +360,7 @@ class OutgoingServerView(AdminView):
         return say(server_rules.in_use(row))
 
     def after_delete(self, row: OutgoingServer) -> None:
-        checks.forget(TESTS, row.id)
+        checks.forget(checks.OUTGOING, row.id)
         quota.forget(row.id)
         office.forget()
 

@@ -1,0 +1,123 @@
+"""FLOW of a real email that an admin sends to himself through one server, in use or not: decide -> queue -> deliver.
+
+It goes the way of every email, but it is tried once: an admin who waits for it wants an answer, not a retry.
+"""
+
+from dataclasses import dataclass, replace
+
+from flask_babel import gettext
+from sqlalchemy import select
+
+from mail.decide.sender import Decision, decide
+from mail.errors import MailError, NotHandedOver
+from mail.message.address import show_address
+from mail.outgoing import enqueue
+from mail.outgoing.deliver import LineBatch
+from mail.outgoing.delivery import Try, deliver_batch, not_tried
+from mail.outgoing.enqueue import OutgoingDraft, To
+from mail.queue import quota
+from mail.queue.connections import Connections
+from mail.queue.journal import Journal
+from mail.queue.lease import WorkerLease
+from mail.sentences import why
+from mail.settings import office
+from mail.settings.clock import now
+from mail.transport.smtp import Outcome
+from models import OutgoingMail, OutgoingServer, Recipient, User, db, reading, writing
+from models.outgoing import Claimed, claim_line
+
+
+@dataclass(frozen=True, slots=True)
+class MailToMe:
+    """An email that is queued for one server and held by this worker, with its decision."""
+
+    server_id: int
+    is_in_use: bool
+    decision: Decision
+    reserved: quota.Reservation
+    line: Claimed
+
+
+def begin(server: OutgoingServer, user: User, worker: WorkerLease) -> MailToMe:
+    """Queue the email and take it for this worker; commits. Raises ``NotHandedOver`` with the reason if it can't go."""
+    moment, snapshot = now(), office.load()
+    active = [replace(one, active=True) if one.id == server.id else one for one in snapshot.servers]
+    with reading():
+        draft = _draft(server, user)
+        decision = decide(enqueue.request_of(draft, snapshot), active, snapshot.office)
+        if decision.failure:
+            raise NotHandedOver(decision.failure)
+        to = [To(user.email, user.name, user.contact_id)]
+        ready = enqueue.prepare(draft, to, moment, decision=decision)
+        server_id, is_in_use = server.id, server.active
+    if ready.failure:
+        raise NotHandedOver(ready.failure)
+    with writing():
+        reserved = quota.reserve(server_id, 1, moment)
+        if reserved.why:
+            db.session.rollback()
+            raise NotHandedOver(reserved.why)
+        enqueue.enqueue_many([ready], moment)
+        mail = select(OutgoingMail.id).where(OutgoingMail.message_id == ready.values["message_id"])
+        line_id = db.session.scalars(select(Recipient.id).where(Recipient.mail_id == mail.scalar_subquery())).one()
+        lines = claim_line(worker.id, line_id, moment)
+    if not lines:
+        raise NotHandedOver(why("check_lost"))
+    return MailToMe(server_id, is_in_use, decision, reserved, lines[0])
+
+
+def deliver(mail: MailToMe, journal: Journal, worker: WorkerLease) -> Outcome:
+    """Hand the email to its server, record what became of it, and return that; commits."""
+    batch = _OneTry(mail, worker, journal)
+    with Connections(also_inactive=True) as connections:
+        try:
+            deliver_batch(batch, connections, journal, worker)
+        except MailError as error:
+            batch.why = error.why
+    for line in list(batch.waiting):
+        batch.waiting.remove(line)
+        batch.note(line, Try(not_tried(batch.why or why("check_lost"))))
+    batch.record()
+    batch.give_back_room(mail.reserved)
+    assert batch.outcome is not None
+    return batch.outcome
+
+
+class _OneTry(LineBatch):
+    """One line that fails where another one would wait."""
+
+    def __init__(self, mail: MailToMe, worker: WorkerLease, journal: Journal) -> None:
+        super().__init__(mail.server_id, [mail.line], worker, journal)
+        self.goes_live = mail.is_in_use
+        self.outcome: Outcome | None = None
+
+    def note(self, line: Claimed, tried: Try) -> None:
+        """Keep what became of the line: there is no second try."""
+        outcome = tried.outcome
+        if outcome.temporary and outcome.code is not None and outcome.why is not None:
+            later = why("mail_to_me_deferred", reply=f"{outcome.code} {outcome.text}", cause=outcome.why["code"])
+            outcome = outcome._replace(why=later)
+        if outcome.in_doubt:  # a person decides
+            self._used += 1
+            line = replace(line, doubts=1)
+        self.outcome = outcome._replace(temporary=False)
+        super().note(line, tried._replace(outcome=self.outcome))
+
+
+def _draft(server: OutgoingServer, user: User) -> OutgoingDraft:
+    text = gettext(
+        "Hello %(name)s,\n\nthis is a test email, sent through the outgoing server “%(server)s” (%(host)s).\n\n"
+        "If it is in your inbox, the server delivers your emails. If it is in the spam folder, your domain may lack an "
+        "SPF or DKIM record for this server.\n",
+        name=user.name,
+        server=server.name,
+        host=server.host,
+    )
+    return OutgoingDraft(
+        kind="test",
+        author=show_address(user.name, user.email),
+        subject=gettext("Test email through “%(server)s”", server=server.name),
+        text=text,
+        forced_server_id=server.id,
+        auto_submitted="auto-generated",
+    )
