@@ -230,6 +230,11 @@ class SenderRow:
     cells: dict[str, Any]
     said: list[Any]
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether the server can't be used as long as it refuses this address."""
+        return any(step["state"] == "failed" for step in self.said)
+
 
 def told(steps: list[Any]) -> tuple[list[Any], list[SenderRow], list[Any]]:
     """Return the steps of a test before those of the senders, a row for each sender, and the steps after them.

@@ -415,7 +415,7 @@ def test_each_address_has_a_row_of_the_matrix(app, admin):
     page = admin.get(f"/checks/{number}").text
     rows = [words(row) for row in re.findall(r"<tr>\s*<td.*?</tr>", page, re.DOTALL)]
     assert rows == [
-        "a@x.test in FROM Filtering, default address accepted accepted The server lets you send from a@x.test.",
+        "a@x.test in FROM Filtering, default address accepted accepted You can send from this address.",
         f"b@x.test bounce address refused not tried {say(refused)} Who can fix this: you",
         "c@x.test for a domain in FROM Filtering not now not tried The server does not accept emails from c@x.test at "
         "the moment: “450 later”. Test again in a few minutes. Who can fix this: nobody; just wait",
