@@ -1,11 +1,14 @@
 """A post to 10 followers: how long the person's click takes, and how long after it the last mail is accepted.
 
 The whole product as it runs in an office: gunicorn, the worker, SQLite and then PostgreSQL, and Postfix's smtp-sink as
-the receiver. The person posts by HTTP as a browser does: while nothing else happens, while a large mailing is queued,
-and while it is sent through the same server. Odoo 17 needs 0.11 s, with the person waiting.
+the receiver. The person posts by HTTP as a browser does: while nothing else happens, while 10,000 other emails wait
+(for another try through the same server, for a server that is silent, for a limit), while a large mailing is queued,
+and while it is sent through the same server; each compared with the first. Odoo 17 needs 0.11 s, with the person
+waiting.
 Run: python -m benchmarks.post [posts] [recipients of the mailing]
 """
 
+import contextlib
 import http.cookiejar
 import json
 import re
@@ -13,11 +16,14 @@ import sys
 import time
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
 from typing import Any
 
 from benchmarks.common import NOISE_HEAD, Noise, child, durable_postgres, folder, machine, median, noise
+from tests.servers.misbehaving import misbehaving, silent
 
-POSTS, FOLLOWERS, RECIPIENTS = 30, 10, 300_000
+POSTS, FOLLOWERS, RECIPIENTS, WAITING = 30, 10, 300_000, 10_000
+OF_A_MAIL, SUBJECT = 50, "Waiting"  # recipients and subject of the emails that wait
 GOAL_CLICK, GOAL_ACCEPTED, GOAL_BESIDE = 0.050, 0.11, 2.0  # seconds; the last one beside a mailing
 PASSWORD = "a frog in the rain"
 TOKEN = re.compile(r'name="csrf-token" content="([^"]+)"')
@@ -28,7 +34,7 @@ def main() -> None:
     recipients = int(sys.argv[2]) if len(sys.argv) > 2 else RECIPIENTS
     print(f"A post to {FOLLOWERS} followers, {posts} posts, a mailing to {recipients}, {machine()}")
     head = f"{'database':12}{'beside':10}{'click ms':>10}{'worst':>7}{'last mail accepted, ms after the click':>42}"
-    print(f"{head}{'worst':>7}{'SQL':>5}{NOISE_HEAD}")
+    print(f"{head}{'worst':>7}{'SQL':>5}{'÷ idle: click, last mail':>26}{NOISE_HEAD}")
     with durable_postgres() as postgres:
         for kind in ("sqlite", "postgresql"):
             with folder() as data:
@@ -44,7 +50,7 @@ def one_office(kind: str, url: str, posts: int, recipients: int) -> None:
     from tests.servers.app import App
     from tests.servers.sink import SmtpSink
 
-    app, sink = App(url), SmtpSink()
+    app, sink, idle = App(url), SmtpSink(), (0.0, 0.0)
     try:
         app.flask("upgrade")
         app.flask("create-user", "clerk@office.test", input=f"{PASSWORD}\n")
@@ -54,22 +60,16 @@ def one_office(kind: str, url: str, posts: int, recipients: int) -> None:
         visitor.post("/login", {"email": "clerk@office.test", "password": PASSWORD})
         page = f"/document/{prepared['document']}"
         visitor.post(f"{page}/posts", {"kind": "message", "words": "Warming up."})
-        for beside in ("nothing", "queueing", "sending"):
-            with noise() as others:
+        for beside in ("nothing", "waiting", "queueing", "sending"):
+            with noise() as others, waiting(app.env, beside == "waiting") as waited:
                 if beside == "queueing":
                     child("benchmarks.post", "mailing", "send", env=app.env)
                 clicks = [
                     visitor.post(f"{page}/posts", {"kind": "message", "words": f"Post {n}."}) for n in range(posts)
                 ]
                 state = child("benchmarks.post", "mailing", "look", env=app.env)["state"]
-            show(
-                kind,
-                beside,
-                clicks,
-                child("benchmarks.post", "results", json.dumps(clicks), env=app.env),
-                others,
-                state,
-            )
+                found = child("benchmarks.post", "results", json.dumps(clicks), env=app.env)
+            idle = show(kind, beside, clicks, found, others, waited.get("said", state), idle)
             if beside == "queueing":
                 child("benchmarks.post", "mailing", "wait", env=app.env)
     finally:
@@ -77,14 +77,33 @@ def one_office(kind: str, url: str, posts: int, recipients: int) -> None:
         sink.close()
 
 
-def show(kind: str, beside: str, clicks: list[Any], found: dict[str, Any], others: Noise, state: str) -> None:
-    """Print the line of one round."""
+def show(
+    kind: str, beside: str, clicks: list[Any], found: dict[str, Any], others: Noise, state: str,
+    idle: tuple[float, float],
+) -> tuple[float, float]:  # fmt: skip
+    """Print the line of one round, compared with the idle one; returns what the next is compared with."""
     took, accepted = [end - begin for begin, end in clicks], found["accepted"]
+    idle = (median(took), median(accepted)) if beside == "nothing" else idle
+    ratio = f"{median(took) / idle[0]:.2f}, {median(accepted) / max(idle[1], 0.001):.2f}"
     print(
         f"{kind:12}{beside:10}{median(took) * 1000:10.0f}{max(took) * 1000:7.0f}{median(accepted) * 1000:42.0f}"
-        f"{max(accepted) * 1000:7.0f}{found['statements']:5.0f}{others}  {state}",
+        f"{max(accepted) * 1000:7.0f}{found['statements']:5.0f}{ratio:>26}{others}  {state}",
         flush=True,
     )
+    return idle
+
+
+@contextlib.contextmanager
+def waiting(env: dict[str, str], wanted: bool) -> Iterator[dict[str, str]]:
+    """Have other emails wait, if that is wanted, as long as the block lasts; then say how many did to its end."""
+    waited: dict[str, str] = {}
+    if not wanted:
+        yield waited
+        return
+    with misbehaving(silent) as port:
+        child("benchmarks.post", "wait", str(port), env=env)
+        yield waited
+        waited |= child("benchmarks.post", "waited", env=env)
 
 
 class Visitor:
@@ -141,6 +160,62 @@ def prepare(port: int, recipients: int) -> None:
         print(json.dumps({"document": document.id}))
 
 
+def others_wait(port: int) -> None:
+    """Have emails wait: half for another try through the sink, the others for a silent server and for a limit."""
+    from datetime import timedelta
+
+    from sqlalchemy import select, update
+
+    from mail.outgoing import enqueue
+    from mail.outgoing import waiting as waits
+    from mail.outgoing.enqueue import OutgoingDraft, To
+    from mail.queue import quota
+    from mail.settings import office
+    from mail.settings.clock import now
+    from models import OutgoingMail, OutgoingServer, Recipient, db
+    from scheduler import create_worker_app
+
+    with create_worker_app().app_context():
+        moment, later = now(), now() + timedelta(minutes=30)
+        for name, limit in (("silent", None), ("limited", 1)):
+            given = {"host": "127.0.0.1", "port": port, "encryption": "none", "authentication": "none"}
+            server = OutgoingServer(name=name, from_filter=f"{name}.test", per_day=limit, **given)
+            db.session.add(server)
+            db.session.flush()
+            quota.reserve(server.id, 1, moment)
+        db.session.commit()
+        office.forget()
+        for share, author in ((2, "a@office.test"), (4, "a@silent.test"), (4, "a@limited.test")):
+            draft = OutgoingDraft(kind="test", author=author, subject=SUBJECT, html="<p>Hello</p>")
+            numbers = range(0, WAITING // share, OF_A_MAIL)
+            people = [[To(f"w{first + number}@waiting.test") for number in range(OF_A_MAIL)] for first in numbers]
+            enqueue.enqueue_many([enqueue.prepare(draft, to, moment) for to in people], moment)
+        again = select(OutgoingMail.id).where(OutgoingMail.author == "a@office.test", OutgoingMail.subject == SUBJECT)
+        values = {"wait": "retry", "attempts": 4, "next_try_at": later}
+        db.session.execute(update(Recipient).where(Recipient.mail_id.in_(again)).values(values))
+        db.session.commit()  # not before: they must not go out
+        while waits.wait_for_limit(quota.reserve(server.id, 20, moment), moment):
+            pass
+    print(json.dumps({}))
+
+
+def others_are_gone() -> None:
+    """Remove the emails that waited, and say how many still did."""
+    from sqlalchemy import delete, func, select
+
+    from models import OutgoingMail, OutgoingServer, Recipient, db
+    from scheduler import create_worker_app
+
+    with create_worker_app().app_context():
+        still = select(func.count()).select_from(Recipient).join(OutgoingMail)
+        still = still.where(OutgoingMail.subject == SUBJECT, Recipient.state.in_(("queued", "sending")))
+        said = f"{db.session.scalar(still)} wait"
+        db.session.execute(delete(OutgoingMail).where(OutgoingMail.subject == SUBJECT))
+        db.session.execute(delete(OutgoingServer).where(OutgoingServer.name != "sink"))
+        db.session.commit()
+    print(json.dumps({"said": said}))
+
+
 def mailing(what: str) -> None:
     """Send the mailing, wait until all of it is queued, or only look; print how far it is."""
     from sqlalchemy import select
@@ -164,7 +239,7 @@ def mailing(what: str) -> None:
 
 
 def results(clicks: list[tuple[float, float]]) -> None:
-    """Wait until all is sent; print the seconds from each click to its last mail, and the statements of a post."""
+    """Wait until all is out; print the seconds from each click to its last mail, and the statements of a post."""
     from sqlalchemy import event, func, select
 
     from mail.documents import posts
@@ -173,12 +248,19 @@ def results(clicks: list[tuple[float, float]]) -> None:
     from scheduler import create_worker_app
 
     with create_worker_app().app_context():
-        waiting = select(func.count()).select_from(Recipient).where(Recipient.state != "sent")
+        of_posts = (
+            select(func.count()).select_from(Recipient).join(OutgoingMail).where(OutgoingMail.post_id.is_not(None))
+        )
+        waiting = of_posts.where(Recipient.state != "sent")
         until = time.monotonic() + 60
         while db.session.scalar(waiting) and time.monotonic() < until:
             db.session.rollback()
         query = (
-            select(func.max(Recipient.sent_at)).join(OutgoingMail).group_by(OutgoingMail.id).order_by(OutgoingMail.id)
+            select(func.max(Recipient.sent_at))
+            .join(OutgoingMail)
+            .where(OutgoingMail.post_id.is_not(None))
+            .group_by(OutgoingMail.id)
+            .order_by(OutgoingMail.id)
         )
         sent = [moment.timestamp() for moment in db.session.scalars(query) if moment]
         accepted = [max(last - end, 0.0) for last, (_, end) in zip(sent[-len(clicks) :], clicks, strict=True)]
@@ -202,6 +284,10 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["prepare", port, recipients]:
             prepare(int(port), int(recipients))
+        case ["wait", port]:
+            others_wait(int(port))
+        case ["waited"]:
+            others_are_gone()
         case ["mailing", what]:
             mailing(what)
         case ["results", clicks]:

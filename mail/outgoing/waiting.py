@@ -17,7 +17,7 @@ from models import Mailing, OutgoingMail, Post, Recipient, change_rows, db, read
 from models.base import holds
 
 SHOWN = 200  # lines of one server that say what they wait for: the first ones
-AT_ONCE = 500  # lines of one transaction
+AT_ONCE = 200  # lines of one transaction
 PAUSE = timedelta(seconds=30)  # for what is our own trouble
 
 
