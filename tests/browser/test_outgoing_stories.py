@@ -1,6 +1,7 @@
 """What people see of an email that goes out: what would be decided, why it was refused, until when it waits."""
 
 from collections.abc import Callable
+from email.utils import parseaddr
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -19,6 +20,7 @@ pytestmark = [
 def looks_right(someone: Person) -> None:
     """Look at the open page on a phone and a desk, by day and by night: axe has nothing to say, nothing is cut."""
     page = someone.page
+    page.wait_for_load_state("load")  # before, nothing listens to a change of the scheme
     for width in (390, 1440):
         page.set_viewport_size({"width": width, "height": 900})
         for scheme in ("dark", "light"):
@@ -67,7 +69,7 @@ def test_what_if_answers_as_the_email_will_be_sent(
     new_task(page, "Paul <paul@customer.test>")
     office.post(page, "Please do it today.")
     sent = postfix.wait_for("paul@customer.test")[0]
-    assert str(sent.message["From"]) == '"Ada" <notifications@mycompany.test>' or "Ada" in str(sent.message["From"])
+    assert parseaddr(str(sent.message["From"])) == ("Ada", "notifications@mycompany.test")
     page.goto("/admin/outgoing-mails/")
     page.get_by_role("link", name="Water the plants").first.click()
     expect(page.locator(".timeline")).to_contain_text("“Provider” accepted the email.", timeout=office.LONG)
@@ -88,7 +90,7 @@ def test_a_corrected_address_gets_the_refused_email_and_the_next_one(
     expect(red).to_be_visible(timeout=office.LONG)
     red.click()
     card = page.locator(".envelope-line")
-    expect(card).to_contain_text("The mailbox pual@customer.test does not exist: “550 5.1.1 No such user here”")
+    expect(card).to_contain_text("The mailbox pual@customer.test does not exist: “550 5.1.1 ")
     expect(card).to_contain_text("Who can fix this: you")
     expect(card.get_by_role("button")).to_have_text(["Correct address"])
     looks_right(someone)
@@ -126,7 +128,7 @@ def test_an_email_over_the_daily_limit_says_until_when_it_waits(
     office.post(page, "The first one.")
     expect(page.locator(".envelope-green")).to_be_visible(timeout=office.LONG)
     office.post(page, "The second one.")
-    waits = page.get_by_text("00:00 UTC").first
+    waits = page.locator(".post").filter(has_text="This email waits until").first
     expect(waits).to_be_visible(timeout=office.LONG)
     expect(waits).to_contain_text("09:00 your time")
     looks_right(someone)
