@@ -120,7 +120,8 @@ class Notification(Model):
 class Alias(Model):
     """An address of ours and what its mail becomes. Retired ones stay known, so that old replies still arrive.
 
-    ``address_key`` is the full normalised address. Catchall and bounce rows mirror the system parameters.
+    ``address_key`` is the full normalised address. Catchall and bounce rows mirror the system parameters and the
+    domains. An active alias works in all of our domains, with ``one_domain`` only in that of its address.
     """
 
     __tablename__ = "alias"
@@ -135,6 +136,7 @@ class Alias(Model):
     local_part: Mapped[str] = mapped_column(String(64))
     address_key: Mapped[str] = mapped_column(String(320), unique=True)
     any_domain: Mapped[bool] = mapped_column(default=False)
+    one_domain: Mapped[bool] = mapped_column(default=False)
     type_id: Mapped[int | None] = mapped_column(ForeignKey("document_type.id"))
     defaults: Mapped[dict[str, Any] | None] = mapped_column(Json)
     fixed_document_id: Mapped[int | None] = mapped_column(ForeignKey("document.id", ondelete="SET NULL"))
