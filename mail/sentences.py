@@ -972,6 +972,10 @@ SENTENCES: dict[str, Any] = {
     "route_unknown_address": _l(
         "%(address)s is not one of our addresses. Make it an alias, or route this email to a document manually."
     ),
+    "route_former_domain": _l(
+        "%(address)s is on %(domain)s, which is no longer one of your domains. Route the email to a document or a type "
+        "manually, or discard it. To accept such emails again, add the domain under Email ‣ Domains."
+    ),
     "route_nobody": _l("No rule matches this email. Route it to a document or a type manually, or discard it."),
     "route_loop_allowed": _l("%(sender)s is exempt from loop protection (system parameter mail.gateway.allowed)."),
     "route_loop_released": _l("A person decided that these emails are not a loop: loop protection was skipped."),
@@ -1282,6 +1286,32 @@ SENTENCES: dict[str, Any] = {
     "move_needs_folder": _l("Enter the folder that fetched emails are moved to."),
     "move_to_itself": _l("Choose a folder other than the one that is read."),
     "value_refused": _l("%(sentence)s"),
+    "domain_alias_domain_first": _l(
+        "Set the alias domain under General Settings first: it is the first of your domains."
+    ),
+    "domain_invalid": _l("Enter a domain, such as mycompany.com."),
+    "domain_is_first": _l("%(domain)s is the alias domain already. Its settings are under General Settings."),
+    "domain_known": _l("%(domain)s is already in the list."),
+    "domain_same_parts": _l("Choose another name: replies and delivery failures need an address each."),
+    "domain_without_server": _l(
+        "Emails from %(domain)s are sent as %(other)s: no outgoing server may send from %(domain)s. Add the domain to "
+        "the From filter of a server."
+    ),
+    "domain_bounces_elsewhere": _l(
+        "Delivery failures go to %(address)s: the From filter of “%(server)s” does not contain the bounce address of "
+        "this domain. Add that address, or the whole domain, to the filter."
+    ),
+    "domain_replies_awaited": Counted(
+        "count",
+        "%(count)s of your last %(most)s emails asks for replies to an address on %(domain)s. They still find their "
+        "document, as long as the mail server of %(domain)s delivers them.",
+        "%(count)s of your last %(most)s emails ask for replies to an address on %(domain)s. They still find their "
+        "document, as long as the mail server of %(domain)s delivers them.",
+    ),
+    "uses_alias": _l("the alias %(address)s"),
+    "uses_parameter": _l("the system parameter %(key)s"),
+    "uses_outgoing": _l("the From filter of the outgoing server “%(name)s”"),
+    "uses_incoming": _l("the user of the incoming server “%(name)s”"),
     "contact_without_name": _l("Enter a name or an address."),
     "contact_several_addresses": _l("Enter one address only: a contact has one."),
     "contact_not_an_address": _l("This is not an email address such as ann.lee@customer.com."),

@@ -84,6 +84,7 @@ MENU: tuple[MenuEntry, ...] = (
             MenuEntry(_l("Received emails"), RECEIVED, "mail-opened", ADMIN, also="quarantine incoming"),
             MenuEntry(_l("Outgoing emails"), "outgoing_mails.index_view", "mail-forward", ADMIN, also="queue emails"),
             MenuEntry(_l("Aliases"), "aliases.index_view", "at", ADMIN, also="catchall bounce"),
+            MenuEntry(_l("Domains"), "domains.index_view", "world", ADMIN, also="alias domain multi-company companies"),
         ),
     ),
     MenuEntry(
@@ -130,6 +131,12 @@ MENU: tuple[MenuEntry, ...] = (
                                 also="incoming mail servers imap pop3 fetch",
                             ),
                             MenuEntry(_l("Aliases"), "aliases.index_view", roles=ADMIN, also="catchall bounce"),
+                            MenuEntry(
+                                _l("Domains"),
+                                "domains.index_view",
+                                roles=ADMIN,
+                                also="alias domain multi-company companies",
+                            ),
                             MenuEntry(
                                 _l("Outgoing emails"), "outgoing_mails.index_view", roles=ADMIN, also="queue emails"
                             ),

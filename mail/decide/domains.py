@@ -3,7 +3,7 @@
 The first is the alias domain of General Settings: its addresses come from the system parameters.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -134,3 +134,41 @@ def alias_on(aliases: Sequence[TypeAlias], domain: MailDomain) -> str:
 def _moved(address: str, domain: MailDomain) -> str:
     local = local_part(address)
     return f"{local}@{domain.name}" if local and domain.name else address
+
+
+# --- which addresses are ours
+
+
+@dataclass(frozen=True, slots=True)
+class OwnAddresses:
+    """The addresses that write to ourselves; contains each of them (a key), also with a tag behind a plus.
+
+    ``everywhere``: the local parts that are ours in each of our ``domains``.
+    """
+
+    addresses: Container[str] = frozenset()
+    everywhere: Container[str] = frozenset()
+    domains: Container[str] = frozenset()
+
+    def __contains__(self, address: object) -> bool:
+        """Say whether mail to this address comes to us.
+
+        >>> own = OwnAddresses({"info@first.com"}, {"sales"}, {"first.com", "second.com"})
+        >>> [word in own for word in ("info@first.com", "sales+7@second.com", "info@second.com", "sales@home.net")]
+        [True, True, False, False]
+        """
+        return isinstance(address, str) and (self._has(address) or self._has(without_tag(address)))
+
+    def _has(self, address: str) -> bool:
+        local, _, domain = address.rpartition("@")
+        return address in self.addresses or (domain in self.domains and local in self.everywhere)
+
+
+def without_tag(address: str) -> str:
+    """Return an address without what stands behind a plus.
+
+    >>> without_tag("sales+spring@office.test"), without_tag("+@office.test")
+    ('sales@office.test', '@office.test')
+    """
+    local, at, domain = address.rpartition("@")
+    return f"{local.partition('+')[0]}{at}{domain}"

@@ -5,10 +5,11 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from mail.decide.author import Authorship, authorship
+from mail.decide.domains import OwnAddresses, without_tag
 from mail.decide.report import returned_ids
 from mail.message.address import domain_of, local_part, normalise
 from mail.message.parse import IncomingMessage, message_key
@@ -35,27 +36,41 @@ class AliasRule:
     follow_fixed: bool = False  # whoever writes to it follows that thread
     parent_thread_id: int | None = None  # whose followers may open new documents
     any_domain: bool = False
+    one_domain: bool = False  # it works in the domain of its address alone, not in all of ours
     make_contact: bool = True
     refusal: str = ""  # the alias' own words to those it rejects
     retired: bool = False
+
+    @property
+    def works_everywhere(self) -> bool:
+        return self.role == "alias" and not self.one_domain and not self.retired
+
+    @property
+    def takes_new_mail(self) -> bool:
+        is_open = self.role == "alias" and self.policy == "everyone" and not self.retired
+        return is_open and self.fixed_thread_id is None
 
 
 class AddressBook:
     """The addresses of the office, retired ones included. Made once for many mails; contains each of them.
 
-    ``own``: further addresses that are ours (the default address). ``domains``: our alias domains, old ones too.
+    ``own``: further addresses that are ours (the default addresses). ``domains``: those that are ours today; an alias
+    that is not tied to one works on all of them. Former domains are known by their retired aliases.
     """
 
     def __init__(self, aliases: Iterable[AliasRule], own: Iterable[str] = (), domains: Iterable[str] = ()) -> None:
         aliases = list(aliases)
         self.by_address = {alias.address: alias for alias in aliases}
         self.by_local = {local_part(alias.address): alias for alias in aliases if alias.any_domain}
-        self.own = frozenset(self.by_address) | {key for address in own if (key := normalise(address))}
-        self.domains = frozenset(domains) | {domain_of(alias.address) for alias in aliases}
+        self.everywhere = {local_part(alias.address): alias for alias in aliases if alias.works_everywhere}
+        self.domains = frozenset(domains)
+        self.former_domains = frozenset(domain_of(alias.address) for alias in aliases) - self.domains
+        addresses = frozenset(self.by_address) | {key for address in own if (key := normalise(address))}
+        self.own = OwnAddresses(addresses, self.everywhere, self.domains)
 
     def find(self, address: str) -> AliasRule | None:
         """Return the alias that takes mail for an address, a bounce address also with a token behind a plus."""
-        found = self.by_address.get(address)
+        found = self._of_ours(address)
         if found is None and "+" in address:
             plain = self.by_address.get(without_tag(address))
             found = plain if plain is not None and plain.role == "bounce" else None
@@ -63,28 +78,38 @@ class AddressBook:
             found = self.by_local.get(local_part(address))
         return found
 
+    def _of_ours(self, address: str) -> AliasRule | None:
+        """The alias of an address in our domains; one of all domains with the address that it has in this one."""
+        found = self.by_address.get(address)
+        if found is None:
+            local, _, domain = address.rpartition("@")
+            everywhere = self.everywhere.get(local) if domain in self.domains else None
+            found = replace(everywhere, address=address) if everywhere is not None else None
+        return found
+
     def among(self, addresses: Iterable[str], role: str = "alias") -> list[AliasRule]:
         """Return the aliases of one role that some addresses mean, each once, in their order."""
         found = (self.find(address) for address in addresses)
         return list({alias.id: alias for alias in found if alias is not None and alias.role == role}.values())
 
+    def for_new_mail(self, domain: str) -> str:
+        """Return an address that everybody may write to, in this domain if it has one; "" if there is none."""
+        takers = [alias for alias in self.by_address.values() if alias.takes_new_mail]
+        here = (found.address for alias in takers if (found := self._in(domain, alias)) is not None)
+        return next(here, "") or next((alias.address for alias in takers), "")
+
+    def _in(self, domain: str, alias: AliasRule) -> AliasRule | None:
+        found = self._of_ours(f"{local_part(alias.address)}@{domain}")
+        return found if found is not None and found.id == alias.id else None
+
     def __contains__(self, address: object) -> bool:
         """Say whether mail to this address comes to us; an alias of any domain makes no stranger's address ours."""
-        return isinstance(address, str) and (address in self.own or without_tag(address) in self.own)
+        return address in self.own
 
     def speaks_for_us(self, address: str) -> bool:
         """Say whether a reader takes a mail from this address for one of the office: ours, or in one of our domains."""
-        return address in self or domain_of(address) in self.domains
-
-
-def without_tag(address: str) -> str:
-    """Return an address without what stands behind a plus.
-
-    >>> without_tag("sales+spring@office.test"), without_tag("+@office.test")
-    ('sales@office.test', '@office.test')
-    """
-    local, at, domain = address.rpartition("@")
-    return f"{local.partition('+')[0]}{at}{domain}"
+        domain = domain_of(address)
+        return address in self or domain in self.domains or domain in self.former_domains
 
 
 # --- what ids and addresses mean

@@ -219,14 +219,10 @@ def _catchall(case: _Case) -> list[Outcome] | None:
         case.step("route_no_catchall" if not catchalls else "route_catchall_and_alias")
         return None
     case.hits += [alias.id for alias in catchalls]
-    instead = next((alias.address for alias in case.book.by_address.values() if _takes_new_mail(alias)), "")
+    instead = case.book.for_new_mail(domain_of(catchalls[0].address))
     code = "reject_catchall" if instead else "reject_catchall_only"
     reason = case.step(code, address=catchalls[0].address, instead=instead)
     return [Rejected(reason, "catchall", catchalls[0].id)]
-
-
-def _takes_new_mail(alias: AliasRule) -> bool:
-    return alias.role == "alias" and alias.policy == "everyone" and not alias.retired and alias.fixed_thread_id is None
 
 
 def _aliases(case: _Case) -> list[Outcome] | None:
@@ -289,16 +285,14 @@ def _server_action(case: _Case) -> list[Outcome] | None:
 
 def _nobody(case: _Case) -> list[Outcome] | None:
     """Rule 8."""
-    unknown = next(
-        (
-            address
-            for address in case.recipients
-            if domain_of(address) in case.book.domains and case.book.find(address) is None
-        ),
-        "",
-    )
-    reason = case.step("route_unknown_address", address=unknown) if unknown else case.step("route_nobody")
-    return [Quarantined(reason, unknown)]
+    strangers = [address for address in case.recipients if case.book.find(address) is None]
+    unknown = next((address for address in strangers if domain_of(address) in case.book.domains), "")
+    if unknown:
+        return [Quarantined(case.step("route_unknown_address", address=unknown), unknown)]
+    former = next((address for address in strangers if domain_of(address) in case.book.former_domains), "")
+    if former:
+        return [Quarantined(case.step("route_former_domain", address=former, domain=domain_of(former)))]
+    return [Quarantined(case.step("route_nobody"))]
 
 
 RULES: tuple[Callable[[_Case], list[Outcome] | None], ...] = (

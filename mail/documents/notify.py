@@ -79,9 +79,9 @@ def notification_targets(
 # --- what the mail that tells of a post refers to
 
 
-def own_message_id(post_id: int) -> str:
+def own_message_id(post: PostDraft) -> str:
     """Return the Message-ID under which a post goes out by mail."""
-    return office.tokens().message_id(TokenKind.POST, post_id, office.load().message_domain)
+    return office.tokens().message_id(TokenKind.POST, post.id, post.domain or office.load().message_domain)
 
 
 def reply_references(place: ThreadView, kind: str) -> list[str]:
@@ -92,7 +92,7 @@ def reply_references(place: ThreadView, kind: str) -> list[str]:
     parent = place.parent_of(kind)
     ids = [place.root_message_id]
     if parent is not None:
-        ids += [own_message_id(parent.id), parent.message_id]
+        ids += [parent.sent_as, parent.message_id]
     return list(dict.fromkeys(id for id in ids if id))
 
 
@@ -149,6 +149,7 @@ def prepare(news: Sequence[PostNotification], now: datetime) -> list[ReadyNotifi
         users = [to.user_id for to in told if to.channel == "inbox" and to.user_id is not None]
         by_mail = [To(to.address, to.name, to.contact_id) for to in told if to.channel == "mail"]
         mail = enqueue.prepare(_draft(one), by_mail, now) if by_mail else None
+        one.post.domain = mail.domain if mail else ""
         ready.append(ReadyNotification(one.post, [*users, *one.named], mail))
     return ready
 

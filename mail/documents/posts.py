@@ -190,7 +190,7 @@ def _touch_threads(posts: Sequence[PostDraft], now: datetime) -> None:
     roots: dict[int, str] = {}
     for post in posts:
         if post.kind == "message" and not post.has_root:
-            roots.setdefault(post.thread_id, post.message_id or own_message_id(post.id))
+            roots.setdefault(post.thread_id, post.message_id or own_message_id(post))
     if roots:
         changes["root_message_id"] = func.coalesce(Thread.root_message_id, case(roots, value=Thread.id))
     touched = select(Thread.id).where(Thread.id.in_({post.thread_id for post in posts}))

@@ -9,7 +9,7 @@ from sqlalchemy import Row, Select, func, select
 from sqlalchemy.orm import aliased
 
 from mail.sentences import Why
-from models import Contact, Document, DocumentType, Follower, Post, Thread, User, db
+from models import Contact, Document, DocumentType, Follower, OutgoingMail, Post, Thread, User, db
 from models.slices import by_hundreds
 from models.store import Packed, pack
 
@@ -31,10 +31,11 @@ class FollowerView:
 
 @dataclass(frozen=True, slots=True)
 class ParentPost:
-    """The post that a new one answers, and the id under which it came in, if it came in."""
+    """The post that a new one answers, and the ids under which it came in and was sent, if it was."""
 
     id: int
     message_id: str | None
+    sent_as: str | None
 
 
 @dataclass(slots=True)
@@ -84,7 +85,8 @@ class NewFile:
 class PostDraft:
     """Something to be said in a thread: by a person, a mail, or the system (``kind`` as in ``Post``).
 
-    ``html`` must have been cleaned (``html.clean_html``). ``add_posts`` fills in ``id``.
+    ``html`` must have been cleaned (``html.clean_html``). ``add_posts`` fills in ``id``, ``notify.prepare`` the domain
+    of the Message-ID that it goes out under.
     """
 
     thread_id: int
@@ -106,6 +108,7 @@ class PostDraft:
     mark: str = ""
     has_root: bool = False  # the thread knows its first message already
     id: int = 0
+    domain: str = ""
 
 
 _FOLLOWER = (
@@ -134,13 +137,17 @@ def thread_views(thread_ids: Collection[int]) -> dict[int, ThreadView]:
                 row.type_name or "",
                 row.number or "",
                 row.title or "",
-                last_message=ParentPost(row.message_post, row.message_id) if row.message_post else None,
-                last_said=ParentPost(row.said_post, row.said_id) if row.said_post else None,
+                last_message=_parent(row.message_post, row.message_id, row.message_sent),
+                last_said=_parent(row.said_post, row.said_id, row.said_sent),
             )
         follower = _follower(row, row.why)
         if follower is not None:
             place.followers.append(follower)
     return found
+
+
+def _parent(id: int | None, message_id: str | None, sent_as: str | None) -> ParentPost | None:
+    return ParentPost(id, message_id, sent_as) if id else None
 
 
 def _rows_of(thread_ids: Collection[int]) -> Iterator[Row[Any]]:
@@ -156,8 +163,10 @@ def _threads_with_followers() -> Select[*tuple[Any, ...]]:
             Thread.root_message_id,
             message.id.label("message_post"),
             message.message_id.label("message_id"),
+            _sent_as(message).label("message_sent"),
             said.id.label("said_post"),
             said.message_id.label("said_id"),
+            _sent_as(said).label("said_sent"),
             Document.id.label("document_id"),
             Document.type_id,
             Document.number,
@@ -181,6 +190,11 @@ def _threads_with_followers() -> Select[*tuple[Any, ...]]:
 def _last(*kinds: str) -> Any:
     last = select(func.max(Post.id)).where(Post.thread_id == Thread.id, Post.kind.in_(kinds))
     return last.correlate(Thread).scalar_subquery()
+
+
+def _sent_as(post: Any) -> Any:
+    sent = select(OutgoingMail.message_id).where(OutgoingMail.post_id == post.id).order_by(OutgoingMail.id).limit(1)
+    return sent.correlate(post).scalar_subquery()
 
 
 def users(user_ids: Iterable[int]) -> dict[int, FollowerView]:

@@ -7,15 +7,15 @@ from sqlalchemy import select
 from mail.errors import ChangeRefused
 from mail.incoming import aliases
 from mail.sentences import Why, why
-from mail.settings import office
 from mail.settings.parameters import NotValid
 from models import Alias, Document, DocumentType, Stage, db
 
 
-def check(alias: Alias, local_part: str, stage_id: int | None, priority: int) -> None:
+def check(alias: Alias, local_part: str, stage_id: int | None, priority: int, domain: str | None = None) -> None:
     """Check an alias that was filled in, before it is saved, and move its address; raises ``ChangeRefused``.
 
-    ``stage_id`` and ``priority`` are for the documents that it opens. What failed before was another alias.
+    ``domain``: the only one that it works in, "" for all of ours, None as before. ``stage_id`` and ``priority`` are for
+    the documents that it opens. What failed before was another alias.
     """
     stage = db.session.get(Stage, stage_id) if stage_id else None
     if errors := _errors(alias, stage):
@@ -23,7 +23,7 @@ def check(alias: Alias, local_part: str, stage_id: int | None, priority: int) ->
     alias.defaults = _defaults(alias, stage_id=stage.id if stage else 0, priority=priority)
     alias.valid = alias.why = None
     try:
-        aliases.rename(alias, local_part)
+        aliases.rename(alias, local_part, domain)
     except NotValid as error:
         raise ChangeRefused({"local_part": why("value_refused", sentence=str(error))}) from error
 
@@ -55,7 +55,7 @@ def give(type_: DocumentType, local_part: str) -> None:
         elif text:
             aliases.add(text, type_.id)
         elif present is not None:
-            retire(present)
+            aliases.retire(present)
     except NotValid as error:
         raise ChangeRefused({"alias": why("value_refused", sentence=str(error))}) from error
 
@@ -64,9 +64,3 @@ def of_type(type_: DocumentType) -> list[Alias]:
     """Return the aliases that open new documents of a type."""
     own = select(Alias).where(Alias.type_id == type_.id, Alias.role == "alias", Alias.state == "active")
     return list(db.session.scalars(own.where(Alias.fixed_document_id.is_(None)).order_by(Alias.id)))
-
-
-def retire(alias: Alias) -> None:
-    """Keep an alias known for old replies, while nothing offers it any more. The caller commits."""
-    alias.state = "retired"
-    office.forget()

@@ -1,37 +1,69 @@
 """The addresses of ours as rows: checking a local part, and changes after which the old address stays known.
 
-The catchall and the bounce address stand in the system parameters; their rows here follow every change made by ``put``.
+The catchall and the bounce address of each domain stand in the system parameters and in the list of domains; their
+rows here follow every change.
 """
 
 import re
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from flask_babel import gettext
-from sqlalchemy import delete, select
+from sqlalchemy import delete, or_, select
 
 from mail.message.address import domain_of, normalise
 from mail.settings import office, parameters
 from mail.settings.parameters import BOUNCE_ALIAS, CATCHALL_ALIAS, CATCHALL_DOMAIN, NotValid
-from models import Alias, db
+from models import Alias, OfficeDomain, db
 
 LOCAL_PART = re.compile(r"[a-z0-9](?:[a-z0-9._+-]{0,62}[a-z0-9])?")
 BUILT_IN_DOMAIN = "office.test"  # of every new office, until it has one of its own (RFC 2606)
 ROLE_KEYS = {"catchall": CATCHALL_ALIAS.key, "bounce": BOUNCE_ALIAS.key}
 
 
-def check(text: str, alias_id: int | None = None) -> str:
+@dataclass(frozen=True)
+class DomainNames:
+    """A domain of ours, as it is stored: its name, and the local parts of its own two addresses."""
+
+    name: str
+    catchall: str
+    bounce: str
+
+
+def domains() -> list[DomainNames]:
+    """Return our domains; the first is the alias domain, without a name while there is none."""
+    catchall, bounce = CATCHALL_ALIAS.get(), BOUNCE_ALIAS.get()
+    row = OfficeDomain
+    rows = db.session.execute(select(row.name_key, row.catchall_alias, row.bounce_alias).order_by(row.id))
+    further = [DomainNames(one.name_key, one.catchall_alias or catchall, one.bounce_alias or bounce) for one in rows]
+    return [DomainNames(CATCHALL_DOMAIN.get(), catchall, bounce), *further]
+
+
+# --- which local parts are free
+
+
+def check(text: str, alias_id: int | None = None, domain: str = "") -> str:
     """Return the local part of an alias as it is stored; raises ``NotValid`` with the reason it can't be used.
 
-    ``alias_id`` is the alias that is edited: it does not clash with itself. A retired address may be used again.
+    ``alias_id`` is the alias that is edited: it does not clash with itself. ``domain``: the only one that it works in;
+    "" for all of ours. A retired address may be used again.
     """
     local = text.strip().lower()
-    domain = CATCHALL_DOMAIN.get()
     if "@" in local:
         local, _, given = local.rpartition("@")
-        if given and domain_of(f"x@{given}") != domain:
+        usual = [domain] if domain else [one.name for one in domains()]
+        if given and domain_of(f"x@{given}") not in usual:
             raise NotValid(gettext("Aliases end with the alias domain, %(domain)s: enter only the part before the @.",
-                                   domain=domain or "…"))  # fmt: skip
+                                   domain=usual[0] or "…"))  # fmt: skip
+    check_local_part(local)
+    assert_free(local, places(local, domain), [alias_id or 0])
+    return local
+
+
+def check_local_part(local: str) -> None:
+    """Raise ``NotValid`` for what can't stand before the @ of an address of ours."""
     if not LOCAL_PART.fullmatch(local) or ".." in local:
         raise NotValid(
             gettext(
@@ -43,49 +75,68 @@ def check(text: str, alias_id: int | None = None) -> str:
         raise NotValid(
             gettext("Leave out the plus sign and what follows it: that part belongs to the email, not to the alias.")
         )
-    taken = db.session.scalar(
-        select(Alias).where(Alias.address_key == address(local), Alias.state == "active", Alias.id != (alias_id or 0))
-    )
+
+
+def assert_free(local: str, addresses: Sequence[str], own: Collection[int] = ()) -> None:
+    """Raise ``NotValid`` when an active alias has one of the addresses of a local part; ``own``: those that may."""
+    everywhere = (Alias.role == "alias") & ~Alias.one_domain & (Alias.local_part == local)
+    taken = db.session.scalars(
+        select(Alias)
+        .where(Alias.state == "active", Alias.id.not_in(own), or_(Alias.address_key.in_(addresses), everywhere))
+        .order_by(Alias.id)
+    ).first()
     if taken is not None:
-        raise NotValid(_clash(taken))
-    return local
+        raise NotValid(_clash(taken, addresses))
 
 
-def _clash(taken: Alias) -> Any:
+def _clash(taken: Alias, addresses: Sequence[str]) -> Any:
     if taken.role == "catchall":
         return gettext("%(address)s is the catchall address, which collects replies: choose another name.",
                        address=taken.address_key)  # fmt: skip
     if taken.role == "bounce":
         return gettext("%(address)s is the bounce address, which receives delivery failures: choose another name.",
                        address=taken.address_key)  # fmt: skip
+    if taken.address_key not in addresses:
+        return gettext("%(address)s is an alias that works on all of your domains: choose another name, or limit that "
+                       "alias to one domain.", address=taken.address_key)  # fmt: skip
     return gettext("%(address)s is already an alias of %(type)s: choose another name, or edit that alias.",
                    address=taken.address_key, type=taken.type.name if taken.type else "?")  # fmt: skip
 
 
-def address(local: str) -> str:
-    """Return the address that a local part has in the alias domain, as it is compared."""
-    domain = CATCHALL_DOMAIN.get()
+def address(local: str, domain: str) -> str:
+    """Return the address that a local part has in a domain, as it is compared; the local part while there is none."""
     return normalise(f"{local}@{domain}") or local if domain else local
+
+
+def places(local: str, domain: str = "") -> list[str]:
+    """Return the addresses of a local part: in one domain, or in all of ours, that in the alias domain first."""
+    return [address(local, name) for name in ([domain] if domain else [one.name for one in domains()])]
+
+
+# --- changes
 
 
 def add(text: str, type_id: int) -> Alias:
     """Return a new alias that opens documents of a type; raises ``NotValid``. The caller commits."""
     local = check(text)
-    _forget_retired(address(local))
-    alias = Alias(local_part=local, address_key=address(local), type_id=type_id)
+    everywhere = places(local)
+    _forget_retired(everywhere)
+    alias = Alias(local_part=local, address_key=everywhere[0], type_id=type_id)
     db.session.add(alias)
     db.session.flush()
     office.forget()
     return alias
 
 
-def rename(alias: Alias, text: str) -> None:
+def rename(alias: Alias, text: str, domain: str | None = None) -> None:
     """Give an alias another local part, or a new one its first; the old address stays known. The caller commits.
 
-    Raises ``NotValid``.
+    ``domain``: the only one that it works in, "" for all of ours, None for no change. Raises ``NotValid``.
     """
-    local = check(text, alias.id)
-    _move(alias, local, address(local))
+    if domain is None:
+        domain = domain_of(alias.address_key) if alias.one_domain else ""
+    local = check(text, alias.id, domain)
+    _settle(alias, local, places(local, domain), addresses_of(alias), one_domain=bool(domain))
 
 
 def rename_catchall(text: str, now: datetime, user_id: int | None = None) -> None:
@@ -98,22 +149,31 @@ def rename_bounce(text: str, now: datetime, user_id: int | None = None) -> None:
     _rename_role("bounce", text, now, user_id)
 
 
+def _rename_role(role: str, text: str, now: datetime, user_id: int | None) -> None:
+    local = text.strip().lower()
+    local = local.removesuffix(f"@{CATCHALL_DOMAIN.get()}") if CATCHALL_DOMAIN.get() else local
+    check_local_part(local)
+    before = [getattr(one, role) for one in domains()]
+    changed = [one for one, was in zip(domains(), before, strict=True) if was == before[0]]
+    rows = {row.id for one in changed if (row := _role_row(role, one.name)) is not None}
+    assert_free(local, [address(local, one.name) for one in changed], rows)
+    parameters.put(ROLE_KEYS[role], local, now, user_id)
+    mirror()
+
+
 def change_domain(text: str, now: datetime, user_id: int | None = None) -> list[str]:
-    """Change the alias domain and move every address of ours to it; the old ones stay known, as retired.
+    """Change the alias domain and move its addresses to the new one; the old ones stay known, as retired.
 
     Returns the addresses that still point to the old domain and have to be redirected at its mail server: none for the
     domain that every office starts with, which nobody owns, so that nothing can ever arrive there. Raises ``NotValid``.
     The caller commits.
     """
     was = CATCHALL_DOMAIN.get()
-    parameters.put(CATCHALL_DOMAIN.key, text, now, user_id)
-    moved = []
-    for alias in db.session.scalars(select(Alias).where(Alias.state == "active").order_by(Alias.id)).all():
-        before = alias.address_key
-        _move(alias, alias.local_part, address(alias.local_part))
-        if alias.address_key != before:
-            moved.append(before)
-    mirror()
+    name = domain_of(f"x@{text.strip()}")
+    if name in {one.name for one in domains()[1:]}:
+        raise NotValid(gettext("%(domain)s is already in the list under Email ‣ Domains. Delete it there first.",
+                               domain=name))  # fmt: skip
+    moved = move_domain(lambda: parameters.put(CATCHALL_DOMAIN.key, text, now, user_id), was, name)
     if was == BUILT_IN_DOMAIN:
         _forget_domain(was)
         return []
@@ -137,60 +197,108 @@ def put(key: str, text: str, now: datetime, user_id: int | None = None) -> list[
     return []
 
 
-def mirror() -> None:
-    """Make the catchall and bounce rows say what the parameters say. The caller commits."""
-    for role, parameter in (("catchall", CATCHALL_ALIAS), ("bounce", BOUNCE_ALIAS)):
-        local = parameter.get()
-        row = _role_row(role)
-        if row is not None:
-            _move(row, local, address(local))
-        elif CATCHALL_DOMAIN.get():
-            _forget_retired(address(local))
-            db.session.add(Alias(role=role, local_part=local, address_key=address(local)))
-            db.session.flush()
+def move_domain(change: Callable[[], None], was: str | None, name: str | None) -> list[str]:
+    """Make a change to our domains and let all addresses follow; return those that are retired now.
 
-
-def _rename_role(role: str, text: str, now: datetime, user_id: int | None) -> None:
-    row = _role_row(role)
-    local = check(text, row.id if row else None)
-    parameters.put(ROLE_KEYS[role], local, now, user_id)
+    ``was`` is the domain that gets another name (None: a new one), ``name`` what it is called then (None: it goes).
+    """
+    active = db.session.scalars(select(Alias).where(Alias.state == "active").order_by(Alias.id)).all()
+    before = {alias.id: addresses_of(alias) for alias in active}
+    change()
+    retired = []
+    for alias in active:
+        if not lives_in_one(alias):
+            retired += _settle(alias, alias.local_part, places(alias.local_part), before[alias.id])
+        elif domain_of(alias.address_key) != was:
+            continue
+        elif name is None:
+            retired.append(alias.address_key)
+            retire(alias)
+        else:
+            there = [address(alias.local_part, name)]
+            retired += _settle(alias, alias.local_part, there, before[alias.id], one_domain=alias.one_domain)
     mirror()
+    return retired
 
 
-def _role_row(role: str) -> Alias | None:
-    return db.session.scalar(select(Alias).where(Alias.role == role, Alias.state == "active"))
+def mirror() -> None:
+    """Make the catchall and bounce rows say what the parameters and the domains say. The caller commits."""
+    for domain in domains():
+        for role, local in (("catchall", domain.catchall), ("bounce", domain.bounce)):
+            row, there = _role_row(role, domain.name), [address(local, domain.name)]
+            if row is not None:
+                _settle(row, local, there, [row.address_key], one_domain=row.one_domain)
+            elif domain.name:
+                _forget_retired(there)
+                db.session.add(Alias(role=role, local_part=local, address_key=there[0], one_domain=True))
+                db.session.flush()
 
 
-def _move(alias: Alias, local: str, new: str) -> None:
-    """Let an alias live at a new address and leave a retired one behind, so that old replies still arrive."""
-    old_local, old = alias.local_part, alias.address_key or ""
-    if old == new:
-        return
-    _forget_retired(new)
-    alias.local_part, alias.address_key = local, new
+def _role_row(role: str, domain: str) -> Alias | None:
+    rows = db.session.scalars(select(Alias).where(Alias.role == role, Alias.state == "active"))
+    return next((row for row in rows if domain_of(row.address_key) == domain), None)
+
+
+def lives_in_one(alias: Alias) -> bool:
+    """Say whether an alias has the one address that is stored with it, and not one in each of our domains."""
+    return alias.one_domain or alias.role != "alias"
+
+
+def addresses_of(alias: Alias) -> list[str]:
+    """Return the addresses that an alias has now: none for a new one."""
+    if not alias.address_key:
+        return []
+    return [alias.address_key] if lives_in_one(alias) else places(alias.local_part)
+
+
+def retire(alias: Alias) -> None:
+    """Keep an alias known for old replies, while nothing offers it any more. The caller commits."""
+    known = addresses_of(alias)[1:]
+    alias.state, alias.one_domain = "retired", True
+    _forget_retired(known)
+    for key in known:
+        db.session.add(_retired(alias, alias.local_part, key))
     db.session.flush()
     office.forget()
-    if "@" not in old:  # it never was an address: there was no domain yet
-        return
-    db.session.add(
-        Alias(
-            role=alias.role,
-            local_part=old_local,
-            address_key=old,
-            any_domain=alias.any_domain,
-            type_id=alias.type_id,
-            defaults=alias.defaults,
-            fixed_document_id=alias.fixed_document_id,
-            parent_document_id=alias.parent_document_id,
-            policy=alias.policy,
-            refusal=alias.refusal,
-            make_contact=alias.make_contact,
-            follow_fixed=alias.follow_fixed,
-            responsible_id=alias.responsible_id,
-            state="retired",
-        )
-    )
+
+
+def _settle(
+    alias: Alias, local: str, after: Sequence[str], before: Sequence[str], *, one_domain: bool = False
+) -> list[str]:
+    """Let an alias live at new addresses and leave retired ones behind, so that old replies still arrive."""
+    was = alias.local_part
+    if list(after) == list(before) and alias.one_domain == one_domain:
+        return []
+    _forget_retired(after)
+    alias.local_part, alias.address_key, alias.one_domain = local, after[0], one_domain
     db.session.flush()
+    office.forget()
+    lost = [key for key in before if key not in after and "@" in key]  # without a domain it never was an address
+    for key in lost:
+        db.session.add(_retired(alias, was, key))
+    db.session.flush()
+    return lost
+
+
+def _retired(alias: Alias, local: str, address_key: str) -> Alias:
+    """A former address of an alias, which gives its mail what the alias gives."""
+    return Alias(
+        role=alias.role,
+        local_part=local,
+        address_key=address_key,
+        any_domain=alias.any_domain,
+        one_domain=True,
+        type_id=alias.type_id,
+        defaults=alias.defaults,
+        fixed_document_id=alias.fixed_document_id,
+        parent_document_id=alias.parent_document_id,
+        policy=alias.policy,
+        refusal=alias.refusal,
+        make_contact=alias.make_contact,
+        follow_fixed=alias.follow_fixed,
+        responsible_id=alias.responsible_id,
+        state="retired",
+    )
 
 
 def _forget_domain(domain: str) -> None:
@@ -198,9 +306,9 @@ def _forget_domain(domain: str) -> None:
     db.session.execute(retired.execution_options(synchronize_session="fetch"))
 
 
-def _forget_retired(address_key: str) -> None:
+def _forget_retired(addresses: Sequence[str]) -> None:
     db.session.execute(
         delete(Alias)
-        .where(Alias.address_key == address_key, Alias.state == "retired")
+        .where(Alias.address_key.in_(addresses), Alias.state == "retired")
         .execution_options(synchronize_session="fetch")
     )

@@ -50,13 +50,14 @@ def rejections(case: Case) -> list[Rejected]:
 
 def _draft(case: Case, context: RoutingContext) -> OutgoingDraft:
     rejected = rejections(case)
-    alias = next((found for one in rejected if (found := context.openings.get(one.alias_id or 0))), None)
-    subject = gettext("Your email to %(address)s", address=alias.address) if alias else gettext("Your email to us")
+    alias_id = next((one.alias_id for one in rejected if one.alias_id in context.openings), None)
+    address = _written_to(case, context, alias_id) if alias_id else ""
+    subject = gettext("Your email to %(address)s", address=address) if address else gettext("Your email to us")
     texts = dict.fromkeys(outcome.text.strip() or say(outcome.reason) for outcome in rejected)
     about = gettext("This is about your email that arrived on %(date)s UTC.", date=f"{case.arrived_at:%Y-%m-%d %H:%M}")
     return OutgoingDraft(
         kind="rejection",
-        author=office.mailbox(),
+        author=office.mailbox(case.message.recipients),
         subject=subject,
         text="\n\n".join([*texts, about]) + "\n",
         references=[case.message.message_id] if case.message.message_id else (),
@@ -64,3 +65,12 @@ def _draft(case: Case, context: RoutingContext) -> OutgoingDraft:
         auto_submitted="auto-replied",
         headers=[(LOOP_HEADER, office.tokens().make(TokenKind.LOOP, case.id))],
     )
+
+
+def _written_to(case: Case, context: RoutingContext, alias_id: int) -> str:
+    """The address of an alias as the mail has it: one that works on all of our domains has several."""
+    for recipient in case.message.recipients:
+        found = context.book.find(recipient)
+        if found is not None and found.id == alias_id:
+            return found.address
+    return context.openings[alias_id].address

@@ -44,6 +44,7 @@ def address_book() -> tuple[AddressBook, dict[int, AliasDefaults]]:
             Alias.type_id,
             Alias.policy,
             Alias.any_domain,
+            Alias.one_domain,
             Alias.make_contact,
             Alias.follow_fixed,
             Alias.refusal,
@@ -68,6 +69,7 @@ def address_book() -> tuple[AddressBook, dict[int, AliasDefaults]]:
             follow_fixed=row.follow_fixed,
             parent_thread_id=row.parent_thread_id,
             any_domain=row.any_domain,
+            one_domain=row.one_domain,
             make_contact=row.make_contact,
             refusal=row.refusal,
             retired=row.state == "retired",
@@ -75,8 +77,9 @@ def address_book() -> tuple[AddressBook, dict[int, AliasDefaults]]:
         for row in rows
     ]
     known = office.load().office
-    own = [address for address in (known.default_address, known.catchall_address, known.bounce_address) if address]
-    book = AddressBook(aliases, own, [known.catchall_domain] if known.catchall_domain else [])
+    ours = (known.first, *known.domains)
+    own = [key for one in ours for key in (one.default_address, one.catchall_address, one.bounce_address) if key]
+    book = AddressBook(aliases, own, [domain.name for domain in known.all_domains])
     return book, {row.id: _defaults(row) for row in rows}
 
 

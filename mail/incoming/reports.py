@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import or_, select, update
 
 from mail.decide.blame import Evidence, SentTo, blamed, complaining
-from mail.decide.facts import without_tag
+from mail.decide.domains import without_tag
 from mail.decide.failure import FailureKind
 from mail.decide.outcomes import Bounced
 from mail.decide.reported import MOST_RECIPIENTS, About, Report, Reported
@@ -117,9 +117,10 @@ def _mailed(keys: set[str]) -> dict[str, SentTo]:
 
 
 def _own_addresses(keys: set[str]) -> set[str]:
-    """Our own addresses among these, and those that mail leaves from."""
-    ours = office.load().office
-    found = {ours.default_address, ours.catchall_address, ours.bounce_address}
+    """Our own addresses among these, former ones too, and those that mail leaves from."""
+    known = office.load()
+    found = {known.office.default_address, known.office.catchall_address, known.office.bounce_address}
+    found.update(key for key in keys if key in known.own)
     if keys:
         plain = {without_tag(key) for key in keys}
         found.update(db.session.scalars(select(Alias.address_key).where(Alias.address_key.in_(keys | plain))))

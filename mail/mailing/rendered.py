@@ -51,13 +51,14 @@ class RenderedMailing:
         self.compiled = compiled
         self.decision = decision
         snapshot, tokens = office.load(), office.tokens()
-        self._domain = snapshot.message_domain
+        self._domain = snapshot.message_domain_of(decision)
         self._url = office.base_url()
         self._trace_token = tokens.maker(TokenKind.TRACE)
         self._bounce_token = tokens.maker(TokenKind.TRACE_BOUNCE) if PLACE in decision.envelope_sender else None
         self._unsubscribe_token = tokens.maker(TokenKind.UNSUBSCRIBE)
         self._view_token = tokens.maker(TokenKind.VIEW)
-        self._mailto = _mailto(snapshot.office.catchall_address)
+        home = snapshot.office.domain(decision.domain) or snapshot.office.first
+        self._mailto = _mailto(home.catchall_address)
         self._fields = compiled.fields
         self._clock = _Stamp(0, "")
 
@@ -172,7 +173,7 @@ def broken_links(decision: Decision) -> Why | None:
 
 def compile_for(mailing: Mailing, decision: Decision) -> RenderedMailing:
     """Return the letter of a mailing. Raises MergeError for a field that can't be filled, with part and line."""
-    domain = office.load().message_domain
+    domain = office.load().message_domain_of(decision)
     lists = sorted(one.id for one in mailing.lists)
     list_name = f"list-{lists[0]}" if len(lists) == 1 else "mailings"
     company, address = parameters.COMPANY_NAME.get(), parameters.COMPANY_ADDRESS.get()

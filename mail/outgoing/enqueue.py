@@ -62,19 +62,23 @@ class OutgoingDraft:
 
 @dataclass(frozen=True, slots=True)
 class ReadyMail:
-    """A mail that is decided, composed and packed: its columns, its content, why it can't be sent, and to whom."""
+    """A mail that is decided, composed and packed: its columns, its content, why it can't be sent, and to whom.
+
+    ``domain`` is the domain of its Message-ID.
+    """
 
     values: dict[str, Any]
     content: Packed
     failure: Why | None
     recipients: Sequence[To]
+    domain: str
 
     def of_post(self, post_id: int) -> Self:
         """Return it as the mail of a post that has its number now.
 
         Its Message-ID is made of the number, so no post can be queued twice.
         """
-        message_id = office.tokens().message_id(TokenKind.POST, post_id, office.load().message_domain)
+        message_id = office.tokens().message_id(TokenKind.POST, post_id, self.domain)
         return replace(self, values=self.values | {"post_id": post_id, "message_id": message_id})
 
 
@@ -112,6 +116,7 @@ def prepare(
     """Decide, compose and pack a mail: to be done before the transaction that puts it into the queue."""
     snapshot = office.load()
     decision = decision or decide(request_of(draft, snapshot), snapshot.servers, snapshot.office)
+    domain = snapshot.message_domain_of(decision)
     content = compose(
         Draft(
             subject=draft.subject,
@@ -131,7 +136,7 @@ def prepare(
         "post_id": None,
         "subject": draft.subject[:500],
         "author": draft.author[:400],
-        "message_id": _random_id(draft, snapshot.message_domain),
+        "message_id": _random_id(draft, domain),
         "size": len(content),
         "forced_server_id": draft.forced_server_id,
         "return_path": draft.return_path,
@@ -139,7 +144,7 @@ def prepare(
         "created_at": now,
         **decision_columns(decision),
     }
-    return ReadyMail(values, pack(content), decision.failure or _too_large(len(content)), recipients)
+    return ReadyMail(values, pack(content), decision.failure or _too_large(len(content)), recipients, domain)
 
 
 def request_of(draft: OutgoingDraft, snapshot: Snapshot) -> Request:
@@ -151,7 +156,7 @@ def request_of(draft: OutgoingDraft, snapshot: Snapshot) -> Request:
         return_path=draft.return_path,
         forced_server=draft.forced_server_id,
         document=draft.title if draft.has_document else None,
-        aliases=snapshot.aliases_of(draft.type_id),
+        aliases=snapshot.aliases.get(draft.type_id or 0, ()),
     )
 
 

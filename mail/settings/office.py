@@ -1,25 +1,27 @@
 """What the decisions need to know of the office: its parameters, servers and aliases, read once per unit of work."""
 
 import hashlib
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from ipaddress import ip_address
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from flask import current_app, g
-from sqlalchemy import exists, select
+from sqlalchemy import exists, null, select
 
-from mail.decide.domains import Office, TypeAlias
+from mail.decide.domains import MailDomain, Office, OwnAddresses, TypeAlias, alias_on
+from mail.decide.sender import Decision
 from mail.decide.servers import Server, read_filter
-from mail.message.address import show_address
+from mail.message.address import domain_of, show_address
 from mail.message.domains import wire_domain
 from mail.settings import parameters
 from mail.settings.config import settings
 from mail.settings.tokens import ALPHABET, Tokens
-from models import Alias, OutgoingServer, SystemParameter, db
+from models import Alias, OfficeDomain, OutgoingServer, SystemParameter, db
 from models.store import upsert
 
 _TOKENS = "coquimail-tokens"
@@ -27,44 +29,64 @@ _TOKENS = "coquimail-tokens"
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The office at one moment: values, no rows. ``type_aliases`` maps a document type to the address of its alias."""
+    """The office at one moment: values, no rows. ``own``: the addresses that write to ourselves.
+
+    ``aliases``: of each document type those that replies may go to, the oldest first.
+    """
 
     office: Office
     servers: tuple[Server, ...]
-    type_aliases: dict[int, str]
+    aliases: dict[int, list[TypeAlias]]
+    own: OwnAddresses
 
-    def aliases_of(self, type_id: int | None) -> tuple[TypeAlias, ...]:
-        """Return the aliases of a document type that replies may go to."""
-        address = self.type_aliases.get(type_id or 0)
-        return (TypeAlias(address),) if address else ()
+    @cached_property
+    def type_aliases(self) -> dict[int, str]:
+        """The address of each document type: in the alias domain if it has one there, else in another."""
+        first = self.office.first
+        return {type_id: alias_on(found, first) or found[0].address for type_id, found in self.aliases.items()}
+
+    @cached_property
+    def addresses(self) -> dict[str, int]:
+        """The addresses that mail can be sent to, and the document type of each, in all of our domains."""
+        domains = self.office.all_domains or (self.office.first,)
+        found = {alias_on(aliases, one): type_id for one in domains for type_id, aliases in self.aliases.items()}
+        return {address: type_id for address, type_id in found.items() if address}
 
     @cached_property
     def message_domain(self) -> str:
         """The domain of our Message-IDs and List-Ids, in ASCII: the alias domain, else the name of this office."""
         return wire_domain(self.office.catchall_domain or urlsplit(base_url()).hostname or "") or "localhost"
 
+    def message_domain_of(self, decision: Decision) -> str:
+        """Return the same for a mail: the domain of ours that it is sent from, as it was when that was decided."""
+        return wire_domain(decision.domain) or self.message_domain
+
 
 def load() -> Snapshot:
     """Return the office as it is now; the same object for the rest of this request or unit of work."""
     if "office" not in g:
-        g.office = Snapshot(_office(), _servers(), _type_aliases())
+        aliases, domains = _aliases_and_domains()
+        known = _office(domains)
+        g.office = Snapshot(known, _servers(), _type_aliases(aliases), _own(known, aliases))
     snapshot: Snapshot = g.office
     return snapshot
 
 
-def own_addresses() -> frozenset[str]:
-    """Return the addresses that write to ourselves: catchall, bounce, default, and the aliases of document types."""
-    snapshot = load()
-    known = snapshot.office
-    ours = (known.catchall_address, known.bounce_address, known.default_address, *snapshot.type_aliases.values())
-    return frozenset(address for address in ours if address)
+def own_addresses() -> OwnAddresses:
+    """Return the addresses that write to ourselves: catchall, bounce and default of each domain, and all aliases."""
+    return load().own
 
 
-def mailbox() -> str:
-    """Return who the system writes as: the company, under an address of ours; "" when there is none."""
+def mailbox(written_to: Iterable[str] = ()) -> str:
+    """Return who the system writes as: the company, under an address of ours; "" when there is none.
+
+    An answer comes from the domain of ours that was written to.
+    """
     known = load().office
-    address = known.default_address or known.catchall_address or known.bounce_address or ""
-    return show_address(known.company, address) if address else ""
+    domains = (known.domain(domain_of(address)) for address in written_to)
+    home = next((found for found in domains if found is not None and found.default_address), known.first)
+    address = home.default_address or home.catchall_address or home.bounce_address or ""
+    return show_address(home.company, address) if address else ""
 
 
 def forget() -> None:
@@ -173,7 +195,7 @@ def learn_address(url: str, now: datetime) -> None:
         parameters.put(parameters.BASE_URL.key, url, now)
 
 
-def _office() -> Office:
+def _office(domains: Sequence[Any]) -> Office:
     return Office(
         default_from=parameters.DEFAULT_FROM.get(),
         catchall_domain=parameters.CATCHALL_DOMAIN.get(),
@@ -184,6 +206,22 @@ def _office() -> Office:
         custom_servers=bool(parameters.CUSTOM_SERVERS.get()),
         default_server=_default_server(),
         default_from_filter=read_filter(parameters.DEFAULT_FROM_FILTER.get()),
+        domains=_domains(domains),
+    )
+
+
+def _domains(rows: Sequence[Any]) -> tuple[MailDomain, ...]:
+    """The domains beside the alias domain; what they leave empty is the same as there."""
+    usual = parameters.DEFAULT_FROM.get()
+    return tuple(
+        MailDomain.of(
+            row.address_key,
+            bounce=row.bounce_alias or parameters.BOUNCE_ALIAS.get(),
+            catchall=row.local_part or parameters.CATCHALL_ALIAS.get(),
+            default_from=row.default_from or ("" if "@" in usual else usual),
+            company=row.company or parameters.COMPANY_NAME.get(),
+        )
+        for row in rows
     )
 
 
@@ -206,11 +244,38 @@ def _servers() -> tuple[Server, ...]:
     )
 
 
-def _type_aliases() -> dict[int, str]:
-    found = db.session.execute(
-        select(Alias.type_id, Alias.address_key)
-        .where(Alias.role == "alias", Alias.state == "active", Alias.type_id.is_not(None))
-        .where(Alias.fixed_document_id.is_(None))
-        .order_by(Alias.id.desc())
-    )
-    return {row.type_id: row.address_key for row in found}  # the oldest alias of a type is the one that replies go to
+def _aliases_and_domains() -> tuple[Sequence[Any], Sequence[Any]]:
+    """The active aliases and the domains, each the oldest first, in one statement: every email asks for both."""
+    domain = OfficeDomain
+    aliases = select(
+        Alias.id, Alias.address_key, Alias.local_part, Alias.type_id, Alias.fixed_document_id, Alias.one_domain,
+        null().label("bounce_alias"), null().label("default_from"), null().label("company"),
+    ).where(Alias.role == "alias", Alias.state == "active")  # fmt: skip
+    domains = select(
+        domain.id, domain.name_key, domain.catchall_alias, null(), null(), null(),
+        domain.bounce_alias, domain.default_from, domain.company,
+    )  # fmt: skip
+    rows = sorted(db.session.execute(aliases.union_all(domains)), key=lambda row: row.id)
+    return [row for row in rows if row.company is None], [row for row in rows if row.company is not None]
+
+
+def _type_aliases(rows: Sequence[Any]) -> dict[int, list[TypeAlias]]:
+    """Replies go to the oldest alias of a type, and never to one of a fixed document."""
+    found: dict[int, list[TypeAlias]] = {}
+    for row in rows:
+        if row.type_id is not None and row.fixed_document_id is None:
+            found.setdefault(row.type_id, []).append(TypeAlias(row.address_key, row.one_domain))
+    return found
+
+
+def _own(known: Office, rows: Sequence[Any]) -> OwnAddresses:
+    addresses = {row.address_key for row in rows} | {
+        known.default_address,
+        known.catchall_address,
+        known.bounce_address,
+    }
+    for domain in known.domains:
+        addresses |= {domain.default_address, domain.catchall_address, domain.bounce_address}
+    everywhere = frozenset(row.local_part for row in rows if not row.one_domain)
+    domains = frozenset(domain.name for domain in known.all_domains)
+    return OwnAddresses(frozenset(address for address in addresses if address), everywhere, domains)

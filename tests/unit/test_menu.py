@@ -27,12 +27,13 @@ TECHNICAL = [
     "Settings ‣ Technical ‣ Outgoing email servers",
     "Settings ‣ Technical ‣ Email ‣ Incoming",
     "Settings ‣ Technical ‣ Email ‣ Aliases",
+    "Settings ‣ Technical ‣ Email ‣ Domains",
     "Settings ‣ Technical ‣ Email ‣ Outgoing emails",
     "Settings ‣ Technical ‣ Email ‣ Received emails",
     "Settings ‣ Technical ‣ Parameters ‣ System Parameters",
     "Settings ‣ Technical ‣ Automation ‣ Scheduled Actions",
 ]
-EVERYDAY = ["Email ‣ Received emails", "Email ‣ Outgoing emails", "Email ‣ Aliases"]
+EVERYDAY = ["Email ‣ Received emails", "Email ‣ Outgoing emails", "Email ‣ Aliases", "Email ‣ Domains"]
 SETTINGS = [
     "Settings ‣ General Settings",
     "Settings ‣ Users",

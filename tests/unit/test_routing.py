@@ -51,6 +51,7 @@ BOOK = AddressBook(
         AliasRule(15, "nowhere@mycompany.test"),
     ],
     own=["notifications@mycompany.test"],
+    domains=["mycompany.test"],
 )
 N1 = KnownMessage(2, sender="notifications@mycompany.test", thread_id=100, type_id=1, post_id=11, mail_id=21)
 STORED = {"<root@home.test>": [KnownMessage(1, thread_id=100, type_id=1, post_id=10)]}

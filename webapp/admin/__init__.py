@@ -8,6 +8,7 @@ from webapp.admin.aliases import AliasView
 from webapp.admin.blacklist import BlacklistView
 from webapp.admin.contacts import ContactView
 from webapp.admin.document_types import DocumentTypeView
+from webapp.admin.domains import DomainView
 from webapp.admin.incoming_servers import IncomingServerView
 from webapp.admin.mailing_lists import MailingListView
 from webapp.admin.outgoing_mails import OutgoingMailView
@@ -21,6 +22,7 @@ VIEWS = (
     OutgoingServerView,
     IncomingServerView,
     AliasView,
+    DomainView,
     SystemParameterView,
     ScheduledActionView,
     DocumentTypeView,

@@ -13,6 +13,7 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired
 
 from mail.incoming import alias_rules, aliases
+from mail.message.address import domain_of
 from mail.sentences import say
 from mail.settings import office
 from mail.settings.parameters import CATCHALL_DOMAIN
@@ -40,7 +41,7 @@ class LocalPartField(StringField):
 
 
 class DefaultField(SelectField):
-    """One of the values that an alias gives to new documents; they lie together in ``defaults``."""
+    """The domain of an alias, or a value that it gives to new documents; those lie together in ``defaults``."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -91,7 +92,7 @@ class AliasView(AdminView):
         "last_hit_at": _l("Last email"),
     }
     groups = (
-        FieldGroup(_l("Address"), ("local_part", "any_domain")),
+        FieldGroup(_l("Address"), ("local_part", "domain", "any_domain")),
         FieldGroup(_l("What incoming mail creates"), ("type_id", "fixed_document_id", "follow_fixed")),
         FieldGroup(
             _l("Default values"),
@@ -126,10 +127,12 @@ class AliasView(AdminView):
         "refusal": {"render_kw": {"rows": 3}},
     }
     form_extra_fields = {
+        "domain": DefaultField(_l("Domain"), choices=[]),
         "default_stage": DefaultField(_l("Stage"), choices=[]),
         "default_priority": DefaultField(_l("Priority"), choices=PRIORITIES),
     }
     help = {
+        "domain": _l("All domains: the alias works on each of your domains. Otherwise only on the one you choose."),
         "any_domain": _l("Only the part before the @ is compared, so emails to any other domain are accepted too."),
         "type_id": _l("The type of document that each new email creates."),
         "fixed_document_id": _l(
@@ -171,9 +174,11 @@ class AliasView(AdminView):
         local, at, domain = row.address_key.rpartition("@")
         if not at:
             return Markup('{}<span class="text-secondary">@…</span>').format(domain)
+        several = row.state == "active" and not aliases.lives_in_one(row) and len(office.load().office.all_domains) > 1
+        more = Markup(" ") + badge("wait", gettext("all domains")) if several and not row.any_domain else Markup("")
         shown = "*" if row.any_domain else domain
-        return Markup('<span class="wrap-anywhere">{}<span class="text-secondary">@{}</span></span>').format(
-            local, shown
+        return Markup('<span class="wrap-anywhere">{}<span class="text-secondary">@{}</span></span>{}').format(
+            local, shown, more
         )
 
     def opens(self, row: Alias) -> Any:
@@ -241,6 +246,7 @@ class AliasView(AdminView):
             is_new_page = request.method != "POST"
             meanwhile.holds(form.default_stage, str(given.get("stage_id") or ""), is_new_page)
             meanwhile.holds(form.default_priority, str(given.get("priority") or "0"), is_new_page)
+        self._offer_domains(form, row)
         domain = CATCHALL_DOMAIN.get()
         form.local_part.description = (
             gettext(
@@ -255,6 +261,19 @@ class AliasView(AdminView):
         form.make_contact.shown_if = "policy=everyone,followers"
         return form
 
+    def _offer_domains(self, form: Any, row: Alias | None) -> None:
+        """Let the person choose between all domains and one of them, where there are several."""
+        names = [domain.name for domain in office.load().office.all_domains]
+        if len(names) < 2:
+            del form.domain
+            return
+        form.domain.choices = [SelectChoice("", gettext("all domains")), *(SelectChoice(name, name) for name in names)]
+        if row is not None:
+            present = domain_of(row.address_key) if row.one_domain else ""
+            meanwhile.holds(form.domain, present, request.method != "POST")
+        elif request.method != "POST":
+            form.domain.data = request.args.get("domain", "")
+
     def _stages(self) -> list[SelectChoice]:
         rows = db.session.execute(
             select(DocumentType.name.label("type"), Stage.id, Stage.name)
@@ -268,15 +287,16 @@ class AliasView(AdminView):
     def before_save(self, form: Any, row: Alias, is_new: bool) -> None:
         """Check what belongs together, and move the address."""
         stage, priority = int(form.default_stage.data or 0), int(form.default_priority.data or 0)
+        domain = form.domain.data if "domain" in form else None
         with servers.rules_of(form, stage_id="default_stage"):
-            alias_rules.check(row, form.local_part.data, stage, priority)
+            alias_rules.check(row, form.local_part.data, stage, priority, domain)
 
     def after_save(self, row: Alias, is_new: bool) -> None:
         office.forget()
 
     def press_retire(self, row: Alias) -> ResponseReturnValue:
         """Keep an alias known for old replies, while nothing offers it any more."""
-        alias_rules.retire(row)
+        aliases.retire(row)
         db.session.commit()
         flash(gettext("%(address)s is retired. Replies to it still arrive.", address=row.address_key), "success")
         return redirect(self.get_url(".index_view"))

@@ -8,7 +8,7 @@ from markupsafe import Markup, escape
 from sqlalchemy import select
 
 from mail.maintenance import practice
-from mail.message.address import Address
+from mail.message.address import Address, normalise
 from mail.message.parse import IncomingMessage
 from mail.message.pasted import one_person
 from mail.settings import office
@@ -53,7 +53,7 @@ def _page() -> ResponseReturnValue:
         older=found[PAGE - 1].id if len(found) > PAGE else None,
         recipient=recipient,
         is_live=office.is_live(),
-        aliases=sorted(set(office.load().type_aliases.values())),
+        aliases=sorted(office.load().addresses),
     )
 
 
@@ -76,12 +76,10 @@ def write() -> ResponseReturnValue:
 def _on_its_way(address: str) -> Markup:
     """Return what becomes of a mail to an address, with the way to where it will be seen."""
     link = Markup('<a href="{}">{}</a>')
-    query = select(DocumentType).where(DocumentType.active).order_by(DocumentType.position)
-    aliases = office.load().type_aliases
-    for type_ in db.session.scalars(query):
-        if aliases.get(type_.id) == address.lower():
-            place = link.format(url_for("documents.index", code=type_.code), type_.plural)
-            return escape(gettext("The email is being sent; it appears under %(place)s.")) % {"place": place}
+    type_ = db.session.get(DocumentType, office.load().addresses.get(normalise(address) or "", 0))
+    if type_ is not None and type_.active:
+        place = link.format(url_for("documents.index", code=type_.code), type_.plural)
+        return escape(gettext("The email is being sent; it appears under %(place)s.")) % {"place": place}
     place = link.format(url_for("received_mails.index_view"), gettext("Received emails"))
     return escape(gettext("The email is being sent; %(place)s shows the result.")) % {"place": place}
 

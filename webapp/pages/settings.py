@@ -12,9 +12,11 @@ from sqlalchemy import func, select
 
 from mail.decide.servers import read_filter
 from mail.errors import ChangeRefused
+from mail.incoming import domain_rules
 from mail.maintenance import general
 from mail.message.address import domain_of
 from mail.queue import quota
+from mail.sentences import say
 from mail.settings import office
 from mail.settings.clock import now
 from mail.settings.config import settings
@@ -22,8 +24,6 @@ from mail.settings.parameters import (
     CATCHALL_DOMAIN,
     DAILY_LIMIT_REASON,
     DAILY_LIMIT_UNTIL,
-    DEFAULT_FROM,
-    DEFAULT_FROM_FILTER,
 )
 from mail.settings.wake import wake
 from models import Alias, DocumentType, IncomingServer, OutgoingServer, db
@@ -80,6 +80,7 @@ def _page(values: dict[str, Any] | None = None, errors: dict[str, str] | None = 
             "outgoing": db.session.scalar(select(func.count()).where(OutgoingServer.active)),
             "incoming": db.session.scalar(select(func.count()).where(IncomingServer.active)),
             "types": db.session.scalar(select(func.count()).where(DocumentType.active)),
+            "domains": len(known.office.all_domains),
             "aliases": db.session.scalar(select(func.count()).where(Alias.state == "active", Alias.role == "alias")),
         },
         office=known.office,
@@ -183,12 +184,13 @@ def tell_domain_change(before: str, moved: list[str]) -> None:
 
 
 def old_domains() -> list[OldDomain]:
-    """Return the former alias domains that are still recognised, with what still points to each."""
+    """Return the former domains that are still recognised, with what still points to each."""
     rows = db.session.execute(select(Alias.address_key, Alias.hits).where(Alias.state == "retired")).all()
+    ours = {domain.name for domain in office.load().office.all_domains}
     by_domain: dict[str, list[tuple[str, int]]] = {}
     for row in rows:
         domain = domain_of(row.address_key)
-        if domain and domain != CATCHALL_DOMAIN.get():
+        if domain and domain not in ours:
             by_domain.setdefault(domain, []).append((row.address_key, row.hits))
     return [
         OldDomain(domain, sorted(address for address, _ in found), sum(hits for _, hits in found), pointing_to(domain))
@@ -196,19 +198,19 @@ def old_domains() -> list[OldDomain]:
     ]
 
 
+PAGES = {
+    "alias": ("aliases.edit_view", "id"),
+    "parameter": ("system_parameters.edit_view", "key"),
+    "outgoing": ("outgoing_servers.edit_view", "id"),
+    "incoming": ("incoming_servers.edit_view", "id"),
+}
+
+
 def pointing_to(domain: str) -> list[Pointer]:
-    """Return the servers and parameters that name this domain."""
+    """Return the aliases, servers and parameters that name this domain."""
     found = []
-    for name, key in ((DEFAULT_FROM.get(), DEFAULT_FROM.key), (DEFAULT_FROM_FILTER.get(), DEFAULT_FROM_FILTER.key)):
-        if any(domain_of(entry) == domain or entry == domain for entry in read_filter(name)):
-            found.append(Pointer(gettext("the system parameter %(key)s", key=key),
-                                 url_for("system_parameters.edit_view", key=key)))  # fmt: skip
-    for outgoing in db.session.execute(select(OutgoingServer.id, OutgoingServer.name, OutgoingServer.from_filter)):
-        if any(domain in (entry, domain_of(entry)) for entry in read_filter(outgoing.from_filter)):
-            found.append(Pointer(gettext("the From filter of the outgoing server “%(name)s”", name=outgoing.name),
-                                 url_for("outgoing_servers.edit_view", id=outgoing.id)))  # fmt: skip
-    for incoming in db.session.execute(select(IncomingServer.id, IncomingServer.name, IncomingServer.user)):
-        if domain_of(incoming.user) == domain:
-            found.append(Pointer(gettext("the user of the incoming server “%(name)s”", name=incoming.name),
-                                 url_for("incoming_servers.edit_view", id=incoming.id)))  # fmt: skip
+    for use in domain_rules.uses(domain):
+        endpoint, name = PAGES[use.kind]
+        values: dict[str, Any] = {name: use.key}
+        found.append(Pointer(say(use.reason), url_for(endpoint, **values)))
     return found
