@@ -21,6 +21,7 @@ from mail.queue.journal import State
 from mail.sentences import Why, why
 from mail.settings import office
 from mail.settings.tokens import TokenKind
+from mail.transport.relay_ids import keep_our_id
 from models import Blob, DeliveryAttempt, LineChange, OutgoingMail, Recipient, change_rows, db
 from models.base import Json, UtcDateTime
 from models.outgoing import Claimed
@@ -42,7 +43,7 @@ def whole_mail(line_id: int) -> bytes | None:
     if line is None or not line.mail.from_header:
         return None
     mail, content = line.mail, Blob.read(line.mail.content_blob_id)
-    added = encoded_headers(mail.server.headers) if mail.server else b""
+    added = keep_our_id(mail.server.host) + encoded_headers(mail.server.headers) if mail.server else b""
     return added + whole(line.id, line.name, line.address, mail.from_header, content, mail.message_id)
 
 

@@ -23,6 +23,7 @@ from mail.queue.slowdown import Slowdowns
 from mail.settings import office
 from mail.settings.clock import now
 from mail.settings.config import settings
+from mail.transport.relay_ids import keep_our_id
 from mail.transport.smtp import ServerConnection
 from mail.transport.smtp_session import SmtpTarget
 from models import OutgoingServer, ServerLimit, Unreadable, db, reading
@@ -85,7 +86,7 @@ class Connections:
         self._read_limits(server_id, target.host)
         connection = self._take(server_id, target)
         connection.keep_transcript(transcript)
-        connection.extra_headers = encoded_headers(access.headers)
+        connection.extra_headers = keep_our_id(target.host) + encoded_headers(access.headers)
         allowed = (access.per_connection, self._mails.get(server_id))
         connection.most_mails = most = min(filter(None, allowed), default=None)
         try:

@@ -1,7 +1,7 @@
 """The Message-ID that a relay gave an email in place of ours, read from its answer to the final dot. Pure.
 
 Amazon SES and Postmark replace the Message-ID and answer with the first part of theirs; Exchange names a Message-ID in
-angle brackets. A reply to such an email refers to the relay's id alone.
+angle brackets. A reply to such an email refers to the relay's id alone. Postmark can be asked to keep ours.
 """
 
 import re
@@ -9,6 +9,7 @@ import re
 # Amazon SES: "Ok 0100017c9add7f0f-9e3cc339-71e1-431a-97cd-bb5038eaeaba-000000", before the @ of its Message-ID.
 _SES = re.compile(r"\b[0-9a-f]{16}-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}-[0-9a-f]{6}\b")
 _POSTMARK = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
+_POSTMARK_HOSTS = ".postmarkapp.com"
 _BRACKETS = re.compile(r"<([^\s<>@]{1,200}@[^\s<>@]{1,200})>")
 
 
@@ -27,8 +28,17 @@ def relay_id(host: str, answer: str) -> str:
     named = _BRACKETS.search(answer)
     if named:
         return named[1]
-    given = _SES.search(answer) or (_POSTMARK.search(answer) if host.endswith(".postmarkapp.com") else None)
+    given = _SES.search(answer) or (_POSTMARK.search(answer) if host.endswith(_POSTMARK_HOSTS) else None)
     return given[0] if given else ""
+
+
+def keep_our_id(host: str) -> bytes:
+    """Return the header that asks this relay to keep our Message-ID, b"" where there is none.
+
+    >>> keep_our_id("smtp.postmarkapp.com"), keep_our_id("mail.example.com")
+    (b'X-PM-KeepID: true\\r\\n', b'')
+    """
+    return b"X-PM-KeepID: true\r\n" if host.endswith(_POSTMARK_HOSTS) else b""
 
 
 def lookup_keys(message_id: str) -> tuple[str, str]:
