@@ -252,16 +252,42 @@ class ServerConnection(Connection):
             raise
         except Exception as error:
             raise MailUnusable(error=type(error).__name__, detail=str(error)[:200]) from error
-        reply = session.ask(sender)
-        if reply[:1] != b"2":
-            return reply
-        self._phase = "rcpt"
-        reply = session.ask(recipient)
-        if reply[:1] != b"2":
-            return reply
-        self._phase = "data"
-        reply = session.ask(b"DATA\r\n")
-        return reply if reply[:3] != b"354" else None
+        commands: list[tuple[Phase, bytes]] = [("mail", sender), ("rcpt", recipient), ("data", b"DATA\r\n")]
+        if "pipelining" in session.esmtp_features:
+            refusal = self._offer_at_once(session, commands)
+        else:
+            refusal = self._offer_in_turn(session, commands)
+        if refusal is None:
+            session.assert_nothing_more()  # or what it said too early would pass for the answer to the content
+        return refusal
+
+    def _offer_in_turn(self, session: SmtpSession, commands: list[tuple[Phase, bytes]]) -> bytes | None:
+        for phase, command in commands:
+            self._phase = phase
+            reply = session.ask(command)
+            if not _goes_on(phase, reply):
+                return reply
+        return None
+
+    def _offer_at_once(self, session: SmtpSession, commands: list[tuple[Phase, bytes]]) -> bytes | None:
+        """Say all three without waiting in between (RFC 2920), and return the first refusal."""
+        session.say([command for _, command in commands])
+        refusal: bytes | None = None
+        for phase, _ in commands:
+            if refusal is None:
+                self._phase = phase
+            try:
+                reply = session.read_reply()
+            except MailError:
+                if refusal is None:
+                    raise
+                self.drop()  # it has said no, and hung up
+                break
+            if refusal is None and not _goes_on(phase, reply):
+                refusal = reply
+            elif refusal is not None and reply[:3] == b"354":
+                self.drop()  # it waits for a content that nobody would get (RFC 2920 3.1)
+        return refusal
 
     def _hand_over(self, session: SmtpSession, mail: "_Submission") -> bytes:
         """Transmit the content and return the answer. Doubt begins with the write that holds the final dot."""
@@ -340,6 +366,10 @@ class _Submission(NamedTuple):
     after_accept: Callable[[], None] | None
     after_refusal: Callable[[], None] | None
     ready: bool
+
+
+def _goes_on(phase: Phase, reply: bytes) -> bool:
+    return reply[:3] == b"354" if phase == "data" else reply[:1] == b"2"
 
 
 def _tell(listener: Callable[[], None] | None) -> None:

@@ -137,6 +137,13 @@ class SmtpSession(SMTP):
         self.transmit(line)
         return self.read_reply()
 
+    def say(self, lines: Sequence[bytes]) -> None:
+        """Send commands in one write; their answers are read one after the other."""
+        if self.transcript:
+            for line in lines:
+                self.transcript.sent(line)
+        self.transmit(b"".join(lines))
+
     def getreply(self) -> tuple[int, bytes]:
         """Return code and text, as smtplib's own methods want it."""
         reply = self.read_reply()
@@ -152,6 +159,11 @@ class SmtpSession(SMTP):
         if self.transcript:
             self.transcript.received(data)
         return data
+
+    def assert_nothing_more(self) -> None:
+        """Raise ``NotUnderstood`` when more was answered than asked."""
+        if self._rest:
+            self._not_understood()
 
     def _read_slowly(self, data: bytes, timeout: float | None) -> bytes:
         """Answers of several lines, in pieces, or two at once; a server that drips bytes gets no more time for it."""
