@@ -70,7 +70,7 @@ _LOGIN = (
 )
 _RELAY = (
     r"relay\w*\b.{0,30}\b(?:denied|not|prohibited|disallowed|refused)|\b(?:not|unable|denied|won't|no)\b.{0,30}\brelay|"
-    r"credentials for relay|allowed rcpthosts"
+    r"credentials for relay|allowed rcpthosts|recipient address rejected: access denied$"
 )
 _ACCOUNT = (
     r"\bsending (?:for this account is |is |has been )?(?:denied|paused|disabled)|sending account has been|"

@@ -353,6 +353,72 @@ def test_a_mail_that_is_too_large_is_not_even_begun(receivers):
     assert not outcome.temporary
 
 
+# --- three commands in one write
+
+
+class Pipelined:
+    """A server that answers MAIL, RCPT and DATA together, by the given packet, the first time; then it is well."""
+
+    WELL = b"250 ok\r\n250 ok\r\n354 go\r\n"
+
+    def __init__(self, first: bytes, hangs_up: bool = False) -> None:
+        self.answers, self.hangs_up = [first], hangs_up
+        self.connections = 0
+        self.heard: list[bytes] = []
+        self.mails: list[bytes] = []
+
+    def talk(self, connection: socket.socket) -> None:
+        self.connections += 1
+        connection.sendall(b"220 hi\r\n")
+        while data := connection.recv(65536):
+            self.heard.append(data)
+            if data.startswith(b"EHLO"):
+                connection.sendall(b"250-me\r\n250 PIPELINING\r\n")
+            elif data.startswith(b"MAIL"):
+                answer = self.answers.pop() if self.answers else self.WELL
+                connection.sendall(answer)
+                if answer != self.WELL and self.hangs_up:
+                    connection.shutdown(socket.SHUT_RDWR)
+                    return
+            elif data.endswith(b"\r\n.\r\n"):
+                self.mails.append(data)
+                connection.sendall(b"250 taken\r\n")
+            else:
+                connection.sendall(b"250 ok\r\n")
+
+
+@pytest.mark.parametrize(
+    ("answer", "hangs_up", "phase", "code", "connections"),
+    [
+        (b"550 5.7.1 no\r\n503 bad\r\n503 bad\r\n", False, "mail", 550, 1),
+        (b"250 ok\r\n550 5.1.1 no\r\n554 no valid recipients\r\n", False, "rcpt", 550, 1),
+        (b"250 ok\r\n450 4.2.0 later\r\n503 no\r\n", False, "rcpt", 450, 1),
+        (b"250 ok\r\n250 ok\r\n451 later\r\n", False, "data", 451, 1),
+        (b"250 ok\r\n550 5.1.1 no\r\n354 go\r\n", False, "rcpt", 550, 2),  # it would take a mail for nobody
+        (b"250 ok\r\n550 5.1.1 no\r\n", True, "rcpt", 550, 2),  # it says no and hangs up
+        (b"250 ok\r\n250 ok\r\n354 go\r\n250 taken\r\n", False, "data", None, 2),  # it takes what it never saw
+    ],
+)
+def test_of_three_answers_at_once_each_counts_for_its_own_command(answer, hangs_up, phase, code, connections):
+    server = Pipelined(answer, hangs_up)
+    with misbehaving(server.talk) as port, ServerConnection(target(port)) as connection:
+        first = send(connection)
+        assert (first.phase, first.code, first.accepted, first.in_doubt) == (phase, code, False, False)
+        assert send(connection, "bob@example.com").accepted
+    assert server.connections == connections and len(server.mails) == 1
+    envelopes = [data for data in server.heard if data.startswith(b"MAIL")]
+    assert all(data.count(b"\r\n") == 3 and data.endswith(b"DATA\r\n") for data in envelopes) and len(envelopes) == 2
+
+
+def test_a_banner_of_ten_thousand_lines_is_not_read_to_its_end():
+    def talks(connection: socket.socket) -> None:
+        connection.sendall(b"220-welcome to our wonderful mail server\r\n" * 10_000 + b"220 hi\r\n")
+        connection.recv(1)
+
+    with misbehaving(talks) as port:
+        assert isinstance(opening(port), NotUnderstood)
+
+
 # --- what is cut, and when
 
 

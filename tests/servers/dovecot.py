@@ -74,6 +74,11 @@ service pop3-login {{
     ssl = yes
   }}
 }}
+service auth {{
+  inet_listener postfix {{
+    port = {sasl_port}
+  }}
+}}
 service anvil {{
   chroot =
   unix_listener anvil-auth-penalty {{
@@ -118,7 +123,7 @@ class Dovecot:
                 raise PartMissing(f"Dovecot is not complete ({package})")
         self.name = name
         self.folder = temporary_folder("dovecot")
-        self.ports = {name: free_port() for name in ("imap", "imaps", "pop3", "pop3s")}
+        self.ports = {name: free_port() for name in ("imap", "imaps", "pop3", "pop3s", "sasl")}
         self._serial = count(1)
         key, certificate = authority.issue(name, self.folder)
         values = {f"{name}_port": port for name, port in self.ports.items()} | {

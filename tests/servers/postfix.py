@@ -89,7 +89,7 @@ virtual_gid_maps = static:{gid}
 # "late" hands an accepted mail to a program that refuses it, with the text that the policy service named.
 MASTER_CF = """
 {host}:{port}        inet  n - n - -   smtpd
-{host}:{tls_port}    inet  n - n - -   smtpd -o smtpd_tls_wrappermode=yes
+{host}:{tls_port}    inet  n - n - -   smtpd -o smtpd_tls_wrappermode=yes {tls_options}
 postlog    unix-dgram n - n - 1   postlogd
 cleanup    unix  n - n - 0     cleanup
 qmgr       unix  n - n 300 1   qmgr
@@ -143,9 +143,14 @@ class Delivered:
 
 
 class Postfix:
-    """One receiving server; ``port`` offers STARTTLS, ``tls_port`` speaks TLS from the first byte."""
+    """One receiving server; ``port`` offers STARTTLS, ``tls_port`` speaks TLS from the first byte.
 
-    def __init__(self, authority: Authority, name: str = "mx.receiver.test") -> None:
+    ``settings`` are further lines of main.cf, ``tls_options`` further ``-o`` of the second port.
+    """
+
+    def __init__(
+        self, authority: Authority, name: str = "mx.receiver.test", settings: str = "", tls_options: str = ""
+    ) -> None:
         if not (TREE / "complete").exists():
             raise PartMissing("Postfix is not unpacked (sh scripts/unpack-postfix.sh)")
         if not IS_ROOT:
@@ -157,7 +162,7 @@ class Postfix:
         self._mailboxes: dict[str, str] = {}
         self._revision = 0
         self._read: dict[str, Delivered] = {}
-        self._prepare(authority)
+        self._prepare(authority, settings, tls_options)
         self.start()
 
     # --- what it does with single addresses, from the next recipient on
@@ -259,7 +264,7 @@ class Postfix:
     def env(self) -> dict[str, str]:
         return {**program_environment(), "MAIL_CONFIG": str(self.folder)}
 
-    def _prepare(self, authority: Authority) -> None:
+    def _prepare(self, authority: Authority, settings: str, tls_options: str) -> None:
         queue = self.folder / "queue"
         for folder in (queue, self.folder / "data", *(queue / part for part in QUEUE)):
             folder.mkdir()
@@ -292,10 +297,11 @@ class Postfix:
             "port": self.port,
             "policy_port": self.policy.port,
             "tls_port": self.tls_port,
+            "tls_options": tls_options,
             "key": key,
             "certificate": certificate,
         }
-        (self.folder / "main.cf").write_text(MAIN_CF.format(**values))
+        (self.folder / "main.cf").write_text(MAIN_CF.format(**values) + settings)
         (self.folder / "master.cf").write_text(MASTER_CF.format(**values))
         late = self.folder / "late"
         late.write_text('#!/bin/sh\ncat >/dev/null\necho "$1"\nexit 67\n')
