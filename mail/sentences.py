@@ -655,12 +655,12 @@ SENTENCES: dict[str, Any] = {
         "“%(server)s” has reached its limit of %(most)s emails per day. The rest waits for the next day (UTC).",
     ),
     "domain_slowed": _l(
-        "“%(server)s” was told to send fewer emails to %(domain)s at a time. They wait a while, then continue "
+        "“%(server)s” was told to send fewer emails to %(domain)s at a time. The rest waits a while and then goes out "
         "automatically."
     ),
     "domain_greylisted": _l(
         "%(domain)s accepts emails from new senders only at a second attempt some minutes later (greylisting). The "
-        "rest waits so long, then continues automatically."
+        "rest waits so long and then goes out automatically."
     ),
     "left_the_queue": _l("Cancelled by a user before it was sent."),
     "gave_up": _l("Tried for 48 hours without success. Last response: %(last)s"),

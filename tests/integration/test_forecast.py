@@ -12,7 +12,7 @@ from mail.mailing import mailing
 from mail.outgoing import forecast
 from mail.queue import quota
 from mail.settings import parameters
-from models import Blob, Mailing, OutgoingMail, OutgoingServer, Recipient, SlowedDomain, User, db
+from models import Blob, Mailing, OutgoingMail, OutgoingServer, Recipient, SlowedDomain, Trace, User, db
 from models.store import pack
 from tests.integration.mass import add_contacts, add_server, draft, prepare
 from tests.web import Visitor, web_app, words
@@ -95,6 +95,27 @@ def test_a_running_mailing_says_when_it_ends_by_its_limits(pages: Flask, admin: 
 
 
 @pytest.mark.usefixtures("moment")
+def test_a_running_mailing_says_which_of_its_domains_wait(pages: Flask, admin: Visitor) -> None:
+    with pages.app_context():
+        number = server("Main", from_filter="")
+        id = draft(add_contacts(3))
+        mailing.send(id, NOW)
+        prepare(id, NOW)
+        reason = {"code": "domain_greylisted", "values": {"server": "Main", "domain": "example.test"}}
+        until = NOW + timedelta(minutes=5)
+        db.session.execute(update(Trace).values(state="deferred", why=reason, next_try_at=until))
+        db.session.execute(update(Mailing).values(deferred=3))
+        for domain in ("example.test", "elsewhere.test"):
+            row = SlowedDomain(server_id=number, domain=domain, steps=1, until=until, code="domain_greylisted")
+            db.session.add(row)
+        db.session.commit()
+    page = words(admin.get(f"/mailings/{id}"))
+    assert "Emails to example.test wait until 13:50 UTC . example.test accepts emails from new senders only at" in page
+    assert "elsewhere.test" not in page and "Only deferred recipients are left" in page
+    assert "Waiting" in page and "waits until 13:50 UTC" in page
+
+
+@pytest.mark.usefixtures("moment")
 def test_the_form_of_a_server_says_what_waits_for_it(pages: Flask, admin: Visitor) -> None:
     with pages.app_context():
         number = server("Main", 200, from_filter="", per_day=200)
@@ -106,7 +127,10 @@ def test_the_form_of_a_server_says_what_waits_for_it(pages: Flask, admin: Visito
         db.session.commit()
     page = words(admin.get(f"{SERVERS}/edit?id={number}"))
     assert "201 emails wait. By these limits the last one goes Nov 29, 00:00 UTC ." in page
-    assert "Emails to busy.test wait until 13:50 UTC : this server was told to send fewer." in page
+    assert (
+        "Emails to busy.test wait until 13:50 UTC . “Main” was told to send fewer emails to busy.test at a time."
+        in page
+    )
     assert "past.test" not in page
 
 

@@ -46,6 +46,9 @@ class Provider:
                 self.tried[recipient.partition("@")[2]] += 1
                 if self.refusal and recipient.endswith(f"@{self.domain}"):
                     reply = self.refusal.encode() + b"\r\n"
+                    if reply.startswith(b"421"):
+                        connection.sendall(reply)
+                        return
             elif line[:4].upper() == b"DATA":
                 connection.sendall(b"354 go on\r\n")
                 while lines.readline() not in (b".\r\n", b""):
@@ -121,6 +124,26 @@ def test_lines_of_a_slowed_domain_wait_with_its_name_and_all_others_go(desk: Des
         clock.now += timedelta(minutes=20)
         desk.send_all()
     assert desk.states() == {"sent": 60}
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        "421 4.7.28 Our system has detected an unusual rate of email from your address",
+        "452 4.7.1 Connection rate limit exceeded, slow down",
+        "451 4.7.500 Server busy. Please try again later, too many messages",
+        "421 4.7.0 [TSS04] Messages from 192.0.2.1 temporarily deferred due to unexpected volume",
+    ],
+)
+def test_answers_that_mean_slow_down(desk: Desk, clock: Clock, refusal: str) -> None:
+    provider = Provider(refusal)
+    with misbehaving(provider.talk) as port:
+        server = desk.server(port)
+        post(desk, *(f"r{n}@{'busy' if n % 2 else 'other'}.test" for n in range(10)))
+        desk.send_all()
+    assert desk.connections.slowdowns.of(server, "r1@busy.test", NOW)
+    tries = 2 if refusal.startswith("421") else 1  # it ends the session: perhaps that was only full
+    assert desk.states() == {"sent": 5, "queued": 5} and provider.tried["busy.test"] == tries
 
 
 @pytest.mark.parametrize(

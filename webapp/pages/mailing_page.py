@@ -21,6 +21,7 @@ from mail.sentences import why
 from mail.settings import parameters
 from mail.settings.clock import now
 from models import Mailing, Trace, User, db
+from webapp import waiting_words
 from webapp.pages.mailing_editor import SAMPLES, letter_of
 from webapp.pages.mailings import PARTS, blueprint, find_mailing, page_words
 
@@ -73,13 +74,19 @@ def _state_of(row: Mailing) -> dict[str, Any]:
     pace = Trace.pace(row.id, moment) if row.state == "sending" else 0.0
     left = row.queued + row.deferred
     waits = row.state == "sending" and row.next_try_at is not None and row.next_try_at > moment
+    sends = row.state == "sending" and row.prepared and left > 0
     return {
         "waits": waits,
         "rate": _rate(pace) if pace and row.queued else "",
         "time_left": format_timedelta(timedelta(seconds=left / pace), threshold=1.1) if pace and row.queued else "",
         "final": row.total - left,
-        "forecast": _forecast_of_rest(row, left, moment) if row.state == "sending" and row.prepared and left else None,
+        "forecast": _forecast_of_rest(row, left, moment) if sends else None,
+        "slowed": waiting_words.of_mailing(row, _server_name(row)) if sends and row.deferred else [],
     }
+
+
+def _server_name(row: Mailing) -> str:
+    return Decision.from_json(row.decision or {}).server_name
 
 
 def _forecast_of_rest(row: Mailing, left: int, moment: datetime) -> Forecast | None:
