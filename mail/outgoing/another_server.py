@@ -10,10 +10,9 @@ from datetime import datetime
 
 from sqlalchemy import select, update
 
-from mail.decide.advice import not_again
 from mail.decide.sender import Decision, decide
 from mail.errors import ChangeRefused
-from mail.outgoing.lines import Again, decide_again, note, queue_again, request_of_mail
+from mail.outgoing.lines import Again, decide_again, note, queue_again, request_of_mail, sort_out
 from mail.sentences import Why, why
 from mail.settings import office
 from models import OutgoingMail, Recipient, change_rows, db
@@ -55,9 +54,10 @@ def options(mails: Sequence[OutgoingMail]) -> list[ServerOption]:
     snapshot = office.load()
 
     def option(server_id: int | None, name: str) -> ServerOption:
-        requests = (request_of_mail(mail, server_id) for mail in mails)
-        found = [decide(request, snapshot.servers, snapshot.office) for request in requests]
-        return ServerOption(server_id or AUTOMATIC, name, found)
+        requests = [request_of_mail(mail, server_id) for mail in mails]
+        alike = {repr(request): request for request in requests}  # many emails of one author are decided about once
+        decided = {key: decide(request, snapshot.servers, snapshot.office) for key, request in alike.items()}
+        return ServerOption(server_id or AUTOMATIC, name, [decided[repr(request)] for request in requests])
 
     servers = [option(server.id, server.name) for server in sorted(snapshot.servers, key=lambda one: one.priority)]
     servers.sort(key=lambda one: (one.failure is not None, not one.keeps_from))
@@ -74,29 +74,17 @@ def choose(line_ids: Collection[int], server_id: int, now: datetime, who: str) -
     if server_id != AUTOMATIC and (server is None or not server.active):
         gone = why("server_gone", id=server_id) if server is None else why("server_off", server=server.name)
         raise ChangeRefused({"server": gone})
-    moved, skipped = _sorted_out(line_ids)
+    moved, skipped = sort_out(line_ids, with_waiting=True)
     mails = set(db.session.scalars(select(Recipient.mail_id).where(Recipient.id.in_(moved)).distinct()))
     waiting = select(Recipient.id, Recipient.wait).where(Recipient.mail_id.in_(mails), Recipient.state == "queued")
     with_them = db.session.execute(waiting).all()
     scheduled = {line.id for line in with_them if line.wait == "schedule"}
     moved |= {line.id for line in with_them}
     chosen = why("line_server_chosen", user=who, server=server.name) if server else None
-    note(moved, chosen or why("line_server_automatic", user=who), now)
+    reason = chosen or why("line_server_automatic", user=who)
     change_rows(update(OutgoingMail).where(OutgoingMail.id.in_(mails)).values(forced_server_id=server_id or None))
-    queued, failed = queue_again(moved - scheduled, now)
+    note(scheduled, reason, now)
+    queued, failed = queue_again(moved - scheduled, reason, now)
     if scheduled:
         decide_again(mails, now)
     return Again(queued + len(scheduled), skipped, failed)
-
-
-def _sorted_out(line_ids: Collection[int]) -> tuple[set[int], list[Why]]:
-    """Part the lines that another server may help from those that were sent, or that no server delivers."""
-    reasons, moved = Counter[str](), set()
-    chosen = select(Recipient.id, Recipient.state, Recipient.wait, Recipient.why).where(Recipient.id.in_(line_ids))
-    for line in db.session.execute(chosen):
-        reason = not_again(line.state, line.wait, line.why)
-        if reason and line.state != "queued":
-            reasons[reason] += 1
-        else:
-            moved.add(line.id)
-    return moved, [why(code, count=number) for code, number in sorted(reasons.items())]

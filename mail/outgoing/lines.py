@@ -125,28 +125,31 @@ def retry(line_ids: Collection[int], now: datetime, who: str) -> Again:
 
     ``who`` asked for it. The caller commits and wakes.
     """
-    helped, skipped = _sorted_out(line_ids)
-    note(helped, why("line_sent_again", user=who), now)
-    queued, failed = queue_again(helped, now)
+    helped, skipped = sort_out(line_ids)
+    queued, failed = queue_again(helped, why("line_sent_again", user=who), now)
     return Again(queued, skipped, failed)
 
 
-def _sorted_out(line_ids: Collection[int]) -> tuple[list[int], list[Why]]:
-    """Part the lines that may be sent again from those where it would not help; of these why, and how many."""
+def sort_out(line_ids: Collection[int], with_waiting: bool = False) -> tuple[set[int], list[Why]]:
+    """Part the lines that may be sent again from those where it would not help; of these why, and how many.
+
+    ``with_waiting``: what waits in the queue, whatever for, may be sent again as well.
+    """
     chosen = select(Recipient.id, Recipient.state, Recipient.wait, Recipient.why).where(Recipient.id.in_(line_ids))
-    helped, reasons = [], Counter[str]()
+    helped, reasons = set(), Counter[str]()
     for line in db.session.execute(chosen):
-        if reason := not_again(line.state, line.wait, line.why):
+        reason = not_again(line.state, line.wait, line.why)
+        if reason and not (with_waiting and line.state == "queued"):
             reasons[reason] += 1
         else:
-            helped.append(line.id)
+            helped.add(line.id)
     return helped, [why(code, count=number) for code, number in sorted(reasons.items())]
 
 
-def queue_again(line_ids: Collection[int], now: datetime) -> tuple[int, Why | None]:
+def queue_again(line_ids: Collection[int], reason: Why, now: datetime) -> tuple[int, Why | None]:
     """Queue lines again that were not sent, under a new decision, whether that helps or not.
 
-    Returns how many, and why others failed at once. The caller commits and wakes.
+    Returns how many, and why others failed at once; ``reason`` is kept in their history. The caller commits and wakes.
     """
     again = db.session.execute(
         update(Recipient)
@@ -157,12 +160,11 @@ def queue_again(line_ids: Collection[int], now: datetime) -> tuple[int, Why | No
         )
         .returning(Recipient.id, Recipient.mail_id)
     ).all()  # fmt: skip
-    mails = {line.mail_id for line in again}
+    mails, ids = {line.mail_id for line in again}, [line.id for line in again]
+    note(ids, reason, now)
     decide_again(mails, now)
     show_progress(posts_of_mails(mails), now)
-    ended = db.session.execute(
-        select(Recipient.state, Recipient.why).where(Recipient.id.in_([line.id for line in again]))
-    ).all()
+    ended = db.session.execute(select(Recipient.state, Recipient.why).where(Recipient.id.in_(ids))).all()
     failed = next((line.why for line in ended if line.state == "failed"), None)
     return sum(line.state == "queued" for line in ended), failed
 
@@ -211,8 +213,7 @@ def correct_address(line_id: int, address: str, now: datetime, who: str) -> None
     corrected = why("address_corrected_by", who=who, before=line.address, after=address.strip())
     line.address, line.address_key = address.strip(), key
     db.session.flush()
-    note([line_id], corrected, now)
-    queue_again([line_id], now)
+    queue_again([line_id], corrected, now)
 
 
 def redirect(contact_id: int, before: str, after: str) -> None:

@@ -16,6 +16,7 @@ from models import Bounce, DeliveryAttempt, LineChange, Post, Recipient, db
 
 MOST_ATTEMPTS = 200  # 48 hours make some 55, each Send again as many more
 MOST_REPLIES = 50
+FOLLOWING = 1_000  # messages of a thread among which replies are looked for
 
 Look = Literal["queued", "decided", "accepted", "failed", "doubt", "person", "bounced", "delayed", "replied"]
 
@@ -125,9 +126,11 @@ def _replied(line: Recipient) -> Iterator[TimelineEntry]:
         return
     by_contact = Post.author_contact_id == line.contact_id if line.contact_id is not None else None
     by_address = func.lower(Post.author_address).contains(line.address_key, autoescape=True)
+    following = select(Post.id).where(Post.thread_id == mail.post.thread_id, Post.id > mail.post.id)
+    near = following.order_by(Post.id).limit(FOLLOWING).subquery()
     query = (
         select(Post)
-        .where(Post.thread_id == mail.post.thread_id, Post.id > mail.post.id, Post.parent_id == mail.post.id)
+        .where(Post.id.in_(select(near.c.id)), Post.parent_id == mail.post.id)
         .where(Post.received_mail_id.is_not(None), by_address if by_contact is None else or_(by_contact, by_address))
         .options(joinedload(Post.author))
         .order_by(Post.id)

@@ -518,6 +518,7 @@ PAGES = (
     "/admin/contacts/edit?id={first}",
     "/admin/blacklist/details?id={middle}",
     "/admin/outgoing-mails/details?id={middle}",
+    "/admin/outgoing-mails/server?id={middle}",
     "/admin/received-mails/details?id={middle}",
     "/admin/aliases/lookup/fixed_document_id?q={word}",
     "/admin/aliases/lookup/fixed_document_id?q=",
