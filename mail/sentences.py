@@ -913,6 +913,10 @@ SENTENCES: dict[str, Any] = {
     ),
     # --- parsing, routing, threads (message.py, routing.py, incoming.py)
     "route_own_mail": _l("One of our own emails came back (%(id)s): nothing to do."),
+    "route_plus_works": _l(
+        "This email was sent to %(address)s to see whether addresses with a plus arrive: they do, so unique bounce "
+        "addresses (the system parameter mail.bounce.verp) can be turned on."
+    ),
     "route_duplicate": _l("This email has already reached all its destinations."),
     "route_partly_duplicate": Counted(
         "n",

@@ -151,6 +151,7 @@ class Alias(Model):
     why: Mapped[dict[str, Any] | None] = mapped_column(Json)
     hits: Mapped[int] = mapped_column(default=0)
     last_hit_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    plus_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # a bounce address: when "+test" arrived
 
     type: Mapped[DocumentType | None] = relationship()
     responsible: Mapped["User | None"] = relationship()

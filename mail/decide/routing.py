@@ -42,6 +42,8 @@ from mail.message.address import domain_of, local_part
 from mail.message.parse import IncomingMessage
 from mail.sentences import Why, why
 
+PLUS_TEST = "+test"  # how an address ends whose mail only shows that addresses with a plus arrive
+
 # --- the rules
 
 
@@ -122,6 +124,16 @@ def _too_much(case: _Case) -> list[Outcome] | None:
         return None
     case.steps.append(case.message.too_much)
     return [Quarantined(case.message.too_much)]
+
+
+def _plus_test(case: _Case) -> list[Outcome] | None:
+    """Somebody tries whether addresses with a plus arrive, as unique bounce addresses would have to."""
+    tried = [address for address in addressed(case.message) if local_part(address).endswith(PLUS_TEST)]
+    bounces = case.book.among(tried, "bounce")
+    if not bounces:
+        return None
+    case.hits += [alias.id for alias in bounces]
+    return [Ignored(case.step("route_plus_works", address=tried[0]))]
 
 
 def _answer_to_rejection(case: _Case) -> list[Outcome] | None:
@@ -298,6 +310,7 @@ def _nobody(case: _Case) -> list[Outcome] | None:
 RULES: tuple[Callable[[_Case], list[Outcome] | None], ...] = (
     _own_mail,
     _too_much,
+    _plus_test,
     _answer_to_rejection,
     _report,
     _unsubscribe,

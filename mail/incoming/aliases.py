@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from flask import g
 from flask_babel import gettext
+from flask_babel import lazy_gettext as _l
 from sqlalchemy import delete, or_, select
 
+from mail.decide.routing import PLUS_TEST
 from mail.message.address import domain_of, normalise
 from mail.settings import office, parameters
-from mail.settings.parameters import BOUNCE_ALIAS, CATCHALL_ALIAS, CATCHALL_DOMAIN, NotValid
+from mail.settings.parameters import BOUNCE_ALIAS, CATCHALL_ALIAS, CATCHALL_DOMAIN, VERP, NotValid
 from models import Alias, OfficeDomain, db
 
 LOCAL_PART = re.compile(r"[a-z0-9](?:[a-z0-9._+-]{0,62}[a-z0-9])?")
@@ -194,7 +197,24 @@ def put(key: str, text: str, now: datetime, user_id: int | None = None) -> list[
     else:
         parameters.put(key, text, now, user_id)
         parameters.assert_fits(key)
+        if key == VERP.key and VERP.get():
+            _assert_plus_arrives()
     return []
+
+
+def _assert_plus_arrives() -> None:
+    """Raise ``NotValid`` unless each bounce address has shown that mail with an addition behind a plus arrives."""
+    unseen = select(Alias.address_key).where(Alias.role == "bounce", Alias.state == "active", Alias.plus_at.is_(None))
+    missing = [address.replace("@", f"{PLUS_TEST}@") for address in db.session.scalars(unseen.order_by(Alias.id))]
+    if missing:
+        g.pop("parameters", None)  # what does not fit is not committed
+        raise NotValid(
+            _l(
+                "No email to %(addresses)s has arrived yet, so returned emails could be lost. Send one from your own "
+                "mailbox; once it appears under Received Emails, unique bounce addresses can be turned on.",
+                addresses=", ".join(missing),
+            )
+        )
 
 
 def move_domain(change: Callable[[], None], was: str | None, name: str | None) -> list[str]:

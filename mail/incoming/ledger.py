@@ -53,7 +53,10 @@ def note_aliases(cases: Iterable[Case], now: datetime) -> None:
     """Count the mails of each alias, and note whether its last one could be taken."""
     hits: Counter[int] = Counter()
     wrong: dict[int, Why] = {}
+    with_plus: set[int] = set()
     for case in cases:
+        if any(step["code"] == "route_plus_works" for step in case.routing.steps):
+            with_plus.update(case.routing.hits)
         for alias_id in case.routing.hits:
             hits[alias_id] += 1
             wrong.pop(alias_id, None)
@@ -66,6 +69,8 @@ def note_aliases(cases: Iterable[Case], now: datetime) -> None:
     ]
     if rows:
         db.session.connection().execute(_HIT, rows)
+    if with_plus:
+        db.session.execute(update(Alias).where(Alias.id.in_(with_plus)).values(plus_at=now))
 
 
 def note_alias_failure(case: Case, reason: Why) -> None:

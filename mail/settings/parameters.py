@@ -182,9 +182,8 @@ VERP = Parameter(
     _number,
     _l(
         "1 gives every email a bounce address of its own (bounce+…@ your alias domain), so that a returned email names "
-        "its recipient even when the report does not. Before you turn it on, send an email to bounce+test@ your alias "
-        "domain and see it arrive under Received Emails: where the mailbox takes no addresses with a plus, returned "
-        "emails would be lost."
+        "its recipient even when the report does not. It can be turned on once an email to bounce+test@ your alias "
+        "domain has arrived: a mailbox that takes no addresses with a plus would lose returned emails."
     ),
     YES_OR_NO,
 )

@@ -8,11 +8,12 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
+from mail.incoming import aliases
 from mail.mailing import mailing
 from mail.outgoing import deliver
 from mail.queue.connections import Connections
 from mail.queue.journal import Journal
-from mail.settings import office
+from mail.settings import office, parameters
 from mail.settings.tokens import TokenKind
 from models import Bounce, OutgoingServer, Recipient, RelayId, Trace, db
 from tests.integration.frontdesk import DOMAIN, NOW, FrontDesk, counted_statements, mail, sentences
@@ -107,6 +108,22 @@ def test_each_recipient_of_a_mailing_has_an_address_of_their_own(app, postfix: P
     with app.app_context():
         assert states(id) == {"sent": 2, "bounced": 1}
         assert db.session.scalars(select(Trace.address).where(Trace.state == "bounced")).all() == ["r1@example.test"]
+
+
+def test_they_are_turned_on_once_such_an_address_has_shown_that_it_works(desk):
+    """Where a mailbox takes no addresses with a plus, each report would be lost."""
+    with desk.app.app_context():
+        with pytest.raises(parameters.NotValid, match=f"No email to bounce\\+test@{DOMAIN} has arrived yet"):
+            aliases.put("mail.bounce.verp", "1", NOW)
+        db.session.rollback()
+        assert not parameters.VERP.get()
+    (row,) = desk.receive(mail(to=f"bounce+test@{DOMAIN}"))
+    assert (row.state, desk.documents()) == ("ignored", [])
+    assert "unique bounce addresses" in sentences(row)[-1]
+    with desk.app.app_context():
+        aliases.put("mail.bounce.verp", "1", NOW)
+        db.session.commit()
+        assert office.load().office.verp
 
 
 def test_a_server_that_takes_no_additions_is_left_alone(desk, postfix: Postfix, tmp_path):

@@ -238,6 +238,8 @@ MAILS = [
     ("89", "unsubscribe:7"),
     # nobody has said what the alias makes
     ("90", "quarantine"),
+    # unique bounce addresses are tried
+    ("91", "ignored route_plus_works"),
 ]
 
 
