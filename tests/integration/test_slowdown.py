@@ -130,7 +130,7 @@ def test_lines_of_a_slowed_domain_wait_with_its_name_and_all_others_go(desk: Des
     "refusal",
     [
         "421 4.7.28 Our system has detected an unusual rate of email from your address",
-        "452 4.7.1 Connection rate limit exceeded, slow down",
+        "452 4.7.1 You are sending too fast, slow down",
         "451 4.7.500 Server busy. Please try again later, too many messages",
         "421 4.7.0 [TSS04] Messages from 192.0.2.1 temporarily deferred due to unexpected volume",
     ],
