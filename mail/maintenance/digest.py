@@ -1,7 +1,7 @@
 """The daily digest: an email to each author about their messages that were not delivered since the last one.
 
 It says the same as the red envelope: the reason, and who can fix it. It belongs to no message, so that its own failure
-is never the subject of another one.
+is never the subject of another one. Administrators are told as well what was put in quarantine.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,9 +22,11 @@ from mail.outgoing.delivery_state import FAILED, Envelope, envelopes
 from mail.outgoing.enqueue import OutgoingDraft, To
 from mail.sentences import Why, say, why
 from mail.settings import office
-from models import Document, Notification, Post, User, change_rows, db, reading, writing
+from models import Document, Notification, Post, ReceivedMail, User, change_rows, db, reading, writing
+from models.base import holds
 
 MOST_READ = 200  # failures of one account
+MOST_COUNTED = 1_000  # emails in quarantine
 MOST_POSTS = 20
 MOST_RECIPIENTS = 10  # of one post
 FIRST = timedelta(days=2)  # how far the first digest of an account looks back
@@ -45,6 +47,15 @@ class _Failed:
     envelope: Envelope
 
 
+@dataclass(frozen=True, slots=True)
+class _News:
+    """What somebody is told: what failed since the last digest, and how much else waits to be looked at."""
+
+    failed: Sequence[_Failed]
+    older: int
+    quarantined: int
+
+
 def send_all(now: datetime) -> Iterator[int]:
     """Send everybody who wants one their digest, if something failed since the last; yields each account that got it.
 
@@ -55,7 +66,8 @@ def send_all(now: datetime) -> Iterator[int]:
             Notification.user_id == User.id, Notification.kind == "failure", Notification.read_at.is_(None),
             or_(User.digested_at.is_(None), Notification.at > User.digested_at),
         )  # fmt: skip
-        accounts = db.session.scalars(select(User.id).where(User.active, User.digest, unread).order_by(User.id)).all()
+        wanted = select(User.id).where(User.active, User.digest, or_(unread, User.role == "admin"))
+        accounts = db.session.scalars(wanted.order_by(User.id)).all()
     for account in accounts:
         if _send(account, now):
             yield account
@@ -65,10 +77,10 @@ def _send(user_id: int, now: datetime) -> bool:
     with reading():
         user = db.session.get_one(User, user_id)
         since = user.digested_at or now - FIRST
-        failed, older = _failed(user_id, since), _older(user_id, since)
-        if not failed:
+        news = _News(_failed(user_id, since), _older(user_id, since), _quarantined(user, since))
+        if not news.failed and not news.quarantined:
             return False
-        ready = enqueue.prepare(_draft(user, failed, older), [To(user.email, user.name, user.contact_id)], now)
+        ready = enqueue.prepare(_draft(user, news), [To(user.email, user.name, user.contact_id)], now)
         before = user.digested_at
     with writing():
         same = User.digested_at.is_(None) if before is None else User.digested_at == before
@@ -111,41 +123,67 @@ def _older(user_id: int, since: datetime) -> int:
     return db.session.scalar(older) or 0
 
 
+def _quarantined(user: User, since: datetime) -> int:
+    """How many emails are in quarantine, for those who decide about them; 0 while no further one came since then."""
+    held = holds(ReceivedMail.state, "quarantined")
+    if user.role != "admin" or not db.session.scalar(select(exists().where(held, ReceivedMail.received_at > since))):
+        return 0
+    some = select(ReceivedMail.id).where(held).limit(MOST_COUNTED).subquery()
+    return db.session.scalar(select(func.count()).select_from(some)) or 0
+
+
 # --- what it says
 
 
-def _draft(user: User, failed: Sequence[_Failed], older: int) -> OutgoingDraft:
+def _draft(user: User, news: _News) -> OutgoingDraft:
+    number = len(news.failed)
     with force_locale(user.language):
-        html = _html(user, failed, older)
+        html = _html(user, news)
         subject = ngettext(
-            "%(num)s of your emails was not delivered", "%(num)s of your emails were not delivered", len(failed)
+            "%(num)s of your emails was not delivered", "%(num)s of your emails were not delivered", number
         )
+        if not number:
+            subject = _in_quarantine(news.quarantined)
     return OutgoingDraft(
         kind="digest", author=office.mailbox(), subject=subject, html=str(html), text=html_to_text(str(html)),
         auto_submitted="auto-generated",
     )  # fmt: skip
 
 
-def _html(user: User, failed: Sequence[_Failed], older: int) -> Markup:
+def _in_quarantine(number: int) -> str:
+    words: str = ngettext("%(num)s email is in quarantine", "%(num)s emails are in quarantine", number)
+    return words
+
+
+def _html(user: User, news: _News) -> Markup:
     """The digest, with links where they can be followed from elsewhere."""
     url = office.base_url() if office.has_address() or office.sends_through() == "practice" else ""
+    parts = _failures(user, news, url) if news.failed else []
+    if news.quarantined:
+        words = f"{_in_quarantine(news.quarantined)}."
+        path = f"{url}/admin/received-mails/?state=quarantined"
+        parts.append(Markup("<p>{}</p>").format(_link(path, words) if url else words))
+    off = gettext("You get this email once a day at most. Turn it off under My account ‣ Daily digest.")
+    parts.append(Markup('<p style="{}">{}</p>').format(_SMALL, _link(f"{url}/account", off) if url else off))
+    return Markup("\n").join(parts)
+
+
+def _failures(user: User, news: _News, url: str) -> list[Markup]:
     parts = [Markup("<p>{}</p>").format(gettext("These messages did not reach everyone:"))]
-    parts += [_post(user, one, url) for one in failed[:MOST_POSTS]]
-    rest = len(failed) - MOST_POSTS
+    parts += [_post(user, one, url) for one in news.failed[:MOST_POSTS]]
+    rest = len(news.failed) - MOST_POSTS
     if rest > 0:
         parts.append(_paragraph(ngettext("%(num)s more is in your inbox.", "%(num)s more are in your inbox.", rest)))
-    if older:
+    if news.older:
         words = ngettext(
             "%(num)s older failure is still unread in your inbox.",
             "%(num)s older failures are still unread in your inbox.",
-            older,
+            news.older,
         )
         parts.append(_paragraph(words))
     if url:
         parts.append(Markup("<p>{}</p>").format(_link(f"{url}/inbox", gettext("Open your inbox"))))
-    off = gettext("You get this email once a day at most. Turn it off under My account ‣ Daily digest.")
-    parts.append(Markup('<p style="{}">{}</p>').format(_SMALL, _link(f"{url}/account", off) if url else off))
-    return Markup("\n").join(parts)
+    return parts
 
 
 def _post(user: User, one: _Failed, url: str) -> Markup:

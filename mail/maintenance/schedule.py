@@ -69,7 +69,10 @@ ACTIONS = (
         1,
         "days",
         3600,
-        _l("Emails people a summary of their emails that were not delivered. Nothing is sent when nothing failed."),
+        _l(
+            "Emails people a summary of their messages that were not delivered, and administrators what is in "
+            "quarantine. Nothing is sent when there is nothing new."
+        ),
         hour=6,
     ),
     Action(

@@ -11,7 +11,7 @@ from mail.maintenance import digest
 from mail.outgoing import lines
 from mail.outgoing.delivery_state import mark_failures
 from mail.settings import office, parameters
-from models import Notification, OutgoingMail, Recipient, User, db
+from models import Notification, OutgoingMail, ReceivedMail, Recipient, User, db
 from tests.integration import test_failure_cards
 from tests.web import Visitor, words
 
@@ -116,6 +116,21 @@ def test_older_failures_are_counted(failed):
     assert send(failed) == [1]
     said = words(digests(failed)[0].get_body(("html",)).get_content())
     assert "“Again”" in said and "“Hello”" not in said and "1 older failure is still unread in your inbox." in said
+
+
+def test_an_administrator_is_told_once_what_is_in_quarantine(pages):
+    Visitor(pages).as_role("admin")
+    Visitor(pages).as_role("marketing")
+    with pages.app_context():
+        for number in range(2):
+            row = ReceivedMail(source="t", source_key=str(number), size=1, state="quarantined", received_at=NOW)
+            db.session.add(row)
+        db.session.commit()
+    assert send(pages, NOW + timedelta(hours=1)) == [1] and send(pages, NOW + timedelta(days=1)) == []
+    (mail,) = digests(pages)
+    assert mail["Subject"] == "2 emails are in quarantine" and "admin@home.test" in mail["To"]
+    html = mail.get_body(("html",)).get_content()
+    assert "/admin/received-mails/?state=quarantined" in html and "did not reach" not in html
 
 
 def test_links_that_lead_nowhere_are_left_out(failed):
