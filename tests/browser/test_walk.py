@@ -10,11 +10,23 @@ from playwright.sync_api import Page
 from mail.documents import contacts, posts
 from mail.documents.documents import start_document
 from mail.documents.threads import NewFile
+from mail.incoming import domain_rules
 from mail.incoming.intake import keep
 from mail.settings import config
 from mail.settings.clock import now
 from mail.transport.mailbox import FetchedMail
-from models import Contact, DocumentType, IncomingServer, Mailing, MailingList, OutgoingServer, Subscription, User, db
+from models import (
+    Contact,
+    DocumentType,
+    IncomingServer,
+    Mailing,
+    MailingList,
+    OfficeDomain,
+    OutgoingServer,
+    Subscription,
+    User,
+    db,
+)
 from scheduler import create_worker_app
 from tests.browser import office
 from tests.servers.app import App
@@ -71,6 +83,8 @@ def make_lively(app: App) -> None:
             )
         )
         db.session.add(IncomingServer(name="Spare", host="imap.spare.test", active=False))
+        same = dict.fromkeys(domain_rules.LOCAL_PARTS, "")
+        domain_rules.save(OfficeDomain(name="spare.test", company="Spare Ltd", **same))
         readers = MailingList(name="Readers")
         db.session.add(readers)
         db.session.flush()
@@ -124,6 +138,8 @@ def test_every_page_on_every_screen(lively_office: App, person: Callable[..., Pe
     found: list[str] = []
     paths = menu_of(page)
     in_menu = len(paths)
+    if role == "admin":
+        paths += ["/admin/domains/edit?id=1", "/admin/domains/remove?id=1"]  # not the first row of its list
     schemes = ["light", "dark"]
     for number, path in enumerate(paths):  # grows while we walk
         answer = page.goto(path)

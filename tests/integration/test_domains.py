@@ -9,10 +9,12 @@ from sqlalchemy import select
 
 from mail.errors import ChangeRefused
 from mail.incoming import aliases, domain_rules
+from mail.mailing.rendered import MailingRecipient, compile_for, decide_for
 from mail.settings import office
 from mail.settings.parameters import NotValid
-from models import Alias, DocumentType, IncomingServer, OfficeDomain, OutgoingServer, User, db
+from models import Alias, DocumentType, IncomingServer, Mailing, OfficeDomain, OutgoingServer, User, db
 from tests.integration.frontdesk import FrontDesk, delivery_report, mail, sentences
+from tests.integration.mass import add_contacts, draft
 from tests.web import Visitor, words
 
 NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
@@ -334,3 +336,38 @@ def test_our_addresses_in_every_domain_are_nobody_to_write_to(desk: FrontDesk):
     assert document.contact_id is None and row.state == "processed"
     with desk.app.app_context():
         assert "sales@second.test" in office.own_addresses()
+
+
+# --- a domain with letters of its own
+
+
+def test_an_international_domain_is_kept_as_typed_shown_readable_and_sent_in_ascii(desk: FrontDesk):
+    with desk.app.app_context():
+        row = domain("BÜCHER.example", company="Bücher")
+        assert (row.name, row.name_key) == ("BÜCHER.example", "bücher.example")
+        db.session.add(OutgoingServer(name="Books", host="h", from_filter="xn--bcher-kva.example"))
+        db.session.commit()
+        list_id = add_contacts(1)
+        number = draft(list_id, from_address="News <news@bücher.example>")
+        mailing_ = db.session.get(Mailing, number)
+        decision = decide_for(mailing_)
+        letter = compile_for(mailing_, decision)
+        sent = letter.mail_to(MailingRecipient(1, "r0@example.test", "Reader"), NOW).decode()
+        db.session.rollback()
+    assert decision.envelope_sender == "bounce@xn--bcher-kva.example"
+    assert re.search(r"^Message-ID: <\S+@xn--bcher-kva\.example>", sent, re.MULTILINE)
+    assert re.search(r"^List-Id: <\S+\.xn--bcher-kva\.example>", sent, re.MULTILINE)
+    assert "mailto:catchall@xn--bcher-kva.example" in sent.replace("\r\n ", "")
+    assert "bücher" not in sent.partition("\r\n\r\n")[0]
+    (received,) = desk.receive(mail(to="sales@xn--bcher-kva.example"))
+    assert "sales@bücher.example" in " ".join(sentences(received))
+
+
+def test_the_catchall_of_a_domain_is_changed_where_it_is_set(pages: Flask, admin: Visitor):
+    with pages.app_context():
+        domain()
+        number = db.session.scalar(select(Alias.id).where(Alias.address_key == "catchall@second.test"))
+        db.session.rollback()
+    assert admin.get(f"/admin/aliases/edit?id={number}").location == f"{DOMAINS}/"
+    said = words(admin.post("/admin/aliases/delete", {"id": number}, follow_redirects=True).text)
+    assert "catchall@second.test is set under Email ‣ Domains" in said

@@ -211,6 +211,8 @@ class AliasView(AdminView):
 
     def row_url(self, row: Alias) -> str:
         if row.role in ROLES and row.state == "active":
+            if domain_of(row.address_key) in {domain.name for domain in office.load().office.domains}:
+                return url_for("domains.index_view")
             return url_for("system_parameters.edit_view", key=aliases.ROLE_KEYS[row.role])
         if row.state == "retired":
             return str(self.get_url(".details_view", id=row.id))
@@ -256,6 +258,10 @@ class AliasView(AdminView):
             if domain
             else gettext("The part before the @. Set the Alias Domain under General Settings, Discuss.")
         )
+        if "domain" in form:
+            form.local_part.description = gettext(
+                "The part before the @, such as sales. After a change, the old address is still recognized."
+            )
         form.parent_document_id.shown_if = "policy=followers"
         form.refusal.shown_if = "policy=contacts,followers,users"
         form.make_contact.shown_if = "policy=everyone,followers"
@@ -305,6 +311,8 @@ class AliasView(AdminView):
 
     def why_not_delete(self, row: Alias) -> str:
         if row.role in ROLES and row.state == "active":
+            if domain_of(row.address_key) in {domain.name for domain in office.load().office.domains}:
+                return gettext("%(address)s is set under Email ‣ Domains. Change it there.", address=row.address_key)
             return gettext(
                 "%(address)s is set by the system parameter %(key)s. Change it there.",
                 address=row.address_key,

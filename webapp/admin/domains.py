@@ -81,7 +81,7 @@ class DomainView(AdminView):
     }
     formats = {
         "name_key": lambda view, row: view.name_of(row),
-        "addresses": lambda view, row: ", ".join(view.addresses_of(row)),
+        "addresses": lambda view, row: Markup("<br>").join(view.addresses_of(row)),
         "sends_through": lambda view, row: view.sends_through(row),
     }
     empty = Empty(
@@ -135,7 +135,8 @@ class DomainView(AdminView):
         sent_as = decision.from_after.rpartition("<")[2].rstrip(">")
         mark = Markup("")
         if domain_of(sent_as) != row.name_key:
-            mark = Markup(" ") + badge("doubt", gettext("as %(address)s", address=sent_as))
+            title = gettext("as %(address)s", address=sent_as)
+            mark = Markup(" ") + badge("doubt", gettext("under another domain"), title)
         return Markup("{}{}").format(decision.server_name, mark)
 
     # --- the form

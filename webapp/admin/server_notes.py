@@ -53,7 +53,8 @@ def warnings(row: OutgoingServer) -> list[str]:
             )
         )
     default = known.default_address
-    if filters and default and default not in filters and default.rpartition("@")[2] not in filters:
+    own = any(one.default_address and one.name in filters for one in known.domains)  # authors there are sent as that
+    if filters and default and not own and default not in filters and default.rpartition("@")[2] not in filters:
         found.append(
             gettext(
                 "When this server sends for another From address, it uses the default address %(address)s, which "

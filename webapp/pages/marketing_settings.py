@@ -192,7 +192,9 @@ def _remedy(step: ChoiceStep | None, server: str) -> str:
 def _domains(lanes: Sequence[Lane]) -> list[str]:
     """The domains that mail is sent as, and whose SPF records must know the servers."""
     known = office.load().office
-    addresses = (known.default_address, known.bounce_address)
+    addresses = [
+        one for domain in (known.first, *known.domains) for one in (domain.default_address, domain.bounce_address)
+    ]
     return list(dict.fromkeys(address.partition("@")[2] for address in addresses if address))
 
 
