@@ -611,6 +611,10 @@ SENTENCES: dict[str, Any] = {
         "The server lets you send from %(address)s, but refused to deliver to %(recipient)s: “%(reply)s”. If that "
         "address is correct, ask the provider whether this user may send to it."
     ),
+    "test_recipient": _l(
+        "The server does not deliver to %(recipient)s: “%(reply)s”. If that is not your address any more, correct it "
+        "in your account. Sending from %(address)s may work all the same."
+    ),
     "test_sender_deferred": _l(
         "The server does not accept emails from %(address)s at the moment: “%(reply)s”. Test again in a few minutes."
     ),

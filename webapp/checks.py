@@ -256,8 +256,10 @@ def _addresses(steps: list[Any]) -> list[str]:
 def _row(steps: list[Any]) -> SenderRow:
     cells = {step["name"]: step for step in steps if step["name"] != "note"}
     uses = ", ".join(str(USES.get(use, use)) for use in steps[0]["uses"])
-    wrong = [step for step in steps if step["state"] in ("failed", "warning") or step["name"] == "note"]
-    return SenderRow(steps[0]["address"], uses, cells, wrong)
+    said = [step for step in steps if step["state"] in ("failed", "warning") or step["name"] == "note"]
+    if not said and all(step["state"] == "skipped" for step in steps):
+        said = steps[:1]  # why it was not tried
+    return SenderRow(steps[0]["address"], uses, cells, said)
 
 
 def cell_of(step: Any) -> tuple[str, Any]:
@@ -278,7 +280,8 @@ def shortened(steps: list[Any]) -> list[Any]:
     return [*tried, {"state": "skipped", "why": why("test_rest_not_tried", number=len(skipped)), "seconds": None}]
 
 
-def button_of_row(url: str, label: str, picture: str, server_id: int) -> Markup:
+def button_of_row(url: str, label: str, picture: str, server_id: int, confirm: str = "") -> Markup:
     """Return a small button for the end of a line in a list; it posts the number of its row."""
     make = get_template_attribute("parts/ui.html", "post_button")
-    return Markup(make(url, label, picture, values={"id": server_id}, icon_only=True, small=True))  # noqa: S704
+    values = {"id": server_id}
+    return Markup(make(url, label, picture, values=values, confirm=confirm, icon_only=True, small=True))  # noqa: S704

@@ -139,8 +139,11 @@ class _SmtpTest(ConnectionTest):
         self.take_back(reply)
         if reply[:1] == b"2":
             return "ok", why("test_sender", address=sender)
-        reason = self.refused("rcpt", parts_of(reply), sender, recipient)
-        return ("warning" if reason["code"] in ABOUT_RECIPIENT else "failed"), reason
+        answer = parts_of(reply)
+        reason = self.refused("rcpt", answer, sender, recipient)
+        if reason["code"] in ABOUT_RECIPIENT:
+            return "warning", why("test_recipient", address=sender, recipient=recipient, reply=str(answer))
+        return "failed", reason
 
     def take_back(self, reply: bytes) -> None:
         """End the mail that was begun, unless the server is hanging up."""

@@ -60,7 +60,7 @@ def add_outgoing_server(page: Page, name: str, port: int, *, from_filter: str = 
     page.locator("#priority").fill(str(priority))
     page.get_by_role("button", name="Test Connection").click()
     expect(page.locator("[data-done]")).to_be_visible(timeout=LONG)
-    expect(page.get_by_text("All checks passed.")).to_be_visible()
+    expect(page.locator(".check-result.has-passed")).to_be_visible()
 
 
 def add_incoming_server(page: Page, name: str, kind: str, encryption: str, port: int, user: str, secret: str) -> None:

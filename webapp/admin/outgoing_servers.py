@@ -267,9 +267,13 @@ class OutgoingServerView(AdminView):
         return found
 
     def row_tools(self, row: OutgoingServer) -> Markup:
-        """Return the button that tests a server from the list."""
-        url = self.get_url(".press", button="test")
-        return checks.button_of_row(url, gettext("Test Connection"), "test-pipe", row.id)
+        """Return the buttons for a server in the list: to test it, and to use a draft without that."""
+        tools = Markup()
+        for button in self.buttons_of(row):
+            if button.name in ("test", "use"):
+                url = self.get_url(".press", button=button.name)
+                tools += checks.button_of_row(url, button.label, button.icon, row.id, button.confirm)
+        return tools
 
     # --- the form
 
