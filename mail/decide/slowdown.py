@@ -14,7 +14,7 @@ GREYLISTED_WAIT = timedelta(minutes=5)  # after which most of those who greylist
 LONGEST_WAIT = WAITS[-1]
 
 # What an answer about a recipient was taken for -> how many of them, with nothing accepted between, make a domain wait.
-ANSWERS: Mapping[str, int] = {"sending_limit_now": 1, "greylisted": 200}
+ANSWERS: Mapping[str, int] = {"sending_limit_now": 1, "greylisted": 500}
 REASONS: Mapping[str, str] = {"sending_limit_now": "domain_slowed", "greylisted": "domain_greylisted"}
 ABOUT_RECIPIENT = frozenset({"rcpt", "data", "end"})  # before that, an answer can't mean one domain
 
