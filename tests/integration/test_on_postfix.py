@@ -1,13 +1,27 @@
-"""Sending through a Postfix that is as strict as a provider: login, own addresses, certificates, size, pipelining."""
+"""What a real Postfix sees: as a provider that is strict, and as the receiver of mails by all rules of the decision."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.utils import parseaddr
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import delete
 
+from mail.outgoing import deliver as queue
+from mail.outgoing import enqueue
+from mail.outgoing.enqueue import OutgoingDraft, To
+from mail.queue.connections import Connections
+from mail.queue.journal import Journal
+from mail.queue.lease import WorkerLease
 from mail.sentences import say
+from mail.settings import config, office, parameters
+from mail.settings.config import settings
 from mail.transport.smtp import Outcome, ServerConnection
 from mail.transport.smtp_session import SmtpTarget
+from models import OutgoingServer, db
+from scheduler import create_worker_app
 from tests.conftest import started
 from tests.servers.certificates import Authority
 from tests.servers.dovecot import Dovecot
@@ -106,3 +120,72 @@ def test_the_envelope_is_pipelined_and_every_answer_has_its_mail(postfix: Postfi
     assert "→ RCPT TO:<one@example.com>\n→ DATA\n←" in said, "nothing is waited for in between"
     assert said.count("EHLO") == 2, "one connection, greeted before and after STARTTLS"
     assert [postfix.wait_for(address)[0].recipient for address in (people[0], people[3])] == [people[0], people[3]]
+
+
+# --- who sends, and as whom: outgoing.md 2 to 6
+
+NOTIFY, BOUNCE = "notifications@mycompany.test", "bounce@mycompany.test"
+SHOP = {"name": "shop", "from_filter": "shop.test, Boss@Partner.test"}
+MAIN = {"name": "main", "from_filter": "mycompany.test"}
+OPEN = {"name": "open"}
+BOTH, ALL = (SHOP, MAIN), (SHOP, MAIN, OPEN)
+
+
+@pytest.mark.parametrize("default", ["", "mycompany.test"], ids=["no default server", "default server with a filter"])
+def test_each_mail_arrives_by_the_server_and_as_the_sender_that_were_decided(
+    tmp_path: Path, postfix: Postfix, default: str
+) -> None:
+    if default:
+        sent = {"MAIL_SERVER": "127.0.0.1", "MAIL_PORT": str(postfix.port), "MAIL_DEFAULT_FROM_FILTER": default}
+        cases: list[tuple[Any, ...]] = [
+            ((), "Clerk <clerk@mycompany.test>", {}, "", "clerk@mycompany.test", BOUNCE),
+            ((), "Ann <ann@elsewhere.test>", {}, "", NOTIFY, BOUNCE),
+        ]
+    else:
+        sent = {}
+        cases = [
+            (ALL, "Boss <boss@partner.test>", {}, "shop", "boss@partner.test", "boss@partner.test"),
+            (ALL, "Zoe <zoe@shop.test>", {}, "shop", "zoe@shop.test", "zoe@shop.test"),
+            (ALL, "Zoe <zoe@shop.test>", {"return_path": "back@shop.test"}, "shop", "zoe@shop.test", "back@shop.test"),
+            (ALL, "Zoe <zoe@shop.test>", {"return_path": "<>"}, "shop", "zoe@shop.test", ""),
+            (ALL, "Zoe <zoe@mail.shop.test>", {}, "open", NOTIFY, BOUNCE),
+            (ALL, "Ann <ann@elsewhere.test>", {}, "open", NOTIFY, BOUNCE),
+            (ALL, '"zoe@shop.test" <ann@elsewhere.test>', {}, "open", NOTIFY, BOUNCE),
+            (BOTH, "Ann <ann@elsewhere.test>", {}, "main", NOTIFY, BOUNCE),
+            (BOTH, "Zoe <zoe@shop.test>, Bob <bob@mycompany.test>", {}, "shop", "zoe@shop.test", "zoe@shop.test"),
+            ((OPEN | {"rewrite": "never"},), "Ann <ann@elsewhere.test>", {}, "open", "ann@elsewhere.test", BOUNCE),
+            ((OPEN | {"rewrite": "always"},), "Clerk <clerk@mycompany.test>", {}, "open", NOTIFY, BOUNCE),
+            ((MAIN | {"priority": 3}, MAIN | {"name": "second"}), "Clerk <clerk@mycompany.test>", {}, "main",
+             "clerk@mycompany.test", BOUNCE),
+        ]  # fmt: skip
+    env = {"COQUI_DATA": str(tmp_path), "DATABASE_URL": f"sqlite:///{tmp_path / 'office.db'}"} | sent
+    app = create_worker_app(config.read(env))
+    with app.app_context(), Connections() as connections:
+        db.create_all()
+        for key, value in (("mail.catchall.domain", "mycompany.test"), ("mail.default.from", "notifications")):
+            parameters.put(key, value, datetime.now(UTC))
+        db.session.commit()
+        worker = WorkerLease.register(datetime.now(UTC))
+        journal = Journal.open(settings().journal_folder, worker.id, "one")
+        for number, (servers, author, given, way, sender, envelope) in enumerate(cases):
+            use(servers, postfix.port)
+            draft = OutgoingDraft("test", author, "Hello", "<p>Hello</p>", **given)
+            enqueue.enqueue(draft, [To(f"r{number}@example.com")], datetime.now(UTC))
+            while queue.send_some(worker, connections, journal):
+                pass
+            (mail,) = postfix.wait_for(f"r{number}@example.com")
+            found = mail.message["X-Way"] or "", parseaddr(str(mail.message["From"]))[1], mail.envelope_sender
+            assert found == (way, sender, envelope), (author, given)
+            assert mail.message["Reply-To"], "it is always written"
+        journal.close()
+        db.engine.dispose()
+
+
+def use(servers: tuple[dict[str, Any], ...], port: int) -> None:
+    """Have these servers and no others; each writes its name into its mails."""
+    db.session.execute(delete(OutgoingServer))
+    for values in servers:
+        given = {"host": "127.0.0.1", "port": port, "encryption": "none", "authentication": "none"}
+        db.session.add(OutgoingServer(**given, headers=f"X-Way: {values['name']}", **values))
+    db.session.commit()
+    office.forget()
