@@ -18,7 +18,7 @@ from mail.decide.advice import advice_for
 from mail.message.address import show_address
 from mail.message.compose import html_to_text
 from mail.outgoing import enqueue
-from mail.outgoing.delivery_state import FAILED, Envelope, envelopes
+from mail.outgoing.delivery_state import Envelope, envelopes
 from mail.outgoing.enqueue import OutgoingDraft, To
 from mail.sentences import Why, say, why
 from mail.settings import office
@@ -93,7 +93,7 @@ def _send(user_id: int, now: datetime) -> bool:
 
 
 def _failed(user_id: int, since: datetime) -> list[_Failed]:
-    """The messages of somebody that failed since then, nobody has looked at, and are still red; the newest first."""
+    """The messages of somebody that failed since then, unread and not sent meanwhile; the newest first."""
     rows = db.session.execute(
         select(Post.id, Notification.at, Post.subject, Post.text, Document)
         .select_from(Notification)
@@ -111,7 +111,7 @@ def _failed(user_id: int, since: datetime) -> list[_Failed]:
             row.Document.id if row.Document else None, found[row.id],
         )
         for row in rows
-        if row.id in found and found[row.id].colour == "red"
+        if row.id in found and (found[row.id].failed or found[row.id].why)
     ]  # fmt: skip
 
 
@@ -140,7 +140,7 @@ def _draft(user: User, news: _News) -> OutgoingDraft:
     with force_locale(user.language):
         html = _html(user, news)
         subject = ngettext(
-            "%(num)s of your emails was not delivered", "%(num)s of your emails were not delivered", number
+            "%(num)s of your emails needs your attention", "%(num)s of your emails need your attention", number
         )
         if not number:
             subject = _in_quarantine(news.quarantined)
@@ -169,7 +169,8 @@ def _html(user: User, news: _News) -> Markup:
 
 
 def _failures(user: User, news: _News, url: str) -> list[Markup]:
-    parts = [Markup("<p>{}</p>").format(gettext("These messages did not reach everyone:"))]
+    words = gettext("These messages did not reach everyone, or it is unknown whether they did:")
+    parts = [Markup("<p>{}</p>").format(words)]
     parts += [_post(user, one, url) for one in news.failed[:MOST_POSTS]]
     rest = len(news.failed) - MOST_POSTS
     if rest > 0:
@@ -199,7 +200,7 @@ def _post(user: User, one: _Failed, url: str) -> Markup:
         parts.append(_paragraph(f"“{begins}”"))
     if one.envelope.why:
         parts.append(Markup("<p>{}</p>").format(say(one.envelope.why)))
-    lines = [line for line in one.envelope.lines if line.state in FAILED]
+    lines = one.envelope.failed
     for line in lines[:MOST_RECIPIENTS]:
         reason: Why | None = line.why  # type: ignore[assignment]
         fixer = say(why(f"fixer_{advice_for(reason).fixer.value}"))

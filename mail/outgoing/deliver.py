@@ -29,7 +29,7 @@ from mail.outgoing.delivery import (
     not_tried,
     remember_live,
 )
-from mail.outgoing.delivery_state import mark_failures, show_progress
+from mail.outgoing.delivery_state import mark_doubts, mark_failures, show_progress
 from mail.outgoing.line_results import RESULT, attempt_of, doubt_of, result_of
 from mail.outgoing.lines import decide_again, free_doubted, posts_of_lines, whole
 from mail.outgoing.waiting import hand_back, wait_for_limit
@@ -257,6 +257,7 @@ class LineBatch(DeliveryBatch[Claimed]):
         about = (failure_of(line.address, tried.outcome, recipient_id=line.id) for line, tried, _ in noted)
         failures.record([failure for failure in about if failure], now)
         mark_failures(posts_of_lines(failed), now)
+        mark_doubts(posts_of_lines([line for line, _, result in noted if result["state"] == "unknown"]), now)
         show_progress(posts_of_lines(self.lines), now)
         if self.frees_doubted:
             free_doubted(self.server_id, now)
@@ -316,7 +317,7 @@ def recover_lines(worker_id: int, said: Mapping[str, State] | None, now: datetim
         .where(Recipient.worker_id == worker_id, Recipient.state == "sending")
     ).all()
     counts = {"sent": 0, "in doubt": 0, "queued": 0}
-    tries = []
+    tries, doubted = [], set()
     for line in held:
         state = "begun" if said is None else said.get(f"l{line.id}")
         values: dict[str, Any]
@@ -329,6 +330,7 @@ def recover_lines(worker_id: int, said: Mapping[str, State] | None, now: datetim
             values = doubt_of(line.doubts, now)
             reason = values["why"]
             counts["in doubt"] += 1
+            doubted |= {line.post_id} if values["state"] == "unknown" else set()
         else:
             values = {"state": "queued", "attempts": Recipient.attempts - 1}
             counts["queued"] += 1
@@ -342,5 +344,6 @@ def recover_lines(worker_id: int, said: Mapping[str, State] | None, now: datetim
             tries.append({"recipient_id": line.id, "at": now, "phase": "end", "why": reason, **server})
     if tries:
         db.session.execute(insert(DeliveryAttempt), tries)
+    mark_doubts(doubted - {None}, now)
     show_progress({line.post_id for line in held if line.post_id is not None}, now)
     return counts

@@ -37,9 +37,9 @@ class Envelope:
         return any(line.state in FAILED and line.seen_at is None for line in self.lines)
 
     @property
-    def failed(self) -> Recipient | None:
-        """The first recipient who did not get it."""
-        return next((line for line in self.lines if line.state in FAILED), None)
+    def failed(self) -> list[Recipient]:
+        """The recipients who did not get it, or of whom nobody knows whether they did."""
+        return [line for line in self.lines if line.state in (*FAILED, "unknown")]
 
     @property
     def limited(self) -> list[Recipient]:
@@ -122,6 +122,15 @@ def mark_failures(post_ids: Collection[int], now: datetime) -> None:
         )
     notify_inboxes([(row.id, row.user_id) for row in rows if row.user_id is not None], "failure", now)
     Event.add(thread_topics(rows), now)
+
+
+def mark_doubts(post_ids: Collection[int], now: datetime) -> None:
+    """Tell the authors of posts that nobody knows whether a recipient got them; the caller commits."""
+    if not post_ids:
+        return
+    authors = select(Post.id, User.id).join(User, User.contact_id == Post.author_contact_id)
+    rows = db.session.execute(authors.where(Post.id.in_(listed(post_ids)))).all()
+    notify_inboxes([(row[0], row[1]) for row in rows], "failure", now)
 
 
 def show_progress(post_ids: Collection[int], now: datetime) -> None:

@@ -15,7 +15,7 @@ from mail.errors import NotCorrected
 from mail.message.address import normalise, show_address
 from mail.message.compose import header, with_addresses, with_id
 from mail.message.extra_headers import encoded_headers
-from mail.outgoing.delivery_state import FAILED, SENDING, mark_failures, show_progress
+from mail.outgoing.delivery_state import FAILED, SENDING, mark_doubts, mark_failures, show_progress
 from mail.outgoing.enqueue import decision_columns, waits_for_server
 from mail.queue.journal import State
 from mail.sentences import Why, why
@@ -284,5 +284,7 @@ def leave_unknown(worker_id: int, said: Mapping[str, State], now: datetime) -> i
         db.session.execute(
             insert(DeliveryAttempt), [{"recipient_id": id, "at": now, "phase": "end", "why": reason} for id in silent]
         )
-        show_progress({post_id for post_id in silent.values() if post_id is not None}, now)
+        posts = {post_id for post_id in silent.values() if post_id is not None}
+        mark_doubts(posts, now)
+        show_progress(posts, now)
     return len(silent)

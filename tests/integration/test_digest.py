@@ -49,7 +49,7 @@ def test_an_author_is_told_once_what_the_red_envelope_says(failed):
     assert send(failed) == [1] and send(failed, NOW + timedelta(days=1)) == []
     (mail,) = digests(failed)
     assert mail["To"].addresses[0].addr_spec == "user@home.test" and mail["Auto-Submitted"] == "auto-generated"
-    assert mail["Subject"] == "1 of your emails was not delivered"
+    assert mail["Subject"] == "1 of your emails needs your attention"
     html = mail.get_body(("html",)).get_content()
     for said in (words(html), " ".join(mail.get_body(("plain",)).get_content().split())):
         assert "gone@x.test" in said and "550 no" in said and "Who can fix this: you" in said

@@ -5,16 +5,19 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import insert, select, update
 
-from mail.outgoing import failures
+from mail.outgoing import deliver, failures, lines
 from mail.outgoing.failures import Failure
+from mail.queue.lease import WorkerLease
 from mail.sentences import why
 from models import (
     DeliveryAttempt,
     LineChange,
+    Notification,
     OutgoingMail,
     Post,
     ReceivedMail,
     Recipient,
+    User,
     db,
 )
 from tests.integration import test_failure_cards
@@ -33,7 +36,7 @@ def press(visitor, name, *ids):
     return words(page)
 
 
-def add_lines(app, *lines):
+def add_lines(app, *states):
     """Give the email more recipients: their states and reasons."""
     rows = [
         {
@@ -45,7 +48,7 @@ def add_lines(app, *lines):
             "next_try_at": datetime.now(UTC),
             "why": why(code, address="p@x.test", reply="550") if code else None,
         }
-        for number, (state, wait, code) in enumerate(lines)
+        for number, (state, wait, code) in enumerate(states)
     ]
     with app.app_context():
         db.session.execute(insert(Recipient), rows)
@@ -185,3 +188,36 @@ def test_a_mail_whose_tries_were_cleaned_up_still_says_that_it_was_accepted(app,
         db.session.commit()
         assert not db.session.scalars(select(LineChange)).all()
     assert "The mail server accepted the email." in words(admin.get(PAGE))
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_an_author_hears_of_an_email_in_doubt_and_what_became_of_it(app, admin, silent):
+    clerk = Visitor(app).as_role("marketing")
+    with app.app_context():
+        worker = WorkerLease.register(datetime.now(UTC)).id
+        author = db.session.scalar(select(User.contact_id).where(User.role == "marketing"))
+        db.session.execute(update(Post).values(author_contact_id=author))
+        db.session.execute(update(Recipient).values(state="sending", worker_id=worker, doubts=1))
+        if silent:
+            lines.leave_unknown(worker, {}, datetime.now(UTC))
+        else:
+            deliver.recover_lines(worker, None, datetime.now(UTC))
+        db.session.commit()
+    told = words(clerk.get("/inbox"))
+    assert "One of your emails may not have arrived" in told and "Who can fix this: you" in told
+    assert "An email of this document was not delivered" not in clerk.get("/documents/ticket").text
+    clerk.post("/lines/1/arrived")
+    told = words(clerk.get("/inbox"))
+    assert "One of your emails was sent after all" in told and "Who can fix this" not in told
+
+
+def test_the_inbox_names_every_recipient_who_did_not_get_it(app, admin):
+    fail(app, "failed", "mailbox_full")
+    add_lines(app, *[("failed", "", "mailbox_full")] * 4)
+    with app.app_context():
+        post = db.session.scalar(select(OutgoingMail.post_id))
+        user = db.session.scalar(select(User.id).where(User.role == "admin"))
+        db.session.add(Notification(post_id=post, user_id=user, kind="failure", at=datetime.now(UTC)))
+        db.session.commit()
+    told = words(admin.get("/inbox"))
+    assert "One of your emails was not delivered" in told and "p1@x.test:" in told and "2 more recipients" in told

@@ -21,7 +21,10 @@ from webapp.passwords import AccountError, hash_checked
 
 ROLES = (("user", _l("User")), ("marketing", _l("Marketing")), ("admin", _l("Admin")))
 NOTIFY = (("mail", _l("By email")), ("inbox", _l("In the CoquiMail inbox")))
-DIGEST = _l("A daily email about messages that were not delivered. Nothing is sent when nothing failed.")
+DIGEST = _l(
+    "A daily email about messages that were not delivered, and for administrators about emails in quarantine. "
+    "Nothing is sent when nothing is new."
+)
 EMPTY_PASSWORD = _l("Set an initial password.")
 
 

@@ -3,6 +3,7 @@
 from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
+from flask_babel import lazy_gettext as _l
 from flask_login import current_user, login_required
 from sqlalchemy import select, update
 from sqlalchemy.orm import joinedload
@@ -13,9 +14,17 @@ from mail.sentences import say
 from mail.settings.clock import now
 from models import Document, Event, Notification, Post, db
 
+FAILURES = {  # what became of an email whose author was told of a failure
+    "red": _l("One of your emails was not delivered"),
+    "amber": _l("One of your emails may not have arrived"),
+    "grey": _l("One of your emails is being sent again"),
+    "green": _l("One of your emails was sent after all"),
+}
+
 blueprint = Blueprint("inbox", __name__, url_prefix="/inbox")
 
 MOST = 100  # notices of one page
+MOST_RECIPIENTS = 3  # of one email that failed
 MOST_WAITING = 10  # own emails that wait for a limit
 
 
@@ -46,6 +55,7 @@ def index() -> ResponseReturnValue:
         notices=found[:MOST],
         everything=everything,
         title=_title,
+        most_recipients=MOST_RECIPIENTS,
         older=older,
         envelopes=_envelopes([notice for notice, _ in found[:MOST]]),
         waiting=_waiting() if not before else [],
@@ -69,9 +79,10 @@ def _waiting() -> list[tuple[Post, Document | None, Envelope]]:
     return [(post, document, of_posts[post.id]) for post, document in found if of_posts[post.id].limited]
 
 
-def _title(notice: Notification) -> str:
+def _title(notice: Notification, envelope: Envelope | None = None) -> str:
     if notice.kind == "failure":
-        return gettext("One of your emails was not delivered")
+        waits = envelope is not None and envelope.stranded
+        return str(FAILURES["grey" if waits else envelope.colour if envelope else "red"])
     if notice.post.mark == "not_checked" and notice.post.author_contact_id == current_user.contact_id:
         return gettext("An email in your name. Did you write it?")
     return str(notice.post.author or notice.post.author_address or gettext("Unknown sender"))
