@@ -31,6 +31,8 @@ from wtforms import Form
 
 from mail.documents.contacts import find_or_make
 from mail.message.address import normalise
+from mail.sentences import say, why
+from mail.settings import office
 from mail.settings.config import Settings
 from models import User, db
 from models.user import ROLES
@@ -206,6 +208,8 @@ def new_address(address: str) -> str:
     key = normalise(address)
     if key is None:
         raise AccountError(gettext("%(address)s is not an email address.", address=address))
+    if office.comes_back(key):
+        raise AccountError(say(why("address_of_ours", address=key)))
     if db.session.scalar(select(exists().where(User.email == key))):
         raise AccountError(gettext("There is already an account for %(address)s.", address=key))
     return key

@@ -7,6 +7,7 @@ from mail.errors import ChangeRefused
 from mail.message.address import Address
 from mail.message.pasted import one_person
 from mail.sentences import Why, why
+from mail.settings import office
 from models import Contact, User, db
 from models.base import was_changed
 
@@ -46,6 +47,8 @@ def _take_address(contact: Contact) -> dict[str, Why]:
         return {"address": why("contact_several_addresses" if several else "contact_not_an_address")}
     if found.name:
         return {"address": why("contact_address_with_name", address=found.address)}
+    if found.key != contact.address_key and office.comes_back(found.key):
+        return {"address": why("address_of_ours", address=found.key)}
     contact.address, contact.address_key = found.address, found.key
     return {"address": why("contact_address_taken")} if same_address(contact) is not None else {}
 

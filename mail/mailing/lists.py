@@ -10,6 +10,7 @@ from sqlalchemy import bindparam, select, update
 from mail.documents.contacts import contact_row
 from mail.message.pasted import LONGEST_NAME, PastedPerson, PastedPiece, PastedText, read_people
 from mail.sentences import Why, why
+from mail.settings import office
 from models import Contact, MailingList, Subscription, User, db, reading, writing
 from models.slices import MOST_IDS, SliceSize
 from models.store import insert_rows
@@ -81,13 +82,21 @@ def import_lines(text: str, list_id: int, now: datetime, user: User | None = Non
         if mailing_list is None:
             raise LookupError(f"mailing list {list_id}")
         reason = why("subscribed_by_import", user=user.name if user else "", list=mailing_list.name)
+        office.load()
     pasted = read_people(text, MOST_LINES)
     report = ImportReport.of(pasted)
+    people = []
+    for person in pasted.people:
+        if office.comes_back(person.key):
+            ours = why("address_of_ours", address=person.key)
+            report.refused.append(PastedPiece(person.number, person.text, ours))
+        else:
+            people.append(person)
     start = 0
     with writing():
-        while start < len(pasted.people):
+        while start < len(people):
             with _importing.slice() as size:
-                _take(pasted.people[start : start + size], list_id, reason, report, now)
+                _take(people[start : start + size], list_id, reason, report, now)
                 db.session.commit()
             start += size
     return report

@@ -77,6 +77,15 @@ def own_addresses() -> OwnAddresses:
     return load().own
 
 
+def comes_back(address: str) -> bool:
+    """Say whether mail to an address (a key) comes back to the office: to an alias, a catchall or a bounce address.
+
+    A default address may be the mailbox of a person.
+    """
+    known = load().office
+    return address in own_addresses() and address not in {one.default_address for one in (known.first, *known.domains)}
+
+
 def mailbox(written_to: Iterable[str] = ()) -> str:
     """Return who the system writes as: the company, under an address of ours; "" when there is none.
 

@@ -7,12 +7,14 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
+from mail.documents import contact_rules
 from mail.errors import ChangeRefused
 from mail.incoming import aliases, domain_rules
+from mail.mailing import lists
 from mail.mailing.rendered import MailingRecipient, compile_for, decide_for
 from mail.settings import office
 from mail.settings.parameters import NotValid
-from models import Alias, DocumentType, IncomingServer, Mailing, OfficeDomain, OutgoingServer, User, db
+from models import Alias, Contact, DocumentType, IncomingServer, Mailing, OfficeDomain, OutgoingServer, User, db
 from tests.integration.frontdesk import FrontDesk, delivery_report, mail, sentences
 from tests.integration.mass import add_contacts, draft
 from tests.web import Visitor, words
@@ -336,6 +338,24 @@ def test_our_addresses_in_every_domain_are_nobody_to_write_to(desk: FrontDesk):
     assert document.contact_id is None and row.state == "processed"
     with desk.app.app_context():
         assert "sales@second.test" in office.own_addresses()
+
+
+def test_our_addresses_are_no_contacts_accounts_or_readers(desk: FrontDesk):
+    with desk.app.app_context():
+        list_id = add_contacts(0)
+        pasted = "Ann <ann@x.test>\nShop <shop@second.test>\nsales@second.test\nhello@second.test"
+        report = lists.import_lines(pasted, list_id, NOW)
+        assert (report.added, [one.why["code"] for one in report.refused]) == (2, ["address_of_ours"] * 2)
+        assert report.again() == ["Shop <shop@second.test>", "sales@second.test"]
+        with pytest.raises(ChangeRefused, match="address"):
+            contact_rules.check(Contact(name="", company="", address="Sales@Second.test", active=True), by_admin=True)
+        db.session.rollback()
+
+
+def test_no_account_has_an_address_of_ours(pages: Flask, admin: Visitor):
+    account = {"name": "Sales", "role": "user", "active": "y", "password": "a frog in the rain", "notify": "mail"}
+    said = words(admin.post("/admin/users/new", {**account, "zone": "UTC", "email": "sales@office.test"}).text)
+    assert "sales@office.test is one of our own addresses" in said
 
 
 # --- a domain with letters of its own
