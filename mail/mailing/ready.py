@@ -2,11 +2,14 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from mail.decide.sender import Decision
 from mail.errors import MailError, ServerGone
-from mail.mailing.rendered import broken_links, compile_for, content_key, decide_for
+from mail.mailing.rendered import broken_links, compile_for, content_key, decide_for, request_of
+from mail.outgoing import forecast
+from mail.outgoing.forecast import Forecast
 from mail.sentences import Why, say, why
 from mail.settings import office
 from models import Mailing, Subscription
@@ -56,6 +59,12 @@ def expected(mailing: Mailing) -> Counter[str]:
     """Count who would get a mailing now, under "", and who would be left out, under the code of the reason."""
     found = audience_rows.expected([one.id for one in mailing.lists])
     return Counter({f"left_out_{word}" if word else "": n for word, n in found.items()})
+
+
+def forecast_of(mailing: Mailing, decision: Decision, recipients: int, now: datetime) -> Forecast | None:
+    """Return when a mailing that begins then would end by the limits of its server; None when that has none."""
+    found = forecast.of_mailing(mailing, decision, recipients, now)
+    return forecast.with_other_servers(found, request_of(mailing), decision, now) if found else None
 
 
 def decided(mailing: Mailing, decision: Decision) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def of_mailing(row: Mailing, decision: Decision, recipients: int, now: datetime)
     server_id = decision.server_id or 0
     if decision.failure or not quota.limits_of(server_id, now):
         return None
-    return _forecast(server_id, decision.server_name, recipients, backlog(server_id, besides=row.id), now)
+    return _forecast(server_id, decision.server_name, recipients, backlog(server_id, besides=row.id or 0), now)
 
 
 def with_other_servers(forecast: Forecast, request: Request, decision: Decision, now: datetime) -> Forecast:

@@ -17,7 +17,7 @@ from models.store import pack
 from tests.integration.mass import add_contacts, add_server, draft, prepare
 from tests.web import Visitor, web_app, words
 from webapp import template_helpers, waiting_words
-from webapp.pages import mailing_page
+from webapp.pages import mailing_editor, mailing_page
 
 NOW = datetime(2026, 11, 27, 13, 45, tzinfo=UTC)
 SERVERS = "/admin/outgoing-servers"
@@ -26,7 +26,7 @@ SERVERS = "/admin/outgoing-servers"
 @pytest.fixture
 def moment(pages: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     """The time at which people look."""
-    for module in (template_helpers, mailing_page, waiting_words):
+    for module in (template_helpers, mailing_editor, mailing_page, waiting_words):
         monkeypatch.setattr(module, "now", lambda: NOW)
     with pages.app_context():
         parameters.put("company.address", "1 Rain Forest Road, San Juan", NOW)
@@ -71,6 +71,8 @@ def test_before_a_mailing_is_sent_its_end_is_shown_and_who_has_room(pages: Flask
     assert "By these limits the mailing would end Nov 29, 00:00 UTC (01:00 your time) ." in page
     assert "30 other emails wait for the same server and may go first." in page
     assert "This server may send it too and has room now: Mass." in page
+    editor = admin.get(f"/mailings/{id}/edit")
+    assert "would end Nov 29, 00:00 UTC (01:00 your time) ." in words(editor) and "has room now: Mass." in words(editor)
     with pages.app_context():
         db.session.execute(update(Recipient).values(state="sent"))
         db.session.execute(update(OutgoingServer).values(per_hour=None, per_day=1000))

@@ -19,6 +19,7 @@ from mail.message.address import show_address
 from mail.sentences import Why, say
 from mail.settings.clock import now
 from models import Mailing, db, only_read_on
+from models.contact import MOST_COUNTED
 from webapp import meanwhile
 from webapp.pages.bodies import POLICY_WITH_REMOTE, framed
 from webapp.pages.mailing_form import MailingForm, fill, mailing_form, unsaved
@@ -122,12 +123,15 @@ def _checked(row: Mailing) -> dict[str, Any]:
     decision = decide_for(row)
     wrong = mistakes(row)
     letter = None if wrong else letter_of(row, decision)
+    audience = ready.audience(row) if row.lists else 0
     return {
         "mistakes": wrong,
         "decision": decision,
         "why_from": _why_from(decision),
         "subject_shown": letter.subject_for(SAMPLES["full"]) if letter else row.subject,
-        "audience": ready.audience(row) if row.lists else 0,
+        "audience": audience,
+        # Not for more than are counted here: the page of the mailing has the exact number.
+        "forecast": ready.forecast_of(row, decision, audience, now()) if 0 < audience <= MOST_COUNTED else None,
         "chosen": row.lists,
     }
 

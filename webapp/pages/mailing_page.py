@@ -14,7 +14,7 @@ from sqlalchemy.orm import joinedload
 from mail.decide.sender import Decision
 from mail.documents import contacts
 from mail.mailing import ready
-from mail.mailing.rendered import decide_for, request_of
+from mail.mailing.rendered import decide_for
 from mail.outgoing import forecast
 from mail.outgoing.forecast import Forecast
 from mail.sentences import why
@@ -139,9 +139,7 @@ def _before_sending(row: Mailing) -> dict[str, Any]:
 def _forecast_before(row: Mailing, recipients: int) -> Forecast | None:
     """When a mailing would end that begins now, or when it is scheduled; and the servers that have more room."""
     moment = max(row.scheduled_at or now(), now()) if row.state == "scheduled" else now()
-    decision = decide_for(row)
-    found = forecast.of_mailing(row, decision, recipients, moment)
-    return forecast.with_other_servers(found, request_of(row), decision, moment) if found else None
+    return ready.forecast_of(row, decide_for(row), recipients, moment)
 
 
 def _left_out(expected: Counter[str]) -> str:
