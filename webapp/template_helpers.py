@@ -31,7 +31,7 @@ STATES: dict[str, tuple[str, Any]] = {
     "unknown": ("doubt", _l("Unknown")),
     "bounced": ("bad", _l("Bounced")),
     "cancelled": ("off", _l("Cancelled")),
-    "deferred": ("wait", _l("Trying again")),
+    "deferred": ("wait", _l("Deferred")),
     "draft": ("off", _l("Draft")),
     "confirmed": ("good", _l("Confirmed")),
     "scheduled": ("wait", _l("Scheduled")),
