@@ -1,13 +1,14 @@
 """What may be saved of an outgoing server, which addresses it would send as, and which settings a test stands for."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import astuple, replace
 
 from sqlalchemy import select
 
 from mail.decide.senders import TestedSender, senders_of
 from mail.decide.servers import Server, read_filter
-from mail.errors import ChangeRefused
+from mail.errors import ChangeRefused, MailError
 from mail.message.address import domain_of, normalise
 from mail.message.extra_headers import read_headers
 from mail.outgoing import usage
@@ -16,7 +17,9 @@ from mail.sentences import Why, say, why
 from mail.settings import office
 from mail.settings.config import settings
 from mail.settings.tested import leads_elsewhere, settings_key
-from models import OutgoingServer, User, db
+from mail.transport.network import tls_context
+from mail.transport.smtp_session import helo_name
+from models import OutgoingServer, Unreadable, User, db
 from models.base import was_changed
 
 
@@ -35,6 +38,9 @@ def check(server: OutgoingServer, password_given: bool) -> None:
     errors = _log_in(server, moved and not password_given)
     if wrong := read_headers(server.headers)[1]:
         errors["headers"] = wrong
+    if server.helo:
+        with _marked(errors, "helo"):
+            helo_name(server.helo)
     if was_changed(server, "active") and not server.active and (reason := in_use(server)):
         errors["active"] = reason
     if errors:
@@ -55,7 +61,19 @@ def _log_in(server: OutgoingServer, password_stays_behind: bool) -> dict[str, Wh
             errors["encryption"] = why("certificate_needs_tls")
         if not server.client_certificate or not server.client_key:
             errors["client_certificate"] = why("certificate_needs_key")
+        elif not isinstance(server.client_key, Unreadable):
+            with _marked(errors, "client_certificate"):
+                tls_context(client_cert=server.client_certificate, client_key=server.client_key)
     return errors
+
+
+@contextmanager
+def _marked(errors: dict[str, Why], field: str) -> Iterator[None]:
+    """Note what a field would fail with as soon as the server is used."""
+    try:
+        yield
+    except MailError as error:
+        errors[field] = error.why
 
 
 def in_use(server: OutgoingServer) -> Why | None:

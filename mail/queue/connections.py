@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from mail.errors import NoServerLeft, PracticeMailboxAway, SecretUnreadable, ServerGone
 from mail.message.extra_headers import encoded_headers
@@ -54,6 +54,19 @@ class ServerAccess:
 
 
 @dataclass
+class _Learned:
+    """What this process knows of the limits that sending taught about the server at a host."""
+
+    host: str
+    mails: int | None
+    connections: int | None
+    read_at: float
+
+    def is_of(self, host: str) -> bool:
+        return self.host == host and time.monotonic() - self.read_at < LEARNED_FOR.total_seconds()
+
+
+@dataclass
 class _Kept:
     connection: ServerConnection
     used_at: float
@@ -69,7 +82,7 @@ class Connections:
         self._lock = threading.Lock()
         self._idle: dict[int, list[_Kept]] = {}
         self._lent: Counter[int] = Counter()
-        self._mails: dict[int, int | None] = {}  # what each server takes over one connection; missing: not read yet
+        self._learned: dict[int, _Learned] = {}
 
     @contextmanager
     def to(self, server_id: int, transcript: bool = False) -> Iterator[ServerConnection]:
@@ -83,11 +96,11 @@ class Connections:
             access = access_to(server_id, self._also_inactive)
         target = access.target
         self.servers.first_seen(server_id, access.connections)
-        self._read_limits(server_id, target.host)
+        learned = self._what_was_learned(server_id, target.host)
         connection = self._take(server_id, target)
         connection.keep_transcript(transcript)
         connection.extra_headers = keep_our_id(target.host) + encoded_headers(access.headers)
-        allowed = (access.per_connection, self._mails.get(server_id))
+        allowed = (access.per_connection, learned.mails)
         connection.most_mails = most = min(filter(None, allowed), default=None)
         try:
             yield connection
@@ -150,20 +163,24 @@ class Connections:
             if connection.host is not None:
                 self._idle.setdefault(server_id, []).append(_Kept(connection, time.monotonic()))
 
-    def _read_limits(self, server_id: int, host: str) -> None:
-        if server_id in self._mails:
-            return
-        with reading():
-            known = db.session.get(ServerLimit, server_id)
-            holds = known is not None and known.host == host and now() - known.learned_at < LEARNED_FOR
-            self._mails[server_id] = known.mails if known and holds else None
-            if known and holds:
-                self.servers.takes_only(server_id, known.connections, LEARNED_FOR.total_seconds())
+    def _what_was_learned(self, server_id: int, host: str) -> _Learned:
+        """Return what is known of a server: read anew when it leads elsewhere, or has been believed for long enough."""
+        known = self._learned.get(server_id)
+        if known is None or not known.is_of(host):
+            with reading():
+                row = db.session.get(ServerLimit, server_id)
+                holds = row is not None and row.host == host and now() - row.learned_at < LEARNED_FOR
+                kept = (row.mails, row.connections) if row and holds else (None, None)
+            known = self._learned[server_id] = _Learned(host, *kept, time.monotonic())
+            self.servers.takes_only(server_id, known.connections, LEARNED_FOR.total_seconds())
+        return known
 
     def _learn(self, server_id: int, host: str, **limits: int | None) -> None:
         """Keep what was learned; commits."""
-        self._mails[server_id] = limits.get("mails", self._mails.get(server_id))
-        learned = {"host": host, "learned_at": now(), **limits}
+        known = self._what_was_learned(server_id, host)
+        known.mails = limits.get("mails", known.mails)
+        known.connections = limits.get("connections", known.connections)
+        learned = {"host": host, "learned_at": now(), "mails": known.mails, "connections": known.connections}
         row = upsert(ServerLimit).values(server_id=server_id, **learned)
         db.session.execute(row.on_conflict_do_update(index_elements=["server_id"], set_=learned))
         db.session.commit()
@@ -195,6 +212,12 @@ def learned_of(server: OutgoingServer) -> ServerLimit | None:
     """Return what sending taught us about a server, None when that was nothing or it leads elsewhere by now."""
     known = db.session.get(ServerLimit, server.id)
     return known if known and known.host == server.host else None
+
+
+def forget_learned(server_id: int) -> None:
+    """Remove what was learned about a server that was deleted: another one may get its number. Commits."""
+    db.session.execute(delete(ServerLimit).where(ServerLimit.server_id == server_id))
+    db.session.commit()
 
 
 def target_of_record(server: OutgoingServer) -> SmtpTarget:

@@ -237,7 +237,7 @@ class SmtpSession(SMTP):
     def reach(self, addresses: Sequence[network.HostAddress]) -> str:
         """Connect and return the address that answered."""
         self.sock = network.open_socket(self.target.host, addresses, self.time_left())
-        self.local_hostname = _helo_name(self.target.helo) if self.target.helo else _own_name(self.sock)
+        self.local_hostname = helo_name(self.target.helo) if self.target.helo else _own_name(self.sock)
         ip = str(self.sock.getpeername()[0])
         if self.transcript:
             self.transcript.note(f"connected to {ip}, port {self.target.port}")
@@ -368,10 +368,10 @@ class SmtpSession(SMTP):
             self.close()
 
 
-def _helo_name(name: str) -> str:
+def helo_name(name: str) -> str:
     """Return the name that was set for introducing ourselves as it goes over the wire.
 
-    >>> _helo_name("bücher.example"), _helo_name("[192.0.2.1]")
+    >>> helo_name("bücher.example"), helo_name("[192.0.2.1]")
     ('xn--bcher-kva.example', '[192.0.2.1]')
     """
     try:

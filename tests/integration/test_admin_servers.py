@@ -27,8 +27,10 @@ from models import (
     database_clock,
     db,
 )
+from tests.servers.certificates import own_certificate
 from tests.web import Visitor, web_app, words
 
+CERTIFICATE, KEY = own_certificate("client.office.test")
 OUTGOING, INCOMING, ACTIONS = "/admin/outgoing-servers", "/admin/incoming-servers", "/admin/scheduled-actions"
 SERVER = {
     "name": "Postmark",
@@ -111,7 +113,7 @@ def test_only_admins_see_the_technical_pages(app, path, role, code):
 def with_another_key(app, admin, tmp_path) -> Iterator[Visitor]:
     """An admin of the same office, whose passwords were stored by somebody who had another key."""
     admin.post(f"{OUTGOING}/new", SERVER)
-    certificate = {"authentication": "certificate", "client_certificate": "certificate", "client_key": "key"}
+    certificate = {"authentication": "certificate", "client_certificate": CERTIFICATE, "client_key": KEY}
     admin.post(f"{OUTGOING}/new", {**SERVER, "name": "certified", **certificate})
     admin.post(f"{INCOMING}/new", MAILBOX)
     with app.app_context():
@@ -138,20 +140,20 @@ def test_all_pages_open_under_another_key(with_another_key):
 
 
 @pytest.mark.parametrize(
-    ("path", "form", "field", "empty"),
+    ("path", "form", "field", "typed", "empty"),
     [
-        (f"{OUTGOING}/edit?id=1", SERVER, "password", "Enter the password"),
+        (f"{OUTGOING}/edit?id=1", SERVER, "password", "typed anew", "Enter the password"),
         (f"{OUTGOING}/edit?id=2", {**SERVER, "name": "certified", "authentication": "certificate",
-         "client_certificate": "certificate"}, "client_key", "Paste both"),
-        (f"{INCOMING}/edit?id=1", MAILBOX, "password", "Enter the password of the mailbox"),
+         "client_certificate": CERTIFICATE}, "client_key", KEY, "Paste both"),
+        (f"{INCOMING}/edit?id=1", MAILBOX, "password", "typed anew", "Enter the password of the mailbox"),
     ],
 )  # fmt: skip
-def test_a_secret_that_can_not_be_read_is_entered_again(with_another_key, path, form, field, empty):
+def test_a_secret_that_can_not_be_read_is_entered_again(with_another_key, path, form, field, typed, empty):
     page = with_another_key.get(path)
     assert "can't be read with the current secret key. Enter it again." in words(page.text)
     assert "A value is stored" not in page.text
     assert empty in words(with_another_key.post(path, {**form, field: ""}).text)
-    assert with_another_key.post(path, {**form, field: "typed anew"}).status_code == 302
+    assert with_another_key.post(path, {**form, field: typed}).status_code == 302
     page = with_another_key.get(path)
     assert "can't be read" not in words(page.text) and "A value is stored" in page.text
 
@@ -191,6 +193,11 @@ def test_a_server_is_added_and_its_secret_is_never_shown(app, admin):
         ({"user": ""}, "Enter the user"),
         ({"password": ""}, "Enter the password"),
         ({"authentication": "certificate"}, "Paste both"),
+        ({"authentication": "certificate", "client_certificate": "mine", "client_key": KEY}, "Paste both again as PEM"),
+        (
+            {"authentication": "certificate", "client_certificate": CERTIFICATE, "client_key": own_certificate("b")[1]},
+            "Paste both again as PEM",
+        ),
         ({"priority": "-10001"}, "whole number"),
         ({"name": ""}, "Fill in this field"),
     ],
@@ -263,6 +270,8 @@ def test_connections_are_limited_and_what_was_learned_is_shown(app, admin):
     learned = ServerLimit(server_id=saved["id"], host=SERVER["host"], mails=20, connections=1, learned_at=now())
     in_app(app, lambda: db.session.add(learned))
     assert "20 emails per connection, 1 connection at once." in words(admin.get(page))
+    unusable = words(developer(admin).post(page, {**SERVER, "helo": "my server!"}))
+    assert "The HELO name “my server!” can't be used" in unusable
     refused = words(admin.post(page, {**SERVER, "connections": "0"}))
     assert "A whole number from 1 to 1,000, or empty for no limit." in refused
     admin.post(page, {**SERVER, "host": "smtp.elsewhere.test"})

@@ -19,7 +19,7 @@ from mail.mailing import chunks, mailing
 from mail.outgoing import deliver, enqueue, lines
 from mail.outgoing.delivery_state import envelopes
 from mail.outgoing.enqueue import OutgoingDraft, To
-from mail.queue.connections import Connections
+from mail.queue.connections import LEARNED_FOR, Connections
 from mail.queue.journal import Journal
 from mail.queue.lease import WorkerLease
 from mail.sentences import say
@@ -458,6 +458,31 @@ def test_so_many_mails_a_session_is_learned_and_kept(desk: Desk) -> None:
         assert Counter(db.session.scalars(select(Recipient.attempts))) == {1: 40}
     with desk.app.app_context(), Connections().to(server_id) as connection:
         assert connection.most_mails == 5, "the next process knows it"
+
+
+def test_what_was_learned_is_forgotten_after_a_day_and_with_another_host(desk: Desk) -> None:
+    server_id = desk.server(2525)
+    with desk.app.app_context():
+
+        def most() -> int | None:
+            with desk.connections.to(server_id) as connection:
+                return connection.most_mails
+
+        yesterday = datetime.now(UTC) - timedelta(hours=23)
+        db.session.add(ServerLimit(server_id=server_id, host="127.0.0.1", mails=5, learned_at=yesterday))
+        db.session.commit()
+        assert most() == 5
+        db.session.execute(update(OutgoingServer).values(host="127.0.0.2"))
+        db.session.commit()
+        assert most() is None
+        db.session.execute(update(OutgoingServer).values(host="127.0.0.1"))
+        db.session.commit()
+        assert most() == 5
+        db.session.execute(update(ServerLimit).values(learned_at=yesterday - timedelta(hours=2)))
+        db.session.commit()
+        assert most() == 5, "it is not read before every batch"
+        desk.connections._learned[server_id].read_at -= LEARNED_FOR.total_seconds()
+        assert most() is None
 
 
 def test_the_extra_headers_of_a_server_are_in_every_email(desk: Desk) -> None:

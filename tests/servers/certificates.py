@@ -64,3 +64,16 @@ class Authority:
         key_file.chmod(0o600)
         certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         return key_file, certificate_file
+
+
+def own_certificate(name: str) -> tuple[str, str]:
+    """Return a certificate that nobody but its owner signed, and its key, as PEM texts."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), datetime.datetime.now(datetime.UTC)
+    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key())
+    builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - DAY).not_valid_after(now + DAY)
+    certificate = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return certificate.decode(), secret.decode()

@@ -13,7 +13,7 @@ from wtforms.validators import ValidationError
 
 from mail.decide.servers import FilterError, parse_filter
 from mail.outgoing import server_rules
-from mail.queue import quota
+from mail.queue import connections, quota
 from mail.sentences import say
 from mail.settings import office
 from mail.settings.config import settings
@@ -366,6 +366,7 @@ class OutgoingServerView(AdminView):
     def after_delete(self, row: OutgoingServer) -> None:
         checks.forget(checks.OUTGOING, row.id)
         quota.forget(row.id)
+        connections.forget_learned(row.id)
         office.forget()
 
 
