@@ -126,7 +126,7 @@ def _mailings_by_state() -> Counts:
 def daily_digest(job: Job) -> None:
     """Tell people of their emails that were not delivered."""
     for _ in digest.send_all(job.now):
-        job.add(sent=1)
+        job.add(mails=1)
         if job.stopping():
             break
     if job.counts:

@@ -4,6 +4,7 @@ It says the same as the red envelope: the reason, and who can fix it. It belongs
 is never the subject of another one. Administrators are told as well what was put in quarantine.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,6 +14,7 @@ from babel.dates import format_datetime
 from flask_babel import force_locale, get_locale, gettext, ngettext
 from markupsafe import Markup
 from sqlalchemy import exists, func, or_, select, update
+from sqlalchemy.exc import DBAPIError
 
 from mail.decide.advice import advice_for
 from mail.message.address import show_address
@@ -24,6 +26,8 @@ from mail.sentences import Why, say, why
 from mail.settings import office
 from models import Document, Notification, Post, ReceivedMail, User, change_rows, db, reading, writing
 from models.base import holds
+
+log = logging.getLogger("coquimail.digest")
 
 MOST_READ = 200  # failures of one account
 MOST_COUNTED = 1_000  # emails in quarantine
@@ -59,7 +63,7 @@ class _News:
 def send_all(now: datetime) -> Iterator[int]:
     """Send everybody who wants one their digest, if something failed since the last; yields each account that got it.
 
-    Each is committed for itself.
+    Each is committed for itself. What one account can't be told keeps nobody else from theirs; it is raised at the end.
     """
     with reading():
         unread = exists().where(
@@ -68,9 +72,20 @@ def send_all(now: datetime) -> Iterator[int]:
         )  # fmt: skip
         wanted = select(User.id).where(User.active, User.digest, or_(unread, User.role == "admin"))
         accounts = db.session.scalars(wanted.order_by(User.id)).all()
+    failed: Exception | None = None
     for account in accounts:
-        if _send(account, now):
+        try:
+            sent = _send(account, now)
+        except DBAPIError:
+            raise
+        except Exception as error:
+            db.session.rollback()
+            log.exception("no digest for account %s", account)
+            sent, failed = False, error
+        if sent:
             yield account
+    if failed:
+        raise failed
 
 
 def _send(user_id: int, now: datetime) -> bool:

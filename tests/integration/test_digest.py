@@ -12,8 +12,9 @@ from mail.outgoing import lines
 from mail.outgoing.delivery_state import mark_failures
 from mail.settings import office, parameters
 from models import Notification, OutgoingMail, ReceivedMail, Recipient, User, db
+from scheduler import jobs
 from tests.integration import test_failure_cards
-from tests.web import Visitor, words
+from tests.web import Visitor, account, words
 
 app, fail = test_failure_cards.app, test_failure_cards.fail
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -131,6 +132,19 @@ def test_an_administrator_is_told_once_what_is_in_quarantine(pages):
     assert mail["Subject"] == "2 emails are in quarantine" and "admin@home.test" in mail["To"]
     html = mail.get_body(("html",)).get_content()
     assert "/admin/received-mails/?state=quarantined" in html and "did not reach" not in html
+
+
+def test_what_one_account_can_not_be_told_keeps_nobody_else_from_theirs(pages):
+    Visitor(pages).as_role("admin")
+    account(pages, "admin", "second@home.test")
+    with pages.app_context():
+        db.session.execute(update(User).where(User.id == 1).values(language="no such"))
+        db.session.add(ReceivedMail(source="t", source_key="1", size=1, state="quarantined", received_at=NOW))
+        db.session.commit()
+        job = jobs.Job(pages, NOW, 86_400, fetcher=None, stopping=lambda: False, report=lambda counts: None)
+        with pytest.raises(ValueError):
+            jobs.JOBS["digest"](job)
+    assert job.counts == {"mails": 1} and "second@home.test" in digests(pages)[0]["To"]
 
 
 def test_links_that_lead_nowhere_are_left_out(failed):
