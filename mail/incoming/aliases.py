@@ -5,7 +5,7 @@ rows here follow every change.
 """
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -111,9 +111,10 @@ def address(local: str, domain: str) -> str:
     return normalise(f"{local}@{domain}") or local if domain else local
 
 
-def places(local: str, domain: str = "") -> list[str]:
+def places(local: str, domain: str = "", ours: Sequence[DomainNames] = ()) -> list[str]:
     """Return the addresses of a local part: in one domain, or in all of ours, that in the alias domain first."""
-    return [address(local, name) for name in ([domain] if domain else [one.name for one in domains()])]
+    names = [domain] if domain else [one.name for one in ours or domains()]
+    return [address(local, name) for name in names]
 
 
 # --- changes
@@ -139,7 +140,7 @@ def rename(alias: Alias, text: str, domain: str | None = None) -> None:
     if domain is None:
         domain = domain_of(alias.address_key) if alias.one_domain else ""
     local = check(text, alias.id, domain)
-    _settle(alias, local, places(local, domain), addresses_of(alias), one_domain=bool(domain))
+    _settle([Move(alias, local, addresses_of(alias), places(local, domain), bool(domain))])
 
 
 def rename_catchall(text: str, now: datetime, user_id: int | None = None) -> None:
@@ -156,10 +157,10 @@ def _rename_role(role: str, text: str, now: datetime, user_id: int | None) -> No
     local = text.strip().lower()
     local = local.removesuffix(f"@{CATCHALL_DOMAIN.get()}") if CATCHALL_DOMAIN.get() else local
     check_local_part(local)
-    before = [getattr(one, role) for one in domains()]
-    changed = [one for one, was in zip(domains(), before, strict=True) if was == before[0]]
-    rows = {row.id for one in changed if (row := _role_row(role, one.name)) is not None}
-    assert_free(local, [address(local, one.name) for one in changed], rows)
+    ours, rows = domains(), role_rows()
+    same = [one.name for one in ours if getattr(one, role) == getattr(ours[0], role)]
+    own = [row.id for (its, name), row in rows.items() if its == role and name in same]
+    assert_free(local, [address(local, name) for name in same], own)
     parameters.put(ROLE_KEYS[role], local, now, user_id)
     mirror()
 
@@ -223,40 +224,43 @@ def move_domain(change: Callable[[], None], was: str | None, name: str | None) -
     ``was`` is the domain that gets another name (None: a new one), ``name`` what it is called then (None: it goes).
     """
     active = db.session.scalars(select(Alias).where(Alias.state == "active").order_by(Alias.id)).all()
-    before = {alias.id: addresses_of(alias) for alias in active}
+    ours = domains()
+    before = {alias.id: addresses_of(alias, ours) for alias in active}
     change()
-    retired = []
+    ours, moves, gone = domains(), [], []
     for alias in active:
         if not lives_in_one(alias):
-            retired += _settle(alias, alias.local_part, places(alias.local_part), before[alias.id])
-        elif domain_of(alias.address_key) != was:
-            continue
-        elif name is None:
-            retired.append(alias.address_key)
-            retire(alias)
-        else:
-            there = [address(alias.local_part, name)]
-            retired += _settle(alias, alias.local_part, there, before[alias.id], one_domain=alias.one_domain)
+            moves.append(Move(alias, alias.local_part, before[alias.id], places(alias.local_part, "", ours)))
+        elif domain_of(alias.address_key) == was and name is None:
+            gone.append(alias.address_key)
+            alias.state = "retired"
+        elif domain_of(alias.address_key) == was:
+            there = [address(alias.local_part, name or "")]
+            moves.append(Move(alias, alias.local_part, before[alias.id], there, alias.one_domain))
+    retired = _settle(moves)
     mirror()
-    return retired
+    return gone + retired
 
 
 def mirror() -> None:
     """Make the catchall and bounce rows say what the parameters and the domains say. The caller commits."""
+    rows, moves = role_rows(), []
     for domain in domains():
         for role, local in (("catchall", domain.catchall), ("bounce", domain.bounce)):
-            row, there = _role_row(role, domain.name), [address(local, domain.name)]
+            row, there = rows.get((role, domain.name)), [address(local, domain.name)]
             if row is not None:
-                _settle(row, local, there, [row.address_key], one_domain=row.one_domain)
+                moves.append(Move(row, local, [row.address_key], there, row.one_domain))
             elif domain.name:
                 _forget_retired(there)
                 db.session.add(Alias(role=role, local_part=local, address_key=there[0], one_domain=True))
-                db.session.flush()
+    _settle(moves)
+    db.session.flush()
 
 
-def _role_row(role: str, domain: str) -> Alias | None:
-    rows = db.session.scalars(select(Alias).where(Alias.role == role, Alias.state == "active"))
-    return next((row for row in rows if domain_of(row.address_key) == domain), None)
+def role_rows() -> dict[tuple[str, str], Alias]:
+    """Return the active catchall and bounce rows, by role and domain."""
+    rows = db.session.scalars(select(Alias).where(Alias.role != "alias", Alias.state == "active"))
+    return {(row.role, domain_of(row.address_key)): row for row in rows}
 
 
 def lives_in_one(alias: Alias) -> bool:
@@ -264,11 +268,11 @@ def lives_in_one(alias: Alias) -> bool:
     return alias.one_domain or alias.role != "alias"
 
 
-def addresses_of(alias: Alias) -> list[str]:
+def addresses_of(alias: Alias, ours: Sequence[DomainNames] = ()) -> list[str]:
     """Return the addresses that an alias has now: none for a new one."""
     if not alias.address_key:
         return []
-    return [alias.address_key] if lives_in_one(alias) else places(alias.local_part)
+    return [alias.address_key] if lives_in_one(alias) else places(alias.local_part, "", ours)
 
 
 def retire(alias: Alias) -> None:
@@ -282,22 +286,42 @@ def retire(alias: Alias) -> None:
     office.forget()
 
 
-def _settle(
-    alias: Alias, local: str, after: Sequence[str], before: Sequence[str], *, one_domain: bool = False
-) -> list[str]:
-    """Let an alias live at new addresses and leave retired ones behind, so that old replies still arrive."""
-    was = alias.local_part
-    if list(after) == list(before) and alias.one_domain == one_domain:
+@dataclass(frozen=True)
+class Move:
+    """An alias that gets another local part or other addresses; ``one_domain`` as the row says it then."""
+
+    alias: Alias
+    local: str
+    before: Sequence[str]
+    after: Sequence[str]
+    one_domain: bool = False
+
+    @property
+    def changes(self) -> bool:
+        return list(self.after) != list(self.before) or self.alias.one_domain != self.one_domain
+
+
+def _settle(moves: Iterable[Move]) -> list[str]:
+    """Let aliases live at new addresses and leave retired ones behind, so that old replies still arrive."""
+    moves = [move for move in moves if move.changes]
+    if not moves:
         return []
-    _forget_retired(after)
-    alias.local_part, alias.address_key, alias.one_domain = local, after[0], one_domain
+    _forget_retired([key for move in moves for key in move.after if key not in move.before])
+    was = [move.alias.local_part for move in moves]
+    for move in moves:
+        alias = move.alias
+        alias.local_part, alias.address_key, alias.one_domain = move.local, move.after[0], move.one_domain
     db.session.flush()
     office.forget()
-    lost = [key for key in before if key not in after and "@" in key]  # without a domain it never was an address
-    for key in lost:
-        db.session.add(_retired(alias, was, key))
+    left = [
+        _retired(move.alias, local, key)
+        for move, local in zip(moves, was, strict=True)
+        for key in move.before
+        if key not in move.after and "@" in key  # without a domain it never was an address
+    ]
+    db.session.add_all(left)
     db.session.flush()
-    return lost
+    return [alias.address_key for alias in left]
 
 
 def _retired(alias: Alias, local: str, address_key: str) -> Alias:

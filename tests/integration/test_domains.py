@@ -15,7 +15,7 @@ from mail.mailing.rendered import MailingRecipient, compile_for, decide_for
 from mail.settings import office
 from mail.settings.parameters import NotValid
 from models import Alias, Contact, DocumentType, IncomingServer, Mailing, OfficeDomain, OutgoingServer, User, db
-from tests.integration.frontdesk import FrontDesk, delivery_report, mail, sentences
+from tests.integration.frontdesk import FrontDesk, counted_statements, delivery_report, mail, sentences
 from tests.integration.mass import add_contacts, draft
 from tests.web import Visitor, words
 
@@ -175,6 +175,30 @@ def test_a_domain_that_is_renamed_or_removed_leaves_its_addresses_known(inside):
     assert office.load().office.domains == ()
     domain("new.test")  # and it can come back
     assert "catchall@new.test" in addresses() and "sales@new.test" not in addresses("retired")
+
+
+def test_the_alias_domain_moves_what_lives_in_it_and_nothing_else(inside):
+    domain()
+    tie("jobs", "first.test", "task")
+    tie("shop", "second.test")
+    moved = aliases.change_domain("next.test", NOW)
+    db.session.commit()
+    local = {"sales", "support", "jobs", "catchall", "bounce"}
+    assert set(moved) == {f"{one}@first.test" for one in local} == addresses("retired")
+    there = {f"{one}@next.test" for one in local}
+    assert addresses() == there | {f"{one}@second.test" for one in ("shop", "catchall", "bounce")}
+    assert "jobs@second.test" not in office.own_addresses()
+
+
+def test_many_aliases_follow_in_few_statements(inside, app: Flask):
+    type_id = db.session.scalar(select(DocumentType.id).limit(1))
+    rows = [{"local_part": f"a{i}", "address_key": f"a{i}@first.test", "type_id": type_id} for i in range(100)]
+    db.session.execute(db.insert(Alias), rows)
+    db.session.commit()
+    with counted_statements(app) as statements:
+        domain()
+    assert len(statements) < 25
+    assert "a99@second.test" in office.own_addresses()
 
 
 # --- the pages
