@@ -90,6 +90,9 @@ class Checks:
                 steps.append(step)
                 failed = failed or step.state == "failed"
                 _tell(check_id, steps)
+        except NotNow:
+            failed = True
+            steps.append(ConnectionStep("lost", "failed", why("check_lost"), 0.0))
         except MailError as error:
             failed = True
             steps.append(ConnectionStep("server", "failed", error.why, 0.0))
@@ -117,15 +120,10 @@ class Checks:
 
     def _mail_to_me(self, name: str, server_id: int, user_id: int | None) -> Iterator[ConnectionStep]:
         """Send a real email to the person who asked, through this very server."""
-        server, user = db.session.get(OutgoingServer, server_id), db.session.get(User, user_id) if user_id else None
-        if server is None or user is None:
-            yield _gone()
-            return
-        address = user.email
         with self._identity.claiming() as held:
             try:
                 journal = Journal.open(settings().journal_folder, held.id, name)
-                mail = mail_to_me.begin(server, user, held)
+                mail = mail_to_me.begin(server_id, user_id, held)
             except MailError as error:  # nothing is claimed
                 yield ConnectionStep("decision", "failed", error.why, 0.0)
                 return
@@ -135,7 +133,7 @@ class Checks:
             outcome = mail_to_me.deliver(mail, journal, held)
             journal.remove()
         said = f"{outcome.code} {outcome.text}"
-        reason = outcome.why or why("mail_to_me_accepted", address=address, reply=said)
+        reason = outcome.why or why("mail_to_me_accepted", address=mail.line.address, reply=said)
         state: StepState = "ok" if outcome.accepted else "failed"
         yield ConnectionStep("handover", state, reason, round(time.monotonic() - started, 3))
 

@@ -38,18 +38,22 @@ class MailToMe:
     line: Claimed
 
 
-def begin(server: OutgoingServer, user: User, worker: WorkerLease) -> MailToMe:
+def begin(server_id: int, user_id: int | None, worker: WorkerLease) -> MailToMe:
     """Queue the email and take it for this worker; commits. Raises ``NotHandedOver`` with the reason if it can't go."""
-    moment, snapshot = now(), office.load()
-    active = [replace(one, active=True) if one.id == server.id else one for one in snapshot.servers]
+    moment = now()
     with reading():
+        server, user = db.session.get(OutgoingServer, server_id), db.session.get(User, user_id) if user_id else None
+        if server is None or user is None:
+            raise NotHandedOver(why("check_server_gone"))
+        snapshot = office.load()
+        active = [replace(one, active=True) if one.id == server_id else one for one in snapshot.servers]
         draft = _draft(server, user)
         decision = decide(enqueue.request_of(draft, snapshot), active, snapshot.office)
         if decision.failure:
             raise NotHandedOver(decision.failure)
         to = [To(user.email, user.name, user.contact_id)]
         ready = enqueue.prepare(draft, to, moment, decision=decision)
-        server_id, is_in_use = server.id, server.active
+        is_in_use = server.active
     if ready.failure:
         raise NotHandedOver(ready.failure)
     with writing():
