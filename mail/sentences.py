@@ -711,8 +711,8 @@ SENTENCES: dict[str, Any] = {
     ),
     "again_address": Counted(
         "count",
-        "%(count)s email was skipped: its address does not exist. Correct the address first.",
-        "%(count)s emails were skipped: their addresses do not exist. Correct the addresses first.",
+        "%(count)s email was skipped: its address does not work. Correct the address first.",
+        "%(count)s emails were skipped: their addresses do not work. Correct the addresses first.",
     ),
     "again_email": Counted(
         "count",
@@ -728,15 +728,17 @@ SENTENCES: dict[str, Any] = {
     ),
     "line_sent_again": _l("%(user)s sent it again."),
     "line_cancelled": _l("%(user)s cancelled it before it was sent."),
-    "line_arrived": _l("It was unknown whether this email had arrived; %(user)s says that it did."),
-    "line_server_chosen": _l("%(user)s chose the server “%(server)s” for it."),
-    "line_server_automatic": _l("%(user)s let the server be chosen automatically."),
-    "line_server_changed": _l("It is now sent through “%(server)s” as %(sender)s, no longer through “%(before)s”."),
-    "line_sender_changed": _l("It is now sent as %(sender)s."),
-    "timeline_queued": _l("Added to the queue, from %(author)s."),
+    "line_arrived": _l("It was unknown whether this email had arrived; %(user)s confirmed that it did."),
+    "line_server_chosen": _l("%(user)s chose the server “%(server)s”."),
+    "line_server_automatic": _l("%(user)s set the choice of the server to automatic."),
+    "line_server_changed": _l(
+        "The server changed from “%(before)s” to “%(server)s”. The From address is now %(sender)s."
+    ),
+    "line_sender_changed": _l("The From address is now %(sender)s."),
+    "timeline_queued": _l("Added to the queue, written by %(author)s."),
     "timeline_queued_system": _l("Added to the queue by CoquiMail."),
-    "timeline_decided": _l("The server “%(server)s” was chosen, to send it as %(sender)s."),
-    "timeline_first": _l("The server “%(server)s” was chosen."),
+    "timeline_decided": _l("“%(server)s” was chosen as the server, with the From address %(sender)s."),
+    "timeline_first": _l("“%(server)s” was chosen as the server."),
     "timeline_accepted": _l("“%(server)s” accepted the email."),
     "timeline_accepted_before": _l("The mail server accepted the email."),
     "timeline_delayed": _l(

@@ -68,7 +68,7 @@ def test_many_are_sent_again_only_where_it_helps(app, admin):
     )  # fmt: skip
     said = press(admin, "retry", *range(1, 9))
     assert "2 emails are queued again." in said
-    assert "2 emails were skipped: their addresses do not exist. Correct the addresses first." in said
+    assert "2 emails were skipped: their addresses do not work. Correct the addresses first." in said
     assert "1 email was skipped: the email itself was refused and would be refused again." in said
     for reason in ("it has already been sent", "it is already waiting to be sent", "it is being sent right now"):
         assert f"1 email was skipped: {reason}." in said
@@ -88,9 +88,9 @@ def test_a_person_says_that_it_arrived(app, admin):
     fail(app, "unknown", "unknown_final")
     page = words(admin.get("/document/1"))
     assert "It arrived" in page and "may get it twice" in page and "Send again" in page
-    assert "The email counts as sent." in words(admin.post("/lines/1/arrived", follow_redirects=True))
+    assert "The email is marked as sent." in words(admin.post("/lines/1/arrived", follow_redirects=True))
     assert states(app) == ["sent"]
-    said = "It was unknown whether this email had arrived; Admin says that it did."
+    said = "It was unknown whether this email had arrived; Admin confirmed that it did."
     assert said in words(admin.get("/document/1")) and said in words(admin.get(PAGE))
     assert "already known" in words(admin.post("/lines/1/arrived", follow_redirects=True))
 
@@ -99,7 +99,9 @@ def test_many_arrived(app, admin):
     fail(app, "unknown", "unknown_final")
     add_lines(app, ("unknown", "", "unknown_power_cut"), ("failed", "", "mailbox_full"))
     said = press(admin, "arrived", 1, 2, 3)
-    assert "2 emails count as sent." in said and "1 email was skipped: what happened to it is already known." in said
+    assert (
+        "2 emails are marked as sent." in said and "1 email was skipped: what happened to it is already known." in said
+    )
     assert states(app) == ["sent", "sent", "failed"]
 
 
@@ -111,7 +113,7 @@ def test_what_people_did_is_in_the_history(app, admin):
     admin.post("/lines/1/correct", {"address": "right@x.test", "what": "email"})
     page = words(admin.get(PAGE))
     told = ["Admin changed the address from gone@x.test to right@x.test.", "Admin cancelled it before it was sent.",
-            "Admin sent it again.", "Added to the queue, from"]  # fmt: skip
+            "Admin sent it again.", "Added to the queue, written by"]  # fmt: skip
     assert [said for said in told if said in page] == told
     assert sorted(told, key=page.index) == told
 
@@ -124,7 +126,7 @@ def test_another_server_that_was_chosen_meanwhile_is_in_the_history(app, admin):
     fail(app, "failed", "login_refused")
     admin.post("/lines/1/retry")
     page = words(admin.get(PAGE))
-    assert "no longer through “Old one”" in page and "The server “Old one” was chosen." in page
+    assert "The server changed from “Old one” to" in page and "“Old one” was chosen as the server." in page
 
 
 def test_the_history_tells_tries_reports_and_replies(app, admin):
@@ -179,7 +181,7 @@ def test_the_history_begins_with_what_comes_next(app, admin, values, said):
         db.session.commit()
     history = words(admin.get(PAGE)).partition("History")[2]
     assert history.lstrip().startswith(said)
-    assert ("attempts end" in history) == (values["wait"] in ("retry", "") if values["state"] == "queued" else False)
+    assert ("gives up on" in history) == (values["wait"] in ("retry", "") if values["state"] == "queued" else False)
 
 
 def test_a_mail_whose_tries_were_cleaned_up_still_says_that_it_was_accepted(app, admin):

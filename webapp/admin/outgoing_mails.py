@@ -117,7 +117,9 @@ class OutgoingMailView(AdminView):
         arrived = lines.settle_arrived([line.id for line in self.chosen(ids)], now(), current_user.name)
         db.session.commit()
         if arrived:
-            flash(ngettext("%(num)s email counts as sent.", "%(num)s emails count as sent.", arrived), "success")
+            flash(
+                ngettext("%(num)s email is marked as sent.", "%(num)s emails are marked as sent.", arrived), "success"
+            )
         if arrived < len(ids):
             flash(say(why("again_known", count=len(ids) - arrived)), "info")
 

@@ -63,7 +63,7 @@ def arrived(line_id: int) -> ResponseReturnValue:
     """Take an email in doubt as sent: its recipient has it."""
     document = _document_of(line_id)
     if lines.settle_arrived([line_id], now(), current_user.name):
-        flash(gettext("The email counts as sent."), "success")
+        flash(gettext("The email is marked as sent."), "success")
     else:
         flash(gettext("What happened to this email is already known."), "error")
     _close(document)

@@ -115,7 +115,7 @@ def resolve_doubts(mailing_id: int) -> ResponseReturnValue:
     said = {
         "again": ngettext("%(num)s email is being sent again.", "%(num)s emails are being sent again.", resolved),
         "leave": ngettext("%(num)s email will not be sent again.", "%(num)s emails will not be sent again.", resolved),
-        "arrived": ngettext("%(num)s email counts as sent.", "%(num)s emails count as sent.", resolved),
+        "arrived": ngettext("%(num)s email is marked as sent.", "%(num)s emails are marked as sent.", resolved),
     }
     flash(said[what], "success")
     return _back(mailing_id)
