@@ -198,20 +198,18 @@ SENTENCES: dict[str, Any] = {
         "refuse the email. Add it to the filter, or change mail.default.from."
     ),
     "domain_own": _l(
-        "The email is sent from %(domain)s, one of our domains: replies and delivery failures go to addresses of that "
-        "domain."
+        "The email is sent from %(domain)s, one of our domains: its own reply and bounce addresses apply."
     ),
     "domain_first": _l(
-        "The email is sent from %(domain)s: replies and delivery failures go to addresses of the alias domain "
-        "%(first)s."
+        "The email is sent from %(domain)s: the reply and bounce addresses of the alias domain %(first)s apply."
     ),
     "domain_not_in_filter": _l(
         "The email is sent from %(domain)s, one of our domains, but the filter of “%(server)s” does not contain it: "
-        "replies and delivery failures go to addresses of the alias domain %(first)s."
+        "the reply and bounce addresses of the alias domain %(first)s apply."
     ),
     "envelope_first_domain": _l(
-        "The filter of “%(server)s” does not contain the bounce address %(wanted)s, but that of the alias domain, "
-        "%(address)s."
+        "The filter of “%(server)s” does not contain the bounce address %(wanted)s, so that of the alias domain is "
+        "used."
     ),
     "envelope_bounce": _l("Delivery failures go to the bounce address %(address)s."),
     "envelope_verp": _l(

@@ -292,10 +292,10 @@ def _home(sent_as: Address, server: Server, office: Office, steps: list[Why]) ->
     if not office.domains:
         return first  # nothing to choose from
     if own is None or own.name == first.name:
-        steps.append(why("domain_first", domain=sent_as.domain, first=first.name))
+        steps.append(why("domain_first", domain=sent_as.domain, first=first.name or "–"))
         return first
     if not server.may_send_for(own.name):
-        steps.append(why("domain_not_in_filter", domain=own.name, first=first.name, server=server.name))
+        steps.append(why("domain_not_in_filter", domain=own.name, first=first.name or "–", server=server.name))
         return first
     steps.append(why("domain_own", domain=own.name))
     return own
@@ -305,7 +305,7 @@ def _bounce_address(home: MailDomain, server: Server, office: Office, steps: lis
     """The bounce address of that domain, or of the first one if only as that the server may send."""
     own, first = home.bounce_address, office.bounce_address
     if own and first and not server.may_send_as(own) and server.may_send_as(first):
-        steps.append(why("envelope_first_domain", wanted=own, address=first, server=server.name))
+        steps.append(why("envelope_first_domain", wanted=own, server=server.name))
         return first
     return own or first
 

@@ -318,6 +318,8 @@ def test_a_thread_of_the_second_company_stays_on_its_domain(desk: FrontDesk):
     (other,) = desk.sent(post_id=third.id)
     assert other.message_id.endswith("@mycompany.test>") and next_one.message_id in other.headers["References"]
     assert other.headers["References"].split()[0] == sent.message_id
+    with desk.app.app_context():
+        assert [domain_rules.awaited_replies(name) for name in ("second.test", "mycompany.test")] == [2, 1]
     desk.mark_sent()
     reply = mail(to="sales@second.test", subject="Re: Need a quote", answers=[next_one.message_id])
     report = delivery_report("ann@customer.test", desk.on_the_wire("ann@customer.test"), to="bounce@second.test")

@@ -160,7 +160,9 @@ class DomainView(AdminView):
 
     def what_if(self, row: OfficeDomain) -> str:
         """Return the page that says why an email of somebody on this domain is sent as it is."""
-        return url_for("simulators.outgoing", author=f"{SOMEBODY}@{row.name_key}", kind="document")
+        type_id = next(iter(office.load().aliases), 0)
+        author = f"{SOMEBODY}@{row.name_key}"
+        return url_for("simulators.outgoing", author=author, kind="document", type_id=type_id)
 
     def warning_of(self, row: OfficeDomain) -> str:
         """Return what keeps emails of this domain from being its own, "" when nothing does."""
