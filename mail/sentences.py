@@ -662,7 +662,7 @@ SENTENCES: dict[str, Any] = {
     ),
     "domain_greylisted": _l(
         "%(domain)s accepts emails from new senders only at a second attempt some minutes later (greylisting). The "
-        "rest waits so long and then goes out automatically."
+        "rest waits that long and then goes out automatically."
     ),
     "left_the_queue": _l("Cancelled by a user before it was sent."),
     "gave_up": _l("Tried for 48 hours without success. Last response: %(last)s"),
