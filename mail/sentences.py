@@ -1244,6 +1244,7 @@ SENTENCES: dict[str, Any] = {
     "fetch_started": _l("Fetching emails of %(name)s."),
     "fetch_done": Counted("mails", "%(mails)s new email was fetched.", "%(mails)s new emails were fetched."),
     "fetch_goes_on": _l("This takes a while: fetching continues automatically, and emails appear as they arrive."),
+    "mail_to_me_default": _l("This test email was requested for the default server, “%(server)s”."),
     "mail_to_me_from": _l("The email is from %(sender)s; bounces go to %(bounce)s."),
     "mail_to_me_accepted": _l(
         "The server accepted the email to %(address)s: “%(reply)s”. Look for it in your inbox, and in the spam folder."

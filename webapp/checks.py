@@ -173,6 +173,12 @@ def _name_of(check: ServerCheck) -> str:
     return str(server) if server is not None else "–"
 
 
+def panels(server_id: int) -> Markup:
+    """Return the cards of the last test of an outgoing server and of the last test email through it."""
+    found = [latest((kind,), [server_id]).get(server_id) for kind in OUTGOING]
+    return Markup().join(panel(check) for check in found)
+
+
 def panel(check: ServerCheck | None, title: str = "") -> Markup:
     """Return the card of a test: it stays true while the test goes on. "" without a test."""
     if check is None:

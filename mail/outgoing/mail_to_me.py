@@ -22,6 +22,7 @@ from mail.queue.lease import WorkerLease
 from mail.sentences import why
 from mail.settings import office
 from mail.settings.clock import now
+from mail.settings.config import settings
 from mail.transport.smtp import Outcome
 from models import OutgoingMail, OutgoingServer, Recipient, User, db, reading, writing
 from models.outgoing import Claimed, claim_line
@@ -39,21 +40,23 @@ class MailToMe:
 
 
 def begin(server_id: int, user_id: int | None, worker: WorkerLease) -> MailToMe:
-    """Queue the email and take it for this worker; commits. Raises ``NotHandedOver`` with the reason if it can't go."""
+    """Queue the email for a server (0: the default server) and take it for this worker; commits.
+
+    Raises ``NotHandedOver`` with the reason if it can't go.
+    """
     moment = now()
     with reading():
-        server, user = db.session.get(OutgoingServer, server_id), db.session.get(User, user_id) if user_id else None
-        if server is None or user is None:
+        server = db.session.get(OutgoingServer, server_id) if server_id else None
+        user = db.session.get(User, user_id) if user_id else None
+        if user is None or (server_id and server is None):
             raise NotHandedOver(why("check_server_gone"))
-        snapshot = office.load()
-        active = [replace(one, active=True) if one.id == server_id else one for one in snapshot.servers]
         draft = _draft(server, user)
-        decision = decide(enqueue.request_of(draft, snapshot), active, snapshot.office)
+        decision = _decide(draft, server_id)
         if decision.failure:
             raise NotHandedOver(decision.failure)
         to = [To(user.email, user.name, user.contact_id)]
         ready = enqueue.prepare(draft, to, moment, decision=decision)
-        is_in_use = server.active
+        is_in_use = server is None or server.active
     if ready.failure:
         raise NotHandedOver(ready.failure)
     with writing():
@@ -108,20 +111,34 @@ class _OneTry(LineBatch):
         super().note(line, tried._replace(outcome=self.outcome))
 
 
-def _draft(server: OutgoingServer, user: User) -> OutgoingDraft:
+def _decide(draft: OutgoingDraft, server_id: int) -> Decision:
+    """Decide as for any email that must go through this server, as if it were the one in use."""
+    snapshot = office.load()
+    request = enqueue.request_of(draft, snapshot)
+    if server_id:
+        servers = [replace(one, active=True) if one.id == server_id else one for one in snapshot.servers]
+        return decide(request, servers, snapshot.office)
+    decision = decide(request, [], snapshot.office)
+    if decision.failure:
+        return decision
+    return replace(decision, steps=[why("mail_to_me_default", server=decision.server_name), *decision.steps[1:]])
+
+
+def _draft(server: OutgoingServer | None, user: User) -> OutgoingDraft:
+    used = server or settings().default_server
     text = gettext(
         "Hello %(name)s,\n\nthis is a test email, sent through the outgoing server “%(server)s” (%(host)s).\n\n"
         "If it is in your inbox, the server delivers your emails. If it is in the spam folder, your domain may lack an "
         "SPF or DKIM record for this server.\n",
         name=user.name,
-        server=server.name,
-        host=server.host,
+        server=used.name,
+        host=used.host,
     )
     return OutgoingDraft(
         kind="test",
         author=show_address(user.name, user.email),
-        subject=gettext("Test email through “%(server)s”", server=server.name),
+        subject=gettext("Test email through “%(server)s”", server=used.name),
         text=text,
-        forced_server_id=server.id,
+        forced_server_id=server.id if server else None,
         auto_submitted="auto-generated",
     )

@@ -487,6 +487,9 @@ def test_the_default_server_can_be_tested(app, admin):
     check = only(app, ServerCheck)
     assert (check["kind"], check["server_id"]) == ("outgoing_test", 0)
     assert f"/checks/{check['id']}" in admin.get("/settings/").text
+    admin.post("/settings/test-default-server", {"mail": "1"})
+    assert only(app, ServerCheck)["kind"] == "outgoing_mail"
+    assert admin.get("/settings/").text.count('data-poll-url="/checks/') == 2
 
 
 # --- incoming servers

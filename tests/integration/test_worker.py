@@ -34,6 +34,7 @@ from models import (
     IncomingServer,
     MailboxState,
     OutgoingServer,
+    PracticeMail,
     Quota,
     ReceivedMail,
     Recipient,
@@ -550,6 +551,23 @@ def test_a_real_email_goes_through_a_server_that_is_not_in_use_yet(office: Offic
     assert office.check("outgoing_mail", server_id, me).state == "done"
     full = office.check("outgoing_mail", server_id, me)
     assert (full.state, [step["why"]["code"] for step in full.steps]) == ("failed", ["limit_day"])
+
+
+@ONE_DATABASE
+def test_a_real_email_goes_through_the_default_server_even_if_another_one_is_in_use(
+    office: Office, postfix: Postfix
+) -> None:
+    office.outgoing_server(postfix.port)
+    me = account(office, "ann@office.test")
+    office.worker()
+    check = office.check("outgoing_mail", 0, me)
+    assert check.state == "done", check.steps
+    with office.looking():
+        (line,) = db.session.scalars(select(Recipient)).all()
+        steps = line.mail.decision["steps"]
+        assert (line.state, line.mail.server_id, steps[0]["code"]) == ("sent", None, "mail_to_me_default")
+        assert db.session.scalars(select(PracticeMail.recipient)).all() == ["ann@office.test"]
+    assert postfix.mails() == []
 
 
 def account(office: Office, email: str) -> int:

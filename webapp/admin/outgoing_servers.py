@@ -219,8 +219,8 @@ class OutgoingServerView(AdminView):
         _l("No servers yet"),
         _l(
             "Until you add one, emails go through the default server, or to the practice mailbox if there is none. "
-            "Add a server to send through your "
-            "own email provider, or to send mailings through another one."
+            "Add a server to send through your own provider: choose it from the list, and only user and password are "
+            "left to enter."
         ),
     )
 
@@ -314,8 +314,7 @@ class OutgoingServerView(AdminView):
 
     def panel_of(self, row: OutgoingServer) -> Markup:
         """Return the cards of the server's last test and of the last test email."""
-        mail = checks.latest(("outgoing_mail",), [row.id]).get(row.id)
-        return checks.panel(self._tests().get(row.id)) + checks.panel(mail)
+        return checks.panels(row.id)
 
     def notes_of(self, row: OutgoingServer) -> list[str]:
         """Return how much of each limit is used, and what sending taught us about this server."""

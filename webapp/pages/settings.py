@@ -96,7 +96,7 @@ def _page(values: dict[str, Any] | None = None, errors: dict[str, str] | None = 
         server=settings().default_server,
         server_filter=known.office.default_from_filter or _environment_filter(),
         filter_is_parameter=bool(known.office.default_from_filter),
-        check_panel=checks.panel(checks.latest(("outgoing_test",), [DEFAULT_SERVER]).get(DEFAULT_SERVER)),
+        check_panel=checks.panels(DEFAULT_SERVER),
     )
 
 
@@ -156,8 +156,9 @@ def return_to_practice() -> ResponseReturnValue:
 @blueprint.post("/test-default-server")
 @auth.roles_required("admin")
 def test_default_server() -> ResponseReturnValue:
-    """Ask the worker to test the default server."""
-    checks.ask("outgoing_test", DEFAULT_SERVER)
+    """Ask the worker to test the default server, or to send a real email through it to the person who is here."""
+    kind = "outgoing_mail" if "mail" in request.form else "outgoing_test"
+    checks.ask(kind, DEFAULT_SERVER)
     return redirect(url_for(".index", _anchor="default-server"))
 
 
