@@ -13,6 +13,7 @@ from mail.decide.senders import TestedSender
 from mail.errors import MailError
 from mail.incoming import flow, position
 from mail.incoming import server_rules as mailbox_rules
+from mail.message.address import wire_address
 from mail.outgoing import mail_to_me, server_rules
 from mail.queue.connections import default_target, target_of_record
 from mail.queue.journal import Journal
@@ -167,17 +168,15 @@ def _test_outgoing(server_id: int, user_id: int | None, transcript: Transcript) 
     tested = server_rules.tested_key(server)
     user = db.session.get(User, user_id) if user_id else None
     me = user.email if user else ""
-    senders = {one.address: one for one in server_rules.senders_of_test(server)}
-    if not senders and me:
-        senders = {me: TestedSender(me, ("you",))}
+    senders = server_rules.senders_of_test(server) or ([TestedSender(me, ("you",))] if me else [])
     db.session.rollback()
     well = True
-    tried = [one.address for one in senders.values() if not one.unused]
-    for step in smtp_check.test_steps(target, tried, me, transcript):
-        told = _about_sender(step, senders.get(step.address))
+    tried = {_on_the_wire(one.address): one for one in senders if not one.unused}
+    for step in smtp_check.test_steps(target, list(tried), _on_the_wire(me), transcript):
+        told = _about_sender(step, tried.get(step.address))
         well = well and all(step.state != "failed" for step in told)
         yield from told
-    for one in senders.values():
+    for one in senders:
         if one.unused and one.note:
             yield ConnectionStep("note", "skipped", one.note, 0.0, one.address, one.uses)
     if not senders:
@@ -186,11 +185,19 @@ def _test_outgoing(server_id: int, user_id: int | None, transcript: Transcript) 
         yield from _activate(server_id, tested)
 
 
+def _on_the_wire(address: str) -> str:
+    """Return an address as a delivery would say it; one that can't be said is shown with the reason by its step."""
+    try:
+        return wire_address(address, smtputf8=True)
+    except MailError:
+        return address
+
+
 def _about_sender(step: ConnectionStep, sender: TestedSender | None) -> list[ConnectionStep]:
     """Return a step with what its address is used for, and with a note where a refusal does no harm."""
     if sender is None:
         return [step]
-    step = step._replace(uses=sender.uses)
+    step = step._replace(address=sender.address, uses=sender.uses)
     if step.state != "failed" or sender.is_needed or sender.note is None:
         return [step]
     return [

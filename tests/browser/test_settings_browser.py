@@ -59,7 +59,12 @@ def test_a_provider_fills_in_the_form_and_nothing_typed_is_lost(admin: Page) -> 
     expect(admin.locator("#user")).to_be_visible()  # the authentication is by password again
     expect(admin.locator("#password-help")).to_contain_text("app password")
     expect(admin.locator("#provider-notes")).to_contain_text("emails per day")
+    admin.locator("#per_day").fill("900")
+    choose("SparkPost")
+    expect(admin.locator("#per_connection")).to_have_value("100")
     choose("Postmark")
+    expect(admin.locator("#per_connection")).to_have_value("")
+    expect(admin.locator("#per_day")).to_have_value("900")  # typed, so it stays
     expect(host).to_have_value("smtp.postmarkapp.com")
     expect(name).to_have_value("Postmark")
     choose("Resend")

@@ -504,7 +504,7 @@ def test_a_data_folder_with_a_long_name_is_woken_all_the_same(running_app: App, 
 
 
 def test_test_connection_tries_every_address_that_the_server_would_send_as(office: Office, postfix: Postfix) -> None:
-    server_id = office.outgoing_server(postfix.port, from_filter="office.test, boss@home.test")
+    server_id = office.outgoing_server(postfix.port, from_filter="office.test, boss@home.test, info@bücher.test")
     office.worker()
     check = office.check("outgoing_test", server_id)
     steps = [(step["name"], step["state"]) for step in check.steps]
@@ -514,9 +514,11 @@ def test_test_connection_tries_every_address_that_the_server_would_send_as(offic
     assert tried == {
         "notifications@office.test": (["domain", "default"], "ok"),
         "boss@home.test": (["filter"], "ok"),
+        "info@bücher.test": (["filter"], "ok"),
         "bounce@office.test": (["bounce"], "ok"),
     }
     assert "MAIL FROM:<bounce@office.test>" in check.transcript
+    assert "MAIL FROM:<info@xn--bcher-kva.test> SIZE=0\n" in check.transcript, "as it is said by a delivery"
     assert postfix.mails() == []
 
 
