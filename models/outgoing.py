@@ -211,12 +211,16 @@ def due_servers(now: datetime) -> list[int]:
     return [row.id for row in sorted(found, key=lambda row: row.at) if row.at <= now]
 
 
-def claim(worker_id: int, server_id: int, now: datetime, limit: int) -> list[Claimed]:
-    """Take due lines of one server (0: the default server) for a worker and commit; no line is given to two callers."""
+def claim(worker_id: int, server_id: int, now: datetime, limit: int, newest: bool = False) -> list[Claimed]:
+    """Take due lines of one server (0: the default server) for a worker and commit; no line is given to two callers.
+
+    Those that are due for the longest time come first, or with ``newest`` those that became due last.
+    """
+    order = (Recipient.next_try_at, Recipient.id)
     due = (
         select(Recipient.id)
         .where(holds(Recipient.state, "queued"), Recipient.server_id == server_id, Recipient.next_try_at <= now)
-        .order_by(Recipient.next_try_at, Recipient.id)
+        .order_by(*(column.desc() for column in order) if newest else order)
         .limit(limit)
         .with_for_update(skip_locked=True)
         .cte("due")  # PostgreSQL may run a plain subquery more than once, and its limit would not hold

@@ -89,7 +89,7 @@ def send_some(
         reserved = quota.reserve(server, BATCH, moment)
         if reserved.why:
             return wait_for_limit(reserved, moment)
-        lines = claim(worker.id, server, moment, reserved.emails)
+        lines = claim(worker.id, server, moment, reserved.emails, newest=_newest_first(connections, reserved))
         lines, others = _apart(lines)
         hand_back([line.id for line in others], worker.id)
         batch = LineBatch(server, lines, worker, journal, stopping)
@@ -100,6 +100,14 @@ def send_some(
     finally:
         connections.servers.free(server, "personal")
     return len(lines)
+
+
+def _newest_first(connections: Connections, reserved: quota.Reservation) -> bool:
+    """Say whether the lines that became due last have their turn: every other time, so that a long queue of older ones
+    does not delay what somebody has just written (docs/decisions/0048). Where a limit leaves few, the oldest go.
+    """
+    connections.claims[reserved.server_id] += 1
+    return not reserved.is_counted and connections.claims[reserved.server_id] % 2 == 0
 
 
 def _apart(lines: list[Claimed]) -> tuple[list[Claimed], list[Claimed]]:

@@ -79,6 +79,7 @@ class Connections:
         self.servers = servers or ServerConcurrency()
         self._also_inactive = also_inactive
         self.slowdowns = Slowdowns()
+        self.claims: Counter[int] = Counter()  # of personal mail, by server
         self._lock = threading.Lock()
         self._idle: dict[int, list[_Kept]] = {}
         self._lent: Counter[int] = Counter()

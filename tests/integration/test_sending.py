@@ -792,3 +792,28 @@ def test_silent_servers_hold_up_their_own_mail_only(desk: Desk, smtp_sink: Any, 
                 )
         finally:
             pool.stop()
+
+
+# --- a long queue
+
+
+def sent_first(desk: Desk, steps: int) -> list[str]:
+    """The addresses that the first claims send to."""
+    for _ in range(steps):
+        assert desk.step()
+    return [address for address, (state, _) in desk.lines().items() if state == "sent"]
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize(("limits", "is_sent"), [({}, True), ({"per_day": 1000}, False)])
+def test_what_was_just_written_overtakes_a_long_queue_unless_the_server_has_limits(
+    desk: Desk, smtp_sink: Any, limits: dict[str, int], is_sent: bool
+) -> None:
+    desk.server(smtp_sink.port, **limits)
+    desk.mail(*(f"old{number}@x.test" for number in range(100)))
+    desk.make_due()
+    desk.mail("new@x.test")
+    sent = sent_first(desk, 2)
+    assert "old0@x.test" in sent and ("new@x.test" in sent) is is_sent
+    desk.send_all()
+    assert desk.states() == {"sent": 101}
