@@ -1249,6 +1249,9 @@ SENTENCES: dict[str, Any] = {
     "mail_to_me_accepted": _l(
         "The server accepted the email to %(address)s: “%(reply)s”. Look for it in your inbox, and in the spam folder."
     ),
+    "mail_to_me_in_practice": _l(
+        "The email is in the practice mailbox: with no real server set up, nothing reaches %(address)s."
+    ),
     "mail_to_me_deferred": _l(
         "The server did not accept the test email yet: “%(reply)s”. Send another one in a few minutes."
     ),

@@ -19,6 +19,7 @@ from mail.queue.connections import default_target, target_of_record
 from mail.queue.journal import Journal
 from mail.queue.lease import WorkerLease
 from mail.sentences import why
+from mail.settings import office
 from mail.settings.clock import now
 from mail.settings.config import settings
 from mail.settings.wake import wake
@@ -133,8 +134,9 @@ class Checks:
             started = time.monotonic()
             outcome = mail_to_me.deliver(mail, journal, held)
             journal.remove()
+        accepted = "mail_to_me_in_practice" if office.is_practice(server_id) else "mail_to_me_accepted"
         said = f"{outcome.code} {outcome.text}"
-        reason = outcome.why or why("mail_to_me_accepted", address=mail.line.address, reply=said)
+        reason = outcome.why or why(accepted, address=mail.line.address, reply=said)
         state: StepState = "ok" if outcome.accepted else "failed"
         yield ConnectionStep("handover", state, reason, round(time.monotonic() - started, 3))
 

@@ -39,12 +39,16 @@ class FieldGroup:
 
 @dataclass(frozen=True)
 class Button:
-    """A button of a record's page: pressing it posts to ``press_<name>``. ``save_first`` saves the form before."""
+    """A button of a record's page: pressing it posts to ``press_<name>``.
+
+    ``save_first`` saves the form before; the form of a new record has only such ones, and not those with ``later``.
+    """
 
     name: str
     label: Any
     icon: str = ""
     save_first: bool = False
+    later: bool = False
     confirm: Any = ""
     look: str = ""  # primary, danger, "" for a quiet one
     when: Callable[[Any], bool] = lambda row: True

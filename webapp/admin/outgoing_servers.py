@@ -202,7 +202,7 @@ class OutgoingServerView(AdminView):
     provider_words = provider_words
     buttons = (
         Button("test", _l("Test Connection"), "test-pipe", save_first=True),
-        Button("mail", _l("Send me a test email"), "send", save_first=True),
+        Button("mail", _l("Send me a test email"), "send", save_first=True, later=True),
         Button(
             "use",
             _l("Use it anyway"),
