@@ -27,5 +27,10 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    # What lived in a further domain stays known; an earlier version has one catchall and one bounce address.
+    op.execute(
+        "UPDATE alias SET state = 'retired' WHERE state = 'active' AND EXISTS (SELECT 1 FROM mail_domain "
+        "WHERE substr(address_key, length(address_key) - length(name_key)) = '@' || name_key)"
+    )
     op.drop_column("alias", "one_domain")
     op.drop_table("mail_domain")
