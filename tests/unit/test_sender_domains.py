@@ -1,5 +1,7 @@
 """Several domains: the From, the envelope sender and the Reply-To of a mail by the domain that it is sent from."""
 
+from dataclasses import replace
+
 import pytest
 
 from mail.decide.domains import MailDomain, Office, TypeAlias
@@ -160,6 +162,15 @@ def test_a_forged_from_of_any_of_our_domains_is_encapsulated():
     assert "from_not_verified" in [step["code"] for step in decision.steps]
     received = decide(Request("Bob <bob@second.com>", author_is="received"), [OPEN], OURS)
     assert received.from_after == '"Bob" <hello@second.com>'
+
+
+def test_each_recipient_has_a_bounce_address_on_the_domain_of_the_email():
+    servers = [replace(server, verp=True) for server in (ONE, TWO, SINGLE_AND_ONE)]
+    ours = replace(OURS, verp=True)
+    found = [
+        decide(Request(who), servers, ours).envelope_sender for who in ("a@first.com", "b@second.com", "c@home.net")
+    ]
+    assert found == ["bounce+<token>@first.com", "returns+<token>@second.com", "bounce+<token>@first.com"]
 
 
 def test_what_a_mail_was_given_wins_over_its_domain():
