@@ -254,6 +254,8 @@ def test_the_form_of_an_alias_offers_the_domains(pages: Flask, admin: Visitor):
         db.session.rollback()
     offered = admin.get("/admin/aliases/new?local_part=jobs&domain=second.test").text
     assert re.search(r'<option selected value="second.test">', offered)
+    offered = admin.get("/admin/aliases/new?local_part=jobs&domain=office.test").text
+    assert re.search(r'<option selected value="">', offered)
     form = {
         "local_part": "jobs",
         "type_id": type_id,

@@ -278,7 +278,8 @@ class AliasView(AdminView):
             present = domain_of(row.address_key) if row.one_domain else ""
             meanwhile.holds(form.domain, present, request.method != "POST")
         elif request.method != "POST":
-            form.domain.data = request.args.get("domain", "")
+            asked = request.args.get("domain", "")
+            form.domain.data = asked if asked != CATCHALL_DOMAIN.get() else ""
 
     def _stages(self) -> list[SelectChoice]:
         rows = db.session.execute(
