@@ -231,7 +231,7 @@ def test_each_step_that_fails_names_its_cause(dovecot: Dovecot, target: MailboxT
     plain = replace(target, encryption="none", port=dovecot.port("imap"))
     starttls = replace(plain, encryption="starttls")
     cases = [
-        (replace(target, allow_local=False, port=993), "lookup", "address_not_allowed"),
+        (replace(target, allow_local=False, port=993), "lookup", "address_not_public"),
         (replace(target, port=free_port()), "connect", "mailbox_connection_refused"),
         (replace(target, port=dovecot.port("imap")), "tls", "mailbox_tls_failed"),
         (replace(target, password="wrong"), "login", "mailbox_login_refused"),
