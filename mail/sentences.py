@@ -657,7 +657,7 @@ SENTENCES: dict[str, Any] = {
         "“%(server)s” has reached its limit of %(most)s emails per day. The rest waits for the next day (UTC).",
     ),
     "domain_slowed": _l(
-        "“%(server)s” was told to send fewer emails to %(domain)s at a time. The rest waits a while and then goes out "
+        "“%(server)s” was told to send fewer emails to %(domain)s at a time. The rest waits a while and is then sent "
         "automatically."
     ),
     "domain_greylisted": _l(

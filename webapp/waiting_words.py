@@ -24,15 +24,15 @@ def of_server(server_id: int, name: str) -> list[Markup]:
     found, words = forecast.of_server(server_id, name, moment), []
     if found.ahead and found.waits:
         said = ngettext(
-            "%(number)s email waits. By these limits it goes %(time)s.",
-            "%(number)s emails wait. By these limits the last one goes %(time)s.",
+            "%(number)s email waits. Within these limits, it goes out %(time)s.",
+            "%(number)s emails wait. Within these limits, the last one goes out %(time)s.",
             found.ahead,
             number=format_number(found.ahead),
             time=until(found.ends_at),
         )
         words.append(Markup(said))  # noqa: S704 - a number and a time
     if words and found.raise_ends:
-        words[0] += " " + gettext("The raised daily limit ends before, so it may take longer.")
+        words[0] += " " + gettext("The raised daily limit ends before that, so it may take longer.")
     return words + _slowed(server_id, name, moment)
 
 

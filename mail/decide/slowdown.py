@@ -12,6 +12,7 @@ from typing import NamedTuple
 WAITS = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 5, 10, 15))
 GREYLISTED_WAIT = timedelta(minutes=5)  # after which most of those who greylist accept a second try
 LONGEST_WAIT = WAITS[-1]
+MARGIN = timedelta(minutes=2)  # the clocks of machines that work together differ a little
 
 # What an answer about a recipient was taken for -> how many of them, with nothing accepted between, make a domain wait.
 ANSWERS: Mapping[str, int] = {"sending_limit_now": 1, "greylisted": 500}
@@ -28,7 +29,7 @@ class Slowdown(NamedTuple):
 
     def holds(self, now: datetime) -> bool:
         """Say whether the domain waits now; a wait that is longer than any was noted by a wrong clock."""
-        return now < self.until <= now + LONGEST_WAIT
+        return now < self.until <= now + LONGEST_WAIT + MARGIN
 
     def steps_left(self, now: datetime) -> int:
         """Return how many steps are not yet taken back.

@@ -15,9 +15,11 @@ from mail.settings.clock import now as clock_now
 from mail.settings.wake import wake
 from models import Mailing, OutgoingMail, Post, Recipient, change_rows, db, reading
 from models.base import holds
+from models.slices import listed
 
 SHOWN = 200  # lines of one server that say what they wait for: the first ones
 AT_ONCE = 200  # lines of one transaction
+LOOKED_AT = 2_000  # emails that wait for a limit, the newest ones
 PAUSE = timedelta(seconds=30)  # for what is our own trouble
 
 
@@ -69,15 +71,14 @@ def wait_for_limit(reserved: Reservation, now: datetime) -> int:
 
 def limited_posts(author_contact_id: int, most: int) -> Sequence[int]:
     """Return the last posts of an author whose email waits for a limit, or until a domain accepts more."""
-    mails = (
-        select(OutgoingMail.post_id)
-        .join(Recipient, Recipient.mail_id == OutgoingMail.id)
-        .join(Post, Post.id == OutgoingMail.post_id)
-        .where(holds(Recipient.state, "queued"), holds(Recipient.wait, "limit"))
-        .where(Post.author_contact_id == author_contact_id)
-    )
-    found = db.session.scalars(mails.distinct().order_by(OutgoingMail.post_id.desc()).limit(most))
-    return [post for post in found if post is not None]
+    waits = holds(Recipient.state, "queued"), holds(Recipient.wait, "limit")
+    newest = select(Recipient.mail_id).where(*waits).distinct().order_by(Recipient.mail_id.desc()).limit(LOOKED_AT)
+    mails = db.session.scalars(newest).all()  # for itself: joined, SQLite begins with all emails of all times
+    if not mails:
+        return []
+    posts = select(Post.id).join(OutgoingMail, OutgoingMail.post_id == Post.id)
+    own = posts.where(OutgoingMail.id.in_(listed(mails)), Post.author_contact_id == author_contact_id)
+    return db.session.scalars(own.distinct().order_by(Post.id.desc()).limit(most)).all()
 
 
 def free_limited(server_id: int, now: datetime) -> None:

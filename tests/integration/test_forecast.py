@@ -68,9 +68,9 @@ def test_before_a_mailing_is_sent_its_end_is_shown_and_who_has_room(pages: Flask
         id = draft(add_contacts(300), forced_server_id=first)
     page = words(admin.get(f"/mailings/{id}"))
     assert "“Main”: 143 of 150 used this hour, 143 of 200 used today (since 00:00 UTC)." in page
-    assert "By these limits the mailing would end Nov 29, 00:00 UTC (01:00 your time) ." in page
+    assert "Within these limits, the mailing would end Nov 29, 00:00 UTC (01:00 your time) ." in page
     assert "30 other emails wait for the same server and may go first." in page
-    assert "This server may send it too and has room now: Mass." in page
+    assert "Another server can send it and has room now: Mass." in page
     editor = admin.get(f"/mailings/{id}/edit")
     assert "would end Nov 29, 00:00 UTC (01:00 your time) ." in words(editor) and "has room now: Mass." in words(editor)
     with pages.app_context():
@@ -78,7 +78,7 @@ def test_before_a_mailing_is_sent_its_end_is_shown_and_who_has_room(pages: Flask
         db.session.execute(update(OutgoingServer).values(per_hour=None, per_day=1000))
         db.session.commit()
     page = words(admin.get(f"/mailings/{id}"))
-    assert "143 of 1,000 used today (since 00:00 UTC). All emails of this mailing fit." in page
+    assert "143 of 1,000 used today (since 00:00 UTC). This mailing fits within its limits." in page
     assert "may go first" not in page and "has room" not in page
 
 
@@ -89,11 +89,11 @@ def test_a_running_mailing_says_when_it_ends_by_its_limits(pages: Flask, admin: 
         id = draft(add_contacts(300))
         mailing.send(id, NOW)
         prepare(id, NOW)
-    assert "By these limits the mailing ends Nov 29, 00:00 UTC ." in words(admin.get(f"/mailings/{id}"))
+    assert "Within these limits, the mailing ends Nov 29, 00:00 UTC ." in words(admin.get(f"/mailings/{id}"))
     with pages.app_context():
         db.session.execute(update(OutgoingServer).values(per_day=None))
         db.session.commit()
-    assert "By these limits" not in words(admin.get(f"/mailings/{id}"))
+    assert "Within these limits" not in words(admin.get(f"/mailings/{id}"))
 
 
 @pytest.mark.usefixtures("moment")
@@ -128,7 +128,7 @@ def test_the_form_of_a_server_says_what_waits_for_it(pages: Flask, admin: Visito
             db.session.add(row)
         db.session.commit()
     page = words(admin.get(f"{SERVERS}/edit?id={number}"))
-    assert "201 emails wait. By these limits the last one goes Nov 29, 00:00 UTC ." in page
+    assert "201 emails wait. Within these limits, the last one goes out Nov 29, 00:00 UTC ." in page
     assert (
         "Emails to busy.test wait until 13:50 UTC . “Main” was told to send fewer emails to busy.test at a time."
         in page
@@ -155,7 +155,7 @@ def test_the_default_server_says_that_its_raise_ends_before(
         db.session.add(Mailing(total=301, **waiting))
         db.session.commit()
     page = words(Visitor(app).as_role("admin").get("/settings/"))
-    assert "701 emails wait. By these limits the last one goes Nov 29, 00:00 UTC" in page
-    assert "The raised daily limit ends before, so it may take longer." in page
+    assert "701 emails wait. Within these limits, the last one goes out Nov 29, 00:00 UTC" in page
+    assert "The raised daily limit ends before that, so it may take longer." in page
     with app.app_context():
         db.engine.dispose()

@@ -44,7 +44,7 @@ def test_greylisting_asks_for_a_second_try_and_not_for_fewer_emails():
 
 @pytest.mark.parametrize(
     ("after", "holds", "over"),
-    [(-16, False, True), (-15, True, False), (-1, True, False), (0, False, False), (2, False, False), (3, False, True)],
+    [(-18, False, True), (-17, True, False), (-1, True, False), (0, False, False), (2, False, False), (3, False, True)],
 )
 def test_a_wait_holds_until_its_end_and_one_of_a_wrong_clock_not_at_all(after, holds, over):
     slowdown, now = Slowdown(2, NOON, "domain_slowed"), NOON + minutes(after)
