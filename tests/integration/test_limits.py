@@ -354,7 +354,7 @@ def test_what_is_no_limit_is_refused(pages: Flask, admin: Visitor, text: str) ->
 @pytest.mark.parametrize(
     ("until", "shown"),
     [
-        ("2099-12-31", ["0 of 500 used today", "(until 2099-12-31)", "New shop"]),
+        ("2099-12-31", ["0 of 500 used today", "Set until Dec 31, 2099.", "New shop"]),
         ("2020-12-31", ["0 of 200 used today"]),
     ],
 )
