@@ -128,12 +128,20 @@ def _too_much(case: _Case) -> list[Outcome] | None:
 
 def _plus_test(case: _Case) -> list[Outcome] | None:
     """Somebody tries whether addresses with a plus arrive, as unique bounce addresses would have to."""
-    tried = [address for address in addressed(case.message) if local_part(address).endswith(PLUS_TEST)]
-    bounces = case.book.among(tried, "bounce")
-    if not bounces:
-        return None
-    case.hits += [alias.id for alias in bounces]
+    tests = [address for address in case.recipients if local_part(address).endswith(PLUS_TEST)]
+    tried = [address for address in tests if case.book.among([address], "bounce")]
+    named = {*case.message.to, *case.message.cc}
+    others = [address for address in case.recipients if address not in tried]
+    if not tried or any(address in named or _is_another(case, address) for address in others):
+        return None  # it has another purpose, and may be the copy that came to another address
+    case.hits += [alias.id for alias in case.book.among(tried, "bounce")]
     return [Ignored(case.step("route_plus_works", address=tried[0]))]
+
+
+def _is_another(case: _Case, address: str) -> bool:
+    """Say whether an address that the envelope left behind is more than the name of a mailbox of ours."""
+    alias = case.book.find(address)
+    return alias is not None and alias.role != "bounce"
 
 
 def _answer_to_rejection(case: _Case) -> list[Outcome] | None:

@@ -263,6 +263,30 @@ def test_line_ends_make_no_difference(file):
     assert routed(message) == routed(same)
 
 
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("To: bounce+test@mycompany.test", "ignored route_plus_works"),
+        ("Delivered-To: bounce+test@mycompany.test", "ignored route_plus_works"),
+        ("To: bounce+test@mycompany.test, old-bounce+test@mycompany.test", "ignored route_plus_works"),
+        # the envelope names the mailbox, or the address without its addition
+        ("To: bounce+test@mycompany.test\nDelivered-To: box@mycompany.test", "ignored route_plus_works"),
+        ("To: bounce+test@mycompany.test\nDelivered-To: bounce@mycompany.test", "ignored route_plus_works"),
+        ("To: bounce+test@mycompany.test\nX-Forwarded-To: box@elsewhere.test", "ignored route_plus_works"),
+        # somebody else was written to as well: his copy shows nothing, and is an email like any other
+        ("To: sales@mycompany.test, bounce+test@mycompany.test", "new by 1"),
+        ("To: bounce+test@mycompany.test\nCc: support@mycompany.test", "new by 2"),
+        ("To: bounce+test@mycompany.test\nDelivered-To: sales@mycompany.test", "new by 1"),
+        ("To: bounce+test@mycompany.test, catchall@mycompany.test", "reject_catchall catchall"),
+        ("To: bounce+test@mycompany.test, ann@home.test", "quarantine"),
+        ("To: sales+test@mycompany.test", "quarantine sales+test@mycompany.test"),
+    ],
+)
+def test_only_a_mail_to_nobody_else_shows_that_a_plus_arrives(header, expected):
+    message = parse(f"From: stranger@home.test\n{header}\nMessage-ID: <plus@home.test>\n\nHello\n".encode(), NOW)
+    assert ", ".join(map(in_words, routed(message).outcomes)) == expected
+
+
 # --- what the office knows or has seen changes the outcome: file, directory, what becomes of it
 
 LOOP = {"mails_in_window": {"alias:1": 20, "thread:100": 20, "thread:60": 20, "type:9": 20}}
