@@ -216,6 +216,10 @@ SENTENCES: dict[str, Any] = {
         "Each recipient gets a bounce address of their own, %(address)s, so that a returned email names its recipient."
     ),
     "envelope_verp_off": _l("All recipients share one bounce address, because “%(server)s” is set up that way."),
+    "envelope_verp_not_seen": _l(
+        "All recipients share one bounce address, because no email to %(address)s has arrived yet: returned emails "
+        "could be lost."
+    ),
     "envelope_verp_not_in_filter": _l(
         "All recipients share one bounce address, because the filter of “%(server)s” contains only %(address)s, not "
         "its domain."

@@ -61,7 +61,8 @@ class Office:
     catchall_domain: str = ""
     catchall_alias: str = "catchall"
     bounce_alias: str = "bounce"
-    verp: bool = False  # each recipient gets a bounce address of their own, where the server takes it
+    verp: bool = False  # each recipient gets a bounce address of their own, where server and mailbox take it
+    with_plus: Container[str] = frozenset()  # the bounce addresses where mail with an addition behind a plus arrived
     company: str = ""
     custom_servers: bool = True
     default_server: Server | None = None
@@ -102,6 +103,10 @@ class Office:
         """All domains that are ours, the alias domain first."""
         first = self.first
         return (first, *self.domains) if first.name else self.domains
+
+    def verp_on(self, bounce_address: str | None) -> bool:
+        """Say whether recipients may get addresses of their own that are made of this bounce address."""
+        return self.verp and bounce_address in self.with_plus
 
     def domain(self, name: str) -> MailDomain | None:
         """Return the domain of ours with this name, None for somebody else's.

@@ -38,11 +38,10 @@ from mail.decide.outcomes import (
 from mail.decide.reply import answered
 from mail.decide.report import read_report
 from mail.decide.reported import Report
+from mail.decide.verp import PLUS_TEST
 from mail.message.address import domain_of, local_part
 from mail.message.parse import IncomingMessage
 from mail.sentences import Why, why
-
-PLUS_TEST = "+test"  # how an address ends whose mail only shows that addresses with a plus arrive
 
 # --- the rules
 

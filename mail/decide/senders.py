@@ -89,8 +89,8 @@ def _bounces(server: Server, office: Office) -> list[TestedSender]:
     for domain in (office.first, *office.domains):
         address = domain.bounce_address
         if address and server.may_send_as(address):
-            if office.verp:  # real emails have a token in the place of "test"
-                address = bounce_address_of(for_each_recipient(address, server, []), "test")
+            if office.verp_on(address):  # real emails have a token in the place of "test"
+                address = bounce_address_of(for_each_recipient(address, server, [], arrives=True), "test")
             found.append(TestedSender(address, ("bounce",)))
         elif address and domain == office.first and not office.domains:
             unused = why("test_bounce_unused", address=address)

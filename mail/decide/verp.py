@@ -5,16 +5,22 @@ from mail.message.address import normalise, show_address
 from mail.sentences import Why, why
 
 PLACE = "<token>"  # in an envelope sender, for what names each recipient; no address has these characters
+PLUS_TEST = "+test"  # how an address ends whose mail only shows that addresses with a plus arrive
 LONGEST_ADDITION = 40
 LONGEST_LOCAL_PART = 64  # RFC 5321 4.5.3.1.1
 
 
-def for_each_recipient(bounce: str, server: Server, steps: list[Why]) -> str:
-    """Return the bounce address with a place for what names each recipient (VERP), or as it is, and why."""
+def for_each_recipient(bounce: str, server: Server, steps: list[Why], *, arrives: bool) -> str:
+    """Return the bounce address with a place for what names each recipient (VERP), or as it is, and why.
+
+    ``arrives``: mail to this address with an addition behind a plus has been seen.
+    """
     local, _, domain = bounce.rpartition("@")
     tagged = f"{local}+{PLACE}@{domain}"
     if not server.verp:
         steps.append(why("envelope_verp_off", server=server.name))
+    elif not arrives:
+        steps.append(why("envelope_verp_not_seen", address=show_address("", f"{local}{PLUS_TEST}@{domain}")))
     elif not server.may_send_as(normalise(f"{local}+x@{domain}") or ""):
         steps.append(why("envelope_verp_not_in_filter", address=show_address("", bounce), server=server.name))
     elif len(local.encode()) + 1 + LONGEST_ADDITION > LONGEST_LOCAL_PART:

@@ -15,7 +15,7 @@ from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 from sqlalchemy import delete, or_, select
 
-from mail.decide.routing import PLUS_TEST
+from mail.decide.verp import PLUS_TEST
 from mail.message.address import domain_of, normalise
 from mail.settings import office, parameters
 from mail.settings.parameters import BOUNCE_ALIAS, CATCHALL_ALIAS, CATCHALL_DOMAIN, VERP, NotValid
@@ -205,8 +205,7 @@ def put(key: str, text: str, now: datetime, user_id: int | None = None) -> list[
 
 def _assert_plus_arrives() -> None:
     """Raise ``NotValid`` unless each bounce address has shown that mail with an addition behind a plus arrives."""
-    unseen = select(Alias.address_key).where(Alias.role == "bounce", Alias.state == "active", Alias.plus_at.is_(None))
-    missing = [address.replace("@", f"{PLUS_TEST}@") for address in db.session.scalars(unseen.order_by(Alias.id))]
+    missing = without_plus()
     if missing:
         g.pop("parameters", None)  # what does not fit is not committed
         raise NotValid(
@@ -216,6 +215,12 @@ def _assert_plus_arrives() -> None:
                 addresses=", ".join(missing),
             )
         )
+
+
+def without_plus() -> list[str]:
+    """Return the addresses to write to, so that the bounce addresses show that mail with a plus arrives there."""
+    unseen = select(Alias.address_key).where(Alias.role == "bounce", Alias.state == "active", Alias.plus_at.is_(None))
+    return [address.replace("@", f"{PLUS_TEST}@") for address in db.session.scalars(unseen.order_by(Alias.id))]
 
 
 def move_domain(change: Callable[[], None], was: str | None, name: str | None) -> list[str]:
@@ -310,6 +315,8 @@ def _settle(moves: Iterable[Move]) -> list[str]:
     was = [move.alias.local_part for move in moves]
     for move in moves:
         alias = move.alias
+        if alias.address_key != move.after[0]:
+            alias.plus_at = None  # what another address takes says nothing
         alias.local_part, alias.address_key, alias.one_domain = move.local, move.after[0], move.one_domain
     db.session.flush()
     office.forget()

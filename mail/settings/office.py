@@ -11,7 +11,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from flask import current_app, g
-from sqlalchemy import exists, null, select
+from sqlalchemy import exists, literal, null, or_, select
 
 from mail.decide.domains import MailDomain, Office, OwnAddresses, TypeAlias, alias_on
 from mail.decide.sender import Decision
@@ -65,8 +65,8 @@ class Snapshot:
 def load() -> Snapshot:
     """Return the office as it is now; the same object for the rest of this request or unit of work."""
     if "office" not in g:
-        aliases, domains = _aliases_and_domains()
-        known = _office(domains)
+        aliases, with_plus, domains = _aliases_and_domains()
+        known = _office(domains, with_plus)
         g.office = Snapshot(known, _servers(), _type_aliases(aliases), _own(known, aliases))
     snapshot: Snapshot = g.office
     return snapshot
@@ -204,13 +204,14 @@ def learn_address(url: str, now: datetime) -> None:
         parameters.put(parameters.BASE_URL.key, url, now)
 
 
-def _office(domains: Sequence[Any]) -> Office:
+def _office(domains: Sequence[Any], with_plus: frozenset[str]) -> Office:
     return Office(
         default_from=parameters.DEFAULT_FROM.get(),
         catchall_domain=parameters.CATCHALL_DOMAIN.get(),
         catchall_alias=parameters.CATCHALL_ALIAS.get(),
         bounce_alias=parameters.BOUNCE_ALIAS.get(),
         verp=bool(parameters.VERP.get()),
+        with_plus=with_plus,
         company=parameters.COMPANY_NAME.get(),
         custom_servers=bool(parameters.CUSTOM_SERVERS.get()),
         default_server=_default_server(),
@@ -253,19 +254,25 @@ def _servers() -> tuple[Server, ...]:
     )
 
 
-def _aliases_and_domains() -> tuple[Sequence[Any], Sequence[Any]]:
-    """The active aliases and the domains, each the oldest first, in one statement: every email asks for both."""
+def _aliases_and_domains() -> tuple[Sequence[Any], frozenset[str], Sequence[Any]]:
+    """The active aliases, the bounce addresses that take a plus, and the domains; the oldest first.
+
+    In one statement: every email asks for all of them.
+    """
     domain = OfficeDomain
+    is_alias, takes_plus = Alias.role == "alias", (Alias.role == "bounce") & Alias.plus_at.is_not(None)
     aliases = select(
-        Alias.id, Alias.address_key, Alias.local_part, Alias.type_id, Alias.fixed_document_id, Alias.one_domain,
+        Alias.role, Alias.id, Alias.address_key, Alias.local_part, Alias.type_id, Alias.fixed_document_id,
+        Alias.one_domain,
         null().label("bounce_alias"), null().label("default_from"), null().label("company"),
-    ).where(Alias.role == "alias", Alias.state == "active")  # fmt: skip
+    ).where(or_(is_alias, takes_plus), Alias.state == "active")  # fmt: skip
     domains = select(
-        domain.id, domain.name_key, domain.catchall_alias, null(), null(), null(),
+        literal("domain"), domain.id, domain.name_key, domain.catchall_alias, null(), null(), null(),
         domain.bounce_alias, domain.default_from, domain.company,
     )  # fmt: skip
     rows = sorted(db.session.execute(aliases.union_all(domains)), key=lambda row: row.id)
-    return [row for row in rows if row.company is None], [row for row in rows if row.company is not None]
+    with_plus = frozenset(row.address_key for row in rows if row.role == "bounce")
+    return [row for row in rows if row.role == "alias"], with_plus, [row for row in rows if row.role == "domain"]
 
 
 def _type_aliases(rows: Sequence[Any]) -> dict[int, list[TypeAlias]]:

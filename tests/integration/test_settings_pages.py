@@ -323,6 +323,15 @@ def test_the_alias_domain_is_changed_here_as_well(app, admin):
     assert "The alias domain has changed" in said.text
 
 
+def test_unique_bounce_addresses_say_where_an_email_has_yet_to_arrive(app, admin):
+    page = f"{PARAMETERS}/edit?key=mail.bounce.verp"
+    assert "Still to arrive: an email to bounce+test@office.test." in words(admin.get(page).text)
+    with app.app_context():
+        db.session.execute(db.update(Alias).where(Alias.role == "bounce").values(plus_at=now()))
+        db.session.commit()
+    assert "Still to arrive" not in admin.get(page).text
+
+
 def test_a_change_says_who_made_it_and_can_be_taken_back(app, admin):
     admin.post(f"{PARAMETERS}/edit?key=mail.max_size", {"value": "30"})
     page = words(admin.get(f"{PARAMETERS}/", query_string={"only": "changed"}).text)

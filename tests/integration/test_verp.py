@@ -8,14 +8,15 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from mail.incoming import aliases
+from mail.decide.sender import Request, decide
+from mail.incoming import aliases, domain_rules
 from mail.mailing import mailing
 from mail.outgoing import deliver
 from mail.queue.connections import Connections
 from mail.queue.journal import Journal
 from mail.settings import office, parameters
 from mail.settings.tokens import TokenKind
-from models import Bounce, OutgoingServer, Recipient, RelayId, Trace, db
+from models import Bounce, OfficeDomain, OutgoingServer, Recipient, RelayId, Trace, db
 from tests.integration.frontdesk import DOMAIN, NOW, FrontDesk, counted_statements, mail, sentences
 from tests.integration.mass import Sender, add_contacts, add_server, draft, states
 from tests.servers.misbehaving import Script, misbehaving
@@ -76,9 +77,17 @@ def new_thread(desk: FrontDesk, port: int, address: str = "ann@customer.test") -
 # --- a bounce address for each recipient
 
 
+def turn_on(desk: FrontDesk) -> None:
+    """Let each recipient have a bounce address of their own, after a mail has shown that they arrive."""
+    desk.receive(mail(to=f"bounce+test@{DOMAIN}"))
+    with desk.app.app_context():
+        aliases.put("mail.bounce.verp", "1", NOW)
+        db.session.commit()
+
+
 @pytest.mark.heavy
 def test_a_report_that_names_nobody_is_known_by_the_address_it_came_to(desk, postfix: Postfix, tmp_path):
-    desk.set_parameter("mail.bounce.verp", "1")
+    turn_on(desk)
     new_thread(desk, postfix.port)
     send_everything(desk, tmp_path)
     sent = postfix.wait_for("ann@customer.test")[0]
@@ -96,7 +105,7 @@ def test_a_report_that_names_nobody_is_known_by_the_address_it_came_to(desk, pos
 @pytest.mark.heavy
 def test_each_recipient_of_a_mailing_has_an_address_of_their_own(app, postfix: Postfix):
     desk, sender = FrontDesk(app), Sender(app)
-    desk.set_parameter("mail.bounce.verp", "1")
+    turn_on(desk)
     with app.app_context():
         add_server(postfix.port)
         id = draft(add_contacts(3))
@@ -126,8 +135,36 @@ def test_they_are_turned_on_once_such_an_address_has_shown_that_it_works(desk):
         assert office.load().office.verp
 
 
+def envelope_senders(*authors: str) -> list[str]:
+    office.forget()
+    known = office.load()
+    return [decide(Request(author), known.servers, known.office).envelope_sender for author in authors]
+
+
+def test_a_bounce_address_that_is_new_must_show_it_first(desk):
+    """A domain that is added, another name of the bounce address, another alias domain."""
+    turn_on(desk)
+    authors = f"ann@{DOMAIN}", "bob@second.test"
+    with desk.app.app_context():
+        domain_rules.save(OfficeDomain(name="second.test", company=""))
+        db.session.commit()
+        assert envelope_senders(*authors) == [f"bounce+<token>@{DOMAIN}", "bounce@second.test"]
+        assert aliases.without_plus() == ["bounce+test@second.test"]
+    desk.receive(mail(to="bounce+test@second.test"))
+    with desk.app.app_context():
+        assert envelope_senders(*authors) == [f"bounce+<token>@{DOMAIN}", "bounce+<token>@second.test"]
+        aliases.rename_bounce("returns", NOW)
+        db.session.commit()
+        assert envelope_senders(*authors) == [f"returns@{DOMAIN}", "returns@second.test"]
+    desk.receive(mail(to=f"returns+test@{DOMAIN}"), mail(to="returns+test@second.test"))
+    with desk.app.app_context():
+        aliases.change_domain("third.test", NOW)
+        db.session.commit()
+        assert envelope_senders("ann@third.test", *authors[1:]) == ["returns@third.test", "returns+<token>@second.test"]
+
+
 def test_a_server_that_takes_no_additions_is_left_alone(desk, postfix: Postfix, tmp_path):
-    desk.set_parameter("mail.bounce.verp", "1")
+    turn_on(desk)
     new_thread(desk, postfix.port)
     with desk.app.app_context():
         db.session.execute(db.update(OutgoingServer).values(verp=False))

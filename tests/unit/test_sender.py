@@ -212,22 +212,31 @@ def test_where_failures_go(servers, office, sender, return_path, envelope):
     assert decide(Request(sender, return_path=return_path), servers, office).envelope_sender == envelope
 
 
+def verp(bounce, domain="mycompany.com"):
+    return office(domain=domain, bounce_alias=bounce, verp=True, with_plus={f"{bounce}@{domain}"})
+
+
+VERP = verp("bounce")
+
+
 @pytest.mark.parametrize(
     ("one", "office", "return_path", "envelope", "code"),
     [
-        (MINE, office(verp=True), "", "bounce+<token>@mycompany.com", "envelope_verp"),
-        (OPEN, office(verp=True), "", "bounce+<token>@mycompany.com", "envelope_verp"),
-        (OPEN, office(domain="bücher.example", verp=True), "", "bounce+<token>@xn--bcher-kva.example", "envelope_verp"),
+        (MINE, VERP, "", "bounce+<token>@mycompany.com", "envelope_verp"),
+        (OPEN, VERP, "", "bounce+<token>@mycompany.com", "envelope_verp"),
+        (OPEN, verp("bounce", "bücher.example"), "", "bounce+<token>@xn--bcher-kva.example", "envelope_verp"),
         # one address for all
         (OPEN, OURS, "", BOUNCE, None),
-        (replace(OPEN, verp=False), office(verp=True), "", BOUNCE, "envelope_verp_off"),
-        (server("b", f"{NOTIFY}, {BOUNCE}"), office(verp=True), "", BOUNCE, "envelope_verp_not_in_filter"),
-        (OPEN, office(bounce_alias="b" * 23, verp=True), "", f"{'b' * 23}+<token>@mycompany.com", "envelope_verp"),
-        (OPEN, office(bounce_alias="b" * 24, verp=True), "", f"{'b' * 24}@mycompany.com", "envelope_verp_too_long"),
+        (replace(OPEN, verp=False), VERP, "", BOUNCE, "envelope_verp_off"),
+        (OPEN, office(verp=True), "", BOUNCE, "envelope_verp_not_seen"),
+        (OPEN, replace(VERP, bounce_alias="new"), "", "new@mycompany.com", "envelope_verp_not_seen"),
+        (server("b", f"{NOTIFY}, {BOUNCE}"), VERP, "", BOUNCE, "envelope_verp_not_in_filter"),
+        (OPEN, verp("b" * 23), "", f"{'b' * 23}+<token>@mycompany.com", "envelope_verp"),
+        (OPEN, verp("b" * 24), "", f"{'b' * 24}@mycompany.com", "envelope_verp_too_long"),
         # none of the bounce address
-        (ONE, office(verp=True), "", NOTIFY, None),
-        (OPEN, office(verp=True), "lists@other.com", "lists@other.com", None),
-        (OPEN, office(verp=True), "<>", "", None),
+        (ONE, VERP, "", NOTIFY, None),
+        (OPEN, VERP, "lists@other.com", "lists@other.com", None),
+        (OPEN, VERP, "<>", "", None),
     ],
 )
 def test_each_recipient_gets_a_bounce_address_where_that_works(one, office, return_path, envelope, code):

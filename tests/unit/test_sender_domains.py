@@ -166,11 +166,21 @@ def test_a_forged_from_of_any_of_our_domains_is_encapsulated():
 
 def test_each_recipient_has_a_bounce_address_on_the_domain_of_the_email():
     servers = [replace(server, verp=True) for server in (ONE, TWO, SINGLE_AND_ONE)]
-    ours = replace(OURS, verp=True)
-    found = [
-        decide(Request(who), servers, ours).envelope_sender for who in ("a@first.com", "b@second.com", "c@home.net")
+    ours = replace(OURS, verp=True, with_plus={"bounce@first.com", "returns@second.com"})
+    decided = [decide(Request(who), servers, ours) for who in ("a@first.com", "b@second.com", "c@home.net")]
+    assert [decision.envelope_sender for decision in decided] == [
+        "bounce+<token>@first.com",
+        "returns+<token>@second.com",
+        "bounce+<token>@first.com",
     ]
-    assert found == ["bounce+<token>@first.com", "returns+<token>@second.com", "bounce+<token>@first.com"]
+
+
+def test_a_domain_whose_mailbox_has_not_shown_that_a_plus_arrives_has_one_bounce_address():
+    ours = replace(OURS, verp=True, with_plus={"bounce@first.com"})
+    first, second = (decide(Request(who), [replace(BOTH, verp=True)], ours) for who in ("a@first.com", "b@second.com"))
+    assert (first.envelope_sender, second.envelope_sender) == ("bounce+<token>@first.com", "returns@second.com")
+    reason = next(step for step in second.steps if step["code"] == "envelope_verp_not_seen")
+    assert "no email to returns+test@second.com has arrived yet" in say(reason)
 
 
 def test_what_a_mail_was_given_wins_over_its_domain():

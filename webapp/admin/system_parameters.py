@@ -18,7 +18,7 @@ from wtforms.widgets import TextInput
 from mail.incoming import aliases
 from mail.settings import office
 from mail.settings.clock import now
-from mail.settings.parameters import CATALOGUE, CATCHALL_DOMAIN, NotValid, Parameter
+from mail.settings.parameters import CATALOGUE, CATCHALL_DOMAIN, VERP, NotValid, Parameter
 from models import SystemParameter, User, db
 from webapp.admin import servers
 from webapp.admin.base import AdminView, Button, ChoiceFilter, FieldGroup, expose
@@ -180,11 +180,20 @@ class SystemParameterView(AdminView):
         form = super().edit_form(obj)
         del form.key  # a key is never renamed: what it means depends on it
         entry = self.entry_of(obj)
-        form.value.description = entry.known.help if entry.known else gettext("Any text.")
+        form.value.description = self.help_of(entry)
         form.value.render_kw = {"placeholder": entry.default, **form.value.render_kw}
         if not entry.long:
             form.value.widget = TextInput()
         return form
+
+    def help_of(self, entry: ParameterEntry) -> str:
+        """Return what a parameter does, and what keeps it from doing so everywhere."""
+        words = str(entry.known.help) if entry.known else gettext("Any text.")
+        missing = aliases.without_plus() if entry.key == VERP.key else []
+        if missing:
+            still = gettext("Still to arrive: an email to %(addresses)s.", addresses=", ".join(missing))
+            words = f"{words} {still}"
+        return words
 
     def entry_of(self, row: SystemParameter) -> ParameterEntry:
         """Return a parameter as the page shows it."""
