@@ -688,6 +688,13 @@ SENTENCES: dict[str, Any] = {
         "The machine lost power or was restarted while this email was about to be sent, so it is unknown whether it "
         "went out. It is not sent again automatically. Ask the recipient."
     ),
+    "unknown_test_email": _l(
+        "The server did not respond, so it is unknown whether it accepted this test email. It is not sent again "
+        "automatically. Ask the recipient."
+    ),
+    "test_email_lost": _l(
+        "The worker ended before this test email was sent, and a test email is not sent later. Send it again."
+    ),
     # --- who can fix a failure (advice.py)
     "fixer_you": _l("Who can fix this: you"),
     "fixer_administrator": _l("Who can fix this: your administrator"),
@@ -1258,6 +1265,10 @@ SENTENCES: dict[str, Any] = {
     ),
     "mail_to_me_deferred": _l(
         "The server did not accept the test email yet: “%(reply)s”. Send another one in a few minutes."
+    ),
+    "mail_to_me_lost": _l(
+        "The worker ended while it was sending this email. The email itself shows whether it was accepted; it is not "
+        "sent again automatically."
     ),
     "check_lost": _l("The worker ended before this test was finished. Press the button again."),
     "check_activated": _l("The server passed its test and is active now."),

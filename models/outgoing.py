@@ -225,11 +225,13 @@ def claim(worker_id: int, server_id: int, now: datetime, limit: int, newest: boo
         .with_for_update(skip_locked=True)
         .cte("due")  # PostgreSQL may run a plain subquery more than once, and its limit would not hold
     )
-    return _take(Recipient.id.in_(select(due.c.id)), worker_id, now)
+    lines = _take(Recipient.id.in_(select(due.c.id)), worker_id, now)
+    db.session.commit()
+    return lines
 
 
 def claim_line(worker_id: int, line_id: int, now: datetime) -> list[Claimed]:
-    """Take one line for a worker and commit, whatever its server; nothing if the worker may not claim."""
+    """Take one line for a worker, whatever its server; nothing if the worker may not claim. The caller commits."""
     return _take(Recipient.id == line_id, worker_id, now)
 
 
@@ -267,6 +269,4 @@ def _take(which: ColumnElement[bool], worker_id: int, now: datetime) -> list[Cla
         .where(Recipient.id.in_(taken))
         .order_by(Recipient.id)
     ).mappings()
-    lines = [Claimed(**row) for row in rows]
-    db.session.commit()
-    return lines
+    return [Claimed(**row) for row in rows]

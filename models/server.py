@@ -98,3 +98,9 @@ class ServerCheck(Model):
     steps: Mapped[list[Any]] = mapped_column(Json, default=list)
     transcript: Mapped[str] = mapped_column(Text, default="")
     tested: Mapped[str] = mapped_column(String(32), default="")
+
+    @property
+    def line_id(self) -> int | None:
+        """The line of the email that was made for it."""
+        decided = (step["why"]["values"].get("line") for step in self.steps if step["name"] == "decision")
+        return next(decided, None)

@@ -10,7 +10,7 @@ from flask import Flask
 from sqlalchemy import select, update
 
 from mail.decide.senders import TestedSender
-from mail.errors import MailError
+from mail.errors import JournalFailed, MailError
 from mail.incoming import flow, position
 from mail.incoming import server_rules as mailbox_rules
 from mail.message.address import wire_address
@@ -31,6 +31,7 @@ from models import Event, IncomingServer, OutgoingServer, ServerCheck, User, cha
 from scheduler.fetching import Fetcher
 from scheduler.identity import WorkerIdentity
 from scheduler.loops import NotNow, database_away
+from scheduler.recovery import lose_check
 
 log = logging.getLogger("coquimail.checks")
 
@@ -49,7 +50,7 @@ class Checks:
     def work(self) -> bool:
         """Take the oldest request, if there is one; returns whether it did."""
         for left in list(self._left):
-            _tell(left, [ConnectionStep("lost", "failed", why("check_lost"), 0.0)], "failed")
+            _lose(left)
             self._left.discard(left)
         with reading():
             waiting = select(ServerCheck.id).where(ServerCheck.state == "waiting").order_by(ServerCheck.id).limit(1)
@@ -115,30 +116,19 @@ class Checks:
         if kind == "outgoing_test":
             return _test_outgoing(server_id, user_id, transcript)
         if kind == "outgoing_mail":
-            return self._mail_to_me(f"check-{check_id}", server_id, user_id)
+            return iter(self._mail_to_me(check_id, server_id, user_id))
         if kind == "incoming_test":
             return _test_incoming(server_id)
         return self._fetch(server_id)
 
-    def _mail_to_me(self, name: str, server_id: int, user_id: int | None) -> Iterator[ConnectionStep]:
+    def _mail_to_me(self, check_id: int, server_id: int, user_id: int | None) -> list[ConnectionStep]:
         """Send a real email to the person who asked, through this very server."""
         with self._identity.claiming() as held:
             try:
-                journal = Journal.open(settings().journal_folder, held.id, name)
-                mail = mail_to_me.begin(server_id, user_id, held)
-            except MailError as error:  # nothing is claimed
-                yield ConnectionStep("decision", "failed", error.why, 0.0)
-                return
-            about = {"sender": mail.decision.from_after, "bounce": mail.decision.envelope_sender}
-            yield ConnectionStep("decision", "ok", why("mail_to_me_from", **about, line=mail.line.id), 0.0)
-            started = time.monotonic()
-            outcome = mail_to_me.deliver(mail, journal, held)
-            journal.remove()
-        accepted = "mail_to_me_in_practice" if office.is_practice(server_id) else "mail_to_me_accepted"
-        said = f"{outcome.code} {outcome.text}"
-        reason = outcome.why or why(accepted, address=mail.line.address, reply=said)
-        state: StepState = "ok" if outcome.accepted else "failed"
-        yield ConnectionStep("handover", state, reason, round(time.monotonic() - started, 3))
+                with Journal.open(settings().journal_folder, held.id, f"check-{check_id}") as journal:
+                    return _send_to_me(check_id, server_id, user_id, journal, held)
+            except JournalFailed as error:  # nothing is claimed
+                return [ConnectionStep("decision", "failed", error.why, 0.0)]
 
     def _fetch(self, server_id: int) -> Iterator[ConnectionStep]:
         server = db.session.get(IncomingServer, server_id)
@@ -158,6 +148,29 @@ class Checks:
             yield ConnectionStep("fetch", "ok", why("fetch_done", mails=fetched.mails), 0.0)
             if fetched.remark:
                 yield ConnectionStep("acknowledge", "warning", fetched.remark, 0.0)
+
+
+def _send_to_me(
+    check_id: int, server_id: int, user_id: int | None, journal: Journal, held: WorkerLease
+) -> list[ConnectionStep]:
+    try:
+        mail = mail_to_me.begin(server_id, user_id, held, lambda mail: _note_steps(check_id, [_decided(mail)]))
+    except MailError as error:  # nothing is claimed
+        journal.remove()
+        return [ConnectionStep("decision", "failed", error.why, 0.0)]
+    started = time.monotonic()
+    outcome = mail_to_me.deliver(mail, journal, held)
+    journal.remove()
+    accepted = "mail_to_me_in_practice" if office.is_practice(server_id) else "mail_to_me_accepted"
+    said = f"{outcome.code} {outcome.text}"
+    reason = outcome.why or why(accepted, address=mail.line.address, reply=said)
+    state: StepState = "ok" if outcome.accepted else "failed"
+    return [_decided(mail), ConnectionStep("handover", state, reason, round(time.monotonic() - started, 3))]
+
+
+def _decided(mail: mail_to_me.MailToMe) -> ConnectionStep:
+    about = {"sender": mail.decision.from_after, "bounce": mail.decision.envelope_sender}
+    return ConnectionStep("decision", "ok", why("mail_to_me_from", **about, line=mail.line.id), 0.0)
 
 
 def _test_outgoing(server_id: int, user_id: int | None, transcript: Transcript) -> Iterator[ConnectionStep]:
@@ -279,6 +292,11 @@ def _claim(check_id: int, lease: WorkerLease) -> bool:
 
 def _tell(check_id: int, steps: list[ConnectionStep], state: str = "running", transcript: str = "") -> None:
     """Write down the steps so far, and let the open page see them."""
+    _note_steps(check_id, steps, state, transcript)
+    db.session.commit()
+
+
+def _note_steps(check_id: int, steps: list[ConnectionStep], state: str = "running", transcript: str = "") -> None:
     moment = now()
     values: dict[str, object] = {"steps": [step.as_json() for step in steps]}
     if state != "running":
@@ -287,4 +305,13 @@ def _tell(check_id: int, steps: list[ConnectionStep], state: str = "running", tr
         update(ServerCheck).where(ServerCheck.id == check_id, ServerCheck.state == "running").values(values)
     )
     Event.add([f"check:{check_id}"], moment)
+
+
+def _lose(check_id: int) -> None:
+    """End a test whose end could not be written down; what it had told stays."""
+    moment = now()
+    check = db.session.scalar(select(ServerCheck).where(ServerCheck.id == check_id, ServerCheck.state == "running"))
+    if check is not None:
+        lose_check(check, moment)
+        Event.add([f"check:{check_id}"], moment)
     db.session.commit()

@@ -86,7 +86,7 @@ class WorkerIdentity:
                 yield held
         except (Stopping, NotNow):
             raise
-        except Exception:
+        except BaseException:  # also a generator that is closed in here
             with self._lock:
                 self._failed_at = self._failed_at or lease.elapsed()
             raise

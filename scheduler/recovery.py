@@ -88,7 +88,7 @@ def recover(worker_id: int, moment: datetime) -> dict[str, int]:
     counts = {}
     if isinstance(said, AfterPowerCut):
         counts["unknown since a power cut"] = lines.leave_unknown(worker_id, said, moment)
-    counts |= deliver.recover_lines(worker_id, said, moment)
+    counts |= deliver.recover_lines(worker_id, said, moment, _test_emails(worker_id))
     counts |= {f"{name} (mailing)": n for name, n in chunks.recover_chunks(worker_id, said, moment).items()}
     counts["runs lost"] = _lose_runs(worker_id, moment)
     counts["tests"] = _give_back_checks(worker_id, moment)
@@ -112,7 +112,7 @@ def recover_claims(worker_id: int, moment: datetime) -> None:
     Nothing of it is under way any more, and nothing new is taken meanwhile: as after a death, only without one.
     """
     said = read_folder(settings().journal_folder, worker_id)
-    counts = deliver.recover_lines(worker_id, said, moment)
+    counts = deliver.recover_lines(worker_id, said, moment, _test_emails(worker_id))
     counts |= {f"{name} (mailing)": n for name, n in chunks.recover_chunks(worker_id, said, moment).items()}
     db.session.commit()
     forget_folder(settings().journal_folder, worker_id)
@@ -160,15 +160,30 @@ def _lose_runs(worker_id: int, moment: datetime) -> int:
 
 
 def _give_back_checks(worker_id: int, moment: datetime) -> int:
-    """Have the tests it was at done by another worker, if somebody still waits for them."""
+    """Have the tests it was at done by another worker, if somebody still waits for them.
+
+    Not one that has an email already: that would be a second one.
+    """
     checks = db.session.scalars(
         select(ServerCheck).where(ServerCheck.worker_id == worker_id, ServerCheck.state == "running")
     ).all()
     for check in checks:
-        if moment - check.requested_at < FRESH:
+        if moment - check.requested_at < FRESH and check.line_id is None:
             check.state, check.worker_id, check.steps = "waiting", None, []
         else:
-            lost = {"name": "lost", "state": "failed", "why": why("check_lost"), "seconds": 0.0}
-            check.state, check.finished_at, check.steps = "failed", moment, [*check.steps, lost]
+            lose_check(check, moment)
     Event.add([f"check:{check.id}" for check in checks], moment)
     return len(checks)
+
+
+def lose_check(check: ServerCheck, moment: datetime) -> None:
+    """End a test that nobody goes on with; the caller commits."""
+    reason = why("check_lost" if check.line_id is None else "mail_to_me_lost")
+    lost = {"name": "lost", "state": "failed", "why": reason, "seconds": 0.0}
+    check.state, check.finished_at, check.steps = "failed", moment, [*check.steps, lost]
+
+
+def _test_emails(worker_id: int) -> set[int]:
+    """Return the lines of the test emails that a worker was at: they are not sent later (docs/decisions/0042)."""
+    checks = select(ServerCheck).where(ServerCheck.worker_id == worker_id, ServerCheck.kind == "outgoing_mail")
+    return {check.line_id for check in db.session.scalars(checks) if check.line_id is not None}

@@ -208,9 +208,6 @@ def steps_of(check: ServerCheck) -> Markup:
             senders=senders,
             after=after,
             cell_of=cell_of,
-            line_id=next(
-                (step["why"]["values"].get("line") for step in check.steps if step["name"] == "decision"), None
-            ),
             say=say,
             ignored=ignored,
             worker=worker_state() if ignored else None,

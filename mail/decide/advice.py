@@ -180,6 +180,7 @@ _TABLE: tuple[tuple[Advice, tuple[str, ...]], ...] = (
     (
         _advice(Fixer.YOU, Remedy.RETRY),
         ("in_doubt", "unknown_final", "unknown_power_cut", "trace_in_doubt", "doubt_left", "left_the_queue", "gave_up",
+         "unknown_test_email", "test_email_lost",
          "mailing_paused_failures", "mailing_all_in_doubt"),
     ),
 )  # fmt: skip

@@ -8,7 +8,7 @@ import contextlib
 import logging
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -313,18 +313,21 @@ class LineBatch(DeliveryBatch[Claimed]):
 # --- after a worker died
 
 
-def recover_lines(worker_id: int, said: Mapping[str, State] | None, now: datetime) -> dict[str, int]:
+def recover_lines(
+    worker_id: int, said: Mapping[str, State] | None, now: datetime, once: Collection[int] = ()
+) -> dict[str, int]:
     """Recover the lines that a dead worker held, by its journal, and return how many went which way.
 
     ``ok`` in the journal: it was sent. ``begun`` alone: nobody knows. No word: it was never sent, back to the queue.
-    ``said`` None is a journal that can't be had: nobody knows about any of them. The caller commits and wakes.
+    ``said`` None is a journal that can't be had: nobody knows about any of them. What is sent ``once`` only has failed
+    where another line would be sent later. The caller commits and wakes.
     """
     held = db.session.execute(
         select(Recipient.id, Recipient.doubts, OutgoingMail.post_id, OutgoingMail.server_id, OutgoingMail.decision)
         .join(OutgoingMail, Recipient.mail_id == OutgoingMail.id)
         .where(Recipient.worker_id == worker_id, Recipient.state == "sending")
     ).all()
-    counts = {"sent": 0, "in doubt": 0, "queued": 0}
+    counts = {"sent": 0, "in doubt": 0, "queued": 0, "failed": 0}
     tries, doubted = [], set()
     for line in held:
         state = "begun" if said is None else said.get(f"l{line.id}")
@@ -335,10 +338,14 @@ def recover_lines(worker_id: int, said: Mapping[str, State] | None, now: datetim
             reason = why("sent_unrecorded")
             counts["sent"] += 1
         elif state == "begun":
-            values = doubt_of(line.doubts, now)
+            values = doubt_of(line.doubts, now, line.id in once)
             reason = values["why"]
             counts["in doubt"] += 1
             doubted |= {line.post_id} if values["state"] == "unknown" else set()
+        elif line.id in once:
+            reason = why("test_email_lost")
+            values = {"state": "failed", "why": reason}
+            counts["failed"] += 1
         else:
             values = {"state": "queued", "attempts": Recipient.attempts - 1}
             counts["queued"] += 1

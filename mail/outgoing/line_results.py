@@ -55,8 +55,14 @@ def attempt_of(line: Claimed, tried: Try, now: datetime, server_id: int, server_
     }
 
 
-def doubt_of(doubts: int, now: datetime) -> dict[str, Any]:
-    """Return what becomes of a line whose answer nobody saw: once it is sent again, then a person decides."""
+def doubt_of(doubts: int, now: datetime, once: bool = False) -> dict[str, Any]:
+    """Return what becomes of a line whose answer nobody saw: once it is sent again, then a person decides.
+
+    ``once``: a test email is never sent again, the person decides at once.
+    """
+    if once:
+        reason = why("unknown_test_email")
+        return {"state": "unknown", "wait": "", "next_try_at": now, "doubts": doubts + 1, "why": reason}
     if doubts == 0:
         return {"state": "queued", "wait": "retry", "next_try_at": now, "doubts": 1, "why": why("unknown_once")}
     return {"state": "unknown", "wait": "", "next_try_at": now, "doubts": doubts + 1, "why": why("unknown_final")}

@@ -3,6 +3,7 @@
 It goes the way of every email, but it is tried once: an admin who waits for it wants an answer, not a retry.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from flask_babel import gettext
@@ -15,6 +16,7 @@ from mail.outgoing import enqueue
 from mail.outgoing.deliver import LineBatch
 from mail.outgoing.delivery import Try, deliver_batch, not_tried
 from mail.outgoing.enqueue import OutgoingDraft, To
+from mail.outgoing.line_results import doubt_of
 from mail.queue import quota
 from mail.queue.connections import Connections
 from mail.queue.journal import Journal
@@ -39,10 +41,13 @@ class MailToMe:
     line: Claimed
 
 
-def begin(server_id: int, user_id: int | None, worker: WorkerLease) -> MailToMe:
+def begin(
+    server_id: int, user_id: int | None, worker: WorkerLease, taken: Callable[[MailToMe], None] = lambda mail: None
+) -> MailToMe:
     """Queue the email for a server (0: the default server) and take it for this worker; commits.
 
-    Raises ``NotHandedOver`` with the reason if it can't go.
+    ``taken`` writes down which email it is, in the transaction that takes it. Raises ``NotHandedOver`` with the reason
+    if it can't go: then nothing is queued.
     """
     moment = now()
     with reading():
@@ -65,12 +70,16 @@ def begin(server_id: int, user_id: int | None, worker: WorkerLease) -> MailToMe:
             db.session.rollback()
             raise NotHandedOver(reserved.why)
         enqueue.enqueue_many([ready], moment)
-        mail = select(OutgoingMail.id).where(OutgoingMail.message_id == ready.values["message_id"])
-        line_id = db.session.scalars(select(Recipient.id).where(Recipient.mail_id == mail.scalar_subquery())).one()
+        queued = select(OutgoingMail.id).where(OutgoingMail.message_id == ready.values["message_id"])
+        line_id = db.session.scalars(select(Recipient.id).where(Recipient.mail_id == queued.scalar_subquery())).one()
         lines = claim_line(worker.id, line_id, moment)
-    if not lines:
-        raise NotHandedOver(why("check_lost"))
-    return MailToMe(server_id, is_in_use, decision, reserved, lines[0])
+        if not lines:
+            db.session.rollback()
+            raise NotHandedOver(why("check_lost"))
+        mail = MailToMe(server_id, is_in_use, decision, reserved, lines[0])
+        taken(mail)
+        db.session.commit()
+    return mail
 
 
 def deliver(mail: MailToMe, journal: Journal, worker: WorkerLease) -> Outcome:
@@ -104,11 +113,10 @@ class _OneTry(LineBatch):
         if outcome.temporary and outcome.code is not None and outcome.why is not None:
             later = why("mail_to_me_deferred", reply=f"{outcome.code} {outcome.text}", cause=outcome.why["code"])
             outcome = outcome._replace(why=later)
-        if outcome.in_doubt:  # a person decides
-            self._used += 1
-            line = replace(line, doubts=1)
         self.outcome = outcome._replace(temporary=False)
         super().note(line, tried._replace(outcome=self.outcome))
+        if outcome.in_doubt:
+            self._noted[-1][2].update(doubt_of(line.doubts, now(), once=True))
 
 
 def _decide(draft: OutgoingDraft, server_id: int) -> Decision:

@@ -1,0 +1,152 @@
+"""A test email whose worker ends, whose database goes away, or that can't be taken: it is sent once or not at all."""
+
+import os
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+import pytest
+from flask import Flask
+from sqlalchemy import select, update
+from sqlalchemy.exc import InterfaceError
+
+from mail.errors import NotHandedOver
+from mail.outgoing import mail_to_me
+from mail.queue import lease
+from mail.queue.journal import Journal
+from mail.settings.config import settings
+from models import Contact, OutgoingMail, Quota, Recipient, ServerCheck, User, Worker, db
+from models.outgoing import due_servers
+from scheduler import checks, recovery
+from scheduler.checks import Checks
+from scheduler.identity import WorkerIdentity
+from scheduler.loops import NotNow
+from tests.integration.mass import add_server
+
+NOW = datetime.now(UTC)
+
+
+class Killed(BaseException):
+    """The worker is no more."""
+
+
+@pytest.fixture
+def office(app: Flask) -> Iterator[Flask]:
+    """A server that accepts nothing, and an account."""
+    with app.app_context():
+        add_server(1, per_day=5, from_filter="office.test")
+        contact = Contact(name="Ann", address="ann@office.test", address_key="ann@office.test", created_at=NOW)
+        db.session.add(User(contact=contact, email="ann@office.test", password="", role="admin", fs_uniquifier="ann"))
+        db.session.commit()
+        yield app
+
+
+def worker() -> WorkerIdentity:
+    identity = WorkerIdentity(recovery.recover_claims)
+    identity.begin()
+    return identity
+
+
+def send(office: Flask, identity: WorkerIdentity, user_id: int | None = 1) -> ServerCheck:
+    """Ask for a test email, and do it as the worker's test thread does."""
+    check = ServerCheck(
+        kind="outgoing_mail", server_id=1, requested_by_id=user_id, requested_at=datetime.now(UTC), steps=[],
+        state="running", worker_id=identity.current().id,
+    )  # fmt: skip
+    db.session.add(check)
+    db.session.commit()
+    Checks(office, identity, fetcher=None)._do(check.id)  # type: ignore[arg-type]
+    db.session.expire_all()
+    return check
+
+
+@pytest.mark.parametrize(
+    ("words", "state", "reason"),
+    [
+        ((Journal.begin, Journal.ok), "sent", None),
+        ((Journal.begin,), "unknown", "unknown_test_email"),
+        ((), "failed", "test_email_lost"),
+    ],
+    ids=["accepted", "begun", "not begun"],
+)
+def test_what_a_killed_worker_was_at_is_not_sent_again(
+    office: Flask,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[Callable[[Journal, str], None], ...],
+    state: str,
+    reason: str | None,
+) -> None:
+    def killed(mail: mail_to_me.MailToMe, journal: Journal, _worker: lease.WorkerLease) -> None:
+        for word in words:
+            word(journal, f"l{mail.line.id}")
+        raise Killed
+
+    monkeypatch.setattr(mail_to_me, "deliver", killed)
+    identity = worker()
+    with pytest.raises(Killed):
+        send(office, identity)
+    db.session.rollback()
+    recovery.recover(identity.current().id, datetime.now(UTC))
+    db.session.expire_all()
+    line = db.session.scalars(select(Recipient)).one()
+    assert (line.state, line.why and line.why["code"]) == (state, reason)
+    check = db.session.scalars(select(ServerCheck)).one()
+    assert (check.state, check.steps[-1]["why"]["code"]) == ("failed", "mail_to_me_lost")
+    assert check.line_id == line.id, "the page leads to the email"
+    assert due_servers(datetime.now(UTC)) == []
+
+
+def test_a_test_email_that_was_not_taken_yet_is_sent_by_another_worker(office: Flask, monkeypatch) -> None:
+    def killed(*_: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(mail_to_me, "begin", killed)
+    identity = worker()
+    with pytest.raises(Killed):
+        send(office, identity)
+    db.session.rollback()
+    recovery.recover(identity.current().id, datetime.now(UTC))
+    db.session.expire_all()
+    assert db.session.scalars(select(ServerCheck.state)).all() == ["waiting"]
+
+
+def test_a_line_is_not_left_when_the_database_goes_away(office: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object) -> None:
+        raise InterfaceError("", {}, Exception("connection already closed"), connection_invalidated=True)
+
+    identity = worker()
+    with monkeypatch.context() as patched:
+        patched.setattr(checks, "_tell", away)
+        with pytest.raises(InterfaceError):
+            send(office, identity)
+    db.session.rollback()
+    identity.beat([])
+    assert db.session.scalars(select(Recipient.state)).all() == ["failed"]
+
+
+def test_work_that_is_closed_half_way_is_recovered_like_any_failure(office: Flask) -> None:
+    identity = worker()
+    with pytest.raises(GeneratorExit), identity.claiming():
+        raise GeneratorExit
+    with pytest.raises(NotNow), identity.claiming():
+        pass
+
+
+def test_what_can_not_go_leaves_no_journal(office: Flask) -> None:
+    identity = worker()
+    send(office, identity)  # connections that stay open from now on
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        assert send(office, identity, None).steps[-1]["why"]["code"] == "check_server_gone"
+    assert not list(settings().journal_folder.glob("*.check-*.journal"))
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_worker_that_was_declared_dead_queues_nothing(office: Flask) -> None:
+    held = worker().current()
+    db.session.execute(update(Worker).values(ended=True))
+    db.session.commit()
+    with pytest.raises(NotHandedOver):
+        mail_to_me.begin(1, 1, held)
+    db.session.rollback()
+    assert db.session.scalars(select(OutgoingMail.id)).all() == []
+    assert sum(db.session.scalars(select(Quota.used))) == 0
