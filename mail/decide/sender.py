@@ -99,11 +99,21 @@ def decide(request: Request, servers: Sequence[Server], office: Office) -> Decis
     failure = choice.failure or (None if author or default else _no_from(request.sender))
     if author and not may_keep and not (default or office.catchall_address):
         failure = failure or why("from_not_verified_alone", address=author.address)
+    warnings: list[Why] = []
     if failure or choice.server is None:
-        return Decision(from_before=from_before, author_is=request.author_is, steps=steps, failure=failure)
+        answered = author or (Address("", default) if default else None)
+        home = (office.domain(author.domain) if author else None) or office.first
+        return Decision(
+            from_before=from_before,
+            reply_to=_reply_to(request, answered, home, steps, warnings),  # it is composed now, and may be sent later
+            domain=home.name,
+            author_is=request.author_is,
+            steps=steps,
+            warnings=warnings,
+            failure=failure,
+        )
 
     server = choice.server
-    warnings: list[Why] = []
     if author is None:
         assert default is not None  # or it was a failure
         sent_as = Address("", default)
@@ -332,8 +342,8 @@ def _envelope_sender(
     return wire_address(sent_as.address, smtputf8=True)
 
 
-def _reply_to(request: Request, author: Address, home: MailDomain, steps: list[Why], warnings: list[Why]) -> str:
-    """Where answers go: what was given, the alias of the document's type, the catchall, the author."""
+def _reply_to(request: Request, author: Address | None, home: MailDomain, steps: list[Why], warnings: list[Why]) -> str:
+    """Where answers go: what was given, the alias of the document's type, the catchall, the author; "" for nobody."""
     if request.reply_to.strip():
         given = ", ".join(_mailbox(one.name, one.address) for one in parse_addresses(request.reply_to))
         if given:
@@ -347,6 +357,8 @@ def _reply_to(request: Request, author: Address, home: MailDomain, steps: list[W
     if request.document is not None and home.catchall_address:
         steps.append(why("reply_to_catchall", address=home.catchall_address))
         return document_mailbox(home.company, request.document, home.catchall_address)
+    if author is None:
+        return ""
     steps.append(why("reply_to_author", address=author.address))
     return _mailbox(author.name, author.address)
 

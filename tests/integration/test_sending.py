@@ -26,7 +26,7 @@ from mail.sentences import say
 from mail.settings import office, parameters
 from mail.settings.config import settings
 from mail.transport.smtp import ServerConnection
-from models import Bounce, DeliveryAttempt, OutgoingMail, OutgoingServer, Post, Recipient, ServerLimit, Thread, db
+from models import Blob, Bounce, DeliveryAttempt, OutgoingMail, OutgoingServer, Post, Recipient, ServerLimit, Thread, db
 from models.base import FERNET
 from scheduler.identity import WorkerIdentity
 from scheduler.loops import Loop, LoopGroup, NotNow
@@ -627,6 +627,10 @@ def test_with_no_server_left_mail_waits_and_goes_out_when_there_is_one(desk: Des
     desk.mail("ann@x.test")
     desk.send_all()
     assert desk.lines()["ann@x.test"] == ("queued", "no_server"), "the practice mailbox does not take over"
+    with desk.app.app_context():
+        waiting = db.session.scalars(select(OutgoingMail).order_by(OutgoingMail.id.desc())).first()
+        assert b"\r\nReply-To: a@main.test\r\n" in b"\r\n" + Blob.read(waiting.content_blob_id)
+        assert waiting.message_id.endswith("@mycompany.test>")
     watch = ServerWatch(desk.connections)
     with desk.app.app_context():
         watch.work()

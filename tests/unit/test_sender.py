@@ -247,6 +247,25 @@ def test_each_recipient_gets_a_bounce_address_where_that_works(one, office, retu
     )
 
 
+@pytest.mark.parametrize(
+    ("request_", "reply_to"),
+    [
+        (Request("Bob <bob@acme.com>"), '"Bob" <bob@acme.com>'),
+        (Request("bob@acme.com", reply_to="desk@acme.com"), "desk@acme.com"),
+        (Request("bob@acme.com", document="Order 7"), '"My Company Order 7" <catchall@mycompany.com>'),
+        (Request("bob@acme.com", document="Order 7", aliases=(TypeAlias("sales@mycompany.com"),)),
+         '"My Company Order 7" <sales@mycompany.com>'),
+        (Request("", document="Order 7"), '"My Company Order 7" <catchall@mycompany.com>'),
+        (Request(""), ""),
+    ],
+)  # fmt: skip
+def test_a_mail_that_can_not_be_sent_yet_is_composed_with_its_reply_to(request_, reply_to):
+    decision = decide(request_, [], replace(NO_DEFAULT, default_server=None))
+    assert decision.failure is not None
+    assert (decision.reply_to, decision.domain, decision.warnings) == (reply_to, "mycompany.com", [])
+    assert decide(Request(""), [], replace(OURS, default_server=None)).reply_to == NOTIFY
+
+
 DOC, SALES, CATCHALL = "Order 7", "sales@mycompany.com", "catchall@mycompany.com"
 BY_SALES = (TypeAlias(SALES),)
 COMPANY_ORDER = "My Company Order 7"

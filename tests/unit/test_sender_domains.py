@@ -198,6 +198,13 @@ def test_the_server_of_a_mailing_decides_whose_bounce_address_it_may_use():
     assert (own.from_after, own.envelope_sender) == ("bob@second.com", "returns@second.com")
 
 
+def test_a_mail_that_waits_for_a_server_belongs_to_the_domain_of_its_author():
+    nothing = replace(OURS, default_server=None)
+    found = [decide(Request(who, document="Order 7"), [], nothing) for who in ("b@second.com", "c@home.net")]
+    assert [one.failure["code"] for one in found] == ["no_server"] * 2
+    assert [(one.domain, one.reply_to) for one in found] == [("second.com", ALL_2), ("first.com", ALL_1)]
+
+
 def test_what_is_ours():
     assert [domain.name for domain in OURS.all_domains] == ["first.com", "second.com", "bücher.example", "fourth.com"]
     assert OURS.domain("second.com") is SECOND
