@@ -58,12 +58,12 @@ class Parcel(NamedTuple):
 
 
 class Try(NamedTuple):
-    """One try to deliver, with the dialogue if it is kept; ``host`` is where."""
+    """One try to deliver, with the dialogue if it is kept; ``relay_id`` is how the server named the mail, if so."""
 
     outcome: Outcome
     transcript: str = ""
     seconds: float = 0.0
-    host: str = ""
+    relay_id: str = ""
 
 
 Item = TypeVar("Item")
@@ -217,7 +217,9 @@ class _Delivery(Generic[Item]):
             )
             self.delivering.since = None
         transcript = self.connection.transcript.take() if self.connection.transcript else ""
-        return Try(outcome, transcript, time.monotonic() - began, self.connection.target.host)
+        addresses = (parcel.recipient, parcel.envelope_sender)
+        given = relay_id(self.connection.target.host, outcome.text, addresses) if outcome.accepted else ""
+        return Try(outcome, transcript, time.monotonic() - began, given)
 
     def _conclude(self, item: Item, tried: Try) -> None:
         """Note what became of an item, and what it says about its server."""
@@ -273,7 +275,7 @@ def not_tried(reason: Why) -> Outcome:
 
 def given_by_relay(tried: Try) -> str:
     """Return the name that a relay gave an email that it accepted, "" if it kept ours or names none."""
-    name = relay_id(tried.host, tried.outcome.text)
+    name = tried.relay_id
     return "" if "@" in name and office.tokens().from_message_id(name) else name
 
 

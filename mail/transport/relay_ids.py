@@ -5,18 +5,23 @@ angle brackets. A reply to such an email refers to the relay's id alone. Postmar
 """
 
 import re
+from collections.abc import Collection
 
 # Amazon SES: "Ok 0100017c9add7f0f-9e3cc339-71e1-431a-97cd-bb5038eaeaba-000000", before the @ of its Message-ID.
 _SES = re.compile(r"\b[0-9a-f]{16}-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}-[0-9a-f]{6}\b")
 _POSTMARK = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 _POSTMARK_HOSTS = ".postmarkapp.com"
-_BRACKETS = re.compile(r"<([^\s<>@]{1,200}@[^\s<>@]{1,200})>")
+# Exchange: "2.6.0 <id> [InternalId=7, Hostname=mx] Queued mail for delivery". Other brackets hold an address, mostly.
+_EXCHANGE = re.compile(
+    r"(?:2\.6\.0 )?<([^\s<>@]{1,200}@[^\s<>@]{1,200})> (?:\[InternalId=|Queued mail for delivery)", re.I
+)
 
 
-def relay_id(host: str, answer: str) -> str:
+def relay_id(host: str, answer: str, addresses: Collection[str] = ()) -> str:
     """Return how to look up replies to an email that a relay accepted with these words, "" if it names no Message-ID.
 
     It is what ``lookup_keys`` makes of the Message-ID: all of it, or the part before the @ where no more is known.
+    It opens a thread to whoever knows it, so it is never one of the ``addresses`` of the email, which others know.
 
     >>> relay_id("smtp.example.com", "Ok 0100017c9add7f0f-9e3cc339-71e1-431a-97cd-bb5038eaeaba-000000")
     '0100017c9add7f0f-9e3cc339-71e1-431a-97cd-bb5038eaeaba-000000'
@@ -24,10 +29,14 @@ def relay_id(host: str, answer: str) -> str:
     'x1@mail.example.com'
     >>> relay_id("smtp.example.com", "2.0.0 Ok: queued as 4FzR2Q0X1Yz9sTk")
     ''
+    >>> relay_id("smtp.example.com", "2.1.5 <bob@example.com> accepted")
+    ''
+    >>> relay_id("smtp.example.com", "2.6.0 <Bob@example.com> Queued mail for delivery", ["bob@example.com"])
+    ''
     """
-    named = _BRACKETS.search(answer)
+    named = _EXCHANGE.match(answer)
     if named:
-        return named[1]
+        return "" if named[1].lower() in {address.lower() for address in addresses} else named[1]
     given = _SES.search(answer) or (_POSTMARK.search(answer) if host.endswith(_POSTMARK_HOSTS) else None)
     return given[0] if given else ""
 

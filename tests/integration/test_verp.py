@@ -226,6 +226,29 @@ def test_a_relay_that_keeps_our_id_leaves_nothing_to_remember(desk, tmp_path, wo
         assert db.session.scalar(select(func.count()).select_from(RelayId)) == 0
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "2.1.5 <ann@customer.test> accepted",
+        "2.0.0 Message for <ANN@customer.test> from <bounce@mycompany.test> accepted",
+        "2.6.0 <ann@customer.test> [InternalId=7] Queued mail for delivery",
+        "2.6.0 <Bounce@mycompany.test> Queued mail for delivery",
+    ],
+)
+def test_an_address_is_no_id_of_an_email(desk, tmp_path, words):
+    """A stranger who knows the address would reach the thread with it."""
+    with misbehaving(relay(iter([words] * 9))) as port:
+        thread = new_thread(desk, port)
+        send_everything(desk, tmp_path)
+    known = len(desk.posts(thread))
+    for address in ("ann@customer.test", f"bounce@{DOMAIN}"):
+        desk.receive(mail("eve@far.test", CATCHALL, "Re: Hello", answers=[f"<{address}>"]))
+    with desk.app.app_context():
+        assert db.session.scalars(select(Recipient.state).order_by(Recipient.id)).first() == "sent"
+        assert db.session.scalar(select(func.count()).select_from(RelayId)) == 0
+    assert len(desk.posts(thread)) == known
+
+
 def test_looking_for_ids_costs_one_statement(desk):
     raws = [mail(f"c{number}@customer.test", answers=[f"<x{number}@far.test>"]) for number in range(16)]
     with counted_statements(desk.app) as statements:
