@@ -211,6 +211,13 @@ def due_servers(now: datetime) -> list[int]:
     return [row.id for row in sorted(found, key=lambda row: row.at) if row.at <= now]
 
 
+def count_due(server_id: int, now: datetime, most: int) -> int:
+    """Count the lines of one server (0: the default server) that are due, up to so many."""
+    due = (holds(Recipient.state, "queued"), Recipient.server_id == server_id, Recipient.next_try_at <= now)
+    lines = select(Recipient.id).where(*due).limit(most).subquery()
+    return db.session.scalar(select(func.count()).select_from(lines)) or 0
+
+
 def claim(worker_id: int, server_id: int, now: datetime, limit: int, newest: bool = False) -> list[Claimed]:
     """Take due lines of one server (0: the default server) for a worker and commit; no line is given to two callers.
 

@@ -15,12 +15,14 @@ from sqlalchemy.exc import DBAPIError
 
 from mail.mailing import blacklist
 from mail.outgoing import failures as outgoing_failures
+from mail.outgoing import waiting
 from mail.outgoing.delivery import remember_live
 from mail.outgoing.lines import free_doubted
 from mail.queue.lease import LeaseLost, WorkerLease
 from mail.queue.quota import Reservation
 from mail.sentences import Why, why
 from mail.settings import parameters
+from mail.settings.wake import wake
 from models import Mailing, RelayId, db
 from models import chunk as chunk_rows
 from models.faults import keeps_waiting
@@ -148,13 +150,17 @@ def _record_once(work: ChunkWork, results: ChunkResults, worker_id: int, now: da
         free_doubted(work.server_id or 0, now)
     if results.sent:
         remember_live(work.server_id or 0, now)
+    is_freed = False
     if results.reserved:
-        results.reserved.give_back(results.reserved.emails - len(results.sent) - results.states()["unknown"])
+        unused = results.reserved.emails - len(results.sent) - results.states()["unknown"]
+        is_freed = waiting.give_back(results.reserved, unused, now)
     if results.failures:
         blacklist.consider(outgoing_failures.record(results.failures, now), work.mailing_id, now)
     if results.back or results.others or _event_throttle.is_time(work.mailing_id):
         Mailing.tell(work.mailing_id, now)
     db.session.commit()
+    if is_freed:
+        wake()
 
 
 def record_progress(work: ChunkWork, results: ChunkResults, now: datetime) -> None:

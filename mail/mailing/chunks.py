@@ -225,7 +225,7 @@ class ChunkBatch(DeliveryBatch[Any]):
 
     def put_off(self, recipient: Any, reason: Why, until: datetime) -> None:
         """Defer a recipient who was not tried."""
-        since = recipient.first_try_at
+        since = recipient.first_try_at and recipient.first_try_at + (until - self.clock())  # it does not count
         self.results.others.append(Result(recipient.id, "deferred", reason, None, None, until, since, tries=0))
 
     def now(self) -> datetime:

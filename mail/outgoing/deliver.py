@@ -32,7 +32,7 @@ from mail.outgoing.delivery import (
 from mail.outgoing.delivery_state import mark_doubts, mark_failures, show_progress
 from mail.outgoing.line_results import RESULT, attempt_of, doubt_of, result_of
 from mail.outgoing.lines import decide_again, free_doubted, posts_of_lines, whole
-from mail.outgoing.waiting import hand_back, wait_for_limit
+from mail.outgoing.waiting import NOT_TRIED, give_back, hand_back, wait_for_limit
 from mail.queue import quota
 from mail.queue.concurrency import ServerConcurrency
 from mail.queue.connections import Connections
@@ -42,9 +42,10 @@ from mail.sentences import Why, why
 from mail.settings import office
 from mail.settings.clock import now as clock_now
 from mail.settings.tokens import TokenKind
+from mail.settings.wake import wake
 from models import Blob, DeliveryAttempt, OutgoingMail, Recipient, RelayId, db, reading
 from models.faults import keeps_waiting
-from models.outgoing import Claimed, claim, due_servers
+from models.outgoing import Claimed, claim, count_due, due_servers
 from models.store import insert_rows
 
 log = logging.getLogger("coquimail.outgoing")
@@ -86,7 +87,7 @@ def send_some(
         return 0
     try:
         moment = clock_now()
-        reserved = quota.reserve(server, BATCH, moment)
+        reserved = quota.reserve(server, BATCH, moment, lambda: count_due(server, moment, BATCH))
         if reserved.why:
             return wait_for_limit(reserved, moment)
         lines = claim(worker.id, server, moment, reserved.emails, newest=_newest_first(connections, reserved))
@@ -107,7 +108,7 @@ def _newest_first(connections: Connections, reserved: quota.Reservation) -> bool
     does not delay what somebody has just written (docs/decisions/0048). Where a limit leaves few, the oldest go.
     """
     connections.claims[reserved.server_id] += 1
-    return not reserved.is_counted and connections.claims[reserved.server_id] % 2 == 0
+    return reserved.emails >= BATCH and connections.claims[reserved.server_id] % 2 == 0
 
 
 def _apart(lines: list[Claimed]) -> tuple[list[Claimed], list[Claimed]]:
@@ -306,8 +307,10 @@ class LineBatch(DeliveryBatch[Claimed]):
     def give_back_room(self, reserved: quota.Reservation) -> None:
         """Let others use what was counted for lines that the server did not accept; commits."""
         db.session.rollback()
-        reserved.give_back(reserved.emails - self._used)
+        is_freed = give_back(reserved, reserved.emails - self._used, clock_now())
         db.session.commit()
+        if is_freed:
+            wake()
 
 
 # --- after a worker died
@@ -347,7 +350,7 @@ def recover_lines(
             values = {"state": "failed", "why": reason}
             counts["failed"] += 1
         else:
-            values = {"state": "queued", "attempts": Recipient.attempts - 1}
+            values = {"state": "queued"} | NOT_TRIED
             counts["queued"] += 1
         db.session.execute(
             update(Recipient)

@@ -1,10 +1,10 @@
 """What waiting mail waits for, where people see it: on the lines, on the mailings, in open pages."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import Select, bindparam, case, func, or_, select, update
 
 from mail.outgoing.delivery_state import show_progress
 from mail.outgoing.lines import posts_of_mails
@@ -21,6 +21,14 @@ SHOWN = 200  # lines of one server that say what they wait for: the first ones
 AT_ONCE = 200  # lines of one transaction
 LOOKED_AT = 2_000  # emails that wait for a limit, the newest ones
 PAUSE = timedelta(seconds=30)  # for what is our own trouble
+
+# What a claim changed is as before: a line that was never tried has no first try either, else it is given up too early.
+NOT_TRIED: dict[str, Any] = {
+    "attempts": Recipient.attempts - 1,
+    "first_try_at": case((Recipient.attempts <= 1, None), else_=Recipient.first_try_at),
+}
+_LINE: Any = Recipient.__table__
+_FIRST_TRY = update(_LINE).where(_LINE.c.id == bindparam("line_id")).values(first_try_at=bindparam("first"))
 
 
 def say_why(server_id: int, reason: Why, now: datetime) -> None:
@@ -63,10 +71,21 @@ def wait_for_limit(reserved: Reservation, now: datetime) -> int:
     )
     lines = update(Recipient).where(Recipient.id.in_(due), Recipient.state == "queued")
     values = {"why": reserved.why, "wait": "limit", "next_try_at": reserved.until}
-    mails = db.session.scalars(lines.values(values).returning(Recipient.mail_id)).all()
-    show_progress(posts_of_mails(mails), now)
+    waits = db.session.execute(
+        lines.values(values).returning(Recipient.id, Recipient.mail_id, Recipient.first_try_at)
+    ).all()
+    assert reserved.until is not None
+    _move_first_try((line.id, line.first_try_at, reserved.until - now) for line in waits)
+    show_progress(posts_of_mails({line.mail_id for line in waits}), now)
     db.session.commit()
-    return len(mails)
+    return len(waits)
+
+
+def _move_first_try(lines: Iterable[tuple[int, datetime | None, timedelta]]) -> None:
+    """The time that lines wait for a limit does not count for giving them up; the caller commits."""
+    moved = [{"line_id": id, "first": first + wait} for id, first, wait in lines if first is not None]
+    if moved:
+        db.session.connection().execute(_FIRST_TRY, moved)
 
 
 def limited_posts(author_contact_id: int, most: int) -> Sequence[int]:
@@ -83,14 +102,49 @@ def limited_posts(author_contact_id: int, most: int) -> Sequence[int]:
 
 def free_limited(server_id: int, now: datetime) -> None:
     """The limits of a server changed: what waits for one of them tries again now; commits on its way."""
-    waits = (Recipient.state == "queued", Recipient.server_id == server_id, Recipient.wait == "limit")
-    some = select(Recipient.id).where(*waits, Recipient.next_try_at > now).limit(AT_ONCE)
-    while change_rows(update(Recipient).where(Recipient.id.in_(some), *waits).values(next_try_at=now)):
+    waits, last = _limited(server_id, now).order_by(Recipient.id).limit(AT_ONCE), 0
+    while lines := db.session.execute(waits.where(Recipient.id > last)).all():
+        last = lines[-1].id  # each line once: a sender may have put it off again
+        _let_go(lines, now)
         db.session.commit()
-    of_server = (Mailing.state == "sending", func.coalesce(Mailing.server_id, 0) == server_id)
-    change_rows(update(Mailing).where(*of_server, Mailing.waits_for_limit()).values(next_try_at=None))
+    _free_mailings(server_id, now)
     db.session.commit()
     wake()
+
+
+def give_back(reserved: Reservation, emails: int, now: datetime) -> bool:
+    """Take back what was counted for emails that a server did not accept, and let as many of those that wait for its
+    limits go, the oldest first. Returns whether there are any; the caller commits, and wakes then.
+    """
+    if not reserved.give_back(emails):
+        return False
+    oldest = _limited(reserved.server_id, now).order_by(Recipient.next_try_at, Recipient.id)  # as the index has them
+    lines = db.session.execute(oldest.limit(emails)).all()
+    _let_go(lines, now)
+    return _free_mailings(reserved.server_id, now) + len(lines) > 0
+
+
+def _limited(server_id: int, now: datetime) -> Select[int, datetime | None, datetime]:
+    """Select the lines that wait for a limit of a server; those that wait for a domain are not meant."""
+    line = Recipient
+    return select(line.id, line.first_try_at, line.next_try_at).where(
+        holds(line.state, "queued"), line.server_id == server_id, line.next_try_at > now, line.wait == "limit",
+        line.why["code"].as_string().like("limit_%"),
+    )  # fmt: skip
+
+
+def _let_go(lines: Sequence[Any], now: datetime) -> None:
+    if not lines:
+        return
+    same = (Recipient.id.in_([line.id for line in lines]), Recipient.state == "queued", Recipient.wait == "limit")
+    change_rows(update(Recipient).where(*same).values(next_try_at=now))
+    _move_first_try((line.id, line.first_try_at, now - line.next_try_at) for line in lines)
+
+
+def _free_mailings(server_id: int, now: datetime) -> int:
+    of_server = (Mailing.state == "sending", func.coalesce(Mailing.server_id, 0) == server_id)
+    waits = (*of_server, Mailing.waits_for_limit(), Mailing.next_try_at > now)
+    return change_rows(update(Mailing).where(*waits).values(next_try_at=None))
 
 
 def hand_back(
@@ -106,13 +160,18 @@ def hand_back(
     """
     if not line_ids:
         return
-    values: dict[str, Any] = {"state": "queued", "attempts": Recipient.attempts - 1, "worker_id": None}
+    values: dict[str, Any] = {"state": "queued", "worker_id": None} | NOT_TRIED
     if reason:
         values["why"] = reason
     if later:
         values |= {"wait": wait, "next_try_at": later}
     held = (Recipient.id.in_(line_ids), Recipient.worker_id == worker_id, Recipient.state == "sending")
-    change_rows(update(Recipient).where(*held).values(values))
+    back = db.session.execute(
+        update(Recipient).where(*held).values(values).returning(Recipient.id, Recipient.first_try_at)
+    ).all()
+    if later and wait == "limit":
+        now = clock_now()
+        _move_first_try((line.id, line.first_try_at, later - now) for line in back)
     if reason:
         posts = select(OutgoingMail.post_id).join(Recipient, Recipient.mail_id == OutgoingMail.id)
         found = db.session.scalars(posts.where(Recipient.id.in_(line_ids), OutgoingMail.post_id.is_not(None)))

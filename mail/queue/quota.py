@@ -5,7 +5,7 @@ after all. Emails in doubt count as accepted. What a killed process had reserved
 a limit is rather not used up than exceeded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -66,29 +66,35 @@ class Reservation:
     why: Why | None = None
     until: datetime | None = None
 
-    def give_back(self, emails: int) -> None:
-        """Take back so many that the server did not accept, as far as their windows go on; the caller commits."""
+    def give_back(self, emails: int) -> bool:
+        """Take back so many that the server did not accept, as far as their windows go on; the caller commits.
+
+        Returns whether there is room again. Whoever calls it lets go what waits for that (``waiting.give_back``).
+        """
         if not self.is_counted or emails <= 0:
-            return
+            return False
+        taken_back = 0
         for seconds in WINDOWS:
             same = (
                 Quota.server_id == self.server_id,
                 Quota.seconds == seconds,
                 Quota.window_start == limits.window_start(self.at, seconds),
             )
-            change_rows(update(Quota).where(*same, Quota.used >= emails).values(used=Quota.used - emails))
+            taken_back += change_rows(update(Quota).where(*same, Quota.used >= emails).values(used=Quota.used - emails))
+        return taken_back > 0
 
 
-def reserve(server_id: int, wanted: int, now: datetime) -> Reservation:
+def reserve(server_id: int, wanted: int, now: datetime, due: Callable[[], int] | None = None) -> Reservation:
     """Count up to so many emails and say how many may go; the caller claims them in this transaction and commits.
 
-    A server without limits has room for all, and nothing is counted.
+    A server without limits has room for all, and nothing is counted. ``due`` says how many there are: it is asked only
+    where there are limits, so that nobody else waits for room that is not needed.
     """
     found = limits_of(server_id, now)
     if not found:
         return Reservation(server_id, wanted, now)
     used = _used(server_id, found, now)
-    room = limits.room(found, used, wanted, now)
+    room = limits.room(found, used, min(wanted, due()) if due else wanted, now)
     if room.reached:
         code = REACHED[room.reached.seconds]
         reason = why(code, server=_name(server_id), most=room.reached.most)

@@ -1,7 +1,7 @@
 """Limits of servers: counted before the claim, once over all threads; what exceeds them waits and says until when."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
 from mail.decide.limits import DAY, Limit
 from mail.documents.contacts import find_or_make
@@ -134,6 +134,115 @@ def test_what_exceeds_the_limit_waits_and_goes_out_in_the_next_window(desk: Desk
     clock.now = MIDNIGHT
     desk.send_all()
     assert desk.states() == {"sent": 8} and used(desk.app, server) == 3
+
+
+def test_room_is_reserved_for_what_is_due_only(desk: Desk, clock: Clock, smtp_sink: Any) -> None:
+    desk.servers.allow(desk.server(smtp_sink.port, per_day=10), None)
+    post(desk, 1)
+
+    def write_and_send() -> None:
+        post(desk, 1, first=1)
+        assert desk.step() == 1
+
+    step(desk, write_and_send)
+    assert desk.states() == {"sent": 2}
+
+
+def step(desk: Desk, claimed: Callable[[], None]) -> None:
+    """Send once, with something that happens while the lines are held."""
+    with desk.app.app_context():
+        desk.worker.heartbeat()
+        deliver.send_some(desk.worker, desk.connections, desk.journal, claimed=claimed)
+
+
+REFUSES = {b"RCPT": b"450 4.2.0 Try later\r\n"}
+
+
+def test_room_that_was_not_used_lets_go_what_waited_for_it_the_oldest_first(desk: Desk, clock: Clock) -> None:
+    with misbehaving(dialogue(b"220 x ESMTP\r\n", REFUSES, b"250 ok\r\n")) as port:
+        server = desk.server(port, per_day=3)
+        desk.servers.allow(server, None)
+        post(desk, 3)
+
+        def write_more() -> None:
+            post(desk, 5, first=3)
+            desk.change("r7@x.test", wait="limit", next_try_at=MIDNIGHT, why={"code": "domain_slow", "values": {}})
+            assert desk.step()
+            assert [line.wait for line in waiting_lines(desk.app)] == ["limit"] * 5
+
+        step(desk, write_more)
+    assert used(desk.app, server) == 0
+    due = [line.next_try_at for line in waiting_lines(desk.app)[3:]]
+    assert due == [NOW, NOW, NOW, MIDNIGHT, MIDNIGHT], "as many as have room, and none that waits for its domain"
+
+
+def test_room_that_a_mailing_did_not_use_lets_go_what_waited_for_it(desk: Desk, clock: Clock) -> None:
+    sender = Sender(desk.app, Clock(NOW))
+    with desk.app.app_context():
+        parameters.put("company.address", "1 Rain Forest Road, San Juan", NOW)
+        db.session.commit()
+    with misbehaving(dialogue(b"220 x ESMTP\r\n", REFUSES, b"250 ok\r\n")) as port:
+        server = desk.server(port, "mycompany", per_day=8)
+        post(desk, 1, server="mycompany")
+        reason = {"code": "limit_day", "values": {"server": "mycompany", "most": 8}}
+        with desk.app.app_context():
+            db.session.execute(update(Recipient).values(wait="limit", next_try_at=MIDNIGHT, why=reason))
+            other = Mailing(state="sending", created_at=NOW, why=reason, next_try_at=MIDNIGHT, server_id=server)
+            db.session.add(other)
+            id = draft(add_contacts(8))
+            mailing.send(id, NOW)
+            other_id = other.id
+        sender.until_idle()
+    with desk.app.app_context():
+        assert states(id) == {"deferred": 8}
+        assert mailing_of(other_id).next_try_at is None
+    assert waiting_lines(desk.app)[0].next_try_at == NOW
+    sender.close()
+
+
+def test_a_changed_limit_lets_lines_go_once_whatever_senders_do_meanwhile(
+    desk: Desk, clock: Clock, smtp_sink: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = desk.server(smtp_sink.port, per_day=2)
+    post(desk, 6)
+    desk.send_all()
+    monkeypatch.setattr(waiting, "AT_ONCE", 2)
+    commits = []
+
+    def put_off(_session: Any) -> None:
+        commits.append(1)
+        assert len(commits) < 10, "it chases the senders"
+        with db.engine.connect() as other:
+            other.execute(update(Recipient).where(Recipient.state == "queued").values(next_try_at=MIDNIGHT))
+            other.commit()
+
+    with desk.app.app_context():
+        event.listen(db.session, "after_commit", put_off)
+        try:
+            waiting.free_limited(server, NOW)
+        finally:
+            event.remove(db.session, "after_commit", put_off)
+
+
+def test_the_time_for_which_a_line_waits_for_a_limit_does_not_count_for_giving_it_up(
+    desk: Desk, clock: Clock, smtp_sink: Any
+) -> None:
+    server = desk.server(smtp_sink.port, per_day=1)
+    post(desk, 3)
+    first = NOW - timedelta(hours=40)
+    desk.change("r1@x.test", first_try_at=first, attempts=1)
+    desk.send_all()
+    assert first_tries(desk) == [first + (MIDNIGHT - NOW), None]
+    change_limit(desk, server, per_day=2)
+    with desk.app.app_context():
+        waiting.free_limited(server, NOW)
+    assert first_tries(desk) == [first, None]
+
+
+def first_tries(desk: Desk) -> list[datetime | None]:
+    with desk.app.app_context():
+        line = Recipient
+        return list(db.session.scalars(select(line.first_try_at).where(line.state == "queued").order_by(line.id)))
 
 
 def test_many_lines_wait_for_a_limit_in_small_transactions(desk: Desk, clock: Clock, smtp_sink: Any) -> None:

@@ -250,6 +250,7 @@ def test_what_a_dead_worker_held_is_recovered_by_its_journal(desk: Desk) -> None
         assert counts == {"sent": 1, "in doubt": 1, "queued": 1}
         doubtful = desk.line("doubt@x.test")
         assert (doubtful.state, doubtful.doubts) == ("queued", 1), "sent again automatically, with the same Message-ID"
+        assert desk.line("untouched@x.test").first_try_at is None, "its time has not begun"
     assert desk.send_all() == 2
     assert set(desk.states().values()) == {"sent"}
     assert not desk.postfix.delivered_to("sent@x.test"), "it had been sent before"

@@ -10,6 +10,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select, update
 
+from mail.decide.retry import DELAYS
 from mail.decide.slowdown import ANSWERS, Slowdown
 from mail.mailing import mailing
 from mail.outgoing import deliver
@@ -93,7 +94,7 @@ def post(desk: Desk, *to: str) -> None:
 def waiting_lines(app: Flask) -> list[Any]:
     with app.app_context():
         line = Recipient
-        columns = (line.address, line.wait, line.next_try_at, line.why, line.attempts)
+        columns = (line.address, line.wait, line.next_try_at, line.why, line.attempts, line.first_try_at)
         return db.session.execute(select(*columns).where(line.state == "queued").order_by(line.id)).all()
 
 
@@ -114,12 +115,14 @@ def test_lines_of_a_slowed_domain_wait_with_its_name_and_all_others_go(desk: Des
         with desk.app.app_context():
             assert dict(quota.usage(server, NOW)) == {quota.Limit(86_400, 100): 30}  # what was put off is given back
             assert waits.bring_forward(NOW) == 0
+        assert [line.first_try_at for line in (first, *others)] == [NOW] + [None] * 29, "who was not tried, was not"
         clock.now = until
         desk.send_all()  # one more try, and a longer wait
         assert provider.tried["busy.test"] == 2
-        tried, *others = waiting_lines(desk.app)
-        assert {line.next_try_at for line in others} == {until + timedelta(minutes=2)}
-        assert (tried.attempts, tried.next_try_at) == (2, until + timedelta(minutes=5))
+        lines = waiting_lines(desk.app)
+        [tried] = [line for line in lines if line.wait == "retry"]
+        assert {line.next_try_at for line in lines if line.wait == "limit"} == {until + timedelta(minutes=2)}
+        assert tried.next_try_at == until + DELAYS[tried.attempts - 1]
         provider.refusal = ""
         clock.now += timedelta(minutes=20)
         desk.send_all()
@@ -179,11 +182,20 @@ def test_a_mailing_to_a_slowed_domain_goes_on_to_all_others(app: Flask, sender: 
             assert set(db.session.execute(waiting).all()) == {(0, NOW + timedelta(minutes=1), None)}
             db.session.rollback()
             assert waits.bring_forward(NOW) == 0
-        provider.refusal = ""
+            first = NOW - timedelta(hours=40)
+            db.session.execute(update(Trace).where(Trace.state == "deferred").values(first_try_at=first))
+            db.session.commit()
         sender.clock.move(minutes=1)
         sender.until_idle()
         with app.app_context():
-            assert states(id) == {"sent": 500} and provider.tried["example.test"] == 451
+            until = NOW + timedelta(minutes=3)
+            again = (0, until, first + timedelta(minutes=2))  # the time of the wait does not count for giving up
+            assert set(db.session.execute(waiting).all()) == {again}
+        provider.refusal = ""
+        sender.clock.move(minutes=5)
+        sender.until_idle()
+        with app.app_context():
+            assert states(id) == {"sent": 500} and provider.tried["example.test"] == 452
 
 
 def test_a_mailing_to_a_greylisted_domain_is_tried_in_portions(app: Flask, sender: Sender) -> None:
