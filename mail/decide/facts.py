@@ -61,7 +61,8 @@ class AddressBook:
     def __init__(self, aliases: Iterable[AliasRule], own: Iterable[str] = (), domains: Iterable[str] = ()) -> None:
         aliases = list(aliases)
         self.by_address = {alias.address: alias for alias in aliases}
-        self.by_local = {local_part(alias.address): alias for alias in aliases if alias.any_domain}
+        any_domain = sorted((alias for alias in aliases if alias.any_domain), key=lambda alias: not alias.retired)
+        self.by_local = {local_part(alias.address): alias for alias in any_domain}  # active ones win
         self.everywhere = {local_part(alias.address): alias for alias in aliases if alias.works_everywhere}
         self.domains = frozenset(domains)
         self.former_domains = frozenset(domain_of(alias.address) for alias in aliases) - self.domains

@@ -337,7 +337,7 @@ def _retired(alias: Alias, local: str, address_key: str) -> Alias:
         role=alias.role,
         local_part=local,
         address_key=address_key,
-        any_domain=alias.any_domain,
+        any_domain=alias.any_domain and local != alias.local_part,  # or it would stand in the way of the alias
         one_domain=True,
         type_id=alias.type_id,
         defaults=alias.defaults,

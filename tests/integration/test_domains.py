@@ -349,6 +349,20 @@ def test_a_rejection_comes_from_the_domain_that_was_written_to(desk: FrontDesk):
     assert "mycompany.test" not in answer.text
 
 
+def test_what_is_left_of_a_removed_domain_takes_no_mail_of_other_domains(desk: FrontDesk):
+    with desk.app.app_context():
+        sales = db.session.scalars(select(Alias).where(Alias.address_key == "sales@mycompany.test")).one()
+        sales.any_domain = True
+        domain_rules.remove(db.session.scalar(select(OfficeDomain)))
+        aliases.change_domain("other.test", NOW)
+        db.session.commit()
+        kept = select(Alias.address_key).where(Alias.any_domain)
+        assert db.session.scalars(kept).all() == ["sales@other.test"]
+        aliases.rename(sales, "shop")
+        db.session.commit()
+        assert set(db.session.scalars(kept)) == {"shop@other.test", "sales@other.test"}, "what was accepted still is"
+
+
 def test_mail_to_a_removed_domain_waits_for_a_person_with_the_reason(desk: FrontDesk):
     with desk.app.app_context():
         domain_rules.remove(db.session.scalar(select(OfficeDomain)))

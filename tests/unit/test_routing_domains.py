@@ -109,6 +109,19 @@ def test_where_a_mail_to_one_of_our_domains_goes(to, outcome, code, address):
     assert "%(" not in say(reason)
 
 
+def test_a_retired_alias_of_any_domain_does_not_stand_in_for_an_active_one():
+    book = AddressBook(
+        [
+            AliasRule(1, "sales@first.test", type_id=1, any_domain=True),
+            AliasRule(2, "sales@former.test", type_id=2, any_domain=True, one_domain=True, retired=True),
+            AliasRule(3, "old@former.test", type_id=3, any_domain=True, one_domain=True, retired=True),
+        ],
+        domains=["first.test"],
+    )
+    addresses = "sales@anywhere.test", "sales@former.test", "old@anywhere.test"
+    assert [book.find(address).id for address in addresses] == [1, 2, 3]
+
+
 @pytest.mark.parametrize(
     ("catchall", "instead"),
     [
