@@ -56,8 +56,7 @@ def _name(name: str, was: str | None) -> dict[str, Why]:
 
 def _local_parts(row: OfficeDomain, name: str, was: str | None) -> dict[str, Why]:
     errors = {}
-    own = select(Alias).where(Alias.role != "alias", Alias.state == "active")
-    ids = [alias.id for alias in db.session.scalars(own) if domain_of(alias.address_key) == was] if was else []
+    present, domains = aliases.role_rows(), {name, was or name}  # all of the former domain moves to the new one
     effective = {
         "catchall_alias": row.catchall_alias or CATCHALL_ALIAS.get(),
         "bounce_alias": row.bounce_alias or BOUNCE_ALIAS.get(),
@@ -68,7 +67,9 @@ def _local_parts(row: OfficeDomain, name: str, was: str | None) -> dict[str, Why
             if local:
                 aliases.check_local_part(local)
             if field in effective:
-                aliases.assert_free(local, [aliases.address(local, name)], ids)
+                own = present.get((field.removesuffix("_alias"), was or ""))
+                taken_by = [aliases.address(local, one) for one in sorted(domains)]
+                aliases.assert_free(local, taken_by, [own.id] if own else [])
         except NotValid as error:
             errors[field] = why("value_refused", sentence=str(error))
     if not errors and effective["catchall_alias"] == effective["bounce_alias"]:

@@ -84,6 +84,38 @@ def test_what_can_not_be_a_domain_is_refused_with_the_reason(inside, values, err
     assert db.session.query(OfficeDomain).count() == 2
 
 
+@pytest.mark.parametrize("name", ["second.test", "renamed.test"])
+@pytest.mark.parametrize(
+    ("values", "errors"),
+    [
+        ({"catchall_alias": "bounce", "bounce_alias": "catchall"},
+         {"catchall_alias": "bounce@second.test is the bounce address",
+          "bounce_alias": "catchall@second.test is the catchall address"}),
+        ({"catchall_alias": "bounce", "bounce_alias": "returns"},
+         {"catchall_alias": "bounce@second.test is the bounce address"}),
+        ({"catchall_alias": "all", "bounce_alias": "catchall"},
+         {"bounce_alias": "catchall@second.test is the catchall address"}),
+        ({"catchall_alias": "shop"}, {"catchall_alias": "shop@second.test is already an alias"}),
+        ({"catchall_alias": "catchall", "bounce_alias": "bounce"}, {}),
+        ({"catchall_alias": "all", "bounce_alias": "returns"}, {}),
+    ],
+)  # fmt: skip
+def test_a_domain_takes_no_address_that_it_has_for_something_else(inside, name, values, errors):
+    row = domain()
+    tie("shop", "second.test")
+    row.name, row.catchall_alias, row.bounce_alias = name, "", ""
+    for field, value in values.items():
+        setattr(row, field, value)
+    if not errors:
+        domain_rules.save(row)
+        assert {f"{values['catchall_alias']}@{name}", f"{values['bounce_alias']}@{name}"} <= addresses()
+        return
+    with pytest.raises(ChangeRefused) as refused:
+        domain_rules.save(row)
+    said = refused.value.sentences()
+    assert said.keys() == errors.keys() and all(errors[field] in said[field] for field in errors), said
+
+
 def test_there_is_an_alias_domain_first(inside):
     aliases.change_domain("", NOW)
     with pytest.raises(ChangeRefused) as refused:
