@@ -113,6 +113,7 @@ class Notification(Model):
     kind: Mapped[str] = mapped_column(String(10), default="post")
     at: Mapped[datetime] = mapped_column(UtcDateTime)
     read_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    told_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # by a daily digest
 
     post: Mapped[Post] = relationship()
 

@@ -192,7 +192,8 @@ def notify_inboxes(pairs: Sequence[tuple[int, int]], kind: str, now: datetime) -
     statement = upsert(Notification).values(rows)
     db.session.execute(
         statement.on_conflict_do_update(
-            index_elements=["post_id", "user_id", "kind"], set_={"read_at": None, "at": statement.excluded.at}
+            index_elements=["post_id", "user_id", "kind"],
+            set_={"read_at": None, "told_at": None, "at": statement.excluded.at},
         )
     )
     Event.add([f"inbox:{user_id}" for _, user_id in pairs], now)
