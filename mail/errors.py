@@ -343,7 +343,7 @@ class NotCorrected(MailError):
 
 
 class NotHandedOver(MailError):
-    """A test email was not even tried; ``why`` says why not."""
+    """An email of our own, a test or a digest, was not even queued; ``why`` says why not."""
 
     code = "check_lost"
 

@@ -5,35 +5,61 @@ is never the subject of another one. Administrators are told as well what was pu
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from babel.dates import format_datetime
 from flask_babel import force_locale, get_locale, gettext, ngettext
 from markupsafe import Markup
-from sqlalchemy import exists, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, exists, func, not_, or_, select, update
 from sqlalchemy.exc import DBAPIError
 
 from mail.decide.advice import advice_for
+from mail.errors import MailError, NotHandedOver
 from mail.message.address import show_address
 from mail.message.compose import html_to_text
 from mail.outgoing import enqueue
-from mail.outgoing.delivery_state import Envelope, envelopes
+from mail.outgoing.delivery_state import FAILED, Envelope, envelopes
 from mail.outgoing.enqueue import OutgoingDraft, To
 from mail.sentences import Why, say, why
 from mail.settings import office
-from models import Document, Notification, Post, ReceivedMail, User, change_rows, db, reading, writing
+from models import (
+    Document,
+    Notification,
+    OutgoingMail,
+    Post,
+    ReceivedMail,
+    Recipient,
+    User,
+    change_rows,
+    db,
+    reading,
+    writing,
+)
 from models.base import holds
 
 log = logging.getLogger("coquimail.digest")
 
-MOST_READ = 200  # failures of one account
+MOST_TOLD = 1_000  # failures of one account; what is left is told the next day
 MOST_COUNTED = 1_000  # emails in quarantine
 MOST_POSTS = 20
 MOST_RECIPIENTS = 10  # of one post
 FIRST = timedelta(days=2)  # how far the first digest of an account looks back
+
+# A person may have found that it arrived, or sent it again: then it is no news, though the notification is unread.
+_LEFT = exists().where(Recipient.mail_id == OutgoingMail.id, Recipient.state.in_((*FAILED, "unknown")))
+_STILL_FAILED = exists().where(
+    OutgoingMail.post_id == Notification.post_id, or_(OutgoingMail.bounce_why.is_not(None), _LEFT)
+)
+_NOTE: Any = Notification.__table__
+_TOLD = (
+    update(_NOTE)  # one that was noted anew meanwhile, with another time, is told tomorrow
+    .where(_NOTE.c.id == bindparam("notification"), _NOTE.c.at == bindparam("noted"))
+    .values(told_at=bindparam("told_at"))
+)
 
 _BOX = "border:1px solid #d9dfdb;border-radius:8px;padding:12px 16px;margin:0 0 12px"
 _SMALL = "color:#5c6862;font-size:13px;margin:4px 0 0"
@@ -53,9 +79,14 @@ class _Failed:
 
 @dataclass(frozen=True, slots=True)
 class _News:
-    """What somebody is told: what failed since the last digest, and how much else waits to be looked at."""
+    """What somebody is told: what failed since the last digest, and how much else waits to be looked at.
+
+    ``failed`` are the first of ``number``; ``told`` are the notifications with their times, to be told no second time.
+    """
 
     failed: Sequence[_Failed]
+    number: int
+    told: Sequence[tuple[int, datetime]]
     older: int
     quarantined: int
 
@@ -68,7 +99,7 @@ def send_all(now: datetime) -> Iterator[int]:
     with reading():
         unread = exists().where(
             Notification.user_id == User.id, Notification.kind == "failure", Notification.read_at.is_(None),
-            or_(User.digested_at.is_(None), Notification.at > User.digested_at),
+            Notification.told_at.is_(None),
         )  # fmt: skip
         wanted = select(User.id).where(User.active, User.digest, or_(unread, User.role == "admin"))
         accounts = db.session.scalars(wanted.order_by(User.id)).all()
@@ -80,7 +111,7 @@ def send_all(now: datetime) -> Iterator[int]:
             raise
         except Exception as error:
             db.session.rollback()
-            log.exception("no digest for account %s", account)
+            log.error("no digest for account %s", account, exc_info=not isinstance(error, MailError))
             sent, failed = False, error
         if sent:
             yield account
@@ -91,51 +122,69 @@ def send_all(now: datetime) -> Iterator[int]:
 def _send(user_id: int, now: datetime) -> bool:
     with reading():
         user = db.session.get_one(User, user_id)
-        since = user.digested_at or now - FIRST
-        news = _News(_failed(user_id, since), _older(user_id, since), _quarantined(user, since))
-        if not news.failed and not news.quarantined:
+        before, since = user.digested_at, user.digested_at or now - FIRST
+        news = _news(user, since)
+        if not news.number and not news.quarantined:
             return False
         ready = enqueue.prepare(_draft(user, news), [To(user.email, user.name, user.contact_id)], now)
-        before = user.digested_at
+    if ready.failure and not enqueue.waits_for_server(ready.failure):
+        raise NotHandedOver(ready.failure)  # and nothing counts as told
     with writing():
         same = User.digested_at.is_(None) if before is None else User.digested_at == before
         if not change_rows(update(User).where(User.id == user_id, same).values(digested_at=now)):
             db.session.rollback()
             return False
+        if before is None:
+            older = update(Notification).where(*_unread(user_id), Notification.at <= since)
+            change_rows(older.values(told_at=now))
+        if news.told:
+            told = [{"notification": number, "noted": at, "told_at": now} for number, at in news.told]
+            db.session.connection().execute(_TOLD, told)
         enqueue.enqueue_many([ready], now)
         db.session.commit()
     return True
 
 
-def _failed(user_id: int, since: datetime) -> list[_Failed]:
-    """The messages of somebody that failed since then, unread and not sent meanwhile; the newest first."""
+def _news(user: User, since: datetime) -> _News:
+    """What there is to tell: failures that no digest told of and that still are some, the newest first."""
+    unread = and_(*_unread(user.id), _STILL_FAILED)
+    new: ColumnElement[bool] = Notification.told_at.is_(None)
+    if user.digested_at is None:
+        new = and_(new, Notification.at > since)
     rows = db.session.execute(
-        select(Post.id, Notification.at, Post.subject, Post.text, Document)
-        .select_from(Notification)
-        .join(Post, Post.id == Notification.post_id)
-        .outerjoin(Document, Document.thread_id == Post.thread_id)
-        .where(Notification.user_id == user_id, Notification.kind == "failure", Notification.read_at.is_(None))
-        .where(Notification.at > since)
+        select(Notification.id, Notification.at, Notification.post_id, func.count().over().label("number"))
+        .where(unread, new)
         .order_by(Notification.id.desc())
-        .limit(MOST_READ)
+        .limit(MOST_TOLD)
     ).all()
-    found = envelopes([row.id for row in rows])
+    older = db.session.scalar(select(func.count()).select_from(Notification).where(unread, not_(new))) or 0
+    first = {row.post_id: row.at for row in rows[:MOST_POSTS]}
+    return _News(
+        _failed(first), rows[0].number if rows else 0, [(row.id, row.at) for row in rows], older,
+        _quarantined(user, since),
+    )  # fmt: skip
+
+
+def _unread(user_id: int) -> tuple[ColumnElement[bool], ...]:
+    return Notification.user_id == user_id, Notification.kind == "failure", Notification.read_at.is_(None)
+
+
+def _failed(posts: Mapping[int, datetime]) -> list[_Failed]:
+    """Posts with the time of their failure, in the same order, as the digest tells of them."""
+    found = envelopes(posts)
+    rows = db.session.execute(
+        select(Post.id, Post.subject, Post.text, Document)
+        .outerjoin(Document, Document.thread_id == Post.thread_id)
+        .where(Post.id.in_(found))
+    ).all()
+    order = list(posts)
     return [
         _Failed(
-            row.id, row.at, str(row.Document) if row.Document else row.subject, row.text,
+            row.id, posts[row.id], str(row.Document) if row.Document else row.subject, row.text,
             row.Document.id if row.Document else None, found[row.id],
         )
-        for row in rows
-        if row.id in found and (found[row.id].failed or found[row.id].why)
+        for row in sorted(rows, key=lambda row: order.index(row.id))
     ]  # fmt: skip
-
-
-def _older(user_id: int, since: datetime) -> int:
-    older = select(func.count()).where(
-        Notification.user_id == user_id, Notification.kind == "failure", Notification.read_at.is_(None),
-        Notification.at <= since,
-    )  # fmt: skip
-    return db.session.scalar(older) or 0
 
 
 def _quarantined(user: User, since: datetime) -> int:
@@ -151,7 +200,7 @@ def _quarantined(user: User, since: datetime) -> int:
 
 
 def _draft(user: User, news: _News) -> OutgoingDraft:
-    number = len(news.failed)
+    number = news.number
     with force_locale(user.language):
         html = _html(user, news)
         subject = ngettext(
@@ -173,7 +222,7 @@ def _in_quarantine(number: int) -> str:
 def _html(user: User, news: _News) -> Markup:
     """The digest, with links where they can be followed from elsewhere."""
     url = office.base_url() if office.has_address() or office.sends_through() == "practice" else ""
-    parts = _failures(user, news, url) if news.failed else []
+    parts = _failures(user, news, url) if news.number else []
     if news.quarantined:
         words = f"{_in_quarantine(news.quarantined)}."
         path = f"{url}/admin/received-mails/?state=quarantined"
@@ -186,8 +235,8 @@ def _html(user: User, news: _News) -> Markup:
 def _failures(user: User, news: _News, url: str) -> list[Markup]:
     words = gettext("These messages did not reach everyone, or it is unknown whether they did:")
     parts = [Markup("<p>{}</p>").format(words)]
-    parts += [_post(user, one, url) for one in news.failed[:MOST_POSTS]]
-    rest = len(news.failed) - MOST_POSTS
+    parts += [_post(user, one, url) for one in news.failed]
+    rest = news.number - len(news.failed)
     if rest > 0:
         parts.append(_paragraph(ngettext("%(num)s more is in your inbox.", "%(num)s more are in your inbox.", rest)))
     if news.older:

@@ -5,13 +5,14 @@ import email.policy
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
+from mail.errors import NotHandedOver
 from mail.maintenance import digest
 from mail.outgoing import lines
 from mail.outgoing.delivery_state import mark_failures
 from mail.settings import office, parameters
-from models import Notification, OutgoingMail, ReceivedMail, Recipient, User, db
+from models import Notification, OutgoingMail, ReceivedMail, Recipient, User, db, writing
 from scheduler import jobs
 from tests.integration import test_failure_cards
 from tests.web import Visitor, account, words
@@ -75,7 +76,7 @@ def test_times_are_those_of_the_reader(failed):
         update(Notification).values(read_at=NOW),
         update(User).values(digest=False),
         update(User).values(active=False),
-        update(User).values(digested_at=NOW),
+        update(Notification).values(told_at=NOW),
         update(Notification).values(at=NOW - timedelta(days=3)),
     ],
 )
@@ -98,24 +99,107 @@ def test_a_digest_is_never_about_a_digest(failed):
 def test_a_failure_that_comes_later_is_told_again(failed):
     send(failed)
     with failed.app_context():
-        db.session.execute(update(Notification).values(at=NOW + timedelta(hours=2)))
+        mark_failures(db.session.scalars(select(Notification.post_id)).all(), NOW + timedelta(hours=2))
         db.session.commit()
+    assert send(failed, NOW + timedelta(days=1)) == [1] and send(failed, NOW + timedelta(days=2)) == []
+
+
+def test_a_failure_from_after_the_run_began_is_told_once(failed):
+    with failed.app_context():
+        db.session.execute(update(Notification).values(at=NOW + timedelta(minutes=1)))
+        db.session.commit()
+    assert send(failed) == [1] and send(failed, NOW + timedelta(days=1)) == []
+
+
+@pytest.mark.parametrize("hours", [-25, 0.5], ids=["stamped before the last digest", "after it"])
+def test_every_failure_is_told_and_none_twice(failed, hours):
+    """What decides is what was told, not the time: transactions end in another order than their stamps."""
+    send(failed)
+    write_again(failed, NOW + timedelta(hours=hours))
+    fail(failed, "failed", "mailbox_full")
+    assert send(failed, NOW + timedelta(days=1)) == [1] and send(failed, NOW + timedelta(days=2)) == []
+    said = words(digests(failed)[1].get_body(("html",)).get_content())
+    assert "“Again”" in said and "“Hello”" not in said
+
+
+def test_a_failure_noted_anew_while_the_digest_is_made_is_told_the_next_day(failed, monkeypatch):
+    """It was read with another time: the digest that is sent knows nothing of the second recipient."""
+    prepare = digest.enqueue.prepare
+
+    def meanwhile(*given):
+        ready = prepare(*given)
+        db.session.rollback()
+        with writing():
+            mark_failures(db.session.scalars(select(Notification.post_id)).all(), NOW)
+            db.session.commit()
+        return ready
+
+    monkeypatch.setattr(digest.enqueue, "prepare", meanwhile)
+    assert send(failed) == [1]
+    monkeypatch.undo()
+    assert send(failed, NOW + timedelta(days=1)) == [1] and send(failed, NOW + timedelta(days=2)) == []
+
+
+def test_more_than_one_digest_can_tell_are_counted_and_told_the_next_day(failed, monkeypatch):
+    monkeypatch.setattr(digest, "MOST_TOLD", 1)
+    write_again(failed, NOW - timedelta(minutes=30))
+    fail(failed, "failed", "mailbox_full")
+    assert send(failed) == [1] and send(failed, NOW + timedelta(days=1)) == [1]
+    assert send(failed, NOW + timedelta(days=2)) == []
+    first, second = digests(failed)
+    said = words(first.get_body(("html",)).get_content())
+    assert first["Subject"] == "2 of your emails need your attention" and "“Again”" in said
+    assert "1 more is in your inbox." in said and "“Hello”" in words(second.get_body(("html",)).get_content())
+
+
+@pytest.mark.parametrize(("state", "older"), [("failed", 1), ("unknown", 1), ("sent", 0), ("queued", 0)])
+def test_what_was_settled_is_no_older_failure(failed, state, older):
+    """ "It arrived" and a second try that went well leave the entry in the inbox unread."""
+    send(failed)
+    write_again(failed, NOW)
+    fail(failed, "failed", "mailbox_full")
+    with failed.app_context():
+        hello = select(OutgoingMail.id).where(OutgoingMail.post_id.is_not(None)).order_by(OutgoingMail.id).limit(1)
+        db.session.execute(update(Recipient).where(Recipient.mail_id == hello.scalar_subquery()).values(state=state))
+        db.session.commit()
+    assert send(failed, NOW + timedelta(days=1)) == [1]
+    assert ("older failure" in words(digests(failed)[1].get_body(("html",)).get_content())) is bool(older)
+
+
+def test_a_digest_that_can_not_be_sent_tells_nothing_and_its_run_says_why(failed):
+    """With no address of the office to write from; the next one tells it all."""
+    with failed.app_context():
+        parameters.put(parameters.CATCHALL_DOMAIN.key, "", NOW)
+        db.session.commit()
+        office.forget()
+        job = jobs.Job(failed, NOW, 86_400, fetcher=None, stopping=lambda: False, report=lambda counts: None)
+        with pytest.raises(NotHandedOver) as refused:
+            jobs.JOBS["digest"](job)
+        assert refused.value.why["code"] == "from_missing"
+        db.session.rollback()
+        parameters.put(parameters.CATCHALL_DOMAIN.key, "office.test", NOW)
+        db.session.commit()
+    assert digests(failed) == []
     assert send(failed, NOW + timedelta(days=1)) == [1]
 
 
-def test_older_failures_are_counted(failed):
-    fail(failed, "queued", "greylisted")
-    Visitor(failed).as_role("marketing").post(
+def write_again(app, at):
+    """Another message of the author, which failed at this time."""
+    Visitor(app).as_role("marketing").post(
         "/document/1/posts", {"words": "Again", "kind": "message"}, content_type="multipart/form-data"
     )
-    with failed.app_context():
-        post = db.session.scalar(select(OutgoingMail.post_id).order_by(OutgoingMail.id.desc()))
-        db.session.add(Notification(post_id=post, user_id=1, kind="failure", at=NOW))
-        db.session.execute(update(User).values(digested_at=NOW - timedelta(minutes=30)))
+    with app.app_context():
+        post = db.session.scalar(select(func.max(OutgoingMail.post_id)))
+        db.session.add(Notification(post_id=post, user_id=1, kind="failure", at=at))
         db.session.commit()
+
+
+def test_older_failures_are_counted(failed):
+    send(failed)
+    write_again(failed, NOW)
     fail(failed, "failed", "mailbox_full")
-    assert send(failed) == [1]
-    said = words(digests(failed)[0].get_body(("html",)).get_content())
+    assert send(failed, NOW + timedelta(days=1)) == [1]
+    said = words(digests(failed)[1].get_body(("html",)).get_content())
     assert "“Again”" in said and "“Hello”" not in said and "1 older failure is still unread in your inbox." in said
 
 
