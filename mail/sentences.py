@@ -693,7 +693,7 @@ SENTENCES: dict[str, Any] = {
         "automatically. Ask the recipient."
     ),
     "test_email_lost": _l(
-        "The worker ended before this test email was sent, and a test email is not sent later. Send it again."
+        "The worker was interrupted before this test email was sent, and a test email is not sent later. Send it again."
     ),
     # --- who can fix a failure (advice.py)
     "fixer_you": _l("Who can fix this: you"),
@@ -1267,10 +1267,10 @@ SENTENCES: dict[str, Any] = {
         "The server did not accept the test email yet: “%(reply)s”. Send another one in a few minutes."
     ),
     "mail_to_me_lost": _l(
-        "The worker ended while it was sending this email. The email itself shows whether it was accepted; it is not "
-        "sent again automatically."
+        "The worker was interrupted while it was sending this email. The email itself shows whether it was accepted; "
+        "it is not sent again automatically."
     ),
-    "check_lost": _l("The worker ended before this test was finished. Press the button again."),
+    "check_lost": _l("The worker was interrupted before this test was finished. Press the button again."),
     "check_activated": _l("The server passed its test and is active now."),
     "check_server_gone": _l("This server has been deleted."),
     "check_changed": _l("The server was changed during the test. Test it again."),

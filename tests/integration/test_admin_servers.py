@@ -27,6 +27,7 @@ from models import (
     database_clock,
     db,
 )
+from scheduler.recovery import lose_check
 from tests.servers.certificates import own_certificate
 from tests.web import Visitor, web_app, words
 
@@ -490,6 +491,20 @@ def test_the_default_server_can_be_tested(app, admin):
     admin.post("/settings/test-default-server", {"mail": "1"})
     assert only(app, ServerCheck)["kind"] == "outgoing_mail"
     assert admin.get("/settings/").text.count('data-poll-url="/checks/') == 2
+
+
+def test_an_interrupted_test_email_leads_to_the_email_and_is_not_said_to_be_unsent(app, admin):
+    admin.post("/settings/test-default-server", {"mail": "1"})
+    decided = {"name": "decision", "state": "ok", "why": why("mail_to_me_from", sender="a@x.test", bounce="", line=7)}
+    check = only(app, ServerCheck)["id"]
+    with app.app_context():
+        row = db.session.get(ServerCheck, check)
+        row.steps, row.tested = [decided | {"seconds": 0.0}], server_rules.tested_key(None)
+        lose_check(row, now())
+        db.session.commit()
+    page = admin.get(f"/checks/{check}").text
+    assert "Look at the email before you send another one." in words(page) and "was not sent:" not in words(page)
+    assert "/admin/outgoing-mails/details?id=7" in page
 
 
 # --- incoming servers
