@@ -56,13 +56,26 @@ def check(text: str, alias_id: int | None = None, domain: str = "") -> str:
     local = text.strip().lower()
     if "@" in local:
         local, _, given = local.rpartition("@")
-        usual = [domain] if domain else [one.name for one in domains()]
-        if given and domain_of(f"x@{given}") not in usual:
-            raise NotValid(gettext("Aliases end with the alias domain, %(domain)s: enter only the part before the @.",
-                                   domain=usual[0] or "…"))  # fmt: skip
+        if given:
+            _assert_on_domain(domain_of(f"x@{given}"), domain)
     check_local_part(local)
     assert_free(local, places(local, domain), [alias_id or 0])
     return local
+
+
+def _assert_on_domain(given: str, domain: str) -> None:
+    """Raise ``NotValid`` when an alias was typed with another domain than it works in; it would be dropped."""
+    first, *others = [one.name for one in domains()]
+    if given and given == (domain or first):
+        return
+    if domain:
+        raise NotValid(gettext("This alias works on %(domain)s only: enter only the part before the @, or choose "
+                               "another domain.", domain=domain))  # fmt: skip
+    if given in others:
+        raise NotValid(gettext("This alias works on all of your domains: enter only the part before the @, or limit "
+                               "it to %(domain)s.", domain=given))  # fmt: skip
+    raise NotValid(gettext("Aliases end with the alias domain, %(domain)s: enter only the part before the @.",
+                           domain=first or "…"))  # fmt: skip
 
 
 def check_local_part(local: str) -> None:

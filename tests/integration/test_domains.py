@@ -84,6 +84,29 @@ def test_what_can_not_be_a_domain_is_refused_with_the_reason(inside, values, err
     assert db.session.query(OfficeDomain).count() == 2
 
 
+@pytest.mark.parametrize(
+    ("typed", "chosen", "said"),
+    [
+        ("jobs@second.test", "second.test", ""),
+        ("Jobs@FIRST.test", "first.test", ""),
+        ("jobs@first.test", "", ""),
+        ("jobs@", "", ""),
+        ("jobs@second.test", "", "works on all of your domains: .* limit it to second.test"),
+        ("jobs@second.test", "first.test", "works on first.test only"),
+        ("jobs@first.test", "second.test", "works on second.test only"),
+        ("jobs@far.test", "second.test", "works on second.test only"),
+        ("jobs@far.test", "", "end with the alias domain, first.test"),
+    ],
+)
+def test_the_domain_that_is_typed_with_an_alias_is_never_dropped(inside, typed, chosen, said):
+    domain()
+    if not said:
+        assert aliases.check(typed, None, chosen) == "jobs"
+        return
+    with pytest.raises(NotValid, match=said):
+        aliases.check(typed, None, chosen)
+
+
 @pytest.mark.parametrize("name", ["second.test", "renamed.test"])
 @pytest.mark.parametrize(
     ("values", "errors"),
