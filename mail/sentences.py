@@ -1321,8 +1321,8 @@ SENTENCES: dict[str, Any] = {
     "domain_known": _l("%(domain)s is already in the list."),
     "domain_same_parts": _l("Choose another name: replies and delivery failures need an address each."),
     "domain_without_server": _l(
-        "Emails from %(domain)s are sent as %(other)s: no outgoing server may send from %(domain)s. Add the domain to "
-        "the From filter of a server."
+        "Emails from %(domain)s are sent as %(address)s: the From filter of “%(server)s” does not contain the whole "
+        "domain. Add %(domain)s to that filter, or to the filter of another server."
     ),
     "domain_bounces_elsewhere": _l(
         "Delivery failures go to %(address)s: the From filter of “%(server)s” does not contain the bounce address of "

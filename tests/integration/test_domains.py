@@ -1,23 +1,29 @@
 """Several domains of one office: what may be saved, addresses that follow, the pages, and mail of two companies."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from flask import Flask
 from sqlalchemy import select
 
+from mail.decide.domains import MailDomain, Office
+from mail.decide.sender import Request, decide
+from mail.decide.servers import Server
 from mail.documents import contact_rules
 from mail.errors import ChangeRefused
 from mail.incoming import aliases, domain_rules
 from mail.mailing import lists
 from mail.mailing.rendered import MailingRecipient, compile_for, decide_for
+from mail.sentences import say
 from mail.settings import office
 from mail.settings.parameters import NotValid
 from models import Alias, Contact, DocumentType, IncomingServer, Mailing, OfficeDomain, OutgoingServer, User, db
 from tests.integration.frontdesk import FrontDesk, counted_statements, delivery_report, mail, sentences
 from tests.integration.mass import add_contacts, draft
 from tests.web import Visitor, words
+from webapp.admin.domains import hindrance_of
 
 NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
 DOMAINS = "/admin/domains"
@@ -266,6 +272,32 @@ def test_domains_are_for_admins(pages: Flask, role: str):
         assert visitor.get(path).status_code == 403
 
 
+FILTERED = Server(1, "One", filters=("first.test", "info@second.test"))
+OPEN = Server(2, "Open")
+SECOND = MailDomain.of("second.test", bounce="bounce", catchall="all", company="Second Ltd")
+
+
+@pytest.mark.parametrize(
+    ("server", "default_from", "said"),
+    [
+        (OPEN, "notifications", None),
+        (Server(1, "One", filters=("second.test",)), "notifications", None),
+        (FILTERED, "notifications",
+         "Emails from second.test are sent as notifications@first.test: the From filter of “One” does not"),
+        (FILTERED, "info@second.test", "Delivery failures go to bounce@first.test"),
+        (Server(1, "One", filters=("first.test",)), "info@third.test", "are sent as info@third.test: "),
+        (FILTERED, "", "“One” may refuse somebody@second.test, and there is no default address"),
+        (replace(OPEN, rewrite="always"), "info@third.test",
+         "“Open” is set to rewrite every From address: the email is sent from info@third.test"),
+    ],
+)  # fmt: skip
+def test_what_hinders_a_domain_is_the_true_cause(server, default_from, said):
+    known = Office(default_from, "first.test", default_server=None, domains=(SECOND,))
+    reason = hindrance_of(decide(Request("somebody@second.test"), [server], known), "second.test")
+    assert (reason is None) is (said is None)
+    assert said is None or said in say(reason)
+
+
 def test_the_page_of_domains(pages: Flask, admin: Visitor):
     with pages.app_context():
         aliases.change_domain("first.test", NOW)
@@ -277,7 +309,7 @@ def test_the_page_of_domains(pages: Flask, admin: Visitor):
     saved = admin.post(f"{DOMAINS}/new", {**new, "default_from": ""}, follow_redirects=True)
     said = words(saved.text)
     assert "catchall@second.test" in said and "returns@second.test" in said
-    assert "are sent as first.test: no outgoing server may send from second.test" in said
+    assert "are sent as notifications@first.test: the From filter of “First” does not contain the whole domain" in said
     with pages.app_context():
         row = db.session.scalar(select(OfficeDomain))
         assert (row.name, row.name_key, row.bounce_alias) == ("Second.test", "second.test", "returns")

@@ -13,7 +13,7 @@ from mail.decide.domains import MailDomain
 from mail.decide.sender import Decision, Request, decide
 from mail.incoming import domain_rules
 from mail.message.address import domain_of
-from mail.sentences import say, why
+from mail.sentences import Why, say, why
 from mail.settings import office
 from mail.settings.parameters import BOUNCE_ALIAS, CATCHALL_ALIAS, DEFAULT_FROM
 from models import OfficeDomain, db
@@ -132,7 +132,7 @@ class DomainView(AdminView):
         decision = self.decision_of(row)
         if decision.failure:
             return badge("bad", gettext("no server"), say(decision.failure))
-        sent_as = decision.from_after.rpartition("<")[2].rstrip(">")
+        sent_as = _address_of(decision)
         mark = Markup("")
         if domain_of(sent_as) != row.name_key:
             title = gettext("as %(address)s", address=sent_as)
@@ -167,13 +167,8 @@ class DomainView(AdminView):
     def warning_of(self, row: OfficeDomain) -> str:
         """Return what keeps emails of this domain from being its own, "" when nothing does."""
         decision = self.decision_of(row)
-        if decision.failure:
-            return say(decision.failure)
-        if decision.domain != row.name_key:
-            return say(why("domain_without_server", domain=row.name_key, other=decision.domain))
-        if "envelope_bounce" not in {step["code"] for step in decision.steps}:
-            return say(why("domain_bounces_elsewhere", server=decision.server_name, address=decision.envelope_sender))
-        return ""
+        hindrance = decision.failure or hindrance_of(decision, row.name_key)
+        return say(hindrance) if hindrance else ""
 
     def uses_of(self, row: OfficeDomain) -> list[general.Pointer]:
         """Return what names a domain, with the page where that is changed."""
@@ -226,6 +221,25 @@ class DomainView(AdminView):
             else "",
         )
         return answer
+
+
+def hindrance_of(decision: Decision, domain: str) -> Why | None:
+    """Return why an email of somebody on a domain of ours does not use its addresses, None if it does."""
+    reasons = {step["code"]: step for step in [*decision.steps, *decision.warnings]}
+    if "no_default_address" in reasons:
+        return reasons["no_default_address"]
+    if decision.domain != domain:
+        sent_as = {"server": decision.server_name, "address": _address_of(decision)}
+        return reasons.get("from_always_rewritten") or why("domain_without_server", domain=domain, **sent_as)
+    bounces = reasons["envelope_bounce"]["values"]["address"] if "envelope_bounce" in reasons else ""
+    if domain_of(bounces) == domain:
+        return None
+    address = bounces or decision.envelope_sender
+    return why("domain_bounces_elsewhere", server=decision.server_name, address=address)
+
+
+def _address_of(decision: Decision) -> str:
+    return decision.from_after.rpartition("<")[2].rstrip(">")
 
 
 def _still_known(domain: str, retired: list[str]) -> str:
