@@ -14,13 +14,14 @@ from mail.outgoing import mail_to_me
 from mail.queue import lease
 from mail.queue.journal import Journal
 from mail.settings.config import settings
-from models import Contact, OutgoingMail, Quota, Recipient, ServerCheck, User, Worker, db
+from models import Contact, OutgoingMail, OutgoingServer, Quota, Recipient, ServerCheck, User, Worker, db
 from models.outgoing import due_servers
 from scheduler import checks, recovery
 from scheduler.checks import Checks
 from scheduler.identity import WorkerIdentity
 from scheduler.loops import NotNow
 from tests.integration.mass import add_server
+from tests.servers.misbehaving import misbehaving, says
 
 NOW = datetime.now(UTC)
 
@@ -93,6 +94,17 @@ def test_what_a_killed_worker_was_at_is_not_sent_again(
     assert (check.state, check.steps[-1]["why"]["code"]) == ("failed", "mail_to_me_lost")
     assert check.line_id == line.id, "the page leads to the email"
     assert due_servers(datetime.now(UTC)) == []
+
+
+def test_a_response_that_never_came_leaves_it_to_a_person_at_once(office: Flask) -> None:
+    cut = says(b"220 mx.test\r\n", *[b"250 fine\r\n"] * 3, b"354 go on\r\n")  # then it hangs up
+    with misbehaving(cut) as port:
+        db.session.execute(update(OutgoingServer).values(port=port))
+        db.session.commit()
+        assert send(office, worker()).steps[-1]["state"] == "failed"
+    line = db.session.scalars(select(Recipient)).one()
+    assert (line.state, line.doubts, line.why["code"]) == ("unknown", 1, "unknown_test_email")
+    assert db.session.scalars(select(Quota.used)).all() == [1], "it may have been accepted"
 
 
 def test_a_test_email_that_was_not_taken_yet_is_sent_by_another_worker(office: Flask, monkeypatch) -> None:
