@@ -669,6 +669,10 @@ SENTENCES: dict[str, Any] = {
         "rest waits that long and then goes out automatically."
     ),
     "left_the_queue": _l("Cancelled by a user before it was sent."),
+    "cancelled_in_doubt": _l(
+        "Cancelled by a user, but an earlier attempt may have arrived: it got no server response. It is not sent again "
+        "automatically. Ask the recipient."
+    ),
     "gave_up": _l("Tried for 48 hours without success. Last response: %(last)s"),
     "unknown_once": _l(
         "The process ended before the server responded, so it is unknown whether the email was accepted. It is sent "
@@ -737,9 +741,13 @@ SENTENCES: dict[str, Any] = {
     ),
     "line_sent_again": _l("%(user)s sent it again."),
     "line_cancelled": _l("%(user)s cancelled it before it was sent."),
+    "line_cancelled_in_doubt": _l("%(user)s cancelled it, but an earlier attempt may have arrived."),
     "line_arrived": _l("It was unknown whether this email had arrived; %(user)s confirmed that it did."),
     "line_server_chosen": _l("%(user)s chose the server “%(server)s”."),
     "line_server_automatic": _l("%(user)s set the choice of the server to automatic."),
+    "line_server_deleted": _l(
+        "“%(server)s”, the server chosen for this email, was deleted. The choice of the server is now automatic."
+    ),
     "line_server_changed": _l(
         "The server changed from “%(before)s” to “%(server)s”. The From address is now %(sender)s."
     ),

@@ -8,14 +8,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, func, or_, select, update
 
 from mail.decide.sender import Decision, decide
 from mail.errors import ChangeRefused
-from mail.outgoing.lines import Again, decide_again, note, queue_again, request_of_mail, sort_out
+from mail.outgoing.lines import UNSENT, Again, decide_again, note, queue_again, request_of_mail, sort_out
 from mail.sentences import Why, why
 from mail.settings import office
-from models import OutgoingMail, Recipient, change_rows, db
+from models import OutgoingMail, OutgoingServer, Recipient, change_rows, db
 
 AUTOMATIC = 0  # stands for a server that is searched for, as for any other email
 
@@ -30,8 +30,16 @@ class ServerOption:
 
     @property
     def failure(self) -> Why | None:
-        """Why it can't be chosen: it is turned off."""
-        return next((decision.failure for decision in self.decisions if decision.failure), None)
+        """Why it can't be chosen: it is turned off, or none of the emails can be sent through it."""
+        found = [decision.failure for decision in self.decisions if decision.failure]
+        gone = next((failure for failure in found if failure["code"] in ("server_off", "server_gone")), None)
+        return gone or (found[0] if len(found) == len(self.decisions) else None)
+
+    def failures(self) -> list[tuple[Why, int]]:
+        """Return why some of the emails can't be sent through it, each with their number."""
+        found = [decision.failure for decision in self.decisions if decision.failure]
+        alike = {repr(failure): failure for failure in found}
+        return [(alike[kind], number) for kind, number in Counter(map(repr, found)).most_common()]
 
     @property
     def keeps_from(self) -> bool:
@@ -39,10 +47,12 @@ class ServerOption:
         return not any(decision.encapsulated or decision.failure for decision in self.decisions)
 
     def changes(self) -> list[tuple[Decision, int]]:
-        """Return what differs between the emails, each with the number of emails that it is said about."""
+        """Return what differs between the emails that can be sent, each with the number that it is said about."""
         kinds = Counter[tuple[str, str]]()
         first: dict[tuple[str, str], Decision] = {}
         for decision in self.decisions:
+            if decision.failure:
+                continue
             kind = (decision.from_after if decision.encapsulated else "", decision.envelope_sender)
             kinds[kind] += 1
             first.setdefault(kind, decision)
@@ -67,8 +77,9 @@ def options(mails: Sequence[OutgoingMail]) -> list[ServerOption]:
 def choose(line_ids: Collection[int], server_id: int, now: datetime, who: str) -> Again:
     """Send lines through another server (0: an automatic choice) and return what became of them.
 
-    With them goes what else of the same emails still waits: an email has one server. A line that no server can help is
-    skipped. Raises ``ChangeRefused`` for a server that is turned off or gone. The caller commits and wakes.
+    With them goes what else of the same emails still waits: an email has one server. Such a line keeps its time and its
+    doubt, unless it waits for a limit or for any server. A line that no server can help is skipped. Raises
+    ``ChangeRefused`` for a server that is turned off or gone. The caller commits and wakes.
     """
     server = next((one for one in office.load().servers if one.id == server_id), None)
     if server_id != AUTOMATIC and (server is None or not server.active):
@@ -79,12 +90,30 @@ def choose(line_ids: Collection[int], server_id: int, now: datetime, who: str) -
     waiting = select(Recipient.id, Recipient.wait).where(Recipient.mail_id.in_(mails), Recipient.state == "queued")
     with_them = db.session.execute(waiting).all()
     scheduled = {line.id for line in with_them if line.wait == "schedule"}
-    moved |= {line.id for line in with_them}
+    along = {line.id for line in with_them} - moved - scheduled
     chosen = why("line_server_chosen", user=who, server=server.name) if server else None
     reason = chosen or why("line_server_automatic", user=who)
     change_rows(update(OutgoingMail).where(OutgoingMail.id.in_(mails)).values(forced_server_id=server_id or None))
-    note(scheduled, reason, now)
+    note(scheduled | along, reason, now)
+    for_server = or_(Recipient.wait == "limit", Recipient.why["code"].as_string() == "no_server")
+    freed = update(Recipient).where(Recipient.id.in_(along), Recipient.state == "queued", for_server)
+    change_rows(freed.values(wait="", why=None, next_try_at=now))
     queued, failed = queue_again(moved - scheduled, reason, now)
     if scheduled:
         decide_again(mails, now)
-    return Again(queued + len(scheduled), skipped, failed)
+    others = select(func.count()).where(Recipient.id.in_(scheduled | along), Recipient.state == "queued")
+    return Again(queued + (db.session.scalar(others) or 0), skipped, failed)
+
+
+def in_doubt(line_ids: Collection[int], mail_ids: Collection[int]) -> int:
+    """Count, of chosen lines and of those that go along with them, the ones that may have arrived before."""
+    meant = or_(Recipient.id.in_(line_ids), Recipient.state == "queued")
+    doubtful = or_(Recipient.state == "unknown", and_(Recipient.doubts > 0, Recipient.state.in_(UNSENT)))
+    return db.session.scalar(select(func.count()).where(Recipient.mail_id.in_(mail_ids), meant, doubtful)) or 0
+
+
+def note_deleted(server: OutgoingServer, now: datetime) -> None:
+    """Keep in the history of emails for which a server was chosen that it is deleted; the caller does, and commits."""
+    chosen = select(Recipient.id).join(OutgoingMail, Recipient.mail_id == OutgoingMail.id)
+    unsent = chosen.where(OutgoingMail.forced_server_id == server.id, Recipient.state.in_(UNSENT))
+    note(unsent, why("line_server_deleted", server=server.name), now)

@@ -56,7 +56,8 @@ def with_other_servers(forecast: Forecast, request: Request, decision: Decision,
             continue
         found = all_limits.get(server.id, [])
         used = quota.used_of(server.id) if found else {}
-        if limits.room(found, used, forecast.emails, now).emails < forecast.emails:
+        wanted = forecast.emails + (backlog(server.id) if found else 0)
+        if limits.room(found, used, wanted, now).emails < wanted:
             continue
         other = decide(replace(request, forced_server=server.id), snapshot.servers, snapshot.office)
         if other.failure is None and other.from_after == decision.from_after:

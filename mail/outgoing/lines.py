@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import exists, insert, literal, select, update
 from sqlalchemy.orm import aliased
@@ -183,17 +183,30 @@ def settle_arrived(line_ids: Collection[int], now: datetime, who: str) -> int:
     return len(arrived)
 
 
-def cancel(line_ids: Collection[int], now: datetime, who: str) -> int:
-    """Take waiting lines out of the queue for good and return how many; the caller commits."""
-    cancelled = db.session.execute(
-        update(Recipient)
-        .where(Recipient.id.in_(line_ids), Recipient.state == "queued")
-        .values(state="cancelled", wait="", why=why("left_the_queue"), next_try_at=now)  # it is the moment it left
-        .returning(Recipient.id, Recipient.mail_id)
-    ).all()
-    note([line.id for line in cancelled], why("line_cancelled", user=who), now)
-    show_progress(posts_of_mails({line.mail_id for line in cancelled}), now)
-    return len(cancelled)
+class Cancelled(NamedTuple):
+    """How many lines were cancelled before they were sent, and how many that may have arrived before."""
+
+    unsent: int
+    in_doubt: int
+
+
+def cancel(line_ids: Collection[int], now: datetime, who: str) -> Cancelled:
+    """Take waiting lines out of the queue for good; one in doubt stays unknown. The caller commits."""
+    waiting = update(Recipient).where(Recipient.id.in_(line_ids), Recipient.state == "queued")
+    taken = []
+    for is_meant, state, reason, change in (
+        (Recipient.doubts == 0, "cancelled", "left_the_queue", "line_cancelled"),
+        (Recipient.doubts > 0, "unknown", "cancelled_in_doubt", "line_cancelled_in_doubt"),
+    ):
+        values = {"state": state, "wait": "", "why": why(reason), "next_try_at": now}  # it is the moment it left
+        left = waiting.where(is_meant).values(values).returning(Recipient.id, Recipient.mail_id)
+        lines = db.session.execute(left).all()
+        note([line.id for line in lines], why(change, user=who), now)
+        posts = posts_of_mails({line.mail_id for line in lines})
+        mark_doubts(posts if state == "unknown" else (), now)
+        show_progress(posts, now)
+        taken.append(len(lines))
+    return Cancelled(*taken)
 
 
 def assert_free(line: Recipient, key: str) -> None:

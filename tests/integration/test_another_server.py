@@ -7,6 +7,7 @@ from sqlalchemy import insert, select, update
 
 from mail.outgoing import server_rules
 from mail.sentences import say, why
+from mail.settings import parameters
 from models import OutgoingMail, OutgoingServer, Recipient, db
 from tests.integration import test_failure_cards
 from tests.web import Visitor, words
@@ -87,6 +88,74 @@ def test_what_waits_goes_with_it_and_what_was_sent_stays(app, admin, servers):
     with app.app_context():
         due = list(db.session.scalars(select(Recipient.next_try_at).order_by(Recipient.id)))
     assert due[2] < later and due[3] == later
+
+
+def test_who_only_goes_along_keeps_the_doubt_and_its_time(app, admin, servers):
+    fail(app, "failed", "login_refused")
+    later, first = datetime.now(UTC) + timedelta(minutes=9), datetime.now(UTC) - timedelta(hours=9)
+    doubted = {"doubts": 1, "first_try_at": first, "next_try_at": later, "why": why("doubt_waits")}
+    add_line(app, "doubt@x.test", "queued", "retry", **doubted)
+    add_line(app, "stranded@x.test", "queued", why=why("no_server"), next_try_at=later)
+    shown = words(admin.get(f"{FORM}?id=1"))
+    assert "For 1 recipient it is unknown whether the email arrived" in shown and "already have" not in shown
+    said = words(admin.post(FORM, {"id": "1", "server": str(servers["Home"])}, follow_redirects=True))
+    assert "3 emails are queued again." in said
+    with app.app_context():
+        _, line, stranded = db.session.scalars(select(Recipient).order_by(Recipient.id))
+        assert (line.server_id, line.state, line.wait) == (servers["Home"], "queued", "retry")
+        assert (line.doubts, line.first_try_at, line.next_try_at) == (1, first, later)
+        assert line.why["code"] == "doubt_waits"
+        assert stranded.next_try_at < later and stranded.why is None
+    assert "Admin chose the server “Home”." in words(admin.get("/admin/outgoing-mails/details?id=2"))
+    with app.app_context():
+        db.session.execute(update(Recipient).values(doubts=0))
+        db.session.commit()
+    assert "already have the email do not get it again" in words(admin.get(f"{FORM}?id=1"))
+
+
+@pytest.mark.parametrize("state", ["unknown", "failed"])
+def test_a_chosen_email_that_may_have_arrived_is_said_to_arrive_twice(app, admin, state):
+    fail(app, state, "unknown_final")
+    with app.app_context():
+        db.session.execute(update(Recipient).values(doubts=1))
+        db.session.commit()
+    assert "may arrive twice" in words(admin.get(f"{FORM}?id=1"))
+
+
+def test_an_email_that_can_not_be_sent_says_why_and_does_not_block_the_others(app, admin, servers):
+    fail(app, "failed", "login_refused")
+    with app.app_context():
+        values = {column.name: getattr(db.session.get(OutgoingMail, 1), column.name) for column in
+                  OutgoingMail.__table__.columns}  # fmt: skip
+        parameters.put("mail.default.from", "", datetime.now(UTC))
+        values |= {"id": 2, "message_id": "<two@x.test>", "author": "", "post_id": None}
+        db.session.execute(insert(OutgoingMail), [values])
+        db.session.commit()
+    add_line(app, "two@x.test", "failed", why=why("login_refused", host="mx.test", user="clerk", reply="535"))
+    with app.app_context():
+        db.session.execute(update(Recipient).where(Recipient.address == "two@x.test").values(mail_id=2))
+        db.session.commit()
+    alone = admin.get(f"{FORM}?id=2")
+    home = words(alone).partition("Home")[2].partition("Office")[0]
+    assert "Turned off" not in home and "From" in home, "it says what is wrong"
+    assert f'value="{servers["Home"]}" required disabled' in alone.text
+    both = admin.get(f"{FORM}?id=1&id=2")
+    home = words(both).partition("Home")[2].partition("Office")[0]
+    assert "1 email can't be sent:" in home and "From stays" in home
+    assert f'value="{servers["Home"]}" required disabled' not in both.text
+    assert f'value="{servers["Retired"]}" required disabled' in both.text
+    said = words(admin.post(FORM, {"id": ["1", "2"], "server": str(servers["Home"])}, follow_redirects=True))
+    assert "1 email is queued again." in said and [line.state for line in lines(app)] == ["queued", "failed"]
+
+
+def test_a_chosen_server_that_was_deleted_is_in_the_history(app, admin, servers):
+    fail(app, "failed", "login_refused")
+    admin.post(FORM, {"id": "1", "server": str(servers["Home"])})
+    fail(app, "failed", "login_refused")
+    answer = admin.post("/admin/outgoing-servers/delete", {"id": servers["Home"]}, follow_redirects=True)
+    assert "Home" not in words(admin.get("/admin/outgoing-servers/")), words(answer)
+    page = words(admin.get("/admin/outgoing-mails/details?id=1"))
+    assert "“Home”, the server chosen for this email, was deleted" in page
 
 
 def test_no_other_server_delivers_to_an_address_that_does_not_exist(app, admin, servers):

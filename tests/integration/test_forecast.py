@@ -65,6 +65,7 @@ def test_before_a_mailing_is_sent_its_end_is_shown_and_who_has_room(pages: Flask
         server("Other", from_filter="other.test", priority=20)
         server("Off", from_filter="mycompany.test", active=False, priority=20)
         waiting_lines(first, 30)
+        waiting_lines(server("Busy", from_filter="mycompany.test", per_day=310, priority=20), 20)
         id = draft(add_contacts(300), forced_server_id=first)
     page = words(admin.get(f"/mailings/{id}"))
     assert "“Main”: 143 of 150 used this hour, 143 of 200 used today (since 00:00 UTC)." in page

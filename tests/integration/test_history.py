@@ -223,3 +223,30 @@ def test_the_inbox_names_every_recipient_who_did_not_get_it(app, admin):
         db.session.commit()
     told = words(admin.get("/inbox"))
     assert "One of your emails was not delivered" in told and "p1@x.test:" in told and "2 more recipients" in told
+
+
+def test_cancelled_in_doubt_is_not_said_to_be_unsent(app, admin):
+    with app.app_context():
+        db.session.execute(update(Recipient).values(state="queued", wait="retry", doubts=1, why=why("doubt_waits")))
+        db.session.commit()
+    page = words(admin.post("/lines/1/cancel", follow_redirects=True))
+    assert (
+        "will not be sent again, but an earlier attempt may have arrived" in page and "before it was sent" not in page
+    )
+    with app.app_context():
+        line = db.session.get(Recipient, 1)
+        assert (line.state, line.why["code"], line.wait) == ("unknown", "cancelled_in_doubt", "")
+    assert "It arrived" in page
+    history = words(admin.get(PAGE))
+    assert "cancelled it, but an earlier attempt may have arrived" in history and "before it was sent" not in history
+
+
+def test_many_are_cancelled_and_those_in_doubt_are_told_apart(app, admin):
+    add_lines(app, ("queued", "retry", None), ("queued", "retry", "doubt_waits"))
+    with app.app_context():
+        db.session.execute(update(Recipient).where(Recipient.id == 3).values(doubts=1))
+        db.session.execute(update(Recipient).where(Recipient.id == 1).values(state="queued"))
+        db.session.commit()
+    page = press(admin, "cancel", 1, 2, 3)
+    assert "2 emails were cancelled." in page
+    assert "1 email will not be sent again, but an earlier attempt may have arrived." in page

@@ -247,7 +247,7 @@ def test_what_a_dead_worker_held_is_recovered_by_its_journal(desk: Desk) -> None
             journal.begin(f"l{ids['doubt@x.test']}")
         counts = deliver.recover_lines(dead.id, read_folder(desk.journals, dead.id), datetime.now(UTC))
         db.session.commit()
-        assert counts == {"sent": 1, "in doubt": 1, "queued": 1}
+        assert counts == {"sent": 1, "in doubt": 1, "queued": 1, "failed": 0}
         doubtful = desk.line("doubt@x.test")
         assert (doubtful.state, doubtful.doubts) == ("queued", 1), "sent again automatically, with the same Message-ID"
         assert desk.line("untouched@x.test").first_try_at is None, "its time has not begun"
@@ -300,7 +300,7 @@ def test_cancel_correct_and_retry(desk: Desk) -> None:
     desk.postfix.refuse("typo@x.test")
     desk.mail("cancelled@x.test", "typo@x.test")
     with desk.app.app_context():
-        assert lines.cancel([desk.line("cancelled@x.test").id], datetime.now(UTC), "Bob") == 1
+        assert lines.cancel([desk.line("cancelled@x.test").id], datetime.now(UTC), "Bob") == (1, 0)
         db.session.commit()
     desk.send_all()
     assert desk.states() == {"cancelled@x.test": "cancelled", "typo@x.test": "failed"}

@@ -200,6 +200,9 @@ class Declared(ModelView):
         """Return why a row can't be deleted ("Used in …"), "" when it can."""
         return ""
 
+    def before_delete(self, row: Any) -> None:
+        """Do what belongs to the deletion of a row, in its transaction."""
+
     def after_delete(self, row: Any) -> None:
         """Do what follows from a deleted row, after the commit."""
 
@@ -219,6 +222,7 @@ class Declared(ModelView):
         if reason:
             return reason
         try:
+            self.before_delete(row)
             db.session.delete(row)
             db.session.commit()
         except IntegrityError:

@@ -146,6 +146,7 @@ class OutgoingMailView(AdminView):
             mails=mails,
             options=another_server.options(mails),
             with_them=db.session.scalar(with_them),
+            in_doubt=another_server.in_doubt([line.id for line in chosen], [mail.id for mail in mails]),
         )
         return answer
 
@@ -168,7 +169,16 @@ class OutgoingMailView(AdminView):
         """Take waiting lines out of the queue."""
         cancelled = lines.cancel([line.id for line in self.chosen(ids)], now(), current_user.name)
         db.session.commit()
-        flash(ngettext("%(num)s email was cancelled.", "%(num)s emails were cancelled.", cancelled), "success")
+        if cancelled.unsent or not cancelled.in_doubt:
+            words = ngettext("%(num)s email was cancelled.", "%(num)s emails were cancelled.", cancelled.unsent)
+            flash(words, "success")
+        if cancelled.in_doubt:
+            words = ngettext(
+                "%(num)s email will not be sent again, but an earlier attempt may have arrived.",
+                "%(num)s emails will not be sent again, but earlier attempts may have arrived.",
+                cancelled.in_doubt,
+            )
+            flash(words, "info")
 
     @action("delete", _l("Delete"))
     def action_delete(self, ids: list[str]) -> None:

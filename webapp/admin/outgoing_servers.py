@@ -12,10 +12,11 @@ from wtforms import Field, Form
 from wtforms.validators import ValidationError
 
 from mail.decide.servers import FilterError, parse_filter
-from mail.outgoing import server_rules
+from mail.outgoing import another_server, server_rules
 from mail.queue import connections, quota
 from mail.sentences import say
 from mail.settings import office
+from mail.settings.clock import now
 from mail.settings.config import settings
 from mail.settings.providers import PROVIDERS, Provider, at
 from mail.settings.wake import wake
@@ -361,6 +362,9 @@ class OutgoingServerView(AdminView):
 
     def why_not_delete(self, row: OutgoingServer) -> str:
         return say(server_rules.in_use(row))
+
+    def before_delete(self, row: OutgoingServer) -> None:
+        another_server.note_deleted(row, now())
 
     def after_delete(self, row: OutgoingServer) -> None:
         checks.forget(checks.OUTGOING, row.id)

@@ -104,7 +104,10 @@ def _asked(document: Document, line_id: int, given: str, correction: AddressCorr
 def cancel(line_id: int) -> ResponseReturnValue:
     """Take a waiting recipient out of the queue."""
     document = _document_of(line_id)
-    if lines.cancel([line_id], now(), current_user.name):
+    cancelled = lines.cancel([line_id], now(), current_user.name)
+    if cancelled.in_doubt:
+        flash(gettext("The email will not be sent again, but an earlier attempt may have arrived."), "info")
+    elif cancelled.unsent:
         flash(gettext("The email was cancelled and will not be sent."), "success")
     else:
         flash(gettext("It is too late: the email is already being sent."), "error")
