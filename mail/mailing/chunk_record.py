@@ -22,7 +22,6 @@ from mail.queue.lease import LeaseLost, WorkerLease
 from mail.queue.quota import Reservation
 from mail.sentences import Why, why
 from mail.settings import parameters
-from mail.settings.wake import wake
 from models import Mailing, RelayId, db
 from models import chunk as chunk_rows
 from models.faults import keeps_waiting
@@ -104,6 +103,11 @@ class ChunkResults:
         self.others = [result._replace(why=reason, code=None, reply=None) for result in self.others]
         self.failures, self.is_bare = [], True
 
+    @property
+    def unused(self) -> int:
+        """How many emails were counted for the limits of the server that it did not accept."""
+        return (self.reserved.emails if self.reserved else 0) - len(self.sent) - self.states()["unknown"]
+
     def states(self) -> Counter[str]:
         """Count the results by state."""
         return Counter({"sent": len(self.sent)}) + Counter(result.state for result in self.others)
@@ -119,7 +123,7 @@ def record(work: ChunkWork, results: ChunkResults, worker: WorkerLease, clock: C
     tries = 0
     while True:
         try:
-            _record_once(work, results, worker.id, clock())
+            has_room = _record_once(work, results, worker.id, clock())
         except DBAPIError as error:
             db.session.rollback()
             if keeps_waiting(error):
@@ -135,11 +139,14 @@ def record(work: ChunkWork, results: ChunkResults, worker: WorkerLease, clock: C
                 results.strip(why("delivery_unexpected", error=type(error.orig).__name__, detail=""))
         else:
             break
+    if has_room:
+        waiting.use_room(work.server_id or 0, results.unused, clock())
     counts = results.states()
     log.info("mailing %s: chunk %s %s", work.mailing_id, work.chunk_id, dict(counts))
 
 
-def _record_once(work: ChunkWork, results: ChunkResults, worker_id: int, now: datetime) -> None:
+def _record_once(work: ChunkWork, results: ChunkResults, worker_id: int, now: datetime) -> bool:
+    """Write all down together, and return whether there is room again for what waits for a limit."""
     if not chunk_rows.leave(work.chunk_id, worker_id, "waiting" if results.back else "done"):
         db.session.rollback()
         raise LeaseLost(worker_id)
@@ -150,17 +157,13 @@ def _record_once(work: ChunkWork, results: ChunkResults, worker_id: int, now: da
         free_doubted(work.server_id or 0, now)
     if results.sent:
         remember_live(work.server_id or 0, now)
-    is_freed = False
-    if results.reserved:
-        unused = results.reserved.emails - len(results.sent) - results.states()["unknown"]
-        is_freed = waiting.give_back(results.reserved, unused, now)
+    has_room = results.reserved is not None and results.reserved.give_back(results.unused)
     if results.failures:
         blacklist.consider(outgoing_failures.record(results.failures, now), work.mailing_id, now)
     if results.back or results.others or _event_throttle.is_time(work.mailing_id):
         Mailing.tell(work.mailing_id, now)
     db.session.commit()
-    if is_freed:
-        wake()
+    return has_room
 
 
 def record_progress(work: ChunkWork, results: ChunkResults, now: datetime) -> None:

@@ -32,7 +32,7 @@ from mail.outgoing.delivery import (
 from mail.outgoing.delivery_state import mark_doubts, mark_failures, show_progress
 from mail.outgoing.line_results import RESULT, attempt_of, doubt_of, result_of
 from mail.outgoing.lines import decide_again, free_doubted, posts_of_lines, whole
-from mail.outgoing.waiting import NOT_TRIED, give_back, hand_back, wait_for_limit
+from mail.outgoing.waiting import NOT_TRIED, hand_back, use_room, wait_for_limit
 from mail.queue import quota
 from mail.queue.concurrency import ServerConcurrency
 from mail.queue.connections import Connections
@@ -42,7 +42,6 @@ from mail.sentences import Why, why
 from mail.settings import office
 from mail.settings.clock import now as clock_now
 from mail.settings.tokens import TokenKind
-from mail.settings.wake import wake
 from models import Blob, DeliveryAttempt, OutgoingMail, Recipient, RelayId, db, reading
 from models.faults import keeps_waiting
 from models.outgoing import Claimed, claim, count_due, due_servers
@@ -307,10 +306,11 @@ class LineBatch(DeliveryBatch[Claimed]):
     def give_back_room(self, reserved: quota.Reservation) -> None:
         """Let others use what was counted for lines that the server did not accept; commits."""
         db.session.rollback()
-        is_freed = give_back(reserved, reserved.emails - self._used, clock_now())
+        unused = reserved.emails - self._used
+        has_room = reserved.give_back(unused)
         db.session.commit()
-        if is_freed:
-            wake()
+        if has_room:
+            use_room(self.server_id, unused, clock_now())
 
 
 # --- after a worker died

@@ -112,16 +112,17 @@ def free_limited(server_id: int, now: datetime) -> None:
     wake()
 
 
-def give_back(reserved: Reservation, emails: int, now: datetime) -> bool:
-    """Take back what was counted for emails that a server did not accept, and let as many of those that wait for its
-    limits go, the oldest first. Returns whether there are any; the caller commits, and wakes then.
+def use_room(server_id: int, emails: int, now: datetime) -> None:
+    """There is room again for so many emails: as many of those that wait for a limit of the server go now, the oldest
+    first. Commits; call it after the commit that gave the room back, so that nobody waits for two locks of ours.
     """
-    if not reserved.give_back(emails):
-        return False
-    oldest = _limited(reserved.server_id, now).order_by(Recipient.next_try_at, Recipient.id)  # as the index has them
+    oldest = _limited(server_id, now).order_by(Recipient.next_try_at, Recipient.id)  # as the index has them
     lines = db.session.execute(oldest.limit(emails)).all()
     _let_go(lines, now)
-    return _free_mailings(reserved.server_id, now) + len(lines) > 0
+    freed = len(lines) + _free_mailings(server_id, now)
+    db.session.commit()
+    if freed:
+        wake()
 
 
 def _limited(server_id: int, now: datetime) -> Select[int, datetime | None, datetime]:
@@ -130,7 +131,7 @@ def _limited(server_id: int, now: datetime) -> Select[int, datetime | None, date
     return select(line.id, line.first_try_at, line.next_try_at).where(
         holds(line.state, "queued"), line.server_id == server_id, line.next_try_at > now, line.wait == "limit",
         line.why["code"].as_string().like("limit_%"),
-    )  # fmt: skip
+    ).with_for_update(skip_locked=True)  # fmt: skip
 
 
 def _let_go(lines: Sequence[Any], now: datetime) -> None:

@@ -69,7 +69,7 @@ class Reservation:
     def give_back(self, emails: int) -> bool:
         """Take back so many that the server did not accept, as far as their windows go on; the caller commits.
 
-        Returns whether there is room again. Whoever calls it lets go what waits for that (``waiting.give_back``).
+        Returns whether there is room again. Whoever calls it lets go what waits for that (``waiting.use_room``).
         """
         if not self.is_counted or emails <= 0:
             return False
