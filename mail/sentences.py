@@ -1312,7 +1312,7 @@ SENTENCES: dict[str, Any] = {
     ),
     "header_empty": _l("“%(name)s” has no value."),
     "header_unprintable": _l(
-        "“%(name)s” contains a tab or another character that can't be sent. Type the value again."
+        "“%(name)s” contains a tab, an invisible or another character that can't be sent. Type the value again."
     ),
     "header_too_long": _l("The value of “%(name)s” has %(length)s characters; at most %(most)s are possible."),
     "headers_too_many": _l("At most %(most)s headers are possible; these are %(number)s."),

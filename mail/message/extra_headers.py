@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from mail.message.compose import WRITTEN_BY_US, header
+from mail.message.words import one_line
 from mail.sentences import Why, why
 
 MOST_HEADERS = 20
@@ -72,7 +73,8 @@ def _what_is_wrong(line: str, number: int, name: str, colon: str, value: str) ->
         return why("header_reserved", name=name)
     if not value:
         return why("header_empty", name=name)
-    if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in value):
+    is_broken = any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in value)
+    if is_broken or one_line(value) != " ".join(value.split()):  # what nobody sees would be left out
         return why("header_unprintable", name=name)
     if len(value) > LONGEST_VALUE:
         return why("header_too_long", name=name, length=len(value), most=LONGEST_VALUE)

@@ -26,6 +26,8 @@ from mail.sentences import say
         ("X-Tag: a\0b", "header_unprintable", "“X-Tag” contains a tab"),
         ("X-Tag: a\u2028Bcc: b", "header_unprintable", "“X-Tag” contains a tab"),
         ("X-Tag: a\x85b", "header_unprintable", "“X-Tag” contains a tab"),
+        ("X-Tag: a\u200bb", "header_unprintable", "“X-Tag” contains a tab"),
+        ("X-Tag: \U000e01f0", "header_unprintable", "“X-Tag” contains a tab"),
         ("X-Tag: " + "x" * 401, "header_too_long", "has 401 characters; at most 400"),
         ("X-Tag: a\n" * 21, "headers_too_many", "At most 20 headers are possible; these are 21."),
     ],
