@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from flask import Flask
 from sqlalchemy import select
 
 from mail.mailing import chunks, mailing
+from mail.outgoing import deliver
 from mail.queue.connections import Connections
 from mail.queue.journal import Journal
 from mail.queue.lease import WorkerLease
@@ -41,6 +43,13 @@ class Clock:
 
     def move(self, **span: float) -> None:
         self.now += timedelta(**span)
+
+
+def sending_clock(monkeypatch: pytest.MonkeyPatch, moment: datetime) -> Clock:
+    """Return the clock of the threads that send personal mail, which stands still at a moment."""
+    made = Clock(moment)
+    monkeypatch.setattr(deliver, "clock_now", made)
+    return made
 
 
 @dataclass

@@ -22,7 +22,7 @@ from mail.settings import config, parameters
 from models import DocumentType, Mailing, OutgoingServer, Quota, Recipient, User, db
 from scheduler import create_worker_app
 from scheduler.sending import ServerWatch
-from tests.integration.mass import Clock, Sender, add_contacts, add_server, draft, mailing_of, states
+from tests.integration.mass import Clock, Sender, add_contacts, add_server, draft, mailing_of, sending_clock, states
 from tests.integration.test_sending import Desk
 from tests.servers.misbehaving import dialogue, misbehaving
 from tests.web import Visitor, web_app, words
@@ -36,17 +36,13 @@ MIDNIGHT = datetime(2026, 11, 28, tzinfo=UTC)
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock of the sending thread."""
-    made = Clock(NOW)
-    monkeypatch.setattr(deliver, "clock_now", made)
-    return made
+    return sending_clock(monkeypatch, NOW)
 
 
 @pytest.fixture
 def desk(app: Flask, clock: Clock) -> Iterator[Desk]:
-    made = Desk(app)
-    yield made
-    made.connections.close()
-    made.journal.close()
+    with Desk(app) as made:
+        yield made
 
 
 def post(desk: Desk, count: int, first: int = 0, **more: Any) -> None:

@@ -60,6 +60,16 @@ def send(office: Flask, identity: WorkerIdentity, user_id: int | None = 1) -> Se
     return check
 
 
+def die_and_recover(office: Flask) -> None:
+    """Let a worker die while it sends a test email, and another one recover what it held."""
+    identity = worker()
+    with pytest.raises(Killed):
+        send(office, identity)
+    db.session.rollback()
+    recovery.recover(identity.current().id, datetime.now(UTC))
+    db.session.expire_all()
+
+
 @pytest.mark.parametrize(
     ("words", "state", "reason"),
     [
@@ -82,12 +92,7 @@ def test_what_a_killed_worker_was_at_is_not_sent_again(
         raise Killed
 
     monkeypatch.setattr(mail_to_me, "deliver", killed)
-    identity = worker()
-    with pytest.raises(Killed):
-        send(office, identity)
-    db.session.rollback()
-    recovery.recover(identity.current().id, datetime.now(UTC))
-    db.session.expire_all()
+    die_and_recover(office)
     line = db.session.scalars(select(Recipient)).one()
     assert (line.state, line.why and line.why["code"]) == (state, reason)
     check = db.session.scalars(select(ServerCheck)).one()
@@ -112,12 +117,7 @@ def test_a_test_email_that_was_not_taken_yet_is_sent_by_another_worker(office: F
         raise Killed
 
     monkeypatch.setattr(mail_to_me, "begin", killed)
-    identity = worker()
-    with pytest.raises(Killed):
-        send(office, identity)
-    db.session.rollback()
-    recovery.recover(identity.current().id, datetime.now(UTC))
-    db.session.expire_all()
+    die_and_recover(office)
     assert db.session.scalars(select(ServerCheck.state)).all() == ["waiting"]
 
 

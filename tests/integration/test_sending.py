@@ -52,6 +52,13 @@ class Desk:
             self.journal = Journal.open(settings().journal_folder, self.worker.id, "one")
         self.connections = Connections()
 
+    def __enter__(self) -> "Desk":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connections.close()
+        self.journal.close()
+
     @property
     def servers(self) -> Any:
         return self.connections.servers
@@ -105,10 +112,8 @@ class Desk:
 
 @pytest.fixture
 def desk(app: Flask) -> Iterator[Desk]:
-    made = Desk(app)
-    yield made
-    made.connections.close()
-    made.journal.close()
+    with Desk(app) as made:
+        yield made
 
 
 # --- what a line raises is that line's result

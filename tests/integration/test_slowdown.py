@@ -13,14 +13,13 @@ from sqlalchemy import func, select, update
 from mail.decide.retry import DELAYS
 from mail.decide.slowdown import ANSWERS, Slowdown
 from mail.mailing import mailing
-from mail.outgoing import deliver
 from mail.queue import quota, waits
 from mail.queue.slowdown import Slowdowns, slowed_domains
 from mail.sentences import say
 from mail.settings import parameters
 from models import Contact, Recipient, SlowedDomain, Trace, db
 from scheduler.sending import ServerWatch
-from tests.integration.mass import Clock, Sender, add_contacts, add_server, draft, states
+from tests.integration.mass import Clock, Sender, add_contacts, add_server, draft, sending_clock, states
 from tests.integration.test_sending import Desk
 from tests.servers.misbehaving import misbehaving
 
@@ -61,17 +60,13 @@ class Provider:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock of the sending thread."""
-    made = Clock(NOW)
-    monkeypatch.setattr(deliver, "clock_now", made)
-    return made
+    return sending_clock(monkeypatch, NOW)
 
 
 @pytest.fixture
 def desk(app: Flask, clock: Clock) -> Iterator[Desk]:
-    made = Desk(app)
-    yield made
-    made.connections.close()
-    made.journal.close()
+    with Desk(app) as made:
+        yield made
 
 
 @pytest.fixture
