@@ -12,6 +12,7 @@ export function keepDraft(form) {
     words.value = draft.words;
     kind.value = draft.kind;
   }
+  if (words.value) keep(false); // written before this script was there
   form.addEventListener("input", () => keep(false));
   form.addEventListener("submit", (event) => { if (!event.defaultPrevented) keep(true); });
 }

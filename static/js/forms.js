@@ -26,7 +26,7 @@ export function connectForms(part) {
     show();
   }
   for (const form of part.querySelectorAll("form[data-guard-changes]")) {
-    let changed = false;
+    let changed = [...form.elements].some(isTyped); // before this script was there
     const leaving = (event) => { if (changed) event.preventDefault(); };
     // Another form of the page loads it anew as well; what is kept as a draft, without files, is no loss then.
     const isKept = () => form.dataset.draft && ![...form.elements].some((field) => field.type === "file" && field.value);
@@ -56,4 +56,8 @@ export function connectForms(part) {
       setTimeout(() => { delete form.dataset.sent; }, 3000);
     });
   }
+}
+
+function isTyped(field) {
+  return ["text", "textarea", "email"].includes(field.type) && field.value !== field.defaultValue;
 }

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Dialog, Page, expect
+from playwright.sync_api import Dialog, Page, Route, expect
 
 from tests.browser import office
 from tests.servers.app import App
@@ -52,6 +52,22 @@ def test_a_half_written_note_outlives_a_click_on_a_stage(clerk: Person) -> None:
     expect(page.get_by_label("Your text")).to_have_value("")
     page.reload()
     expect(page.get_by_label("Your text")).to_have_value("")
+
+
+@ONE_DATABASE
+def test_what_is_written_before_the_scripts_came_is_kept_as_well(clerk: Person) -> None:
+    page, held = clerk.page, list[Route]()
+    clerk.hurry()
+    page.route(re.compile(r"/draft\.js"), lambda route: held.append(route))
+    with page.expect_request(re.compile(r"/draft\.js")):
+        page.reload(wait_until="commit")
+    half_a_note(page)
+    held.pop().continue_()
+    page.wait_for_load_state("load")
+    page.unroute_all()
+    page.locator(".stage").last.click()
+    expect(page.locator(".stage").last).to_have_class(re.compile("is-now"))
+    expect_the_note(page)
 
 
 @ONE_DATABASE

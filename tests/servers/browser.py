@@ -27,6 +27,15 @@ document.addEventListener('securitypolicyviolation', (event) => {
   console.error(`CSP: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`);
 });
 """
+# Nobody acts on a page whose scripts are not there yet; who does, in a test of just that, calls ``hurry``.
+WAIT_FOR_SCRIPTS = """
+if (window === window.top) {
+  const hidden = new CSSStyleSheet();
+  hidden.replaceSync('html { visibility: hidden }');
+  document.adoptedStyleSheets = [hidden];
+  window.addEventListener('load', () => { document.adoptedStyleSheets = []; });
+}
+"""
 
 
 class Browser:
@@ -66,6 +75,7 @@ class Person:
         self._expected: list[re.Pattern[str]] = []
         self._home = urlsplit(url).netloc
         context.add_init_script(REPORT_CSP)
+        context.add_init_script(WAIT_FOR_SCRIPTS)
         context.on("console", self._console)
         context.on("weberror", lambda error: self.problems.append(f"script error: {error.error}"))
         context.on("request", self._requested)
@@ -74,6 +84,10 @@ class Person:
     def expect(self, pattern: str) -> None:
         """Name a problem that this test provokes, such as ``status of 403``."""
         self._expected.append(re.compile(pattern))
+
+    def hurry(self) -> None:
+        """Act on the page that comes next before its scripts are there."""
+        self.page.add_init_script("document.adoptedStyleSheets = []")
 
     def check(self) -> None:
         """Raise an AssertionError that lists every problem nobody expected."""
