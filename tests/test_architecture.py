@@ -151,7 +151,7 @@ def test_the_pages_never_speak_to_a_mail_server() -> None:
 
 # --- the size of the rooms
 
-DATA = {"mail/sentences.py"}  # a table of sentences is as long as it is
+DATA = "mail/sentences/"  # a table of sentences is as long as it is
 FILES = [path for package in sorted(PACKAGES) for path in modules_of(package)]
 
 
@@ -161,7 +161,7 @@ def nodes_of(kind: type[ast.AST] | tuple[type[ast.AST], ...]) -> list[tuple[Path
 
 def test_no_file_is_more_than_one_room() -> None:
     lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in FILES}
-    assert not {name: length for name, length in lengths.items() if length > 400 and name not in DATA}
+    assert not {name: length for name, length in lengths.items() if length > 400 and not name.startswith(DATA)}
 
 
 def test_functions_do_one_thing() -> None:

@@ -1,0 +1,78 @@
+"""Every explanation the product gives, one file a subject: a code becomes a sentence here and nowhere else.
+
+Decisions, steps, reasons and failures are stored as ``{"code": ..., "values": {...}}`` so that a mail of last year can
+still be explained, in the reader's language.
+"""
+
+import re
+from typing import Any, TypedDict
+
+from flask_babel import get_translations
+
+from mail.sentences import bounces, choice, connections, incoming, mailings, outgoing, settings, worker
+from mail.sentences.counted import Counted
+
+SENTENCES: dict[str, Any] = {
+    code: sentence
+    for subject in (choice, connections, outgoing, incoming, bounces, mailings, worker, settings)
+    for code, sentence in subject.SENTENCES.items()
+}
+
+
+class Why(TypedDict):
+    """An explanation as it is stored: a code of ``SENTENCES`` and the values that its sentence names."""
+
+    code: str
+    values: dict[str, Any]
+
+
+_MERGE_FIELD = re.compile(r'\{\{[^{}"]*(?:"([^"]*)")?[^{}"]*\}\}')
+
+
+def why(code: str, /, **values: Any) -> Why:
+    """Return an explanation to store; an unknown code is a mistake of ours and fails at once.
+
+    >>> why("no_server")
+    {'code': 'no_server', 'values': {}}
+    """
+    if code not in SENTENCES:
+        raise KeyError(code)
+    return {"code": code, "values": values}
+
+
+def say(reason: Why | None) -> str:
+    """Return the sentence for a stored explanation, in the language of the reader ("" for none)."""
+    if not reason:
+        return ""
+    sentence = SENTENCES.get(reason["code"])
+    if sentence is None:
+        return reason["code"]
+    values = _Named({name: _shown(name, value) for name, value in reason["values"].items()})
+    if isinstance(sentence, Counted):
+        text: str = get_translations().ungettext(sentence.one, sentence.many, _number(values[sentence.by]))
+    else:
+        text = str(sentence)
+    return text % values
+
+
+def _number(value: Any) -> int:
+    """Return the number that decides between singular and plural; anything else takes the plural."""
+    return int(value) if str(value).isdecimal() else 0
+
+
+def _shown(name: str, value: Any) -> Any:
+    """Return a value as a sentence shows it: in the subject of a mailing no merge field is left.
+
+    >>> _shown("mailing", 'News for {{ contact.first_name or "you" }} of {{contact.company}}')
+    'News for you of …'
+    """
+    if name not in ("mailing", "subject") or not isinstance(value, str):
+        return value
+    return _MERGE_FIELD.sub(lambda field: field[1] or "…", value)
+
+
+class _Named(dict[str, Any]):
+    """Values for a sentence; one that an old record does not have is shown as a question mark."""
+
+    def __missing__(self, key: str) -> str:
+        return "?"

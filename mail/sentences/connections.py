@@ -1,0 +1,458 @@
+"""Composing, connecting, testing, delivering (mail/transport, mail/message/compose.py, mail/decide/retry.py)."""
+
+from typing import Any
+
+from flask_babel import lazy_gettext as _l
+
+from mail.sentences.counted import Counted
+
+SENTENCES: dict[str, Any] = {
+    "name_not_found": _l(
+        "The server name %(host)s does not exist. Check it, letter by letter, against the settings from your email "
+        "provider."
+    ),
+    "name_lookup_failed": _l(
+        "The server name %(host)s could not be looked up (%(detail)s). CoquiMail will try again automatically. If the "
+        "problem persists, ask your network administrator to check the name service (DNS) of this server."
+    ),
+    "address_not_allowed": _l(
+        "%(host)s resolves to %(address)s, and this installation does not connect to such addresses. If the mail "
+        "server is really inside your own network, the person who maintains this server can allow local addresses."
+    ),
+    "address_not_public": _l(
+        "%(host)s does not resolve to a public address, and this installation connects to no others. Enter the name "
+        "by which the mail server is reached from the internet."
+    ),
+    "port_not_allowed": _l(
+        "Port %(port)s of %(host)s is not a mail port. Use one of %(ports)s, or ask the person who maintains this "
+        "server to allow local addresses."
+    ),
+    "connection_refused": _l(
+        "%(host)s was found, but nothing responds on port %(port)s. Check the port and the encryption (465 for TLS, "
+        "587 for STARTTLS). If they are correct, ask the provider whether the service is running."
+    ),
+    "unreachable": _l(
+        "Could not connect to %(host)s, port %(port)s (%(detail)s). Check the host and the port. A firewall may also "
+        "block the port: ask your network administrator."
+    ),
+    "timed_out": Counted(
+        "seconds",
+        "%(host)s did not respond within %(seconds)s second. A firewall may be blocking the port, or the encryption "
+        "may not match the port (465 for TLS, 587 for STARTTLS). CoquiMail will try again automatically.",
+        "%(host)s did not respond within %(seconds)s seconds. A firewall may be blocking the port, or the encryption "
+        "may not match the port (465 for TLS, 587 for STARTTLS). CoquiMail will try again automatically.",
+    ),
+    "connection_lost": _l(
+        "%(host)s closed the connection before the email was handed over. Nothing was sent. CoquiMail will try again "
+        "automatically."
+    ),
+    "not_understood": _l(
+        "The service at %(host)s, port %(port)s does not speak the expected mail protocol. Check the port, and that "
+        "the encryption matches it (465 for TLS, 587 for STARTTLS)."
+    ),
+    "tls_failed": _l(
+        "The encrypted connection to %(host)s could not be set up (%(detail)s). Check that the encryption matches the "
+        "port (465 for TLS, 587 for STARTTLS). If it does, the provider must check the server."
+    ),
+    "starttls_missing": _l(
+        "%(host)s does not offer STARTTLS on this port. Choose TLS with port 465, or ask the provider. Nothing was "
+        "sent unencrypted."
+    ),
+    "certificate_refused": _l(
+        "The certificate of %(host)s could not be verified (%(detail)s), so the identity of the server is uncertain. "
+        "The provider must install a certificate from a public authority. If this is your own server, test the "
+        "connection and press “Trust this certificate”."
+    ),
+    "certificate_expired": _l(
+        "The certificate of %(host)s has expired. The provider must renew it; emails wait until then. If this is your "
+        "own server, test the connection and press “Trust this certificate”."
+    ),
+    "certificate_changed": _l(
+        "%(host)s presents another certificate than the one you trust, so nothing was sent. If it was replaced on your "
+        "own server, test the connection and press “Trust this certificate”. Otherwise somebody may be in between: ask "
+        "the person who maintains that server."
+    ),
+    "certificate_self_signed": _l(
+        "%(host)s presents a self-signed certificate, which anyone could create. The provider must install one from a "
+        "public authority. If this is your own server, test the connection and press “Trust this certificate”."
+    ),
+    "certificate_wrong_name": _l(
+        "The certificate of %(host)s is for another name (%(detail)s). Enter the host name that the provider gives for "
+        "sending. If this name is correct, the provider must correct the certificate; if this is your own server, test "
+        "the connection and press “Trust this certificate”."
+    ),
+    "client_certificate_unusable": _l(
+        "The client certificate or its key can't be used (%(detail)s). Paste both again as PEM text, the key without a "
+        "password."
+    ),
+    "greeting_refused": _l(
+        "%(host)s refuses connections from this server: “%(reply)s”. Ask the provider of %(host)s for the reason; it "
+        "may have to allow the IP address of this server."
+    ),
+    "greeting_blocked": _l(
+        "%(host)s refuses connections from this server because its IP address is on a blocklist or has a poor "
+        "reputation: “%(reply)s”. Ask whoever provides the IP address to have it removed from the list, or send "
+        "through another server."
+    ),
+    "greeting_no_reverse_name": _l(
+        "%(host)s refuses connections from this server because its IP address has no valid host name (reverse DNS): "
+        "“%(reply)s”. Ask whoever provides the IP address to set one, or send through another server."
+    ),
+    "greeting_no_service": _l(
+        "%(host)s does not accept emails at all: “%(reply)s”. Enter the host name that the email provider gives for "
+        "sending."
+    ),
+    "greeting_deferred": _l(
+        "%(host)s is not accepting connections right now: “%(reply)s”. CoquiMail tries again automatically."
+    ),
+    "too_many_connections": _l(
+        "%(host)s does not accept more simultaneous connections: “%(reply)s”. CoquiMail uses fewer from now on and "
+        "tries again automatically."
+    ),
+    "helo_unusable": _l(
+        "The HELO name “%(name)s” can't be used: enter a host name such as mail.example.com on the outgoing server, or "
+        "leave it empty."
+    ),
+    "login_refused": _l(
+        "%(host)s refused the user %(user)s: “%(reply)s”. Enter the user and the password again. Many providers "
+        "require a special password for programs (“app password”)."
+    ),
+    "app_password_wanted": _l(
+        "%(host)s does not accept the normal password of %(user)s: “%(reply)s”. Create a password for programs (“app "
+        "password”) in that account and enter it on the outgoing server."
+    ),
+    "password_login_off": _l(
+        "The provider has turned off sending with user and password: “%(reply)s”. The password of %(user)s is not the "
+        "reason. Ask the administrator of that account to allow it (“Authenticated SMTP”), or send through another "
+        "server."
+    ),
+    "login_blocked": _l(
+        "%(host)s does not let %(user)s log in: “%(reply)s”. The password may be correct, but the account or this "
+        "server must be allowed first: log in to the account in a browser and look for a notice, or ask the provider."
+    ),
+    "login_deferred": _l(
+        "%(host)s could not check the login of %(user)s right now: “%(reply)s”. The password may well be right; "
+        "CoquiMail tries again automatically."
+    ),
+    "login_not_offered": _l(
+        "%(host)s offers no login method that CoquiMail supports (it offers: %(offered)s). Login is often offered only "
+        "over an encrypted connection: choose STARTTLS or TLS, or set the authentication to none."
+    ),
+    "encryption_wanted": _l(
+        "The server accepts this only over an encrypted connection: “%(reply)s”. Choose STARTTLS or TLS as the "
+        "encryption of the outgoing server."
+    ),
+    "secret_unreadable": _l(
+        "The stored password or key of “%(server)s” can't be read, because it was saved with another secret key "
+        "(secret.key or COQUI_SECRET_KEY). Restore that key, or enter the password of the server again; emails wait "
+        "until then."
+    ),
+    "mailbox_secret_unreadable": _l(
+        "The stored password of “%(server)s” can't be read, because it was saved with another secret key (secret.key "
+        "or COQUI_SECRET_KEY). Restore that key, or enter the password again; emails stay on their server until then."
+    ),
+    "delivery_unexpected": _l(
+        "Something unexpected happened while this was being sent (%(error)s: %(detail)s). CoquiMail tries again "
+        "automatically; if the problem persists, report it together with the log of the worker."
+    ),
+    "journal_failed": _l(
+        "The sending journal can't be written (%(detail)s), so nothing is sent. The person who maintains this server "
+        "must free disk space or correct the permissions of the data folder. Sending then resumes automatically."
+    ),
+    "refused": _l(
+        "The server refused the email: “%(reply)s”. It will not be retried automatically. Fix the cause given by the "
+        "server, then send it again."
+    ),
+    "sender_refused": _l(
+        "The server refused to send from %(address)s: “%(reply)s”. The user of the server must be allowed to send "
+        "from this address: ask the provider, or choose another From filter or default address."
+    ),
+    "sender_not_found": _l(
+        "The server refused the sender %(address)s because that address or its domain can't be found: “%(reply)s”. "
+        "Check the address and the DNS records of its domain."
+    ),
+    "sender_not_found_now": _l(
+        "The server can't find the sender %(address)s or its domain at the moment: “%(reply)s”. Check the DNS records "
+        "of the domain. CoquiMail will try again automatically."
+    ),
+    "account_blocked": _l(
+        "The email provider does not let your account send emails: “%(reply)s”. Ask the provider to unblock it; if "
+        "nobody here sent spam, change the password of the account first."
+    ),
+    "format_refused": _l(
+        "The server refused the form of the email, not its recipient: “%(reply)s”. Another outgoing server may accept "
+        "it; report this to the developers."
+    ),
+    "mail_loop": _l(
+        "The email was forwarded in a circle until a server stopped it: “%(reply)s”. The administrator of the "
+        "recipient must correct the forwarding; the address %(address)s is correct."
+    ),
+    "helo_refused": _l(
+        "The server does not accept the name that this server introduces itself with: “%(reply)s”. Enter a full host "
+        "name, such as mail.example.com, as the HELO name of the outgoing server."
+    ),
+    "no_such_mailbox": _l(
+        "The mailbox %(address)s does not exist: “%(reply)s”. Check the address, or ask the recipient for the correct "
+        "one."
+    ),
+    "no_such_mailbox_now": _l(
+        "The server does not know the mailbox %(address)s at the moment: “%(reply)s”. Check the address. CoquiMail "
+        "will try again automatically."
+    ),
+    "no_such_domain": _l(
+        "The domain of %(address)s does not exist or does not accept emails: “%(reply)s”. Check the part after the @, "
+        "or ask the recipient for the correct address."
+    ),
+    "no_such_domain_now": _l(
+        "The domain of %(address)s can't be found at the moment: “%(reply)s”. Check the part after the @. CoquiMail "
+        "will try again automatically."
+    ),
+    "recipient_refused": _l(
+        "The server refused the recipient %(address)s: “%(reply)s”. Check the address. If it is correct, ask the "
+        "recipient's provider for the reason."
+    ),
+    "recipient_forbidden": _l(
+        "A rule on the recipient's side does not allow this email to %(address)s: “%(reply)s”. The address itself is "
+        "probably correct: the recipient's administrator can allow your emails."
+    ),
+    "recipient_disabled": _l(
+        "The mailbox %(address)s is disabled: “%(reply)s”. Contact the recipient another way, or use another address."
+    ),
+    "recipient_disabled_now": _l(
+        "The mailbox %(address)s does not accept emails at the moment: “%(reply)s”. CoquiMail will try again "
+        "automatically."
+    ),
+    "relay_denied": _l(
+        "The outgoing server does not deliver to %(address)s for us: “%(reply)s”. It usually requires a login first, "
+        "or delivers only to its own addresses: check the login of the outgoing server."
+    ),
+    "login_wanted": _l(
+        "The outgoing server requires a login before it accepts emails: “%(reply)s”. Set its authentication to “User "
+        "and password” and enter both."
+    ),
+    "needs_smtputf8_there": _l(
+        "The server does not accept non-ASCII characters in addresses: “%(reply)s”. Use another address, or a server "
+        "that offers SMTPUTF8."
+    ),
+    "blocked_by_list": _l(
+        "The server refuses the sending IP address, not the recipient %(address)s: “%(reply)s”. The address is on a "
+        "blocklist or has a poor reputation: ask the provider of the outgoing server, or send through another server."
+    ),
+    "blocked_by_list_now": _l(
+        "The server refuses the sending IP address for now because of its reputation, not the recipient: “%(reply)s”. "
+        "If this persists, ask the provider of the outgoing server. CoquiMail will try again automatically."
+    ),
+    "no_reverse_name": _l(
+        "The server refuses the sending IP address because it has no valid host name (reverse DNS): “%(reply)s”. The "
+        "provider of the outgoing server must set one."
+    ),
+    "no_reverse_name_now": _l(
+        "The server refuses the sending IP address for now because it has no valid host name (reverse DNS): "
+        "“%(reply)s”. The provider of the outgoing server must set one. CoquiMail will try again automatically."
+    ),
+    "blocked_without_proof": _l(
+        "The server could not verify the sender's domain (SPF, DKIM or DMARC): “%(reply)s”. Have the DNS records of "
+        "the domain corrected, or send through a server that is allowed to send for it."
+    ),
+    "blocked_without_proof_now": _l(
+        "The server accepts few emails because it could not verify the sender's domain (SPF, DKIM or DMARC): "
+        "“%(reply)s”. Have the DNS records of the domain corrected. CoquiMail will try again automatically."
+    ),
+    "blocked_as_spam": _l(
+        "The server treats the email as spam: “%(reply)s”. Change its text or links, or ask the recipient to allow "
+        "your emails; the address is not the reason."
+    ),
+    "blocked_as_spam_now": _l(
+        "The server suspects the email of being spam: “%(reply)s”. CoquiMail will try again automatically."
+    ),
+    "blocked_as_dangerous": _l(
+        "The server treats an attachment or link of the email as dangerous: “%(reply)s”. Send it without that "
+        "attachment, or share a link to the file."
+    ),
+    "too_large_there": _l("The email is too large for the server: “%(reply)s”. Send it with smaller attachments."),
+    "mailbox_full": _l(
+        "The mailbox of %(address)s is full: “%(reply)s”. Contact the recipient another way, and retry later."
+    ),
+    "mailbox_full_now": _l("The mailbox of %(address)s is full: “%(reply)s”. CoquiMail will try again automatically."),
+    "sending_limit": _l(
+        "The sending limit of your email provider has been reached: “%(reply)s”. Retry later, or ask the provider for "
+        "a higher limit."
+    ),
+    "provider_limit_now": _l(
+        "The sending limit of your email provider has been reached: “%(reply)s”. For a higher limit, ask the "
+        "provider. CoquiMail will try again automatically."
+    ),
+    "recipient_limit": _l("The mailbox %(address)s gets too many emails at the moment: “%(reply)s”. Retry later."),
+    "recipient_limit_now": _l(
+        "The mailbox %(address)s gets too many emails at the moment: “%(reply)s”. CoquiMail will try again "
+        "automatically."
+    ),
+    "sending_limit_now": _l(
+        "The server asks to send more slowly: “%(reply)s”. CoquiMail will try again automatically."
+    ),
+    "greylisted": _l(
+        "The server makes unknown senders wait for a few minutes (greylisting): “%(reply)s”. CoquiMail will try again "
+        "automatically."
+    ),
+    "session_full": _l(
+        "The server accepts no more emails over this connection: “%(reply)s”. CoquiMail opens a new one automatically."
+    ),
+    "server_busy": _l(
+        "The server is busy or has a problem of its own: “%(reply)s”. CoquiMail will try again automatically."
+    ),
+    "deferred": _l("The server did not accept the email yet: “%(reply)s”. CoquiMail will try again automatically."),
+    "too_large": _l(
+        "The email is %(size)s bytes; %(host)s accepts at most %(limit)s. Send it with smaller attachments."
+    ),
+    "invalid_address": _l("“%(address)s” can't be used as an email address. Correct it and send again."),
+    "title_empty": _l("Enter a title: it is the subject of the document's emails."),
+    "title_long": _l("The title has %(length)s characters; at most %(most)s are possible. Shorten it."),
+    "one_person_only": _l("Enter one person only."),
+    "not_one_person": _l("“%(text)s” is not an email address. Enter it as Name <name@company.com>."),
+    "post_too_large": _l(
+        "With its files this email would be %(size)s MB as it is sent; at most %(limit)s MB are possible. Remove a "
+        "file or share a link to it. Your text is kept; choose the files again."
+    ),
+    "words_too_large": _l(
+        "This email would be %(size)s MB as it is sent; at most %(limit)s MB are possible. Shorten your text."
+    ),
+    "nothing_written": _l("Write a message or attach a file first."),
+    "mail_unusable": _l(
+        "This email can't be sent as it is (%(error)s: %(detail)s). Write it again; if the problem persists, report it "
+        "together with the worker log."
+    ),
+    "in_doubt": _l(
+        "The email was handed over completely to %(host)s, but no response was received: it may or may not have "
+        "arrived. Ask the recipient before sending it again."
+    ),
+    "test_name_found": _l("The name %(host)s was found: %(addresses)s."),
+    "test_connected": _l("Connected to %(address)s, port %(port)s."),
+    "test_greeting": _l("The server responded: “%(reply)s”."),
+    "test_capabilities": _l("The server offers: %(offered)s."),
+    "test_tls": _l("The connection is encrypted with %(version)s; the certificate is valid until %(expires)s."),
+    "test_tls_expires_today": _l(
+        "The connection is encrypted with %(version)s, but the certificate expires within 24 hours (%(expires)s). The "
+        "provider must renew it, or emails will wait from then on."
+    ),
+    "test_tls_expires_soon": Counted(
+        "days",
+        "The connection is encrypted with %(version)s, but the certificate expires on %(expires)s, in %(days)s day. "
+        "The provider must renew it, or emails will wait from then on.",
+        "The connection is encrypted with %(version)s, but the certificate expires on %(expires)s, in %(days)s days. "
+        "The provider must renew it, or emails will wait from then on.",
+    ),
+    "test_tls_unverified": _l(
+        "The connection is encrypted with %(version)s, but the certificate is not verified. Turn verification on "
+        "unless you know exactly why it is off."
+    ),
+    "test_tls_trusted": _l(
+        "The connection is encrypted with %(version)s; the certificate is the one you trust (%(fingerprint)s)."
+    ),
+    "test_certificate_shown": _l(
+        "The certificate presented is for %(subject)s and valid until %(expires)s. Its SHA-256 fingerprint: %(shown)s."
+    ),
+    "test_tls_off": _l("No encryption: the user, the password and all emails can be read in transit."),
+    "test_login": _l("The server accepted the user %(user)s."),
+    "test_login_by_certificate": _l("The client certificate was presented; the server did not object."),
+    "test_login_off": _l("This server has no login."),
+    "test_mail_from": _l("The server accepts %(address)s as the sender."),
+    "test_sender": _l("The server lets you send from %(address)s."),
+    "test_default_elsewhere": _l(
+        "%(address)s is not in FROM Filtering, and emails from other addresses go through “%(server)s”: a refusal "
+        "matters only for a mailing that uses this server with another From address."
+    ),
+    "test_bounce_unused": _l(
+        "Not used: %(address)s is not in FROM Filtering, so bounces go to the From address of each email. Add it to "
+        "FROM Filtering to see them in CoquiMail."
+    ),
+    "test_sender_but_recipient": _l(
+        "The server lets you send from %(address)s, but refused to deliver to %(recipient)s: “%(reply)s”. If that "
+        "address is correct, ask the provider whether this user may send to it."
+    ),
+    "test_recipient": _l(
+        "The server does not deliver to %(recipient)s: “%(reply)s”. If that is not your address any more, correct it "
+        "in your account. Sending from %(address)s may work all the same."
+    ),
+    "test_sender_deferred": _l(
+        "The server does not accept emails from %(address)s at the moment: “%(reply)s”. Test again in a few minutes."
+    ),
+    "test_not_tried": _l("Skipped because an earlier step failed."),
+    "test_out_of_time": Counted(
+        "seconds",
+        "Skipped: the test is limited to %(seconds)s second, and the earlier steps used it up.",
+        "Skipped: the test is limited to %(seconds)s seconds, and the earlier steps used them up.",
+    ),
+    "server_away": _l("The chosen outgoing server was deleted or turned off. CoquiMail looks for another one."),
+    "practice_away": _l("The practice mailbox is not ready yet; the email is sent as soon as it is."),
+    "larger_than_allowed": _l(
+        "The email is %(size)s MB; the limit is %(limit)s MB (mail.max_size). Send a smaller file."
+    ),
+    "address_unusable": _l("“%(address)s” is not an email address. Correct it."),
+    "address_has_it": _l("%(address)s is already a recipient of this email."),
+    "address_alone": _l("Enter the address alone, without a name: %(address)s"),
+    "address_too_late": _l("This email is being sent already. Wait for its result."),
+    "address_unchanged": _l("%(address)s is the address that failed. Enter the correct one, or press Retry."),
+    "address_of_ours": _l("%(address)s is one of our own addresses: the office would write to itself."),
+    "address_of_colleague": _l(
+        "%(name)s has an account here. Ask an administrator to change the address on the page of the contact."
+    ),
+    "limit_second": Counted(
+        "most",
+        "“%(server)s” has reached its limit of %(most)s email per second. The rest waits for the next second.",
+        "“%(server)s” has reached its limit of %(most)s emails per second. The rest waits for the next second.",
+    ),
+    "limit_minute": Counted(
+        "most",
+        "“%(server)s” has reached its limit of %(most)s email per minute. The rest waits for the next minute.",
+        "“%(server)s” has reached its limit of %(most)s emails per minute. The rest waits for the next minute.",
+    ),
+    "limit_hour": Counted(
+        "most",
+        "“%(server)s” has reached its limit of %(most)s email per hour. The rest waits for the next hour.",
+        "“%(server)s” has reached its limit of %(most)s emails per hour. The rest waits for the next hour.",
+    ),
+    "limit_day": Counted(
+        "most",
+        "“%(server)s” has reached its limit of %(most)s email per day. The rest waits for the next day (UTC).",
+        "“%(server)s” has reached its limit of %(most)s emails per day. The rest waits for the next day (UTC).",
+    ),
+    "domain_slowed": _l(
+        "“%(server)s” was told to send fewer emails to %(domain)s at a time. The rest waits a while and is then sent "
+        "automatically."
+    ),
+    "domain_greylisted": _l(
+        "%(domain)s accepts emails from new senders only at a second attempt some minutes later (greylisting). The "
+        "rest waits that long and then goes out automatically."
+    ),
+    "left_the_queue": _l("Cancelled by a user before it was sent."),
+    "cancelled_in_doubt": _l(
+        "Cancelled by a user, but an earlier attempt may have arrived: it got no server response. It is not sent again "
+        "automatically. Ask the recipient."
+    ),
+    "gave_up": _l("Tried for 48 hours without success. Last response: %(last)s"),
+    "unknown_once": _l(
+        "The process ended before the server responded, so it is unknown whether the email was accepted. It is sent "
+        "once more under the same Message-ID."
+    ),
+    "doubt_waits": _l(
+        "The connection broke after the email was handed over, so it may or may not have arrived. It is sent once more "
+        "(under the same Message-ID) as soon as the server has accepted another email, in 15 minutes at the latest."
+    ),
+    "server_slow": _l(
+        "“%(server)s” is responding slowly. Its emails wait and are sent automatically; other servers are not affected."
+    ),
+    "unknown_final": _l(
+        "Two attempts got no server response, so it is uncertain whether the email arrived. Ask the recipient."
+    ),
+    "unknown_power_cut": _l(
+        "The machine lost power or was restarted while this email was about to be sent, so it is unknown whether it "
+        "went out. It is not sent again automatically. Ask the recipient."
+    ),
+    "unknown_test_email": _l(
+        "The server did not respond, so it is unknown whether it accepted this test email. It is not sent again "
+        "automatically. Ask the recipient."
+    ),
+    "test_email_lost": _l(
+        "The worker was interrupted before this test email was sent, and a test email is not sent later. Send it again."
+    ),
+}
