@@ -12,6 +12,8 @@ TEST_PARTS="
 /usr/lib/dovecot/pop3               dovecot-pop3d
 /usr/lib/postgresql/*/bin/initdb    postgresql
 /usr/bin/openssl                    openssl
+/usr/sbin/named                     bind9
+/usr/sbin/opendkim                  opendkim
 /usr/bin/chromium-headless-shell     chromium-headless-shell
 /usr/share/fonts/truetype           fonts-liberation
 /usr/lib/*/libatomic.so.1           libatomic1
@@ -89,6 +91,8 @@ install_packages() { # by apt, without starting any service; on failure the one 
             case "$package" in
                 dovecot-core) $root systemctl disable -q dovecot || say "dovecot stays enabled" ;;
                 postgresql) $root systemctl disable -q postgresql || say "postgresql stays enabled" ;;
+                bind9) $root systemctl disable -q named || say "named stays enabled" ;;
+                opendkim) $root systemctl disable -q opendkim || say "opendkim stays enabled" ;;
             esac
         done
     fi
