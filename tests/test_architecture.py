@@ -14,7 +14,7 @@ PACKAGES = set().union(*LAYERS)
 # ``mail`` floor by floor: a folder may import the floors below it, never its neighbours and never those above.
 FLOORS = (
     {"sentences"},
-    {"errors"},
+    {"errors", "dns_answers"},
     {"message", "transport"},
     {"decide"},
     {"settings"},
@@ -34,7 +34,7 @@ IMPURE = {
     "flask", "flask_sqlalchemy", "sqlalchemy", "socket", "smtplib", "imaplib", "poplib", "imapclient", "flask_mail",
     "threading", "subprocess", "urllib.request", "models", "mail.settings", "mail.transport",
 }  # fmt: skip
-EDGE_KNOWS = {"mail.errors", "mail.sentences", "mail.transport"}
+EDGE_KNOWS = {"mail.errors", "mail.sentences", "mail.dns_answers", "mail.transport"}
 
 
 def modules_of(package: str) -> list[Path]:
@@ -120,7 +120,7 @@ def test_transports_know_only_errors_and_sentences(path: Path) -> None:
 
 
 def test_only_the_edge_knows_the_libraries_of_mail_servers() -> None:
-    libraries = {"imapclient", "imaplib", "poplib", "smtplib", "flask_mail", "ssl"}
+    libraries = {"imapclient", "imaplib", "poplib", "smtplib", "flask_mail", "ssl", "dns"}
     outside = [path for package in PACKAGES for path in modules_of(package) if "transport" not in path.parts]
     assert not sorted(
         f"{path.relative_to(ROOT)}: {name}" for path in outside for name in imports_of(path) if touches(name, libraries)

@@ -9,12 +9,12 @@ from typing import Any, TypedDict
 
 from flask_babel import get_translations
 
-from mail.sentences import bounces, choice, connections, incoming, mailings, outgoing, settings, worker
+from mail.sentences import bounces, choice, connections, deliverability, incoming, mailings, outgoing, settings, worker
 from mail.sentences.counted import Counted
 
 SENTENCES: dict[str, Any] = {
     code: sentence
-    for subject in (choice, connections, outgoing, incoming, bounces, mailings, worker, settings)
+    for subject in (choice, connections, outgoing, incoming, bounces, mailings, worker, settings, deliverability)
     for code, sentence in subject.SENTENCES.items()
 }
 

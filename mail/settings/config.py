@@ -5,9 +5,10 @@ import hashlib
 import os
 import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from stat import S_IMODE, S_ISLNK
 from typing import Literal
@@ -55,6 +56,7 @@ class Settings:
     testing: bool = False
     mass_connections: int = 2
     send_connections: int = 4
+    dns_resolvers: tuple[tuple[str, int], ...] = ()
 
     @property
     def allow_local(self) -> bool:
@@ -109,7 +111,27 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
         testing=testing,
         mass_connections=_number(environment, "COQUI_MASS_CONNECTIONS", 2),
         send_connections=_number(environment, "COQUI_SEND_CONNECTIONS", 4),
+        dns_resolvers=tuple(_resolvers(environment.get("COQUI_DNS_RESOLVER") or "")),
     )
+
+
+def _resolvers(given: str) -> Iterator[tuple[str, int]]:
+    """Who is asked about the DNS of our domains: ``192.0.2.53, 127.0.0.1:5353, [2001:db8::53]:53``."""
+    for entry in filter(None, (part.strip() for part in given.split(","))):
+        if entry.startswith("["):
+            address, _, port = entry[1:].partition("]")
+        elif entry.count(":") == 1:
+            address, _, port = entry.partition(":")
+        else:
+            address, port = entry, ""
+        port = port.removeprefix(":") or "53"
+        try:
+            ip_address(address)
+        except ValueError:
+            port = ""
+        if not port.isdecimal() or not 0 < int(port) < 65536:
+            raise ConfigError(f"COQUI_DNS_RESOLVER has {entry!r}; write an IP address, with a port if it is not 53.")
+        yield address, int(port)
 
 
 def _host(environment: Mapping[str, str]) -> str:

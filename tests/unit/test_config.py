@@ -43,3 +43,22 @@ def test_the_first_link_leads_to_where_the_office_is_reached(
     tmp_path: Path, environment: dict[str, str], url: str
 ) -> None:
     assert config.read({"COQUI_DATA": str(tmp_path), **environment}).url == url
+
+
+@pytest.mark.parametrize(
+    ("given", "resolvers"),
+    [
+        ("", ()),
+        ("192.0.2.53", (("192.0.2.53", 53),)),
+        ("127.0.0.1:5353, [2001:db8::53]:54, ", (("127.0.0.1", 5353), ("2001:db8::53", 54))),
+        ("2001:db8::53,[::1]", (("2001:db8::53", 53), ("::1", 53))),
+    ],
+)
+def test_resolvers_are_addresses_with_or_without_a_port(tmp_path: Path, given, resolvers) -> None:
+    assert config.read({"COQUI_DATA": str(tmp_path), "COQUI_DNS_RESOLVER": given}).dns_resolvers == resolvers
+
+
+@pytest.mark.parametrize("given", ["dns.example.com", "192.0.2.53:dns", "192.0.2.53:0", "[::1]x", "1.1.1.1 8.8.8.8"])
+def test_a_resolver_that_is_no_address_is_refused(tmp_path: Path, given) -> None:
+    with pytest.raises(config.ConfigError, match="COQUI_DNS_RESOLVER"):
+        config.read({"COQUI_DATA": str(tmp_path), "COQUI_DNS_RESOLVER": given})
