@@ -144,7 +144,7 @@ def sent_through(server: Server, domain: str, servers: Sequence[Server], office:
     >>> one = Server(1, "one", filters=("acme.com",))
     >>> decision = sent_through(one, "acme.com", [one], Office("notifications", "acme.com"))
     >>> print(decision.from_after, decision.envelope_sender)
-    "notifications" <notifications@acme.com> bounce@acme.com
+    notifications@acme.com bounce@acme.com
     """
     return decide(Request(_author(server, domain, office), forced_server=server.id), servers, office)
 
