@@ -96,26 +96,30 @@ class Follower(Model):
 
 
 class Notification(Model):
-    """A post in the inbox of a user: for those who read in the browser, and for failures of one's own mail."""
+    """Something in the inbox of a user: a post, for those who read in the browser; a failure of one's own mail; or a
+    notice for admins, which has no post: ``why`` says it, and ``link`` (a path) leads to what it is about.
+    """
 
     __tablename__ = "notification"
     __table_args__ = (
         UniqueConstraint("post_id", "user_id", "kind"),
-        one_of("kind", "post", "failure"),
+        one_of("kind", "post", "failure", "notice"),
         Index(None, "user_id", "id"),
         Index("ix_notification_unread", "user_id", "id", sqlite_where=text("read_at IS NULL"),
               postgresql_where=text("read_at IS NULL")),
     )  # fmt: skip
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
-    post_id: Mapped[int] = mapped_column(ForeignKey("post.id", ondelete="CASCADE"))
+    post_id: Mapped[int | None] = mapped_column(ForeignKey("post.id", ondelete="CASCADE"))
     user_id: Mapped[int] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"))
     kind: Mapped[str] = mapped_column(String(10), default="post")
+    why: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    link: Mapped[str] = mapped_column(String(500), default="", server_default="")
     at: Mapped[datetime] = mapped_column(UtcDateTime)
     read_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     told_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # by a daily digest
 
-    post: Mapped[Post] = relationship()
+    post: Mapped[Post | None] = relationship()
 
 
 class Alias(Model):
