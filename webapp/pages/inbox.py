@@ -1,4 +1,4 @@
-"""The inbox of a person: what was said where they follow, and failures of their own mail."""
+"""The inbox of a person: what was said where they follow, failures of their own mail, and notices for admins."""
 
 from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -36,7 +36,7 @@ def index() -> ResponseReturnValue:
     query = (
         select(Notification, Document)
         .select_from(Notification)
-        .join(Post, Post.id == Notification.post_id)
+        .outerjoin(Post, Post.id == Notification.post_id)
         .outerjoin(Document, Document.thread_id == Post.thread_id)
         .where(Notification.user_id == current_user.id)
         .options(joinedload(Notification.post).joinedload(Post.author))
@@ -65,7 +65,7 @@ def index() -> ResponseReturnValue:
 
 def _envelopes(notices: list[Notification]) -> dict[int, Envelope]:
     """What became of the posts that failed, by notice."""
-    failed = {notice.id: notice.post_id for notice in notices if notice.kind == "failure"}
+    failed = {notice.id: notice.post_id for notice in notices if notice.kind == "failure" and notice.post_id}
     of_posts = envelopes(set(failed.values()))
     return {notice_id: of_posts[post_id] for notice_id, post_id in failed.items() if post_id in of_posts}
 
@@ -83,6 +83,8 @@ def _title(notice: Notification, envelope: Envelope | None = None) -> str:
     if notice.kind == "failure":
         waits = envelope is not None and envelope.stranded
         return str(FAILURES["grey" if waits else envelope.colour if envelope else "red"])
+    if notice.post is None:
+        return gettext("For administrators")
     if notice.post.mark == "not_checked" and notice.post.author_contact_id == current_user.contact_id:
         return gettext("An email in your name. Did you write it?")
     return str(notice.post.author or notice.post.author_address or gettext("Unknown sender"))
@@ -91,11 +93,11 @@ def _title(notice: Notification, envelope: Envelope | None = None) -> str:
 @blueprint.post("/<int:notice_id>/open")
 @login_required
 def open_notice(notice_id: int) -> ResponseReturnValue:
-    """Mark something as read and go to where it was said."""
+    """Mark something as read and go to where it was said, or to what it is about."""
     found = db.session.execute(
         select(Notification, Document.id)
         .select_from(Notification)
-        .join(Post, Post.id == Notification.post_id)
+        .outerjoin(Post, Post.id == Notification.post_id)
         .outerjoin(Document, Document.thread_id == Post.thread_id)
         .where(Notification.id == notice_id, Notification.user_id == current_user.id)
     ).first()
@@ -106,7 +108,7 @@ def open_notice(notice_id: int) -> ResponseReturnValue:
     Event.add([f"inbox:{current_user.id}"], now())
     db.session.commit()
     if document_id is None:
-        return redirect(url_for(".index"))
+        return redirect(notice.link or url_for(".index"))
     return redirect(url_for("documents.show", document_id=document_id, _anchor=f"post-{notice.post_id}"))
 
 

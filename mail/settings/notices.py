@@ -1,0 +1,21 @@
+"""What admins must know although nobody wrote it: a notice in the inbox of each of them."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+
+from mail.sentences import why
+from models import Event, Notification, User, db
+
+
+def tell_admins(code: str, values: dict[str, Any], link: str, now: datetime) -> None:
+    """Put a notice into the inbox of each active admin; ``link`` is a path of ours that leads to what it is about.
+
+    Tell of a change, not of a state: whoever calls it keeps what was told last. The caller commits.
+    """
+    admins = db.session.scalars(select(User.id).where(User.role == "admin", User.active)).all()
+    reason = why(code, **values)
+    for user_id in admins:
+        db.session.add(Notification(user_id=user_id, kind="notice", why=reason, link=link, at=now))
+    Event.add([f"inbox:{user_id}" for user_id in admins], now)
