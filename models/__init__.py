@@ -9,7 +9,7 @@ from models.bounce import AddressHealth, BlacklistedAddress, Bounce
 from models.clock import database_clock
 from models.contact import Contact, MailingList, Subscription
 from models.document import Document, DocumentType, Stage
-from models.domain import OfficeDomain
+from models.domain import DomainReport, OfficeDomain
 from models.event import Event
 from models.incoming import IncomingServer, MailboxState, ReceivedMail, RouteResult
 from models.job import ActionRun, Lease, Outage, ScheduledAction, Worker
@@ -37,6 +37,7 @@ __all__ = [
     "DeliveryAttempt",
     "Document",
     "DocumentType",
+    "DomainReport",
     "Event",
     "Follower",
     "IncomingServer",

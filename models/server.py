@@ -75,12 +75,13 @@ class ServerLimit(Model):
 class ServerCheck(Model):
     """A test or a fetch that a person asked for: the worker does it and writes each step down as it happens.
 
+    A check of DNS has a ``domain`` and no server (0).
     ``tested`` stands for the settings that were tested: once they are changed, the result says nothing any more.
     """
 
     __tablename__ = "server_check"
     __table_args__ = (
-        one_of("kind", "outgoing_test", "outgoing_mail", "incoming_test", "fetch"),
+        one_of("kind", "outgoing_test", "outgoing_mail", "incoming_test", "fetch", "domain"),
         one_of("state", "waiting", "running", "done", "failed"),
         Index("ix_server_check_waiting", "id", sqlite_where=db.text("state = 'waiting'"),
               postgresql_where=db.text("state = 'waiting'")),
@@ -90,6 +91,7 @@ class ServerCheck(Model):
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     kind: Mapped[str] = mapped_column(String(20))
     server_id: Mapped[int] = mapped_column(Id)
+    domain: Mapped[str] = mapped_column(String(255), default="", server_default="")
     requested_by_id: Mapped[int | None] = mapped_column(ForeignKey("user.id", ondelete="SET NULL"))
     requested_at: Mapped[datetime] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
