@@ -49,6 +49,28 @@ class Quirk:
 
 
 @dataclass(frozen=True)
+class ProviderDns:
+    """What the DNS of a domain needs before a provider may send for it, and the page that says so.
+
+    It signs as the domain once its records are published: a CNAME to the key, or a TXT with it (``dkim``);
+    ``selectors`` are () where they differ by account. ``return_path``: the domain that takes the place of ours in the
+    envelope sender.
+    """
+
+    dkim: Literal["cname", "txt"]
+    source: str
+    seen: date
+    spf: str = ""  # what the SPF record includes
+    selectors: tuple[str, ...] = ()
+    return_path: str = ""
+    note: str = ""
+
+    def return_path_of(self, domain: str) -> str:
+        """Return the domain of the envelope sender of emails from a domain, "" when it is the one that we give."""
+        return self.return_path.replace("{domain}", domain)
+
+
+@dataclass(frozen=True)
 class Provider:
     """The settings of a provider. ``user``, ``password`` and ``choose`` say what to enter there, in a sentence."""
 
@@ -66,6 +88,7 @@ class Provider:
     choose: str = ""  # what has to be changed in the host, if anything
     limits: tuple[PublishedLimit, ...] = ()
     quirks: tuple[Quirk, ...] = ()
+    dns: ProviderDns | None = None
 
     def filled_limits(self) -> dict[str, int]:
         """Return the limits that the form of a server is filled with, by column."""
@@ -80,7 +103,11 @@ def _provider(key: str, entry: dict[str, Any]) -> Provider:
     limits = tuple(PublishedLimit(**limit) for limit in entry.pop("limits", ()))
     quirks = tuple(Quirk(**quirk) for quirk in entry.pop("quirks", ()))
     also = tuple(entry.pop("also", ()))
-    return Provider(key=key, limits=limits, quirks=quirks, also=also, **entry)
+    return Provider(key=key, limits=limits, quirks=quirks, also=also, dns=_dns(entry.pop("dns", None)), **entry)
+
+
+def _dns(entry: dict[str, Any] | None) -> ProviderDns | None:
+    return ProviderDns(**{**entry, "selectors": tuple(entry.get("selectors", ()))}) if entry else None
 
 
 def _read(file: Path) -> Mapping[str, Provider]:
