@@ -1,10 +1,11 @@
-"""What people ask for beside a server's form: Test Connection, TEST & CONFIRM, Fetch now; each step shows at once."""
+"""What people ask for: Test Connection, TEST & CONFIRM, Fetch now, Check now of a domain; each step shows at once."""
 
 import logging
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import TimeoutError as StillRunning
+from functools import partial
 
 from flask import Flask
 from sqlalchemy import select, update
@@ -28,6 +29,7 @@ from mail.transport.mailbox import MailboxTarget
 from mail.transport.smtp_session import Transcript
 from mail.transport.steps import ConnectionStep, StepState
 from models import Event, IncomingServer, OutgoingServer, ServerCheck, User, change_rows, db, reading
+from scheduler import domain_checks
 from scheduler.fetching import Fetcher
 from scheduler.identity import WorkerIdentity
 from scheduler.loops import NotNow, database_away
@@ -81,15 +83,16 @@ class Checks:
         check = db.session.get(ServerCheck, check_id)
         if check is None:
             return
-        kind, server_id, user_id = check.kind, check.server_id, check.requested_by_id
+        kind, server_id, user_id, domain = check.kind, check.server_id, check.requested_by_id, check.domain
         check.tested = _tested(kind, server_id)
         db.session.commit()
         db.session.rollback()
         transcript = Transcript()
         failed = False
         steps: list[ConnectionStep] = []
+        of_server = partial(self._steps, check_id, kind, server_id, user_id, transcript)
         try:
-            for step in self._steps(check_id, kind, server_id, user_id, transcript):
+            for step in domain_checks.steps_of(domain, user_id) if domain else of_server():
                 steps.append(step)
                 failed = failed or step.state == "failed"
                 _tell(check_id, steps)

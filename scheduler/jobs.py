@@ -8,6 +8,7 @@ from datetime import datetime
 from flask import Flask
 from sqlalchemy import func, select
 
+from mail.deliverability import checks, senders
 from mail.mailing import mailing
 from mail.maintenance import cleanup, digest
 from mail.sentences import Why, say, why
@@ -133,6 +134,22 @@ def daily_digest(job: Job) -> None:
         wake()
 
 
+def deliverability(job: Job) -> None:
+    """Check the DNS of every domain that we send from."""
+    with reading():
+        names = senders.sending_domains()
+    silent = 0
+    for name in names:
+        if job.stopping():
+            break
+        report = checks.check(name, job.now)
+        silent += report.is_silent
+        job.add(domains=1)
+        job.report(job.counts)
+    if silent:
+        raise JobFailed(why("dns_unreachable", count=silent), job.counts)
+
+
 def clean_up(job: Job) -> None:
     """Remove what is older than the retention parameters say, slice by slice."""
     for slice_counts in cleanup.slices(job.now):
@@ -146,5 +163,6 @@ JOBS: dict[str, Callable[[Job], None]] = {
     "queue": queue,
     "mailings": mailings,
     "digest": daily_digest,
+    "deliverability": deliverability,
     "cleanup": clean_up,
 }

@@ -19,7 +19,7 @@ FLOORS = (
     {"decide"},
     {"settings"},
     {"queue"},
-    {"outgoing"},
+    {"outgoing", "deliverability"},
     {"documents"},
     {"mailing"},
     {"incoming"},

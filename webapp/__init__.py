@@ -33,6 +33,7 @@ from webapp import (
 from webapp.pages import (
     account,
     bodies,
+    deliverability,
     delivery,
     documents,
     inbox,
@@ -63,6 +64,7 @@ PAGES = (
     mailing_actions,
     marketing_settings,
     simulators,
+    deliverability,
     public,
 )
 

@@ -21,6 +21,7 @@ ADMIN = frozenset({"admin"})
 INBOX = "inbox.index"
 RECEIVED = "received_mails.index_view"
 MOST_SHOWN = 99
+DNS = "dns spf dkim dmarc mx ptr records spam forged"
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ MENU: tuple[MenuEntry, ...] = (
             MenuEntry(_l("Outgoing emails"), "outgoing_mails.index_view", "mail-forward", ADMIN, also="queue emails"),
             MenuEntry(_l("Aliases"), "aliases.index_view", "at", ADMIN, also="catchall bounce"),
             MenuEntry(_l("Domains"), "domains.index_view", "world", ADMIN, also="alias domain multi-company companies"),
+            MenuEntry(_l("Deliverability"), "deliverability.index", "shield-check", ADMIN, also=DNS),
         ),
     ),
     MenuEntry(
@@ -137,6 +139,7 @@ MENU: tuple[MenuEntry, ...] = (
                                 roles=ADMIN,
                                 also="alias domain multi-company companies",
                             ),
+                            MenuEntry(_l("Deliverability"), "deliverability.index", roles=ADMIN, also=DNS),
                             MenuEntry(
                                 _l("Outgoing emails"), "outgoing_mails.index_view", roles=ADMIN, also="queue emails"
                             ),

@@ -13,7 +13,7 @@ from typing import Any
 
 from babel.dates import format_skeleton
 from flask import current_app, url_for
-from flask_babel import format_datetime, format_number, format_timedelta, get_locale, get_timezone, gettext
+from flask_babel import format_date, format_datetime, format_number, format_timedelta, get_locale, get_timezone, gettext
 from flask_babel import lazy_gettext as _l
 from markupsafe import Markup, escape
 
@@ -21,6 +21,8 @@ from mail.decide.advice import Fixer, advice_for, is_known
 from mail.decide.limits import DAY, HOUR, MINUTE, SECOND, Limit
 from mail.sentences import Why, say, why
 from mail.settings.clock import now
+from mail.settings.dns_hosts import DnsHost
+from mail.settings.providers import Provider, PublishedLimit, Quirk
 
 # state -> (its look: wait, busy, good, bad, doubt, off; the word shown)
 STATES: dict[str, tuple[str, Any]] = {
@@ -231,6 +233,13 @@ def joined(values: Iterable[Any], by: str = ", ") -> Markup:
     return escape(by).join(values)
 
 
+def source_of(fact: DnsHost | Provider | PublishedLimit | Quirk) -> Markup:
+    """Return a link to the page that says so, with its date."""
+    site = fact.source.split("/")[2].removeprefix("www.")
+    when = gettext("as of %(date)s", date=format_date(fact.seen, "long"))
+    return Markup('<a href="{}" target="_blank" rel="noopener noreferrer">{}</a>, {}').format(fact.source, site, when)
+
+
 def asset(name: str) -> str:
     """Return the address of a static file with a mark of its content, so that browsers may keep it for ever."""
     folder = current_app.static_folder
@@ -262,6 +271,7 @@ SHOWN = (
     person,
     correspondent,
     joined,
+    source_of,
     asset,
 )
 GLOBALS = {function.__name__: function for function in SHOWN} | {"has_advice": is_known}

@@ -22,7 +22,6 @@ from mail.settings.parameters import BOUNCE_ALIAS, CATCHALL_ALIAS, CATCHALL_DOMA
 from models import Alias, OfficeDomain, db
 
 LOCAL_PART = re.compile(r"[a-z0-9](?:[a-z0-9._+-]{0,62}[a-z0-9])?")
-BUILT_IN_DOMAIN = "office.test"  # of every new office, until it has one of its own (RFC 2606)
 ROLE_KEYS = {"catchall": CATCHALL_ALIAS.key, "bounce": BOUNCE_ALIAS.key}
 
 
@@ -191,7 +190,7 @@ def change_domain(text: str, now: datetime, user_id: int | None = None) -> list[
         raise NotValid(gettext("%(domain)s is already in the list under Email ‣ Domains. Delete it there first.",
                                domain=name))  # fmt: skip
     moved = move_domain(lambda: parameters.put(CATCHALL_DOMAIN.key, text, now, user_id), was, name)
-    if was == BUILT_IN_DOMAIN:
+    if was == office.BUILT_IN_DOMAIN:
         _forget_domain(was)
         return []
     return moved

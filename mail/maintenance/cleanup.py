@@ -22,6 +22,7 @@ from models import (
     Blob,
     Chunk,
     DeliveryAttempt,
+    DomainReport,
     Event,
     LoginAttempt,
     Mailing,
@@ -39,6 +40,7 @@ from models import (
 
 SLICE = 500  # rows of one transaction: short, so that nobody waits for it
 KEEP_LOGIN_DAYS = 30
+KEEP_REPORT_DAYS = 90
 FINISHED = ("processed", "duplicate", "ignored", "rejected")  # states of received mail that nobody has to act on
 SWEPT = 10_000  # stored contents that are looked at in one hour for whether anything still refers to them
 
@@ -118,6 +120,13 @@ def _notices(now: datetime) -> Iterator[int]:
     """Remove notices that were read long ago."""
     old = select(Notification.id).where(Notification.read_at < now - timedelta(days=KEEP_NOTICE_DAYS.get()))
     return _all_of(Notification, old)
+
+
+def _domain_reports(now: datetime) -> Iterator[int]:
+    """Remove old checks of domains, but never the last one of each: the next is compared with it."""
+    newest = select(func.max(DomainReport.id)).group_by(DomainReport.domain)
+    old = DomainReport.at < now - timedelta(days=KEEP_REPORT_DAYS)
+    return _all_of(DomainReport, select(DomainReport.id).where(old, DomainReport.id.not_in(newest)))
 
 
 def _chunks(now: datetime) -> Iterator[int]:
@@ -206,6 +215,7 @@ STEPS: tuple[tuple[str, Callable[[datetime], Iterator[int]]], ...] = (
     ("tests", _older(ServerCheck, ServerCheck.requested_at, KEEP_TRANSCRIPT_DAYS.get)),
     ("log_ins", _older(LoginAttempt, LoginAttempt.at, lambda: KEEP_LOGIN_DAYS)),
     ("notices", _notices),
+    ("domain_reports", _domain_reports),
     ("chunks", _chunks),
     ("workers", _workers),
     ("outages", _older(Outage, Outage.until, KEEP_TRANSCRIPT_DAYS.get)),

@@ -76,6 +76,18 @@ ACTIONS = (
         hour=6,
     ),
     Action(
+        "deliverability",
+        "Mail: Deliverability check",
+        1,
+        "days",
+        600,
+        _l(
+            "Looks up the DNS records of every domain that emails are sent from, and tells administrators when one "
+            "of them got worse."
+        ),
+        hour=5,
+    ),
+    Action(
         "cleanup",
         "Clean-up",
         1,

@@ -43,7 +43,7 @@ TYPES = (
         ("New", "Interview", "Offer", "Hired", "Refused"),
     ),
 )  # fmt: skip
-PARAMETERS = {CATCHALL_DOMAIN: aliases.BUILT_IN_DOMAIN, DEFAULT_FROM: "notifications", COMPANY_NAME: "My Company"}
+PARAMETERS = {CATCHALL_DOMAIN: office.BUILT_IN_DOMAIN, DEFAULT_FROM: "notifications", COMPANY_NAME: "My Company"}
 
 
 def first_rows(now: datetime) -> None:

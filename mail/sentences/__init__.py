@@ -9,14 +9,33 @@ from typing import Any, TypedDict
 
 from flask_babel import get_translations
 
-from mail.sentences import bounces, choice, connections, deliverability, incoming, mailings, outgoing, settings, worker
+from mail.sentences import (
+    bounces,
+    choice,
+    connections,
+    deliverability,
+    dns_checks,
+    incoming,
+    mailings,
+    outgoing,
+    settings,
+    worker,
+)
 from mail.sentences.counted import Counted
 
-SENTENCES: dict[str, Any] = {
-    code: sentence
-    for subject in (choice, connections, outgoing, incoming, bounces, mailings, worker, settings, deliverability)
-    for code, sentence in subject.SENTENCES.items()
-}
+SUBJECTS = (
+    choice,
+    connections,
+    outgoing,
+    incoming,
+    bounces,
+    mailings,
+    worker,
+    settings,
+    deliverability,
+    dns_checks,
+)
+SENTENCES: dict[str, Any] = {code: sentence for subject in SUBJECTS for code, sentence in subject.SENTENCES.items()}
 
 
 class Why(TypedDict):

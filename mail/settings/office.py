@@ -24,6 +24,7 @@ from mail.settings.tokens import ALPHABET, Tokens
 from models import Alias, OfficeDomain, OutgoingServer, SystemParameter, db
 from models.store import upsert
 
+BUILT_IN_DOMAIN = "office.test"  # of every new office, until it has one of its own (RFC 2606)
 _TOKENS = "coquimail-tokens"
 
 

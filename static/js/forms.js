@@ -39,11 +39,17 @@ export function connectForms(part) {
   }
   for (const button of part.querySelectorAll("[data-copy]")) {
     button.addEventListener("click", () => {
-      const shownBefore = button.title;
-      navigator.clipboard?.writeText(button.dataset.copy).then(() => {
+      const words = button.dataset.copied ? button.querySelector("span") : null;
+      const [titleBefore, wordsBefore] = [button.title, words?.textContent];
+      copied(button.dataset.copy).then(() => {
         button.title = "✓";
-        button.classList.add("text-success");
-        setTimeout(() => { button.title = shownBefore; button.classList.remove("text-success"); }, 1500);
+        if (words) words.textContent = button.dataset.copied;
+        else button.classList.add("text-success");
+        setTimeout(() => {
+          button.title = titleBefore;
+          button.classList.remove("text-success");
+          if (words) words.textContent = wordsBefore;
+        }, 1500);
       });
     });
   }
@@ -56,6 +62,19 @@ export function connectForms(part) {
       setTimeout(() => { delete form.dataset.sent; }, 3000);
     });
   }
+}
+
+// Browsers lend the clipboard only to pages that came over HTTPS; on others a selection is copied.
+async function copied(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  const field = document.createElement("textarea");
+  field.value = text;
+  field.className = "visually-hidden";
+  document.body.append(field);
+  field.select();
+  const done = document.execCommand("copy");
+  field.remove();
+  if (!done) throw new Error("not copied");
 }
 
 function isTyped(field) {

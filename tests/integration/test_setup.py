@@ -51,6 +51,7 @@ INTERVALS = {
     "Mail: Outgoing queue": (1, "hours", True),
     "Email Marketing: Mass-mail queue": (1, "minutes", True),
     "Mail: Daily digest": (1, "days", True),
+    "Mail: Deliverability check": (1, "days", True),
     "Clean-up": (1, "hours", True),
 }
 

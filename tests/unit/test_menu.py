@@ -28,12 +28,19 @@ TECHNICAL = [
     "Settings ‣ Technical ‣ Email ‣ Incoming",
     "Settings ‣ Technical ‣ Email ‣ Aliases",
     "Settings ‣ Technical ‣ Email ‣ Domains",
+    "Settings ‣ Technical ‣ Email ‣ Deliverability",
     "Settings ‣ Technical ‣ Email ‣ Outgoing emails",
     "Settings ‣ Technical ‣ Email ‣ Received emails",
     "Settings ‣ Technical ‣ Parameters ‣ System Parameters",
     "Settings ‣ Technical ‣ Automation ‣ Scheduled Actions",
 ]
-EVERYDAY = ["Email ‣ Received emails", "Email ‣ Outgoing emails", "Email ‣ Aliases", "Email ‣ Domains"]
+EVERYDAY = [
+    "Email ‣ Received emails",
+    "Email ‣ Outgoing emails",
+    "Email ‣ Aliases",
+    "Email ‣ Domains",
+    "Email ‣ Deliverability",
+]
 SETTINGS = [
     "Settings ‣ General Settings",
     "Settings ‣ Users",

@@ -1,10 +1,9 @@
 """How the form of an outgoing server says what providers publish."""
 
-from flask_babel import format_date, format_number, gettext
+from flask_babel import format_number
 from flask_babel import lazy_gettext as _l
-from markupsafe import Markup
 
-from mail.settings.providers import PROVIDERS, Provider, PublishedLimit, Quirk
+from mail.settings.providers import PROVIDERS, Provider, PublishedLimit
 
 UNITS = {
     "emails per second": _l("%(number)s emails per second"),
@@ -31,10 +30,3 @@ def offered() -> list[tuple[str, list[Provider]]]:
 def limit_of(limit: PublishedLimit) -> str:
     """Return a limit in words."""
     return str(UNITS[limit.unit]) % {"number": format_number(limit.amount)}
-
-
-def source_of(fact: PublishedLimit | Quirk | Provider) -> Markup:
-    """Return a link to the page that says so, with its date."""
-    site = fact.source.split("/")[2].removeprefix("www.")
-    when = gettext("as of %(date)s", date=format_date(fact.seen, "long"))
-    return Markup('<a href="{}" target="_blank" rel="noopener noreferrer">{}</a>, {}').format(fact.source, site, when)

@@ -32,6 +32,7 @@ UNITS = (
 )
 COUNTS: dict[str, Callable[[int], str]] = {
     "servers": lambda number: ngettext("%(num)s server", "%(num)s servers", number),
+    "domains": lambda number: ngettext("%(num)s domain", "%(num)s domains", number),
     "mails": lambda number: ngettext("%(num)s email", "%(num)s emails", number),
     "failed": lambda number: gettext("%(num)s failed", num=number),
     "still_fetching": lambda number: gettext("%(num)s still fetching", num=number),

@@ -16,6 +16,7 @@ from wtforms.validators import Length
 
 from mail.decide.sender import choose
 from mail.decide.servers import Choice, ChoiceStep, Server
+from mail.deliverability import checks, senders
 from mail.errors import ChangeRefused
 from mail.mailing import mailing_settings
 from mail.message.address import normalise
@@ -26,6 +27,7 @@ from mail.settings.wake import wake
 from models import Mailing, OutgoingServer, db
 from webapp import auth, meanwhile
 from webapp.fields import SwitchField
+from webapp.pages.deliverability import LOOKS
 
 blueprint = Blueprint("marketing_settings", __name__, url_prefix="/email-marketing")
 
@@ -74,7 +76,8 @@ def index() -> ResponseReturnValue:
         warnings=_warnings(dedicated, lanes) if dedicated else [],
         transactional=lanes[0].server if lanes else None,
         domains=_domains(lanes),
-        hosts={one.id: one.host for one in servers},
+        spf=_spf(lanes, dedicated),
+        looks=LOOKS,
         running=_running(),
         say=say,
     )
@@ -196,6 +199,33 @@ def _domains(lanes: Sequence[Lane]) -> list[str]:
         one for domain in (known.first, *known.domains) for one in (domain.default_address, domain.bounce_address)
     ]
     return list(dict.fromkeys(address.partition("@")[2] for address in addresses if address))
+
+
+@dataclass(frozen=True)
+class SpfLine:
+    """A server that sends as a domain, what for, and what the last check found; ``verdict`` None: not checked yet."""
+
+    domain: str
+    server: str
+    host: str
+    uses: Sequence[Any]
+    verdict: Any
+
+
+def _spf(lanes: Sequence[Lane], dedicated: OutgoingServer | None) -> list[SpfLine]:
+    """Return what SPF says of the transactional server and of that of the mailings, for each domain."""
+    domains = [domain for domain in _domains(lanes) if domain != office.BUILT_IN_DOMAIN]
+    reports = checks.latest_of_each(domains)
+    found = []
+    for domain in domains:
+        everyday = senders.everyday_server(domain)
+        verdicts = {one["id"]: one["spf"] for one in reports[domain].report["servers"]} if domain in reports else {}
+        for server in senders.sending_domain(domain).servers:
+            uses = [_l("daily emails")] if everyday is not None and everyday.id == server.id else []
+            uses += [_l("mailings")] if dedicated is not None and dedicated.id == server.id else []
+            if uses:
+                found.append(SpfLine(domain, server.name, server.host, uses, verdicts.get(server.id)))
+    return found
 
 
 def _running() -> int:

@@ -1,0 +1,102 @@
+"""Which domains we send from, and which servers may send as each of them, with what DNS has to say about them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import or_, select
+
+from mail.decide.deliverability import SendingDomain, SendingServer, sent_through
+from mail.decide.domains import Office
+from mail.decide.sender import choose
+from mail.decide.servers import NEVER_MATCHES, Server
+from mail.message.address import domain_of, first_address
+from mail.message.domains import wire_domain
+from mail.settings import office, parameters, providers
+from mail.settings.config import settings
+from models import OutgoingServer, db
+
+
+def sending_domains() -> list[str]:
+    """Return every domain that our emails come from: our own, those in From filters, that of the default address.
+
+    Not the domain that every office starts with: nobody owns it.
+    """
+    snapshot = office.load()
+    known = snapshot.office
+    filters = [*known.default_from_filter, *(known.default_server.filters if known.default_server else ())]
+    for row in _rows():
+        filters += _server(row, snapshot.servers).filters
+    names = [one.name for one in known.all_domains]
+    names += [domain_of(known.default_address)] if known.default_address else []
+    names += [domain_of(entry) if "@" in entry else entry for entry in filters if entry not in NEVER_MATCHES]
+    return [name for name in dict.fromkeys(names) if name and name != office.BUILT_IN_DOMAIN]
+
+
+def sending_domain(name: str) -> SendingDomain:
+    """Return a domain with the servers that may send as it: those that are active, or will be after their test."""
+    snapshot = office.load()
+    known = snapshot.office
+    reports_to = f"{known.bounce_address}" if known.bounce_address and known.domain(name) else ""
+    return SendingDomain(name, tuple(_servers_of(name, snapshot.servers, known)), (), reports_to)
+
+
+def mailing_server() -> int | None:
+    """Return the id of the Dedicated Server, None when there is none."""
+    return parameters.DEDICATED_SERVER.get() or None
+
+
+def everyday_server(domain: str) -> Server | None:
+    """Return the server that an email of a colleague on a domain goes through."""
+    snapshot = office.load()
+    own = snapshot.office.domain(domain)
+    sender = (own.default_address if own else None) or f"somebody@{domain}"
+    return choose(sender, snapshot.servers, snapshot.office).server
+
+
+def _servers_of(domain: str, servers: Sequence[Server], known: Office) -> Iterator[SendingServer]:
+    for row in _rows():
+        one = _server(row, servers)
+        others = [one if other.id == one.id else other for other in servers]
+        found = _sending(one, row.host, domain, others, known)
+        if found is not None:
+            yield found
+    if office.sends_through() == "default":
+        default = settings().default_server
+        filters = known.default_from_filter or (known.default_server.filters if known.default_server else ())
+        found = _sending(Server(None, default.name, filters=filters), default.host, domain, (), known)
+        if found is not None:
+            yield found
+
+
+def _rows() -> Sequence[Any]:
+    """Return the server records that send, or will as soon as their test passes."""
+    row = OutgoingServer
+    query = select(row.id, row.host).where(or_(row.active, row.draft)).order_by(row.priority, row.id)
+    return db.session.execute(query).all()
+
+
+def _server(row: Any, servers: Sequence[Server]) -> Server:
+    return replace(next(one for one in servers if one.id == row.id), active=True)
+
+
+def _sending(server: Server, host: str, domain: str, servers: Sequence[Server], known: Office) -> SendingServer | None:
+    """Return what DNS must say of a server, None when our own decision sends nothing as the domain through it."""
+    decision = sent_through(server, domain, servers, known)
+    sent_as = first_address(decision.from_after) if decision.failure is None else None
+    if sent_as is None or sent_as.domain != domain:
+        return None
+    provider = providers.at(host)
+    dns = provider.dns if provider else None
+    return SendingServer(
+        id=server.id,
+        name=server.name,
+        host=host,
+        from_address=sent_as.address,
+        envelope_sender=decision.envelope_sender,
+        include=dns.spf if dns else "",
+        return_path=dns.return_path_of(wire_domain(domain) or domain) if dns else "",
+        signs="itself" if dns else "nobody",
+        signs_as=domain if dns else "",
+        selectors=dns.selectors if dns else (),
+    )
