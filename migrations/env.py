@@ -1,10 +1,12 @@
 """Alembic's door to the database of the running application."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from alembic import context
 from flask import current_app
-from sqlalchemy import JSON
+from sqlalchemy import JSON, Connection
 
 import models
 from models.base import Encrypted, UtcDateTime
@@ -22,9 +24,25 @@ def render(kind: str, item: Any, autogen_context: Any) -> str | bool:
     return False
 
 
+@contextmanager
+def _rows_stay(connection: Connection) -> Iterator[None]:
+    """SQLite changes a table by making it anew; dropping the old one would empty all that refers to its rows."""
+    raw: Any = connection.connection.driver_connection
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    raw.execute("PRAGMA foreign_keys = OFF")  # means nothing inside a transaction
+    try:
+        yield
+    finally:
+        raw.execute("PRAGMA foreign_keys = ON")
+    if broken := raw.execute("PRAGMA foreign_key_check").fetchall():
+        raise RuntimeError(f"rows refer to others that are not there: {broken[:5]}")
+
+
 def run() -> None:
     engine = current_app.extensions["migrate"].db.engine
-    with engine.connect() as connection:
+    with engine.connect() as connection, _rows_stay(connection):
         if connection.dialect.name == "postgresql":
             from models.postgresql import without_limit
 

@@ -14,6 +14,7 @@ from models.event import Event
 from models.incoming import IncomingServer, MailboxState, ReceivedMail, RouteResult
 from models.job import ActionRun, Lease, Outage, ScheduledAction, Worker
 from models.mailing import Chunk, Mailing, Trace, mailing_lists
+from models.oauth import OauthAccount, OauthProvider, OauthSignIn
 from models.outgoing import DeliveryAttempt, LineChange, OutgoingMail, Recipient, RelayId
 from models.parameter import SystemParameter
 from models.practice import PracticeMail
@@ -49,6 +50,9 @@ __all__ = [
     "Mailing",
     "MailingList",
     "Notification",
+    "OauthAccount",
+    "OauthProvider",
+    "OauthSignIn",
     "OfficeDomain",
     "Outage",
     "OutgoingMail",

@@ -5,9 +5,10 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, delete, text, update
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from models.base import Encrypted, Id, Json, Model, UtcDateTime, change_rows, db, index_of_few, one_of
+from models.oauth import OauthAccount
 
 RECEIVED_STATES = ("received", "processed", "duplicate", "ignored", "rejected", "quarantined")
 
@@ -25,8 +26,10 @@ class IncomingServer(Model):
         Index(None, "active", "priority", "id"),
         one_of("kind", "imap", "pop3"),
         one_of("encryption", "none", "starttls", "tls"),
+        one_of("authentication", "password", "oauth2"),
         one_of("after_fetch", "mark_read", "move", "delete"),
         one_of("state", "draft", "confirmed"),
+        index_of_few("ix_incoming_server_oauth_account_id", "oauth_account_id"),
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
@@ -37,8 +40,10 @@ class IncomingServer(Model):
     encryption: Mapped[str] = mapped_column(String(10), default="tls")
     verify_tls: Mapped[bool] = mapped_column(default=True)
     trusted_certificate: Mapped[str] = mapped_column(String(64), default="")
+    authentication: Mapped[str] = mapped_column(String(20), default="password", server_default="password")
     user: Mapped[str] = mapped_column(String(320), default="")
     password: Mapped[str | None] = mapped_column(Encrypted)
+    oauth_account_id: Mapped[int | None] = mapped_column(ForeignKey("oauth_account.id", ondelete="SET NULL"))
     folder: Mapped[str] = mapped_column(String(255), default="INBOX")
     action_type_id: Mapped[int | None] = mapped_column(ForeignKey("document_type.id", ondelete="SET NULL"))
     keep_attachments: Mapped[bool] = mapped_column(default=True)
@@ -54,6 +59,7 @@ class IncomingServer(Model):
     last_success_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_failure_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     why: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    oauth_account: Mapped[OauthAccount | None] = relationship()
 
     @property
     def source(self) -> str:

@@ -4,11 +4,13 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ForeignKey, Index, String, Text
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from models.base import Encrypted, Id, Json, Model, UtcDateTime, db, one_of
+from models.base import Encrypted, Id, Json, Model, UtcDateTime, db, index_of_few, one_of
+from models.oauth import OauthAccount
 
 ENCRYPTIONS = ("none", "starttls", "tls")
+AUTHENTICATIONS = ("none", "password", "certificate", "oauth2")
 REWRITES = ("not_ours", "never", "always")
 
 
@@ -23,8 +25,9 @@ class OutgoingServer(Model):
     __table_args__ = (
         Index(None, "active", "priority", "id"),
         one_of("encryption", *ENCRYPTIONS),
-        one_of("authentication", "none", "password", "certificate"),
+        one_of("authentication", *AUTHENTICATIONS),
         one_of("rewrite", *REWRITES),
+        index_of_few("ix_outgoing_server_oauth_account_id", "oauth_account_id"),
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
@@ -37,6 +40,7 @@ class OutgoingServer(Model):
     authentication: Mapped[str] = mapped_column(String(20), default="password")
     user: Mapped[str] = mapped_column(String(320), default="")
     password: Mapped[str | None] = mapped_column(Encrypted)
+    oauth_account_id: Mapped[int | None] = mapped_column(ForeignKey("oauth_account.id", ondelete="SET NULL"))
     client_certificate: Mapped[str | None] = mapped_column(Text)
     client_key: Mapped[str | None] = mapped_column(Encrypted)
     from_filter: Mapped[str] = mapped_column(String(1000), default="")
@@ -55,6 +59,7 @@ class OutgoingServer(Model):
     per_connection: Mapped[int | None]  # emails over one connection
     headers: Mapped[str] = mapped_column(Text, default="", server_default="")  # extra ones, a line each
     comment: Mapped[str] = mapped_column(Text, default="")
+    oauth_account: Mapped[OauthAccount | None] = relationship()
 
     def __str__(self) -> str:
         return self.name
