@@ -159,6 +159,7 @@ case "${1:-}" in
         [ "$1" = test ] || parts="$parts$SOAK_PARTS"
         install_test_parts "$parts"
         wait $!
+        sh scripts/install-node-parts.sh || not_there "tests that need an authorization server are skipped"
         ;;
     bench)
         make_venv

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import settings
 
 from tests.servers.app import KEPT, App, run_flask
+from tests.servers.authorization import AuthorizationServer
 from tests.servers.browser import Browser, Person
 from tests.servers.certificates import Authority
 from tests.servers.dovecot import Dovecot
@@ -64,6 +65,14 @@ def dovecot(authority: Authority) -> Iterator[Dovecot]:
     server = started(lambda: Dovecot(authority))
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def authorization(authority: Authority) -> Iterator[AuthorizationServer]:
+    """A real authorization server; register an app of your own in it."""
+    server = started(lambda: AuthorizationServer(authority))
+    yield server
+    server.stop()
 
 
 @pytest.fixture
