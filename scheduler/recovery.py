@@ -13,6 +13,7 @@ from mail.outgoing import deliver, lines
 from mail.queue import lease, waits
 from mail.queue.journal import AfterPowerCut, State, forget_folder, read_folder, remove_folder
 from mail.sentences import why
+from mail.settings import sign_in
 from mail.settings.clock import now
 from mail.settings.config import settings
 from mail.settings.wake import wake
@@ -92,6 +93,7 @@ def recover(worker_id: int, moment: datetime) -> dict[str, int]:
     counts |= {f"{name} (mailing)": n for name, n in chunks.recover_chunks(worker_id, said, moment).items()}
     counts["runs lost"] = _lose_runs(worker_id, moment)
     counts["tests"] = _give_back_checks(worker_id, moment)
+    counts["sign-ins"] = sign_in.lose_all_of(worker_id, moment)
     lease.release(worker_id)
     db.session.execute(update(Worker).where(Worker.id == worker_id).values(ended=True))
     db.session.commit()

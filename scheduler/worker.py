@@ -27,6 +27,7 @@ from scheduler.mailings import Tending
 from scheduler.practice import Receiver
 from scheduler.recovery import Recovery
 from scheduler.sending import ConnectionShares, MassSenders, PersonalSenders, SenderPool, ServerWatch
+from scheduler.sign_ins import SignIns
 from scheduler.waking import WakeListener
 
 log = logging.getLogger("coquimail.worker")
@@ -58,6 +59,7 @@ class WorkerProcess:
             loop("listener", self._listener, pause=0.0),
             loop("scheduled actions", self._actions, "actions"),
             loop("tests", Checks(app, self._identity, fetcher), "check"),
+            loop("sign-ins", SignIns(app, self._identity), "sign_in"),
             loop("incoming", Waiting(self._identity), "incoming", "received"),
             loop("mailings", Tending(), "mailings"),
             loop("recovery", Recovery(self._identity, stopping), "recovery", pause=2.0),

@@ -43,6 +43,7 @@ from webapp.pages import (
     mailings,
     marketing_settings,
     practice,
+    sign_in,
     simulators,
 )
 from webapp.pages import settings as settings_page
@@ -65,6 +66,7 @@ PAGES = (
     marketing_settings,
     simulators,
     deliverability,
+    sign_in,
     public,
 )
 

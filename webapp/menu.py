@@ -132,6 +132,18 @@ MENU: tuple[MenuEntry, ...] = (
                                 roles=ADMIN,
                                 also="incoming mail servers imap pop3 fetch",
                             ),
+                            MenuEntry(
+                                _l("Connected accounts"),
+                                "oauth_accounts.index_view",
+                                roles=ADMIN,
+                                also="sign in google microsoft oauth gmail outlook office 365 token",
+                            ),
+                            MenuEntry(
+                                _l("App registrations"),
+                                "oauth_providers.index_view",
+                                roles=ADMIN,
+                                also="oauth client id secret google microsoft entra azure redirect",
+                            ),
                             MenuEntry(_l("Aliases"), "aliases.index_view", roles=ADMIN, also="catchall bounce"),
                             MenuEntry(
                                 _l("Domains"),

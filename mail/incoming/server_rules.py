@@ -6,11 +6,12 @@ from typing import Literal
 from mail.errors import ChangeRefused
 from mail.incoming.position import target_of
 from mail.sentences import Why, why
+from mail.settings import sign_in_rules
 from mail.settings.tested import leads_elsewhere, settings_key
 from models import IncomingServer
 from models.base import was_changed
 
-BACK_TO_DRAFT = ("host", "port", "user", "password", "kind", "folder")
+BACK_TO_DRAFT = ("host", "port", "authentication", "user", "password", "kind", "folder")
 ANOTHER_MAILBOX = ("host", "user", "kind", "folder")  # two folders may number their mails alike
 
 Consequence = Literal["tested_anew", "another_mailbox", "left_behind"]
@@ -24,6 +25,8 @@ def check(server: IncomingServer, password_given: bool) -> list[Consequence]:
     """
     server.folder = "INBOX" if server.kind == "pop3" else _spelled(server.folder)
     moved = leads_elsewhere(server)
+    if moved or server.authentication != "oauth2":
+        server.oauth_account = None
     errors = _errors(server, moved and not password_given)
     if errors:
         raise ChangeRefused(errors)
@@ -50,8 +53,10 @@ def _spelled(folder: str) -> str:
 
 
 def _errors(server: IncomingServer, password_stays_behind: bool) -> dict[str, Why]:
-    errors = {}
-    if not server.password:
+    errors: dict[str, Why] = {}
+    if server.authentication == "oauth2":
+        errors |= sign_in_rules.check(server)
+    elif not server.password:
         errors["password"] = why("mailbox_password_needed")
     elif password_stays_behind:
         errors["password"] = why("password_again")

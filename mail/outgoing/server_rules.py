@@ -14,7 +14,7 @@ from mail.message.extra_headers import read_headers
 from mail.outgoing import usage
 from mail.queue.connections import as_stored
 from mail.sentences import Why, say, why
-from mail.settings import office
+from mail.settings import office, sign_in_rules
 from mail.settings.config import settings
 from mail.settings.tested import leads_elsewhere, settings_key
 from mail.transport.network import tls_context
@@ -35,6 +35,8 @@ def check(server: OutgoingServer, password_given: bool) -> None:
         server.trusted_certificate = ""
     if moved and not password_given and server.authentication != "password":
         server.password = None
+    if moved or server.authentication != "oauth2":
+        server.oauth_account = None
     errors = _log_in(server, moved and not password_given)
     if wrong := read_headers(server.headers)[1]:
         errors["headers"] = wrong
@@ -48,7 +50,9 @@ def check(server: OutgoingServer, password_given: bool) -> None:
 
 
 def _log_in(server: OutgoingServer, password_stays_behind: bool) -> dict[str, Why]:
-    errors = {}
+    errors: dict[str, Why] = {}
+    if server.authentication == "oauth2":
+        errors |= sign_in_rules.check(server)
     if server.authentication == "password":
         if not server.user:
             errors["user"] = why("user_needed")

@@ -19,6 +19,7 @@ from mail.sentences import (
     mailings,
     outgoing,
     settings,
+    sign_in,
     worker,
 )
 from mail.sentences.counted import Counted
@@ -34,6 +35,7 @@ SUBJECTS = (
     settings,
     deliverability,
     dns_checks,
+    sign_in,
 )
 SENTENCES: dict[str, Any] = {code: sentence for subject in SUBJECTS for code, sentence in subject.SENTENCES.items()}
 

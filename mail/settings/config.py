@@ -57,6 +57,7 @@ class Settings:
     mass_connections: int = 2
     send_connections: int = 4
     dns_resolvers: tuple[tuple[str, int], ...] = ()
+    oauth_issuers: dict[str, str] = field(default_factory=dict)  # tests: who stands in for Google and Microsoft
 
     @property
     def allow_local(self) -> bool:
@@ -98,6 +99,9 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
     clock_file = environment.get("COQUI_CLOCK_FILE")
     if clock_file and not testing:
         raise ConfigError("COQUI_CLOCK_FILE moves the clock and is for tests only; remove it.")
+    issuers = environment.get("COQUI_OAUTH_ISSUERS") or ""
+    if issuers and not testing:
+        raise ConfigError("COQUI_OAUTH_ISSUERS replaces Google and Microsoft and is for tests only; remove it.")
     port = environment.get("PORT") or "8000"
     return Settings(
         data=data,
@@ -112,6 +116,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
         mass_connections=_number(environment, "COQUI_MASS_CONNECTIONS", 2),
         send_connections=_number(environment, "COQUI_SEND_CONNECTIONS", 4),
         dns_resolvers=tuple(_resolvers(environment.get("COQUI_DNS_RESOLVER") or "")),
+        oauth_issuers=dict(pair.split("=", 1) for pair in issuers.split()),
     )
 
 

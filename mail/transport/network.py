@@ -118,15 +118,17 @@ def _unwrapped(address: IPAddress) -> IPAddress:
     return address
 
 
-def look_up(host: str, port: int, *, allow_local: bool, timeout: float) -> list[HostAddress]:
+def look_up(
+    host: str, port: int, *, allow_local: bool, timeout: float, ports: Collection[int] = MAIL_PORTS
+) -> list[HostAddress]:
     """Return the addresses of a server that may be connected to, in the order of the name service.
 
     `timeout` is in seconds. Raises NameNotFound, NameLookupFailed, AddressNotAllowed (all addresses are forbidden;
-    without local addresses it does not say which these are) or PortNotAllowed (only the ports of mail may be used,
-    unless local addresses are allowed).
+    without local addresses it does not say which these are) or PortNotAllowed (only these ``ports`` may be used, unless
+    local addresses are allowed).
     """
-    if not allow_local and port not in MAIL_PORTS:
-        raise PortNotAllowed(host=host, port=port, ports=", ".join(map(str, sorted(MAIL_PORTS))))
+    if not allow_local and port not in ports:
+        raise PortNotAllowed(host=host, port=port, ports=", ".join(map(str, sorted(ports))))
     found = _getaddrinfo(host, port, timeout)
     addresses = [HostAddress(family, str(place[0]), port) for family, _, _, _, place in found]
     usable = [address for address in dict.fromkeys(addresses) if permitted(address.ip, allow_local)]

@@ -1,4 +1,4 @@
-"""A real authorization server (oidc-provider on Node): PKCE is required, codes, device codes, rotation, introspection."""
+"""A real authorization server (oidc-provider on Node): PKCE is required; device codes, rotation, introspection."""
 
 import html
 import json

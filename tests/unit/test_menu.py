@@ -26,6 +26,8 @@ MARKETING = [
 TECHNICAL = [
     "Settings ‣ Technical ‣ Outgoing email servers",
     "Settings ‣ Technical ‣ Email ‣ Incoming",
+    "Settings ‣ Technical ‣ Email ‣ Connected accounts",
+    "Settings ‣ Technical ‣ Email ‣ App registrations",
     "Settings ‣ Technical ‣ Email ‣ Aliases",
     "Settings ‣ Technical ‣ Email ‣ Domains",
     "Settings ‣ Technical ‣ Email ‣ Deliverability",

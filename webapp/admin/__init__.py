@@ -11,6 +11,8 @@ from webapp.admin.document_types import DocumentTypeView
 from webapp.admin.domains import DomainView
 from webapp.admin.incoming_servers import IncomingServerView
 from webapp.admin.mailing_lists import MailingListView
+from webapp.admin.oauth_accounts import OauthAccountView
+from webapp.admin.oauth_providers import OauthProviderView
 from webapp.admin.outgoing_mails import OutgoingMailView
 from webapp.admin.outgoing_servers import OutgoingServerView
 from webapp.admin.received_mails import ReceivedMailView
@@ -21,6 +23,8 @@ from webapp.admin.users import UserView
 VIEWS = (
     OutgoingServerView,
     IncomingServerView,
+    OauthAccountView,
+    OauthProviderView,
     AliasView,
     DomainView,
     SystemParameterView,

@@ -16,6 +16,7 @@ from webapp import checks, template_helpers
 from webapp.admin import servers
 from webapp.admin.base import AdminView, Button, ChoiceFilter, Empty, FieldGroup, YesNo, action, expose
 from webapp.admin.outgoing_servers import badge
+from webapp.pages import sign_in as sign_in_panel
 
 PORTS = {
     "imap tls": 993,
@@ -56,6 +57,7 @@ class IncomingServerView(AdminView):
         "host": _l("Server name"),
         "encryption": _l("Encryption"),
         "port": _l("Port"),
+        "authentication": _l("Authentication"),
         "user": _l("User"),
         "folder": _l("Folder"),
         "action_type_id": _l("Actions to Perform on Incoming Mails"),
@@ -75,7 +77,11 @@ class IncomingServerView(AdminView):
             ("name", "kind", "host", "encryption", "port"),
             _l("Your email provider calls these “IMAP settings” or “POP settings”."),
         ),
-        FieldGroup(_l("Login"), ("user", "password"), _l("The password is stored encrypted and is never shown again.")),
+        FieldGroup(
+            _l("Login"),
+            ("authentication", "user", "password"),
+            _l("The password is stored encrypted and is never shown again."),
+        ),
         FieldGroup(
             _l("Processing of emails"),
             ("action_type_id", "folder", "after_fetch", "move_to", "fetch_existing", "keep_attachments",
@@ -87,6 +93,7 @@ class IncomingServerView(AdminView):
     choices = {
         "kind": (("imap", "IMAP"), ("pop3", "POP3")),
         "encryption": (servers.ENCRYPTIONS[1], servers.ENCRYPTIONS[0], servers.ENCRYPTIONS[2]),
+        "authentication": (("password", _l("User and password")), ("oauth2", servers.SIGN_IN)),
         "after_fetch": (
             ("mark_read", _l("Keep it there, marked as read")),
             ("move", _l("Move it to a folder")),
@@ -218,6 +225,7 @@ class IncomingServerView(AdminView):
     def _dressed(self, form: Any) -> Any:
         for field in (form.kind, form.encryption):
             servers.picks_port(field, PORTS, "kind encryption")
+        form.password.shown_if = "authentication=password"
         form.folder.shown_if = "kind=imap"
         form.move_to.shown_if = "after_fetch=move"
         return form
@@ -234,6 +242,10 @@ class IncomingServerView(AdminView):
     def panel_of(self, check: ServerCheck | None) -> Markup:
         """Return the card of a test or fetch."""
         return checks.panel(check)
+
+    def sign_in_of(self, row: IncomingServer) -> Markup:
+        """Return the card of the account that the mailbox signs in with, "" for a password."""
+        return sign_in_panel.panel("incoming", row)
 
     def next_fetch(self) -> ScheduledAction | None:
         """Return the action that fetches all mailboxes."""

@@ -25,6 +25,7 @@ from webapp import checks, template_helpers, waiting_words
 from webapp.admin import provider_words, server_notes, servers
 from webapp.admin.base import AdminView, Button, Empty, FieldGroup, YesNo
 from webapp.fields import SecretTextField
+from webapp.pages import sign_in as sign_in_panel
 
 PORTS = {"tls": 465, "starttls": 587, "none": 25}
 PORTS_WITHOUT_25 = {"tls": 465, "starttls": 587, "none": 2525}
@@ -117,6 +118,7 @@ class OutgoingServerView(AdminView):
         "encryption": servers.ENCRYPTIONS,
         "authentication": (
             ("password", _l("User and password")),
+            ("oauth2", servers.SIGN_IN),
             ("certificate", _l("Client certificate")),
             ("none", _l("None")),
         ),
@@ -300,7 +302,7 @@ class OutgoingServerView(AdminView):
             del form.active  # the test decides, or "Use it anyway"
         ports = PORTS_WITHOUT_25 if settings().hosting == "online" else PORTS
         servers.picks_port(form.encryption, ports)
-        form.user.shown_if = form.password.shown_if = "authentication=password"
+        form.user.shown_if, form.password.shown_if = "authentication=password,oauth2", "authentication=password"
         form.client_certificate.shown_if = form.client_key.shown_if = "authentication=certificate"
         provider = self.provider_of(row)
         if provider:
@@ -316,6 +318,10 @@ class OutgoingServerView(AdminView):
     def panel_of(self, row: OutgoingServer) -> Markup:
         """Return the cards of the server's last test and of the last test email."""
         return checks.panels(row.id)
+
+    def sign_in_of(self, row: OutgoingServer) -> Markup:
+        """Return the card of the account that the server signs in with, "" for other ways."""
+        return sign_in_panel.panel("outgoing", row)
 
     def notes_of(self, row: OutgoingServer) -> list[str]:
         """Return how much of each limit is used, and what sending taught us about this server."""

@@ -26,6 +26,7 @@ ENCRYPTIONS = (
     ("tls", _l("TLS (encrypted from the start)")),
     ("none", _l("None (not encrypted)")),
 )
+SIGN_IN = _l("Sign in with Google, Microsoft or another provider")
 ENCRYPTION_WORDS = {"starttls": "STARTTLS", "tls": "TLS", "none": _l("not encrypted")}
 
 
