@@ -21,7 +21,7 @@ def test_a_database_of_before_keeps_its_servers_and_all_that_refers_to_them(
         db.session.add(MailboxState(incoming_server_id=1, folder="INBOX", uidvalidity=7, last_uid=9))
         db.session.commit()
         db.engine.dispose()
-    migrate(database, tmp_path / "data", "db", "downgrade", "0024")
+    migrate(database, tmp_path / "data", "db", "downgrade", "0026")
     migrate(database, tmp_path / "data", "upgrade")
     with app.app_context():
         assert db.session.scalars(select(MailboxState.last_uid)).all() == [9]
