@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 from mail.incoming import quarantine
 from mail.incoming.quarantine import HeldGroup
 from mail.incoming.reader import look_at
+from mail.message.authentication_results import results_in
 from mail.message.parse import IncomingMessage
 from mail.sentences import Why, say
 from mail.settings.clock import now
@@ -84,6 +85,13 @@ class ReceivedMailView(AdminView):
     def message_of(self, row: ReceivedMail) -> IncomingMessage | None:
         """Return the mail, read anew from its bytes; None when the original was not kept."""
         return look_at(Blob.read(row.blob_id), row.received_at) if row.blob_id else None
+
+    def checks_of(self, message: IncomingMessage) -> str:
+        """Return what the topmost Authentication-Results line of a mail says, "" if none says anything."""
+        top = next((found for found in results_in(message.raw) if found.results), None)
+        words = {method: top.word(method) for method in ("spf", "dkim", "dmarc")} if top else {}
+        said = ", ".join(f"{method.upper()} {word}" for method, word in words.items() if word)
+        return f"{top.server}: {said}" if top and top.server and said else said
 
     def documents_of(self, row: ReceivedMail) -> Sequence[Document]:
         """Return the documents that this mail opened or was posted on."""
