@@ -13,8 +13,10 @@ from flask_migrate import upgrade as migrate_to
 from sqlalchemy import select
 
 from mail.decide.sender import AuthorIs
+from mail.maintenance import explain_header
 from mail.maintenance.setup import first_rows
 from mail.maintenance.simulate import KINDS, SimulatedMail, explained, in_words, simulate
+from mail.message.pasted_header import LARGEST_PASTE
 from mail.settings.clock import now
 from models import DocumentType, OutgoingServer, db
 from models.user import ROLES
@@ -96,6 +98,21 @@ def simulate_send(code: str, server: str, as_json: bool, **values: Any) -> None:
     decision = simulate(SimulatedMail(**values, type_id=type_id, server_id=server_id))
     click.echo(json.dumps(explained(decision), indent=2) if as_json else "\n".join(in_words(decision)))
     if decision.failure:
+        sys.exit(1)
+
+
+@simulate_group.command("headers")
+@click.argument("file", type=click.File("rb"), default="-")
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@with_appcontext
+def simulate_headers(file: Any, as_json: bool) -> None:
+    """Explain the header of a received email: FILE, or standard input. Nothing is stored."""
+    found = explain_header.explain(file.read(LARGEST_PASTE + 1))
+    words = (
+        json.dumps(explain_header.as_json(found), indent=2) if as_json else "\n".join(explain_header.in_words(found))
+    )
+    click.echo(words)
+    if found.problem:
         sys.exit(1)
 
 

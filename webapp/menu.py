@@ -108,7 +108,7 @@ MENU: tuple[MenuEntry, ...] = (
                 "simulators.outgoing",
                 "flask",
                 ADMIN,
-                also="what if which server from address envelope sender reply-to",
+                also="what if which server from address envelope sender reply-to header explainer spf dkim dmarc",
             ),
             MenuEntry(
                 _l("Technical"),

@@ -17,10 +17,15 @@ def top_received(raw: bytes) -> datetime | None:
     header = re.split(rb"\r?\n\r?\n", raw[:SEARCHED], maxsplit=1)[0]
     line = _RECEIVED.search(header)
     _, semicolon, date = line[1].rpartition(b";") if line else (b"", b"", b"")
-    return _moment(date.decode("ascii", "replace")) if semicolon else None
+    return moment(date.decode("ascii", "replace")) if semicolon else None
 
 
-def _moment(text: str) -> datetime | None:
+def moment(text: str) -> datetime | None:
+    """Return the moment that the date of a header names, in UTC; None if it can't be read.
+
+    >>> moment("Mon, 23 Nov 2026 09:00:00 +0100"), moment("tomorrow")
+    (datetime.datetime(2026, 11, 23, 8, 0, tzinfo=datetime.timezone.utc), None)
+    """
     try:
         parsed = parsedate_tz(" ".join(text.split())[:200])
         if parsed is None:

@@ -15,6 +15,7 @@ from mail.sentences import (
     connections,
     deliverability,
     dns_checks,
+    headers,
     incoming,
     mailings,
     outgoing,
@@ -36,6 +37,7 @@ SUBJECTS = (
     deliverability,
     dns_checks,
     sign_in,
+    headers,
 )
 SENTENCES: dict[str, Any] = {code: sentence for subject in SUBJECTS for code, sentence in subject.SENTENCES.items()}
 

@@ -209,3 +209,11 @@ def test_a_signature_that_was_not_checked_is_named_in_the_chatter(pages: Flask) 
         document_id = db.session.scalars(select(Document.id).where(Document.title == "Signed")).one()
     page = Visitor(pages).as_role("user").get(f"/document/{document_id}").text
     assert "Signature not checked" in page and "post-doubt" not in page
+
+
+def test_what_the_receiving_server_checked_is_shown(pages: Flask, admin: Visitor) -> None:
+    line = "Authentication-Results: mx.office.test; spf=pass smtp.mailfrom=zed.test; dmarc=fail"
+    number = received(pages, "sales@office.test")
+    assert "Sender checks" not in words(admin.get(f"/admin/received-mails/details?id={number}"))
+    number = received(pages, f"sales@office.test\r\n{line}")
+    assert "mx.office.test: SPF pass, DMARC fail" in words(admin.get(f"/admin/received-mails/details?id={number}"))

@@ -1,9 +1,11 @@
 """The table of explanations: a sentence that holds a count has a singular and a plural."""
 
+import pkgutil
 import re
 
 import pytest
 
+from mail import sentences
 from mail.documents.changes import responsible_change
 from mail.sentences import SENTENCES, Counted, say, why
 from models import ActionRun, Contact, User
@@ -62,3 +64,9 @@ def test_a_change_of_the_responsible_person_is_told(before, after, sentence):
 )
 def test_the_counts_of_a_run_have_a_singular_and_a_plural(counts, said):
     assert counted(ActionRun(counts=counts, state="ok")) == said
+
+
+def test_each_code_has_one_sentence():
+    subjects = [getattr(sentences, found.name) for found in pkgutil.iter_modules(sentences.__path__)]
+    codes = [code for subject in subjects for code in getattr(subject, "SENTENCES", ())]
+    assert len(codes) == len(set(codes)) == len(SENTENCES)

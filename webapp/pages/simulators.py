@@ -7,10 +7,13 @@ from sqlalchemy import select
 from wtforms import Form, SelectField, StringField
 from wtforms.fields.choices import SelectChoice
 
+from mail.decide.header_story import duration
 from mail.decide.sender import Decision
+from mail.maintenance import explain_header
 from mail.maintenance.simulate import SimulatedMail, explained, simulate
+from mail.message.pasted_header import LARGEST_PASTE
 from mail.sentences import say
-from models import Document, DocumentType, OutgoingMail, OutgoingServer, db
+from models import Blob, Document, DocumentType, OutgoingMail, OutgoingServer, ReceivedMail, db
 from webapp import auth
 
 blueprint = Blueprint("simulators", __name__, url_prefix="/simulators")
@@ -93,3 +96,49 @@ def link_for(mail: OutgoingMail, decision: Decision, document: Document | None) 
         reply_to=decision.reply_to if given else None,
         return_path=mail.return_path or None,
     )
+
+
+# --- the header of an email that somebody received
+
+
+@blueprint.route("/headers", methods=("GET", "POST"))
+@auth.roles_required("admin")
+def headers() -> ResponseReturnValue:
+    """Explain a header: pasted, from a file, or of a received email (``?received=``). What is given is not stored."""
+    is_asked = request.method == "POST" or "received" in request.args
+    given = _given_header() if request.method == "POST" else _stored_header(request.args.get("received", 0, type=int))
+    found = explain_header.explain(given) if is_asked else None
+    pasted = request.form.get("header", "")
+    return render_template(
+        "pages/simulator_headers.html", found=found, pasted=pasted, say=say, duration=duration, link=_link(found)
+    )
+
+
+@blueprint.post("/headers.json")
+@auth.roles_required("admin")
+def headers_json() -> ResponseReturnValue:
+    """Answer the same for programs; 400 with the reason if there is no header in what was given."""
+    found = explain_header.explain(_given_header())
+    return explain_header.as_json(found), 400 if found.problem else 200
+
+
+def _given_header() -> bytes:
+    file = request.files.get("file")
+    if file is not None and file.filename:
+        return file.stream.read(LARGEST_PASTE + 1)
+    return request.form.get("header", "").encode("utf-8", "surrogateescape")
+
+
+def _stored_header(received_id: int) -> bytes:
+    row = db.session.get(ReceivedMail, received_id)
+    return Blob.read(row.blob_id)[:LARGEST_PASTE] if row is not None and row.blob_id else b""
+
+
+def _link(found: explain_header.ExplainedHeader | None) -> str:
+    """Return where the email of ours is shown that a header belongs to."""
+    sent = found.sent_here if found else None
+    if sent is None:
+        return ""
+    if sent.kind == "line":
+        return url_for("outgoing_mails.details_view", id=sent.id)
+    return url_for("mailings.show", mailing_id=sent.id, search=sent.address)

@@ -1,0 +1,190 @@
+"""What a header tells: whose results are believed, what they mean for this email, and the way with its clocks."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mail.decide.alignment import organisation_of, same_organisation
+from mail.decide.header_story import Finding, HeaderStory, duration, tell
+from mail.message.pasted_header import read_pasted
+
+OUT = "Received: from out.sender.example (out.sender.example [192.0.2.7]) by mx.receiver.example with ESMTPS id 1; {}"
+IN = "Received: from mx.receiver.example (mx.receiver.example [10.0.0.9]) by box.receiver.example with LMTP id 2; {}"
+FIRST = "Received: from pc (pc [10.0.0.4]) by out.sender.example (Postfix) with ESMTPA id 3; {}"
+NINE = "Mon, 23 Nov 2026 09:00:{:02d} +0000"
+FROM = "From: Ann <ann@sender.example>"
+
+
+def story(*lines: str) -> HeaderStory:
+    return tell(read_pasted("\n".join(lines).encode()))
+
+
+def codes(finding: Finding) -> list[str]:
+    return [reason["code"].removeprefix("header_") for reason in finding.sentences]
+
+
+def results(line: str, *more: str) -> list[tuple[str, str, list[str]]]:
+    """What is said of the results in a line that the receiving server wrote."""
+    found = story(OUT.format(NINE.format(1)), f"Authentication-Results: mx.receiver.example; {line}", FROM, *more)
+    return [(one.about, one.state, codes(one)) for one in found.checks]
+
+
+# --- whom we believe
+
+AR = "Authentication-Results: {}; spf=pass smtp.mailfrom=sender.example; dmarc=pass header.from=sender.example"
+
+SOURCES = [
+    ([OUT, AR.format("mx.receiver.example"), FIRST], "good", ["results_by"]),
+    ([AR.format("receiver.example"), OUT, FIRST], "good", ["results_by"]),
+    ([IN, AR.format("mx.receiver.example"), OUT, FIRST], "good", ["results_by"]),
+    ([IN, OUT, AR.format("mx.receiver.example"), FIRST], "good", ["results_by"]),
+    ([OUT, AR.format("mx.receiver.example"), FIRST, AR.format("x.example")], "good", ["results_by", "results_more"]),
+    # below the lines of the receiver: it came with the email, whatever it names
+    ([IN, OUT, FIRST, AR.format("mx.receiver.example")], "warning", ["results_doubtful"]),
+    ([IN, OUT, AR.format("mx.evil.example"), FIRST], "warning", ["results_doubtful"]),
+    ([AR.format("mx.receiver.example"), FROM], "warning", ["results_unplaced"]),
+    (["Authentication-Results: spf=pass smtp.mailfrom=x.example", OUT], "warning", ["results_nobody"]),
+    (["Received: from a.example ([192.0.2.7]) by x.prod.outlook.com with ESMTPS id 1; now",
+      "Authentication-Results: spf=pass smtp.mailfrom=x.example"], "good", ["results_by_microsoft"]),
+    ([OUT, "Received-SPF: pass (ok) client-ip=192.0.2.7"], "good", ["results_spf_only"]),
+    ([OUT, FIRST, "Received-SPF: pass (ok) client-ip=192.0.2.7"], "unknown", ["results_none"]),
+    ([FROM], "unknown", ["results_none"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("lines", "state", "said"), SOURCES)
+def test_whose_results_are_believed(lines: list[str], state: str, said: list[str]) -> None:
+    found = story(*lines).source
+    assert (found.state, codes(found)) == (state, said)
+
+
+def test_results_that_are_not_believed_are_neither_good_nor_bad() -> None:
+    found = story(OUT, AR.format("mx.evil.example"), FROM)
+    assert {one.state for one in found.checks} == {"unknown"}
+
+
+# --- what they mean
+
+MEANINGS = [
+    ("dmarc=pass header.from=sender.example", [("DMARC", "good", ["dmarc_pass"])]),
+    ("dmarc=fail (p=REJECT sp=NONE) header.from=x.example", [("DMARC", "bad", ["dmarc_fail", "dmarc_asks_reject"])]),
+    (
+        "dmarc=fail policy.published-domain-policy=quarantine",
+        [("DMARC", "bad", ["dmarc_fail", "dmarc_asks_quarantine"])],
+    ),
+    ("dmarc=fail (p=other)", [("DMARC", "bad", ["dmarc_fail"])]),
+    ("dmarc=none", [("DMARC", "warning", ["dmarc_none"])]),
+    ("dmarc=bestguesspass", [("DMARC", "good", ["dmarc_bestguesspass"])]),
+    ("dmarc=temperror", [("DMARC", "unknown", ["dmarc_temperror"])]),
+    ("dmarc=wonderful", [("DMARC", "unknown", ["unknown_result"])]),
+    ("none", [("DMARC", "unknown", ["dmarc_missing"])]),
+    ("spf=pass smtp.mailfrom=bounce@news.sender.example", [("SPF", "good", ["spf_pass"])]),
+    ("spf=pass smtp.mailfrom=x.sendgrid.net", [("SPF", "warning", ["spf_pass_other"])]),
+    ("spf=hardfail smtp.mailfrom=sender.example", [("SPF", "bad", ["spf_fail"])]),
+    ("spf=softfail smtp.mailfrom=sender.example", [("SPF", "warning", ["spf_softfail"])]),
+    ("dkim=pass header.d=sender.example", [("DKIM", "good", ["dkim_pass"])]),
+    ("dkim=pass header.i=@relay.example", [("DKIM", "warning", ["dkim_pass_other"])]),
+    ("dkim=fail (body hash did not verify) header.d=sender.example", [("DKIM", "bad", ["dkim_fail"])]),
+    ("dkim=none", [("DKIM", "warning", ["dkim_none"])]),
+    ("arc=pass", [("ARC", "good", ["arc_pass"])]),
+    ("arc=fail", [("ARC", "unknown", ["arc_fail"])]),
+    ("compauth=fail reason=001", [("compauth", "bad", ["compauth"])]),
+]
+
+
+@pytest.mark.parametrize(("line", "said"), MEANINGS)
+def test_what_a_result_means_for_this_email(line: str, said: list[tuple[str, str, list[str]]]) -> None:
+    found = [one for one in results(line) if line == "none" or one[2] != ["dmarc_missing"]]
+    assert found == said
+
+
+def test_spf_without_an_address_is_of_the_envelope_sender() -> None:
+    assert results("spf=pass", "Return-Path: <x@other.example>")[1][2] == ["spf_pass_other"]
+
+
+def test_signatures_and_copies_are_told_as_what_they_are() -> None:
+    found = results(
+        "dkim=pass header.d=sender.example",
+        "DKIM-Signature: v=1; d=sender.example; s=a; b=x",
+        "DKIM-Signature: v=1; d=relay.example; s=b; b=x",
+        "DKIM-Signature: broken",
+        "ARC-Authentication-Results: i=2; mx.two.example; none",
+        "ARC-Authentication-Results: i=1; mx.one.example; spf=pass; dkim=fail",
+    )
+    assert [(about, said[0]) for about, _state, said in found[2:]] == [
+        ("DKIM", "dkim_not_checked"), ("ARC 1", "arc_says"), ("ARC 2", "arc_says_nothing"),
+    ]  # fmt: skip
+
+
+# --- the way
+
+
+def way(*lines: str) -> list[str]:
+    return [code for finding in story(*lines).way for code in codes(finding)]
+
+
+def test_a_quick_and_encrypted_way() -> None:
+    lines = [IN.format(NINE.format(9)), OUT.format(NINE.format(7)), FIRST.format(NINE.format(0)), FROM]
+    assert way(*lines) == ["way_total", "all_encrypted"]
+    found = story(*lines)
+    assert (found.slowest, [hop.delay for hop in found.hops]) == (None, [None, 7.0, 2.0])
+    assert found.way[0].sentences[0]["values"] == {"time": "9 s"}
+
+
+def test_a_slow_hop_a_wrong_clock_and_no_encryption() -> None:
+    late = "Mon, 23 Nov 2026 12:00:00 +0000"
+    lines = [
+        IN.format(NINE.format(0)), OUT.format(late).replace("ESMTPS", "ESMTP"), FIRST.format(NINE.format(0)),
+        "Date: Mon, 23 Nov 2026 08:00:00 +0000",
+    ]  # fmt: skip
+    assert way(*lines) == ["written_late", "slowest", "clock", "not_encrypted"]
+    assert story(*lines).slowest == 1
+
+
+def test_what_can_not_be_told_of_the_way() -> None:
+    assert way(FROM) == ["no_way"]
+    assert way("Received: from a.example by b.example") == ["way_untimed"]
+    assert way(OUT.format(NINE.format(0)), "Date: Mon, 23 Nov 2026 10:00:00 +0000") == [
+        "written_ahead",
+        "all_encrypted",
+    ]
+    assert way("Received: ; " + NINE.format(5), "Received: by x; " + NINE.format(9)) == ["clock"]
+
+
+def test_times_as_people_say_them() -> None:
+    assert [duration(n) for n in (0, 59.6, 3600, 3601, 86400 * 3)] == ["0 s", "1 min", "1 h", "1 h", "3 d"]
+
+
+# --- names and organisations
+
+
+def test_names() -> None:
+    names = story("From: =?utf-8?q?J=C3=BCrgen?= <j@X.example>", "Return-Path: <>", "Subject: =?utf-8?q?=C3=BC?=").names
+    assert (names.sender, names.sender_domain, names.envelope, names.subject) == (
+        "Jürgen <j@X.example>",
+        "x.example",
+        "",
+        "ü",
+    )
+    assert story("Subject: x").names.sender_domain == ""
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("example.com", "EXAMPLE.com.", True),
+        ("a.example.com", "b.c.example.com", True),
+        ("a.co.uk", "b.co.uk", False),
+        ("localhost", "localhost", True),
+        ("", "", False),
+        ("com", "org", False),
+    ],
+)
+def test_one_organisation(one: str, other: str, same: bool) -> None:
+    assert same_organisation(one, other) is same
+    assert organisation_of("x" * 300) == ""
+
+
+@given(st.text(max_size=300), st.text(alphabet='abm.;=()" \nspfdkimdmarcpassfail', max_size=300))
+def test_whatever_a_header_says_a_story_is_told(text: str, line: str) -> None:
+    tell(read_pasted(f"Received: {text}\nAuthentication-Results: {line}\nReceived-SPF: {line}\n{text}".encode()))
