@@ -82,6 +82,8 @@ def _server(row: Any, servers: Sequence[Server]) -> Server:
 
 def _sending(server: Server, host: str, domain: str, servers: Sequence[Server], known: Office) -> SendingServer | None:
     """Return what DNS must say of a server, None when our own decision sends nothing as the domain through it."""
+    if not server.may_send_for(domain):
+        return None
     decision = sent_through(server, domain, servers, known)
     sent_as = first_address(decision.from_after) if decision.failure is None else None
     if sent_as is None or sent_as.domain != domain:
