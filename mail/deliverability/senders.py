@@ -38,7 +38,13 @@ def sending_domain(name: str) -> SendingDomain:
     snapshot = office.load()
     known = snapshot.office
     reports_to = f"{known.bounce_address}" if known.bounce_address and known.domain(name) else ""
-    return SendingDomain(name, tuple(_servers_of(name, snapshot.servers, known)), (), reports_to)
+    return SendingDomain(name, tuple(_servers_of(name, _rows(), snapshot.servers, known)), (), reports_to)
+
+
+def servers_by_domain(names: Sequence[str]) -> dict[str, list[SendingServer]]:
+    """Return the servers that may send as each of these domains."""
+    snapshot, rows = office.load(), _rows()
+    return {name: list(_servers_of(name, rows, snapshot.servers, snapshot.office)) for name in names}
 
 
 def mailing_server() -> int | None:
@@ -54,9 +60,11 @@ def everyday_server(domain: str) -> Server | None:
     return choose(sender, snapshot.servers, snapshot.office).server
 
 
-def _servers_of(domain: str, servers: Sequence[Server], known: Office) -> Iterator[SendingServer]:
-    for row in _rows():
+def _servers_of(domain: str, rows: Sequence[Any], servers: Sequence[Server], known: Office) -> Iterator[SendingServer]:
+    for row in rows:
         one = _server(row, servers)
+        if not one.may_send_for(domain):
+            continue
         others = [one if other.id == one.id else other for other in servers]
         found = _sending(one, row.host, domain, others, known)
         if found is not None:
@@ -64,7 +72,8 @@ def _servers_of(domain: str, servers: Sequence[Server], known: Office) -> Iterat
     if office.sends_through() == "default":
         default = settings().default_server
         filters = known.default_from_filter or (known.default_server.filters if known.default_server else ())
-        found = _sending(Server(None, default.name, filters=filters), default.host, domain, (), known)
+        one = Server(None, default.name, filters=filters)
+        found = _sending(one, default.host, domain, (), known) if one.may_send_for(domain) else None
         if found is not None:
             yield found
 
@@ -82,8 +91,6 @@ def _server(row: Any, servers: Sequence[Server]) -> Server:
 
 def _sending(server: Server, host: str, domain: str, servers: Sequence[Server], known: Office) -> SendingServer | None:
     """Return what DNS must say of a server, None when our own decision sends nothing as the domain through it."""
-    if not server.may_send_for(domain):
-        return None
     decision = sent_through(server, domain, servers, known)
     sent_as = first_address(decision.from_after) if decision.failure is None else None
     if sent_as is None or sent_as.domain != domain:

@@ -1,5 +1,6 @@
 """The data of providers: what people copy from it must be complete, and every figure must say where it is from."""
 
+import re
 from datetime import date
 from urllib.parse import urlsplit
 
@@ -14,7 +15,7 @@ each = pytest.mark.parametrize("provider", PROVIDERS.values(), ids=lambda provid
 
 
 def facts(provider: Provider) -> list:
-    return [provider, *provider.limits, *provider.quirks]
+    return [provider, *provider.limits, *provider.quirks, *([provider.dns] if provider.dns else [])]
 
 
 def test_the_well_known_providers_are_there() -> None:
@@ -53,9 +54,26 @@ def test_limits_are_numbers_in_known_units(provider: Provider) -> None:
 
 
 @each
+def test_what_dns_needs_can_be_looked_up(provider: Provider) -> None:
+    if provider.dns is None:
+        return
+    names = [provider.dns.spf, provider.dns.return_path_of("acme.com")]
+    assert not [name for name in names if name and not re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)+", name)]
+    assert provider.dns.dkim in ("cname", "txt")
+    assert not [selector for selector in provider.dns.selectors if not re.fullmatch(r"[A-Za-z0-9-]+", selector)]
+
+
+def test_the_relays_of_mass_mail_say_what_dns_needs() -> None:
+    relays = [provider for provider in PROVIDERS.values() if provider.kind == "relay"]
+    assert not [provider.key for provider in relays if provider.dns is None]
+    assert PROVIDERS["resend"].dns and PROVIDERS["resend"].dns.return_path_of("acme.com") == "send.acme.com"
+
+
+@each
 def test_texts_are_whole_sentences(provider: Provider) -> None:
     texts = [provider.user, provider.password, *(quirk.says for quirk in provider.quirks)]
     texts += filter(None, [provider.choose, *(limit.note for limit in provider.limits)])
+    texts += filter(None, [provider.dns.note if provider.dns else ""])
     assert not [text for text in texts if not text.endswith(".") or text != text.strip() or text[0].islower()]
 
 

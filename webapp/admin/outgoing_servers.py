@@ -323,6 +323,10 @@ class OutgoingServerView(AdminView):
         """Return the card of the account that the server signs in with, "" for other ways."""
         return sign_in_panel.panel("outgoing", row)
 
+    def domains_of(self, row: OutgoingServer) -> list[str]:
+        """Return the domains that this server sends as, whose DNS is checked."""
+        return server_notes.domains(row)
+
     def notes_of(self, row: OutgoingServer) -> list[str]:
         """Return how much of each limit is used, and what sending taught us about this server."""
         return [*server_notes.usage(row), *waiting_words.of_server(row.id, row.name), *server_notes.learned(row)]

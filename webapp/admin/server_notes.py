@@ -3,6 +3,7 @@
 from flask_babel import format_date, gettext, ngettext
 
 from mail.decide.servers import read_filter
+from mail.deliverability import senders
 from mail.queue import connections, quota
 from mail.settings import office
 from mail.settings.clock import now
@@ -28,6 +29,12 @@ def learned(row: OutgoingServer) -> list[str]:
         return []
     on = format_date(known.learned_at, "medium")
     return [gettext("Learned on %(date)s: %(what)s.", date=on, what=", ".join(found))]
+
+
+def domains(row: OutgoingServer) -> list[str]:
+    """Return the domains that a server sends as, whose DNS is checked."""
+    found = senders.servers_by_domain(senders.sending_domains())
+    return [name for name, servers in found.items() if any(one.id == row.id for one in servers)]
 
 
 def warnings(row: OutgoingServer) -> list[str]:

@@ -49,7 +49,7 @@ def index() -> ResponseReturnValue:
         template,
         names=names,
         reports=checks.latest_of_each(names),
-        servers={name: senders.sending_domain(name).servers for name in names},
+        servers=senders.servers_by_domain(names),
         looks=LOOKS,
         first_problem=first_problem,
         say=say,
