@@ -169,12 +169,24 @@ class AccountLocked(LoginRefused):  # the password may be right: somebody must l
     code = "login_blocked"
 
 
+class SmtpLoginOff(LoginRefused):  # the account may not send by programs at all, however it signs in
+    code = "smtp_login_off"
+
+
+class TokenRefused(LoginRefused):  # the sign-in with the provider is valid, and the server does not want it
+    code = "token_refused"
+
+
 class LoginDeferred(ConnectionFailed):  # the server can't check user and password just now
     code = "login_deferred"
 
 
 class LoginNotOffered(ConnectionFailed):
     code = "login_not_offered"
+
+
+class TokenLoginNotOffered(LoginNotOffered):  # a password may be taken, a token is not
+    code = "token_login_not_offered"
 
 
 class EncryptionWanted(ConnectionFailed):

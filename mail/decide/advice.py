@@ -4,6 +4,7 @@ One table for every page that shows a failure. An action that would change nothi
 against a block list, no second try at a mailbox that does not exist.
 """
 
+import re
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -36,6 +37,7 @@ class Advice(NamedTuple):
 
     fixer: Fixer
     actions: frozenset[Remedy] = frozenset()
+    sign_in: str = ""  # with whom to sign in, in place of a password: google, microsoft, other; "" where it is no help
 
     @property
     def is_about_address(self) -> bool:
@@ -56,7 +58,31 @@ def advice_for(reason: Why | None) -> Advice:
     """
     if reason is None:
         return _UNKNOWN
-    return ADVICE.get(reason["values"].get("cause") or reason["code"], _UNKNOWN)
+    code = reason["values"].get("cause") or reason["code"]
+    advice = ADVICE.get(code, _UNKNOWN)
+    sign_in = _sign_in_with(code, str(reason["values"].get("host", "")))
+    return advice._replace(sign_in=sign_in) if sign_in else advice
+
+
+def _sign_in_with(code: str, host: str) -> str:
+    """Return with whom to sign in when a password was not taken.
+
+    >>> _sign_in_with("password_login_off", "smtp.office365.com"), _sign_in_with("password_login_off", "mx.x.test")
+    ('microsoft', 'other')
+    >>> _sign_in_with("login_refused", "smtp.gmail.com"), _sign_in_with("login_refused", "mx.x.test")
+    ('google', '')
+    """
+    code = code.removeprefix("mailbox_")
+    if code not in ("password_login_off", "app_password_wanted", "login_refused"):
+        return ""
+    known = next((kind for kind, hosts in _SIGN_INS.items() if re.fullmatch(hosts, host, re.IGNORECASE)), "")
+    return known or ("other" if code == "password_login_off" else "")
+
+
+_SIGN_INS = {
+    "google": r"(?:.+\.)?(?:gmail|googlemail)\.com",
+    "microsoft": r"(?:.+\.)?(?:office365|outlook|hotmail)\.com|outlook\.office\.com",
+}
 
 
 def not_again(state: str, wait: str, reason: Why | None) -> str:
@@ -130,6 +156,7 @@ _TABLE: tuple[tuple[Advice, tuple[str, ...]], ...] = (
         (
             "sender_refused", "sender_needs_smtputf8", "relay_denied", "login_wanted", "encryption_wanted",
             "helo_refused", "helo_unusable", "login_refused", "app_password_wanted", "password_login_off",
+            "token_refused", "token_login_not_offered", "smtp_login_off",
             "login_not_offered", "secret_unreadable", "greeting_no_service", "name_not_found", "address_not_allowed",
             "address_not_public", "port_not_allowed", "connection_refused", "unreachable", "timed_out",
             "not_understood", "tls_failed", "starttls_missing", "certificate_changed", "certificate_self_signed",
@@ -149,6 +176,7 @@ _TABLE: tuple[tuple[Advice, tuple[str, ...]], ...] = (
     (
         _advice(Fixer.ADMINISTRATOR),
         (
+            "mailbox_token_refused",
             "mailbox_login_refused", "mailbox_app_password_wanted", "mailbox_password_login_off", "mailbox_web_login",
             "mailbox_turned_off", "mailbox_encryption_wanted", "mailbox_secret_unreadable", "mailbox_folder_missing",
             "mailbox_folder_refused", "mailbox_folder_not_made", "mailbox_read_only", "mailbox_no_mark",

@@ -21,6 +21,7 @@ from mail.sentences import (
     outgoing,
     settings,
     sign_in,
+    tokens,
     worker,
 )
 from mail.sentences.counted import Counted
@@ -37,6 +38,7 @@ SUBJECTS = (
     deliverability,
     dns_checks,
     sign_in,
+    tokens,
     headers,
 )
 SENTENCES: dict[str, Any] = {code: sentence for subject in SUBJECTS for code, sentence in subject.SENTENCES.items()}

@@ -119,12 +119,12 @@ SENTENCES: dict[str, Any] = {
     ),
     "app_password_wanted": _l(
         "%(host)s does not accept the normal password of %(user)s: “%(reply)s”. Create a password for programs (“app "
-        "password”) in that account and enter it on the outgoing server."
+        "password”) in that account and enter it on the outgoing server. With Google and Microsoft you can also sign "
+        "in without a password."
     ),
     "password_login_off": _l(
-        "The provider has turned off sending with user and password: “%(reply)s”. The password of %(user)s is not the "
-        "reason. Ask the administrator of that account to allow it (“Authenticated SMTP”), or send through another "
-        "server."
+        "%(host)s no longer accepts passwords: “%(reply)s”. The password itself is not the reason. Open the outgoing "
+        "server and change its authentication to a sign-in with Google or Microsoft."
     ),
     "login_blocked": _l(
         "%(host)s does not let %(user)s log in: “%(reply)s”. The password may be correct, but the account or this "

@@ -108,12 +108,12 @@ SENTENCES: dict[str, Any] = {
     ),
     "mailbox_app_password_wanted": _l(
         "%(host)s does not accept the normal password of %(user)s: “%(reply)s”. Create a password for programs (“app "
-        "password”) in that account and enter it here."
+        "password”) in that account and enter it here. With Google and Microsoft you can also sign in without a "
+        "password."
     ),
     "mailbox_password_login_off": _l(
-        "The provider no longer lets programs read this mailbox with user and password: “%(reply)s”. The password of "
-        "%(user)s is not the reason. Ask the administrator of that account, or have its emails forwarded to a mailbox "
-        "that allows it."
+        "%(host)s no longer lets programs read the mailbox %(user)s with a password: “%(reply)s”. The password itself "
+        "is not the reason. Change the authentication of this mailbox to a sign-in with Google or Microsoft."
     ),
     "mailbox_web_login": _l(
         "%(host)s does not let %(user)s log in until somebody confirms it in a browser: “%(reply)s”. Log in to the "

@@ -33,10 +33,11 @@ from mail.errors import (
     MailError,
     NotUnderstood,
     StarttlsMissing,
+    TokenLoginNotOffered,
     TookTooLong,
 )
 from mail.sentences import Why, why
-from mail.transport import mailbox, network, refusal
+from mail.transport import mailbox, network, refusal, sasl
 from mail.transport.imap_answers import numbers, plain
 from mail.transport.imap_folders import folder_for
 from mail.transport.mailbox import FOLDERS_SHOWN, LARGEST_MAIL, Look, MailboxConnection, MailboxTarget, translate
@@ -111,6 +112,22 @@ class ImapConnection(IMAPClient):  # type: ignore[misc]  # the library has no ty
             self.plain_login(user, password)
         else:
             self.login(self._imap._quote(user), password)
+
+    def say_token(self, way: str, words: bytes) -> tuple[str, bytes] | None:
+        """Sign in with a token; of a refusal return what was said last, and what the server explained before."""
+        heard: list[bytes] = []
+
+        def answer(challenge: bytes) -> bytes:
+            heard.append(challenge)
+            return words if len(heard) == 1 else sasl.answer_to_challenge(way)
+
+        try:
+            self._imap.authenticate(way, answer)
+        except imaplib.IMAP4.abort:
+            raise
+        except imaplib.IMAP4.error as error:
+            return plain(str(error)), b"".join(heard[1:2])
+        return None
 
     def waiting_for_login(self) -> bool:
         return bool(self._imap.state == "NONAUTH")
@@ -205,7 +222,10 @@ class ImapSession(mailbox.ProtocolSession):
             if session.waiting_for_login() and session.has_capability("LOGINDISABLED"):
                 raise LoginNotOffered(host=target.host, offered=", ".join(self.capabilities()))
             try:
-                session.log_in(target.user, target.password)
+                if target.auth == "oauth2":
+                    self._sign_in_by_token()
+                else:
+                    session.log_in(target.user, target.password)
             except LoginError as error:
                 if isinstance(error.__context__, imaplib.IMAP4.abort):
                     raise error.__context__ from None
@@ -216,6 +236,22 @@ class ImapSession(mailbox.ProtocolSession):
             if session.has_capability("ID"):
                 with contextlib.suppress(IMAPClientError):  # a courtesy: who refuses it may still let us in
                     session.id_(OUR_ID)
+
+    def _sign_in_by_token(self) -> None:
+        """AUTHENTICATE, whose words come after the server asked for them: a token may be longer than its lines."""
+        target, session = self.target, self.session
+        if not session.waiting_for_login():  # PREAUTH
+            return
+        way = sasl.way_of([way for way in sasl.WAYS if session.has_capability(f"AUTH={way}")])
+        if way is None:
+            raise TokenLoginNotOffered(host=target.host, offered=", ".join(self.capabilities()))
+        assert target.tokens is not None, "a target that signs in with tokens has them"
+
+        def attempt(token: str) -> MailError | None:
+            refused = session.say_token(way, sasl.first_words(way, target.user, token, target.host, target.port))
+            return self.login_refused(refused[0], sasl.said_in_challenge(refused[1])) if refused else None
+
+        sasl.sign_in(target.tokens, attempt)
 
     def select(self, *, readonly: bool) -> dict[bytes, Any]:
         """Open the folder and return what the server says of it."""

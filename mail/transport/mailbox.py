@@ -24,10 +24,13 @@ from mail.errors import (
     MailboxLater,
     MailboxRefused,
     MailError,
+    PasswordLoginOff,
+    TokenRefused,
     TookTooLong,
 )
 from mail.sentences import SENTENCES, Why, why
 from mail.transport import network, refusal
+from mail.transport.sasl import AccessTokens
 from mail.transport.spool import Spool, bytes_of
 
 Kind = Literal["imap", "pop3"]
@@ -52,6 +55,8 @@ class MailboxTarget:
     encryption: Literal["none", "starttls", "tls"] = "tls"
     user: str = ""
     password: str = field(default="", repr=False)
+    auth: Literal["password", "oauth2"] = "password"
+    tokens: AccessTokens | None = field(default=None, repr=False, compare=False)
     folder: str = "INBOX"
     move_to: str = ""  # the folder for fetched mails, which the test tries
     spool: str = ""  # where large mails wait while they come
@@ -315,16 +320,28 @@ class ProtocolSession(ABC):
         kind = MailboxLater if refusal.meaning(said) == "later" else MailboxRefused
         return kind(host=self.target.host, reply=said)
 
-    def login_refused(self, said: str) -> MailError:
-        """Return the error for a refused log-in: only sometimes the password is to blame."""
+    def login_refused(self, said: str, explained: str = "") -> MailError:
+        """Return the error for a refused log-in: only sometimes the password is to blame.
+
+        ``explained`` is what the server said of a token before it refused it.
+        """
+        if explained:
+            said = f"{said} ({explained})"
         target, codes = self.target, refusal.codes(said)
         if codes & refusal.IN_USE:
             return MailboxBusy(host=target.host, user=target.user, reply=said)
-        if named := refusal.login_error(said):
+        named = refusal.login_error(said)
+        if target.auth == "oauth2" and named in refusal.ABOUT_PASSWORDS:
+            named = None  # there was none
+        if named:
             return named(host=target.host, user=target.user, reply=said)
         if refusal.meaning(said) == "later":
             return self.refused(said)
-        kind = LoginBlocked if codes & refusal.NO_FAULT_OF_THE_PASSWORD else LoginRefused
+        kind: type[MailError] = TokenRefused if target.auth == "oauth2" else LoginRefused
+        if codes & refusal.NO_FAULT_OF_THE_PASSWORD:
+            kind = LoginBlocked
+        elif target.auth == "password" and refusal.takes_no_passwords(target.host):
+            kind = PasswordLoginOff
         return kind(host=target.host, user=target.user, reply=said)
 
     @abstractmethod

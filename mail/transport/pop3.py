@@ -19,9 +19,10 @@ from mail.errors import (
     MailError,
     NotUnderstood,
     StarttlsMissing,
+    TokenLoginNotOffered,
     TookTooLong,
 )
-from mail.transport import mailbox, network, refusal
+from mail.transport import mailbox, network, refusal, sasl
 from mail.transport.mailbox import (
     LARGEST_MAIL,
     After,
@@ -62,6 +63,30 @@ class Pop3Connection(poplib.POP3):
     def ask(self, line: str) -> None:
         """Send a command without waiting for its answer."""
         self.sock.sendall(f"{line}\r\n".encode("ascii"))
+
+    def say_token(self, way: str, words: bytes) -> tuple[str, bytes] | None:
+        """Sign in with a token (RFC 5034); of a refusal return what was said, and what the server explained before."""
+        explained = b""
+        try:
+            said = self._told(f"AUTH {way}")  # without the words: a token is longer than 255 octets
+            if not said.startswith(b"+OK"):
+                said = self._told(sasl.encoded(words))
+            if not said.startswith(b"+OK"):
+                explained = sasl.decoded(said[1:])
+                self._told(sasl.encoded(sasl.answer_to_challenge(way)))
+        except poplib.error_proto as error:
+            refused = _said(error)
+            if not refused.startswith("-ERR"):
+                raise
+            return refused.removeprefix("-ERR").strip(), explained
+        return None
+
+    def _told(self, line: str) -> bytes:
+        self.ask(line)
+        answer, _ = self._getline()
+        if not answer.startswith(b"+"):
+            raise poplib.error_proto(answer)
+        return answer
 
     def text(self, folder: str = "") -> bytes | Spool:
         """Return the text that answers a RETR or TOP, dots undone; raises error_proto when there is none.
@@ -183,21 +208,40 @@ class Pop3Session(mailbox.ProtocolSession):
             self.line.socket = self.session.sock
 
     def login(self) -> None:
-        """Log in by USER and PASS."""
-        target = self.target
+        """Log in by USER and PASS, or with a token."""
         offers = self.capabilities()
         with self.our_errors():
-            if "USER" not in self._offers and "SASL" in self._offers and "PLAIN" not in self._offers["SASL"]:
-                raise LoginNotOffered(host=target.host, offered=", ".join(offers))
-            try:
-                self.session.user(target.user)
-                self.session.pass_(target.password)
-            except poplib.error_proto as error:
-                said = _said(error)
-                if not said.startswith("-ERR"):
-                    raise
-                raise self.login_refused(said.removeprefix("-ERR").strip()) from error
+            if self.target.auth == "oauth2":
+                self._sign_in_by_token(offers)
+            else:
+                self._say_password(offers)
         self.capabilities()  # some servers offer more to those they know
+
+    def _say_password(self, offers: Sequence[str]) -> None:
+        target = self.target
+        if "USER" not in self._offers and "SASL" in self._offers and "PLAIN" not in self._offers["SASL"]:
+            raise LoginNotOffered(host=target.host, offered=", ".join(offers))
+        try:
+            self.session.user(target.user)
+            self.session.pass_(target.password)
+        except poplib.error_proto as error:
+            said = _said(error)
+            if not said.startswith("-ERR"):
+                raise
+            raise self.login_refused(said.removeprefix("-ERR").strip()) from error
+
+    def _sign_in_by_token(self, offers: Sequence[str]) -> None:
+        target, session = self.target, self.session
+        way = sasl.way_of(self._offers.get("SASL", []))
+        if way is None:
+            raise TokenLoginNotOffered(host=target.host, offered=", ".join(offers))
+        assert target.tokens is not None, "a target that signs in with tokens has them"
+
+        def attempt(token: str) -> MailError | None:
+            refused = session.say_token(way, sasl.first_words(way, target.user, token, target.host, target.port))
+            return self.login_refused(refused[0], sasl.said_in_challenge(refused[1])) if refused else None
+
+        sasl.sign_in(target.tokens, attempt)
 
     def look(self) -> Look:
         """Return what is in the mailbox."""

@@ -49,6 +49,19 @@ LOGIN: tuple[tuple[type[ConnectionFailed], str], ...] = (
     (MailboxTurnedOff, r"enabled? (?:for )?(?:imap|pop)|protocol (?:is )?disabled"),
     (LoginBlocked, r"authenticated but not connected|unsafe login"),
 )
+ABOUT_PASSWORDS = (AppPasswordWanted, PasswordLoginOff, LoginRefused)
+# Exchange Online and Outlook.com say no more than "AUTHENTICATE failed." or "LOGIN failed." to every password, right or
+# wrong: Microsoft has turned them off for IMAP and POP3. A server of somebody's own says the same to a wrong one.
+_TAKE_NO_PASSWORDS = re.compile(r"(?:.+\.)?(?:outlook\.office(?:365)?|outlook|hotmail)\.com\.?", re.IGNORECASE)
+
+
+def takes_no_passwords(host: str) -> bool:
+    """Say whether no password is taken by the mailboxes of a server, whatever it says.
+
+    >>> [takes_no_passwords(host) for host in ("outlook.office365.com", "imap-mail.outlook.com", "mx.notoutlook.com")]
+    [True, True, False]
+    """
+    return _TAKE_NO_PASSWORDS.fullmatch(host) is not None
 
 
 def login_error(reply: str) -> type[ConnectionFailed] | None:

@@ -4,7 +4,16 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from mail.errors import ConnectionFailed, GreetingDeferred, GreetingRefused, LoginDeferred, LoginRefused
+from mail.errors import (
+    AppPasswordWanted,
+    ConnectionFailed,
+    GreetingDeferred,
+    GreetingRefused,
+    LoginDeferred,
+    LoginRefused,
+    PasswordLoginOff,
+    TokenRefused,
+)
 from mail.sentences import Why, why
 from mail.transport.smtp_meanings import (
     FINAL,
@@ -96,10 +105,16 @@ def greeting_refused(host: str, answer: Answer) -> ConnectionFailed:
     return _error(GREETING, answer, otherwise)(host=host, reply=str(answer))
 
 
-def login_refused(host: str, user: str, answer: Answer, offered: str) -> ConnectionFailed:
-    """Return our name for a log-in that failed (RFC 4954 6); only some answers speak of the password."""
+def login_refused(host: str, user: str, answer: Answer, offered: str, by_token: bool = False) -> ConnectionFailed:
+    """Return our name for a log-in that failed (RFC 4954 6); only some answers speak of the password.
+
+    Nothing that a server says about passwords is meant when there was none: the token was refused.
+    """
     otherwise = LoginDeferred if answer.temporary and answer.code != 432 else LoginRefused
-    return _error(LOGIN, answer, otherwise)(host=host, user=user, reply=str(answer), offered=offered)
+    kind = _error(LOGIN, answer, otherwise)
+    if by_token and kind in (LoginRefused, AppPasswordWanted, PasswordLoginOff):
+        kind = TokenRefused
+    return kind(host=host, user=user, reply=str(answer), offered=offered)
 
 
 def _error(table: Sequence[Refusal], answer: Answer, otherwise: type[ConnectionFailed]) -> type[ConnectionFailed]:

@@ -12,7 +12,7 @@ from mail.transport import network
 from mail.transport.smtp_answers import Answer, parts_of, reason_of
 from mail.transport.smtp_envelope import envelope
 from mail.transport.smtp_meanings import RefusedAt
-from mail.transport.smtp_session import SmtpSession, SmtpTarget, Transcript
+from mail.transport.smtp_session import SIGNS_IN, SmtpSession, SmtpTarget, Transcript
 from mail.transport.steps import (
     TEST_SECONDS,
     ConnectionStep,
@@ -79,7 +79,7 @@ class _SmtpTest(ConnectionTest):
 
     def secure(self) -> tuple[StepState, Why]:
         if self.target.encryption == "none":
-            return ("warning" if self.target.auth == "password" else "skipped"), why("test_tls_off")
+            return ("warning" if self.target.auth in SIGNS_IN else "skipped"), why("test_tls_off")
         if self.target.encryption == "tls":
             self.session.secure()
         else:
@@ -95,7 +95,7 @@ class _SmtpTest(ConnectionTest):
         return self.session.sock
 
     def sign_in(self) -> tuple[StepState, Why]:
-        if self.target.auth == "password":
+        if self.target.auth in SIGNS_IN:
             self.session.sign_in()
             return "ok", why("test_login", user=self.target.user)
         if self.target.auth == "certificate":

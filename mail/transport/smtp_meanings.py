@@ -19,6 +19,7 @@ from mail.errors import (
     LoginNotOffered,
     NoMailService,
     PasswordLoginOff,
+    SmtpLoginOff,
     TooManyConnections,
 )
 
@@ -68,6 +69,7 @@ _LOGIN = (
     r"(?:is )?(?:required|first|needed)|not (?:authenticated|logged in)|log ?in (?:first|to)|issue an? auth|"
     r"turn on smtp auth"
 )
+_NO_PASSWORDS = r"basic auth\w* is (?:disabled|not (?:supported|allowed))"
 _RELAY = (
     r"relay\w*\b.{0,30}\b(?:denied|not|prohibited|disallowed|refused)|\b(?:not|unable|denied|won't|no)\b.{0,30}\brelay|"
     r"credentials for relay|allowed rcpthosts|recipient address rejected: access denied$"
@@ -173,6 +175,7 @@ FINAL = (
     Meaning("mail_loop", words=_LOOP, enhanced=r"5\.4\.(?:6|14)", at=_TO),
     Meaning("encryption_wanted", words=_TLS),
     Meaning("recipient_forbidden", words=_CLOSED, at=_TO),
+    Meaning("password_login_off", words=_NO_PASSWORDS),
     Meaning("account_blocked", words=_ACCOUNT, enhanced=r"5\.7\.(?:50[1-3]|7[0-4]\d|750)"),
     Meaning("login_wanted", words=_LOGIN, codes=(530,)),
     Meaning("needs_smtputf8_there", words=r"smtputf8|\beai\b|internationali[sz]ed", enhanced=r"5\.6\.7"),
@@ -255,7 +258,8 @@ LOGIN = (
     Refusal(EncryptionWanted, _TLS, (538,)),
     Refusal(LoginNotOffered, codes=(500, 502, 503, 504)),
     Refusal(AppPasswordWanted, r"\bapp(?:lication)?[- ](?:specific )?password"),
-    Refusal(PasswordLoginOff, r"(?:basic |smtpclient)auth\w* is disabled"),
+    Refusal(SmtpLoginOff, r"smtpclientauth\w* is disabled"),
+    Refusal(PasswordLoginOff, _NO_PASSWORDS),
     Refusal(LoginDeferred, r"too many (?:bad |failed )?(?:log-?in|auth)"),
     Refusal(
         AccountLocked,

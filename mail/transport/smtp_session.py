@@ -4,8 +4,6 @@
 and ``smtp_check.py`` shows each step to a person.
 """
 
-import base64
-import hmac
 import re
 import socket
 import time
@@ -17,19 +15,20 @@ from typing import Literal, NoReturn, Self
 from mail.errors import (
     ConnectionLost,
     HeloUnusable,
-    LoginNotOffered,
     MailError,
     NotUnderstood,
     StarttlsMissing,
     TimedOut,
     TlsFailed,
 )
-from mail.transport import network
-from mail.transport.smtp_answers import greeting_refused, login_refused, parts_of, said_in
+from mail.transport import network, sasl, smtp_login
+from mail.transport.smtp_answers import greeting_refused, parts_of, said_in
 
 PIECE = 131_072
 REPLY_LIMIT = 65_536
 TRANSCRIPT_LIMIT = 16_384
+
+SIGNS_IN = ("password", "oauth2")  # what of ``SmtpTarget.auth`` says a secret to the server
 
 _HELO = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}|\[[A-Za-z0-9:.]{2,60}\]")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
@@ -43,9 +42,10 @@ class SmtpTarget:
     host: str
     port: int
     encryption: Literal["none", "starttls", "tls"] = "none"
-    auth: Literal["none", "password", "certificate"] = "none"
+    auth: Literal["none", "password", "certificate", "oauth2"] = "none"
     user: str = ""
     password: str = field(default="", repr=False)
+    tokens: sasl.AccessTokens | None = field(default=None, repr=False, compare=False)
     verify_tls: bool = True
     trusted_certificate: str = ""  # its SHA-256 fingerprint: this very one, whoever signed it
     helo: str = ""
@@ -302,41 +302,12 @@ class SmtpSession(SMTP):
         self.esmtp_features, self.does_esmtp = {}, False
 
     def sign_in(self) -> None:
-        """Log in with user and password by the best way that both sides know (RFC 4954)."""
+        """Log in with the password or with a token, as far as the target has one."""
         offered = str(self.esmtp_features.get("auth", "")).upper().split()
-        shown = ", ".join(sorted(set(offered))) or "-"
-        way = next((way for way in ("PLAIN", "LOGIN", "CRAM-MD5") if way in offered), None)
-        if way is None:
-            raise LoginNotOffered(host=self.target.host, offered=shown)
-        reply = getattr(self, "_auth_" + way.lower().replace("-", "_"))()
-        if reply[:3] == b"503":  # already signed in, for example by the client certificate
-            return
-        if reply[:1] != b"2":
-            raise login_refused(self.target.host, self.target.user, parts_of(reply), shown)
-
-    def _auth_plain(self) -> bytes:
-        secret = f"\0{self.target.user}\0{self.target.password}".encode()  # UTF-8: RFC 4616
-        return self.ask(b"AUTH PLAIN " + base64.b64encode(secret) + b"\r\n", b"AUTH PLAIN ***")
-
-    def _auth_login(self) -> bytes:
-        reply = self.ask(b"AUTH LOGIN\r\n")
-        for secret in (self.target.user, self.target.password):
-            if reply[:3] != b"334":
-                break
-            reply = self.ask(base64.b64encode(secret.encode()) + b"\r\n", b"***")
-        return reply
-
-    def _auth_cram_md5(self) -> bytes:
-        reply = self.ask(b"AUTH CRAM-MD5\r\n")
-        if reply[:3] != b"334":
-            return reply
-        try:
-            challenge = base64.b64decode(reply[4:].strip(), validate=True)
-        except ValueError:
-            self._not_understood()
-        digest = hmac.new(self.target.password.encode(), challenge, "md5").hexdigest()  # RFC 2195 asks for MD5
-        answer = base64.b64encode(f"{self.target.user} {digest}".encode())
-        return self.ask(answer + b"\r\n", b"***")
+        if self.target.auth == "password":
+            smtp_login.by_password(self.target, offered, self.ask)
+        elif self.target.auth == "oauth2":
+            smtp_login.by_token(self.target, offered, self.ask)
 
     def open(self) -> Self:
         """Connect, encrypt and log in; on a failure the socket is closed."""
@@ -349,8 +320,7 @@ class SmtpSession(SMTP):
             if self.target.encryption == "starttls":
                 self.upgrade()
                 self.introduce()
-            if self.target.auth == "password":
-                self.sign_in()
+            self.sign_in()
         except BaseException:
             self.close()
             raise

@@ -14,8 +14,8 @@ with (Path(__file__).parents[1] / "data" / "mailbox_answers.csv").open(newline="
     ROWS = list(csv.DictReader(file))
 
 
-def reason_of(said):
-    session = SimpleNamespace(target=SimpleNamespace(host="mail.x.test", user="clerk"))
+def reason_of(said, host="mail.x.test", auth="password"):
+    session = SimpleNamespace(target=SimpleNamespace(host=host, user="clerk", auth=auth))
     session.refused = lambda words: ProtocolSession.refused(session, words)
     return translate(ProtocolSession.login_refused(session, said)).why
 
@@ -31,6 +31,24 @@ def test_the_sentence_names_the_cause(row):
 def test_only_a_wrong_password_is_to_be_entered_again(row):
     said = say(reason_of(row["words"])).replace(row["words"], "")
     assert ("Enter the user and the password again" in said) == (row["cause"] == "mailbox_login_refused")
+
+
+@pytest.mark.parametrize(
+    ("host", "auth", "said", "cause"),
+    [
+        ("outlook.office365.com", "password", "AUTHENTICATE failed.", "mailbox_password_login_off"),
+        ("outlook.office365.com", "password", "LOGIN failed.", "mailbox_password_login_off"),
+        ("outlook.office365.com", "password", "Logon failure: unknown user name or bad password.",
+         "mailbox_password_login_off"),
+        ("imap-mail.outlook.com", "password", "AUTHENTICATE failed.", "mailbox_password_login_off"),
+        ("exchange.x.test", "password", "AUTHENTICATE failed.", "mailbox_login_refused"),
+        ("outlook.office365.com", "password", "[UNAVAILABLE] try later", "mailbox_later"),
+        ("outlook.office365.com", "oauth2", "AUTHENTICATE failed.", "mailbox_token_refused"),
+        ("imap.gmail.com", "oauth2", "[ALERT] Application-specific password required", "mailbox_token_refused"),
+    ],
+)  # fmt: skip
+def test_the_same_words_mean_something_else_where_no_password_is_taken(host, auth, said, cause):
+    assert reason_of(said, host, auth)["code"] == cause
 
 
 def test_every_failure_of_a_mailbox_says_who_can_fix_it():
