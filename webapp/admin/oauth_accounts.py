@@ -7,7 +7,6 @@ from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 from markupsafe import Markup
 from sqlalchemy import select
-from sqlalchemy.orm import joinedload
 
 from mail.sentences import say
 from models import IncomingServer, OauthAccount, OutgoingServer, db
@@ -28,7 +27,7 @@ class OauthAccountView(AdminView):
     can_create = can_edit = can_export = False
     columns = ("address", "provider", "state", "holds", "used_by")
     details = ("address", "provider", "state", "why", "holds", "connected_at", "refreshed_at", "used_by")
-    eager = (joinedload(OauthAccount.provider),)
+    eager = (OauthAccount.provider,)
     default_sort = "address"
     labels = {
         "address": _l("Mailbox"),
