@@ -1,0 +1,303 @@
+"""Signing in at a real authorization server: by code with PKCE, device code and as the app; refusals; what is kept."""
+
+import logging
+import urllib.parse
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import select, text
+
+from mail.decide.oauth import redirect_address
+from mail.documents.contacts import find_or_make
+from mail.queue.lease import WorkerLease
+from mail.sentences import say
+from mail.settings import config, oauth, sign_in
+from mail.transport.oauth_http import OauthRefused
+from models import OauthAccount, OauthProvider, OauthSignIn, User, db
+from tests.servers.authorization import AuthorizationServer
+from tests.servers.certificates import Authority
+from tests.web import Visitor, words
+
+NOW = datetime(2026, 11, 28, 12, 0, tzinfo=UTC)
+BACK = redirect_address("http://office.example")
+ADDRESS = "sales@office.test"
+
+
+def stand_in(app: Flask, server: AuthorizationServer) -> None:
+    """Let the server be Google and Microsoft for this office."""
+    found = app.extensions[config.EXTENSION]
+    app.extensions[config.EXTENSION] = replace(
+        found, testing=True, oauth_issuers={"google": server.url, "microsoft": server.url}
+    )
+
+
+@pytest.fixture
+def desk(app: Flask, authorization: AuthorizationServer, trusted: Authority) -> Iterator[SimpleNamespace]:
+    """An office at which somebody is about to connect ``ADDRESS``."""
+    stand_in(app, authorization)
+    authorization.client("us", BACK, secret="client-secret")
+    authorization.set(rotate=True, issueRefresh=True, mailOf={})
+    with app.app_context():
+        worker = WorkerLease.register(NOW).id
+        contact = find_or_make("admin@home.test", "Admin", NOW)
+        user = User(contact=contact, email="admin@home.test", password="-", role="admin", fs_uniquifier="1")
+        db.session.add(user)
+        db.session.commit()
+        user_id = user.id
+
+        def start(kind: str = "google", flow: str = "code", secret: str = "client-secret") -> tuple[OauthSignIn, str]:
+            issuer = authorization.url if kind == "other" else ""
+            app_row = OauthProvider(kind=kind, name=kind, client_id="us", client_secret=secret, issuer=issuer)
+            db.session.add(app_row)
+            db.session.flush()
+            found = sign_in.account_at(app_row.id, ADDRESS)
+            row, state = sign_in.begin(found, flow, user_id, BACK, "/", NOW)
+            return row, state
+
+        def work(moment: datetime = NOW) -> bool:
+            """What a worker does with the next one that is due."""
+            number = sign_in.due(moment)
+            if number is None:
+                return False
+            sign_in.go_on(number, sign_in.claim(number, worker, moment), moment)
+            db.session.expire_all()
+            return True
+
+        yield SimpleNamespace(app=app, start=start, work=work, worker=worker, user_id=user_id, server=authorization)
+
+
+def returned(desk: Any, row: OauthSignIn, state: str, login: str = ADDRESS, allow: bool = True) -> None:
+    """Sign in at the provider with a browser, and come back with what it says."""
+    back = desk.server.sign_in(f"{row.where}&state={state}", login, allow)
+    assert back.startswith(f"{BACK}?")
+    answer = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(back).query))
+    found = sign_in.by_state(answer["state"], desk.user_id)
+    assert found is not None and found.id == row.id
+    sign_in.come_back(row, answer, NOW)
+    db.session.expire_all()
+
+
+def reasons(row: OauthSignIn) -> list[str]:
+    return [step["why"]["code"] for step in row.steps]
+
+
+@pytest.mark.parametrize("kind", ["google", "microsoft", "other"])
+def test_a_mailbox_is_connected_by_code_with_pkce(desk: Any, kind: str) -> None:
+    row, state = desk.start(kind)
+    assert desk.work() and row.state == "open"
+    assert "code_challenge_method=S256" in row.where and row.verifier not in row.where and "state=" not in row.where
+    returned(desk, row, state)
+    assert desk.work() and not desk.work()
+    assert reasons(row)[-3:] == ["sign_in_returned", "sign_in_mailbox", "sign_in_tokens"]
+    found = row.account
+    assert (row.state, found.state, found.flow, found.connected_at) == ("done", "connected", "code", NOW)
+    assert found.expires_at == NOW + timedelta(hours=1)
+    assert (row.code, row.verifier, row.state_key, row.where) == (None, None, None, "")
+    # The tokens are real: the server renews the access for them, once for each refresh token.
+    app, old = oauth.registration_of(found.provider), found.refresh_token
+    db.session.rollback()
+    fresh = oauth.tokens_for(app, oauth.endpoints_of(app), grant_type="refresh_token", refresh_token=old)
+    assert fresh.refresh_token not in ("", old)
+    with pytest.raises(OauthRefused) as refused:
+        oauth.tokens_for(app, oauth.endpoints_of(app), grant_type="refresh_token", refresh_token=old)
+    assert refused.value.gone and refused.value.why["code"] == "sign_in_again"
+
+
+def test_a_code_without_its_verifier_is_worth_nothing(desk: Any) -> None:
+    row, state = desk.start()
+    desk.work()
+    returned(desk, row, state)
+    row.verifier = "stolen codes come without it, and this one is long enough"
+    db.session.commit()
+    desk.work()
+    assert (row.state, row.account.state, row.account.access_token) == ("failed", "new", None)
+
+
+@pytest.mark.parametrize(
+    ("login", "allow", "code"),
+    [(ADDRESS, False, "sign_in_denied"), ("boss@office.test", True, "sign_in_other_mailbox")],
+)
+def test_a_sign_in_that_is_none_says_why(desk: Any, login: str, allow: bool, code: str) -> None:
+    row, state = desk.start()
+    desk.work()
+    returned(desk, row, state, login, allow)
+    desk.work()
+    assert (row.state, reasons(row)[-1], row.account.access_token) == ("failed", code, None)
+    if code == "sign_in_other_mailbox":
+        assert "You signed in as boss@office.test, but this mailbox is sales@office.test" in say(row.steps[-1]["why"])
+
+
+def test_a_wrong_client_secret_is_told_by_its_name(desk: Any) -> None:
+    row, state = desk.start(secret="another one")
+    desk.work()
+    returned(desk, row, state)
+    desk.work()
+    assert reasons(row)[-1] == "sign_in_client_refused"
+
+
+def test_access_that_ends_after_an_hour_is_not_enough(desk: Any) -> None:
+    desk.server.set(issueRefresh=False)
+    row, state = desk.start()
+    desk.work()
+    returned(desk, row, state)
+    desk.work()
+    assert reasons(row)[-1] == "sign_in_no_permission_kept" and row.account.state == "new"
+
+
+def test_a_device_code_is_asked_for_until_somebody_typed_it(desk: Any) -> None:
+    row, _ = desk.start("microsoft", "device")
+    assert desk.work() and row.state == "open" and row.user_code
+    page = f"{row.where}?user_code={row.user_code}"
+    assert not desk.work(NOW)  # not before its time
+    later = NOW + timedelta(seconds=5)
+    assert desk.work(later) and row.state == "open" and row.poll_at > later
+    desk.server.enter_code(page, ADDRESS)
+    assert desk.work(later + timedelta(seconds=6)) and row.state == "done", row.steps
+    assert (row.account.state, row.account.flow, row.user_code) == ("connected", "device", "")
+
+
+def test_a_code_that_nobody_types_ends(desk: Any) -> None:
+    row, _ = desk.start("other", "device")
+    desk.work()
+    assert desk.work(NOW + timedelta(hours=1))
+    assert (row.state, reasons(row)[-1]) == ("failed", "sign_in_not_in_time")
+
+
+def test_an_app_is_connected_without_a_person(desk: Any) -> None:
+    row, _ = desk.start("microsoft", "client")
+    assert desk.work() and row.state == "done", row.steps
+    assert (row.account.state, row.account.flow, row.account.refresh_token) == ("connected", "client", None)
+
+
+def test_a_provider_that_is_away_or_is_none_is_named(desk: Any) -> None:
+    row, _ = desk.start("other")
+    for issuer, code in ((f"https://localhost:{desk.server.port}/nothing", "oauth_"), ("https://no.invalid", "oauth_")):
+        row.account.provider.issuer = issuer
+        row.state, row.steps = "waiting", []
+        db.session.commit()
+        desk.work()
+        assert row.state == "failed" and reasons(row)[-1].startswith(code) and "%(" not in say(row.steps[-1]["why"])
+
+
+def test_two_workers_never_use_a_code_twice_and_a_dead_one_leaves_a_reason(desk: Any) -> None:
+    row, state = desk.start()
+    desk.work()
+    returned(desk, row, state)
+    other = WorkerLease.register(NOW).id
+    db.session.commit()
+    assert sign_in.claim(row.id, desk.worker, NOW) == "returned"
+    assert sign_in.claim(row.id, other, NOW) == "" and sign_in.due(NOW) is None
+    assert sign_in.lose_all_of(desk.worker, NOW) == 1
+    db.session.commit()
+    db.session.expire_all()
+    assert (row.state, reasons(row)[-1], row.code) == ("failed", "sign_in_lost", None)
+
+
+def test_no_secret_is_in_a_log_or_readable_in_the_database(desk: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    row, state = desk.start()
+    desk.work()
+    secrets = [row.verifier, "client-secret", state]
+    returned(desk, row, state)
+    secrets.append(row.code)
+    desk.work()
+    found = row.account
+    secrets += [found.access_token, found.refresh_token]
+    assert all(secrets)
+    shown = caplog.text + repr(found) + repr(row) + repr(oauth.registration_of(found.provider)) + str(row.steps)
+    for table in ("oauth_provider", "oauth_account", "oauth_sign_in", "event"):
+        shown += str(db.session.execute(text(f"SELECT * FROM {table}")).all())
+    assert not [secret for secret in secrets if secret in shown]
+
+
+# --- the pages; the worker is played by hand
+
+
+@pytest.fixture
+def office(pages: Flask, authorization: AuthorizationServer, trusted: Authority) -> Flask:
+    stand_in(pages, authorization)
+    authorization.client("us", BACK, secret="client-secret")
+    return pages
+
+
+SERVER = {
+    "name": "Gmail", "host": "smtp.gmail.com", "encryption": "starttls", "port": "587", "authentication": "oauth2",
+    "user": ADDRESS, "from_filter": "", "priority": "10", "rewrite": "not_ours",
+}  # fmt: skip
+
+
+def test_an_admin_registers_connects_and_is_told(office: Flask, admin: Visitor, monkeypatch: Any) -> None:
+    page = words(admin.get("/admin/app-registrations/new?kind=google"))
+    assert BACK in page and "https://mail.google.com/" in page
+    made = admin.post(
+        "/admin/app-registrations/new?kind=google", {"name": "Google", "client_id": "us", "client_secret": "xyz"}
+    )
+    assert made.status_code == 302
+    assert "swordfish" not in admin.post("/admin/outgoing-servers/new", {**SERVER, "password": "swordfish"}).text
+    page = words(admin.get("/admin/outgoing-servers/edit?id=1"))
+    assert "not connected" in page and "Connect" in page
+    shown = admin.post("/sign-in/connect/outgoing/1", {"provider": "1", "flow": "code"}, follow_redirects=True)
+    assert "The mailbox to sign in with is sales@office.test" in words(shown)
+
+    # A browser that did not begin it brings nothing in: neither a stranger's, nor one of the same person.
+    with office.app_context():
+        row = db.session.scalars(select(OauthSignIn)).one()
+        row.state, row.where = "open", "https://a.test/in?x=1"
+        db.session.commit()
+        key = row.id
+    link = admin.get(f"/sign-in/{key}/state").text
+    state = link.partition("&amp;state=")[2].partition('"')[0]
+    assert state
+    stranger = Visitor(office).as_role("marketing")
+    assert stranger.get(f"/sign-in/callback?state={state}&code=c0de").status_code in (302, 403, 404)
+    assert "not begun in this browser" in words(
+        admin.get("/sign-in/callback?state=guessed&code=c0de", follow_redirects=True)
+    )
+    with office.app_context():
+        assert db.session.scalars(select(OauthSignIn.state)).one() == "open"
+    # The way back, by pasting the address that the browser ended at.
+    pasted = {"address": f"{BACK}?code=c0de&state={state}", "number": str(key)}
+    assert admin.post("/sign-in/paste", pasted).status_code == 302
+    with office.app_context():
+        row = db.session.scalars(select(OauthSignIn)).one()
+        assert (row.state, row.code) == ("returned", "c0de")
+    assert "not begun in this browser" in words(admin.post("/sign-in/paste", pasted, follow_redirects=True))
+
+
+def test_another_user_or_host_lets_go_of_the_account(office: Flask, admin: Visitor) -> None:
+    with office.app_context():
+        app_row = OauthProvider(kind="google", name="Google", client_id="us", client_secret="x")
+        account_row = OauthAccount(provider=app_row, address=ADDRESS, state="connected", access_token="tok-en")
+        db.session.add(account_row)
+        db.session.commit()
+    admin.post("/admin/outgoing-servers/new", SERVER)
+
+    def connected() -> str | None:
+        with office.app_context():
+            from models import OutgoingServer
+
+            server = db.session.scalars(select(OutgoingServer)).one()
+            return server.oauth_account.address if server.oauth_account else None
+
+    # Google's own host: the account that is there is used at once.
+    back = admin.post("/sign-in/connect/outgoing/1", {"provider": "1", "flow": "code"})
+    assert "outgoing-servers" in back.location and connected() == ADDRESS
+    everywhere = "".join(
+        admin.get(path).text
+        for path in ("/admin/outgoing-servers/edit?id=1", "/admin/connected-accounts/",
+                     "/admin/connected-accounts/details?id=1", "/admin/app-registrations/edit?id=1")
+    )  # fmt: skip
+    assert "tok-en" not in everywhere and "until it is revoked" in everywhere
+    admin.post("/admin/outgoing-servers/edit?id=1", {**SERVER, "comment": "x"})
+    assert connected() == ADDRESS
+    admin.post("/admin/outgoing-servers/edit?id=1", {**SERVER, "host": "smtp.evil.test"})
+    assert connected() is None
+    # ... and there nothing goes without a person who signs in.
+    assert "/sign-in/" in admin.post("/sign-in/connect/outgoing/1", {"provider": "1", "flow": "code"}).location
+    refused = words(admin.post("/admin/outgoing-servers/edit?id=1", {**SERVER, "user": "sales", "encryption": "none"}))
+    assert "it is the account to connect" in refused and "never sent unencrypted" in refused
