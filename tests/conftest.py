@@ -241,7 +241,16 @@ FIRST = (
 
 
 # What ``make quick`` does without: each of these is a process of its own, or a test that starts some.
-SLOW_PARTS = {"dovecot", "authorization", "_postfix", "_second_postfix", "smtp_sink", "postgres", "running_app", "_browser"}
+SLOW_PARTS = {
+    "dovecot",
+    "authorization",
+    "_postfix",
+    "_second_postfix",
+    "smtp_sink",
+    "postgres",
+    "running_app",
+    "_browser",
+}
 SLOW_FILES = ("tests/test_house.py", "tests/browser", "tests/proofs", "tests/integration/test_gunicorn.py")
 
 
