@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,11 +12,10 @@ from flask import Flask
 from sqlalchemy import select
 
 from mail.mailing import chunks, mailing
-from mail.outgoing import deliver
 from mail.queue.connections import Connections
 from mail.queue.journal import Journal
 from mail.queue.lease import WorkerLease
-from mail.settings import office
+from mail.settings import clock, office
 from mail.settings.config import settings
 from models import Contact, Mailing, MailingList, OutgoingServer, Subscription, Trace, db
 
@@ -45,10 +45,10 @@ class Clock:
         self.now += timedelta(**span)
 
 
-def sending_clock(monkeypatch: pytest.MonkeyPatch, moment: datetime) -> Clock:
-    """Return the clock of the threads that send personal mail, which stands still at a moment."""
+def standing_clock(monkeypatch: pytest.MonkeyPatch, moment: datetime) -> Clock:
+    """Return the business clock of all that runs in this process, which stands still at a moment."""
     made = Clock(moment)
-    monkeypatch.setattr(deliver, "clock_now", made)
+    monkeypatch.setattr(clock, "datetime", SimpleNamespace(now=lambda zone: made().astimezone(zone)))
     return made
 
 

@@ -14,10 +14,8 @@ from mail.queue import quota
 from mail.settings import parameters
 from models import Blob, Mailing, OutgoingMail, OutgoingServer, Recipient, SlowedDomain, Trace, User, db
 from models.store import pack
-from tests.integration.mass import add_contacts, add_server, draft, prepare
+from tests.integration.mass import add_contacts, add_server, draft, prepare, standing_clock
 from tests.web import Visitor, web_app, words
-from webapp import template_helpers, waiting_words
-from webapp.pages import mailing_editor, mailing_page
 
 NOW = datetime(2026, 11, 27, 13, 45, tzinfo=UTC)
 SERVERS = "/admin/outgoing-servers"
@@ -26,8 +24,7 @@ SERVERS = "/admin/outgoing-servers"
 @pytest.fixture
 def moment(pages: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     """The time at which people look."""
-    for module in (template_helpers, mailing_editor, mailing_page, waiting_words):
-        monkeypatch.setattr(module, "now", lambda: NOW)
+    standing_clock(monkeypatch, NOW)
     with pages.app_context():
         parameters.put("company.address", "1 Rain Forest Road, San Juan", NOW)
         parameters.put("web.base.url", "https://mail.office.test", NOW)
@@ -140,7 +137,7 @@ def test_the_form_of_a_server_says_what_waits_for_it(pages: Flask, admin: Visito
 def test_the_default_server_says_that_its_raise_ends_before(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting_words, "now", lambda: NOW)
+    standing_clock(monkeypatch, NOW)
     app = web_app(database, tmp_path, MAIL_SERVER="smtp.x.test", COQUI_HOSTING="online")
     with app.app_context():
         for key, value in {"": "500", ".until": "2026-11-28"}.items():

@@ -22,12 +22,10 @@ from mail.settings import config, parameters
 from models import DocumentType, Mailing, OutgoingServer, Quota, Recipient, User, db
 from scheduler import create_worker_app
 from scheduler.sending import ServerWatch
-from tests.integration.mass import Clock, Sender, add_contacts, add_server, draft, mailing_of, sending_clock, states
+from tests.integration.mass import Clock, Sender, add_contacts, add_server, draft, mailing_of, standing_clock, states
 from tests.integration.test_sending import Desk
 from tests.servers.misbehaving import dialogue, misbehaving
 from tests.web import Visitor, web_app, words
-from webapp import template_helpers
-from webapp.pages import mailing_page
 
 NOW = datetime(2026, 11, 27, 13, 45, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 11, 28, tzinfo=UTC)
@@ -35,8 +33,7 @@ MIDNIGHT = datetime(2026, 11, 28, tzinfo=UTC)
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The clock of the sending thread."""
-    return sending_clock(monkeypatch, NOW)
+    return standing_clock(monkeypatch, NOW)
 
 
 @pytest.fixture
@@ -277,7 +274,7 @@ def test_a_limit_that_is_raised_or_removed_lets_go_what_waits(desk: Desk, clock:
     for limit, sent in ((4, 4), (None, 6)):
         change_limit(desk, server, per_day=limit)
         look(desk, watch)
-        clock.now = datetime.now(UTC)
+        clock.move(minutes=1)
         desk.send_all()
         assert desk.states()["sent"] == sent
 
@@ -486,9 +483,8 @@ def test_the_daily_limit_is_shown_with_its_reason_and_its_last_day(
     ],
 )
 def test_the_author_sees_everywhere_that_an_email_waits_and_until_when(
-    pages: Flask, monkeypatch: pytest.MonkeyPatch, zone: str, until: str
+    clock: Clock, pages: Flask, zone: str, until: str
 ) -> None:
-    monkeypatch.setattr(template_helpers, "now", lambda: NOW)
     clerk, admin = Visitor(pages).as_role("user"), Visitor(pages).as_role("admin")
     with pages.app_context():
         db.session.execute(update(User).values(zone=zone))
@@ -512,8 +508,7 @@ def test_the_author_sees_everywhere_that_an_email_waits_and_until_when(
     assert f"Waits until {until} ." in words(admin.get(f"/admin/outgoing-mails/details?id={line}"))
 
 
-def test_a_mailing_says_until_when_it_waits(pages: Flask, admin: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mailing_page, "now", lambda: NOW)
+def test_a_mailing_says_until_when_it_waits(clock: Clock, pages: Flask, admin: Visitor) -> None:
     with pages.app_context():
         id = draft(add_contacts(3))
         reason = {"code": "limit_day", "values": {"server": "main", "most": 200}}

@@ -19,7 +19,7 @@ from mail.sentences import say
 from mail.settings import parameters
 from models import Contact, Recipient, SlowedDomain, Trace, db
 from scheduler.sending import ServerWatch
-from tests.integration.mass import Clock, Sender, add_contacts, add_server, draft, sending_clock, states
+from tests.integration.mass import Clock, Sender, add_contacts, add_server, draft, standing_clock, states
 from tests.integration.test_sending import Desk
 from tests.servers.misbehaving import misbehaving
 
@@ -59,8 +59,7 @@ class Provider:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The clock of the sending thread."""
-    return sending_clock(monkeypatch, NOW)
+    return standing_clock(monkeypatch, NOW)
 
 
 @pytest.fixture
@@ -219,7 +218,7 @@ def test_other_processes_and_the_next_one_know_it_too(desk: Desk, clock: Clock) 
         server = desk.server(port)
         post(desk, "a@busy.test")
         desk.send_all()
-    moment = datetime.now(UTC)
+    moment = NOW
     with desk.app.app_context():
         learned = Slowdown(2, moment + timedelta(minutes=2), "domain_slowed")
         desk.connections.slowdowns._fresh = {(server, "busy.test"): learned}
