@@ -7,14 +7,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from mail.decide.dmarc_passes import MailPath, SignedBy, judge_passes
+from mail.decide.dkim_record import judge_dkim
+from mail.decide.dmarc import DmarcPolicy, judge_dmarc, organisation
 from mail.decide.domains import Office
 from mail.decide.mx import judge_mx
+from mail.decide.reverse import judge_reverse
 from mail.decide.sender import Decision, Request, decide
 from mail.decide.servers import Server
+from mail.decide.spf_coverage import Origin, origin_of
+from mail.decide.spf_verdicts import judge_spf
 from mail.decide.verdicts import DkimKey, State, Verdict, worst
 from mail.dns_answers import DnsAnswer, DnsAnswers, Question
 from mail.message.address import domain_of, local_part
 from mail.message.domains import wire_domain
+from mail.sentences import why
 
 USUAL = "notifications"
 
@@ -120,20 +127,96 @@ def judge(domain: SendingDomain, known: Mapping[Question, DnsAnswer]) -> Judgeme
     """Return all verdicts on a domain, as far as the known answers go."""
     answers = DnsAnswers(known)
     name = wire_domain(domain.name) or domain.name
-    nameservers = answers.ask(name, "NS")
-    mx = judge_mx(name, answers)
-    later = Verdict("spf", "unknown", ())
+    origins = [_origin(server, answers) for server in domain.servers]
+    spf, of_servers = judge_spf(name, [origin for origin in origins if origin is not None], answers)
+    dmarc, policy = judge_dmarc(name, domain.reports_to, answers)
+    keys = {key: judge_dkim(key, answers) for key in _keys(domain)}
+    found = iter(of_servers)
+    servers = [
+        ServerVerdict(
+            server.id,
+            server.name,
+            next(found) if origin else _not_needed(server),
+            _passes(server, origin, domain, keys, policy, answers),
+            _reverse(server, origin, answers),
+        )
+        for server, origin in zip(domain.servers, origins, strict=True)
+    ]
     return Judgement(
         domain=name,
-        spf=later,
-        dmarc=later,
-        mx=mx,
-        dkim=(),
-        servers=(),
-        nameservers=nameservers.records,
+        spf=spf,
+        dmarc=dmarc,
+        mx=judge_mx(name, answers),
+        dkim=tuple(keys.values()),
+        servers=tuple(servers),
+        nameservers=_nameservers(name, answers),
         asked=tuple(answers.asked.items()),
         open=tuple(answers.open),
     )
+
+
+def _origin(server: SendingServer, answers: DnsAnswers) -> Origin | None:
+    """Where its mail comes from; None where the provider's own envelope sender keeps our SPF record out of it."""
+    if server.return_path and not server.include and not server.addresses:
+        return None
+    return origin_of(server.name, server.host, wire_domain(server.include) or "", server.addresses, answers)
+
+
+def _not_needed(server: SendingServer) -> Verdict:
+    reason = why("spf_not_needed", server=server.name, envelope=server.return_path)
+    return Verdict("spf", "good", (reason,), subject=server.name)
+
+
+def _keys(domain: SendingDomain) -> list[DkimKey]:
+    """The keys to look for: ours, and those with which servers sign themselves."""
+    theirs = [
+        DkimKey(wire_domain(server.signs_as) or server.signs_as, selector)
+        for server in domain.servers
+        if server.signs == "itself" and server.signs_as
+        for selector in server.selectors
+    ]
+    return list(dict.fromkeys((*domain.keys, *theirs)))
+
+
+def _passes(
+    server: SendingServer,
+    origin: Origin | None,
+    domain: SendingDomain,
+    keys: Mapping[DkimKey, Verdict],
+    policy: DmarcPolicy,
+    answers: DnsAnswers,
+) -> Verdict:
+    envelope = server.return_path or domain_of(server.envelope_sender)
+    sender = domain_of(server.from_address) or domain.name
+    path = MailPath(
+        server.name, wire_domain(sender) or sender, wire_domain(envelope) or envelope, bool(server.return_path)
+    )
+    return judge_passes(path, origin or Origin(server.name), _signatures(server, domain, keys), policy, answers)
+
+
+def _signatures(server: SendingServer, domain: SendingDomain, keys: Mapping[DkimKey, Verdict]) -> list[SignedBy]:
+    if server.signs == "ours":
+        return [SignedBy(key.domain, keys[key].state) for key in domain.keys]
+    if server.signs == "nobody" or not server.signs_as:
+        return []
+    signs_as = wire_domain(server.signs_as) or server.signs_as
+    theirs = [keys[key].state for key in keys if key.domain == signs_as and key.selector in server.selectors]
+    return [SignedBy(signs_as, state) for state in theirs or ["unknown"]]
+
+
+def _reverse(server: SendingServer, origin: Origin | None, answers: DnsAnswers) -> tuple[Verdict, ...]:
+    """PTR of a server with addresses of its own; a provider looks after those of his."""
+    if origin is None or origin.include:
+        return ()
+    return tuple(
+        judge_reverse(address, wire_domain(server.host) or server.host, answers) for address in origin.addresses
+    )
+
+
+def _nameservers(domain: str, answers: DnsAnswers) -> tuple[str, ...]:
+    """Who serves the domain: a subdomain without name servers of its own is in the zone above it."""
+    found = answers.ask(domain, "NS").records
+    return found or answers.ask(organisation(domain), "NS").records
 
 
 def sent_through(server: Server, domain: str, servers: Sequence[Server], office: Office) -> Decision:

@@ -23,7 +23,7 @@ def judge_mx(domain: str, answers: DnsAnswers) -> Verdict:
         return Verdict("mx", "unknown", tuple(problems))
     if problems:
         return Verdict("mx", "bad" if len(problems) == len(found) else "warning", tuple(problems))
-    return Verdict("mx", "good", (why("mx_good", domain=domain, hosts=", ".join(found), count=len(found)),))
+    return Verdict("mx", "good", (why("mx_good", domain=domain, hosts=", ".join(found)),))
 
 
 def mail_hosts(records: tuple[str, ...]) -> list[str]:

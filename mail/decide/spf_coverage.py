@@ -1,0 +1,180 @@
+"""Whether an SPF record covers an outgoing server, and by which term; else which terms are missing. Pure."""
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mail.decide.spf import Hop, SpfResult, check_host
+from mail.decide.spf_faults import fault_of_target
+from mail.decide.spf_macros import IPAddress
+from mail.decide.spf_reach import Reach, effective, reach_of
+from mail.decide.spf_record import parse_spf, parse_term, spf_texts
+from mail.decide.verdicts import State
+from mail.dns_answers import DnsAnswer, DnsAnswers
+from mail.message.domains import wire_domain
+from mail.sentences import Why, why
+
+SAMPLES = 12  # of the networks of a provider
+MOST_ADDRESSES = 10  # of a server's host
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the mail of a server comes from: what its provider says to include, else its addresses.
+
+    ``addresses`` are then examples out of the provider's networks. ``problem``: why nothing can be said; its state.
+    """
+
+    name: str
+    include: str = ""
+    addresses: tuple[IPAddress, ...] = ()
+    problem: Why | None = None
+    state: State = "good"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The terms that cover it."""
+        if self.include:
+            return (f"include:{self.include}",)
+        return tuple(f"ip{address.version}:{address}" for address in self.addresses)
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """``stopped``: where in the record receivers stop without a pass, None if nowhere."""
+
+    state: State
+    sentences: tuple[Why, ...]
+    stopped: int | None = None
+    missing: tuple[str, ...] = ()
+
+
+def origin_of(name: str, host: str, include: str, addresses: Sequence[str], answers: DnsAnswers) -> Origin:
+    """Return where the mail of a server comes from, as far as DNS tells."""
+    if include:
+        return _provider(name, include, answers)
+    found, unclear = (list(addresses), None) if addresses else _addresses(host, answers)
+    known = tuple(ipaddress.ip_address(address) for address in found)
+    public = tuple(address for address in known if _is_public(address))
+    if public:
+        return Origin(name, addresses=public)
+    if unclear is not None:
+        return Origin(name, problem=why(f"dns_{unclear.outcome}", name=host, said=unclear.said), state="unknown")
+    if known:
+        return Origin(name, problem=why("spf_private_address", server=name, host=host), state="unknown")
+    return Origin(name, problem=why("spf_no_address", server=name, host=host), state="bad")
+
+
+def _provider(name: str, include: str, answers: DnsAnswers) -> Origin:
+    reach = reach_of(include, answers)
+    if reach.unclear is not None:
+        reason = why(f"dns_{reach.unclear.outcome}", name=reach.unclear_name, said=reach.unclear.said)
+        return Origin(name, include, problem=reason, state="unknown")
+    if not spf_texts(answers.ask(include, "TXT").records):
+        return Origin(name, include, problem=why("spf_provider_without", server=name, include=include), state="warning")
+    if fault := fault_of_target(parse_term(f"include:{include}"), answers):
+        return Origin(name, include, problem=fault, state="bad")
+    return Origin(name, include, _samples(reach))
+
+
+def _samples(reach: Reach) -> tuple[IPAddress, ...]:
+    """The first addresses of networks all over the list; none if the networks are not all that there is."""
+    step = max(1, -(-len(reach.networks) // SAMPLES))
+    return tuple(network.network_address for network in reach.networks[::step]) if reach.is_whole else ()
+
+
+def _addresses(host: str, answers: DnsAnswers) -> tuple[list[str], DnsAnswer | None]:
+    """The addresses of a host, and the answer that did not come."""
+    try:
+        return [str(ipaddress.ip_address(host.strip("[]")))], None
+    except ValueError:
+        name = wire_domain(host) or host
+    found = [answers.ask(name, kind) for kind in ("A", "AAAA")]
+    unclear = next((answer for answer in found if not answer.is_known), None)
+    return [record for answer in found for record in answer.records[:MOST_ADDRESSES]], unclear
+
+
+def _is_public(address: IPAddress) -> bool:
+    """Say whether receivers can see this address; those for documentation stand for public ones in examples."""
+    return not (address.is_loopback or address.is_link_local or address.is_unspecified) and (
+        address.is_global or any(address in network for network in _DOCUMENTATION)
+    )
+
+
+_DOCUMENTATION = [
+    ipaddress.ip_network(network) for network in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")
+]
+
+
+def coverage(origin: Origin, domain: str, answers: DnsAnswers, record: str | None = None) -> Coverage:
+    """Return whether the SPF record of a domain, or another one in its place, covers a server."""
+    if origin.problem:
+        return Coverage(origin.state, (origin.problem,))
+    if not origin.addresses:
+        return _by_name(origin, domain, answers, record)
+    checks = [
+        (address, check_host(address, f"postmaster@{domain}", answers, record=record)) for address in origin.addresses
+    ]
+    unclear = next((check for _, check in checks if check.outcome == "temperror"), None)
+    if unclear is not None and unclear.reason is not None:
+        return Coverage("unknown", (unclear.reason,))
+    failed = [(address, check) for address, check in checks if check.outcome != "pass"]
+    if not failed:
+        return Coverage("good", (_covered(origin, domain, checks[0][1].path),))
+    stops = [_stop(check) for _, check in failed]
+    missing = origin.needs if origin.include else tuple(f"ip{address.version}:{address}" for address, _ in failed)
+    return Coverage(
+        "bad",
+        _not_covered(origin, domain, failed, len(checks)),
+        min((stop for stop in stops if stop is not None), default=None),
+        missing,
+    )
+
+
+def _stop(check: SpfResult) -> int | None:
+    """The place in the record where a receiver stops; the first where the record is too much for him."""
+    return 0 if check.reason else check.path[0].number if check.path else None
+
+
+def _covered(origin: Origin, domain: str, path: tuple[Hop, ...]) -> Why:
+    first, last = path[0], path[-1]
+    if len(path) == 1:
+        return why("spf_covered", server=origin.name, domain=domain, term=first.term)
+    return why(
+        "spf_covered_inside", server=origin.name, domain=domain, term=first.term, inner=last.term, inside=last.domain
+    )
+
+
+def _not_covered(
+    origin: Origin, domain: str, failed: Sequence[tuple[IPAddress, SpfResult]], count: int
+) -> tuple[Why, ...]:
+    address, check = failed[0]
+    values = {"server": origin.name, "domain": domain, "address": str(address), "include": origin.include}
+    if len(failed) < count:
+        listed = ", ".join(str(address) for address, _ in failed)
+        code = "spf_partly_provider" if origin.include else "spf_partly"
+        partly = why(code, addresses=listed, **values)
+        return (partly, why("spf_stopped", term=check.path[0].term)) if check.path else (partly,)
+    if check.reason is not None:
+        return why("spf_not_covered_broken", **values), check.reason
+    if check.outcome == "none":
+        return (why("spf_not_covered_none", **values),)
+    if not check.path:
+        return (why("spf_not_covered_end", **values),)
+    return (why(f"spf_not_covered_{check.outcome}", term=check.path[0].term, **values),)
+
+
+def _by_name(origin: Origin, domain: str, answers: DnsAnswers, record: str | None) -> Coverage:
+    """A provider whose networks nobody can list: it is covered where its name is included."""
+    texts = [record] if record is not None else spf_texts(answers.ask(domain, "TXT").records)
+    terms = parse_spf(texts[0]) if len(texts) == 1 else ()
+    if any(term.error for term in terms):
+        terms = ()
+    for term in effective(terms):
+        if term.name not in ("include", "redirect") or term.qualifier != "+" or not term.target:
+            continue
+        if term.target == origin.include or origin.include in reach_of(term.target, answers).names:
+            return Coverage("good", (why("spf_covered", server=origin.name, domain=domain, term=term.text),))
+    code = "spf_not_covered_name" if texts else "spf_not_covered_none"
+    reason = why(code, server=origin.name, domain=domain, include=origin.include)
+    return Coverage("bad", (reason,), None, origin.needs)
