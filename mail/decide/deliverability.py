@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from mail.decide.dmarc_passes import MailPath, SignedBy, judge_passes
 from mail.decide.dkim_record import judge_dkim
 from mail.decide.dmarc import DmarcPolicy, judge_dmarc, organisation
+from mail.decide.dmarc_passes import MailPath, SignedBy, judge_passes
 from mail.decide.domains import Office
 from mail.decide.mx import judge_mx
 from mail.decide.reverse import judge_reverse

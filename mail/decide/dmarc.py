@@ -2,18 +2,14 @@
 
 import re
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING
 
+from mail.decide.alignment import organisation_of, same_organisation
 from mail.decide.dns_tags import read_tags, write_tags
 from mail.decide.verdicts import RecordToPaste, State, Verdict, not_known, txt_record
 from mail.dns_answers import DnsAnswer, DnsAnswers
 from mail.message.address import domain_of, normalise
 from mail.message.domains import wire_domain
 from mail.sentences import Why, why
-
-if TYPE_CHECKING:
-    from publicsuffixlist import PublicSuffixList
 
 POLICIES = ("none", "quarantine", "reject")
 _RECORD = re.compile(r"v\s*=\s*DMARC1\s*(?:;|$)", re.ASCII)
@@ -41,20 +37,13 @@ class DmarcPolicy:
         return txt_record(self.at, write_tags(tags), (self.text,))
 
 
-@cache
-def _suffixes() -> "PublicSuffixList":
-    from publicsuffixlist import PublicSuffixList
-
-    return PublicSuffixList()
-
-
 def organisation(domain: str) -> str:
-    """Return the domain that somebody registered, of which this one is a part.
+    """Return the domain that somebody registered, of which this one is a part; a public suffix stays what it is.
 
-    >>> organisation("news.mail.acme.co.uk"), organisation("acme.com"), organisation("co.uk")
-    ('acme.co.uk', 'acme.com', 'co.uk')
+    >>> organisation("news.mail.acme.co.uk"), organisation("co.uk")
+    ('acme.co.uk', 'co.uk')
     """
-    return _suffixes().privatesuffix(domain) or domain
+    return organisation_of(domain) or domain
 
 
 def is_aligned(domain: str, sender: str, *, strict: bool) -> bool:
@@ -63,7 +52,7 @@ def is_aligned(domain: str, sender: str, *, strict: bool) -> bool:
     >>> [is_aligned("bounce.acme.com", "acme.com", strict=strict) for strict in (False, True)]
     [True, False]
     """
-    return domain == sender if strict else organisation(domain) == organisation(sender)
+    return domain == sender if strict else same_organisation(domain, sender)
 
 
 def judge_dmarc(domain: str, reports_to: str, answers: DnsAnswers) -> tuple[Verdict, DmarcPolicy]:
@@ -158,7 +147,7 @@ def _reports(owner: str, rua: str, answers: DnsAnswers) -> tuple[State, list[Why
     for uri in rua.split(","):
         address = uri.strip()[len("mailto:") :].partition("!")[0]
         host = wire_domain(domain_of(normalise(address) or "")) or ""
-        if not host or organisation(host) == organisation(owner):
+        if not host or same_organisation(host, owner):
             continue
         answer = answers.ask(f"{owner}._report._dmarc.{host}", "TXT")
         if not answer.is_known:

@@ -21,7 +21,7 @@ SpfOutcome = Literal["pass", "fail", "softfail", "neutral", "none", "permerror",
 _RESULTS: dict[Qualifier, SpfOutcome] = {"+": "pass", "-": "fail", "~": "softfail", "?": "neutral"}
 
 
-class Hop(NamedTuple):
+class SpfMatch(NamedTuple):
     """A term that matched, in the record of a domain; ``number`` is its place there."""
 
     domain: str
@@ -37,7 +37,7 @@ class SpfResult:
     """
 
     outcome: SpfOutcome
-    path: tuple[Hop, ...] = ()
+    path: tuple[SpfMatch, ...] = ()
     lookups: int = 0
     reason: Why | None = None
 
@@ -71,7 +71,7 @@ class _Evaluation:
         self.mail, self.answers = mail, answers
         self.lookups = self.voids = 0
 
-    def check(self, domain: str, record: str | None = None) -> tuple[SpfOutcome, tuple[Hop, ...]]:
+    def check(self, domain: str, record: str | None = None) -> tuple[SpfOutcome, tuple[SpfMatch, ...]]:
         """The check_host() of RFC 7208, 4."""
         texts = spf_texts(self.ask(domain, "TXT").records) if record is None else [record]
         if not texts:
@@ -87,10 +87,10 @@ class _Evaluation:
                 continue
             inner = self.matches(term, domain)
             if inner is not None:
-                return _RESULTS[term.qualifier], (Hop(domain, term.text, number), *inner)
+                return _RESULTS[term.qualifier], (SpfMatch(domain, term.text, number), *inner)
         return self.redirected(terms, domain)
 
-    def redirected(self, terms: tuple[Term, ...], domain: str) -> tuple[SpfOutcome, tuple[Hop, ...]]:
+    def redirected(self, terms: tuple[Term, ...], domain: str) -> tuple[SpfOutcome, tuple[SpfMatch, ...]]:
         number, term = next(((n, term) for n, term in enumerate(terms) if term.name == "redirect"), (0, None))
         if term is None:
             return "neutral", ()
@@ -99,9 +99,9 @@ class _Evaluation:
         outcome, path = self.check(target)
         if outcome == "none":
             raise _SpfError("permerror", why("spf_target_without", term=term.text, target=target))
-        return outcome, (Hop(domain, term.text, number), *path)
+        return outcome, (SpfMatch(domain, term.text, number), *path)
 
-    def matches(self, term: Term, domain: str) -> tuple[Hop, ...] | None:
+    def matches(self, term: Term, domain: str) -> tuple[SpfMatch, ...] | None:
         """Return the path inside of a term that matches, None if it does not match."""
         if term.name == "include":
             return self.included(term, domain)
@@ -115,7 +115,7 @@ class _Evaluation:
         )
         return () if matched else None
 
-    def included(self, term: Term, domain: str) -> tuple[Hop, ...] | None:
+    def included(self, term: Term, domain: str) -> tuple[SpfMatch, ...] | None:
         target = self.counted(term, domain)
         outcome, path = self.check(target)
         if outcome == "none":

@@ -4,7 +4,7 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mail.decide.spf import Hop, SpfResult, check_host
+from mail.decide.spf import SpfMatch, SpfResult, check_host
 from mail.decide.spf_faults import fault_of_target
 from mail.decide.spf_macros import IPAddress
 from mail.decide.spf_reach import Reach, effective, reach_of
@@ -136,7 +136,7 @@ def _stop(check: SpfResult) -> int | None:
     return 0 if check.reason else check.path[0].number if check.path else None
 
 
-def _covered(origin: Origin, domain: str, path: tuple[Hop, ...]) -> Why:
+def _covered(origin: Origin, domain: str, path: tuple[SpfMatch, ...]) -> Why:
     first, last = path[0], path[-1]
     if len(path) == 1:
         return why("spf_covered", server=origin.name, domain=domain, term=first.term)
