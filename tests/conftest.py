@@ -19,6 +19,7 @@ from tests.servers.authorization import AuthorizationServer
 from tests.servers.browser import Browser, Person
 from tests.servers.certificates import Authority
 from tests.servers.dovecot import Dovecot
+from tests.servers.nameserver import NameServer
 from tests.servers.postfix import Postfix
 from tests.servers.postgres import Postgres
 from tests.servers.process import PartMissing, remove_folder, temporary_folder
@@ -50,6 +51,20 @@ def authority() -> Iterator[Authority]:
     folder = temporary_folder("authority")
     yield Authority(folder)
     remove_folder(folder)
+
+
+@pytest.fixture(scope="session")
+def _named() -> Iterator[NameServer]:
+    server = started(NameServer)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def name_server(_named: NameServer) -> NameServer:
+    """A real name server without any zones yet."""
+    _named.load({})
+    return _named
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ controls {{ inet {host} port {control} allow {{ {host}; }} keys {{ "rndc-key"; }
 key "rndc-key" {{ algorithm hmac-sha256; secret "bm90IGEgc2VjcmV0IG9mIGFueWJvZHk="; }};
 zone "." {{ type primary; file "root.zone"; check-names ignore; }};
 """
-HEAD = "$TTL 60\n@ IN SOA ns.invalid. admin.invalid. {serial} 60 60 60 60\n@ IN NS ns.invalid.\n"
+HEAD = "$TTL 60\n@ IN SOA ns.invalid. admin.invalid. {serial} 60 60 60 60\n@ IN NS ns.invalid.\nns.invalid. IN A 127.0.0.1\n"
 
 
 class NameServer:
@@ -46,7 +46,9 @@ class NameServer:
         self._write()
         values = {"folder": self.folder, "host": HOST, "port": self.port, "control": self.control}
         (self.folder / "named.conf").write_text(CONFIGURATION.format(**values))
-        self.program = Program.start("named", [NAMED, "-f", "-c", self.folder / "named.conf"], self.folder / "output")
+        self.program = Program.start(
+            "named", [NAMED, "-f", "-n", "1", "-c", self.folder / "named.conf"], self.folder / "output"
+        )
         self.program.wait_for_port(self.port)
         self.program.wait_for_port(self.control)
 
