@@ -30,7 +30,11 @@ controls {{ inet {host} port {control} allow {{ {host}; }} keys {{ "rndc-key"; }
 key "rndc-key" {{ algorithm hmac-sha256; secret "bm90IGEgc2VjcmV0IG9mIGFueWJvZHk="; }};
 zone "." {{ type primary; file "root.zone"; check-names ignore; }};
 """
-HEAD = "$TTL 60\n@ IN SOA ns.invalid. admin.invalid. {serial} 60 60 60 60\n@ IN NS ns.invalid.\nns.invalid. IN A 127.0.0.1\n"
+HEAD = """$TTL 60
+@ IN SOA ns.invalid. admin.invalid. {serial} 60 60 60 60
+@ IN NS ns.invalid.
+ns.invalid. IN A 127.0.0.1
+"""
 
 
 class NameServer:
