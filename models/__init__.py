@@ -19,6 +19,7 @@ from models.outgoing import DeliveryAttempt, LineChange, OutgoingMail, Recipient
 from models.parameter import SystemParameter
 from models.practice import PracticeMail
 from models.quota import Quota
+from models.self_test import SELF_TEST_PARTS, SelfTestPart
 from models.server import OutgoingServer, ServerCheck, ServerLimit
 from models.slowdown import SlowedDomain
 from models.store import Blob
@@ -26,6 +27,7 @@ from models.thread import Alias, Attachment, Follower, Notification, Post, Threa
 from models.user import LoginAttempt, LoginSession, User
 
 __all__ = [
+    "SELF_TEST_PARTS",
     "ActionRun",
     "AddressHealth",
     "Alias",
@@ -65,6 +67,7 @@ __all__ = [
     "RelayId",
     "RouteResult",
     "ScheduledAction",
+    "SelfTestPart",
     "ServerCheck",
     "ServerLimit",
     "SlowedDomain",
