@@ -14,8 +14,9 @@ from mail.decide.senders import TestedSender
 from mail.errors import JournalFailed, MailError
 from mail.incoming import flow, position
 from mail.incoming import server_rules as mailbox_rules
+from mail.maintenance import self_test
 from mail.message.address import wire_address
-from mail.outgoing import mail_to_me, server_rules
+from mail.outgoing import mail_to_me, server_rules, tried_once
 from mail.queue.connections import default_target, target_of_record
 from mail.queue.journal import Journal
 from mail.queue.lease import WorkerLease
@@ -34,6 +35,7 @@ from scheduler.fetching import Fetcher
 from scheduler.identity import WorkerIdentity
 from scheduler.loops import NotNow, database_away
 from scheduler.recovery import lose_check
+from scheduler.self_tests import SelfTests
 
 log = logging.getLogger("coquimail.checks")
 
@@ -48,6 +50,7 @@ class Checks:
         self._app, self._identity, self._fetcher = app, identity, fetcher
         self._free = threading.Semaphore(MOST)
         self._left: set[int] = set()  # whose end could not be written down
+        self._self_tests = SelfTests(identity, fetcher)
 
     def work(self) -> bool:
         """Take the oldest request, if there is one; returns whether it did."""
@@ -56,6 +59,8 @@ class Checks:
             self._left.discard(left)
         with reading():
             waiting = select(ServerCheck.id).where(ServerCheck.state == "waiting").order_by(ServerCheck.id).limit(1)
+            if self._self_tests.are_enough:
+                waiting = waiting.where(ServerCheck.kind != self_test.KIND)
             check_id = db.session.scalar(waiting)
         if check_id is None or not self._free.acquire(blocking=False):
             return False
@@ -84,9 +89,13 @@ class Checks:
         if check is None:
             return
         kind, server_id, user_id, domain = check.kind, check.server_id, check.requested_by_id, check.domain
+        worker_id = check.worker_id or 0
         check.tested = _tested(kind, server_id)
         db.session.commit()
         db.session.rollback()
+        if kind == self_test.KIND:
+            self._self_tests.run(check_id, worker_id)
+            return
         transcript = Transcript()
         failed = False
         steps: list[ConnectionStep] = []
@@ -162,7 +171,7 @@ def _send_to_me(
         journal.remove()
         return [ConnectionStep("decision", "failed", error.why, 0.0)]
     started = time.monotonic()
-    outcome = mail_to_me.deliver(mail, journal, held)
+    outcome = tried_once.deliver(mail, journal, held)
     journal.remove()
     accepted = "mail_to_me_in_practice" if office.is_practice(server_id) else "mail_to_me_accepted"
     said = f"{outcome.code} {outcome.text}"
@@ -171,7 +180,7 @@ def _send_to_me(
     return [_decided(mail), ConnectionStep("handover", state, reason, round(time.monotonic() - started, 3))]
 
 
-def _decided(mail: mail_to_me.MailToMe) -> ConnectionStep:
+def _decided(mail: tried_once.TriedOnce) -> ConnectionStep:
     about = {"sender": mail.decision.from_after, "bounce": mail.decision.envelope_sender}
     return ConnectionStep("decision", "ok", why("mail_to_me_from", **about, line=mail.line.id), 0.0)
 
@@ -226,7 +235,7 @@ def _about_sender(step: ConnectionStep, sender: TestedSender | None) -> list[Con
 
 def _tested(kind: str, server_id: int) -> str:
     """What stands for the settings that are about to be tested."""
-    if kind in ("outgoing_test", "outgoing_mail"):
+    if kind in ("outgoing_test", "outgoing_mail", self_test.KIND):
         server = db.session.get(OutgoingServer, server_id) if server_id else None
         return server_rules.tested_key(server) if server or not server_id else ""
     mailbox = db.session.get(IncomingServer, server_id)
@@ -314,7 +323,9 @@ def _lose(check_id: int) -> None:
     """End a test whose end could not be written down; what it had told stays."""
     moment = now()
     check = db.session.scalar(select(ServerCheck).where(ServerCheck.id == check_id, ServerCheck.state == "running"))
-    if check is not None:
+    if check is not None and check.kind == self_test.KIND:
+        check.state, check.worker_id = "waiting", None  # it goes on from where it was
+    elif check is not None:
         lose_check(check, moment)
         Event.add([f"check:{check_id}"], moment)
     db.session.commit()

@@ -9,6 +9,7 @@ from sqlalchemy import select, update
 
 from mail.errors import JournalFailed
 from mail.mailing import chunks
+from mail.maintenance import self_test
 from mail.outgoing import deliver, lines
 from mail.queue import lease, waits
 from mail.queue.journal import AfterPowerCut, State, forget_folder, read_folder, remove_folder
@@ -27,6 +28,7 @@ LEASE = "recovery"
 HELD = 30.0  # seconds that one recovery may take before another worker tries
 LOST_FOR_GOOD = 600.0  # seconds after which a journal on a machine that is away is given up
 LOOK_FOR_WAITS = 5.0  # seconds between two looks for what waits too long
+WORTHWHILE = timedelta(minutes=30)  # the same for a test that goes on from where it was
 FRESH = timedelta(seconds=60)  # a test of a server that is older has nobody waiting for it any more
 
 
@@ -170,7 +172,8 @@ def _give_back_checks(worker_id: int, moment: datetime) -> int:
         select(ServerCheck).where(ServerCheck.worker_id == worker_id, ServerCheck.state == "running")
     ).all()
     for check in checks:
-        if moment - check.requested_at < FRESH and check.line_id is None:
+        goes_on = check.kind == self_test.KIND and moment - check.requested_at < WORTHWHILE
+        if goes_on or (moment - check.requested_at < FRESH and check.line_id is None):
             check.state, check.worker_id, check.steps = "waiting", None, []
         else:
             lose_check(check, moment)
@@ -180,6 +183,9 @@ def _give_back_checks(worker_id: int, moment: datetime) -> int:
 
 def lose_check(check: ServerCheck, moment: datetime) -> None:
     """End a test that nobody goes on with; the caller commits."""
+    if check.kind == self_test.KIND:
+        self_test.abandon(check.id, why("check_lost"), moment)
+        return
     reason = why("check_lost" if check.line_id is None else "mail_to_me_lost")
     lost = {"name": "lost", "state": "failed", "why": reason, "seconds": 0.0}
     check.state, check.finished_at, check.steps = "failed", moment, [*check.steps, lost]
@@ -188,4 +194,5 @@ def lose_check(check: ServerCheck, moment: datetime) -> None:
 def _test_emails(worker_id: int) -> set[int]:
     """Return the lines of the test emails that a worker was at: they are not sent later (docs/decisions/0042)."""
     checks = select(ServerCheck).where(ServerCheck.worker_id == worker_id, ServerCheck.kind == "outgoing_mail")
-    return {check.line_id for check in db.session.scalars(checks) if check.line_id is not None}
+    lines = {check.line_id for check in db.session.scalars(checks) if check.line_id is not None}
+    return lines | self_test.lines_of(worker_id)

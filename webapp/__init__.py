@@ -43,6 +43,7 @@ from webapp.pages import (
     mailings,
     marketing_settings,
     practice,
+    self_test,
     sign_in,
     simulators,
 )
@@ -67,6 +68,7 @@ PAGES = (
     simulators,
     deliverability,
     sign_in,
+    self_test,
     public,
 )
 

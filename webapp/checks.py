@@ -12,6 +12,7 @@ from flask_login import current_user
 from markupsafe import Markup
 from sqlalchemy import Select, delete, func, select
 
+from mail.decide.self_test import PATIENCE as PATIENCE_OF_PARTS
 from mail.incoming import server_rules as mailbox_rules
 from mail.outgoing import server_rules
 from mail.queue.lease import LEASE
@@ -20,7 +21,7 @@ from mail.settings import office
 from mail.settings.clock import now
 from mail.settings.wake import wake
 from models import IncomingServer, OutgoingServer, ServerCheck, User, Worker, database_clock, db
-from webapp import auth, sessions
+from webapp import auth, self_test_table, sessions
 
 blueprint = Blueprint("checks", __name__, url_prefix="/checks")
 
@@ -29,10 +30,11 @@ MOST_TOGETHER = 500  # as many as a page of a list can tick
 TITLES = {
     "outgoing_test": _l("Test Connection"),
     "outgoing_mail": _l("Test email"),
+    "self_test": _l("Last test"),
     "incoming_test": _l("TEST & CONFIRM"),
     "fetch": _l("Fetch now"),
 }
-OUTGOING = ("outgoing_test", "outgoing_mail")
+OUTGOING = ("outgoing_test", "outgoing_mail", "self_test")
 USES = {
     "filter": _l("in FROM Filtering"),
     "domain": _l("for a domain in FROM Filtering"),
@@ -178,7 +180,7 @@ def _name_of(check: ServerCheck) -> str:
 
 def panels(server_id: int) -> Markup:
     """Return the cards of the last test of an outgoing server and of the last test email through it."""
-    found = [latest((kind,), [server_id]).get(server_id) for kind in OUTGOING]
+    found = [latest((kind,), [server_id]).get(server_id) for kind in ("outgoing_test", "outgoing_mail")]
     return Markup().join(panel(check) for check in found)
 
 
@@ -217,6 +219,8 @@ def steps_of(check: ServerCheck) -> Markup:
             outdated=is_outdated(check),
             certificate=offered_certificate(check),
             in_use=check.state == "failed" and check.kind == "outgoing_test" and _is_active(check.server_id),
+            parts=self_test_table.rows_of(check.id) if check.kind == "self_test" else (),
+            patience=PATIENCE_OF_PARTS.seconds,
         )
     )
 

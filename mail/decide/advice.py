@@ -194,6 +194,22 @@ _TABLE: tuple[tuple[Advice, tuple[str, ...]], ...] = (
         _advice(Fixer.NOBODY),
         ("mailbox_busy", "mailbox_later", "mailbox_ended", "mailbox_connection_lost", "mailbox_took_too_long"),
     ),
+    # --- the test of an outgoing server, from end to end
+    (
+        _advice(Fixer.ADMINISTRATOR),
+        (
+            "self_test_nothing_fetched", "self_test_mailbox_off", "self_test_sender_failed", "self_test_sender_warning",
+            "self_test_reply_returned", "self_test_reply_missing", "self_test_bounce_missing",
+        ),
+    ),
+    (
+        _advice(Fixer.PROVIDER),
+        (
+            "self_test_delivery_returned", "self_test_delivery_missing", "self_test_reply_stray",
+            "self_test_plus_returned", "self_test_plus_refused", "self_test_plus_missing",
+        ),
+    ),
+    (_advice(Fixer.NOBODY), ("self_test_late",)),
     # --- it passes
     (
         _advice(Fixer.NOBODY, Remedy.RETRY),

@@ -117,6 +117,14 @@ class AddressBook:
 
 
 @dataclass(frozen=True, slots=True)
+class SelfTestMail:
+    """The part of a server's self-test that an email of ours was sent for."""
+
+    part_id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class KnownMessage:
     """A message that an id names: one that we sent under a signed id, or one that we stored under its own."""
 
@@ -128,6 +136,7 @@ class KnownMessage:
     is_note: bool = False
     mail_id: int | None = None  # the outgoing mail
     trace_id: int | None = None  # one recipient of a mailing
+    self_test: SelfTestMail | None = None
 
     def same_as(self, other: "KnownMessage") -> bool:
         """Say whether two ids name one message."""
@@ -200,7 +209,7 @@ def look_up(message: IncomingMessage, book: AddressBook, number: int = 0) -> Loo
     """
     ids = [message.message_id, message.own_id, message.loop_tag, *both_ends(message.references, MOST_IDS)]
     ids += both_ends(returned_ids(message, at_bounce_address=bool(bounce_aliases(message, book))), MOST_IDS)
-    ids.append(unsubscribe_token(message.subject))
+    ids += [unsubscribe_token(message.subject), bounce_token(message, book)]
     return LookUp(
         _key(message, number),
         message.from_key,
@@ -263,3 +272,15 @@ def addressed(message: IncomingMessage) -> list[str]:
 def bounce_aliases(message: IncomingMessage, book: AddressBook) -> list[AliasRule]:
     """Return the bounce addresses that a mail was sent to."""
     return book.among(addressed(message), "bounce")
+
+
+def bounce_token(message: IncomingMessage, book: AddressBook) -> str:
+    """Return what stood behind the plus of the bounce address that a mail was sent to, "" for nothing."""
+    return next(
+        (
+            local_part(address).partition("+")[2]
+            for address in addressed(message)
+            if "+" in address and (alias := book.find(address)) is not None and alias.role == "bounce"
+        ),
+        "",
+    )

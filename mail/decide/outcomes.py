@@ -1,8 +1,9 @@
 """What can become of a received mail: one small type each, and the decision that holds them."""
 
 from dataclasses import dataclass
+from typing import Literal
 
-from mail.decide.facts import KnownMessage
+from mail.decide.facts import KnownMessage, SelfTestMail
 from mail.decide.report import Report
 from mail.sentences import Why
 
@@ -31,6 +32,20 @@ class Bounced:
     about: KnownMessage | None  # the mail of ours that it is about; None: not found
     token: str = ""  # what stood behind the plus of the bounce address
     target: str = "report"
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTested:
+    """An email of a server's self-test came in, or was returned: noted there, and that is all.
+
+    ``is_threaded``: it names the email of the self-test that it replies to.
+    """
+
+    part: SelfTestMail
+    how: Literal["arrived", "returned"]
+    is_threaded: bool = False
+    report: Report | None = None
+    target: str = "self_test"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +150,8 @@ class Quarantined:
 
 
 Outcome = (
-    Duplicate | Ignored | Bounced | AutoNote | Reply | PostTo | NewDocument | Replied | Unsubscribed | Rejected
-    | Quarantined
+    Duplicate | Ignored | Bounced | SelfTested | AutoNote | Reply | PostTo | NewDocument | Replied | Unsubscribed
+    | Rejected | Quarantined
 )  # fmt: skip
 
 
@@ -164,7 +179,7 @@ class Routing:
             return "processed"
         if Rejected in kinds:
             return "rejected" if self.answer_to else "ignored"
-        return "ignored" if Ignored in kinds else "duplicate"
+        return "ignored" if kinds & {Ignored, SelfTested} else "duplicate"
 
     @property
     def result(self) -> str:
@@ -189,4 +204,5 @@ _RESULTS: dict[type, str] = {
     PostTo: "reply",
     NewDocument: "document",
     Unsubscribed: "unsubscribed",
+    SelfTested: "self_test",
 }

@@ -36,3 +36,11 @@ def in_thread_order(message: IncomingMessage) -> list[str]:
     references = "".join(message.raw_header("references").split())
     ids = both_ends(message.references, MOST_IDS)
     return sorted(ids, key=lambda id: found if (found := references.find(id)) >= 0 else len(references))
+
+
+def answers_itself(message: IncomingMessage, copy: KnownMessage, known: Mapping[str, KnownMessage]) -> bool:
+    """Say whether a mail with our own id header is an answer by a program that keeps such headers, not a copy."""
+    named = (found for id in message.references if (found := known.get(id)) is not None)
+    if any(found.same_as(copy) for found in named):
+        return True
+    return bool(copy.sender) and bool(message.from_key) and message.from_key != copy.sender

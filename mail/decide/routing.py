@@ -5,7 +5,7 @@ stand in one table, in the order of incoming.md 5; the first that takes the mail
 before by the same mail to the same destination is taken out last, so that each destination has a mail once.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 
@@ -16,8 +16,8 @@ from mail.decide.facts import (
     Facts,
     KnownMessage,
     LookUp,
-    addressed,
     bounce_aliases,
+    bounce_token,
     unsubscribe_token,
 )
 from mail.decide.outcomes import (
@@ -35,9 +35,10 @@ from mail.decide.outcomes import (
     Routing,
     Unsubscribed,
 )
-from mail.decide.reply import answered
+from mail.decide.reply import answered, answers_itself
 from mail.decide.report import read_report
 from mail.decide.reported import Report
+from mail.decide.self_test_mails import came_back
 from mail.decide.verp import PLUS_TEST
 from mail.message.address import domain_of, local_part
 from mail.message.parse import IncomingMessage
@@ -96,6 +97,21 @@ def names_one_of_us(asked: LookUp, facts: Facts) -> bool:
     return facts.book.speaks_for_us(asked.sender) or any(user is not None for user in users)
 
 
+def _self_test(case: _Case) -> list[Outcome] | None:
+    """What the self-test of a server sent, or a report about it: noted there, whatever else it would become."""
+    found = came_back(case.message, case.report, case.facts.signed, bounce_token(case.message, case.book))
+    if found is None:
+        return None
+    case.step(found.code)
+    if found.outcome is None:
+        return [Ignored(case.steps[-1])]
+    if found.outcome.how == "arrived" and found.outcome.part.name == "plus":
+        tried = [address for address in case.recipients if local_part(address).endswith(PLUS_TEST)]
+        case.hits += [alias.id for alias in case.book.among(tried, "bounce")]
+        case.step("route_plus_works", address=tried[0] if tried else "–")
+    return [found.outcome]
+
+
 def _own_mail(case: _Case) -> list[Outcome] | None:
     """Rule 0, first half: a mail that we sent comes back under its own id."""
     message, known = case.message, case.facts.signed
@@ -104,17 +120,9 @@ def _own_mail(case: _Case) -> list[Outcome] | None:
     if message.message_id in known:
         return [Duplicate(case.step("route_own_mail", id=message.message_id))]
     copy = known.get(message.own_id or "")
-    if copy is not None and not _answers_itself(message, copy, known):
+    if copy is not None and not answers_itself(message, copy, known):
         return [Duplicate(case.step("route_own_mail", id=message.own_id))]
     return None
-
-
-def _answers_itself(message: IncomingMessage, copy: KnownMessage, known: Mapping[str, KnownMessage]) -> bool:
-    """Say whether a mail with our own id header is an answer by a program that keeps such headers, not a copy."""
-    named = (found for id in message.references if (found := known.get(id)) is not None)
-    if any(found.same_as(copy) for found in named):
-        return True
-    return bool(copy.sender) and bool(message.from_key) and message.from_key != copy.sender
 
 
 def _too_much(case: _Case) -> list[Outcome] | None:
@@ -163,14 +171,7 @@ def _report(case: _Case) -> list[Outcome] | None:
     case.hits += [alias.id for alias in at_bounce]
     known = (case.facts.signed.get(id) for id in report.returned_ids)
     about = max((found for found in known if found), key=lambda found: found.order, default=None)
-    token = next(
-        (
-            local_part(address).partition("+")[2]
-            for address in addressed(message)
-            if "+" in address and (alias := case.book.find(address)) is not None and alias.role == "bounce"
-        ),
-        "",
-    )
+    token = bounce_token(message, case.book)
     names = ", ".join(reported.address for reported in report.recipients[:5])
     case.step(f"route_report_{report.about.value}", addresses=names, n=len(report.recipients))
     case.step("route_report_ours" if about or token else "route_report_not_ours")
@@ -315,6 +316,7 @@ def _nobody(case: _Case) -> list[Outcome] | None:
 
 
 RULES: tuple[Callable[[_Case], list[Outcome] | None], ...] = (
+    _self_test,
     _own_mail,
     _too_much,
     _plus_test,

@@ -11,14 +11,14 @@ from datetime import datetime
 
 from sqlalchemy import select
 
-from mail.decide.outcomes import AutoNote, Bounced, NewDocument, PostTo, Replied, Reply, Unsubscribed
+from mail.decide.outcomes import AutoNote, Bounced, NewDocument, PostTo, Replied, Reply, SelfTested, Unsubscribed
 from mail.decide.reply import in_thread_order
 from mail.documents import contacts, notify
 from mail.documents.documents import DocumentDraft, foresee, open_documents
 from mail.documents.notify import PostNotification, ReadyNotification, relayed_references
 from mail.documents.posts import add_posts, follow_all
 from mail.documents.threads import PostDraft, ThreadView
-from mail.incoming import answers, ledger, reports
+from mail.incoming import answers, ledger, reports, self_test
 from mail.incoming.case import Case, storable
 from mail.incoming.lookup import RoutingContext
 from mail.incoming.people import Author, authors
@@ -107,6 +107,8 @@ def _record_reports(cases: Sequence[Case], now: datetime) -> None:
         for outcome in case.routing.outcomes:
             if isinstance(outcome, Bounced):
                 reports.record(outcome, case.id, now)
+            elif isinstance(outcome, SelfTested):
+                self_test.note(outcome, case)
             elif isinstance(outcome, Replied):
                 traces.mark_replied(outcome.trace_id, now)
             elif isinstance(outcome, Unsubscribed):

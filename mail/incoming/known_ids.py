@@ -1,18 +1,18 @@
 """What the ids of received mails name: messages that we sent under signed ids, mails that came in under their own."""
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import select
 
-from mail.decide.facts import KnownMessage
+from mail.decide.facts import KnownMessage, SelfTestMail
 from mail.incoming.case import storable
 from mail.message.address import normalise
 from mail.settings import office
 from mail.settings.tokens import Named, TokenKind
 from mail.transport.relay_ids import lookup_keys
-from models import Document, Mailing, OutgoingMail, Post, Recipient, RelayId, Trace, db
+from models import Document, Mailing, OutgoingMail, Post, Recipient, RelayId, SelfTestPart, Trace, db
 from models.slices import by_hundreds
 
 LINE_KINDS = (TokenKind.LINE, TokenKind.LINE_BOUNCE)
@@ -67,6 +67,7 @@ def _known_ids(ids: Iterable[str]) -> KnownIds:
         if message is not None:
             signed[id] = message
     rejections = frozenset(id for id, one in named.items() if one.kind is TokenKind.LOOP)
+    signed |= _of_self_tests(signed)
     return KnownIds(signed, _stored(foreign), rejections)
 
 
@@ -108,6 +109,7 @@ _POST = (
     Post.kind,
     Document.type_id,
     OutgoingMail.id.label("mail_id"),
+    OutgoingMail.kind.label("mail_kind"),
     OutgoingMail.from_header,
 )
 
@@ -142,12 +144,20 @@ def _mails(message_ids: set[str]) -> dict[str, KnownMessage]:
     if not message_ids:
         return {}
     rows = db.session.execute(
-        select(OutgoingMail.message_id, OutgoingMail.id.label("mail_id"), OutgoingMail.from_header).where(
-            OutgoingMail.message_id.in_(message_ids)
-        )
+        select(
+            OutgoingMail.message_id,
+            OutgoingMail.id.label("mail_id"),
+            OutgoingMail.kind.label("mail_kind"),
+            OutgoingMail.from_header,
+        ).where(OutgoingMail.message_id.in_(message_ids))
     )
     return {
-        row.message_id: KnownMessage(order=0.0, sender=normalise(row.from_header) or "", mail_id=row.mail_id)
+        row.message_id: KnownMessage(
+            order=0.0,
+            sender=normalise(row.from_header) or "",
+            mail_id=row.mail_id,
+            self_test=_perhaps_self_test(row.mail_kind),
+        )
         for row in rows
     }
 
@@ -174,7 +184,26 @@ def _known(row: Any) -> KnownMessage:
         post_id=row.post_id,
         is_note=row.kind == "note",
         mail_id=row.mail_id,
+        self_test=_perhaps_self_test(row.mail_kind),
     )
+
+
+def _perhaps_self_test(mail_kind: str | None) -> SelfTestMail | None:
+    """A test email may be one of a self-test: which one, if any, ``_of_self_tests`` asks."""
+    return SelfTestMail(0, "") if mail_kind == "test" else None
+
+
+def _of_self_tests(signed: Mapping[str, KnownMessage]) -> dict[str, KnownMessage]:
+    """Fill in which test emails belong to a self-test; one statement where there are any, none for other mail."""
+    tests = {id: known for id, known in signed.items() if known.self_test}
+    if not tests:
+        return {}
+    part = SelfTestPart
+    rows = db.session.execute(
+        select(part.mail_id, part.id, part.name).where(part.mail_id.in_({known.mail_id for known in tests.values()}))
+    )
+    parts = {row.mail_id: SelfTestMail(row.id, row.name) for row in rows}
+    return {id: replace(known, self_test=parts.get(known.mail_id)) for id, known in tests.items()}
 
 
 # --- what came in

@@ -155,11 +155,11 @@ def neighbours(times: Sequence[datetime], moment: datetime, window: timedelta) -
 def targets(routing: Routing) -> list[str]:
     """Return the destinations that this decision reaches; each of them has a mail once.
 
-    Quarantine and "ignored" are no destinations: nothing was done there that another copy could do twice.
+    Quarantine, a self-test and "ignored" are no destinations: nothing was done there that another copy could do twice.
     """
     reached = []
     for outcome in routing.outcomes:
-        if outcome.target in ("duplicate", "ignored", "quarantine"):
+        if outcome.target in ("duplicate", "ignored", "self_test", "quarantine"):
             continue
         reached.append(outcome.target)
         if isinstance(outcome, Rejected) and outcome.reason["code"] == "reject_loop":

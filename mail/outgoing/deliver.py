@@ -150,6 +150,7 @@ class LineBatch(DeliveryBatch[Claimed]):
     lane = "personal"
     keeps_transcripts = True
     goes_live = True  # once a real server takes a mail, the practice mailbox takes no server's place
+    counts_failures = True  # a refusal says something about its address
 
     def __init__(
         self,
@@ -263,7 +264,7 @@ class LineBatch(DeliveryBatch[Claimed]):
         insert_rows(RelayId, [{"recipient_id": id, "name": name} for id, name in given if name])
         failed = [line for line, _, result in noted if result["state"] == "failed"]
         about = (failure_of(line.address, tried.outcome, recipient_id=line.id) for line, tried, _ in noted)
-        failures.record([failure for failure in about if failure], now)
+        failures.record([failure for failure in about if failure and self.counts_failures], now)
         mark_failures(posts_of_lines(failed), now)
         mark_doubts(posts_of_lines([line for line, _, result in noted if result["state"] == "unknown"]), now)
         show_progress(posts_of_lines(self.lines), now)

@@ -1,135 +1,32 @@
-"""FLOW of a real email that an admin sends to himself through one server, in use or not: decide -> queue -> deliver.
-
-It goes the way of every email, but it is tried once: an admin who waits for it wants an answer, not a retry.
-"""
+"""A real email that an admin sends to himself through one server, in use or not; ``tried_once`` is its way."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 from flask_babel import gettext
-from sqlalchemy import select
 
-from mail.decide.sender import Decision, decide
-from mail.errors import MailError, NotHandedOver
+from mail.errors import NotHandedOver
 from mail.message.address import show_address
-from mail.outgoing import enqueue
-from mail.outgoing.deliver import LineBatch
-from mail.outgoing.delivery import Try, deliver_batch, not_tried
+from mail.outgoing import tried_once
 from mail.outgoing.enqueue import OutgoingDraft, To
-from mail.outgoing.line_results import doubt_of
-from mail.queue import quota
-from mail.queue.connections import Connections
-from mail.queue.journal import Journal
+from mail.outgoing.tried_once import TriedOnce
 from mail.queue.lease import WorkerLease
 from mail.sentences import why
-from mail.settings import office
-from mail.settings.clock import now
 from mail.settings.config import settings
-from mail.transport.smtp import Outcome
-from models import OutgoingMail, OutgoingServer, Recipient, User, db, reading, writing
-from models.outgoing import Claimed, claim_line
-
-
-@dataclass(frozen=True, slots=True)
-class MailToMe:
-    """An email that is queued for one server and held by this worker, with its decision."""
-
-    server_id: int
-    is_in_use: bool
-    decision: Decision
-    reserved: quota.Reservation
-    line: Claimed
+from models import OutgoingServer, User, db
 
 
 def begin(
-    server_id: int, user_id: int | None, worker: WorkerLease, taken: Callable[[MailToMe], None] = lambda mail: None
-) -> MailToMe:
-    """Queue the email for a server (0: the default server) and take it for this worker; commits.
+    server_id: int, user_id: int | None, worker: WorkerLease, taken: Callable[[TriedOnce], None] = lambda mail: None
+) -> TriedOnce:
+    """Queue the email as ``tried_once.begin`` does."""
 
-    ``taken`` writes down which email it is, in the transaction that takes it. Raises ``NotHandedOver`` with the reason
-    if it can't go: then nothing is queued.
-    """
-    moment = now()
-    with reading():
-        server = db.session.get(OutgoingServer, server_id) if server_id else None
+    def write(server: OutgoingServer | None) -> tuple[OutgoingDraft, To]:
         user = db.session.get(User, user_id) if user_id else None
-        if user is None or (server_id and server is None):
+        if user is None:
             raise NotHandedOver(why("check_server_gone"))
-        draft = _draft(server, user)
-        decision = _decide(draft, server_id)
-        if decision.failure:
-            raise NotHandedOver(decision.failure)
-        to = [To(user.email, user.name, user.contact_id)]
-        ready = enqueue.prepare(draft, to, moment, decision=decision)
-        is_in_use = server is None or server.active
-    if ready.failure:
-        raise NotHandedOver(ready.failure)
-    with writing():
-        reserved = quota.reserve(server_id, 1, moment)
-        if reserved.why:
-            db.session.rollback()
-            raise NotHandedOver(reserved.why)
-        enqueue.enqueue_many([ready], moment)
-        queued = select(OutgoingMail.id).where(OutgoingMail.message_id == ready.values["message_id"])
-        line_id = db.session.scalars(select(Recipient.id).where(Recipient.mail_id == queued.scalar_subquery())).one()
-        lines = claim_line(worker.id, line_id, moment)
-        if not lines:
-            db.session.rollback()
-            raise NotHandedOver(why("check_lost"))
-        mail = MailToMe(server_id, is_in_use, decision, reserved, lines[0])
-        taken(mail)
-        db.session.commit()
-    return mail
+        return _draft(server, user), To(user.email, user.name, user.contact_id)
 
-
-def deliver(mail: MailToMe, journal: Journal, worker: WorkerLease) -> Outcome:
-    """Hand the email to its server, record what became of it, and return that; commits."""
-    batch = _OneTry(mail, worker, journal)
-    with Connections(also_inactive=True) as connections:
-        try:
-            deliver_batch(batch, connections, journal, worker)
-        except MailError as error:
-            batch.why = error.why
-    for line in list(batch.waiting):
-        batch.waiting.remove(line)
-        batch.note(line, Try(not_tried(batch.why or why("check_lost"))))
-    batch.record()
-    batch.give_back_room(mail.reserved)
-    assert batch.outcome is not None
-    return batch.outcome
-
-
-class _OneTry(LineBatch):
-    """One line that fails where another one would wait."""
-
-    def __init__(self, mail: MailToMe, worker: WorkerLease, journal: Journal) -> None:
-        super().__init__(mail.server_id, [mail.line], worker, journal)
-        self.goes_live = mail.is_in_use
-        self.outcome: Outcome | None = None
-
-    def note(self, line: Claimed, tried: Try) -> None:
-        """Keep what became of the line: there is no second try."""
-        outcome = tried.outcome
-        if outcome.temporary and outcome.code is not None and outcome.why is not None:
-            later = why("mail_to_me_deferred", reply=f"{outcome.code} {outcome.text}", cause=outcome.why["code"])
-            outcome = outcome._replace(why=later)
-        self.outcome = outcome._replace(temporary=False)
-        super().note(line, tried._replace(outcome=self.outcome))
-        if outcome.in_doubt:
-            self._noted[-1][2].update(doubt_of(line.doubts, now(), once=True))
-
-
-def _decide(draft: OutgoingDraft, server_id: int) -> Decision:
-    """Decide as for any email that must go through this server, as if it were the one in use."""
-    snapshot = office.load()
-    request = enqueue.request_of(draft, snapshot)
-    if server_id:
-        servers = [replace(one, active=True) if one.id == server_id else one for one in snapshot.servers]
-        return decide(request, servers, snapshot.office)
-    decision = decide(request, [], snapshot.office)
-    if decision.failure:
-        return decision
-    return replace(decision, steps=[why("mail_to_me_default", server=decision.server_name), *decision.steps[1:]])
+    return tried_once.begin(server_id, write, worker, taken)
 
 
 def _draft(server: OutgoingServer | None, user: User) -> OutgoingDraft:
@@ -147,6 +44,5 @@ def _draft(server: OutgoingServer | None, user: User) -> OutgoingDraft:
         author=show_address(user.name, user.email),
         subject=gettext("Test email through “%(server)s”", server=used.name),
         text=text,
-        forced_server_id=server.id if server else None,
         auto_submitted="auto-generated",
     )

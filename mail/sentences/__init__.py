@@ -19,6 +19,7 @@ from mail.sentences import (
     incoming,
     mailings,
     outgoing,
+    self_test,
     settings,
     sign_in,
     tokens,
@@ -40,6 +41,7 @@ SUBJECTS = (
     sign_in,
     tokens,
     headers,
+    self_test,
 )
 SENTENCES: dict[str, Any] = {code: sentence for subject in SUBJECTS for code, sentence in subject.SENTENCES.items()}
 

@@ -9,8 +9,8 @@ from mail.sentences.counted import Counted
 SENTENCES: dict[str, Any] = {
     "route_own_mail": _l("One of our own emails came back (%(id)s): nothing to do."),
     "route_plus_works": _l(
-        "This email was sent to %(address)s to see whether addresses with a plus arrive: they do, so unique bounce "
-        "addresses (the system parameter mail.bounce.verp) can be turned on."
+        "This email was sent to %(address)s to see whether addresses with a plus arrive: they do, so emails get unique "
+        "bounce addresses, unless the system parameter mail.bounce.verp is 0."
     ),
     "route_duplicate": _l("This email has already reached all its destinations."),
     "route_partly_duplicate": Counted(

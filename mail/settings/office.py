@@ -211,7 +211,7 @@ def _office(domains: Sequence[Any], with_plus: frozenset[str]) -> Office:
         catchall_domain=parameters.CATCHALL_DOMAIN.get(),
         catchall_alias=parameters.CATCHALL_ALIAS.get(),
         bounce_alias=parameters.BOUNCE_ALIAS.get(),
-        verp=bool(parameters.VERP.get()),
+        verp=bool(with_plus) if parameters.VERP.get() is None else bool(parameters.VERP.get()),
         with_plus=with_plus,
         company=parameters.COMPANY_NAME.get(),
         custom_servers=bool(parameters.CUSTOM_SERVERS.get()),

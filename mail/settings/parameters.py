@@ -176,14 +176,15 @@ BOUNCE_ALIAS = Parameter(
         "a change."
     ),
 )
-VERP = Parameter(
+VERP: Parameter[int | None] = Parameter(
     "mail.bounce.verp",
-    0,
+    None,
     _number,
     _l(
         "1 gives every email a bounce address of its own (bounce+…@ your alias domain), so that a returned email names "
-        "its recipient even when the report does not. It can be turned on once an email to bounce+test@ your alias "
-        "domain has arrived: a mailbox that takes no addresses with a plus would lose returned emails."
+        "its recipient even when the report does not; 0 gives all of them the same. Empty: 1 as soon as an email to "
+        "bounce+test@ your alias domain has arrived, because a mailbox that takes no addresses with a plus would lose "
+        "returned emails. “Test sending and receiving” on the page of an outgoing server sends such an email."
     ),
     YES_OR_NO,
 )

@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import InterfaceError
 
 from mail.errors import NotHandedOver
-from mail.outgoing import mail_to_me
+from mail.outgoing import mail_to_me, tried_once
 from mail.queue import lease
 from mail.queue.journal import Journal
 from mail.settings.config import settings
@@ -86,12 +86,12 @@ def test_what_a_killed_worker_was_at_is_not_sent_again(
     state: str,
     reason: str | None,
 ) -> None:
-    def killed(mail: mail_to_me.MailToMe, journal: Journal, _worker: lease.WorkerLease) -> None:
+    def killed(mail: tried_once.TriedOnce, journal: Journal, _worker: lease.WorkerLease) -> None:
         for word in words:
             word(journal, f"l{mail.line.id}")
         raise Killed
 
-    monkeypatch.setattr(mail_to_me, "deliver", killed)
+    monkeypatch.setattr(tried_once, "deliver", killed)
     die_and_recover(office)
     line = db.session.scalars(select(Recipient)).one()
     assert (line.state, line.why and line.why["code"]) == (state, reason)

@@ -183,6 +183,14 @@ class Postfix:
         """Accept mails to an address and send a delivery report to their envelope sender afterwards."""
         self.policy.actions[address.lower()] = f"FILTER late:{text}"
 
+    def bounce_unknown(self, domain: str, text: str = "5.1.1 No such user here") -> None:
+        """Do the same with every address of a domain that has no mailbox of its own (``deliver_into``)."""
+        self.bounce(f"@{domain}", text)
+
+    def add_header(self, address: str, line: str) -> None:
+        """Put a header line before the mails to an address, as a server does that checks their sender."""
+        self.policy.actions[address.lower()] = f"PREPEND {line}"
+
     def accept(self, address: str) -> None:
         """Take back what ``refuse``, ``defer``, ``refuse_sender`` or ``bounce`` said."""
         self.policy.actions.pop(address.lower(), None)
@@ -195,6 +203,7 @@ class Postfix:
     def deliver_into(self, address: str, maildir: Path) -> None:
         """File the mails to an address in a Maildir of its own, for example one that Dovecot serves."""
         self._mailboxes[address] = str(maildir).lstrip("/") + "/"
+        self.policy.actions.setdefault(address.lower(), "DUNNO")
         self._write_mailboxes()
 
     # --- what arrived
@@ -347,7 +356,9 @@ class Policy:
                         threading.Event().wait(delay)
                     action = "DUNNO"
                     if not complete:
-                        action = policy.actions.get(question.get("recipient", "").lower(), action)
+                        recipient = question.get("recipient", "").lower()
+                        of_domain = policy.actions.get("@" + recipient.rpartition("@")[2], action)
+                        action = policy.actions.get(recipient, of_domain)
                     self.wfile.write(f"action={action}\n\n".encode())
                     question = {}
 

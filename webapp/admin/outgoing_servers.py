@@ -206,6 +206,7 @@ class OutgoingServerView(AdminView):
     buttons = (
         Button("test", _l("Test Connection"), "test-pipe", save_first=True),
         Button("mail", _l("Send me a test email"), "send", save_first=True, later=True),
+        Button("self_test", _l("Test sending and receiving"), "refresh", save_first=True, later=True),
         Button(
             "use",
             _l("Use it anyway"),
@@ -355,6 +356,10 @@ class OutgoingServerView(AdminView):
         """Ask the worker to send a real email through the server to the person who is here."""
         checks.ask("outgoing_mail", server.id)
         return redirect(self.row_url(server))
+
+    def press_self_test(self, server: OutgoingServer) -> ResponseReturnValue:
+        """Show the page of the test from end to end."""
+        return redirect(self.get_url("self_test.show", server_id=server.id))
 
     def press_use(self, server: OutgoingServer) -> None:
         """Put a new server to use although no test has passed."""

@@ -32,6 +32,7 @@ RESULTS = {
     "receipt": _l("Receipt"),
     "challenge": _l("Challenge"),
     "unsubscribed": _l("Unsubscribed"),
+    "self_test": _l("Test"),
 }
 
 
