@@ -100,9 +100,9 @@ def _ask_one(resolver: ResolverAddress, name: Name, question: Question, seconds:
             response = dns.query.tcp(query, address, seconds, port)
     except dns.exception.Timeout:
         return DnsAnswer("silent", said=f"{address}: no response")
-    except OSError as error:
-        return DnsAnswer("silent", said=f"{address}: {error.strerror or error}")
-    except (dns.exception.DNSException, EOFError, ValueError) as error:
+    except (OSError, EOFError) as error:
+        return DnsAnswer("silent", said=f"{address}: {getattr(error, 'strerror', None) or 'closed the connection'}")
+    except (dns.exception.DNSException, ValueError) as error:
         return DnsAnswer("malformed", said=f"{address}: {error or type(error).__name__}")
     return _read(response, question, address)
 

@@ -51,7 +51,7 @@ class NameServer:
         values = {"folder": self.folder, "host": HOST, "port": self.port, "control": self.control}
         (self.folder / "named.conf").write_text(CONFIGURATION.format(**values))
         self.program = Program.start(
-            "named", [NAMED, "-f", "-n", "1", "-c", self.folder / "named.conf"], self.folder / "output"
+            "named", [NAMED, "-g", "-n", "1", "-c", self.folder / "named.conf"], self.folder / "output"
         )
         self.program.wait_for_port(self.port)
         self.program.wait_for_port(self.control)
@@ -85,7 +85,15 @@ class NameServer:
         self._write()
         for command in ("reload", "flush"):
             self._control(command)
-        wait_until(lambda: f"serial: {self.serial}\n" in self._control("zonestatus", "."), 10)
+        wait_until(lambda: f"serial: {self.serial}\n" in self._control("zonestatus", ".") or self._refused(), 10)
+        assert not self._refused(), self.program.output()[-2000:]
+
+    def _refused(self) -> bool:
+        """Say whether it could not read what was written last."""
+        return (
+            "not loaded due to errors"
+            in self.program.output().rpartition("received control channel command 'reload'")[2]
+        )
 
     def _control(self, *words: str) -> str:
         command = ["/usr/sbin/rndc", "-c", str(self._key()), "-s", HOST, "-p", str(self.control), *words]
