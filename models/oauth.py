@@ -17,7 +17,7 @@ class OauthProvider(Model):
 
     ``issuer`` (only ``other``): the address below which the provider describes itself. ``tenant`` (only ``microsoft``):
     the directory whose mailboxes may sign in. ``secret_expires_at``: when the client secret ends, as the provider said
-    to the person who made it.
+    to the person who made it; ``warned_of`` is the end that admins were warned of.
     """
 
     __tablename__ = "oauth_provider"
@@ -32,6 +32,7 @@ class OauthProvider(Model):
     issuer: Mapped[str] = mapped_column(String(500), default="")
     scopes: Mapped[str] = mapped_column(String(1000), default="")  # only ``other``; the rest is known
     secret_expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    warned_of: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     def __str__(self) -> str:
         return self.name
@@ -43,6 +44,9 @@ class OauthAccount(Model):
     ``refused``: the provider takes its tokens no longer (``why``), somebody must connect it again. ``expires_at`` is
     when the access token ends, ``refresh_expires_at`` when the permission does, as far as the provider says so.
     ``client``: no person signed in, the app itself has the permission (Microsoft); it has no refresh token.
+    ``generation`` counts the tokens: whoever renews writes only over those that were there when it began. One renews at
+    a time, until ``leased_until`` by the database's clock. ``forced``: this token came because a server had refused the
+    one before. ``retry_at``: a renewal failed and is not tried again before.
     """
 
     __tablename__ = "oauth_account"
@@ -64,6 +68,12 @@ class OauthAccount(Model):
     refresh_expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     refreshed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     connected_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    generation: Mapped[int] = mapped_column(default=0, server_default=db.text("0"))
+    leased_until: Mapped[float] = mapped_column(default=0.0, server_default=db.text("0"))
+    forced: Mapped[bool] = mapped_column(default=False, server_default=db.text("false"))
+    retry_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    retries: Mapped[int] = mapped_column(default=0, server_default=db.text("0"))
+    warned_of: Mapped[datetime | None] = mapped_column(UtcDateTime)
     provider: Mapped[OauthProvider] = relationship()
 
     def __str__(self) -> str:
