@@ -26,6 +26,7 @@ from scheduler.mail_in import PutOff, Waiting
 from scheduler.mailings import Tending
 from scheduler.practice import Receiver
 from scheduler.recovery import Recovery
+from scheduler.renewals import LOOK_EVERY, Renewals
 from scheduler.sending import ConnectionShares, MassSenders, PersonalSenders, SenderPool, ServerWatch
 from scheduler.sign_ins import SignIns
 from scheduler.waking import WakeListener
@@ -60,6 +61,7 @@ class WorkerProcess:
             loop("scheduled actions", self._actions, "actions"),
             loop("tests", Checks(app, self._identity, fetcher), "check"),
             loop("sign-ins", SignIns(app, self._identity), "sign_in"),
+            loop("renewals", Renewals(app, self._identity), pause=LOOK_EVERY),
             loop("incoming", Waiting(self._identity), "incoming", "received"),
             loop("mailings", Tending(), "mailings"),
             loop("recovery", Recovery(self._identity, stopping), "recovery", pause=2.0),

@@ -90,6 +90,14 @@ def authorization(authority: Authority) -> Iterator[AuthorizationServer]:
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def token_dovecot(authority: Authority, authorization: AuthorizationServer) -> Iterator[Dovecot]:
+    """A Dovecot that takes access tokens of ``authorization``."""
+    server = started(lambda: Dovecot(authority, introspection=authorization.introspection_url))
+    yield server
+    server.close()
+
+
 @pytest.fixture
 def mailbox(dovecot: Dovecot, request: pytest.FixtureRequest) -> Iterator[str]:
     """The user name of an empty mailbox in ``dovecot``, for this test alone."""

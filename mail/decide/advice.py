@@ -4,10 +4,10 @@ One table for every page that shows a failure. An action that would change nothi
 against a block list, no second try at a mailbox that does not exist.
 """
 
-import re
 from enum import StrEnum
 from typing import NamedTuple
 
+from mail.decide.oauth import kind_at
 from mail.sentences import Why
 
 
@@ -75,14 +75,8 @@ def _sign_in_with(code: str, host: str) -> str:
     code = code.removeprefix("mailbox_")
     if code not in ("password_login_off", "app_password_wanted", "login_refused"):
         return ""
-    known = next((kind for kind, hosts in _SIGN_INS.items() if re.fullmatch(hosts, host, re.IGNORECASE)), "")
-    return known or ("other" if code == "password_login_off" else "")
-
-
-_SIGN_INS = {
-    "google": r"(?:.+\.)?(?:gmail|googlemail)\.com",
-    "microsoft": r"(?:.+\.)?(?:office365|outlook|hotmail)\.com|outlook\.office\.com",
-}
+    kind = kind_at(host)
+    return kind if kind != "other" or code == "password_login_off" else ""
 
 
 def not_again(state: str, wait: str, reason: Why | None) -> str:
@@ -156,7 +150,8 @@ _TABLE: tuple[tuple[Advice, tuple[str, ...]], ...] = (
         (
             "sender_refused", "sender_needs_smtputf8", "relay_denied", "login_wanted", "encryption_wanted",
             "helo_refused", "helo_unusable", "login_refused", "app_password_wanted", "password_login_off",
-            "token_refused", "token_login_not_offered", "smtp_login_off",
+            "token_refused", "token_login_not_offered", "smtp_login_off", "account_missing", "account_ended",
+            "account_later", "account_unreadable",
             "login_not_offered", "secret_unreadable", "greeting_no_service", "name_not_found", "address_not_allowed",
             "address_not_public", "port_not_allowed", "connection_refused", "unreachable", "timed_out",
             "not_understood", "tls_failed", "starttls_missing", "certificate_changed", "certificate_self_signed",
@@ -176,7 +171,8 @@ _TABLE: tuple[tuple[Advice, tuple[str, ...]], ...] = (
     (
         _advice(Fixer.ADMINISTRATOR),
         (
-            "mailbox_token_refused",
+            "mailbox_token_refused", "mailbox_account_missing", "mailbox_account_ended",
+            "mailbox_account_later", "mailbox_account_unreadable",
             "mailbox_login_refused", "mailbox_app_password_wanted", "mailbox_password_login_off", "mailbox_web_login",
             "mailbox_turned_off", "mailbox_encryption_wanted", "mailbox_secret_unreadable", "mailbox_folder_missing",
             "mailbox_folder_refused", "mailbox_folder_not_made", "mailbox_read_only", "mailbox_no_mark",

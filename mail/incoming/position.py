@@ -9,9 +9,10 @@ from sqlalchemy import select
 
 from mail.errors import MailboxSecretUnreadable
 from mail.incoming.case import Retention
+from mail.queue.access_tokens import AccountMissing, AccountTokens
 from mail.sentences import why
 from mail.settings.config import settings
-from mail.transport.mailbox import After, Mailbox, MailboxTarget, Position
+from mail.transport.mailbox import After, Mailbox, MailboxTarget, Position, translate
 from models import (
     IncomingServer,
     MailboxState,
@@ -27,14 +28,17 @@ REFUSED = ("mailbox_refused", "mailbox_later")  # the last run ended because the
 
 def target_of(server: IncomingServer) -> MailboxTarget:
     """Return where the mailbox of an incoming server is and how to open it."""
+    account = server.oauth_account if server.authentication == "oauth2" else None
     return MailboxTarget(
         name=server.name,
         kind=server.kind,  # type: ignore[arg-type]
         host=server.host,
         port=server.port,
         encryption=server.encryption,  # type: ignore[arg-type]
-        user=server.user,
+        user=server.user or (account.address if account else ""),
         password="" if server.password is None else server.password,
+        auth=server.authentication,  # type: ignore[arg-type]
+        tokens=AccountTokens(account.id) if account else None,
         folder=server.folder or "INBOX",
         move_to=server.move_to if server.after_fetch == "move" else "",
         spool=str(settings().data),
@@ -45,9 +49,13 @@ def target_of(server: IncomingServer) -> MailboxTarget:
 
 
 def usable(target: MailboxTarget) -> MailboxTarget:
-    """Return the target; raises ``MailboxSecretUnreadable`` when its password was stored under another key."""
-    if isinstance(target.password, Unreadable):
+    """Return the target; raises ``MailboxSecretUnreadable`` when its password was stored under another key, and
+    ``AccountMissing`` when it wants a token and nobody connected an account.
+    """
+    if target.auth == "password" and isinstance(target.password, Unreadable):
         raise MailboxSecretUnreadable(server=target.name)
+    if target.auth == "oauth2" and target.tokens is None:
+        raise translate(AccountMissing(server=target.name))
     return target
 
 

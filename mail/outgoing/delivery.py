@@ -21,6 +21,7 @@ from mail.decide.advice import advice_for
 from mail.decide.failure import FailureKind, kind_of
 from mail.errors import JournalFailed, MailError, MailUnusable, SecretUnreadable, ServerGone
 from mail.outgoing.failures import Failure
+from mail.queue.access_tokens import SignInWaits
 from mail.queue.concurrency import Delivering, Lane, in_memory
 from mail.queue.connections import Connections
 from mail.queue.journal import Journal
@@ -138,6 +139,9 @@ def deliver_batch(batch: DeliveryBatch[Item], connections: Connections, journal:
             with connections.servers.delivering(batch.server_id, batch.server_name) as delivering:
                 _Delivery(batch, connections, connection, delivering, journal, worker).run()
     except (SecretUnreadable, JournalFailed) as error:
+        batch.stop(End.FAILED, error.why)
+    except SignInWaits as error:  # nothing was tried: it waits for a token, or for a person, for as long as that takes
+        connections.servers.unreachable(batch.server_id, error.why)
         batch.stop(End.FAILED, error.why)
     except ServerGone:
         raise

@@ -117,7 +117,7 @@ def server_of(server: OutgoingServer | None) -> Server:
 def tested_key(server: OutgoingServer | None) -> str:
     """Return what stands for all that a test of a server (None: the default server) depends on."""
     known = server_of(server)
-    target = settings().default_server if server is None else replace(as_stored(server), name="")
+    target = settings().default_server if server is None else replace(as_stored(server), name="", tokens=None)
     senders = senders_of(known, [replace(known, active=True)], office.load().office, {})
     return settings_key(astuple(target), [sender.address for sender in senders if not sender.unused])
 

@@ -18,6 +18,7 @@ from sqlalchemy import delete, select
 
 from mail.errors import NoServerLeft, PracticeMailboxAway, SecretUnreadable, ServerGone
 from mail.message.extra_headers import encoded_headers
+from mail.queue.access_tokens import AccountMissing, AccountTokens
 from mail.queue.concurrency import ServerConcurrency
 from mail.queue.slowdown import Slowdowns
 from mail.settings import office
@@ -90,8 +91,8 @@ class Connections:
         """Lend a connection to a server, kept from before if there is one; its first delivery opens it.
 
         Raises ``ServerGone`` when the record is gone or switched off, ``SecretUnreadable`` when its password was stored
-        under another key, and ``PracticeMailboxAway`` when the practice mailbox is the default server and does not
-        listen.
+        under another key, ``SignInWaits`` when it wants a token and there is none, and ``PracticeMailboxAway`` when the
+        practice mailbox is the default server and does not listen.
         """
         with reading():  # no transaction is open while a server is waited for
             access = access_to(server_id, self._also_inactive)
@@ -104,6 +105,8 @@ class Connections:
         allowed = (access.per_connection, learned.mails)
         connection.most_mails = most = min(filter(None, allowed), default=None)
         try:
+            if connection.host is None and target.tokens is not None:
+                target.tokens.current()  # what waits for a person is not tried
             yield connection
         except BaseException:
             connection.drop()
@@ -154,6 +157,8 @@ class Connections:
             while most is not None and fresh and self._lent[server_id] + len(fresh) > most:
                 stale.append(fresh.pop(0))  # fewer are allowed than before
             self._idle[server_id] = fresh
+        if taken is not None:
+            taken.target = target  # equal, but with tokens of now
         for kept in stale:
             kept.connection.close()
         return taken or ServerConnection(target)
@@ -224,24 +229,29 @@ def forget_learned(server_id: int) -> None:
 def target_of_record(server: OutgoingServer) -> SmtpTarget:
     """Return where and how to reach the server of a record, whether it is active or not.
 
-    Raises ``SecretUnreadable`` when what it signs in with was stored under another key.
+    Raises ``SecretUnreadable`` when what it signs in with was stored under another key, ``AccountMissing`` when nobody
+    connected an account.
     """
     needed = {"password": server.password, "certificate": server.client_key}.get(server.authentication)
     if isinstance(needed, Unreadable):
         raise SecretUnreadable(server=server.name)
+    if server.authentication == "oauth2" and server.oauth_account_id is None:
+        raise AccountMissing(server=server.name)
     return as_stored(server)
 
 
 def as_stored(server: OutgoingServer) -> SmtpTarget:
     """Return what a record says of its server; a secret that can't be read is empty."""
+    account = server.oauth_account if server.authentication == "oauth2" else None
     return SmtpTarget(
         name=server.name,
         host=server.host,
         port=server.port,
         encryption=_one_of(server.encryption),
         auth=_one_of(server.authentication),
-        user=server.user,
+        user=server.user or (account.address if account else ""),
         password=server.password or "",
+        tokens=AccountTokens(account.id) if account else None,
         verify_tls=server.verify_tls,
         trusted_certificate=server.trusted_certificate,
         helo=server.helo,

@@ -180,7 +180,8 @@ def _seconds(value: Any) -> int | None:
 def keep(account: OauthAccount, tokens: OauthTokens, moment: datetime) -> None:
     """Write tokens into an account, which is usable from now on; the caller commits.
 
-    A provider that gives no new refresh token means the old one to stay.
+    A provider that gives no new refresh token means the old one to stay. A renewal that is under way writes nothing any
+    more (``mail/queue/access_tokens.py``).
     """
     account.access_token = tokens.access_token
     if tokens.refresh_token:
@@ -190,3 +191,5 @@ def keep(account: OauthAccount, tokens: OauthTokens, moment: datetime) -> None:
         account.refresh_expires_at = moment + timedelta(seconds=tokens.refresh_seconds)
     account.refreshed_at = moment
     account.state, account.why = "connected", None
+    account.generation, account.leased_until, account.forced = (account.generation or 0) + 1, 0.0, False
+    account.retry_at, account.retries = None, 0

@@ -8,12 +8,23 @@ from mail.errors import MailError
 from mail.sentences import Why, why
 from mail.transport import imap, imap_mailbox, network, pop3
 from mail.transport.mailbox import Mailbox, MailboxConnection, MailboxTarget, ProtocolSession, check_login, translate
+from mail.transport.sasl import AccessTokens
 from mail.transport.steps import TEST_SECONDS, ConnectionStep, ConnectionTest, FurtherStep, StepState, certificate_seen
 
 
 def open_mailbox(target: MailboxTarget) -> Mailbox:
     """Return the mailbox, connected, logged in and with its folder open; raises an error of ``mail.errors``."""
+    if target.tokens is not None:
+        _have_token(target.tokens)
     return imap_mailbox.ImapMailbox(target) if target.kind == "imap" else pop3.Pop3Mailbox(target)
+
+
+def _have_token(tokens: AccessTokens) -> None:
+    """Connect to nothing while nobody would be let in."""
+    try:
+        tokens.current()
+    except MailError as error:
+        raise translate(error) from None
 
 
 def test_steps(target: MailboxTarget) -> Iterator[ConnectionStep]:

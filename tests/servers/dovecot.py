@@ -98,6 +98,25 @@ default_internal_group = {group}
 """
 
 
+# What a token is worth, and whose it is, the authorization server says.
+WITH_TOKENS = """
+auth_mechanisms = plain login xoauth2 oauthbearer
+passdb {{
+  driver = oauth2
+  mechanisms = xoauth2 oauthbearer
+  args = {folder}/tokens.conf
+}}
+"""
+TOKENS = """
+introspection_mode = post
+introspection_url = {url}
+username_attribute = username
+active_attribute = active
+active_value = true
+tls_ca_cert_file = {authority}
+"""
+
+
 @dataclass(frozen=True)
 class StoredMail:
     """A mail in a mailbox: its bytes and its Maildir flags (``S`` seen, ``T`` deleted)."""
@@ -111,11 +130,14 @@ class StoredMail:
 
 
 class Dovecot:
-    """One server; ``port("imap", "tls")`` is where it listens. Every user's password is ``password``."""
+    """One server; ``port("imap", "tls")`` is where it listens. Every user's password is ``password``.
+
+    With an ``introspection`` address it takes access tokens of that authorization server as well.
+    """
 
     password = "a secret of the tests"
 
-    def __init__(self, authority: Authority, name: str = "mail.office.test") -> None:
+    def __init__(self, authority: Authority, name: str = "mail.office.test", introspection: str = "") -> None:
         if not DOVECOT.exists():
             raise PartMissing("Dovecot is not installed (dovecot-imapd, dovecot-pop3d)")
         for part, package in PARTS.items():
@@ -137,6 +159,10 @@ class Dovecot:
         text = CONFIGURATION.format(**values)
         if not IS_ROOT:
             text += WITHOUT_ROOT.format(user=MAIL_USER.pw_name, group=grp.getgrgid(os.getegid()).gr_name)
+        if introspection:
+            text += WITH_TOKENS.format(folder=self.folder)
+            about = TOKENS.format(url=introspection, authority=authority.file)
+            (self.folder / "tokens.conf").write_text(about)
         (self.folder / "dovecot.conf").write_text(text)
         (self.folder / "mail").mkdir()
         self._own(self.folder / "mail")

@@ -1,0 +1,48 @@
+"""Access tokens are renewed ahead of their end, and admins are warned of permissions that come to theirs."""
+
+import logging
+import threading
+import time
+
+from flask import Flask
+
+from mail.queue import access_tokens
+from mail.settings.clock import now
+from scheduler.identity import WorkerIdentity
+from scheduler.loops import NotNow, database_away
+
+log = logging.getLogger("coquimail.tokens")
+
+LOOK_EVERY = 5.0  # seconds
+WARN_EVERY = 3600.0
+
+
+class Renewals:
+    """The loop that looks for tokens that end soon; a thread of its own speaks with the providers."""
+
+    def __init__(self, app: Flask, identity: WorkerIdentity) -> None:
+        self._app, self._identity = app, identity
+        self._thread: threading.Thread | None = None
+        self._warned = float("-inf")
+
+    def work(self) -> bool:
+        """Look once."""
+        if self._thread is not None and self._thread.is_alive():
+            return False
+        if time.monotonic() - self._warned > WARN_EVERY:
+            access_tokens.warn_of_ends(now())
+            self._warned = time.monotonic()
+        if access_tokens.due(now()):
+            self._thread = threading.Thread(target=self._run, name="renewals", daemon=True)
+            self._thread.start()
+        return False
+
+    def _run(self) -> None:
+        try:
+            with self._app.app_context(), self._identity.work():
+                access_tokens.renew_due(now())
+        except NotNow:
+            return
+        except Exception as error:
+            if not database_away(error):
+                log.error("renewing failed: %s", type(error).__name__)  # its text may hold a secret
