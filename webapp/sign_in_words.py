@@ -35,4 +35,4 @@ def holds(account: OauthAccount) -> str:
         return gettext("until it is revoked")
     days = max((end - now()).days, 0)
     on = format_date(end, "medium")
-    return ngettext("%(date)s, %(num)s day left", "%(date)s, %(num)s days left", days, date=on)
+    return ngettext("until %(date)s (%(num)s day left)", "until %(date)s (%(num)s days left)", days, date=on)

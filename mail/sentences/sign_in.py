@@ -131,4 +131,8 @@ SENTENCES: dict[str, Any] = {
     "oauth_needs_tls": _l("Choose STARTTLS or TLS: access tokens are never sent unencrypted."),
     "oauth_field_needed": _l("Copy it from the app registration at the provider."),
     "oauth_secret_again": _l("The issuer address has changed: enter the client secret again."),
+    "sign_in_way_not_offered": _l(
+        "%(provider)s does not offer this way of signing in for email. Choose “In this browser” and connect again: it "
+        "also works for an office without a public address."
+    ),
 }

@@ -47,7 +47,9 @@ class Browser:
         self._playwright = sync_playwright().start()
         self._chromium = self._playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
 
-    def person(self, url: str, *, width: int = 1440, height: int = 900, dark: bool = False) -> "Person":
+    def person(
+        self, url: str, *, width: int = 1440, height: int = 900, dark: bool = False, any_certificate: bool = False
+    ) -> "Person":
         """Return somebody who looks at the site at ``url``, on a screen of this size, light or dark."""
         context = self._chromium.new_context(
             base_url=url,
@@ -56,6 +58,7 @@ class Browser:
             locale="en-GB",
             timezone_id="UTC",
             reduced_motion="reduce",
+            ignore_https_errors=any_certificate,
         )
         context.set_default_timeout(15_000)
         return Person(context, url)

@@ -113,6 +113,7 @@ class IncomingServerView(AdminView):
         "kind": _l("IMAP is recommended: emails stay on the server, in folders. Use POP3 for servers without IMAP."),
         "host": _l("The server name given by the provider."),
         "encryption": _l("Sets the usual port: 993 or 143 for IMAP, 995 or 110 for POP3."),
+        "authentication": _l("To sign in with a provider, save first, then press Connect at the top of the page."),
         "user": _l("Often the full email address. After changing server, port, user, password or folder, test again."),
         "password": _l("Many providers require a special password for programs (“app password”)."),
         "action_type_id": _l(

@@ -33,7 +33,7 @@ class OauthAccountView(AdminView):
         "address": _l("Mailbox"),
         "provider": _l("App registration"),
         "why": _l("Reason"),
-        "holds": _l("Holds until"),
+        "holds": _l("Access lasts"),
         "used_by": _l("Used by"),
         "connected_at": _l("Connected"),
         "refreshed_at": _l("Last renewed"),

@@ -1,8 +1,10 @@
 """App registrations: how this office is known at Google, Microsoft and other providers, step by step."""
 
+import re
 from typing import Any
 
-from flask import request
+from flask import flash, redirect, request
+from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 from sqlalchemy import select
@@ -17,6 +19,7 @@ from webapp.admin.base import AdminView, Empty, FieldGroup
 
 NAMES = {"google": "Google", "microsoft": "Microsoft", "other": ""}
 KIND_WORDS = {"google": "Google", "microsoft": "Microsoft 365", "other": _l("Other provider")}
+FORM_OF_SERVER = re.compile(r"/admin/(outgoing|incoming)-servers/edit\?id=\d+")
 FIELDS_OF = {"google": (), "microsoft": ("tenant",), "other": ("issuer", "scopes")}
 
 
@@ -51,16 +54,13 @@ class OauthProviderView(AdminView):
     )
     help = {
         "name": _l("Your own name for this registration."),
-        "client_id": _l("Microsoft calls it “Application (client) ID”."),
         "client_secret": _l("Copy the value, not the ID. The provider shows it only once."),
         "secret_expires_at": _l("CoquiMail warns you 14 days before. Leave empty if it does not expire."),
-        "tenant": _l("On the overview page of the app. It keeps mailboxes of other organizations out."),
+        "tenant": _l("On the overview page of the app. For mailboxes of Outlook.com, enter consumers."),
         "issuer": _l("Where the provider describes itself (OpenID Connect Discovery)."),
         "scopes": _l("What the provider calls access to email by IMAP, POP3 and SMTP. Leave empty to use the default."),
     }
     examples = {
-        "client_id": "3f2a9c1e-…",
-        "tenant": "9d1c7f52-…",
         "issuer": "https://login.provider.com",
         "scopes": "openid email offline_access mail",
     }
@@ -94,6 +94,8 @@ class OauthProviderView(AdminView):
         return self._dressed(super().edit_form(obj), self.kind_of(obj))
 
     def _dressed(self, form: Any, kind: str) -> Any:
+        if kind == "microsoft":
+            form.client_id.description = gettext("Microsoft calls it “Application (client) ID”.")
         for name in ("tenant", "issuer", "scopes"):
             if name not in FIELDS_OF[kind]:
                 del form[name]
@@ -134,6 +136,14 @@ class OauthProviderView(AdminView):
             row.kind = self.kind_of(None)
         with servers.rules_of(form):
             sign_in_rules.check_provider(row)
+
+    def _next_page(self, row: OauthProvider, words: str) -> ResponseReturnValue:
+        """Lead back to the server whose page lacked the registration."""
+        page = request.args.get("server", "")
+        if FORM_OF_SERVER.fullmatch(page):
+            flash(gettext("Registered. Now press Connect."), "success")
+            return redirect(page)
+        return super()._next_page(row, words)
 
     def why_not_delete(self, row: OauthProvider) -> str:
         used = db.session.scalar(select(OauthAccount.address).where(OauthAccount.provider_id == row.id).limit(1))

@@ -133,6 +133,7 @@ class OutgoingServerView(AdminView):
         "host": _l("The server name given by the provider."),
         "encryption": _l("Sets the usual port."),
         "port": _l("465 for TLS, 587 for STARTTLS; 2525 where the network blocks those."),
+        "authentication": _l("To sign in with a provider, save first, then press Connect at the top of the page."),
         "user": _l("Often the full email address."),
         "password": _l("Many providers require a special password for programs (“app password”)."),
         "client_certificate": _l("The certificate as PEM text: the lines from BEGIN CERTIFICATE to END CERTIFICATE."),

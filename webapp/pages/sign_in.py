@@ -16,7 +16,7 @@ from sqlalchemy import select
 
 from mail.decide import oauth as rules
 from mail.message.address import normalise
-from mail.sentences import say
+from mail.sentences import say, why
 from mail.settings import office, sign_in
 from mail.settings.clock import now
 from mail.settings.wake import wake
@@ -43,8 +43,11 @@ def connect(place: str, server_id: int) -> ResponseReturnValue:
     provider = db.session.get(OauthProvider, request.form.get("provider", 0, int)) or abort(404)
     flow, address = request.form.get("flow", "code"), normalise(server.user)
     page = url_for(f"{place}_servers.edit_view", id=server.id)
-    if server.authentication != "oauth2" or not address or flow not in FLOWS_OF[provider.kind]:
+    if server.authentication != "oauth2" or not address or flow not in FLOWS:
         abort(400)
+    if flow not in FLOWS_OF[provider.kind]:
+        flash(say(why("sign_in_way_not_offered", provider=provider.name)), "error")
+        return redirect(page)
     account = sign_in.account_at(provider.id, address)
     known = account.state == "connected" and account.flow == flow and not request.form.get("again")
     server.oauth_account = account
