@@ -8,6 +8,7 @@ from models.base import Unreadable, change_rows, db, init_app, only_read_on, rea
 from models.bounce import AddressHealth, BlacklistedAddress, Bounce
 from models.clock import database_clock
 from models.contact import Contact, MailingList, Subscription
+from models.dkim import DkimKeyPair
 from models.document import Document, DocumentType, Stage
 from models.domain import DomainReport, OfficeDomain
 from models.event import Event
@@ -38,6 +39,7 @@ __all__ = [
     "Chunk",
     "Contact",
     "DeliveryAttempt",
+    "DkimKeyPair",
     "Document",
     "DocumentType",
     "DomainReport",

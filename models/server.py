@@ -12,13 +12,15 @@ from models.oauth import OauthAccount
 ENCRYPTIONS = ("none", "starttls", "tls")
 AUTHENTICATIONS = ("none", "password", "certificate", "oauth2")
 REWRITES = ("not_ours", "never", "always")
+DKIM_SIGNERS = ("provider", "ours", "server")
 
 
 class OutgoingServer(Model):
     """A mail server that takes our mail. ``from_filter`` is the text as typed: domains and addresses, or empty.
 
     ``draft``: it becomes active when its test passes, or when a person says so. ``trusted_certificate``: the SHA-256
-    fingerprint of the one certificate that is trusted without asking any authority.
+    fingerprint of the one certificate that is trusted without asking any authority. ``dkim``: who signs its emails, we
+    or the server itself, or as it is usual at its provider.
     """
 
     __tablename__ = "outgoing_server"
@@ -28,6 +30,7 @@ class OutgoingServer(Model):
         one_of("authentication", *AUTHENTICATIONS),
         one_of("rewrite", *REWRITES),
         index_of_few("ix_outgoing_server_oauth_account_id", "oauth_account_id"),
+        one_of("dkim", *DKIM_SIGNERS),
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
@@ -50,6 +53,7 @@ class OutgoingServer(Model):
     rewrite: Mapped[str] = mapped_column(String(10), default="not_ours")
     helo: Mapped[str] = mapped_column(String(255), default="")
     verp: Mapped[bool] = mapped_column(default=True, server_default=db.text("true"))  # takes a bounce address for each
+    dkim: Mapped[str] = mapped_column(String(10), default="provider", server_default="provider")
     # How many emails it may be given in a window of time (mail/decide/limits.py); None: no limit.
     per_second: Mapped[int | None]
     per_minute: Mapped[int | None]
