@@ -201,6 +201,10 @@ class MailboxSecretUnreadable(ConnectionFailed):  # the same of the password of 
     code = "mailbox_secret_unreadable"
 
 
+class SigningKeyUnreadable(MailError):  # DKIM: the email waits, unsigned it might be refused for good
+    code, retry = "dkim_key_unreadable", True
+
+
 class UnexpectedFailure(ConnectionFailed):  # a mistake of ours, or something that nobody thought of
     code = "delivery_unexpected"
 

@@ -54,7 +54,8 @@ class Office:
     """What the office has set: the system parameters as they are, and the default server of the environment.
 
     ``default_from_filter`` is the parameter ``mail.default.from_filter``, read by ``parse_filter``; ``company`` the
-    name of the company. ``domains``: those beside the alias domain, which is the first.
+    name of the company. ``domains``: those beside the alias domain, which is the first. ``signing``: the domains whose
+    emails we sign (DKIM).
     """
 
     default_from: str = ""
@@ -68,6 +69,7 @@ class Office:
     default_server: Server | None = None
     default_from_filter: tuple[str, ...] = ()
     domains: tuple[MailDomain, ...] = ()
+    signing: frozenset[str] = frozenset()
 
     @property
     def default_address(self) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from mail.decide.domains import MailDomain, Office, TypeAlias, alias_on
 from mail.decide.servers import Choice, Server, choose_server
+from mail.decide.signing import decide_signature
 from mail.decide.verp import for_each_recipient
 from mail.message.address import (
     LONGEST_MAILBOX,
@@ -59,7 +60,7 @@ class Decision:
     wire. ``envelope_sender`` is ready for SMTP, "" is the null sender; ``verp.bounce_address_of`` makes
     that of a recipient. ``smtputf8``: only a server that offers
     SMTPUTF8 can take the mail. ``server_id`` None with ``is_default_server``: the server of the environment.
-    ``domain``: which of our domains its addresses and ids are on.
+    ``domain``: which of our domains its addresses and ids are on. ``dkim``: the domain that signs it, "" for none.
     """
 
     server_id: int | None = None
@@ -73,6 +74,7 @@ class Decision:
     domain: str = ""
     author_is: AuthorIs = "verified"
     smtputf8: bool = False
+    dkim: str = ""
     steps: list[Why] = field(default_factory=list)
     warnings: list[Why] = field(default_factory=list)
     failure: Why | None = None
@@ -126,6 +128,7 @@ def decide(request: Request, servers: Sequence[Server], office: Office) -> Decis
     if needs_smtputf8(sent_as.address):
         warnings.append(why("from_needs_smtputf8", address=sent_as.address))
     home = _home(sent_as, server, office, steps)
+    dkim = decide_signature(sent_as.domain, server, office.signing, steps)
     bounce_address = _bounce_address(home, server, office, steps)
     envelope_sender = _envelope_sender(request, server, sent_as, bounce_address, steps)
     if office.verp and bounce_address and envelope_sender == wire_address(bounce_address, smtputf8=True):
@@ -142,6 +145,7 @@ def decide(request: Request, servers: Sequence[Server], office: Office) -> Decis
         domain=home.name,
         author_is=request.author_is,
         smtputf8=needs_smtputf8(sent_as.address) or needs_smtputf8(envelope_sender),
+        dkim=dkim,
         steps=steps,
         warnings=warnings,
     )

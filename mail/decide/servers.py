@@ -32,6 +32,7 @@ class Server:
 
     ``filters`` comes from ``parse_filter``. ``rewrite`` counts only without a filter: whether a From that is not ours,
     none or every From is encapsulated. ``verp``: it may be given a bounce address of its own for each recipient.
+    ``signs_itself``: it puts DKIM signatures on emails, so we don't.
     """
 
     id: int | None
@@ -41,6 +42,7 @@ class Server:
     rewrite: Rewrite = "not_ours"
     active: bool = True
     verp: bool = True
+    signs_itself: bool = False
 
     def has(self, address: str) -> bool:
         """Say whether the filter has this address (a key of ``normalise``) or its domain; no filter has nothing."""

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import select, update
 
 from mail.decide.retry import gave_up, next_try
-from mail.errors import JournalFailed, MailError, ServerGone
+from mail.errors import JournalFailed, MailError, ServerGone, SigningKeyUnreadable
 from mail.mailing.chunk_record import (
     AFTER_MISTAKES,
     AFTER_STRIKES,
@@ -28,6 +28,7 @@ from mail.mailing.chunk_record import (
     write_results,
 )
 from mail.mailing.rendered import MailingRecipient, bare_address, rendered_mailing
+from mail.message.dkim import SigningKey
 from mail.outgoing.delivery import DeliveryBatch, End, Parcel, Try, deliver_batch, failure_of, given_by_relay
 from mail.queue import outages, quota
 from mail.queue.connections import Connections
@@ -35,6 +36,7 @@ from mail.queue.journal import Journal, State
 from mail.queue.lease import LeaseLost, WorkerLease
 from mail.sentences import Why, why
 from mail.settings.clock import now as clock_now
+from mail.settings.signing import signing_keys
 from mail.settings.wake import wake
 from mail.transport.smtp import Outcome
 from models import Chunk, Mailing, change_rows, db, reading
@@ -170,6 +172,7 @@ class ChunkBatch(DeliveryBatch[Any]):
         self.work, self.worker, self.connections, self.journal, self.clock = work, worker, connections, journal, clock
         self.letter = rendered_mailing(work.mailing_id, work.content_key)
         self.results = ChunkResults()
+        self._keys: tuple[SigningKey, ...] | None = None
         self._looked_at = self._synced_at = time.monotonic()
         self._put_off: deque[tuple[Any, Result]] = deque(maxlen=10)
 
@@ -220,8 +223,20 @@ class ChunkBatch(DeliveryBatch[Any]):
     def compose(self, recipient: Any) -> Parcel:
         """Render the mail of one recipient."""
         trace_id, address, _, _, name, company, language = recipient
-        content = self.letter.mail_to(MailingRecipient(trace_id, address, name, company, language), self.clock())
+        reader = MailingRecipient(trace_id, address, name, company, language)
+        content = self.letter.mail_to(reader, self.clock(), self._signing_keys())
         return Parcel(f"t{trace_id}", self.letter.envelope_sender(trace_id), bare_address(address), content, ready=True)
+
+    def _signing_keys(self) -> tuple[SigningKey, ...]:
+        """Return the keys that sign all of this chunk; without one that is needed, the mailing pauses."""
+        if self._keys is None:
+            try:
+                self._keys = signing_keys().of_sender(self.letter.decision.from_after) if self.signs else ()
+            except SigningKeyUnreadable as error:
+                self.results.back, self.results.stop = True, error.why
+                self.stop(End.STOPPED)
+                raise
+        return self._keys
 
     def put_off(self, recipient: Any, reason: Why, until: datetime) -> None:
         """Defer a recipient who was not tried."""

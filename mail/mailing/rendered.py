@@ -8,7 +8,7 @@ import json
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -22,6 +22,7 @@ from mail.decide.sender import Decision, Request, decide
 from mail.decide.verp import PLACE, bounce_address_of
 from mail.mailing.template import CompiledMailing, compile_mailing
 from mail.message.address import needs_smtputf8, wire_address
+from mail.message.dkim import SigningKey
 from mail.sentences import Why, why
 from mail.settings import office, parameters
 from mail.settings.config import settings
@@ -62,8 +63,9 @@ class RenderedMailing:
         self._fields = compiled.fields
         self._clock = _Stamp(0, "")
 
-    def mail_to(self, reader: MailingRecipient, now: datetime) -> bytes:
-        """Return the whole mail for one recipient; its Message-ID and links are derived from the id of its trace.
+    def mail_to(self, reader: MailingRecipient, now: datetime, keys: Sequence[SigningKey] = ()) -> bytes:
+        """Return the whole mail for one recipient; its Message-ID and links are derived from the id of its trace; the
+        keys sign it.
 
         Raises an error of ``mail.errors`` or ``HeaderError`` when this recipient's mail can't be made.
         """
@@ -79,6 +81,7 @@ class RenderedMailing:
             date=self._date(now),
             unsubscribe_url=link,
             unsubscribe_mailto=f"{self._mailto}{unsubscribe}" if self._mailto else "",
+            keys=keys,
         )
 
     def envelope_sender(self, trace_id: int) -> str:

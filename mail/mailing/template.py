@@ -17,11 +17,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from mail.mailing.canonical import CanonicalMailing
 from mail.mailing.merge_fields import FIELDS, MergeField, joined, parse
 from mail.mailing.quoted_printable import quoted_printable, quoted_value
 from mail.mailing.shared_headers import HEADER_LINE, fixed_headers, folded
 from mail.message.address import format_address
 from mail.message.compose import HeaderError, header, html_to_text
+from mail.message.dkim import SigningKey
 from mail.message.words import one_line
 
 ALTERNATIVE = "=_coqui_alternative"
@@ -176,6 +178,8 @@ class CompiledMailing:
             self._fixed_subject = header("Subject", self.subject({}))
         body = self._compiled_body(fixed_headers, attachments)
         self._parts, self._slots = body.parts, body.slots
+        self._places = [slot.place for slot in body.slots]
+        self._canonical = CanonicalMailing(body.parts)
 
     @property
     def fields(self) -> frozenset[str]:
@@ -219,13 +223,15 @@ class CompiledMailing:
         to_name: str = "",
         unsubscribe_url: str = "",
         unsubscribe_mailto: str = "",
+        keys: Sequence[SigningKey] = (),
     ) -> bytes:
         """Return the whole mail for one recipient: CRLF, no line over 76 characters in the bodies, no dots to stuff.
 
         `values` maps fields to texts; what is missing or blank gets its fallback. `message_id` has its angle brackets,
         `own_id` is the token of our id header, `date` is RFC 5322 (``email.utils.format_datetime``). With
         `unsubscribe_url` (HTTPS, takes the one-click POST of RFC 8058) and `unsubscribe_mailto` (``address?subject=…``)
-        the List-Unsubscribe headers are written. Raises InvalidAddress for a `to_address` that can't be used.
+        the List-Unsubscribe headers are written. The `keys` sign it. Raises
+        InvalidAddress for a `to_address` that can't be used.
         """
         raw: list[str] = []
         ready: list[bytes | None] = []
@@ -244,9 +250,11 @@ class CompiledMailing:
             if filled is None:
                 filled = quoted_value(html_module.escape(raw[number]) if in_html else raw[number])
             parts[place] = filled
-        parts[0] = self._own_headers(
+        parts[0] = own = self._own_headers(
             raw, to_name, to_address, message_id, own_id, date, unsubscribe_url, unsubscribe_mailto
         )
+        if keys:
+            parts[0] = self._canonical.signatures(own, parts, self._places, keys) + own
         return b"".join(parts)
 
     def _own_headers(

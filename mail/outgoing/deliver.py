@@ -17,6 +17,7 @@ from sqlalchemy import insert, select, update
 from mail.decide.verp import bounce_address_of
 from mail.errors import JournalFailed, ServerGone
 from mail.message.address import wire_address
+from mail.message.dkim import hash_of_body, signature_headers, split
 from mail.outgoing import failures
 from mail.outgoing.delivery import (
     DeliveryBatch,
@@ -41,6 +42,7 @@ from mail.queue.lease import WorkerLease
 from mail.sentences import Why, why
 from mail.settings import office
 from mail.settings.clock import now as clock_now
+from mail.settings.signing import signing_keys
 from mail.settings.tokens import TokenKind
 from models import Blob, DeliveryAttempt, OutgoingMail, Recipient, RelayId, db, reading
 from models.faults import keeps_waiting
@@ -165,6 +167,7 @@ class LineBatch(DeliveryBatch[Claimed]):
         self.worker, self.journal, self._stopping = worker, journal, stopping
         self._noted: list[tuple[Claimed, Try, dict[str, Any]]] = []
         self._content: tuple[int, bytes] = (0, b"")
+        self._body_hash: tuple[int, str] = (0, "")
         self._used = 0  # lines that count for the limits of the server
         self._put_off: defaultdict[datetime, list[tuple[Claimed, Why]]] = defaultdict(list)
         self._recorded_at = time.monotonic()
@@ -199,7 +202,21 @@ class LineBatch(DeliveryBatch[Claimed]):
                 self._content = line.content_blob_id, Blob.read(line.content_blob_id)
         content = whole(line.id, line.name, line.address, line.from_header, self._content[1], line.message_id)
         token = office.tokens().make(TokenKind.LINE_BOUNCE, line.id)
-        return Parcel(f"l{line.id}", bounce_address_of(line.envelope_sender, token), recipient, content)
+        keys = signing_keys().of_sender(line.from_header) if self.signs else ()
+        return Parcel(
+            f"l{line.id}",
+            bounce_address_of(line.envelope_sender, token),
+            recipient,
+            content,
+            signature=signature_headers(content, keys, self._hash_of_body(line, content)) if keys else b"",
+            signed=", ".join(map(str, keys)),
+        )
+
+    def _hash_of_body(self, line: Claimed, content: bytes) -> str:
+        """The recipients of a mail share its body, which may be large."""
+        if self._body_hash[0] != line.content_blob_id:
+            self._body_hash = line.content_blob_id, hash_of_body(split(content)[1])
+        return self._body_hash[1]
 
     def size_of(self, line: Claimed) -> int:
         """Return the size of the mail."""

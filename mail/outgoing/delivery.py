@@ -10,7 +10,7 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Generic, NamedTuple, TypeVar
 
@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from mail.decide.advice import advice_for
 from mail.decide.failure import FailureKind, kind_of
-from mail.errors import JournalFailed, MailError, MailUnusable, SecretUnreadable, ServerGone
+from mail.errors import JournalFailed, MailError, MailUnusable, SecretUnreadable, ServerGone, SigningKeyUnreadable
 from mail.outgoing.failures import Failure
 from mail.queue.access_tokens import SignInWaits
 from mail.queue.concurrency import Delivering, Lane, in_memory
@@ -34,6 +34,7 @@ from mail.transport.smtp import Outcome, ServerConnection, unexpected
 
 log = logging.getLogger("coquimail.outgoing")
 
+UNSIGNED_WAITS = timedelta(minutes=1)  # for its key to be readable again
 # What a second connection is refused with, when the first one works.
 FURTHER = ("connection_refused", "connection_lost", "greeting_deferred", "greeting_refused", "greeting_blocked")
 
@@ -56,6 +57,8 @@ class Parcel(NamedTuple):
     recipient: str
     content: bytes
     ready: bool = False
+    signature: bytes = b""  # headers that go before the content
+    signed: str = ""  # by which keys
 
 
 class Try(NamedTuple):
@@ -65,6 +68,7 @@ class Try(NamedTuple):
     transcript: str = ""
     seconds: float = 0.0
     relay_id: str = ""
+    signed: str = ""
 
 
 Item = TypeVar("Item")
@@ -79,6 +83,7 @@ class DeliveryBatch(ABC, Generic[Item]):
     def __init__(self, server_id: int) -> None:
         self.server_id = server_id
         self.server_name = ""
+        self.signs = True  # we do, not the server
         self.waiting: deque[Item] = deque()
         self.end = End.DONE
         self.why: Why | None = None  # of every end but DONE and STOPPED
@@ -99,7 +104,7 @@ class DeliveryBatch(ABC, Generic[Item]):
 
     @abstractmethod
     def put_off(self, item: Item, reason: Why, until: datetime) -> None:
-        """Have an item that was not tried wait, because the domain of its recipient does."""
+        """Have an item that was not tried wait, because the domain of its recipient or the key of its sender does."""
 
     @abstractmethod
     def now(self) -> datetime:
@@ -135,7 +140,7 @@ def deliver_batch(batch: DeliveryBatch[Item], connections: Connections, journal:
     """
     try:
         with connections.to(batch.server_id, batch.keeps_transcripts) as connection:
-            batch.server_name = connection.target.name
+            batch.server_name, batch.signs = connection.target.name, not connection.signs_itself
             with connections.servers.delivering(batch.server_id, batch.server_name) as delivering:
                 _Delivery(batch, connections, connection, delivering, journal, worker).run()
     except (SecretUnreadable, JournalFailed) as error:
@@ -182,6 +187,9 @@ class _Delivery(Generic[Item]):
                     continue
                 try:
                     tried = self._try(item)
+                except SigningKeyUnreadable as error:  # unsigned it might be refused for good
+                    batch.put_off(item, error.why, batch.now() + UNSIGNED_WAITS)
+                    continue
                 except BaseException:
                     batch.waiting.appendleft(item)  # not a byte of it went out
                     raise
@@ -203,6 +211,8 @@ class _Delivery(Generic[Item]):
         with in_memory.of(size):
             try:
                 parcel = self.batch.compose(item)
+            except SigningKeyUnreadable:
+                raise
             except MailError as error:
                 return Try(Outcome("mail", None, "", "", False, False, False, error.why))
             except DBAPIError:
@@ -215,7 +225,7 @@ class _Delivery(Generic[Item]):
             outcome = self.connection.deliver(
                 parcel.envelope_sender,
                 parcel.recipient,
-                self.connection.extra_headers + parcel.content,
+                b"".join((parcel.signature, self.connection.extra_headers, parcel.content)),
                 **self.journal.in_flight(parcel.key, self.worker.assert_alive),
                 ready=parcel.ready,
             )
@@ -223,7 +233,7 @@ class _Delivery(Generic[Item]):
         transcript = self.connection.transcript.take() if self.connection.transcript else ""
         addresses = (parcel.recipient, parcel.envelope_sender)
         given = relay_id(self.connection.target.host, outcome.text, addresses) if outcome.accepted else ""
-        return Try(outcome, transcript, time.monotonic() - began, given)
+        return Try(outcome, transcript, time.monotonic() - began, given, parcel.signed)
 
     def _conclude(self, item: Item, tried: Try) -> None:
         """Note what became of an item, and what it says about its server."""

@@ -52,6 +52,7 @@ def attempt_of(line: Claimed, tried: Try, now: datetime, server_id: int, server_
         "seconds": tried.seconds,
         "why": tried.outcome.why,
         "transcript": tried.transcript,
+        "signed": tried.signed,
     }
 
 

@@ -5,6 +5,7 @@ It goes the way of every email, but it is tried once: a person who waits for it 
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from sqlalchemy import select
 
@@ -19,7 +20,7 @@ from mail.queue import quota
 from mail.queue.connections import Connections
 from mail.queue.journal import Journal
 from mail.queue.lease import WorkerLease
-from mail.sentences import why
+from mail.sentences import Why, why
 from mail.settings import office
 from mail.settings.clock import now
 from mail.transport.smtp import Outcome
@@ -123,6 +124,10 @@ class _OneTry(LineBatch):
         super().note(line, tried._replace(outcome=self.outcome))
         if outcome.in_doubt:
             self._noted[-1][2].update(doubt_of(line.doubts, now(), once=True))
+
+    def put_off(self, line: Claimed, reason: Why, until: datetime) -> None:
+        """Its key can't be read: that is the answer."""
+        self.note(line, Try(not_tried(reason)))
 
 
 def refuses_recipient(outcome: Outcome) -> bool:

@@ -24,6 +24,7 @@ from mail.queue.slowdown import Slowdowns
 from mail.settings import office
 from mail.settings.clock import now
 from mail.settings.config import settings
+from mail.settings.signing import signs_itself
 from mail.transport.relay_ids import keep_our_id
 from mail.transport.smtp import ServerConnection
 from mail.transport.smtp_session import SmtpTarget
@@ -52,6 +53,7 @@ class ServerAccess:
     connections: int | None = None
     per_connection: int | None = None
     headers: str = ""
+    signs_itself: bool = False
 
 
 @dataclass
@@ -102,6 +104,7 @@ class Connections:
         connection = self._take(server_id, target)
         connection.keep_transcript(transcript)
         connection.extra_headers = keep_our_id(target.host) + encoded_headers(access.headers)
+        connection.signs_itself = access.signs_itself
         allowed = (access.per_connection, learned.mails)
         connection.most_mails = most = min(filter(None, allowed), default=None)
         try:
@@ -201,11 +204,18 @@ class Connections:
 def access_to(server_id: int, also_inactive: bool = False) -> ServerAccess:
     """Return how to reach a server (0: the default server); raises ``ServerGone`` for one that is not in use."""
     if not server_id:
-        return ServerAccess(default_target())
+        target = default_target()
+        return ServerAccess(target, signs_itself=signs_itself("provider", target.host))
     server = db.session.scalar(select(OutgoingServer).where(OutgoingServer.id == server_id))
     if server is None or not (server.active or also_inactive):
         raise ServerGone(id=server_id)
-    return ServerAccess(target_of_record(server), server.connections, server.per_connection, server.headers)
+    return ServerAccess(
+        target_of_record(server),
+        server.connections,
+        server.per_connection,
+        server.headers,
+        signs_itself(server.dkim, server.host),
+    )
 
 
 def connections_allowed() -> dict[int, int | None]:

@@ -20,8 +20,9 @@ from mail.message.address import domain_of, show_address
 from mail.message.domains import wire_domain
 from mail.settings import parameters
 from mail.settings.config import settings
+from mail.settings.signing import signs_itself
 from mail.settings.tokens import ALPHABET, Tokens
-from models import Alias, OfficeDomain, OutgoingServer, SystemParameter, db
+from models import Alias, DkimKeyPair, OfficeDomain, OutgoingServer, SystemParameter, db
 from models.store import upsert
 
 BUILT_IN_DOMAIN = "office.test"  # of every new office, until it has one of its own (RFC 2606)
@@ -66,8 +67,8 @@ class Snapshot:
 def load() -> Snapshot:
     """Return the office as it is now; the same object for the rest of this request or unit of work."""
     if "office" not in g:
-        aliases, with_plus, domains = _aliases_and_domains()
-        known = _office(domains, with_plus)
+        aliases, with_plus, domains, signing = _aliases_and_domains()
+        known = _office(domains, with_plus, signing)
         g.office = Snapshot(known, _servers(), _type_aliases(aliases), _own(known, aliases))
     snapshot: Snapshot = g.office
     return snapshot
@@ -205,7 +206,7 @@ def learn_address(url: str, now: datetime) -> None:
         parameters.put(parameters.BASE_URL.key, url, now)
 
 
-def _office(domains: Sequence[Any], with_plus: frozenset[str]) -> Office:
+def _office(domains: Sequence[Any], with_plus: frozenset[str], signing: frozenset[str]) -> Office:
     return Office(
         default_from=parameters.DEFAULT_FROM.get(),
         catchall_domain=parameters.CATCHALL_DOMAIN.get(),
@@ -218,6 +219,7 @@ def _office(domains: Sequence[Any], with_plus: frozenset[str]) -> Office:
         default_server=_default_server(),
         default_from_filter=read_filter(parameters.DEFAULT_FROM_FILTER.get()),
         domains=_domains(domains),
+        signing=signing,
     )
 
 
@@ -241,22 +243,32 @@ def _default_server() -> Server | None:
     default = settings().default_server
     if default.practice and is_live():
         return None
-    return Server(None, default.name, filters=read_filter(default.from_filter))
+    signs = signs_itself("provider", default.host)
+    return Server(None, default.name, filters=read_filter(default.from_filter), signs_itself=signs)
 
 
 def _servers() -> tuple[Server, ...]:
     row = OutgoingServer
     found = db.session.execute(
-        select(row.id, row.name, row.priority, row.from_filter, row.rewrite, row.active, row.verp)
+        select(row.id, row.name, row.priority, row.from_filter, row.rewrite, row.active, row.verp, row.dkim, row.host)
     )
     return tuple(
-        Server(one.id, one.name, one.priority, read_filter(one.from_filter), one.rewrite, one.active, one.verp)
+        Server(
+            one.id,
+            one.name,
+            one.priority,
+            read_filter(one.from_filter),
+            one.rewrite,
+            one.active,
+            one.verp,
+            signs_itself(one.dkim, one.host),
+        )
         for one in found
     )
 
 
-def _aliases_and_domains() -> tuple[Sequence[Any], frozenset[str], Sequence[Any]]:
-    """The active aliases, the bounce addresses that take a plus, and the domains; the oldest first.
+def _aliases_and_domains() -> tuple[Sequence[Any], frozenset[str], Sequence[Any], frozenset[str]]:
+    """The active aliases, the bounce addresses that take a plus, the domains, and those with keys; the oldest first.
 
     In one statement: every email asks for all of them.
     """
@@ -271,9 +283,14 @@ def _aliases_and_domains() -> tuple[Sequence[Any], frozenset[str], Sequence[Any]
         literal("domain"), domain.id, domain.name_key, domain.catchall_alias, null(), null(), null(),
         domain.bounce_alias, domain.default_from, domain.company,
     )  # fmt: skip
-    rows = sorted(db.session.execute(aliases.union_all(domains)), key=lambda row: row.id)
+    signing = select(
+        literal("signing"), DkimKeyPair.id, DkimKeyPair.domain, null(), null(), null(), null(), null(), null(), null()
+    ).where(DkimKeyPair.state == "signing")
+    rows = sorted(db.session.execute(aliases.union_all(domains, signing)), key=lambda row: row.id)
+    signs = frozenset(row.address_key for row in rows if row.role == "signing")
     with_plus = frozenset(row.address_key for row in rows if row.role == "bounce")
-    return [row for row in rows if row.role == "alias"], with_plus, [row for row in rows if row.role == "domain"]
+    of_domains = [row for row in rows if row.role == "domain"]
+    return [row for row in rows if row.role == "alias"], with_plus, of_domains, signs
 
 
 def _type_aliases(rows: Sequence[Any]) -> dict[int, list[TypeAlias]]:

@@ -575,7 +575,7 @@ def test_a_bounce_may_be_quicker_than_our_record(app, sender, postfix):
         class Watched:  # the receiver's report is processed while the chunk is still being sent
             def __init__(self, connection: Any) -> None:
                 self.connection, self.target, self.transcript = connection, connection.target, None
-                self.extra_headers = connection.extra_headers
+                self.extra_headers, self.signs_itself = connection.extra_headers, connection.signs_itself
 
             def deliver(self, *arguments: Any, **options: Any) -> Any:
                 outcome = self.connection.deliver(*arguments, **options)

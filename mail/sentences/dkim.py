@@ -1,0 +1,17 @@
+"""Signatures on emails (DKIM): who signs, and how a key gets there (mail/decide/signing.py, mail/outgoing/dkim.py)."""
+
+from typing import Any
+
+from flask_babel import lazy_gettext as _l
+
+SENTENCES: dict[str, Any] = {
+    "dkim_signs": _l("The email is signed for %(domain)s (DKIM)."),
+    "dkim_signs_above": _l("The email is signed for %(domain)s (DKIM), because %(sender)s has no key of its own."),
+    "dkim_no_key": _l("The email is not signed (DKIM): no key of %(domain)s is in use."),
+    "dkim_server_signs": _l("CoquiMail does not sign the email (DKIM): “%(server)s” signs emails itself."),
+    "dkim_key_unreadable": _l(
+        "The email waits: the key %(selector)s that signs emails of %(domain)s (DKIM) can't be read, because it was "
+        "stored under another COQUI_SECRET_KEY. Set the previous COQUI_SECRET_KEY again, or stop signing on the page "
+        "Deliverability and create a new key."
+    ),
+}
