@@ -145,7 +145,7 @@ class DeliveryAttempt(Model):
     seconds: Mapped[float] = mapped_column(Float, default=0.0)
     why: Mapped[dict[str, Any] | None] = mapped_column(Json)
     transcript: Mapped[str] = mapped_column(Text, default="")
-    signed: Mapped[str] = mapped_column(String(400), default="", server_default="")  # by which keys (DKIM)
+    signed: Mapped[str] = mapped_column(String(600), default="", server_default="")  # by which keys (DKIM)
 
 
 class LineChange(Model):

@@ -16,7 +16,7 @@ from mail.queue.lease import LEASE
 from mail.settings.clock import now
 from mail.settings.config import settings
 from models import db
-from scheduler import recovery
+from scheduler import recovery, signing
 from scheduler.actions import Actions
 from scheduler.checks import Checks
 from scheduler.fetching import Fetcher
@@ -29,6 +29,7 @@ from scheduler.recovery import Recovery
 from scheduler.renewals import LOOK_EVERY, Renewals
 from scheduler.sending import ConnectionShares, MassSenders, PersonalSenders, SenderPool, ServerWatch
 from scheduler.sign_ins import SignIns
+from scheduler.signing import KeyWatch
 from scheduler.waking import WakeListener
 
 log = logging.getLogger("coquimail.worker")
@@ -62,6 +63,7 @@ class WorkerProcess:
             loop("tests", Checks(app, self._identity, fetcher), "check"),
             loop("sign-ins", SignIns(app, self._identity), "sign_in"),
             loop("renewals", Renewals(app, self._identity), pause=LOOK_EVERY),
+            loop("keys", KeyWatch(self._identity), "dkim", pause=signing.PAUSE),
             loop("incoming", Waiting(self._identity), "incoming", "received"),
             loop("mailings", Tending(), "mailings"),
             loop("recovery", Recovery(self._identity, stopping), "recovery", pause=2.0),

@@ -10,10 +10,13 @@ from mail.decide.deliverability import SendingDomain, SendingServer, sent_throug
 from mail.decide.domains import Office
 from mail.decide.sender import choose
 from mail.decide.servers import NEVER_MATCHES, Server
+from mail.decide.signing import signing_domain
+from mail.deliverability.own_keys import keys_in_use
 from mail.message.address import domain_of, first_address
 from mail.message.domains import wire_domain
 from mail.settings import office, parameters, providers
 from mail.settings.config import settings
+from mail.settings.signing import signs_itself
 from models import OutgoingServer, db
 
 
@@ -38,7 +41,9 @@ def sending_domain(name: str) -> SendingDomain:
     snapshot = office.load()
     known = snapshot.office
     reports_to = f"{known.bounce_address}" if known.bounce_address and known.domain(name) else ""
-    return SendingDomain(name, tuple(_servers_of(name, _rows(), snapshot.servers, known)), (), reports_to)
+    return SendingDomain(
+        name, tuple(_servers_of(name, _rows(), snapshot.servers, known)), keys_in_use(name), reports_to
+    )
 
 
 def servers_by_domain(names: Sequence[str]) -> dict[str, list[SendingServer]]:
@@ -72,7 +77,7 @@ def _servers_of(domain: str, rows: Sequence[Any], servers: Sequence[Server], kno
     if office.sends_through() == "default":
         default = settings().default_server
         filters = known.default_from_filter or (known.default_server.filters if known.default_server else ())
-        one = Server(None, default.name, filters=filters)
+        one = Server(None, default.name, filters=filters, signs_itself=signs_itself("provider", default.host))
         found = _sending(one, default.host, domain, (), known) if one.may_send_for(domain) else None
         if found is not None:
             yield found
@@ -105,7 +110,7 @@ def _sending(server: Server, host: str, domain: str, servers: Sequence[Server], 
         envelope_sender=decision.envelope_sender,
         include=dns.spf if dns else "",
         return_path=dns.return_path_of(wire_domain(domain) or domain) if dns else "",
-        signs="itself" if dns else "nobody",
-        signs_as=domain if dns else "",
-        selectors=dns.selectors if dns else (),
+        signs="itself" if server.signs_itself else "ours" if signing_domain(domain, known.signing) else "nobody",
+        signs_as=domain if server.signs_itself else "",
+        selectors=dns.selectors if dns and server.signs_itself else (),
     )

@@ -9,6 +9,14 @@ SENTENCES: dict[str, Any] = {
     "dkim_signs_above": _l("The email is signed for %(domain)s (DKIM), because %(sender)s has no key of its own."),
     "dkim_no_key": _l("The email is not signed (DKIM): no key of %(domain)s is in use."),
     "dkim_server_signs": _l("CoquiMail does not sign the email (DKIM): “%(server)s” signs emails itself."),
+    "dkim_new_key_waits": _l(
+        "A new key of %(domain)s already waits for its record. Add that record to DNS, or discard the key first."
+    ),
+    "dkim_not_seen": _l(
+        "Signing was not turned on: the record of the key is not in the DNS of %(domain)s yet. Emails with a signature "
+        "that nobody can check may be refused."
+    ),
+    "dkim_key_in_use": _l("The key %(selector)s signs the emails of %(domain)s. Stop signing before you remove it."),
     "dkim_key_unreadable": _l(
         "The email waits: the key %(selector)s that signs emails of %(domain)s (DKIM) can't be read, because it was "
         "stored under another COQUI_SECRET_KEY. Set the previous COQUI_SECRET_KEY again, or stop signing on the page "

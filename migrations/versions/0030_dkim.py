@@ -40,7 +40,7 @@ def upgrade() -> None:
         "ALTER TABLE outgoing_server ADD COLUMN dkim VARCHAR(10) DEFAULT 'provider' NOT NULL "
         "CONSTRAINT ck_outgoing_server_dkim CHECK (dkim IN ('provider', 'ours', 'server'))"
     )
-    op.add_column("delivery_attempt", sa.Column("signed", sa.String(400), server_default="", nullable=False))
+    op.add_column("delivery_attempt", sa.Column("signed", sa.String(600), server_default="", nullable=False))
 
 
 def downgrade() -> None:

@@ -92,6 +92,7 @@ class OutgoingServerView(AdminView):
         "helo": _l("HELO name"),
         "headers": _l("Extra headers"),
         "verp": _l("Unique bounce addresses"),
+        "dkim": _l("DKIM signature"),
         "last_test": _l("Last test"),
     }
     groups = (
@@ -111,7 +112,7 @@ class OutgoingServerView(AdminView):
             (*LIMITS[:4], "connections", "per_connection"),
             _l("What your provider allows. What exceeds a limit waits for the next window; nothing is lost."),
         ),
-        FieldGroup(_l("Details"), ("rewrite", "verify_tls", "helo", "headers", "verp"), developer=True),
+        FieldGroup(_l("Details"), ("rewrite", "dkim", "verify_tls", "helo", "headers", "verp"), developer=True),
         FieldGroup(_l("Notes"), ("comment",)),
     )
     choices = {
@@ -122,11 +123,8 @@ class OutgoingServerView(AdminView):
             ("certificate", _l("Client certificate")),
             ("none", _l("None")),
         ),
-        "rewrite": (
-            ("not_ours", _l("Rewrite external addresses")),
-            ("never", _l("Keep every From address")),
-            ("always", _l("Rewrite every From address")),
-        ),
+        "rewrite": servers.REWRITES,
+        "dkim": servers.SIGNERS,
     }
     help = {
         "name": _l("Your own name for this server, shown where CoquiMail explains why an email was sent this way."),
@@ -170,6 +168,10 @@ class OutgoingServerView(AdminView):
         "verp": _l(
             "Where unique bounce addresses are turned on (the system parameter mail.bounce.verp), each email has one. "
             "Turn this off for a provider that refuses or replaces them."
+        ),
+        "dkim": _l(
+            "Providers with DKIM records of their own sign emails themselves. For other servers CoquiMail signs, with "
+            "the key that you create on the page Deliverability."
         ),
         "comment": _l("For you and your colleagues: account numbers, contacts, limits."),
     }

@@ -26,6 +26,16 @@ ENCRYPTIONS = (
     ("tls", _l("TLS (encrypted from the start)")),
     ("none", _l("None (not encrypted)")),
 )
+REWRITES = (
+    ("not_ours", _l("Rewrite external addresses")),
+    ("never", _l("Keep every From address")),
+    ("always", _l("Rewrite every From address")),
+)
+SIGNERS = (
+    ("provider", _l("As usual at this provider")),
+    ("ours", _l("CoquiMail signs")),
+    ("server", _l("The server signs")),
+)
 SIGN_IN = _l("Sign in with Google, Microsoft or another provider")
 ENCRYPTION_WORDS = {"starttls": "STARTTLS", "tls": "TLS", "none": _l("not encrypted")}
 

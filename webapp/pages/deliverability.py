@@ -20,6 +20,7 @@ from mail.settings.wake import wake
 from models import DomainReport, ServerCheck, User, db
 from webapp import auth
 from webapp.checks import PATIENCE, worker_state
+from webapp.pages.dkim_panel import panel_of
 
 blueprint = Blueprint("deliverability", __name__, url_prefix="/deliverability")
 
@@ -62,7 +63,7 @@ def index() -> ResponseReturnValue:
 @auth.roles_required("admin")
 def show(domain: str) -> ResponseReturnValue:
     """Show what the last check of a domain found, and what to do about it."""
-    _known(domain)
+    must_be_ours(domain)
     is_part = bool(request.headers.get("X-Fragment"))
     template = "pages/deliverability_domain_live.html" if is_part else "pages/deliverability_domain.html"
     report, check = checks.latest(domain), _latest_check(domain)
@@ -81,6 +82,7 @@ def show(domain: str) -> ResponseReturnValue:
         outcomes=OUTCOMES,
         say=say,
         topic=checks.TOPIC,
+        dkim=panel_of(domain),
     )
 
 
@@ -88,7 +90,13 @@ def show(domain: str) -> ResponseReturnValue:
 @auth.roles_required("admin")
 def check(domain: str) -> ResponseReturnValue:
     """Ask the worker to check a domain now; while one check goes on, no other is asked for."""
-    _known(domain)
+    must_be_ours(domain)
+    ask_for_check(domain)
+    return redirect(url_for(".show", domain=domain))
+
+
+def ask_for_check(domain: str) -> None:
+    """Have the worker check a domain; commits."""
     last = _latest_check(domain)
     if last is None or last.state not in ("waiting", "running"):
         asked = ServerCheck(
@@ -97,7 +105,6 @@ def check(domain: str) -> ResponseReturnValue:
         db.session.add(asked)
         db.session.commit()
         wake("check")
-    return redirect(url_for(".show", domain=domain))
 
 
 @blueprint.get("/<domain>/progress/<int:check_id>")
@@ -115,7 +122,8 @@ def _progress(check: ServerCheck) -> dict[str, Any]:
     return {"check": check, "ignored": ignored, "worker": worker_state() if ignored else None, "say": say}
 
 
-def _known(domain: str) -> None:
+def must_be_ours(domain: str) -> None:
+    """Answer that there is no such page for a domain that we don't send from."""
     if domain not in senders.sending_domains():
         abort(404)
 

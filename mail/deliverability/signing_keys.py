@@ -1,0 +1,160 @@
+"""FLOW of a key that signs (DKIM): made -> published by a person -> seen in DNS -> signs -> has a successor -> removed.
+
+Only a key whose record was seen signs. A new key takes over from the one before as soon as it was seen; the record of
+the old one stays until nobody can have an email left to check with it.
+"""
+
+import secrets
+from datetime import datetime, timedelta
+
+from sqlalchemy import select, update
+
+from mail.decide.dkim_record import judge_dkim
+from mail.decide.verdicts import DkimKey, Verdict
+from mail.deliverability import checks
+from mail.deliverability.own_keys import keys_of, public_half
+from mail.dns_answers import DnsAnswers
+from mail.errors import ChangeRefused
+from mail.message.dkim import Algorithm
+from mail.sentences import why
+from mail.settings import office
+from mail.settings.config import settings
+from mail.settings.signing import new_key
+from mail.transport.dns import Resolver
+from models import DkimKeyPair, Event, change_rows, db, reading
+
+LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that is taken for another one when it is typed
+SOON, LATER, DAILY = timedelta(minutes=1), timedelta(minutes=10), timedelta(days=1)
+LONG = timedelta(hours=1)
+RECORD_STAYS = timedelta(days=7)  # emails may wait that long on their way to those who check them
+
+
+def removable_at(key: DkimKeyPair) -> datetime | None:
+    """Return when the record of an old key is needed no more, None of one that is not old."""
+    return key.retired_at + RECORD_STAYS if key.retired_at else None
+
+
+# --- what a person does; the caller commits, then wakes "dkim"
+
+
+def create(domain: str, algorithm: Algorithm, now: datetime) -> DkimKeyPair:
+    """Make a new key; raises ``ChangeRefused`` while another new one of this kind waits to be published."""
+    if any(key.state == "new" and key.algorithm == algorithm for key in keys_of(domain)):
+        raise ChangeRefused({"key": why("dkim_new_key_waits", domain=domain)})
+    db.session.rollback()  # it takes a moment to make: nobody waits for the database meanwhile
+    private, public = new_key(algorithm)
+    key = DkimKeyPair(
+        domain=domain,
+        selector=f"coqui{now:%y%m}{secrets.choice(LETTERS)}{secrets.choice(LETTERS)}",
+        algorithm=algorithm,
+        private_key=private,
+        public_key=public,
+        state="new",
+        created_at=now,
+        check_at=now,
+    )
+    db.session.add(key)
+    _tell(now)
+    return key
+
+
+def look_now(domain: str, now: datetime) -> None:
+    """Have the worker look for the records of a domain."""
+    change_rows(update(DkimKeyPair).where(DkimKeyPair.domain == domain).values(check_at=now))
+
+
+def start(domain: str, now: datetime) -> None:
+    """Sign the emails of a domain from now on; raises ``ChangeRefused`` while none of its keys was seen in DNS."""
+    ready = [key for key in keys_of(domain) if key.state == "ready"]
+    if not ready:
+        raise ChangeRefused({"key": why("dkim_not_seen", domain=domain)})
+    for key in ready:
+        _put_to_use(key, now)
+    _tell(now)
+
+
+def stop(domain: str, now: datetime) -> None:
+    """Sign no more emails of a domain; its keys are kept."""
+    for key in keys_of(domain):
+        if key.state == "signing":
+            key.state, key.signs_since = "ready", None
+    _tell(now)
+
+
+def remove(key: DkimKeyPair, now: datetime) -> None:
+    """Delete a key that does not sign; raises ``ChangeRefused`` for one that does."""
+    if key.state == "signing":
+        raise ChangeRefused({"key": why("dkim_key_in_use", selector=key.selector, domain=key.domain)})
+    db.session.delete(key)
+    _tell(now)
+
+
+# --- what the worker sees
+
+
+def look(key_id: int, now: datetime) -> None:
+    """Look for the record of a key, and let the key sign if its domain does; commits."""
+    key = db.session.get(DkimKeyPair, key_id)
+    if key is None:
+        return
+    public = public_half(key)
+    db.session.rollback()  # nobody waits for the database while DNS is asked
+    verdict = _ask(public)
+    key = db.session.get(DkimKeyPair, key_id, with_for_update=True)
+    if key is None:
+        db.session.rollback()
+        return
+    key.checked_at, key.found = now, {"state": verdict.state, "sentences": list(verdict.sentences)}
+    if verdict.state in ("good", "warning"):
+        _note_seen(key, now)
+    _tell(now)
+    db.session.commit()
+
+
+def _ask(key: DkimKey) -> Verdict:
+    """Return what DNS says of the record of a key."""
+    answers = DnsAnswers({})
+    judge_dkim(key, answers)
+    return judge_dkim(key, DnsAnswers(Resolver(settings().dns_resolvers).ask_all(answers.open)))
+
+
+def take_due(now: datetime) -> int | None:
+    """Return a key whose record is to be looked for now, and when next if not by a person; commits.
+
+    A new key is looked for every minute, after an hour every ten minutes, the others once a day.
+    """
+    with reading():
+        due = select(DkimKeyPair).where(DkimKeyPair.check_at <= now).order_by(DkimKeyPair.check_at).limit(1)
+        key = db.session.scalar(due)
+        if key is None:
+            return None
+        key_id, check_at = key.id, key.check_at
+        waits = SOON if now - key.created_at < LONG else LATER
+        again = now + (waits if key.state == "new" else DAILY)
+    same = (DkimKeyPair.id == key_id, DkimKeyPair.check_at == check_at)
+    taken = change_rows(update(DkimKeyPair).where(*same).values(check_at=again))
+    db.session.commit()
+    return key_id if taken else None
+
+
+def _note_seen(key: DkimKeyPair, now: datetime) -> None:
+    """Its record is in DNS: it takes over where its domain signs, else it waits for a person to begin."""
+    key.seen_at = key.seen_at or now
+    if key.state != "new":
+        return
+    key.state = "ready"
+    if any(other.state == "signing" for other in keys_of(key.domain)):
+        _put_to_use(key, now)
+
+
+def _put_to_use(key: DkimKeyPair, now: datetime) -> None:
+    """Let a key sign in place of older ones of its kind."""
+    for other in keys_of(key.domain):
+        if other.algorithm == key.algorithm and other.id < key.id and other.state in ("signing", "ready"):
+            other.state, other.retired_at = "retired", now
+    key.state, key.signs_since = "signing", now
+
+
+def _tell(now: datetime) -> None:
+    office.forget()
+    Event.add([checks.TOPIC], now)

@@ -1,0 +1,251 @@
+"""Signatures on what really leaves, verified by dkimpy and by Debian's opendkim, and how a key gets there."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from flask import Flask
+from sqlalchemy import select, text, update
+
+from mail.deliverability import own_keys, signing_keys
+from mail.errors import ChangeRefused
+from mail.mailing import mailing
+from mail.message.compose import File
+from mail.outgoing import deliver, enqueue
+from mail.outgoing.enqueue import OutgoingDraft, To
+from mail.queue.connections import Connections
+from mail.queue.journal import Journal
+from mail.queue.lease import WorkerLease
+from mail.sentences import say
+from mail.settings import office, parameters
+from mail.settings import signing as signing_settings
+from mail.settings.config import settings
+from models import DeliveryAttempt, DkimKeyPair, Recipient, db
+from tests.integration.mass import HTML, Sender, add_contacts, add_server, draft, mailing_of, states
+from tests.servers.postfix import Postfix
+from tests.signatures import known_key, opendkim, signatures_of, verified
+
+NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
+DOMAIN = "mycompany.test"
+KEYS = {algorithm: known_key(algorithm, DOMAIN, f"{algorithm}1") for algorithm in ("rsa", "ed25519")}
+NEXT = known_key("rsa", DOMAIN, "rsa2")
+RECORDS = {name: record for key in (*KEYS.values(), NEXT) for name, record in key.records.items()}
+
+
+@pytest.fixture(autouse=True)
+def read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signing_settings, "READ_AGAIN", -1.0)
+
+
+@pytest.fixture
+def context(app: Flask) -> Iterator[Flask]:
+    with app.app_context():
+        parameters.put("mail.catchall.domain", DOMAIN, NOW)
+        db.session.commit()
+        yield app
+
+
+def add_key(key, state: str = "signing") -> DkimKeyPair:
+    signing = key.signing
+    row = DkimKeyPair(
+        domain=signing.domain, selector=signing.selector, algorithm=signing.algorithm, private_key=key.private,
+        public_key=key.public, state=state, created_at=NOW, check_at=NOW,
+    )  # fmt: skip
+    db.session.add(row)
+    db.session.commit()
+    office.forget()
+    return row
+
+
+def relay(postfix: Postfix, **values: str) -> None:
+    add_server(postfix.port, **values)
+    db.session.commit()
+
+
+def send_posts(worker: WorkerLease) -> None:
+    with (
+        Connections() as connections,
+        Journal.open(settings().journal_folder, worker.id, "one") as journal,
+    ):
+        while deliver.send_some(worker, connections, journal):
+            pass
+
+
+def post(number: int, **parts) -> OutgoingDraft:
+    given = {"author": '"Jürgen Groß" <sales@mycompany.test>', "subject": f"Message {number}", "html": "<p>Hello</p>"}
+    return OutgoingDraft(kind="post", **given | parts)
+
+
+POSTS = [
+    post(1),
+    post(2, subject="Grüße  aus   Köln " * 6, html="<p>Größe: 10 m² </p>\n" * 30, references=["<a@x>", "<b@x>"]),
+    post(3, text=".\n..\n. dots\n\n\n", html=""),
+    post(4, text="x" * 3000 + " y  \t z  \nFrom me\n", html=""),
+    post(5, files=[File("Prüfung.pdf", "application/pdf", bytes(range(256)) * 300)]),
+    post(6, author="ann@news.mycompany.test", auto_submitted="auto-generated"),
+]
+
+
+def received(postfix: Postfix, address: str) -> bytes:
+    """Return the email of a recipient as Postfix filed it, with the line ends of the wire."""
+    return re.sub(rb"\r?\n", b"\r\n", postfix.wait_for(address)[0].raw)
+
+
+def assert_verified(mails: list[bytes], count: int = 2, by: str = "") -> None:
+    """Both verifiers take all signatures, and there are as many as there should be."""
+    for mail in mails:
+        assert verified(mail, RECORDS) == [True] * count, mail[:3000].decode("utf-8", "replace")
+        assert mail.count(f"\r\n s={by}".encode()) >= bool(by)
+    with opendkim(RECORDS) as other:
+        assert other.results(mails) == [["pass"] * count] * len(mails)
+
+
+def test_posts_and_mailings_verify_as_they_arrive(context: Flask, postfix: Postfix) -> None:
+    for key in KEYS.values():
+        add_key(key)
+    relay(postfix, headers="X-Tag: spring")
+    for number, one in enumerate(POSTS, 1):
+        enqueue.enqueue(one, [To(f"r{number}@example.com", "Ann  Lee"), To(f"s{number}@example.com")], NOW)
+    send_posts(WorkerLease.register(NOW))
+    mails = [received(postfix, f"r{number}@example.com") for number in range(1, len(POSTS) + 1)]
+    mails += [received(postfix, "s5@example.com")]
+    attempt = db.session.scalars(select(DeliveryAttempt)).first()
+    assert attempt is not None and attempt.signed == f"rsa1._domainkey.{DOMAIN}, ed255191._domainkey.{DOMAIN}"
+
+    id = draft(add_contacts(3, name=lambda number: ("Jürgen  Groß", "", "O'Brien .")[number]), html=HTML)
+    mailing.send(id, NOW)
+    db.session.commit()
+    sender = Sender(context)
+    sender.until_idle()
+    assert states(id) == {"sent": 3}
+    mails += [received(postfix, f"r{number}@example.test") for number in range(3)]
+    assert all(b"List-Unsubscribe-Post:List-Unsubscribe:" in mail.replace(b"\r\n ", b"") for mail in mails[-3:])
+    sender.close()
+    assert_verified(mails)
+
+
+def test_a_new_key_takes_over_and_emails_verify_before_and_after(context: Flask, postfix: Postfix) -> None:
+    add_key(KEYS["rsa"])
+    relay(postfix)
+    worker = WorkerLease.register(NOW)
+    enqueue.enqueue(post(1), [To("before@example.com")], NOW)
+    send_posts(worker)
+    row = add_key(NEXT, "new")
+    enqueue.enqueue(post(2), [To("meanwhile@example.com")], NOW)
+    send_posts(worker)
+    signing_keys._note_seen(row, NOW)
+    db.session.commit()
+    enqueue.enqueue(post(3), [To("after@example.com")], NOW)
+    send_posts(worker)
+    assert_verified([received(postfix, f"{when}@example.com") for when in ("before", "meanwhile")], 1, "rsa1")
+    assert_verified([received(postfix, "after@example.com")], 1, "rsa2")
+    old, new = own_keys.keys_of(DOMAIN)
+    assert (old.state, new.state) == ("retired", "signing")
+    assert signing_keys.removable_at(old) == NOW + timedelta(days=7)
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"dkim": "server"}, "“relay” signs emails itself"),
+        ({"dkim": "ours"}, "signed for mycompany.test"),
+        ({}, "signed for mycompany.test"),
+    ],
+)
+def test_who_signs_is_chosen_for_each_server(context: Flask, postfix: Postfix, values, reason) -> None:
+    add_key(KEYS["ed25519"])
+    relay(postfix, **values)
+    mail = enqueue.enqueue(post(1), [To("ann@example.com")], NOW)
+    assert any(reason in say(step) for step in mail.decision["steps"])
+    send_posts(WorkerLease.register(NOW))
+    assert signatures_of(received(postfix, "ann@example.com")) == (values.get("dkim") != "server")
+
+
+def test_without_a_key_that_can_be_read_emails_wait_and_others_go(context: Flask, postfix: Postfix) -> None:
+    add_key(KEYS["ed25519"])
+    relay(postfix, from_filter=f"{DOMAIN}, second.test")
+    id = draft(add_contacts(2))
+    mailing.send(id, NOW)
+    db.session.commit()
+    enqueue.enqueue(post(1), [To("ann@example.com")], NOW)
+    enqueue.enqueue(post(2, author="info@second.test"), [To("bob@example.com")], NOW)
+    stored = db.session.execute(text("SELECT private_key FROM dkim_key")).scalar_one()
+    db.session.execute(text("UPDATE dkim_key SET private_key = 'stored under another key'"))
+    db.session.commit()
+    worker = WorkerLease.register(NOW)
+    send_posts(worker)
+    sender = Sender(context)
+    sender.until_idle()
+    lines = {line.address: line for line in db.session.scalars(select(Recipient))}
+    assert lines["bob@example.com"].state == "sent"
+    waiting = lines["ann@example.com"]
+    assert (waiting.state, waiting.attempts) == ("queued", 0) and "COQUI_SECRET_KEY" in say(waiting.why)
+    row = mailing_of(id)
+    assert row.state == "paused" and row.sent == 0 and "COQUI_SECRET_KEY" in say(row.why)
+
+    db.session.execute(text("UPDATE dkim_key SET private_key = :stored"), {"stored": stored})
+    db.session.execute(update(Recipient).values(next_try_at=NOW))
+    db.session.commit()
+    mailing.resume(id, sender.clock())
+    db.session.commit()
+    send_posts(worker)
+    sender.clock.move(minutes=2)
+    sender.until_idle()
+    assert states(id) == {"sent": 2}
+    sender.close()
+    assert_verified([received(postfix, address) for address in ("ann@example.com", "r0@example.test")], 1)
+
+
+def test_a_key_that_is_gone_stops_nothing(context: Flask, postfix: Postfix) -> None:
+    add_key(KEYS["ed25519"])
+    relay(postfix)
+    enqueue.enqueue(post(1), [To("ann@example.com")], NOW)
+    db.session.execute(text("DELETE FROM dkim_key"))
+    db.session.commit()
+    send_posts(WorkerLease.register(NOW))
+    assert signatures_of(received(postfix, "ann@example.com")) == 0
+    assert db.session.scalars(select(DeliveryAttempt.signed)).one() == ""
+
+
+# --- the way of a key
+
+
+def test_a_key_signs_only_after_its_record_was_seen(context: Flask) -> None:
+    key = signing_keys.create(DOMAIN, "rsa", NOW)
+    db.session.commit()
+    stored = db.session.execute(text("SELECT private_key FROM dkim_key")).scalar_one()
+    assert stored.startswith("gAAAA") and key.private_key not in repr(key)
+    with pytest.raises(ChangeRefused, match="is not in the DNS of"):
+        signing_keys.start(DOMAIN, NOW)
+    with pytest.raises(ChangeRefused, match="already waits for its record"):
+        signing_keys.create(DOMAIN, "rsa", NOW)
+    assert office.load().office.signing == frozenset() and not own_keys.keys_in_use(DOMAIN)
+    signing_keys._note_seen(key, NOW)
+    signing_keys.start(DOMAIN, NOW)
+    db.session.commit()
+    assert own_keys.keys_in_use(f"news.{DOMAIN}")[0].selector == key.selector
+    with pytest.raises(ChangeRefused, match="Stop signing before you remove it"):
+        signing_keys.remove(key, NOW)
+    signing_keys.stop(DOMAIN, NOW)
+    signing_keys.remove(key, NOW)
+    db.session.commit()
+    assert not own_keys.keys_of(DOMAIN)
+
+
+def test_new_keys_are_looked_for_often_at_first_and_by_one_worker(context: Flask) -> None:
+    signing_keys.create(DOMAIN, "ed25519", NOW)
+    db.session.commit()
+
+    def again(after: timedelta) -> timedelta | None:
+        moment = NOW + after
+        taken = signing_keys.take_due(moment)
+        return taken and db.session.scalars(select(DkimKeyPair.check_at)).one() - moment
+
+    assert again(timedelta()) == timedelta(minutes=1)
+    assert again(timedelta(seconds=59)) is None
+    assert again(timedelta(minutes=1)) == timedelta(minutes=1)
+    assert again(timedelta(hours=2)) == timedelta(minutes=10)
+    db.session.execute(update(DkimKeyPair).values(state="ready"))
+    db.session.commit()
+    assert again(timedelta(hours=3)) == timedelta(days=1)
