@@ -3,11 +3,14 @@
 from datetime import datetime
 from typing import Any
 
+from flask import request
 from flask_babel import format_date, gettext, ngettext
 from flask_babel import lazy_gettext as _l
+from markupsafe import Markup
 
+from mail.sentences import say
 from mail.settings.clock import now
-from models import OauthAccount
+from models import IncomingServer, OauthAccount, OutgoingServer
 
 STATES: dict[str, tuple[str, Any]] = {  # look and word of a badge
     "new": ("wait", _l("not connected")),
@@ -36,3 +39,23 @@ def holds(account: OauthAccount) -> str:
     days = max((end - now()).days, 0)
     on = format_date(end, "medium")
     return ngettext("until %(date)s (%(num)s day left)", "until %(date)s (%(num)s days left)", days, date=on)
+
+
+def badge_of(server: OutgoingServer | IncomingServer) -> Markup:
+    """Return what keeps a server from signing in with its account, as a badge for lists, "" where nothing does."""
+    if server.authentication != "oauth2":
+        return Markup("")
+    account = server.oauth_account
+    look, word = STATES[account.state if account else "new"]
+    if account and account.state == "connected":
+        if not account.why:
+            return Markup("")
+        look, word = "doubt", gettext("not renewed")
+    reason = say(account.why) if account else ""  # type: ignore[arg-type]
+    return Markup(' <span class="state state-{}" title="{}">{}</span>').format(look, reason, word)
+
+
+def preselect(form: Any) -> None:
+    """Choose the sign-in in the form of a server, when a link to it asks for that."""
+    if request.method == "GET" and request.args.get("authentication") == "oauth2":
+        form.authentication.data = "oauth2"

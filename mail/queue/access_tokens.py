@@ -287,6 +287,13 @@ def _note_failure(account_id: int, generation: int, error: MailError, ended: boo
     log.warning("account %s: not renewed: %s", account_id, error.why["code"])
 
 
+def try_again(provider_id: int) -> None:
+    """What is known of a provider was changed: renewals that failed are tried again at once. The caller commits."""
+    account = OauthAccount
+    failed = update(account).where(account.provider_id == provider_id, account.retry_at.is_not(None))
+    change_rows(failed.values(retry_at=None, retries=0))
+
+
 # --- ahead of time
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Select, select
 from mail.incoming import server_rules
 from mail.sentences import say
 from models import DocumentType, IncomingServer, ScheduledAction, ServerCheck, db
-from webapp import checks, template_helpers
+from webapp import checks, sign_in_words, template_helpers
 from webapp.admin import servers
 from webapp.admin.base import AdminView, Button, ChoiceFilter, Empty, FieldGroup, YesNo, action, expose
 from webapp.admin.outgoing_servers import badge
@@ -192,9 +192,9 @@ class IncomingServerView(AdminView):
         )
 
     def state_of(self, row: IncomingServer) -> Markup:
-        """Return the state, and whether the mailbox is switched off."""
+        """Return the state, whether the mailbox is switched off, and what its account lacks."""
         off = Markup(" ") + badge("off", gettext("turned off")) if not row.active else Markup("")
-        return template_helpers.state(row.state) + off
+        return template_helpers.state(row.state) + off + sign_in_words.badge_of(row)
 
     def row_tools(self, row: IncomingServer) -> Markup:
         """Return the button that fetches a mailbox, or tests one that is no more than a draft."""
@@ -229,6 +229,7 @@ class IncomingServerView(AdminView):
         form.password.shown_if = "authentication=password"
         form.folder.shown_if = "kind=imap"
         form.move_to.shown_if = "after_fetch=move"
+        sign_in_words.preselect(form)
         return form
 
     @property

@@ -10,6 +10,7 @@ from flask_babel import lazy_gettext as _l
 from sqlalchemy import select
 
 from mail.decide import oauth as rules
+from mail.queue import access_tokens
 from mail.settings import office, sign_in_rules
 from models import OauthAccount, OauthProvider, db
 from models.oauth import OAUTH_KINDS
@@ -136,6 +137,8 @@ class OauthProviderView(AdminView):
             row.kind = self.kind_of(None)
         with servers.rules_of(form):
             sign_in_rules.check_provider(row)
+        if not is_new:
+            access_tokens.try_again(row.id)
 
     def _next_page(self, row: OauthProvider, words: str) -> ResponseReturnValue:
         """Lead back to the server whose page lacked the registration."""

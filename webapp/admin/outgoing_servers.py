@@ -21,7 +21,7 @@ from mail.settings.config import settings
 from mail.settings.providers import PROVIDERS, Provider, at
 from mail.settings.wake import wake
 from models import OutgoingServer, ServerCheck, db
-from webapp import checks, template_helpers, waiting_words
+from webapp import checks, sign_in_words, template_helpers, waiting_words
 from webapp.admin import provider_words, server_notes, servers
 from webapp.admin.base import AdminView, Button, Empty, FieldGroup, YesNo
 from webapp.fields import SecretTextField
@@ -67,7 +67,7 @@ class OutgoingServerView(AdminView):
     columns = ("name", "host", "from_filter", "priority", "active", "last_test")
     sortable, searchable = ("name", "priority"), ("name", "host", "from_filter", "comment")
     filters = (YesNo("active", _l("Active")),)
-    default_sort = "priority"
+    default_sort, eager = "priority", (OutgoingServer.oauth_account,)
     exported = ("name", "host", "port", "encryption", "authentication", "user", "from_filter", "priority", "active")
     list_template = "admin/servers.html"
     create_template = edit_template = "admin/outgoing_server.html"
@@ -249,8 +249,9 @@ class OutgoingServerView(AdminView):
         return row.from_filter
 
     def active_of(self, row: OutgoingServer) -> Markup:
-        """Return whether a server sends, and that a new one has yet to pass its test."""
-        return badge("wait", gettext("draft")) if row.draft else template_helpers.yes_no(row.active)
+        """Return whether a server sends, that a new one has yet to pass its test, and what its account lacks."""
+        state = badge("wait", gettext("draft")) if row.draft else template_helpers.yes_no(row.active)
+        return state + sign_in_words.badge_of(row)
 
     def last_test_of(self, row: OutgoingServer) -> Markup:
         """Return how the last test of a server ended."""
@@ -308,6 +309,7 @@ class OutgoingServerView(AdminView):
         servers.picks_port(form.encryption, ports)
         form.user.shown_if, form.password.shown_if = "authentication=password,oauth2", "authentication=password"
         form.client_certificate.shown_if = form.client_key.shown_if = "authentication=certificate"
+        sign_in_words.preselect(form)
         provider = self.provider_of(row)
         if provider:
             form.host.description = provider.choose
