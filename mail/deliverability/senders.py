@@ -40,10 +40,10 @@ def sending_domain(name: str) -> SendingDomain:
     """Return a domain with the servers that may send as it: those that are active, or will be after their test."""
     snapshot = office.load()
     known = snapshot.office
-    reports_to = f"{known.bounce_address}" if known.bounce_address and known.domain(name) else ""
-    return SendingDomain(
-        name, tuple(_servers_of(name, _rows(), snapshot.servers, known)), keys_in_use(name), reports_to
-    )
+    own = known.domain(name)
+    reports_to = (own.catchall_address or own.bounce_address or "") if own else ""
+    servers = tuple(_servers_of(name, _rows(), snapshot.servers, known))
+    return SendingDomain(name, servers, keys_in_use(name), reports_to)
 
 
 def servers_by_domain(names: Sequence[str]) -> dict[str, list[SendingServer]]:

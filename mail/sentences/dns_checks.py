@@ -13,6 +13,7 @@ SENTENCES: dict[str, Any] = {
         "The person who maintains this server can check its name resolution, or set COQUI_DNS_RESOLVER."
     ),
     "dns_checked": _l("The check is complete."),
+    "dns_domain_gone": _l("No email is sent from %(domain)s any more, so its DNS is not checked."),
     "dns_unreachable": Counted(
         "count",
         "DNS could not be reached, so %(count)s domain was not checked. What was known about it is kept.",

@@ -31,6 +31,7 @@ LOOKS = {  # state of a verdict -> its look and its word
     "bad": ("bad", _l("Needs fixing")),
     "unknown": ("off", _l("Unknown")),
 }
+WEIGHTS = ("spf", "dmarc", "passes", "mx", "dkim", "ptr")
 OUTCOMES = {
     "no_name": _l("no such name"),
     "no_record": _l("no such record"),
@@ -153,9 +154,8 @@ class ShownServer:
 
 
 def _records(report: DomainReport, host: DnsHost | None) -> list[ShownRecord]:
-    """Return the records to paste, the worst verdict first."""
-    verdicts = [one for one in all_verdicts(report.report) if one["record"]]
-    verdicts.sort(key=lambda one: one["state"] != "bad")
+    """Return the records to paste, what matters most first."""
+    verdicts = [one for one in by_weight(report.report) if one["record"]]
     shown: dict[tuple[str, str, str], ShownRecord] = {}
     for verdict in verdicts:
         record = verdict["record"]
@@ -174,19 +174,19 @@ def _records(report: DomainReport, host: DnsHost | None) -> list[ShownRecord]:
     return list(shown.values())
 
 
-def all_verdicts(found: dict[str, Any]) -> list[Any]:
-    """Return all verdicts of a stored report, in the order of the page."""
-    verdicts = [found["spf"], *found["dkim"], found["dmarc"], found["mx"]]
+def by_weight(found: dict[str, Any]) -> list[Any]:
+    """Return all verdicts of a stored report, what matters most to receivers first."""
+    verdicts = [found["spf"], found["dmarc"], found["mx"], *found["dkim"]]
     for server in found["servers"]:
         verdicts += [server["spf"], server["passes"], *server["reverse"]]
-    return verdicts
+    return sorted(verdicts, key=lambda one: WEIGHTS.index(one["about"]))
 
 
 def first_problem(report: DomainReport) -> str:
     """Return in a sentence what is worst about a domain, "" when all is good."""
     if report.state == "good":
         return ""
-    worst = (one for one in all_verdicts(report.report) if one["state"] == report.state and one["sentences"])
+    worst = (one for one in by_weight(report.report) if one["state"] == report.state and one["sentences"])
     return next((say(one["sentences"][0]) for one in worst), "")
 
 

@@ -74,7 +74,6 @@ def index() -> ResponseReturnValue:
         gone=dedicated is None and bool(parameters.DEDICATED_SERVER.get()),
         lanes=lanes,
         warnings=_warnings(dedicated, lanes) if dedicated else [],
-        transactional=lanes[0].server if lanes else None,
         domains=_domains(lanes),
         spf=_spf(lanes, dedicated),
         looks=LOOKS,
@@ -216,12 +215,12 @@ def _spf(lanes: Sequence[Lane], dedicated: OutgoingServer | None) -> list[SpfLin
     """Return what SPF says of the transactional server and of that of the mailings, for each domain."""
     domains = [domain for domain in _domains(lanes) if domain != office.BUILT_IN_DOMAIN]
     reports = checks.latest_of_each(domains)
+    everyday = [lane.server.id for lane in lanes if lane.server is not None]
     found = []
     for domain in domains:
-        everyday = senders.everyday_server(domain)
         verdicts = {one["id"]: one["spf"] for one in reports[domain].report["servers"]} if domain in reports else {}
         for server in senders.sending_domain(domain).servers:
-            uses = [_l("daily emails")] if everyday is not None and everyday.id == server.id else []
+            uses = [_l("daily emails")] if server.id in everyday else []
             uses += [_l("mailings")] if dedicated is not None and dedicated.id == server.id else []
             if uses:
                 found.append(SpfLine(domain, server.name, server.host, uses, verdicts.get(server.id)))

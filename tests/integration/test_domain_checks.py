@@ -1,0 +1,117 @@
+"""The worker's checks of domains against a real name server: on request, daily, and with a resolver that is silent."""
+
+import socket
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+
+from mail.deliverability import checks
+from mail.documents.contacts import find_or_make
+from mail.settings import config, parameters
+from models import DomainReport, Notification, OutgoingServer, User, db
+from scheduler import create_worker_app, domain_checks
+from scheduler.jobs import Job, JobFailed, deliverability
+from tests.servers.nameserver import NameServer
+from tests.web import share_compiled
+
+NOW = datetime(2026, 11, 28, 5, 0, tzinfo=UTC)
+ZONE = """
+acme.test. IN TXT "v=spf1 a:smtp.daily.test -all"
+acme.test. IN MX 10 mx.acme.test.
+_dmarc.acme.test. IN TXT "v=DMARC1; p=reject"
+mx.acme.test. IN A 192.0.2.10
+smtp.daily.test. IN A 192.0.2.20
+20.2.0.192.in-addr.arpa. IN PTR smtp.daily.test.
+"""
+
+
+@pytest.fixture
+def zones(name_server: NameServer) -> NameServer:
+    name_server.load({"acme.test": ZONE})
+    return name_server
+
+
+def made(database: str, folder: Path, resolver: str) -> Flask:
+    env = {"COQUI_DATA": str(folder / "data"), "DATABASE_URL": database, "COQUI_DNS_RESOLVER": resolver}
+    app = create_worker_app(config.read(env))
+    share_compiled(app)
+    with app.app_context():
+        if not parameters.CATCHALL_DOMAIN.get().startswith("acme"):
+            parameters.put("mail.catchall.domain", "acme.test", NOW)
+            db.session.add(OutgoingServer(name="Daily", host="smtp.daily.test", authentication="none"))
+            db.session.commit()
+    return app
+
+
+@pytest.fixture
+def app(database: str, tmp_path: Path, zones: NameServer) -> Iterator[Flask]:
+    app = made(database, tmp_path, zones.address)
+    yield app
+    with app.app_context():
+        db.engine.dispose()
+
+
+def run(app: Flask, day: int = 0) -> dict[str, int]:
+    nothing: Any = None
+    job = Job(app, NOW + timedelta(days=day), 86_400, nothing, lambda: False, lambda _counts: None)
+    with app.app_context():
+        deliverability(job)
+    return job.counts
+
+
+def test_the_daily_check_keeps_what_it_found_and_tells_of_a_change(app, database, zones):
+    with app.app_context():
+        db.session.add(User(contact=find_or_make("ada@acme.test", "Ada", NOW), email="ada@acme.test", role="admin"))
+        db.session.commit()
+    assert run(app) == {"domains": 1}
+    zones.replace("acme.test", "TXT", ['"v=spf1 -all"'])
+    run(app, 1)
+    run(app, 2)
+    with app.app_context():
+        reports = db.session.scalars(select(DomainReport).order_by(DomainReport.id)).all()
+        assert [report.report["servers"][0]["spf"]["state"] for report in reports] == ["good", "bad", "bad"]
+        assert reports[1].report["spf"]["record"]["value"] == "v=spf1 ip4:192.0.2.20 -all"
+        assert ("acme.test", "TXT") in {(one["name"], one["kind"]) for one in reports[1].report["asked"]}
+        told = db.session.scalars(select(Notification)).one()
+        assert (told.kind, told.why["code"], told.why["values"]["domain"]) == ("notice", "dns_worse", "acme.test")
+
+
+def test_a_check_on_request_shows_its_steps(app):
+    with app.app_context():
+        steps = list(domain_checks.steps_of("acme.test", None))
+        assert {step.state for step in steps} == {"ok"}
+        assert [step.why["code"] for step in steps[-2:]] == ["dns_asked", "dns_checked"]
+        asked = sum(step.why["values"]["count"] for step in steps[:-1])
+        report = checks.latest("acme.test")
+        assert report is not None and len(report.report["asked"]) == asked
+        [step] = domain_checks.steps_of("elsewhere.test", None)
+        assert (step.state, step.why["code"]) == ("failed", "dns_domain_gone")
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_silent_resolver_is_told_apart_from_a_missing_record(app, database, tmp_path, zones):
+    run(app)
+    silent = made(database, tmp_path, f"127.0.0.1:{nobody_port()}")
+    with pytest.raises(JobFailed) as failed:
+        run(silent, 1)
+    assert (failed.value.why["code"], failed.value.counts) == ("dns_unreachable", {"domains": 1})
+    with silent.app_context():
+        report = checks.latest("acme.test")
+        assert report is not None and (report.state, report.is_silent) == ("unknown", True)
+        assert report.standing["spf"] == "good" and not db.session.scalar(select(Notification.id))
+        assert all(one["record"] is None for one in (report.report["spf"], report.report["dmarc"]))
+        db.engine.dispose()
+
+
+def nobody_port() -> int:
+    """Return a port where nobody listens."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
