@@ -37,7 +37,8 @@ class Advice(NamedTuple):
 
     fixer: Fixer
     actions: frozenset[Remedy] = frozenset()
-    sign_in: str = ""  # with whom to sign in, in place of a password: google, microsoft, other; "" where it is no help
+    # With whom to sign in, in place of a password: google, microsoft, other; again: once more; "" where it is no help.
+    sign_in: str = ""
 
     @property
     def is_about_address(self) -> bool:
@@ -65,14 +66,18 @@ def advice_for(reason: Why | None) -> Advice:
 
 
 def _sign_in_with(code: str, host: str) -> str:
-    """Return with whom to sign in when a password was not taken.
+    """Return with whom to sign in when a password was not taken, or when a sign-in has ended.
 
     >>> _sign_in_with("password_login_off", "smtp.office365.com"), _sign_in_with("password_login_off", "mx.x.test")
     ('microsoft', 'other')
     >>> _sign_in_with("login_refused", "smtp.gmail.com"), _sign_in_with("login_refused", "mx.x.test")
     ('google', '')
+    >>> _sign_in_with("mailbox_account_ended", "")
+    'again'
     """
     code = code.removeprefix("mailbox_")
+    if code in ("account_ended", "account_missing", "account_unreadable"):
+        return "again"
     if code not in ("password_login_off", "app_password_wanted", "login_refused"):
         return ""
     kind = kind_at(host)

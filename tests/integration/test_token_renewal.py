@@ -41,12 +41,15 @@ from models import (
     db,
 )
 from scheduler import create_worker_app
+from scheduler.identity import WorkerIdentity
+from scheduler.renewals import Renewals
 from tests.conftest import started
 from tests.servers.authorization import AuthorizationServer
 from tests.servers.certificates import Authority
 from tests.servers.dovecot import Dovecot
 from tests.servers.postfix import Postfix
 from tests.servers.process import free_port
+from tests.waiting import wait_until
 
 ANN = "ann@office.test"
 BACK = "https://office.example/sign-in/callback"
@@ -218,6 +221,18 @@ def use_up(account_id: int) -> None:
     db.session.rollback()
     grant = {"grant_type": "refresh_token", "refresh_token": refresh_token}
     oauth.tokens_for(app, oauth.endpoints_of(app), **grant)
+
+
+def test_the_worker_renews_what_nobody_needs_just_now(office: Flask, authorization: AuthorizationServer) -> None:
+    account, resting = connect(authorization), connect(authorization, "bob@office.test")
+    old = the(account).access_token
+    change(account, expires_at=now() + timedelta(minutes=4), refreshed_at=now() - timedelta(minutes=56))
+    identity = WorkerIdentity()
+    identity.begin()
+    assert not Renewals(office, identity).work()
+    wait_until(lambda: the(account).access_token != old, 10)
+    wait_until(lambda: not identity.busy(), 10)
+    assert the(resting).generation == 1 and not notices()
 
 
 # --- clocks
