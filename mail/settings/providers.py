@@ -11,6 +11,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
+from mail.decide.oauth import kind_at
+
 FILE = Path(__file__).with_suffix(".toml")
 COLUMNS = {  # of an outgoing server; each email goes to one recipient
     "connections at once": "connections",
@@ -89,6 +91,11 @@ class Provider:
     limits: tuple[PublishedLimit, ...] = ()
     quirks: tuple[Quirk, ...] = ()
     dns: ProviderDns | None = None
+
+    @property
+    def authentication(self) -> str:
+        """How the form of a server is filled in: Microsoft takes no passwords, or only for a while."""
+        return "oauth2" if kind_at(self.host) == "microsoft" else "password"
 
     def filled_limits(self) -> dict[str, int]:
         """Return the limits that the form of a server is filled with, by column."""

@@ -155,7 +155,8 @@ def _prepare(sign_in: OauthSignIn, moment: datetime, steps: list[Any]) -> dict[s
     account_id = sign_in.account_id
     db.session.rollback()
     endpoints = oauth.endpoints_of(app)
-    _step(steps, "sign_in_looked_up", provider=app.name, host=urlsplit(endpoints.token).hostname)
+    if app.kind == "other":
+        _step(steps, "sign_in_looked_up", provider=app.name, host=urlsplit(endpoints.token).hostname)
     if flow == "client":
         tokens = oauth.tokens_for(app, endpoints, grant_type="client_credentials", scope=rules.APP_SCOPE)
         _step(steps, "sign_in_app_tokens", provider=app.name)

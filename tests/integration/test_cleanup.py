@@ -22,6 +22,9 @@ from models import (
     LoginAttempt,
     Mailing,
     Notification,
+    OauthAccount,
+    OauthProvider,
+    OauthSignIn,
     Outage,
     Post,
     PracticeMail,
@@ -73,6 +76,12 @@ def received(state: str, days: float, content: bytes) -> ReceivedMail:
     return mail
 
 
+def sign_in_at(at: datetime) -> OauthSignIn:
+    provider = OauthProvider(kind="other", name="x", client_id="x", issuer="https://x.test")
+    account = OauthAccount(provider=provider, address="a@x.test")
+    return OauthSignIn(account=account, flow="code", state="done", requested_at=at)
+
+
 def line() -> int:
     enqueue(
         OutgoingDraft(kind="test", author="a@office.test", subject="Hello", html="<p>Hello</p>"), [To("b@x.test")], NOW
@@ -86,6 +95,7 @@ def line() -> int:
         ("events", lambda at: Event(at=at, topic="thread:1"), 8, 6),
         ("dialogues", lambda at: DeliveryAttempt(recipient_id=line(), at=at, phase="end", transcript="→ DATA"), 31, 29),
         ("tests", lambda at: ServerCheck(kind="fetch", server_id=1, requested_at=at, state="done"), 31, 29),
+        ("sign_ins", lambda at: sign_in_at(at), 31, 29),
         ("log_ins", lambda at: LoginAttempt(key="ann", at=at), 31, 29),
         (
             "practice_mails",

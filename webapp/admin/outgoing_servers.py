@@ -30,7 +30,13 @@ from webapp.pages import sign_in as sign_in_panel
 PORTS = {"tls": 465, "starttls": 587, "none": 25}
 PORTS_WITHOUT_25 = {"tls": 465, "starttls": 587, "none": 2525}
 OFFERED_PORTS = (465, 587, 2525)
-FILLED = ("name", "host", "port", "encryption")  # the fields that a provider fills in, besides its limits
+FILLED = (
+    "name",
+    "host",
+    "port",
+    "encryption",
+    "authentication",
+)  # the fields that a provider fills in, besides its limits
 LIMITS = ("per_second", "per_minute", "per_hour", "per_day", "per_connection")
 MOST_CONNECTIONS = 1_000
 NOT_A_LIMIT = _l("A whole number from 1 to 10,000,000, or empty for no limit.")
