@@ -8,10 +8,7 @@ from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 from markupsafe import Markup, escape
 from sqlalchemy import select
-from wtforms import Field, Form
-from wtforms.validators import ValidationError
 
-from mail.decide.servers import FilterError, parse_filter
 from mail.outgoing import another_server, server_rules
 from mail.queue import connections, quota
 from mail.sentences import say
@@ -40,25 +37,6 @@ FILLED = (
 LIMITS = ("per_second", "per_minute", "per_hour", "per_day", "per_connection")
 MOST_CONNECTIONS = 1_000
 NOT_A_LIMIT = _l("A whole number from 1 to 10,000,000, or empty for no limit.")
-
-
-def an_open_port(form: Form, field: Field) -> None:
-    """Refuse port 25 where it is blocked."""
-    if field.data == 25 and settings().hosting == "online":
-        raise ValidationError(
-            gettext(
-                "Port 25 is blocked here for security reasons: it is used for unencrypted mail between servers, and "
-                "for spam. Use 465, 587 or 2525; your provider offers at least one of them."
-            )
-        )
-
-
-def a_filter(form: Form, field: Field) -> None:
-    """Refuse a From filter that could never match."""
-    try:
-        parse_filter(field.data)
-    except FilterError as error:
-        raise ValidationError(str(error)) from error
 
 
 class OutgoingServerView(AdminView):
@@ -193,9 +171,9 @@ class OutgoingServerView(AdminView):
     form_args = {
         "name": servers.words(most=120),
         "host": servers.HOST,
-        "port": servers.port(an_open_port),
+        "port": servers.port(servers.an_open_port),
         "user": servers.words(most=320, required=False),
-        "from_filter": {"validators": [a_filter]},
+        "from_filter": {"validators": [servers.a_filter]},
         "priority": servers.number(-10_000, 10_000, _l("A whole number from -10,000 to 10,000; usually 10, then 20.")),
         **dict.fromkeys(LIMITS, servers.optional_number(1, 10_000_000, NOT_A_LIMIT)),
         "connections": servers.optional_number(

@@ -12,8 +12,10 @@ from flask_babel import lazy_gettext as _l
 from wtforms import Field, Form
 from wtforms.validators import DataRequired, InputRequired, NumberRange, Optional, StopValidation, ValidationError
 
+from mail.decide.servers import FilterError, parse_filter
 from mail.errors import ChangeRefused
 from mail.message.domains import normalise_domain
+from mail.settings.config import settings
 from webapp.admin.base import ActionRefused
 
 NOTHING = _l("Fill in this field.")
@@ -106,6 +108,25 @@ def optional_number(low: int, high: int, sentence: Any) -> dict[str, Any]:
         "validators": [Optional(), only_said_as(sentence), NumberRange(low, high, sentence)],
         "render_kw": {"min": low, "max": high},
     }
+
+
+def an_open_port(form: Form, field: Field) -> None:
+    """Refuse port 25 where it is blocked."""
+    if field.data == 25 and settings().hosting == "online":
+        raise ValidationError(
+            gettext(
+                "Port 25 is blocked here for security reasons: it is used for unencrypted mail between servers, and "
+                "for spam. Use 465, 587 or 2525; your provider offers at least one of them."
+            )
+        )
+
+
+def a_filter(form: Form, field: Field) -> None:
+    """Refuse a From filter that could never match."""
+    try:
+        parse_filter(field.data)
+    except FilterError as error:
+        raise ValidationError(str(error)) from error
 
 
 def port(*checks: Callable[[Form, Field], None]) -> dict[str, Any]:
