@@ -51,6 +51,11 @@ class DomainReport(Model):
     told: Mapped[dict[str, str]] = mapped_column(Json)
 
     @property
+    def unanswered(self) -> int:
+        """How many questions DNS left without an answer."""
+        return sum(answer["outcome"] not in ("found", "no_name", "no_record") for answer in self.report["asked"])
+
+    @property
     def is_silent(self) -> bool:
         """Whether DNS answered nothing at all, so that this says nothing about the domain."""
-        return not any(answer["outcome"] in ("found", "no_name", "no_record") for answer in self.report["asked"])
+        return self.unanswered == len(self.report["asked"])

@@ -112,5 +112,5 @@ def _sending(server: Server, host: str, domain: str, servers: Sequence[Server], 
         return_path=dns.return_path_of(wire_domain(domain) or domain) if dns else "",
         signs="itself" if server.signs_itself else "ours" if signing_domain(domain, known.signing) else "nobody",
         signs_as=domain if server.signs_itself else "",
-        selectors=dns.selectors if dns and server.signs_itself else (),
+        selectors=dns.selectors if dns and server.signs_itself and not providers.owner_of(domain) else (),
     )

@@ -87,6 +87,7 @@ class Provider:
     source: str
     seen: date
     also: tuple[str, ...] = ()  # further hosts, with * for what differs
+    domains: tuple[str, ...] = ()  # of the addresses that anybody gets there
     choose: str = ""  # what has to be changed in the host, if anything
     limits: tuple[PublishedLimit, ...] = ()
     quirks: tuple[Quirk, ...] = ()
@@ -109,8 +110,10 @@ class Provider:
 def _provider(key: str, entry: dict[str, Any]) -> Provider:
     limits = tuple(PublishedLimit(**limit) for limit in entry.pop("limits", ()))
     quirks = tuple(Quirk(**quirk) for quirk in entry.pop("quirks", ()))
-    also = tuple(entry.pop("also", ()))
-    return Provider(key=key, limits=limits, quirks=quirks, also=also, dns=_dns(entry.pop("dns", None)), **entry)
+    also, domains = (tuple(entry.pop(name, ())) for name in ("also", "domains"))
+    return Provider(
+        key=key, limits=limits, quirks=quirks, also=also, domains=domains, dns=_dns(entry.pop("dns", None)), **entry
+    )
 
 
 def _dns(entry: dict[str, Any] | None) -> ProviderDns | None:
@@ -127,3 +130,9 @@ PROVIDERS = _read(FILE)
 def at(host: str) -> Provider | None:
     """Return the provider that a host belongs to."""
     return next((provider for provider in PROVIDERS.values() if provider.has(host.strip().lower())), None)
+
+
+def owner_of(domain: str) -> Provider | None:
+    """Return the provider that gives addresses on a domain to anybody, None for a domain of one's own."""
+    owners = (one for one in PROVIDERS.values() if any(fnmatchcase(domain, pattern) for pattern in one.domains))
+    return next(owners, None)

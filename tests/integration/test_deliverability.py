@@ -245,6 +245,17 @@ def test_a_server_that_is_newer_than_the_check_says_so(app, admin, acme):
     assert re.search(r"newer\s+notifications@acme.test Not checked yet", words(admin.get("/deliverability/acme.test")))
 
 
+def test_the_domain_of_a_mailbox_provider_is_nothing_to_change(app, admin):
+    with app.app_context():
+        server("google", host="smtp.gmail.com", from_filter="me@gmail.com")
+        [found] = senders.sending_domain("gmail.com").servers
+        assert (found.signs, found.selectors) == ("itself", ())
+        checks.keep("gmail.com", replace(judged(spf="bad"), domain="gmail.com"), NOW)
+    said = words(admin.get("/deliverability/gmail.com"))
+    assert "gmail.com belongs to Gmail, Google Workspace, so you can't change its DNS." in said
+    assert "Paste this" not in said and "Create key" not in said
+
+
 @pytest.mark.parametrize("path", ["/deliverability", "/deliverability/acme.test"])
 def test_only_admins_see_it(app, acme, path):
     assert Visitor(app).as_role("marketing").get(path).status_code == 403

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from mail.message.domains import normalise_domain
-from mail.settings.providers import COLUMNS, PROVIDERS, Provider, at
+from mail.settings.providers import COLUMNS, PROVIDERS, Provider, at, owner_of
 from webapp.admin.outgoing_servers import LIMITS, OFFERED_PORTS, PORTS
 from webapp.admin.provider_words import KINDS, UNITS
 
@@ -103,3 +103,18 @@ def test_the_limits_that_hold_for_everybody_are_filled_in() -> None:
     assert PROVIDERS["microsoft_365"].filled_limits() == filled
     assert PROVIDERS["sparkpost"].filled_limits() == {"per_connection": 100}
     assert PROVIDERS["gmail"].filled_limits() == {}, "they depend on the account"
+
+
+@pytest.mark.parametrize(
+    ("domain", "key"),
+    [
+        ("gmail.com", "gmail"),
+        ("yahoo.de", "yahoo"),
+        ("outlook.com", "outlook_com"),
+        ("acme.com", ""),
+        ("notgmail.com", ""),
+    ],
+)
+def test_a_domain_of_a_provider_is_not_taken_for_ones_own(domain: str, key: str) -> None:
+    owner = owner_of(domain)
+    assert (owner.key if owner else "") == key

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from mail.decide.deliverability import SendingServer
 from mail.deliverability import checks, senders
 from mail.sentences import say
-from mail.settings import dns_hosts, office
+from mail.settings import dns_hosts, office, providers
 from mail.settings.clock import now
 from mail.settings.dns_hosts import DnsHost
 from mail.settings.wake import wake
@@ -69,12 +69,14 @@ def show(domain: str) -> ResponseReturnValue:
     template = "pages/deliverability_domain_live.html" if is_part else "pages/deliverability_domain.html"
     report, check = checks.latest(domain), _latest_check(domain)
     host = dns_hosts.of(report.report["nameservers"]) if report else None
+    owner = providers.owner_of(domain)
     return render_template(
         template,
         domain=domain,
         report=report,
         found=report.report if report else None,
-        records=_records(report, host) if report else [],
+        records=_records(report, host) if report and owner is None else [],
+        owner=owner,
         servers=_servers(domain, report) if report else [],
         host=host,
         check=check if check and (check.state in ("waiting", "running") or _is_fresh(check, report)) else None,
