@@ -9,6 +9,7 @@ from models.bounce import AddressHealth, BlacklistedAddress, Bounce
 from models.clock import database_clock
 from models.contact import Contact, MailingList, Subscription
 from models.dkim import DkimKeyPair
+from models.dmarc import DmarcReport, DmarcSource
 from models.document import Document, DocumentType, Stage
 from models.domain import DomainReport, OfficeDomain
 from models.event import Event
@@ -40,6 +41,8 @@ __all__ = [
     "Contact",
     "DeliveryAttempt",
     "DkimKeyPair",
+    "DmarcReport",
+    "DmarcSource",
     "Document",
     "DocumentType",
     "DomainReport",
