@@ -47,6 +47,7 @@ from webapp.pages import (
     self_test,
     sign_in,
     simulators,
+    who_sends,
 )
 from webapp.pages import settings as settings_page
 
@@ -69,6 +70,7 @@ PAGES = (
     simulators,
     deliverability,
     dkim,
+    who_sends,
     sign_in,
     self_test,
     public,
@@ -91,6 +93,8 @@ READING_POSTS = {
     "practice.answer",
     "practice.bounce",
     "documents.write",
+    "simulators.headers",
+    "simulators.headers_json",
 }  # they change nothing, or in a transaction of their own
 
 

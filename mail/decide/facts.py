@@ -8,11 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from mail.decide.aggregate_report import aggregate_report
 from mail.decide.author import Authorship, authorship
 from mail.decide.domains import OwnAddresses, without_tag
 from mail.decide.report import returned_ids
 from mail.message.address import domain_of, local_part, normalise
+from mail.message.dmarc_report import AggregateReport
 from mail.message.parse import IncomingMessage, message_key
+from mail.sentences import Why
 
 Policy = Literal["everyone", "contacts", "followers", "users"]
 
@@ -177,6 +180,8 @@ class Facts:
     loop_allowed: frozenset[str] = frozenset()  # senders that the brake leaves alone: addresses or domains
     answers_left: int = ANSWERS_AN_HOUR  # that the system may still write in this hour
     answers_to_sender: int = 0  # that this sender got within the window of the brake
+    sends_as: frozenset[str] = frozenset()  # our sending domains; only for a mail that is a DMARC report
+    report_is_known: bool = False  # its DMARC report is stored already
 
 
 # --- what must be looked up
@@ -190,6 +195,7 @@ class LookUp:
     sender: str = ""  # normalised, "" if there is none
     authorship: Authorship = field(default_factory=lambda: Authorship(None))
     ids: tuple[str, ...] = ()  # as they stand in Facts.signed, .stored and .rejections
+    aggregate: AggregateReport | Why | None = None  # the DMARC report that it is, or why that can't be read
 
     @property
     def author(self) -> str:
@@ -215,6 +221,7 @@ def look_up(message: IncomingMessage, book: AddressBook, number: int = 0) -> Loo
         message.from_key,
         authorship(message, book),
         tuple(dict.fromkeys(id for id in ids if id)),
+        aggregate_report(message) if message.attachments else None,
     )
 
 

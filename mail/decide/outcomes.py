@@ -5,6 +5,7 @@ from typing import Literal
 
 from mail.decide.facts import KnownMessage, SelfTestMail
 from mail.decide.report import Report
+from mail.message.dmarc_report import AggregateReport
 from mail.sentences import Why
 
 
@@ -46,6 +47,14 @@ class SelfTested:
     is_threaded: bool = False
     report: Report | None = None
     target: str = "self_test"
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """A DMARC report about one of our domains: who sent as it is kept, answered by nothing."""
+
+    report: AggregateReport
+    target: str = "dmarc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +159,8 @@ class Quarantined:
 
 
 Outcome = (
-    Duplicate | Ignored | Bounced | SelfTested | AutoNote | Reply | PostTo | NewDocument | Replied | Unsubscribed
-    | Rejected | Quarantined
+    Duplicate | Ignored | Bounced | Aggregate | SelfTested | AutoNote | Reply | PostTo | NewDocument | Replied
+    | Unsubscribed | Rejected | Quarantined
 )  # fmt: skip
 
 
@@ -175,7 +184,7 @@ class Routing:
         kinds = {type(outcome) for outcome in self.outcomes}
         if Quarantined in kinds:
             return "quarantined"
-        if kinds & {Bounced, AutoNote, Reply, PostTo, NewDocument, Unsubscribed}:
+        if kinds & {Bounced, Aggregate, AutoNote, Reply, PostTo, NewDocument, Unsubscribed}:
             return "processed"
         if Rejected in kinds:
             return "rejected" if self.answer_to else "ignored"
@@ -199,6 +208,7 @@ class Routing:
 
 
 _RESULTS: dict[type, str] = {
+    Aggregate: "dmarc",
     AutoNote: "auto_reply",
     Reply: "reply",
     PostTo: "reply",

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 
+from mail.decide.aggregate_rule import aggregate_outcome
 from mail.decide.answer import AnswerTo, answer_to
 from mail.decide.facts import (
     ANSWERS_AN_HOUR,
@@ -159,6 +160,15 @@ def _answer_to_rejection(case: _Case) -> list[Outcome] | None:
         case.step("route_no_own_answer")
         return None
     return [Ignored(case.step("route_own_answer", id=found))]
+
+
+def _aggregate(case: _Case) -> list[Outcome] | None:
+    """A DMARC report, wherever it was sent: some are for the bounce address."""
+    found = aggregate_outcome(case.message, case.asked.aggregate, case.facts)
+    if found is None:
+        return None
+    case.steps += found[0]
+    return [found[1]]
 
 
 def _report(case: _Case) -> list[Outcome] | None:
@@ -321,6 +331,7 @@ RULES: tuple[Callable[[_Case], list[Outcome] | None], ...] = (
     _too_much,
     _plus_test,
     _answer_to_rejection,
+    _aggregate,
     _report,
     _unsubscribe,
     _automatic_answer,

@@ -11,14 +11,24 @@ from datetime import datetime
 
 from sqlalchemy import select
 
-from mail.decide.outcomes import AutoNote, Bounced, NewDocument, PostTo, Replied, Reply, SelfTested, Unsubscribed
+from mail.decide.outcomes import (
+    Aggregate,
+    AutoNote,
+    Bounced,
+    NewDocument,
+    PostTo,
+    Replied,
+    Reply,
+    SelfTested,
+    Unsubscribed,
+)
 from mail.decide.reply import in_thread_order
 from mail.documents import contacts, notify
 from mail.documents.documents import DocumentDraft, foresee, open_documents
 from mail.documents.notify import PostNotification, ReadyNotification, relayed_references
 from mail.documents.posts import add_posts, follow_all
 from mail.documents.threads import PostDraft, ThreadView
-from mail.incoming import answers, ledger, reports, self_test
+from mail.incoming import aggregates, answers, ledger, reports, self_test
 from mail.incoming.case import Case, storable
 from mail.incoming.lookup import RoutingContext
 from mail.incoming.people import Author, authors
@@ -109,6 +119,8 @@ def _record_reports(cases: Sequence[Case], now: datetime) -> None:
                 reports.record(outcome, case.id, now)
             elif isinstance(outcome, SelfTested):
                 self_test.note(outcome, case)
+            elif isinstance(outcome, Aggregate):
+                aggregates.keep(outcome.report, case.id, now)
             elif isinstance(outcome, Replied):
                 traces.mark_replied(outcome.trace_id, now)
             elif isinstance(outcome, Unsubscribed):
@@ -149,7 +161,7 @@ def _correspondent(one: Placed, context: RoutingContext) -> int | None:
 
 def _by_person(case: Case) -> bool:
     message = case.message
-    is_report = any(isinstance(outcome, Bounced) for outcome in case.routing.outcomes)
+    is_report = any(isinstance(outcome, Bounced | Aggregate) for outcome in case.routing.outcomes)
     return not is_report and not message.is_auto_reply and message.auto_submitted == "no"
 
 

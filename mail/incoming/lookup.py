@@ -8,12 +8,15 @@ from sqlalchemy import false, or_, select
 
 from mail.decide.facts import ANSWERS_AN_HOUR, AddressBook, Facts, SenderFacts, look_up, threads_to_check
 from mail.decide.outcomes import AutoNote, NewDocument, PostTo, Rejected, Reply, Routing
+from mail.deliverability.senders import sending_domains
 from mail.documents.documents import TypeView, types
 from mail.documents.threads import FollowerView, ThreadView, thread_views, users
+from mail.incoming import aggregates
 from mail.incoming.case import Case
 from mail.incoming.known_ids import KnownIds, known_ids
 from mail.incoming.people import AliasDefaults, Author, address_book, authors
 from mail.message.address import domain_of
+from mail.message.dmarc_report import AggregateReport
 from mail.settings import parameters
 from models import Follower, OutgoingMail, ReceivedMail, Recipient, RouteResult, db
 from models.base import holds
@@ -65,6 +68,8 @@ class RoutingContext:
     growing: set[int] = field(default_factory=set)  # threads that a mail of this batch gives a new follower
     new_ids: set[str] = field(default_factory=set)  # of mails of this batch that are not stored yet
     new_people: set[str] = field(default_factory=set)
+    sends_as: frozenset[str] = frozenset()  # asked for only if a mail is a DMARC report
+    reports: set[aggregates.Key] = field(default_factory=set)  # that are stored
 
     def author_of(self, address: str) -> Author | None:
         """Return the active contact with this address; our own addresses are never an author."""
@@ -102,6 +107,9 @@ class RoutingContext:
             loop_minutes=self.brake.minutes,
             loop_allowed=self.brake.allowed,
             answers_left=ANSWERS_AN_HOUR - sum(at > self.now - HOUR for _, at in self.answers),
+            sends_as=self.sends_as,
+            report_is_known=isinstance(asked.aggregate, AggregateReport)
+            and aggregates.key_of(asked.aggregate) in self.reports,
             answers_to_sender=sum(to == answer_key and at > self.now - window for to, at in self.answers),
         )
 
@@ -127,6 +135,8 @@ class RoutingContext:
         self.done.setdefault(asked.message_key, set()).update(targets(case.routing))
         if case.routing.answer_to:
             self.answers.append((case.routing.answer_to, self.now))
+        if isinstance(asked.aggregate, AggregateReport):
+            self.reports.add(aggregates.key_of(asked.aggregate))
         for outcome in case.routing.outcomes:
             if isinstance(outcome, PostTo) and outcome.follow:
                 self.growing.add(outcome.thread_id)
@@ -182,6 +192,8 @@ def load_context(cases: Sequence[Case], now: datetime) -> RoutingContext:
     found.follows = _follows(threads, [author.contact_id for author in found.authors.values()])
     _count(found, cases)
     found.answers = _answers(now)
+    if any(one.aggregate is not None for one in asked):
+        found.sends_as, found.reports = frozenset(sending_domains()), aggregates.known(asked)
     return found
 
 

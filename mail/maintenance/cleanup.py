@@ -11,6 +11,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from mail.settings.parameters import (
+    KEEP_DMARC_DAYS,
     KEEP_EVENT_DAYS,
     KEEP_NOTICE_DAYS,
     KEEP_RAW_DAYS,
@@ -22,6 +23,8 @@ from models import (
     Blob,
     Chunk,
     DeliveryAttempt,
+    DmarcReport,
+    DmarcSource,
     DomainReport,
     Event,
     LoginAttempt,
@@ -137,6 +140,19 @@ def _chunks(now: datetime) -> Iterator[int]:
     return _all_of(Chunk, old)
 
 
+def _dmarc(now: datetime) -> Iterator[int]:
+    """Remove old DMARC reports: what each says first, since one may say a lot."""
+    before = now - timedelta(days=KEEP_DMARC_DAYS.get())
+    while True:
+        with reading():
+            oldest = select(DmarcReport.id, DmarcReport.received_at).order_by(DmarcReport.id).limit(1)
+            row = db.session.execute(oldest).first()
+        if row is None or row.received_at >= before:
+            return
+        yield from _all_of(DmarcSource, select(DmarcSource.id).where(DmarcSource.report_id == row.id))
+        yield _delete(DmarcReport, [row.id])
+
+
 def _workers(now: datetime) -> Iterator[int]:
     """Remove workers that ended long ago; what they once did stays, without their name."""
     before = now - timedelta(days=KEEP_TRANSCRIPT_DAYS.get())
@@ -219,6 +235,7 @@ STEPS: tuple[tuple[str, Callable[[datetime], Iterator[int]]], ...] = (
     ("notices", _notices),
     ("domain_reports", _domain_reports),
     ("chunks", _chunks),
+    ("dmarc_reports", _dmarc),
     ("workers", _workers),
     ("outages", _older(Outage, Outage.until, KEEP_TRANSCRIPT_DAYS.get)),
     ("runs", _runs),

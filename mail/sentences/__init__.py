@@ -15,6 +15,7 @@ from mail.sentences import (
     connections,
     deliverability,
     dkim,
+    dmarc_reports,
     dns_checks,
     headers,
     incoming,
@@ -44,6 +45,7 @@ SUBJECTS = (
     tokens,
     headers,
     self_test,
+    dmarc_reports,
 )
 SENTENCES: dict[str, Any] = {code: sentence for subject in SUBJECTS for code, sentence in subject.SENTENCES.items()}
 

@@ -305,6 +305,13 @@ KEEP_NOTICE_DAYS = Parameter(
     _l("How long read notifications are kept, in days."),
     DAYS,
 )
+KEEP_DMARC_DAYS = Parameter(
+    "mail.retention.dmarc_days",
+    400,
+    _number,
+    _l("How long DMARC reports about your domains are kept, in days."),
+    DAYS,
+)
 KEEP_RUNS = Parameter(
     "mail.retention.runs",
     1000,

@@ -27,6 +27,7 @@ RESULTS = {
     "document": _l("New document"),
     "reply": _l("Reply"),
     "bounce": _l("Bounce"),
+    "dmarc": _l("DMARC report"),
     "auto_reply": _l("Automatic reply"),
     "complaint": _l("Complaint"),
     "receipt": _l("Receipt"),
@@ -93,6 +94,11 @@ class ReceivedMailView(AdminView):
         words = {method: top.word(method) for method in ("spf", "dkim", "dmarc")} if top else {}
         said = ", ".join(f"{method.upper()} {word}" for method, word in words.items() if word)
         return f"{top.server}: {said}" if top and top.server and said else said
+
+    def reported_domain(self, row: ReceivedMail) -> str:
+        """Return the domain that a DMARC report is about, "" for any other mail."""
+        steps = (row.decision or []) if row.result == "dmarc" else []
+        return next((str(step["values"]["domain"]) for step in steps if step["code"] == "route_dmarc"), "")
 
     def documents_of(self, row: ReceivedMail) -> Sequence[Document]:
         """Return the documents that this mail opened or was posted on."""

@@ -1,0 +1,74 @@
+"""Whether a mail is a DMARC aggregate report about a domain, and what it says (RFC 7489 7.2). Pure.
+
+Known by its shape: the name of its file, ``google.com!example.com!1732320000!1732406399.zip``, or its subject, "Report
+Domain: example.com Submitter: …", and a file that is what they promise. Also one that somebody forwards as attachment.
+"""
+
+import re
+from collections.abc import Collection, Iterator
+
+from mail.decide.alignment import same_organisation
+from mail.message.dmarc_report import AggregateReport, NotAReport, read_aggregate
+from mail.message.parse import IncomingMessage, parse
+from mail.message.parts import Part
+from mail.message.unpacked import NotUnpacked, unpacked
+from mail.sentences import Why
+
+MOST_TRIED = 3  # files of one mail
+LARGEST_ATTACHED = 15 * 1024 * 1024  # octets of an attached mail that are looked into
+HINTED = 100_000  # … for whether it is one
+
+_SUBJECT = re.compile(r"\bReport[- ]Domain:\s*\S+.*\bSubmitter:", re.IGNORECASE | re.DOTALL)
+_NAME = re.compile(r"[^!/\\]+![^!/\\]+!\d{6,12}!\d{6,12}(?:![^!/\\]*)?(?:\.xml)?\.(?:gz|gzip|zip|xml)", re.IGNORECASE)
+_PACKED = re.compile(r".*\.(?:gz|gzip|zip|xml)", re.IGNORECASE | re.DOTALL)
+_XML_TYPES = frozenset(("text/xml", "application/xml", "application/dmarc+xml"))
+_PACKED_TYPES = _XML_TYPES | {
+    "application/gzip", "application/x-gzip", "application/gzip-compressed", "application/zip",
+    "application/x-zip-compressed", "application/x-zip",
+}  # fmt: skip
+_ROOT = re.compile(rb"<(?:[a-z0-9]{1,20}:)?feedback[\s>]", re.IGNORECASE)
+_ATTACHED_HINT = re.compile(rb"Report[- ]Domain:|![0-9]{9,11}![0-9]{9,11}", re.IGNORECASE)
+
+
+def aggregate_report(message: IncomingMessage) -> AggregateReport | Why | None:
+    """Return what a mail reports; None if it is no such report; the reason if it is one that can't be read."""
+    reason = None
+    for number, part in enumerate(_files(message)):
+        if number >= MOST_TRIED:
+            break
+        try:
+            return read_aggregate(unpacked(part.content))
+        except (NotUnpacked, NotAReport) as error:
+            reason = reason or error.why
+    return reason
+
+
+def is_announced(subject: str) -> bool:
+    """Say whether a subject is the one that reporters are to use.
+
+    >>> is_announced("Report Domain: example.com Submitter: google.com Report-ID: 12"), is_announced("Your report")
+    (True, False)
+    """
+    return _SUBJECT.search(subject[:1000]) is not None
+
+
+def is_about(report: AggregateReport, domains: Collection[str]) -> bool:
+    """Say whether a report is about one of these domains, or one of the same organisation."""
+    return report.domain in domains or any(same_organisation(report.domain, domain) for domain in domains)
+
+
+def _files(message: IncomingMessage, inside: bool = False) -> Iterator[Part]:
+    """The files of a mail that may be its report."""
+    announced = is_announced(message.subject)
+    for part in message.attachments:
+        if _may_be_report(part, announced):
+            yield part
+        elif part.type == "message/rfc822" and not inside and _ATTACHED_HINT.search(part.content[:HINTED]):
+            yield from _files(parse(part.content[:LARGEST_ATTACHED], message.arrived_at), inside=True)
+
+
+def _may_be_report(part: Part, announced: bool) -> bool:
+    name = "".join(part.name.split())
+    if _NAME.fullmatch(name) or (announced and (part.type in _PACKED_TYPES or _PACKED.fullmatch(name))):
+        return True
+    return part.type in _XML_TYPES and _ROOT.search(part.content[:2000]) is not None

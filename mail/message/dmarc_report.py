@@ -1,0 +1,225 @@
+"""A DMARC aggregate report (RFC 7489 7.2 and appendix C, RFC 9990): who sent as a domain, and what became of it. Pure.
+
+Read as reporters write it: with and without a namespace, under old names, with blanks around values. A document type
+is refused, so no entity can be declared; nothing is kept but what is counted.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from xml.parsers import expat  # a document type is refused: no entity can be declared
+
+from mail.message.domains import normalise_domain
+from mail.sentences import Why, why
+
+MOST_SOURCES = 1000  # rows of one report that are kept
+MOST_DEPTH = 20
+LONGEST_VALUE = 500
+MOST_COUNT = 1_000_000_000
+MOST_SIGNATURES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedSource:
+    """Emails from one address with one outcome. ``dkim`` and ``spf``: passed *for the From domain*.
+
+    ``signed_by``: the domains whose signatures were right; ``spf_domain``: that of the envelope sender;
+    ``reason``: why the receiver did not do as the policy says (forwarded, mailing_list, local_policy …).
+    """
+
+    address: str
+    count: int
+    dkim: bool
+    spf: bool
+    disposition: str = ""
+    header_from: str = ""
+    signed_by: str = ""
+    spf_domain: str = ""
+    reason: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the email passed DMARC."""
+        return self.dkim or self.spf
+
+
+@dataclass(slots=True)
+class AggregateReport:
+    """What one receiver saw of one domain in one span of time, mostly a day."""
+
+    domain: str
+    organisation: str
+    report_id: str
+    begin: datetime
+    end: datetime
+    policy: str = ""
+    sources: list[ReportedSource] = field(default_factory=list)
+    emails: int = 0
+    failed: int = 0  # emails
+    left_out: int = 0  # emails of sources beyond those that are kept
+
+    @property
+    def failing_sources(self) -> int:
+        """How many addresses sent emails that did not pass."""
+        return len({source.address for source in self.sources if not source.passed})
+
+
+class NotAReport(Exception):
+    """It can't be read as a report; ``why`` says for what reason."""
+
+    def __init__(self, reason: Why) -> None:
+        super().__init__(reason["code"])
+        self.why = reason
+
+
+def read_aggregate(pieces: Iterable[bytes]) -> AggregateReport:
+    """Return the report that an XML file in pieces is; raises ``NotAReport``."""
+    reader = _Reader()
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.StartElementHandler, parser.EndElementHandler = reader.begin, reader.end
+    parser.CharacterDataHandler = reader.text
+    parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = _refuse
+    first = True
+    try:
+        for piece in pieces:
+            parser.Parse(piece.lstrip() if first else piece, False)
+            first = False
+        parser.Parse(b"", True)
+    except expat.ExpatError as error:
+        raise NotAReport(why("dmarc_not_xml", error=str(error)[:200])) from error
+    except (ValueError, LookupError) as error:  # an encoding that nobody knows
+        raise NotAReport(why("dmarc_not_xml", error=str(error)[:200])) from error
+    return reader.report()
+
+
+def _refuse(*_declaration: object) -> None:
+    raise NotAReport(why("dmarc_has_doctype"))
+
+
+class _Reader:
+    """Collects the values of a report while its elements go by."""
+
+    def __init__(self) -> None:
+        self._path: list[str] = []
+        self._text: list[str] = []
+        self._length = 0
+        self._values: dict[str, str] = {}  # of the report
+        self._record: dict[str, list[str]] = {}
+        self._sources: dict[ReportedSource, int] = {}
+        self._emails = self._failed = self._left_out = 0
+        self._begun = False
+
+    def begin(self, name: str, _attributes: object) -> None:
+        name = name.rpartition(":")[2].lower()[:50]
+        if not self._begun and name != "feedback":
+            raise NotAReport(why("dmarc_other_root", name=name))
+        self._begun = True
+        if len(self._path) >= MOST_DEPTH:
+            raise NotAReport(why("dmarc_too_deep"))
+        self._path.append(name)
+        self._text, self._length = [], 0
+        if self._path[1:] == ["record"]:
+            self._record = {}
+
+    def text(self, words: str) -> None:
+        if self._length < LONGEST_VALUE:
+            self._text.append(words)
+            self._length += len(words)
+
+    def end(self, _name: str) -> None:
+        path, value = "/".join(self._path[1:]), "".join(self._text).strip()[:LONGEST_VALUE]
+        self._text, self._length = [], 0
+        self._path.pop()
+        if path == "record":
+            self._count()
+        elif path.startswith("record/"):
+            values = self._record.setdefault(path.removeprefix("record/").replace("identities/", "identifiers/"), [])
+            if len(values) < MOST_SIGNATURES:
+                values.append(value)
+        elif path:
+            self._values.setdefault(path, value)
+
+    def _count(self) -> None:
+        source = _source(self._record)
+        self._emails += source.count
+        self._failed += 0 if source.passed else source.count
+        key = replace(source, count=0)
+        if key in self._sources or len(self._sources) < MOST_SOURCES:
+            self._sources[key] = self._sources.get(key, 0) + source.count
+        else:
+            self._left_out += source.count
+
+    def report(self) -> AggregateReport:
+        values = self._values
+        domain = _domain(values.get("policy_published/domain", ""))
+        report_id = values.get("report_metadata/report_id", "")
+        organisation = values.get("report_metadata/org_name") or values.get("report_metadata/email", "")
+        if not domain or not organisation:
+            raise NotAReport(why("dmarc_incomplete"))
+        begin, end = (_moment(values.get(f"report_metadata/date_range/{name}", "")) for name in ("begin", "end"))
+        if begin is None or end is None:
+            raise NotAReport(why("dmarc_incomplete"))
+        return AggregateReport(
+            domain=domain,
+            organisation=organisation[:200],
+            report_id=(report_id or f"{begin.isoformat()} {end.isoformat()}")[:300],
+            begin=min(begin, end),
+            end=max(begin, end),
+            policy=values.get("policy_published/p", "").lower()[:20],
+            sources=[replace(key, count=count) for key, count in self._sources.items()],
+            emails=self._emails,
+            failed=self._failed,
+            left_out=self._left_out,
+        )
+
+
+def _source(record: dict[str, list[str]]) -> ReportedSource:
+    def first(name: str, longest: int = 20) -> str:
+        return next(iter(record.get(name, ())), "").lower()[:longest]
+
+    signatures = zip(
+        record.get("auth_results/dkim/domain", ()), record.get("auth_results/dkim/result", ()), strict=False
+    )
+    signed_by = dict.fromkeys(_domain(domain) for domain, result in signatures if result.lower() == "pass")
+    return ReportedSource(
+        address=_address(first("row/source_ip", 60)),
+        count=_number(first("row/count")),
+        dkim=first("row/policy_evaluated/dkim") == "pass",
+        spf=first("row/policy_evaluated/spf") == "pass",
+        disposition=first("row/policy_evaluated/disposition"),
+        header_from=_domain(first("identifiers/header_from", 255)),
+        signed_by=", ".join(signed_by)[:300],
+        spf_domain=_domain(first("auth_results/spf/domain", 255)),
+        reason=first("row/policy_evaluated/reason/type", 40),
+    )
+
+
+def _domain(text: str) -> str:
+    text = text.strip().strip(".").lower()
+    return (normalise_domain(text) or text)[:255]
+
+
+def _address(text: str) -> str:
+    try:
+        return ip_address(text.strip("[] ")).compressed
+    except ValueError:
+        return text[:45]
+
+
+def _number(text: str) -> int:
+    return min(int(text), MOST_COUNT) if text.isascii() and text.isdecimal() else 1
+
+
+def _moment(text: str) -> datetime | None:
+    """The standard has seconds since 1970; some write the date itself."""
+    try:
+        return datetime.fromtimestamp(float(text), UTC)
+    except (ValueError, OverflowError, OSError):
+        pass
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)

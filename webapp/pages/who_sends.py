@@ -1,0 +1,55 @@
+"""Who sends as a domain of ours: what receivers reported, in words."""
+
+from datetime import timedelta
+
+from flask import Blueprint, abort, render_template, request
+from flask.typing import ResponseReturnValue
+from flask_babel import format_number
+from flask_babel import lazy_gettext as _l
+from sqlalchemy import exists, select
+
+from mail.deliverability import reported, senders
+from mail.sentences import say
+from mail.settings import office
+from mail.settings.clock import now
+from models import DmarcReport, db
+from webapp import auth
+
+blueprint = Blueprint("who_sends", __name__, url_prefix="/deliverability")
+
+DAYS = (7, 30, 90, 365)
+KINDS = {  # kind of sender -> the look of its badge and its word
+    "own": ("good", _l("Yours")),
+    "own_failing": ("bad", _l("Yours, failing")),
+    "service": ("good", _l("Allowed")),
+    "forwarded": ("doubt", _l("Forwarded")),
+    "stranger": ("bad", _l("Stranger")),
+}
+
+
+@blueprint.get("/<domain>/senders")
+@auth.roles_required("admin")
+def show(domain: str) -> ResponseReturnValue:
+    """Show who sent as a domain in the last days (``?days=``), by the reports of receivers."""
+    if domain not in senders.sending_domains() and not _is_reported(domain):
+        abort(404)
+    days = request.args.get("days", 30, type=int)
+    days = days if days in DAYS else 30
+    since = now() - timedelta(days=days)
+    return render_template(
+        "pages/who_sends.html",
+        domain=domain,
+        days=days,
+        all_days=DAYS,
+        summary=reported.summary(domain, since),
+        found=reported.reported_senders(domain, since),
+        reports=reported.latest_reports(domain, since),
+        reports_to=office.load().office.bounce_address,
+        kinds=KINDS,
+        number=format_number,
+        say=say,
+    )
+
+
+def _is_reported(domain: str) -> bool:
+    return bool(db.session.scalar(select(exists().where(DmarcReport.domain == domain))))
