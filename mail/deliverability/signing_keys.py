@@ -19,11 +19,12 @@ from mail.message.dkim import Algorithm
 from mail.sentences import why
 from mail.settings import office
 from mail.settings.config import settings
+from mail.settings.notices import tell_admins
 from mail.settings.signing import new_key
 from mail.transport.dns import Resolver
 from models import DkimKeyPair, Event, change_rows, db, reading
 
-LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that is taken for another one when it is typed
+LETTERS = "abcdefghjkmnpqrstuvwxyz"  # none that is taken for a digit
 SOON, LATER, DAILY = timedelta(minutes=1), timedelta(minutes=10), timedelta(days=1)
 LONG = timedelta(hours=1)
 RECORD_STAYS = timedelta(days=7)  # emails may wait that long on their way to those who check them
@@ -60,7 +61,8 @@ def create(domain: str, algorithm: Algorithm, now: datetime) -> DkimKeyPair:
 
 def look_now(domain: str, now: datetime) -> None:
     """Have the worker look for the records of a domain."""
-    change_rows(update(DkimKeyPair).where(DkimKeyPair.domain == domain).values(check_at=now))
+    current = (DkimKeyPair.domain == domain, DkimKeyPair.state != "retired")
+    change_rows(update(DkimKeyPair).where(*current).values(check_at=now))
 
 
 def start(domain: str, now: datetime) -> None:
@@ -97,6 +99,9 @@ def look(key_id: int, now: datetime) -> None:
     key = db.session.get(DkimKeyPair, key_id)
     if key is None:
         return
+    if key.state == "retired":
+        _tell_of_old(key, now)
+        return
     public = public_half(key)
     db.session.rollback()  # nobody waits for the database while DNS is asked
     verdict = _ask(public)
@@ -105,10 +110,12 @@ def look(key_id: int, now: datetime) -> None:
         db.session.rollback()
         return
     key.checked_at, key.found = now, {"state": verdict.state, "sentences": list(verdict.sentences)}
-    if verdict.state in ("good", "warning"):
-        _note_seen(key, now)
+    takes_over = verdict.state in ("good", "warning") and _note_seen(key, now)
+    domain = key.domain
     _tell(now)
     db.session.commit()
+    if takes_over:
+        checks.check(domain, now)
 
 
 def _ask(key: DkimKey) -> Verdict:
@@ -119,7 +126,7 @@ def _ask(key: DkimKey) -> Verdict:
 
 
 def take_due(now: datetime) -> int | None:
-    """Return a key whose record is to be looked for now, and when next if not by a person; commits.
+    """Return a key that is due: its record is to be looked for, or is needed no more; commits.
 
     A new key is looked for every minute, after an hour every ten minutes, the others once a day.
     """
@@ -137,22 +144,34 @@ def take_due(now: datetime) -> int | None:
     return key_id if taken else None
 
 
-def _note_seen(key: DkimKeyPair, now: datetime) -> None:
-    """Its record is in DNS: it takes over where its domain signs, else it waits for a person to begin."""
+def _note_seen(key: DkimKeyPair, now: datetime) -> bool:
+    """Its record is in DNS: a new key signs if its domain does, else a person decides; returns whether it begins."""
     key.seen_at = key.seen_at or now
     if key.state != "new":
-        return
+        return False
     key.state = "ready"
-    if any(other.state == "signing" for other in keys_of(key.domain)):
+    signs = any(other.state == "signing" for other in keys_of(key.domain))
+    if signs:
         _put_to_use(key, now)
+    return signs
 
 
 def _put_to_use(key: DkimKeyPair, now: datetime) -> None:
     """Let a key sign in place of older ones of its kind."""
     for other in keys_of(key.domain):
         if other.algorithm == key.algorithm and other.id < key.id and other.state in ("signing", "ready"):
-            other.state, other.retired_at = "retired", now
+            other.state, other.retired_at, other.check_at = "retired", now, now + RECORD_STAYS
     key.state, key.signs_since = "signing", now
+
+
+def _tell_of_old(key: DkimKeyPair, now: datetime) -> None:
+    """Tell admins, once, that the record of an old key may go; commits."""
+    key.check_at = removable_at(key)
+    if key.check_at is None or key.check_at <= now:
+        key.check_at = None
+        about = {"domain": key.domain, "record": str(key)}
+        tell_admins("dkim_removable", about, checks.link_to(key.domain), now)
+    db.session.commit()
 
 
 def _tell(now: datetime) -> None:

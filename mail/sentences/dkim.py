@@ -17,6 +17,9 @@ SENTENCES: dict[str, Any] = {
         "that nobody can check may be refused."
     ),
     "dkim_key_in_use": _l("The key %(selector)s signs the emails of %(domain)s. Stop signing before you remove it."),
+    "dkim_removable": _l(
+        "An old key of %(domain)s is no longer needed. Delete its record %(record)s in DNS, then remove the key."
+    ),
     "dkim_key_unreadable": _l(
         "The email waits: the key %(selector)s that signs emails of %(domain)s (DKIM) can't be read, because it was "
         "stored under another COQUI_SECRET_KEY. Set the previous COQUI_SECRET_KEY again, or stop signing on the page "

@@ -21,7 +21,7 @@ from mail.sentences import say
 from mail.settings import office, parameters
 from mail.settings import signing as signing_settings
 from mail.settings.config import settings
-from models import DeliveryAttempt, DkimKeyPair, Recipient, db
+from models import Contact, DeliveryAttempt, DkimKeyPair, Notification, Recipient, User, db
 from tests.integration.mass import HTML, Sender, add_contacts, add_server, draft, mailing_of, states
 from tests.servers.postfix import Postfix
 from tests.signatures import known_key, opendkim, signatures_of, verified
@@ -206,6 +206,28 @@ def test_a_key_that_is_gone_stops_nothing(context: Flask, postfix: Postfix) -> N
     send_posts(WorkerLease.register(NOW))
     assert signatures_of(received(postfix, "ann@example.com")) == 0
     assert db.session.scalars(select(DeliveryAttempt.signed)).one() == ""
+
+
+def test_admins_are_told_once_when_an_old_record_may_go(context: Flask) -> None:
+    ada = Contact(name="Ada", address="ada@home.net", address_key="ada@home.net")
+    db.session.add(ada)
+    db.session.flush()
+    db.session.add(User(email="ada@home.net", role="admin", contact_id=ada.id))
+    add_key(KEYS["rsa"])
+    signing_keys._note_seen(add_key(NEXT, "new"), NOW)
+    db.session.commit()
+    old, new = own_keys.keys_of(DOMAIN)
+    db.session.execute(update(DkimKeyPair).where(DkimKeyPair.id == new.id).values(check_at=None))
+    db.session.commit()
+    told = []
+    for days in (6, 7, 8, 9):
+        moment = NOW + timedelta(days=days)
+        while (key_id := signing_keys.take_due(moment)) is not None:
+            assert key_id == old.id
+            signing_keys.look(key_id, moment)
+        told.append([say(why) for why in db.session.scalars(select(Notification.why))])
+    words = f"An old key of {DOMAIN} is no longer needed. Delete its record rsa1._domainkey.{DOMAIN} in DNS"
+    assert told[0] == [] and all(len(said) == 1 and said[0].startswith(words) for said in told[1:])
 
 
 # --- the way of a key

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from flask_babel import format_date
+
 from mail.decide.dkim_record import dkim_record
 from mail.decide.signing import signing_domain
 from mail.decide.verdicts import RecordToPaste
@@ -25,6 +27,17 @@ class ShownKey:
     name: str
     record: RecordToPaste
     removable_at: datetime | None
+
+    @property
+    def removable_on(self) -> str:
+        """The day of that moment, as it is read."""
+        return str(format_date(self.removable_at, "long"))
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a new key is simply not in DNS yet."""
+        codes = [sentence["code"] for sentence in (self.row.found or {}).get("sentences", ())]
+        return self.row.state == "new" and codes == ["dkim_missing"]
 
     @property
     def is_removable(self) -> bool:
