@@ -14,7 +14,7 @@ from mail.decide.senders import TestedSender
 from mail.errors import JournalFailed, MailError
 from mail.incoming import flow, position
 from mail.incoming import server_rules as mailbox_rules
-from mail.maintenance import self_test
+from mail.maintenance import self_test_rows
 from mail.message.address import wire_address
 from mail.outgoing import mail_to_me, server_rules, tried_once
 from mail.queue.connections import default_target, target_of_record
@@ -60,7 +60,7 @@ class Checks:
         with reading():
             waiting = select(ServerCheck.id).where(ServerCheck.state == "waiting").order_by(ServerCheck.id).limit(1)
             if self._self_tests.are_enough:
-                waiting = waiting.where(ServerCheck.kind != self_test.KIND)
+                waiting = waiting.where(ServerCheck.kind != self_test_rows.KIND)
             check_id = db.session.scalar(waiting)
         if check_id is None or not self._free.acquire(blocking=False):
             return False
@@ -93,7 +93,7 @@ class Checks:
         check.tested = _tested(kind, server_id)
         db.session.commit()
         db.session.rollback()
-        if kind == self_test.KIND:
+        if kind == self_test_rows.KIND:
             self._self_tests.run(check_id, worker_id)
             return
         transcript = Transcript()
@@ -235,7 +235,7 @@ def _about_sender(step: ConnectionStep, sender: TestedSender | None) -> list[Con
 
 def _tested(kind: str, server_id: int) -> str:
     """What stands for the settings that are about to be tested."""
-    if kind in ("outgoing_test", "outgoing_mail", self_test.KIND):
+    if kind in ("outgoing_test", "outgoing_mail", self_test_rows.KIND):
         server = db.session.get(OutgoingServer, server_id) if server_id else None
         return server_rules.tested_key(server) if server or not server_id else ""
     mailbox = db.session.get(IncomingServer, server_id)
@@ -323,7 +323,7 @@ def _lose(check_id: int) -> None:
     """End a test whose end could not be written down; what it had told stays."""
     moment = now()
     check = db.session.scalar(select(ServerCheck).where(ServerCheck.id == check_id, ServerCheck.state == "running"))
-    if check is not None and check.kind == self_test.KIND:
+    if check is not None and check.kind == self_test_rows.KIND:
         check.state, check.worker_id = "waiting", None  # it goes on from where it was
     elif check is not None:
         lose_check(check, moment)

@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 
 from mail.errors import JournalFailed
 from mail.mailing import chunks
-from mail.maintenance import self_test
+from mail.maintenance import self_test_rows
 from mail.outgoing import deliver, lines
 from mail.queue import lease, waits
 from mail.queue.journal import AfterPowerCut, State, forget_folder, read_folder, remove_folder
@@ -172,7 +172,7 @@ def _give_back_checks(worker_id: int, moment: datetime) -> int:
         select(ServerCheck).where(ServerCheck.worker_id == worker_id, ServerCheck.state == "running")
     ).all()
     for check in checks:
-        goes_on = check.kind == self_test.KIND and moment - check.requested_at < WORTHWHILE
+        goes_on = check.kind == self_test_rows.KIND and moment - check.requested_at < WORTHWHILE
         if goes_on or (moment - check.requested_at < FRESH and check.line_id is None):
             check.state, check.worker_id, check.steps = "waiting", None, []
         else:
@@ -183,8 +183,8 @@ def _give_back_checks(worker_id: int, moment: datetime) -> int:
 
 def lose_check(check: ServerCheck, moment: datetime) -> None:
     """End a test that nobody goes on with; the caller commits."""
-    if check.kind == self_test.KIND:
-        self_test.abandon(check.id, why("check_lost"), moment)
+    if check.kind == self_test_rows.KIND:
+        self_test_rows.abandon(check.id, why("check_lost"), moment)
         return
     reason = why("check_lost" if check.line_id is None else "mail_to_me_lost")
     lost = {"name": "lost", "state": "failed", "why": reason, "seconds": 0.0}
@@ -195,4 +195,4 @@ def _test_emails(worker_id: int) -> set[int]:
     """Return the lines of the test emails that a worker was at: they are not sent later (docs/decisions/0042)."""
     checks = select(ServerCheck).where(ServerCheck.worker_id == worker_id, ServerCheck.kind == "outgoing_mail")
     lines = {check.line_id for check in db.session.scalars(checks) if check.line_id is not None}
-    return lines | self_test.lines_of(worker_id)
+    return lines | self_test_rows.lines_of(worker_id)

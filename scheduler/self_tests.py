@@ -6,7 +6,7 @@ import time
 from concurrent.futures import wait
 
 from mail.errors import JournalFailed
-from mail.maintenance import self_test
+from mail.maintenance import self_test, self_test_rows
 from mail.queue.journal import Journal
 from mail.queue.lease import LeaseLost
 from mail.sentences import Why, why
@@ -46,7 +46,7 @@ class SelfTests:
             self._run(check_id)
         except (NotNow, LeaseLost):
             db.session.rollback()
-            self_test.hand_back(check_id, worker_id)
+            self_test_rows.hand_back(check_id, worker_id)
         except Exception as error:
             if database_away(error):
                 raise
@@ -71,7 +71,7 @@ class SelfTests:
                 log.info("self-test %s has ended", check_id)
                 return
             if time.monotonic() >= fetch_at:
-                wait([self._fetcher.start(id) for id in self_test.mailboxes()], LONGEST_FETCH)
+                wait([self._fetcher.start(id) for id in self_test_rows.mailboxes()], LONGEST_FETCH)
                 fetches = min(fetches + 1, len(FETCH_AFTER) - 1)
                 fetch_at = time.monotonic() + FETCH_AFTER[fetches]
             else:
@@ -79,7 +79,7 @@ class SelfTests:
 
     def _is_ours(self, check_id: int) -> bool:
         with self._identity.work(may_be_cut=True) as held:  # ``NotNow`` when the process is about to end
-            return self_test.is_held(check_id, held.id)
+            return self_test_rows.is_held(check_id, held.id)
 
     def _send(self, check_id: int, name: str) -> None:
         try:
@@ -93,5 +93,5 @@ class SelfTests:
             self._abandon(check_id, error.why)
 
     def _abandon(self, check_id: int, reason: Why) -> None:
-        self_test.abandon(check_id, reason, now())
+        self_test_rows.abandon(check_id, reason, now())
         db.session.commit()

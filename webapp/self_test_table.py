@@ -7,7 +7,7 @@ from flask_babel import lazy_gettext as _l
 from sqlalchemy import select
 
 from mail.decide.self_test import PATIENCE
-from mail.maintenance import self_test
+from mail.maintenance import self_test_rows
 from mail.settings.clock import now
 from models import Recipient, SelfTestPart, db
 
@@ -66,7 +66,7 @@ class PartRow:
 
 def rows_of(check_id: int) -> list[PartRow]:
     """Return the rows of a test."""
-    parts = self_test.parts_of(check_id).values()
+    parts = self_test_rows.parts_of(check_id).values()
     mails = {part.mail_id for part in parts if part.mail_id is not None}
     lines = {
         row.mail_id: row.id

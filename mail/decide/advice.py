@@ -207,7 +207,7 @@ _TABLE: tuple[tuple[Advice, tuple[str, ...]], ...] = (
         _advice(Fixer.PROVIDER),
         (
             "self_test_delivery_returned", "self_test_delivery_missing", "self_test_reply_stray",
-            "self_test_plus_returned", "self_test_plus_refused", "self_test_plus_missing",
+            "self_test_plus_returned", "self_test_plus_refused", "self_test_plus_missing", "self_test_plus_no_sender",
         ),
     ),
     (_advice(Fixer.NOBODY), ("self_test_late",)),

@@ -114,11 +114,15 @@ def server_of(server: OutgoingServer | None) -> Server:
     return Server(None, default.name, filters=known.default_from_filter or read_filter(default.from_filter))
 
 
-def tested_key(server: OutgoingServer | None) -> str:
-    """Return what stands for all that a test of a server (None: the default server) depends on."""
+def tested_key(server: OutgoingServer | None, *, verp: bool = True) -> str:
+    """Return what stands for all that a test of a server (None: the default server) depends on.
+
+    Without ``verp`` as if nothing had a bounce address of its own.
+    """
     known = server_of(server)
     target = settings().default_server if server is None else replace(as_stored(server), name="", tokens=None)
-    senders = senders_of(known, [replace(known, active=True)], office.load().office, {})
+    ours = office.load().office
+    senders = senders_of(known, [replace(known, active=True)], ours if verp else replace(ours, verp=False), {})
     return settings_key(astuple(target), [sender.address for sender in senders if not sender.unused])
 
 

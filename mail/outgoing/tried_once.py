@@ -6,6 +6,7 @@ It goes the way of every email, but it is tried once: a person who waits for it 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Literal
 
 from sqlalchemy import select
 
@@ -27,6 +28,8 @@ from mail.transport.smtp import Outcome
 from models import OutgoingMail, OutgoingServer, Recipient, db, reading, writing
 from models.outgoing import Claimed, claim_line
 
+ReturnsTo = Literal["usual", "plain", "unique"]
+
 
 @dataclass(frozen=True, slots=True)
 class TriedOnce:
@@ -44,13 +47,13 @@ def begin(
     write: Callable[[OutgoingServer | None], tuple[OutgoingDraft, To]],
     worker: WorkerLease,
     taken: Callable[[TriedOnce], None] = lambda mail: None,
-    *,
-    verp: bool = True,
+    returns_to: ReturnsTo = "usual",
 ) -> TriedOnce:
     """Queue an email for a server (0: the default server) and take it for this worker; commits.
 
-    ``write`` returns the email, ``taken`` writes down which one it is, in the transaction that takes it. Without
-    ``verp`` reports about it go to the plain bounce address.
+    ``write`` returns the email, ``taken`` writes down which one it is, in the transaction that takes it. Reports
+    about it go to the bounce address that every email gets, or to the ``plain`` one, or to a ``unique`` one whether or
+    not those are known to arrive.
 
     Raises ``NotHandedOver`` with the reason if it can't go: then nothing is queued.
     """
@@ -61,7 +64,7 @@ def begin(
             raise NotHandedOver(why("check_server_gone"))
         draft, to = write(server)
         draft = replace(draft, forced_server_id=server_id or None)
-        decision = _decide(draft, server_id, verp)
+        decision = _decide(draft, server_id, returns_to)
         if decision.failure:
             raise NotHandedOver(decision.failure)
         ready = enqueue.prepare(draft, [to], moment, decision=decision)
@@ -130,15 +133,21 @@ class _OneTry(LineBatch):
         self.note(line, Try(not_tried(reason)))
 
 
-def refuses_recipient(outcome: Outcome) -> bool:
-    """Say whether a server refused this recipient, and not for now."""
-    return outcome.phase == "rcpt" and outcome.code is not None and outcome.code >= 500
+def refuses(outcome: Outcome) -> Literal["", "sender", "recipient"]:
+    """Return whom a server refused, and not for now; some say so of the sender only after the recipient."""
+    if outcome.accepted or outcome.code is None or outcome.code < 500 or outcome.phase not in ("mail", "rcpt"):
+        return ""
+    about_sender = outcome.why is not None and outcome.why["code"].startswith("sender_")
+    return "sender" if outcome.phase == "mail" or about_sender else "recipient"
 
 
-def _decide(draft: OutgoingDraft, server_id: int, verp: bool) -> Decision:
+def _decide(draft: OutgoingDraft, server_id: int, returns_to: ReturnsTo) -> Decision:
     """Decide as for any email that must go through this server, as if it were the one in use."""
     snapshot = office.load()
-    known = snapshot.office if verp else replace(snapshot.office, verp=False)
+    known = snapshot.office
+    if returns_to != "usual":
+        ours = {one.bounce_address or "" for one in (known.first, *known.domains)}
+        known = replace(known, verp=returns_to == "unique", with_plus=ours)
     request = enqueue.request_of(draft, snapshot)
     if server_id:
         servers = [replace(one, active=True) if one.id == server_id else one for one in snapshot.servers]

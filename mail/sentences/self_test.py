@@ -101,6 +101,10 @@ SENTENCES: dict[str, Any] = {
         "The email to %(address)s was refused: %(reply)s All emails share one bounce address; reports are recognized "
         "by their content."
     ),
+    "self_test_plus_no_sender": _l(
+        "This server refuses to send from an address with a plus (%(reply)s), so its emails share the bounce address "
+        "%(address)s; reports are recognized by their content."
+    ),
     "self_test_plus_nowhere": _l("Not tested: without an alias domain there is no bounce address."),
     "self_test_plus_missing": _l(
         "The email to %(address)s did not arrive within %(minutes)s minutes. All emails share one bounce address; "

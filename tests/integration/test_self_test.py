@@ -11,7 +11,7 @@ from sqlalchemy import func, select, update
 
 from mail.decide.self_test import PATIENCE
 from mail.incoming import flow, position
-from mail.maintenance import self_test
+from mail.maintenance import self_test, self_test_rows
 from mail.outgoing import tried_once
 from mail.queue.journal import Journal
 from mail.sentences import say
@@ -86,7 +86,7 @@ class Bench:
 
     def begin(self) -> int:
         """Ask for a test, as the page does, and take it, as the worker does."""
-        check_id = self_test.ask(1, self_test.Target(INBOX, "Inbox", 1), None, now()).id
+        check_id = self_test_rows.ask(1, self_test_rows.Target(INBOX, "Inbox", 1), None, now()).id
         self.take(check_id)
         return check_id
 
@@ -112,7 +112,7 @@ class Bench:
                 continue
             wait_until(self.postfix.idle, 20)
             before = self.seen()
-            for server_id in self_test.mailboxes():
+            for server_id in self_test_rows.mailboxes():
                 flow.fetch(server_id, self.identity.current(), now())
             later = timedelta(0) if self.seen() > before else PATIENCE + timedelta(seconds=1)
             db.session.expire_all()
@@ -124,7 +124,7 @@ class Bench:
     def table(self, check_id: int) -> dict[str, str]:
         """What the page says: the state of each part, and its code."""
         db.session.expire_all()
-        parts = self_test.parts_of(check_id)
+        parts = self_test_rows.parts_of(check_id)
         return {name: f"{part.state} {(part.why or {}).get('code', '')}" for name, part in parts.items()}
 
 
@@ -202,6 +202,16 @@ def break_plus(bench: Bench) -> None:
     bench.postfix.bounce(f"bounce+test@{DOMAIN}")
 
 
+def return_plus(bench: Bench) -> None:
+    db.session.execute(update(OutgoingServer).values(verp=False))
+    db.session.commit()
+    break_plus(bench)
+
+
+def refuse_plus_as_sender(bench: Bench) -> None:
+    bench.postfix.refuse_senders_with_plus()
+
+
 def refuse_plus(bench: Bench) -> None:
     bench.postfix.refuse(f"bounce+test@{DOMAIN}")
 
@@ -252,7 +262,9 @@ BROKEN: dict[Callable[[Bench], None], dict[str, str]] = {
     },
     break_reply: {"reply": "failed self_test_reply_returned"},
     lose_reply: {"reply": "failed self_test_reply_missing"},
-    break_plus: {"plus": "warning self_test_plus_returned"},
+    break_plus: {"plus": "warning self_test_plus_missing"},
+    return_plus: {"plus": "warning self_test_plus_returned"},
+    refuse_plus_as_sender: {"plus": "warning self_test_plus_no_sender"},
     refuse_plus: {"plus": "warning self_test_plus_refused"},
     break_bounce: {"bounce": "failed self_test_bounce_missing", "plus": "warning self_test_plus_missing"},
     refuse_unknown: {"bounce": "skipped self_test_bounce_at_once"},
@@ -279,10 +291,10 @@ def test_each_part_broken_in_turn(bench: Bench, breaks: Callable[[Bench], None])
     failed = any(state.startswith("failed") for state in bench.table(check_id).values())
     assert db.session.get_one(ServerCheck, check_id).state == ("failed" if failed else "done")
     assert left_behind() == before
-    assert all("%(" not in say(part.why) for part in self_test.parts_of(check_id).values())  # type: ignore[arg-type]
+    assert all("%(" not in say(part.why) for part in self_test_rows.parts_of(check_id).values())  # type: ignore[arg-type]
     if "plus" in BROKEN[breaks]:
         office.forget()
-        assert not office.load().office.verp_on(f"bounce@{DOMAIN}")
+        assert not office.load().servers[0].verp or not office.load().office.verp_on(f"bounce@{DOMAIN}")
 
 
 class Killed(BaseException):
@@ -345,12 +357,12 @@ def test_a_test_that_waited_too_long_for_a_worker_says_what_was_not_tested(app: 
     with app.app_context():
         identity = WorkerIdentity(recovery.recover_claims)
         identity.begin()
-        check = self_test.ask(0, self_test.Target(INBOX), None, now() - recovery.WORTHWHILE)
+        check = self_test_rows.ask(0, self_test_rows.Target(INBOX), None, now() - recovery.WORTHWHILE)
         check.state, check.worker_id = "running", identity.current().id
         db.session.commit()
         check_id = check.id
         recovery.recover(identity.current().id, now())
         db.session.expire_all()
-        states = {name: part.state for name, part in self_test.parts_of(check_id).items()}
+        states = {name: part.state for name, part in self_test_rows.parts_of(check_id).items()}
         assert states == dict.fromkeys(GREEN, "skipped") | {"delivery": "failed"}
         assert db.session.get_one(ServerCheck, check_id).state == "failed"

@@ -179,6 +179,10 @@ class Postfix:
         """Refuse an address as a sender. As Postfix is set up, it says so after the recipient."""
         self.policy.senders[address.lower()] = reply
 
+    def refuse_senders_with_plus(self) -> None:
+        """Refuse every sender with an addition behind a plus."""
+        self.refuse_sender("+")
+
     def bounce(self, address: str, text: str = "5.1.1 The person has left the company") -> None:
         """Accept mails to an address and send a delivery report to their envelope sender afterwards."""
         self.policy.actions[address.lower()] = f"FILTER late:{text}"
@@ -347,7 +351,9 @@ class Policy:
                         question[name] = value
                         continue
                     if question.get("policy_context") == "sender":
-                        action = policy.senders.get(question.get("sender", "").lower(), "DUNNO")
+                        sender = question.get("sender", "").lower()
+                        with_plus = policy.senders.get("+", "DUNNO") if "+" in sender else "DUNNO"
+                        action = policy.senders.get(sender, with_plus)
                         self.wfile.write(f"action={action}\n\n".encode())
                         question = {}
                         continue

@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 from flask_login import current_user
 
-from mail.maintenance import self_test
+from mail.maintenance import self_test_rows
 from mail.settings import office
 from mail.settings.clock import now
 from mail.settings.config import settings
@@ -21,8 +21,8 @@ blueprint = Blueprint("self_test", __name__, url_prefix="/self-test")
 def show(server_id: int) -> ResponseReturnValue:
     """Show how the last test of an outgoing server (0: the default server) ended, and offer another one."""
     name = _name_of(server_id)
-    last = checks.latest((self_test.KIND,), [server_id]).get(server_id)
-    found = self_test.targets()
+    last = checks.latest((self_test_rows.KIND,), [server_id]).get(server_id)
+    found = self_test_rows.targets()
     return render_template(
         "pages/self_test.html",
         server_id=server_id,
@@ -42,8 +42,8 @@ def start(server_id: int) -> ResponseReturnValue:
     _name_of(server_id)
     page = redirect(url_for(".show", server_id=server_id))
     address = request.form.get("address", "")
-    target = next((one for one in self_test.targets() if one.address == address), None)
-    last = checks.latest((self_test.KIND,), [server_id]).get(server_id)
+    target = next((one for one in self_test_rows.targets() if one.address == address), None)
+    last = checks.latest((self_test_rows.KIND,), [server_id]).get(server_id)
     if last is not None and last.state in ("waiting", "running"):
         flash(gettext("The test is still running."), "info")
     elif office.is_practice(server_id):
@@ -51,7 +51,7 @@ def start(server_id: int) -> ResponseReturnValue:
     elif target is None:
         flash(gettext("Choose an address that is still fetched here."), "error")
     else:
-        self_test.ask(server_id, target, current_user.id, now())
+        self_test_rows.ask(server_id, target, current_user.id, now())
         db.session.commit()
         wake("check")
     return page
@@ -66,5 +66,5 @@ def _name_of(server_id: int) -> str:
 
 
 def _chosen_before(check_id: int) -> str:
-    part = self_test.parts_of(check_id).get("delivery")
+    part = self_test_rows.parts_of(check_id).get("delivery")
     return part.address if part else ""
