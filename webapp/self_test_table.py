@@ -33,6 +33,7 @@ WAITS_FOR = {
     "bounce": _l("Sent to an address that does not exist. Waiting for the report …"),
     "plus": _l("Sent. Waiting for it to arrive …"),
 }
+BEGINS = {"authentication": _l("When the email has arrived."), "reply": _l("When the email has arrived.")}
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,11 @@ class PartRow:
     def word(self) -> Any:
         """Its state in words."""
         return STATES[self.row.state][1]
+
+    @property
+    def begins(self) -> Any:
+        """When it begins, of one that has not."""
+        return BEGINS.get(self.row.name, _l("Comes next."))
 
     @property
     def waits_for(self) -> Any:

@@ -20,8 +20,9 @@ SENTENCES: dict[str, Any] = {
     "line_self_test": _l("Refused as the test wanted it: this address does not exist. Response: %(reply)s"),
     # --- an email from here
     "self_test_delivery_ok": _l("The email arrived at %(address)s after %(seconds)s s."),
-    "self_test_delivery_returned": _l("The outgoing server accepted the email to %(address)s, then it was returned: "
-                                      "%(text)s"),
+    "self_test_delivery_returned": _l(
+        "The outgoing server accepted the email to %(address)s, but it was returned. The report says: %(text)s"
+    ),
     "self_test_delivery_missing": _l(
         "The outgoing server accepted the email, but it did not arrive at %(address)s within %(minutes)s minutes. It "
         "may be delayed, or in another folder or mailbox, such as the spam folder."
@@ -63,8 +64,8 @@ SENTENCES: dict[str, Any] = {
         "References). A real reply would not find its document: a server on the way removes these lines."
     ),
     "self_test_reply_returned": _l(
-        "The reply to %(address)s was returned, as replies to your emails would be: %(text)s The mail server of "
-        "this domain must deliver this address to a mailbox that is fetched here."
+        "The reply to %(address)s was returned, as replies to your emails would be. The mail server of this domain "
+        "must deliver this address to a mailbox that is fetched here. The report says: %(text)s"
     ),
     "self_test_reply_missing": _l(
         "The reply to %(address)s did not come back within %(minutes)s minutes. The mail server of this domain must "
@@ -77,8 +78,8 @@ SENTENCES: dict[str, Any] = {
         "noticed."
     ),
     "self_test_bounce_at_once": _l(
-        "The outgoing server refused an address that does not exist immediately, so such failures are noticed at once "
-        "(%(reply)s). Whether reports reach %(address)s can't be tested with this mailbox."
+        "The outgoing server refuses addresses that don't exist immediately, so such failures are noticed at once. "
+        "Whether reports reach %(address)s can't be tested with this mailbox. Response: %(reply)s"
     ),
     "self_test_bounce_taken": _l(
         "Not tested: %(domain)s accepts emails to addresses that don't exist, so nothing was returned to %(address)s."
@@ -94,20 +95,20 @@ SENTENCES: dict[str, Any] = {
         "that every report names its recipient."
     ),
     "self_test_plus_returned": _l(
-        "The email to %(address)s was returned: %(text)s All emails share one bounce address; reports are recognized "
-        "by their content."
+        "The email to %(address)s was returned, so all emails share one bounce address; reports are recognized by "
+        "their content. The report says: %(text)s"
     ),
     "self_test_plus_refused": _l(
-        "The email to %(address)s was refused: %(reply)s All emails share one bounce address; reports are recognized "
-        "by their content."
+        "The email to %(address)s was refused, so all emails share one bounce address; reports are recognized by "
+        "their content. Response: %(reply)s"
     ),
     "self_test_plus_no_sender": _l(
-        "This server refuses to send from an address with a plus (%(reply)s), so its emails share the bounce address "
-        "%(address)s; reports are recognized by their content."
+        "This server refuses to send from an address with a plus, so its emails share the bounce address %(address)s; "
+        "reports are recognized by their content. Response: %(reply)s"
     ),
     "self_test_plus_nowhere": _l("Not tested: without an alias domain there is no bounce address."),
     "self_test_plus_missing": _l(
-        "The email to %(address)s did not arrive within %(minutes)s minutes. All emails share one bounce address; "
+        "The email to %(address)s did not arrive within %(minutes)s minutes, so all emails share one bounce address; "
         "reports are recognized by their content."
     ),
 }  # fmt: skip

@@ -30,7 +30,6 @@ def show(server_id: int) -> ResponseReturnValue:
         targets=found,
         chosen=_chosen_before(last.id) if last else "",
         is_practice=office.is_practice(server_id),
-        is_running=last is not None and last.state in ("waiting", "running"),
         panel=checks.panel(last),
     )
 
