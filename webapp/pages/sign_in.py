@@ -68,6 +68,15 @@ def begin(account: OauthAccount, flow: str, page: str) -> ResponseReturnValue:
     return redirect(url_for(".show", number=row.id))
 
 
+@blueprint.post("/<int:number>/again")
+@auth.roles_required("admin")
+@sessions.fresh_login
+def again(number: int) -> ResponseReturnValue:
+    """Begin once more what failed."""
+    row = db.session.get(OauthSignIn, number) or abort(404)
+    return begin(row.account, row.flow, row.return_to)
+
+
 @blueprint.get("/<int:number>")
 @auth.roles_required("admin")
 def show(number: int) -> ResponseReturnValue:
