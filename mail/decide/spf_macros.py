@@ -32,6 +32,8 @@ def expand(text: str, mail: MailFrom, domain: str, validated: Callable[[], str])
     bad.strong.lp._spf.example.com
     email
     unknown.x% %20
+    >>> len(expand("%{l}." * 40 + "%{d}", mail, "example.com", str))  # cut from the left, label by label
+    253
     """
     name = _MACRO.sub(lambda macro: _one(macro, mail, domain, validated), text).removesuffix(".")
     while len(name) > LONGEST_NAME and "." in name:

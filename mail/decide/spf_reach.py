@@ -51,8 +51,18 @@ def effective(terms: tuple[Term, ...]) -> Iterator[Term]:
             yield term
 
 
-def _follow(domain: str, answers: DnsAnswers, reach: Reach) -> None:
-    if domain in reach.names or len(reach.names) >= MOST_RECORDS:
+def dead(terms: tuple[Term, ...]) -> list[Term]:
+    """Return the terms that no receiver comes to; a modifier works wherever it is.
+
+    >>> [term.text for term in dead(parse_spf("v=spf1 mx -all include:a.com redirect=b.com exp=c.com all"))]
+    ['include:a.com', 'redirect=b.com', 'all']
+    """
+    living = {id(term) for term in effective(terms)}
+    return [term for term in terms if id(term) not in living and (not term.is_modifier or term.name == "redirect")]
+
+
+def _follow(domain: str, answers: DnsAnswers, reach: Reach, inside: tuple[str, ...] = ()) -> None:
+    if domain in inside or len(reach.names) >= MOST_RECORDS:
         return
     reach.names.append(domain)
     answer = answers.ask(domain, "TXT")
@@ -60,10 +70,10 @@ def _follow(domain: str, answers: DnsAnswers, reach: Reach) -> None:
         reach.unclear, reach.unclear_name = answer, domain
     texts = spf_texts(answer.records)
     if len(texts) == 1:
-        _follow_terms(parse_spf(texts[0]), answers, reach)
+        _follow_terms(parse_spf(texts[0]), answers, reach, (*inside, domain))
 
 
-def _follow_terms(terms: tuple[Term, ...], answers: DnsAnswers, reach: Reach) -> None:
+def _follow_terms(terms: tuple[Term, ...], answers: DnsAnswers, reach: Reach, inside: tuple[str, ...] = ()) -> None:
     """The redirect last: it is what remains when nothing matched."""
     for term in sorted(effective(terms), key=lambda term: term.name == "redirect"):
         reach.lookups += term.asks
@@ -71,6 +81,6 @@ def _follow_terms(terms: tuple[Term, ...], answers: DnsAnswers, reach: Reach) ->
         if term.network is not None and passes:
             reach.networks.append(term.network)
         elif term.name in ("include", "redirect") and term.target and passes:
-            _follow(term.target, answers, reach)
+            _follow(term.target, answers, reach, inside)
         elif term.asks:
             reach.is_whole = False

@@ -135,7 +135,7 @@ def _with_prefixes(text: str, name: str, qualifier: Qualifier, value: str) -> Te
 
 def _address(text: str, name: str, qualifier: Qualifier, value: str) -> Term:
     _, slash, prefix = value.partition("/")
-    if slash and not _PREFIX.fullmatch(prefix):
+    if "%" in value or (slash and not _PREFIX.fullmatch(prefix)):
         return Term(text, name, qualifier, error=why("spf_address_invalid", term=text))
     try:
         network: Network = _NETWORKS[name](value, strict=False)

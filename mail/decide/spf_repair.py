@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from mail.decide.spf_faults import fault_of_term
-from mail.decide.spf_reach import effective
+from mail.decide.spf_reach import dead, effective
 from mail.decide.spf_record import Term, parse_spf, parse_term, spf_texts
 from mail.dns_answers import DnsAnswers
 from mail.sentences import Why, why
@@ -91,14 +91,9 @@ def _merged(records: list[list[Term]]) -> list[Term]:
 
 def _without_dead(terms: list[Term], changes: list[Why]) -> list[Term]:
     """Without what stands behind ``all``: no receiver looks at it, and it was no permission so far."""
-    living = list(effective(tuple(terms)))
-    dead = [term for term in terms if term not in living and term.name != "exp" and not _is_unknown_modifier(term)]
-    changes.extend(why("spf_change_dead", term=term.text) for term in dead)
-    return [term for term in terms if term not in dead]
-
-
-def _is_unknown_modifier(term: Term) -> bool:
-    return term.is_modifier and term.name != "redirect"
+    gone = dead(tuple(terms))
+    changes.extend(why("spf_change_dead", term=term.text) for term in gone)
+    return [term for term in terms if not any(term is other for other in gone)]
 
 
 def _is_dropped(term: Term, domain: str, answers: DnsAnswers, changes: list[Why]) -> bool:

@@ -6,7 +6,7 @@ from mail.decide.spf import MOST_LOOKUPS, MOST_VOID
 from mail.decide.spf_coverage import Origin, coverage
 from mail.decide.spf_faults import fault_of_term
 from mail.decide.spf_merge import MergedSpf, cost_of, merge
-from mail.decide.spf_reach import effective, reach_of_terms
+from mail.decide.spf_reach import dead, effective, reach_of_terms
 from mail.decide.spf_record import Term, parse_spf, spf_texts
 from mail.decide.spf_repair import look_alikes, without_void
 from mail.decide.verdicts import RecordToPaste, State, Verdict, not_known, txt_record, worst
@@ -95,8 +95,7 @@ def _of_terms(terms: tuple[Term, ...], lookups: int, domain: str, answers: DnsAn
     void: list[Why] = []
     if len(living) - len(without_void(living, domain, answers, void)) > MOST_VOID:
         bad.append(why("spf_void_exceeded", count=len(void), most=MOST_VOID))
-    dead = [term for term in terms if term not in living and not term.is_modifier]
-    mild.extend(why("spf_dead", term=term.text) for term in dead)
+    mild.extend(why("spf_dead", term=term.text) for term in dead(terms))
     if not any(term.name in ("all", "redirect") for term in terms):
         mild.append(why("spf_no_end", domain=domain))
     if bad or mild:

@@ -1,0 +1,124 @@
+"""Verdicts on keys, senders and servers beyond what the table of zones shows."""
+
+import pytest
+
+from mail.decide.deliverability import SendingServer, judge, sent_through
+from mail.decide.dkim_record import judge_dkim
+from mail.decide.dmarc import judge_dmarc
+from mail.decide.domains import MailDomain, Office
+from mail.decide.servers import Server
+from mail.decide.verdicts import DkimKey
+from mail.dns_answers import DnsAnswer, DnsAnswers, Question
+from tests.unit.test_zones import judged
+from tests.zones import FOLDER, ZoneCase, ZoneFile
+
+SHORT = (  # 512 bits
+    "MFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAKj34GkxFhD90vcNLYLInFEX6Ppy1tPf9Cnzj4p4WGeKLs1Pt8QuKUpRKfFLfRYC9AIKjbJTWit+Cqvj"
+    "WYzvQwECAwEAAQ=="
+)
+ED25519 = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
+
+
+def only(name: str, kind: str, *records: str) -> DnsAnswers:
+    return DnsAnswers({Question(name, kind): DnsAnswer("found", records)})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("record", "code"),
+    [
+        ("k=rsa", "dkim_unreadable"),
+        ("v=DKIM2; p=abcd", "dkim_unreadable"),
+        ("p=no!base64", "dkim_unreadable"),
+        ("p=AAAA", "dkim_unreadable"),
+        ("k=ed25519; p=AAAA", "dkim_unreadable"),
+        (f"k=ed25519; p={ED25519}", "dkim_good_provider"),
+        (f"k=rsa; p={SHORT}", "dkim_too_short"),
+    ],
+)  # fmt: skip
+def test_a_key_that_only_a_provider_knows(record, code):
+    key = DkimKey("acme.com", "s1")
+    verdict = judge_dkim(key, only("s1._domainkey.acme.com", "TXT", record))
+    assert verdict.sentences[0]["code"] == code
+    assert verdict.record is None
+
+
+def test_a_sub_domain_asks_itself_first():
+    verdict, policy = judge_dmarc("news.acme.com", "", only("_dmarc.news.acme.com", "TXT", "v=DMARC1; p=reject"))
+    assert (verdict.state, policy.wish, policy.at) == ("good", "reject", "_dmarc.news.acme.com")
+
+
+FILTERED = Server(1, "filtered", filters=("sales@acme.com", "other.com"))
+OPEN = Server(2, "open")
+
+
+@pytest.mark.parametrize(
+    ("server", "domain", "sent_as", "envelope"),
+    [
+        (FILTERED, "acme.com", "sales@acme.com", "sales@acme.com"),
+        (FILTERED, "other.com", "notifications@other.com", "notifications@other.com"),
+        (OPEN, "acme.com", "notifications@acme.com", "bounce@acme.com"),
+        (OPEN, "second.com", "hello@second.com", "returns@second.com"),
+        (OPEN, "stranger.com", "notifications@acme.com", "bounce@acme.com"),
+    ],
+)
+def test_the_addresses_are_those_of_our_own_decision(server, domain, sent_as, envelope):
+    second = MailDomain.of("second.com", bounce="returns", default_from="hello")
+    decision = sent_through(server, domain, [FILTERED, OPEN], Office("notifications", "acme.com", domains=(second,)))
+    assert decision.from_after.rpartition(" ")[2].strip("<>") == sent_as
+    assert decision.envelope_sender == envelope
+
+
+def test_what_is_stored_of_a_check_holds_states_and_answers():
+    case = ZoneCase.read(FOLDER / "spf-office-missing.zone")
+    stored = judged(case.sending(), ZoneFile(case.lines())).as_json()
+    assert (stored["state"], [server["state"] for server in stored["servers"]]) == ("bad", ["bad", "good"])
+    asked = {(entry["name"], entry["kind"]): entry["outcome"] for entry in stored["asked"]}
+    assert (asked["_dmarc.acme.example", "TXT"], asked["acme.example", "NS"]) == ("found", "no_record")
+    assert stored["spf"]["record"]["replaces"] == ("v=spf1 include:spf.bulk.example ~all",)
+
+
+def test_a_return_path_that_is_empty_passes_nothing():
+    server = SendingServer(1, "Empty", "smtp.acme.com", "hello@acme.com", "")
+    case = ZoneCase.read(FOLDER / "spf-own-server.zone")
+    domain = case.sending()
+    judgement = judged(type(domain)("acme.example", [server]), ZoneFile(case.lines()))
+    assert "passes_no_envelope" in {sentence["code"] for sentence in judgement.servers[0].passes.sentences}
+
+
+@pytest.mark.parametrize(
+    ("failing", "unknown"),
+    [
+        (Question("mail.own.example", "A"), {"Own"}),
+        (Question("25.113.0.203.in-addr.arpa", "PTR"), {"ptr"}),
+        (Question("acme.example", "TXT"), {"spf", "Own"}),
+        (Question("_dmarc.acme.example", "TXT"), {"dmarc"}),
+        (Question("acme.example", "MX"), {"mx"}),
+    ],
+)
+def test_one_answer_that_does_not_come_leaves_the_others(failing, unknown):
+    case = ZoneCase.read(FOLDER / "spf-own-by-a-and-mx.zone")
+    zone, known = ZoneFile(case.lines()), {failing: DnsAnswer("silent", said="192.0.2.53: no response")}
+    while (judgement := judge(case.sending(), known)).open:
+        known |= {question: zone.ask(question) for question in judgement.open}
+    found = {"spf": judgement.spf, "dmarc": judgement.dmarc, "mx": judgement.mx, "Own": judgement.servers[0].spf}
+    found |= {verdict.about: verdict for verdict in judgement.servers[0].reverse}
+    assert {name for name, verdict in found.items() if verdict.state == "unknown"} == unknown
+    assert judgement.state == "unknown"
+    assert not [verdict for verdict in judgement.verdicts if verdict.record]
+
+
+def test_a_server_known_by_its_address_only():
+    server = SendingServer(1, "Number", "[203.0.113.77]", "hello@acme.example", "bounce@acme.example")
+    case = ZoneCase.read(FOLDER / "spf-own-server.zone")
+    judgement = judged(type(case.sending())("acme.example", [server]), ZoneFile(case.lines()))
+    reverse = judgement.servers[0].reverse[0]
+    assert (reverse.subject, reverse.state, reverse.record) == ("203.0.113.77", "bad", None)
+    assert judgement.spf.record is not None and "ip4:203.0.113.77" in judgement.spf.record.value
+
+
+def test_a_provider_by_name_is_not_covered_by_a_record_that_nobody_can_read():
+    case = ZoneCase("broken", '; servers: Cloud\nacme.example. IN TXT "v=spf1 include:spf.cloud.example nonsense"\n')
+    judgement = judged(case.sending(), ZoneFile(case.lines()))
+    assert judgement.servers[0].spf.state == "bad"
+    assert judgement.spf.record is not None
+    assert judgement.spf.record.value == "v=spf1 include:spf.cloud.example ~all"
