@@ -241,8 +241,8 @@ def test_a_server_that_is_newer_than_the_check_says_so(app, admin, acme):
     keep(app, judged(acme))
     with app.app_context():
         server("newer")
-    assert "newer for emails" not in words(admin.get("/deliverability/acme.test"))
-    assert re.search(r"newer\s+notifications@acme.test Not checked yet", words(admin.get("/deliverability/acme.test")))
+    said = words(admin.get("/deliverability/acme.test"))
+    assert re.search(r"newer\s+notifications@acme.test Test sending and receiving Not checked yet", said)
 
 
 def test_the_domain_of_a_mailbox_provider_is_nothing_to_change(app, admin):
@@ -254,6 +254,20 @@ def test_the_domain_of_a_mailbox_provider_is_nothing_to_change(app, admin):
     said = words(admin.get("/deliverability/gmail.com"))
     assert "gmail.com belongs to Gmail, Google Workspace, so you can't change its DNS." in said
     assert "Paste this" not in said and "Create key" not in said
+
+
+def test_an_internationalised_domain_has_its_page(app, admin):
+    with app.app_context():
+        parameters.put("mail.catchall.domain", "bücher.test", NOW)
+        server("daily", from_filter="")
+        [found] = senders.sending_domain("bücher.test").servers
+        assert found.envelope_sender == "bounce@xn--bcher-kva.test"
+        checks.keep("bücher.test", replace(judged(), domain="xn--bcher-kva.test"), NOW)
+        checks.keep("bücher.test", replace(judged(spf="bad"), domain="xn--bcher-kva.test"), NOW)
+        notice = db.session.scalar(select(Notification.id))
+    assert admin.post(f"/inbox/{notice}/open", follow_redirects=True).status_code == 200
+    assert "Servers that send as bücher.test" in words(admin.get("/deliverability/bücher.test"))
+    assert admin.post("/deliverability/bücher.test/check", follow_redirects=True).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/deliverability", "/deliverability/acme.test"])
