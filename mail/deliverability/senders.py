@@ -40,10 +40,17 @@ def sending_domain(name: str) -> SendingDomain:
     """Return a domain with the servers that may send as it: those that are active, or will be after their test."""
     snapshot = office.load()
     known = snapshot.office
-    own = known.domain(name)
-    reports_to = (own.catchall_address or own.bounce_address or "") if own else ""
     servers = tuple(_servers_of(name, _rows(), snapshot.servers, known))
-    return SendingDomain(name, servers, keys_in_use(name), reports_to)
+    return SendingDomain(name, servers, keys_in_use(name), reports_to(name))
+
+
+def reports_to(name: str) -> str:
+    """Return the address of ours on a domain where DMARC reports about it are read, "" for a domain not ours.
+
+    Not on another domain: receivers send reports elsewhere only with a record there that says so.
+    """
+    own = office.load().office.domain(name)
+    return (own.bounce_address or own.catchall_address or "") if own else ""
 
 
 def servers_by_domain(names: Sequence[str]) -> dict[str, list[SendingServer]]:

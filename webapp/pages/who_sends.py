@@ -10,7 +10,6 @@ from sqlalchemy import exists, select
 
 from mail.deliverability import reported, senders
 from mail.sentences import say
-from mail.settings import office
 from mail.settings.clock import now
 from models import DmarcReport, db
 from webapp import auth
@@ -44,7 +43,7 @@ def show(domain: str) -> ResponseReturnValue:
         summary=reported.summary(domain, since),
         found=reported.reported_senders(domain, since),
         reports=reported.latest_reports(domain, since),
-        reports_to=office.load().office.bounce_address,
+        reports_to=senders.reports_to(domain),
         kinds=KINDS,
         number=format_number,
         say=say,
