@@ -183,6 +183,22 @@ def is_for(claims: Mapping[str, Any], client_id: str) -> bool:
     return client_id in (audience if isinstance(audience, list) else [audience])
 
 
+def not_allowed(kind: str, granted: str) -> tuple[str, ...]:
+    """Return what a person left out of what was asked for: Google lets them tick each permission.
+
+    A provider that names no scopes gave all of them (RFC 6749, 5.1).
+
+    >>> not_allowed("google", "openid email"), not_allowed("google", "https://mail.google.com/ openid")
+    (('https://mail.google.com/',), ())
+    >>> not_allowed("microsoft", ""), not_allowed("other", "openid")
+    ((), ())
+    """
+    if not granted or kind == "other":
+        return ()
+    had = granted.lower().split()
+    return tuple(one for one in SCOPES[kind].split() if one.startswith("https:") and one.lower() not in had)
+
+
 # --- refusals
 
 

@@ -135,4 +135,8 @@ SENTENCES: dict[str, Any] = {
         "%(provider)s does not offer this way of signing in for email. Choose “In this browser” and connect again: it "
         "also works for an office without a public address."
     ),
+    "sign_in_permission_left_out": _l(
+        "You signed in, but access to the mailbox was not allowed (%(scopes)s). Connect again, and tick every "
+        "permission on the provider's page."
+    ),
 }

@@ -228,6 +228,8 @@ def _check(app: Registration, endpoints: rules.Endpoints, tokens: OauthTokens, a
     names = tokens.names or oauth.names_by_userinfo(endpoints, tokens.access_token)
     if names and address not in names:
         raise OauthRefused("other_mailbox", why("sign_in_other_mailbox", found=names[0], address=address))
+    if left_out := rules.not_allowed(app.kind, tokens.scope):
+        raise OauthRefused("scope", why("sign_in_permission_left_out", scopes=", ".join(left_out)))
     if not tokens.refresh_token:
         raise OauthRefused("no_refresh_token", why("sign_in_no_permission_kept"))
     if names:

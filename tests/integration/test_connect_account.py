@@ -18,7 +18,7 @@ from mail.queue.lease import WorkerLease
 from mail.sentences import say
 from mail.settings import config, oauth, sign_in
 from mail.transport.oauth_http import OauthRefused
-from models import OauthAccount, OauthProvider, OauthSignIn, User, db
+from models import IncomingServer, OauthAccount, OauthProvider, OauthSignIn, OutgoingServer, User, db
 from tests.servers.authorization import AuthorizationServer
 from tests.servers.certificates import Authority
 from tests.web import Visitor, words
@@ -147,6 +147,17 @@ def test_access_that_ends_after_an_hour_is_not_enough(desk: Any) -> None:
     returned(desk, row, state)
     desk.work()
     assert reasons(row)[-1] == "sign_in_no_permission_kept" and row.account.state == "new"
+
+
+def test_a_permission_that_was_not_ticked_is_named(desk: Any) -> None:
+    row, state = desk.start()
+    row.account.provider.scopes = "openid email offline_access"
+    db.session.commit()
+    desk.work()
+    returned(desk, row, state)
+    desk.work()
+    assert reasons(row)[-1] == "sign_in_permission_left_out" and row.account.state == "new"
+    assert "https://mail.google.com/" in say(row.steps[-1]["why"])
 
 
 def test_a_device_code_is_asked_for_until_somebody_typed_it(desk: Any) -> None:
@@ -279,8 +290,6 @@ def test_another_user_or_host_lets_go_of_the_account(office: Flask, admin: Visit
 
     def connected() -> str | None:
         with office.app_context():
-            from models import OutgoingServer
-
             server = db.session.scalars(select(OutgoingServer)).one()
             return server.oauth_account.address if server.oauth_account else None
 
@@ -301,3 +310,30 @@ def test_another_user_or_host_lets_go_of_the_account(office: Flask, admin: Visit
     assert "/sign-in/" in admin.post("/sign-in/connect/outgoing/1", {"provider": "1", "flow": "code"}).location
     refused = words(admin.post("/admin/outgoing-servers/edit?id=1", {**SERVER, "user": "sales", "encryption": "none"}))
     assert "it is the account to connect" in refused and "never sent unencrypted" in refused
+
+
+@pytest.mark.parametrize("_kept_pages", ["sqlite"], indirect=True)
+def test_no_page_and_no_export_shows_a_secret(office: Flask, admin: Visitor) -> None:
+    with office.app_context():
+        app_row = OauthProvider(kind="google", name="Google", client_id="us", client_secret="s3cret-client")
+        tokens = {"access_token": "s3cret-access", "refresh_token": "s3cret-refresh", "state": "connected"}
+        account_row = OauthAccount(provider=app_row, address=ADDRESS, **tokens)
+        trying = OauthSignIn(account=account_row, flow="code", state="returned", code="s3cret-code",
+                             verifier="s3cret-verifier", requested_at=NOW, steps=[])  # fmt: skip
+        server = OutgoingServer(name="Gmail", host="smtp.gmail.com", authentication="oauth2", user=ADDRESS)
+        server.oauth_account = account_row
+        box = IncomingServer(name="Box", host="imap.gmail.com", authentication="oauth2", user=ADDRESS)
+        box.oauth_account = account_row
+        db.session.add_all((trying, server, box))
+        db.session.commit()
+        rules = [rule for rule in office.url_map.iter_rules() if "GET" in (rule.methods or ()) and not rule.arguments]
+    pages = [rule.rule for rule in rules if rule.rule != "/logout"]
+    pages += [f"{page.removesuffix('new')}{kind}" for page in pages if page.endswith("/new")
+              for kind in ("edit?id=1", "details?id=1", "export/csv/")]  # fmt: skip
+    found, opened = [], 0
+    for page in [*pages, "/sign-in/1", "/sign-in/1/state"]:
+        answer = admin.get(page)
+        opened += answer.status_code == 200
+        if "s3cret" in answer.text or answer.status_code >= 500:
+            found.append(page)
+    assert opened > 30 and found == []
