@@ -34,7 +34,7 @@ LEASE = 90.0  # seconds that one renewal may take; a provider has 20 s for each 
 SAFE = 30.0  # of these, the ones in which the question may be asked: a worker that slept must not ask it any more
 PATIENCE = 30.0  # seconds for which a renewal by somebody else is waited for
 LOOK_EVERY = 0.2
-CONNECTED_ACCOUNTS = "/admin/connected-accounts/"  # the page that notices lead to
+ACCOUNT, REGISTRATION = "/admin/connected-accounts/details?id=%s", "/admin/app-registrations/edit?id=%s"
 STORE_FOR = 60.0  # seconds for which tokens that came are kept in hand while the database is away
 
 _AT_WORK = "coquimail-renewals"  # a lock for each account: of the threads of this worker one speaks with the provider
@@ -279,9 +279,11 @@ def _note_failure(account_id: int, generation: int, error: MailError, ended: boo
         row.retries += 1
         row.retry_at = moment + retry_after(row.retries)
     if is_new and not error.retry:
-        notice = "notice_account_ended" if ended else "notice_account_stuck"
         values = {"account": row.address, "provider": row.provider.name, "reason": say(error.why)}
-        tell_admins(notice, values, CONNECTED_ACCOUNTS, moment)
+        if ended:
+            tell_admins("notice_account_ended", values, ACCOUNT % row.id, moment)
+        else:
+            tell_admins("notice_account_stuck", values, REGISTRATION % row.provider_id, moment)
     Event.add(["outgoing_servers", "incoming_servers"], moment)
     db.session.commit()
     log.warning("account %s: not renewed: %s", account_id, error.why["code"])
@@ -338,4 +340,5 @@ def _warn(
     if days is None or end is None or row.warned_of == end:
         return
     row.warned_of = end
-    tell_admins(code, {**values, "days": days, "on": f"{end:%Y-%m-%d}"}, CONNECTED_ACCOUNTS, moment)
+    link = (ACCOUNT if isinstance(row, OauthAccount) else REGISTRATION) % row.id
+    tell_admins(code, {**values, "days": days, "on": f"{end:%Y-%m-%d}"}, link, moment)

@@ -48,17 +48,15 @@ SENTENCES: dict[str, Any] = {
         "COQUI_SECRET_KEY). Restore that key, or connect the account again; emails stay on their server until then."
     ),
     "account_busy": _l("another process is renewing it."),
-    "notice_account_ended": _l(
-        "The sign-in of %(account)s with %(provider)s has ended: %(reason)s Emails wait until it is connected again."
-    ),
+    "notice_account_ended": _l("Emails wait for %(account)s to be connected again at %(provider)s. %(reason)s"),
     "notice_account_stuck": _l(
-        "The sign-in of %(account)s with %(provider)s could not be renewed: %(reason)s Emails wait until this is fixed."
+        "The sign-in of %(account)s at %(provider)s could not be renewed, so its emails will wait. %(reason)s"
     ),
     "notice_account_ends": Counted(
         "days",
-        "The sign-in of %(account)s with %(provider)s ends in %(days)s day, on %(on)s. Connect it again before "
+        "The sign-in of %(account)s at %(provider)s ends in %(days)s day, on %(on)s. Connect it again before "
         "then, or emails will wait.",
-        "The sign-in of %(account)s with %(provider)s ends in %(days)s days, on %(on)s. Connect it again before then, "
+        "The sign-in of %(account)s at %(provider)s ends in %(days)s days, on %(on)s. Connect it again before then, "
         "or emails will wait.",
     ),
     "notice_secret_ends": Counted(
