@@ -100,3 +100,9 @@ def test_a_new_secret_lets_failed_renewals_be_tried_at_once(pages: Flask, admin:
     with pages.app_context():
         row = db.session.get_one(OauthAccount, number)
         assert (row.retry_at, row.retries, row.provider.client_secret) == (None, 0, "a new one")
+
+
+def test_an_account_can_be_connected_again_from_its_own_page(pages: Flask, admin: Visitor) -> None:
+    (number,) = add(pages, account(state="refused", why=why("sign_in_again", said="x")))
+    answer = admin.post("/admin/connected-accounts/press/connect", {"id": str(number)})
+    assert answer.status_code == 302 and answer.location.startswith("/sign-in/")

@@ -65,7 +65,7 @@ def begin(account: OauthAccount, flow: str, page: str) -> ResponseReturnValue:
     row, state = sign_in.begin(account, flow, current_user.id, back, page, now())
     session["sign_in"] = {"id": row.id, "state": state}
     wake("sign_in")
-    return redirect(url_for(".show", number=row.id))
+    return redirect(url_for("sign_in.show", number=row.id))
 
 
 @blueprint.post("/<int:number>/again")
