@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import func, select
 
 from mail.decide.deliverability import Judgement, SendingDomain, judge
+from mail.decide.dmarc import organisation
 from mail.decide.dns_changes import compare
 from mail.decide.verdicts import Verdict
 from mail.deliverability import senders
@@ -55,7 +56,7 @@ def keep(name: str, judgement: Judgement, now: datetime, user_id: int | None = N
         at=now,
         requested_by_id=user_id,
         state=judgement.state,
-        report=judgement.as_json(),
+        report=judgement.as_json() | {"zone": _zone(judgement)},
         standing=changes.standing,
         told=changes.told,
     )
@@ -86,6 +87,12 @@ def latest_of_each(names: Collection[str]) -> dict[str, DomainReport]:
 def link_to(name: str) -> str:
     """Return the path of a domain's page."""
     return f"/deliverability/{name}"
+
+
+def _zone(judgement: Judgement) -> str:
+    """Return the domain whose records stand together with this one's: itself, or one above it without a cut between."""
+    own = dict(judgement.asked).get(Question(judgement.domain, "NS"))
+    return judgement.domain if own is not None and own.records else organisation(judgement.domain)
 
 
 def _keyed(judgement: Judgement) -> dict[str, Verdict]:

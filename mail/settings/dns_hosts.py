@@ -31,15 +31,15 @@ class DnsHost:
         """Say whether a name server is one of this company's."""
         return any(fnmatchcase(nameserver, pattern) for pattern in self.nameservers)
 
-    def entered_name(self, name: str, domain: str) -> str:
-        """Return what to enter as the name of a record: most forms add the domain themselves.
+    def entered_name(self, name: str, zone: str) -> str:
+        """Return what to enter as the name of a record: these forms add the domain of the zone themselves.
 
         >>> HOSTS["cloudflare"].entered_name("_dmarc.acme.com", "acme.com")
         '_dmarc'
         >>> HOSTS["cloudflare"].entered_name("acme.com", "acme.com"), HOSTS["wix"].entered_name("acme.com", "acme.com")
         ('@', '')
         """
-        return self.root if name == domain else name.removesuffix(f".{domain}")
+        return self.root if name == zone else name.removesuffix(f".{zone}")
 
 
 def _read(file: Path) -> Mapping[str, DnsHost]:

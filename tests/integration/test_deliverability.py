@@ -230,6 +230,24 @@ def test_each_host_has_words_of_its_own(app, admin, acme, nameserver, said):
     assert said in re.sub(r"Copy (?!value)", "", page)
 
 
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (DnsAnswer("no_record"), "Name mail for mail.acme.test Content v=spf1"),  # its records are in the zone above
+        (DnsAnswer("found", ("ada.ns.cloudflare.com",)), "Name @ for mail.acme.test Content v=spf1"),
+    ],
+)
+def test_the_name_of_a_subdomain_is_that_in_its_zone(app, admin, answer, said):
+    with app.app_context():
+        server("daily", from_filter="mail.acme.test")
+        bad = judged(spf="bad")
+        record = txt_record("mail.acme.test", "v=spf1 ip4:192.0.2.1 -all")
+        asked = ((Question("mail.acme.test", "NS"), answer), *bad.asked)
+        bad = replace(bad, domain="mail.acme.test", spf=replace(bad.spf, record=record), asked=asked)
+        checks.keep("mail.acme.test", bad, NOW)
+    assert said in words(admin.get("/deliverability/mail.acme.test"))
+
+
 def test_a_silent_resolver_is_not_a_missing_record(app, admin, acme):
     keep(app, judged(acme, spf="unknown", dmarc="unknown", answer=SILENT))
     said = words(admin.get("/deliverability/acme.test"))

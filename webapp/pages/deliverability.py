@@ -167,7 +167,7 @@ def _records(report: DomainReport, host: DnsHost | None) -> list[ShownRecord]:
             ShownRecord(
                 about=verdict["about"],
                 kind=record["kind"],
-                name=host.entered_name(record["name"], report.report["domain"]) if host else record["name"],
+                name=host.entered_name(record["name"], report.report["zone"]) if host else record["name"],
                 full_name=record["name"],
                 value=record["quoted"] if is_quoted else record["value"],
                 replaces=record["replaces"],
