@@ -150,24 +150,30 @@ SENTENCES: dict[str, Any] = {
     ),
     "spf_no_address": _l("“%(server)s”: no address was found for %(host)s. Check the host of the server."),
     # SPF: the record to paste
-    "spf_change_added": _l("Added for “%(server)s”: “%(terms)s”."),
+    "spf_change_added": _l("The new record adds “%(terms)s” for “%(server)s”."),
     "spf_change_merged": Counted(
         "count",
-        "%(count)s records were merged into one. Delete the old ones.",
-        "%(count)s records were merged into one. Delete the old ones.",
+        "The new record is made of %(count)s records. Delete the old ones.",
+        "The new record is made of %(count)s records. Delete the old ones.",
     ),
-    "spf_change_mended": _l("Fixed: “%(term)s” is now “%(mended)s”."),
-    "spf_change_unreadable": _l("Removed: “%(term)s”, which no receiver can read."),
-    "spf_change_ptr": _l("Removed: “%(term)s”. If a server of yours depends on it, add that server by its address."),
-    "spf_change_broken": _l("Removed: “%(term)s”, because with it receivers treat the whole record as broken."),
-    "spf_change_void": _l("Removed: “%(term)s”, because it finds no address."),
-    "spf_change_dead": _l("Removed: “%(term)s”. It came after “all” and never had any effect."),
-    "spf_change_all": _l("“%(term)s” at the end is now “~all”: email from other servers is suspicious."),
-    "spf_change_end": _l("Added “~all” at the end: email from other servers is suspicious."),
+    "spf_change_mended": _l("The new record has “%(mended)s” in place of “%(term)s”."),
+    "spf_change_unreadable": _l("The new record leaves out “%(term)s”, which no receiver can read."),
+    "spf_change_ptr": _l(
+        "The new record leaves out “%(term)s”. If a server of yours depends on it, add that server by its address."
+    ),
+    "spf_change_broken": _l(
+        "The new record leaves out “%(term)s”: with it, receivers treat the whole record as broken."
+    ),
+    "spf_change_void": _l("The new record leaves out “%(term)s”, which finds no address."),
+    "spf_change_dead": _l("The new record leaves out “%(term)s”: after “all” it never had any effect."),
+    "spf_change_all": _l(
+        "The new record ends with “~all” in place of “%(term)s”: email from other servers is suspicious."
+    ),
+    "spf_change_end": _l("The new record ends with “~all”: email from other servers is suspicious."),
     "spf_change_given_up": _l(
-        "Removed to stay within the limit of 10 DNS lookups: “%(terms)s”. Paste this record only if no email of "
-        "this domain is sent that way any more. Otherwise keep it, and send the email of one service from a "
-        "subdomain, which has an SPF record of its own."
+        "To stay within 10 DNS lookups, the new record leaves out “%(terms)s”. Paste it only if no email of this "
+        "domain is sent that way any more. Otherwise keep the old record, and send the email of one service from "
+        "a subdomain, which has an SPF record of its own."
     ),
     "spf_lookups_then": Counted(
         "count",
