@@ -207,7 +207,7 @@ def _received_spf(mail: PastedMail, above: int) -> MethodResult | None:
 # --- what each result means
 
 _STATES: dict[str, State] = {
-    "pass": "good", "bestguesspass": "good", "fail": "bad", "softfail": "warning", "permerror": "bad",
+    "pass": "good", "bestguesspass": "warning", "fail": "bad", "softfail": "warning", "permerror": "bad",
     "temperror": "unknown", "neutral": "warning", "none": "warning", "policy": "warning",
 }  # fmt: skip
 _METHODS = ("dmarc", "spf", "dkim", "arc", "compauth")

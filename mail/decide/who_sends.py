@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from typing import Literal
 
+from mail.decide.alignment import same_organisation
 from mail.message.dmarc_report import ReportedSource
 from mail.sentences import Why, why
 
@@ -98,7 +99,9 @@ def _words(sender: Sender) -> Iterable[Why]:
     elif sender.kind == "forwarded":
         yield why("sender_forwarded", domain=sender.spf_domain or sender.signed_by or sender.address)
     else:
-        other = sender.signed_by or sender.spf_domain
+        others = (sender.signed_by, sender.spf_domain)
+        ours = next(iter(sender.names), "")  # what it forges says nothing of who it is
+        other = next((one for one in others if one and not same_organisation(one, ours)), "")
         yield why("sender_stranger_named", domain=other) if other else why("sender_stranger")
     if not sender.passed:
         yield from _treated(sender.dispositions)

@@ -78,9 +78,7 @@ SENTENCES: dict[str, Any] = {
         "newsletter), add it to your records; if not, somebody forges your domain, or forwards an email."
     ),
     "sender_treated_none": Counted(
-        "emails",
-        "%(emails)s was delivered all the same, because your DMARC record asks for nothing else.",
-        "%(emails)s were delivered all the same, because your DMARC record asks for nothing else.",
+        "emails", "%(emails)s was delivered all the same.", "%(emails)s were delivered all the same."
     ),
     "sender_treated_quarantine": Counted(
         "emails", "%(emails)s was put into the spam folder.", "%(emails)s were put into the spam folder."

@@ -74,7 +74,7 @@ MEANINGS = [
     ),
     ("dmarc=fail (p=other)", [("DMARC", "bad", ["dmarc_fail"])]),
     ("dmarc=none", [("DMARC", "warning", ["dmarc_none"])]),
-    ("dmarc=bestguesspass", [("DMARC", "good", ["dmarc_bestguesspass"])]),
+    ("dmarc=bestguesspass", [("DMARC", "warning", ["dmarc_bestguesspass"])]),
     ("dmarc=temperror", [("DMARC", "unknown", ["dmarc_temperror"])]),
     ("dmarc=wonderful", [("DMARC", "unknown", ["unknown_result"])]),
     ("none", [("DMARC", "unknown", ["dmarc_missing"])]),

@@ -30,6 +30,7 @@ def codes(sender: Sender) -> list[str]:
         (source("203.0.113.1", reason="mailing_list", disposition="none"), "forwarded", ["forwarded", "treated_none"]),
         (source("203.0.113.1", disposition="quarantine"), "stranger", ["stranger", "treated_quarantine"]),
         (source("203.0.113.1", spf_domain="x.example", disposition="?"), "stranger", ["stranger_named"]),
+        (source("203.0.113.1", spf_domain="x.office.test", header_from="office.test"), "stranger", ["stranger"]),
         (source("nonsense"), "stranger", ["stranger"]),
     ],
 )
