@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from typing import Literal
 
 from mail.decide.alignment import same_organisation
+from mail.decide.spf_record import Network
 from mail.message.dmarc_report import ReportedSource
 from mail.sentences import Why, why
 
@@ -17,11 +18,11 @@ _ORDER: tuple[Kind, ...] = ("own_failing", "stranger", "forwarded", "own", "serv
 
 @dataclass(frozen=True, slots=True)
 class OwnServer:
-    """A server of ours with the addresses that it sends from, as far as DNS shows: networks (``192.0.2.0/24``)."""
+    """A server of ours with the networks that it sends from, as far as DNS shows."""
 
     id: int | None
     name: str
-    networks: tuple[str, ...] = ()
+    networks: tuple[Network, ...] = ()
 
 
 @dataclass(slots=True)
@@ -49,7 +50,7 @@ class Sender:
 def who_sends(sources: Iterable[ReportedSource], servers: Sequence[OwnServer]) -> list[Sender]:
     """Return who sent, those that need somebody first, and of each kind the one with the most emails."""
     found: dict[tuple[Kind, str], Sender] = {}
-    networks = [(ip_network(one), server) for server in servers for one in server.networks]
+    networks = [(network, server) for server in servers for network in server.networks]
     owners: dict[str, OwnServer | None] = {}
     for source in sources:
         if source.address not in owners:
@@ -69,12 +70,12 @@ def who_sends(sources: Iterable[ReportedSource], servers: Sequence[OwnServer]) -
     return sorted(found.values(), key=lambda one: (_ORDER.index(one.kind), -one.emails, one.address))
 
 
-def _owner(address: str, networks: Sequence[tuple[object, OwnServer]]) -> OwnServer | None:
+def _owner(address: str, networks: Sequence[tuple[Network, OwnServer]]) -> OwnServer | None:
     try:
         parsed = ip_address(address)
     except ValueError:
         return None
-    return next((server for network, server in networks if parsed in network), None)  # type: ignore[operator]
+    return next((server for network, server in networks if parsed in network), None)
 
 
 def _kind(source: ReportedSource, server: OwnServer | None) -> Kind:

@@ -1,17 +1,22 @@
 """Who sends as our domains, from the DMARC reports that receivers sent us."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from ipaddress import ip_address, ip_network
-from typing import Any
+from ipaddress import ip_network
 
 from sqlalchemy import func, select
 
+from mail.decide.deliverability import SendingServer
+from mail.decide.spf_reach import reach_of
+from mail.decide.spf_record import Network
 from mail.decide.who_sends import OwnServer, Sender, who_sends
 from mail.deliverability import checks, senders
+from mail.dns_answers import DnsAnswer, DnsAnswers, Question
 from mail.message.dmarc_report import ReportedSource
-from models import DmarcReport, DmarcSource, db
+from mail.message.domains import wire_domain
+from models import DmarcReport, DmarcSource, DomainReport, db
 
 MOST_OUTCOMES = 5000  # addresses and outcomes of one domain that are looked at: those with the most emails
 MOST_REPORTS = 50
@@ -77,49 +82,28 @@ def latest_reports(domain: str, since: datetime) -> Sequence[DmarcReport]:
 
 
 def own_servers(domain: str) -> list[OwnServer]:
-    """Return the servers that send as a domain with the addresses that the last check of its DNS found for them."""
+    """Return the servers that send as a domain, with the addresses that the last check of its DNS found for them."""
     report = checks.latest(domain)
-    answers = _answers(report.report["asked"]) if report else {}
+    answers = _answers(report) if report else DnsAnswers({})
     return [
-        OwnServer(
-            server.id, server.name, tuple(_addresses_of(server.host, answers)) + _networks_of(server.include, answers)
-        )
+        OwnServer(server.id, server.name, tuple(_networks(server, answers)))
         for server in senders.sending_domain(domain).servers
     ]
 
 
-def _answers(asked: Sequence[dict[str, Any]]) -> dict[tuple[str, str], list[str]]:
-    return {(one["name"].rstrip(".").lower(), one["kind"]): one["records"] for one in asked}
+def _answers(report: DomainReport) -> DnsAnswers:
+    """What DNS answered when a domain was checked last."""
+    asked = report.report["asked"]
+    return DnsAnswers(
+        {Question(one["name"], one["kind"]): DnsAnswer(one["outcome"], tuple(one["records"])) for one in asked}
+    )
 
 
-def _addresses_of(host: str, answers: dict[tuple[str, str], list[str]]) -> list[str]:
-    names = (answers.get((host.rstrip(".").lower(), kind), ()) for kind in ("A", "AAAA"))
-    return [network for records in names for record in records if (network := _network(record))]
-
-
-def _networks_of(include: str, answers: dict[tuple[str, str], list[str]]) -> tuple[str, ...]:
-    """The networks that a provider's SPF record lists, with those that it includes, as far as they were looked up."""
-    found: dict[str, None] = {}
-    waiting, seen = [include.rstrip(".").lower()] if include else [], set[str]()
-    while waiting:
-        name = waiting.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        for record in answers.get((name, "TXT"), ()):
-            for term in record.lower().split() if record.lower().startswith("v=spf1") else ():
-                kind, _, value = term.lstrip("+").partition(":")
-                if kind in ("ip4", "ip6") and (network := _network(value)):
-                    found[network] = None
-                elif kind == "include" and "%" not in value:
-                    waiting.append(value.rstrip("."))
-                elif term.startswith("redirect=") and "%" not in term:
-                    waiting.append(term.partition("=")[2].rstrip("."))
-    return tuple(found)
-
-
-def _network(text: str) -> str:
-    try:
-        return str(ip_network(text, strict=False)) if "/" in text else str(ip_network(ip_address(text)))
-    except ValueError:
-        return ""
+def _networks(server: SendingServer, answers: DnsAnswers) -> Iterator[Network]:
+    """Where the emails of a server come from: what its provider lists, and its own addresses."""
+    if server.include:
+        yield from reach_of(wire_domain(server.include) or "", answers).networks
+    host = wire_domain(server.host) or server.host
+    for address in (*server.addresses, *answers.ask(host, "A").records, *answers.ask(host, "AAAA").records):
+        with suppress(ValueError):
+            yield ip_network(address)

@@ -106,7 +106,9 @@ def test_a_report_outlives_the_email_it_came_with(desk: FrontDesk) -> None:
 
 
 def check_of(domain: str, records: dict[tuple[str, str], list[str]]) -> DomainReport:
-    asked = [{"name": name, "kind": kind, "records": found} for (name, kind), found in records.items()]
+    asked = [
+        {"name": name, "kind": kind, "outcome": "found", "records": found} for (name, kind), found in records.items()
+    ]
     return DomainReport(domain=domain, at=now(), state="good", report={"asked": asked}, standing={}, told={})
 
 
@@ -146,23 +148,22 @@ def test_senders_are_named_told_apart_and_in_the_order_of_need(office: Flask) ->
     assert (summary.reports, summary.organisations, summary.emails, summary.failed) == (4, 4, 29, 8)
 
 
-def test_the_networks_of_a_provider_are_those_of_its_records() -> None:
-    answers = reported._answers(
-        [
-            {
-                "name": "spf.a.example.",
-                "kind": "TXT",
-                "records": ["v=spf1 ip4:192.0.2.0/24 include:b.example ip6:bad ~all", "x"],
-            },
-            {
-                "name": "b.example",
-                "kind": "TXT",
-                "records": ["v=spf1 ip6:2001:db8::/32 include:%{i}.x redirect=spf.a.example"],
-            },
+def test_a_provider_is_known_by_the_networks_that_it_lists(office: Flask) -> None:
+    with office.app_context():
+        server = db.session.scalar(select(OutgoingServer))
+        assert server is not None
+        server.host = "smtp.fastmail.com"
+        answers = {
+            ("spf.messagingengine.com", "TXT"): ["v=spf1 include:more.example ip4:198.51.100.16/28 -all"],
+            ("more.example", "TXT"): ["v=spf1 ip4:203.0.113.10 -all"],
+        }
+        db.session.add(check_of(DOMAIN, answers))
+        db.session.commit()
+        found = reported.reported_senders(DOMAIN, now() - timedelta(days=7))
+        assert [(one.kind, one.address) for one in found if one.server] == [
+            ("own_failing", "198.51.100.20"),
+            ("own", "203.0.113.10"),
         ]
-    )
-    assert reported._networks_of("spf.a.example", answers) == ("192.0.2.0/24", "2001:db8::/32")
-    assert reported._networks_of("", answers) == ()
 
 
 def test_the_page_says_it_in_words(office: Flask) -> None:

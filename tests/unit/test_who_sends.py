@@ -1,11 +1,16 @@
 """Who sends as us: a table of sources, told apart and explained; nobody is named without a reason."""
 
+from ipaddress import ip_network
+
 import pytest
 
 from mail.decide.who_sends import OwnServer, Sender, who_sends
 from mail.message.dmarc_report import ReportedSource
 
-SERVERS = [OwnServer(1, "Office", ("192.0.2.0/24",)), OwnServer(None, "Default", ("2001:db8::7/128",))]
+SERVERS = [
+    OwnServer(1, "Office", (ip_network("192.0.2.0/24"),)),
+    OwnServer(None, "Default", (ip_network("2001:db8::7"),)),
+]
 
 
 def source(
