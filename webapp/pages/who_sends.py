@@ -9,6 +9,7 @@ from flask_babel import lazy_gettext as _l
 from sqlalchemy import exists, select
 
 from mail.deliverability import reported, senders
+from mail.incoming import aggregates
 from mail.sentences import say
 from mail.settings.clock import now
 from models import DmarcReport, db
@@ -35,8 +36,9 @@ def show(domain: str) -> ResponseReturnValue:
     days = request.args.get("days", 30, type=int)
     days = days if days in DAYS else 30
     since = now() - timedelta(days=days)
+    template = "pages/who_sends_live.html" if request.headers.get("X-Fragment") else "pages/who_sends.html"
     return render_template(
-        "pages/who_sends.html",
+        template,
         domain=domain,
         days=days,
         all_days=DAYS,
@@ -46,6 +48,7 @@ def show(domain: str) -> ResponseReturnValue:
         reports_to=senders.reports_to(domain),
         kinds=KINDS,
         number=format_number,
+        topic=aggregates.TOPIC,
         say=say,
     )
 
