@@ -32,7 +32,9 @@ class KnownKey:
 
 def known_key(algorithm: Algorithm, domain: str = "office.test", selector: str = "") -> KnownKey:
     private, public = new_key(algorithm)
-    return KnownKey(SigningKey(domain, selector or algorithm, algorithm, signer(algorithm, private)), private, public)
+    return KnownKey(
+        SigningKey(domain, selector or algorithm, algorithm, signer(algorithm, private), private), private, public
+    )
 
 
 def as_received(mail: bytes) -> bytes:

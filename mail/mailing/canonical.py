@@ -7,7 +7,16 @@ parts can be made canonical one by one.
 import hashlib
 from collections.abc import Iterable, Sequence
 
-from mail.message.dkim import SigningKey, base64_of, names_of, relaxed, signature, signed_fields, split
+from mail.message.dkim import (
+    SigningKey,
+    UnsignedHeader,
+    base64_of,
+    names_of,
+    relaxed,
+    signed_fields,
+    split,
+    unsigned_header,
+)
 
 
 class CanonicalMailing:
@@ -24,10 +33,10 @@ class CanonicalMailing:
         self._shared = b"".join([canonical for _, canonical in self._fields])
         self._names: dict[tuple[bytes, ...], str] = {}
 
-    def signatures(
+    def unsigned(
         self, own_headers: bytes, parts: Sequence[bytes], slots: Iterable[int], keys: Sequence[SigningKey]
-    ) -> bytes:
-        """Return the signatures of one recipient's mail as headers; `slots` are the places that are this one's own."""
+    ) -> list[UnsignedHeader]:
+        """Return the headers for the signatures of one recipient's mail; `slots` are the places that are its own."""
         canonical = self._parts.copy()
         for place in slots:
             canonical[place] = relaxed(parts[place])
@@ -37,7 +46,7 @@ class CanonicalMailing:
         own = signed_fields(own_headers)
         hashed = self._shared + b"".join([field for _, field in own])
         names = self._names_with(tuple(name for name, _ in own))
-        return b"".join([signature(key, names, hashed, body_hash) for key in keys])
+        return [unsigned_header(key, names, hashed, body_hash) for key in keys]
 
     def _names_with(self, own: tuple[bytes, ...]) -> str:
         names = self._names.get(own)

@@ -28,7 +28,8 @@ from mail.mailing.chunk_record import (
     write_results,
 )
 from mail.mailing.rendered import MailingRecipient, bare_address, rendered_mailing
-from mail.message.dkim import SigningKey
+from mail.mailing.signed_ahead import SignedAhead
+from mail.message.dkim import SigningKey, UnsignedHeader
 from mail.outgoing.delivery import DeliveryBatch, End, Parcel, Try, deliver_batch, failure_of, given_by_relay
 from mail.queue import outages, quota
 from mail.queue.connections import Connections
@@ -173,6 +174,7 @@ class ChunkBatch(DeliveryBatch[Any]):
         self.letter = rendered_mailing(work.mailing_id, work.content_key)
         self.results = ChunkResults()
         self._keys: tuple[SigningKey, ...] | None = None
+        self._ahead: SignedAhead | None = None
         self._looked_at = self._synced_at = time.monotonic()
         self._put_off: deque[tuple[Any, Result]] = deque(maxlen=10)
 
@@ -192,6 +194,9 @@ class ChunkBatch(DeliveryBatch[Any]):
                 deliver_batch(self, self.connections, self.journal, self.worker)
         except ServerGone as error:
             results.back, results.stop = True, error.why
+        finally:
+            if self._ahead:
+                self.connections.signing.give_back(self._ahead.process)
         if self.waiting:
             results.back, results.trouble = True, self.why
         if self.end is End.STRUCK:
@@ -222,21 +227,27 @@ class ChunkBatch(DeliveryBatch[Any]):
 
     def compose(self, recipient: Any) -> Parcel:
         """Render the mail of one recipient."""
+        if self._keys is None:
+            self._keys = self._signing_keys()
+            process = self.connections.signing.take(self._keys[0]) if self._keys and self.waiting else None
+            self._ahead = SignedAhead(self._render, self.waiting, process) if process else None
+        content = self._ahead.mail_to(recipient) if self._ahead else self._render(recipient, None)
+        sender, address = self.letter.envelope_sender(recipient.id), bare_address(recipient.address)
+        return Parcel(f"t{recipient.id}", sender, address, content, ready=True)
+
+    def _render(self, recipient: Any, later: list[UnsignedHeader] | None) -> bytes:
         trace_id, address, _, _, name, company, language = recipient
         reader = MailingRecipient(trace_id, address, name, company, language)
-        content = self.letter.mail_to(reader, self.clock(), self._signing_keys())
-        return Parcel(f"t{trace_id}", self.letter.envelope_sender(trace_id), bare_address(address), content, ready=True)
+        return self.letter.mail_to(reader, self.clock(), self._keys or (), later)
 
     def _signing_keys(self) -> tuple[SigningKey, ...]:
         """Return the keys that sign all of this chunk; without one that is needed, the mailing pauses."""
-        if self._keys is None:
-            try:
-                self._keys = signing_keys().of_sender(self.letter.decision.from_after) if self.signs else ()
-            except SigningKeyUnreadable as error:
-                self.results.back, self.results.stop = True, error.why
-                self.stop(End.STOPPED)
-                raise
-        return self._keys
+        try:
+            return signing_keys().of_sender(self.letter.decision.from_after) if self.signs else ()
+        except SigningKeyUnreadable as error:
+            self.results.back, self.results.stop = True, error.why
+            self.stop(End.STOPPED)
+            raise
 
     def put_off(self, recipient: Any, reason: Why, until: datetime) -> None:
         """Defer a recipient who was not tried."""

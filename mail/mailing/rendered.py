@@ -22,7 +22,7 @@ from mail.decide.sender import Decision, Request, decide
 from mail.decide.verp import PLACE, bounce_address_of
 from mail.mailing.template import CompiledMailing, compile_mailing
 from mail.message.address import needs_smtputf8, wire_address
-from mail.message.dkim import SigningKey
+from mail.message.dkim import SigningKey, UnsignedHeader
 from mail.sentences import Why, why
 from mail.settings import office, parameters
 from mail.settings.config import settings
@@ -63,9 +63,15 @@ class RenderedMailing:
         self._fields = compiled.fields
         self._clock = _Stamp(0, "")
 
-    def mail_to(self, reader: MailingRecipient, now: datetime, keys: Sequence[SigningKey] = ()) -> bytes:
+    def mail_to(
+        self,
+        reader: MailingRecipient,
+        now: datetime,
+        keys: Sequence[SigningKey] = (),
+        later: list[UnsignedHeader] | None = None,
+    ) -> bytes:
         """Return the whole mail for one recipient; its Message-ID and links are derived from the id of its trace; the
-        keys sign it.
+        keys sign it, at once or ``later``.
 
         Raises an error of ``mail.errors`` or ``HeaderError`` when this recipient's mail can't be made.
         """
@@ -82,6 +88,7 @@ class RenderedMailing:
             unsubscribe_url=link,
             unsubscribe_mailto=f"{self._mailto}{unsubscribe}" if self._mailto else "",
             keys=keys,
+            later=later,
         )
 
     def envelope_sender(self, trace_id: int) -> str:

@@ -23,7 +23,7 @@ from mail.mailing.quoted_printable import quoted_printable, quoted_value
 from mail.mailing.shared_headers import HEADER_LINE, fixed_headers, folded
 from mail.message.address import format_address
 from mail.message.compose import HeaderError, header, html_to_text
-from mail.message.dkim import SigningKey
+from mail.message.dkim import SigningKey, UnsignedHeader
 from mail.message.words import one_line
 
 ALTERNATIVE = "=_coqui_alternative"
@@ -224,13 +224,15 @@ class CompiledMailing:
         unsubscribe_url: str = "",
         unsubscribe_mailto: str = "",
         keys: Sequence[SigningKey] = (),
+        later: list[UnsignedHeader] | None = None,
     ) -> bytes:
         """Return the whole mail for one recipient: CRLF, no line over 76 characters in the bodies, no dots to stuff.
 
         `values` maps fields to texts; what is missing or blank gets its fallback. `message_id` has its angle brackets,
         `own_id` is the token of our id header, `date` is RFC 5322 (``email.utils.format_datetime``). With
         `unsubscribe_url` (HTTPS, takes the one-click POST of RFC 8058) and `unsubscribe_mailto` (``address?subject=…``)
-        the List-Unsubscribe headers are written. The `keys` sign it. Raises
+        the List-Unsubscribe headers are written. The `keys` sign it; with
+        `later` their headers are added to it and go in front once they are signed. Raises
         InvalidAddress for a `to_address` that can't be used.
         """
         raw: list[str] = []
@@ -254,7 +256,11 @@ class CompiledMailing:
             raw, to_name, to_address, message_id, own_id, date, unsubscribe_url, unsubscribe_mailto
         )
         if keys:
-            parts[0] = self._canonical.signatures(own, parts, self._places, keys) + own
+            unsigned = self._canonical.unsigned(own, parts, self._places, keys)
+            if later is None:
+                parts[0] = b"".join([header.signed() for header in unsigned]) + own
+            else:
+                later += unsigned
         return b"".join(parts)
 
     def _own_headers(

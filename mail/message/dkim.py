@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Algorithm = Literal["rsa", "ed25519"]
 
@@ -29,12 +29,16 @@ _ENDING = re.compile(rb"\r\n|\r|\n")
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A key in use: ``domain`` as it stands in DNS, ``sign`` returns the signature of the octets it is given."""
+    """A key in use: ``domain`` as it stands in DNS, ``sign`` returns the signature of the octets it is given.
+
+    ``private`` is the key itself, for a process that signs in our place.
+    """
 
     domain: str
     selector: str
     algorithm: Algorithm
     sign: Callable[[bytes], bytes] = field(repr=False)
+    private: str = field(default="", repr=False)
 
     def __str__(self) -> str:
         """Return the name of its record.
@@ -131,7 +135,7 @@ def sign_fields(fields: Sequence[tuple[bytes, bytes]], body_hash: str, keys: Seq
     """Return the headers of the signatures over fields, the last one first, and a body."""
     names = names_of(fields)
     hashed = b"".join([canonical for _, canonical in fields])
-    return b"".join([signature(key, names, hashed, body_hash) for key in keys])
+    return b"".join([unsigned_header(key, names, hashed, body_hash).signed() for key in keys])
 
 
 def names_of(fields: Sequence[tuple[bytes, bytes]]) -> str:
@@ -150,15 +154,31 @@ def names_of(fields: Sequence[tuple[bytes, bytes]]) -> str:
     return "\n".join(lines)[:-1]
 
 
-def signature(key: SigningKey, names: str, hashed: bytes, body_hash: str) -> bytes:
-    """Return the header of one signature; `hashed` are the fields that `names` names."""
-    algorithm = f"{key.algorithm}-sha256"
-    tags = f"v=1; a={algorithm}; c=relaxed/relaxed; d={key.domain};\ns={key.selector};\nh={names};\nbh={body_hash};\nb="
-    octets = tags.encode()
-    signed = key.sign(b"%bdkim-signature:%b" % (hashed, octets.replace(b"\n", b" ")))
-    value = base64_of(signed)
-    folded = "\r\n ".join(value[start : start + 73] for start in range(0, len(value), 73)).encode()
-    return b"DKIM-Signature: %b%b\r\n" % (octets.replace(b"\n", b"\r\n "), folded)
+class UnsignedHeader(NamedTuple):
+    """The header of a signature that only waits for it: ``octets`` are what is to be signed, ``tags`` what it says."""
+
+    key: SigningKey
+    tags: bytes
+    octets: bytes
+
+    def with_signature(self, signature: bytes) -> bytes:
+        """Return the header."""
+        value = base64_of(signature)
+        folded = "\r\n ".join([value[start : start + 73] for start in range(0, len(value), 73)]).encode()
+        return b"DKIM-Signature: %b%b\r\n" % (self.tags.replace(b"\n", b"\r\n "), folded)
+
+    def signed(self) -> bytes:
+        """Return the header with the signature of its key."""
+        return self.with_signature(self.key.sign(self.octets))
+
+
+def unsigned_header(key: SigningKey, names: str, hashed: bytes, body_hash: str) -> UnsignedHeader:
+    """Return the header of one signature without it; `hashed` are the fields that `names` names."""
+    tags = (
+        f"v=1; a={key.algorithm}-sha256; c=relaxed/relaxed; d={key.domain};\ns={key.selector};\nh={names};\n"
+        f"bh={body_hash};\nb="
+    ).encode()
+    return UnsignedHeader(key, tags, b"%bdkim-signature:%b" % (hashed, tags.replace(b"\n", b" ")))
 
 
 def base64_of(octets: bytes) -> str:

@@ -20,6 +20,7 @@ from mail.errors import NoServerLeft, PracticeMailboxAway, SecretUnreadable, Ser
 from mail.message.extra_headers import encoded_headers
 from mail.queue.access_tokens import AccountMissing, AccountTokens
 from mail.queue.concurrency import ServerConcurrency
+from mail.queue.signing_process import SigningProcesses
 from mail.queue.slowdown import Slowdowns
 from mail.settings import office
 from mail.settings.clock import now
@@ -83,6 +84,7 @@ class Connections:
         self._also_inactive = also_inactive
         self.slowdowns = Slowdowns()
         self.claims: Counter[int] = Counter()  # of personal mail, by server
+        self.signing = SigningProcesses()
         self._lock = threading.Lock()
         self._idle: dict[int, list[_Kept]] = {}
         self._lent: Counter[int] = Counter()
@@ -140,6 +142,7 @@ class Connections:
                 idle[:] = [kept for kept in idle if kept.used_at >= late]
         for kept in old:
             kept.connection.close()
+        self.signing.close_idle()
 
     def close(self) -> None:
         """Close all that are not lent."""
@@ -148,6 +151,7 @@ class Connections:
             self._idle.clear()
         for one in kept:
             one.connection.close()
+        self.signing.close_idle(0)
 
     def _take(self, server_id: int, target: SmtpTarget) -> ServerConnection:
         with self._lock:

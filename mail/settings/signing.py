@@ -71,7 +71,9 @@ def _read(known: SigningKeys) -> SigningKeys:
             continue
         key = loaded.get((domain, one.selector))
         if key is None:
-            key = SigningKey(domain, one.selector, one.algorithm, signer(one.algorithm, one.private_key))
+            key = SigningKey(
+                domain, one.selector, one.algorithm, signer(one.algorithm, one.private_key), one.private_key
+            )
         keys[one.domain] = (*keys.get(one.domain, ()), key)
     return SigningKeys(keys, unreadable, time.monotonic())
 

@@ -1,0 +1,53 @@
+"""Mails of a chunk, put together a few ahead of their turn: another process signs them meanwhile."""
+
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import islice
+from typing import Any, NamedTuple
+
+from mail.message.dkim import UnsignedHeader
+from mail.queue.signing_process import SigningProcess
+
+AHEAD = 16  # mails; half of them at a time, so that the two processes seldom wake each other
+
+
+class _BegunMail(NamedTuple):
+    content: bytes
+    headers: list[Callable[[], bytes]]
+
+
+class SignedAhead:
+    """The mails of one chunk; ``render`` returns the mail of a recipient and adds the headers that are to be signed."""
+
+    def __init__(
+        self, render: Callable[[Any, list[UnsignedHeader]], bytes], waiting: deque[Any], process: SigningProcess
+    ) -> None:
+        self.process = process
+        self._render, self._waiting = render, waiting
+        self._begun: dict[int, _BegunMail] = {}
+
+    def mail_to(self, recipient: Any) -> bytes:
+        """Return the signed mail of a recipient; raises what ``render`` raises about it."""
+        mail = self._begun.pop(recipient.id, None) or self._begin(recipient)
+        if len(self._begun) < AHEAD // 2:
+            self._go_ahead()
+        return b"".join([*(header() for header in mail.headers), mail.content])
+
+    def _go_ahead(self) -> None:
+        for recipient in islice(self._waiting, AHEAD):
+            if recipient.id not in self._begun:
+                with suppress(Exception):  # it is raised at this recipient's turn
+                    self._begun[recipient.id] = self._begin(recipient)
+        self.process.send()
+
+    def _begin(self, recipient: Any) -> _BegunMail:
+        unsigned: list[UnsignedHeader] = []
+        content = self._render(recipient, unsigned)
+        return _BegunMail(content, [self._header(one) for one in unsigned])
+
+    def _header(self, unsigned: UnsignedHeader) -> Callable[[], bytes]:
+        if unsigned.key != self.process.key:
+            return unsigned.signed
+        signature = self.process.begin(unsigned.octets)
+        return lambda: unsigned.with_signature(signature())
