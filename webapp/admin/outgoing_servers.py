@@ -193,7 +193,7 @@ class OutgoingServerView(AdminView):
     buttons = (
         Button("test", _l("Test Connection"), "test-pipe", save_first=True),
         Button("mail", _l("Send me a test email"), "send", save_first=True, later=True),
-        Button("self_test", _l("Test sending and receiving"), "refresh", save_first=True, later=True),
+        Button("self_test", _l("Test sending and receiving"), "refresh"),
         Button(
             "use",
             _l("Use it anyway"),
