@@ -1,12 +1,16 @@
 """Sign-in with Google, Microsoft and others: app registrations, connected mailboxes, and sign-ins in progress."""
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from models.base import Encrypted, Id, Json, Model, UtcDateTime, db, index_of_few, one_of
+
+if TYPE_CHECKING:
+    from models.incoming import IncomingServer
+    from models.server import OutgoingServer
 
 OAUTH_KINDS = ("google", "microsoft", "other")
 FLOWS = ("code", "device", "client")
@@ -96,10 +100,15 @@ class OauthSignIn(Model):
               postgresql_where=db.text("state NOT IN ('done', 'failed')")),
         Index(None, "account_id", "id"),
         index_of_few("ix_oauth_sign_in_state_key", "state_key"),
+        index_of_few("ix_oauth_sign_in_outgoing_server_id", "outgoing_server_id"),
+        index_of_few("ix_oauth_sign_in_incoming_server_id", "incoming_server_id"),
     )  # fmt: skip
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("oauth_account.id", ondelete="CASCADE"))
+    # The server that uses the account from the moment on at which it is connected.
+    outgoing_server_id: Mapped[int | None] = mapped_column(ForeignKey("outgoing_server.id", ondelete="SET NULL"))
+    incoming_server_id: Mapped[int | None] = mapped_column(ForeignKey("incoming_server.id", ondelete="SET NULL"))
     flow: Mapped[str] = mapped_column(String(10))
     state: Mapped[str] = mapped_column(String(10), default="waiting")
     requested_by_id: Mapped[int | None] = mapped_column(ForeignKey("user.id", ondelete="SET NULL"))
@@ -118,3 +127,5 @@ class OauthSignIn(Model):
     poll_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # the next question whether the person signed in
     poll_every: Mapped[int] = mapped_column(default=5)  # seconds
     account: Mapped[OauthAccount] = relationship()
+    outgoing_server: Mapped["OutgoingServer | None"] = relationship()
+    incoming_server: Mapped["IncomingServer | None"] = relationship()
