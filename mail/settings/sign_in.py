@@ -16,11 +16,12 @@ from sqlalchemy import select, update
 
 from mail.decide import oauth as rules
 from mail.errors import MailError
+from mail.message.address import normalise
 from mail.sentences import Why, why
 from mail.settings import oauth
 from mail.settings.oauth import OauthTokens, Registration
 from mail.transport.oauth_http import OauthRefused, OauthUnreachable
-from models import Event, OauthAccount, OauthSignIn, change_rows, db
+from models import Event, IncomingServer, OauthAccount, OauthSignIn, OutgoingServer, change_rows, db
 
 OPEN_FOR = timedelta(minutes=15)  # from the press of Connect until somebody signed in
 SLOWER = 5  # seconds more between two questions when the provider says "slow down" (RFC 8628, 3.5)
@@ -40,12 +41,23 @@ def account_at(provider_id: int, address: str) -> OauthAccount:
 
 
 def begin(
-    account: OauthAccount, flow: str, user_id: int, redirect: str, return_to: str, moment: datetime
+    account: OauthAccount,
+    flow: str,
+    user_id: int,
+    redirect: str,
+    return_to: str,
+    moment: datetime,
+    server: OutgoingServer | IncomingServer | None = None,
 ) -> tuple[OauthSignIn, str]:
-    """Ask the worker for a sign-in; return the row, and the secret that the browser must bring back. Commits."""
+    """Ask the worker for a sign-in; return the row, and the secret that the browser must bring back. Commits.
+
+    ``server`` uses the account from the moment on at which it is connected, and not before.
+    """
     state = secrets.token_urlsafe(32)
     sign_in = OauthSignIn(
         account=account,
+        outgoing_server_id=server.id if isinstance(server, OutgoingServer) else None,
+        incoming_server_id=server.id if isinstance(server, IncomingServer) else None,
         flow=flow,
         requested_by_id=user_id,
         requested_at=moment,
@@ -152,7 +164,7 @@ def _prepare(sign_in: OauthSignIn, moment: datetime, steps: list[Any]) -> dict[s
     """Find the page to sign in on, or get a code for it; an app that needs no person gets its tokens."""
     app, address = oauth.registration_of(sign_in.account.provider), sign_in.account.address
     flow, redirect, verifier = sign_in.flow, sign_in.redirect_uri, sign_in.verifier or ""
-    account_id = sign_in.account_id
+    number = sign_in.id
     db.session.rollback()
     endpoints = oauth.endpoints_of(app)
     if app.kind == "other":
@@ -160,7 +172,7 @@ def _prepare(sign_in: OauthSignIn, moment: datetime, steps: list[Any]) -> dict[s
     if flow == "client":
         tokens = oauth.tokens_for(app, endpoints, grant_type="client_credentials", scope=rules.APP_SCOPE)
         _step(steps, "sign_in_app_tokens", provider=app.name)
-        return _connected(account_id, flow, tokens, moment)
+        return _connected(number, tokens, moment)
     if flow == "device":
         given = oauth.device_code(app, endpoints)
         _step(steps, "sign_in_code_ready", provider=app.name)
@@ -183,26 +195,26 @@ def _prepare(sign_in: OauthSignIn, moment: datetime, steps: list[Any]) -> dict[s
 
 def _exchange(sign_in: OauthSignIn, moment: datetime, steps: list[Any]) -> dict[str, Any]:
     """Turn the code that the browser brought into tokens."""
-    app, account_id, address = _known(sign_in)
+    app, address = oauth.registration_of(sign_in.account.provider), sign_in.account.address
     grant = {
         "grant_type": "authorization_code",
         "code": sign_in.code or "",
         "redirect_uri": sign_in.redirect_uri,
         "code_verifier": sign_in.verifier or "",
     }
-    flow = sign_in.flow
+    number = sign_in.id
     db.session.rollback()
     endpoints = oauth.endpoints_of(app)
     tokens = oauth.tokens_for(app, endpoints, **grant)
     _check(app, endpoints, tokens, address, steps)
-    return _connected(account_id, flow, tokens, moment)
+    return _connected(number, tokens, moment)
 
 
 def _poll(sign_in: OauthSignIn, moment: datetime, steps: list[Any]) -> dict[str, Any]:
     """Ask whether the person typed the device code by now."""
-    app, account_id, address = _known(sign_in)
+    app, address = oauth.registration_of(sign_in.account.provider), sign_in.account.address
     grant = {"grant_type": rules.DEVICE_GRANT, "device_code": sign_in.code or ""}
-    flow, every = sign_in.flow, sign_in.poll_every
+    number, every = sign_in.id, sign_in.poll_every
     db.session.rollback()
     endpoints = oauth.endpoints_of(app)
     try:
@@ -214,12 +226,7 @@ def _poll(sign_in: OauthSignIn, moment: datetime, steps: list[Any]) -> dict[str,
         every += SLOWER if said == "slow_down" else 0
         return {"state": "open", "poll_every": every, "poll_at": moment + timedelta(seconds=every)}
     _check(app, endpoints, tokens, address, steps)
-    return _connected(account_id, flow, tokens, moment)
-
-
-def _known(sign_in: OauthSignIn) -> tuple[Registration, int, str]:
-    account = sign_in.account
-    return oauth.registration_of(account.provider), account.id, account.address
+    return _connected(number, tokens, moment)
 
 
 def _check(app: Registration, endpoints: rules.Endpoints, tokens: OauthTokens, address: str, steps: list[Any]) -> None:
@@ -239,12 +246,16 @@ def _check(app: Registration, endpoints: rules.Endpoints, tokens: OauthTokens, a
     _step(steps, "sign_in_tokens", provider=app.name)
 
 
-def _connected(account_id: int, flow: str, tokens: OauthTokens, moment: datetime) -> dict[str, Any]:
-    """Keep the tokens in the same transaction as the end of the sign-in."""
-    account = db.session.get_one(OauthAccount, account_id)
+def _connected(sign_in_id: int, tokens: OauthTokens, moment: datetime) -> dict[str, Any]:
+    """Keep the tokens in the same transaction as the end of the sign-in, and let its server use them."""
+    sign_in = db.session.get_one(OauthSignIn, sign_in_id)
+    account = sign_in.account
     account.refresh_token = account.refresh_expires_at = None  # those of another sign-in before
     oauth.keep(account, tokens, moment)
-    account.flow, account.connected_at = flow, moment
+    account.flow, account.connected_at = sign_in.flow, moment
+    for server in (sign_in.outgoing_server, sign_in.incoming_server):
+        if server and server.authentication == "oauth2" and normalise(server.user) == account.address:
+            server.oauth_account = account
     db.session.flush()
     return _ended("done", moment)
 

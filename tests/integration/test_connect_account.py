@@ -50,13 +50,15 @@ def desk(app: Flask, authorization: AuthorizationServer, trusted: Authority) -> 
         db.session.commit()
         user_id = user.id
 
-        def start(kind: str = "google", flow: str = "code", secret: str = "client-secret") -> tuple[OauthSignIn, str]:
+        def start(
+            kind: str = "google", flow: str = "code", secret: str = "client-secret", server: Any = None
+        ) -> tuple[OauthSignIn, str]:
             issuer = authorization.url if kind == "other" else ""
             app_row = OauthProvider(kind=kind, name=kind, client_id="us", client_secret=secret, issuer=issuer)
             db.session.add(app_row)
             db.session.flush()
             found = sign_in.account_at(app_row.id, ADDRESS)
-            row, state = sign_in.begin(found, flow, user_id, BACK, "/", NOW)
+            row, state = sign_in.begin(found, flow, user_id, BACK, "/", NOW, server)
             return row, state
 
         def work(moment: datetime = NOW) -> bool:
@@ -106,6 +108,32 @@ def test_a_mailbox_is_connected_by_code_with_pkce(desk: Any, kind: str) -> None:
     with pytest.raises(OauthRefused) as refused:
         oauth.tokens_for(app, oauth.endpoints_of(app), grant_type="refresh_token", refresh_token=old)
     assert refused.value.gone and refused.value.why["code"] == "sign_in_again"
+
+
+def test_a_server_keeps_its_account_until_another_one_is_connected(desk: Any) -> None:
+    words = {"host": "smtp.x.test", "authentication": "oauth2", "user": ADDRESS}
+    one, moved = OutgoingServer(name="A", **words), OutgoingServer(name="B", **words)
+    box = IncomingServer(name="C", **words)
+    db.session.add_all((one, moved, box))
+    db.session.commit()
+    first, state = desk.start("microsoft", "client", server=one)
+    desk.work()
+    assert one.oauth_account == first.account and moved.oauth_account is box.oauth_account is None
+    second, state = desk.start(server=one)
+    desk.work()
+    assert one.oauth_account == first.account
+    returned(desk, second, state, allow=False)
+    assert (second.state, one.oauth_account) == ("failed", first.account)
+    third, state = desk.start("other", server=box)
+    fourth, _ = desk.start("microsoft", "client", server=moved)
+    desk.work()
+    moved.user = "somebody@else.test"
+    db.session.commit()
+    desk.work()
+    assert fourth.state == "done" and moved.oauth_account is None  # its form was changed meanwhile
+    returned(desk, third, state)
+    desk.work()
+    assert box.oauth_account == third.account
 
 
 def test_a_code_without_its_verifier_is_worth_nothing(desk: Any) -> None:
@@ -308,6 +336,7 @@ def test_another_user_or_host_lets_go_of_the_account(office: Flask, admin: Visit
     assert connected() is None
     # ... and there nothing goes without a person who signs in.
     assert "/sign-in/" in admin.post("/sign-in/connect/outgoing/1", {"provider": "1", "flow": "code"}).location
+    assert connected() is None
     refused = words(admin.post("/admin/outgoing-servers/edit?id=1", {**SERVER, "user": "sales", "encryption": "none"}))
     assert "it is the account to connect" in refused and "never sent unencrypted" in refused
 

@@ -11,6 +11,7 @@ from tests.integration.test_numbers import migrate
 
 
 @pytest.mark.heavy
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)  # PostgreSQL makes no table anew to change it
 def test_a_database_of_before_keeps_its_servers_and_all_that_refers_to_them(
     app: Flask, database: str, tmp_path: Path
 ) -> None:

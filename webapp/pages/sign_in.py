@@ -50,19 +50,21 @@ def connect(place: str, server_id: int) -> ResponseReturnValue:
         return redirect(page)
     account = sign_in.account_at(provider.id, address)
     known = account.state == "connected" and account.flow == flow and not request.form.get("again")
-    server.oauth_account = account
     if known and rules.kind_at(server.host) == provider.kind != "other":
+        server.oauth_account = account
         db.session.commit()
         wake()
         flash(gettext("%(address)s was connected already; this server uses it now.", address=address), "success")
         return redirect(page)
-    return begin(account, flow, page)
+    return begin(account, flow, page, server)
 
 
-def begin(account: OauthAccount, flow: str, page: str) -> ResponseReturnValue:
+def begin(
+    account: OauthAccount, flow: str, page: str, server: OutgoingServer | IncomingServer | None = None
+) -> ResponseReturnValue:
     """Ask the worker for a sign-in and show how far it is; what the browser must bring back is in its session."""
     back = rules.redirect_address(office.base_url())
-    row, state = sign_in.begin(account, flow, current_user.id, back, page, now())
+    row, state = sign_in.begin(account, flow, current_user.id, back, page, now(), server)
     session["sign_in"] = {"id": row.id, "state": state}
     wake("sign_in")
     return redirect(url_for("sign_in.show", number=row.id))
@@ -74,7 +76,7 @@ def begin(account: OauthAccount, flow: str, page: str) -> ResponseReturnValue:
 def again(number: int) -> ResponseReturnValue:
     """Begin once more what failed."""
     row = db.session.get(OauthSignIn, number) or abort(404)
-    return begin(row.account, row.flow, row.return_to)
+    return begin(row.account, row.flow, row.return_to, row.outgoing_server or row.incoming_server)
 
 
 @blueprint.get("/<int:number>")
