@@ -267,6 +267,7 @@ FIRST = (
 SLOW_PARTS = {
     "dovecot",
     "authorization",
+    "_named",
     "_postfix",
     "_second_postfix",
     "smtp_sink",

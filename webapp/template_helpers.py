@@ -22,7 +22,7 @@ from mail.decide.limits import DAY, HOUR, MINUTE, SECOND, Limit
 from mail.sentences import Why, say, why
 from mail.settings.clock import now
 from mail.settings.dns_hosts import DnsHost
-from mail.settings.providers import Provider, PublishedLimit, Quirk
+from mail.settings.providers import Provider, ProviderDns, PublishedLimit, Quirk
 
 # state -> (its look: wait, busy, good, bad, doubt, off; the word shown)
 STATES: dict[str, tuple[str, Any]] = {
@@ -233,7 +233,7 @@ def joined(values: Iterable[Any], by: str = ", ") -> Markup:
     return escape(by).join(values)
 
 
-def source_of(fact: DnsHost | Provider | PublishedLimit | Quirk) -> Markup:
+def source_of(fact: DnsHost | Provider | ProviderDns | PublishedLimit | Quirk) -> Markup:
     """Return a link to the page that says so, with its date."""
     site = fact.source.split("/")[2].removeprefix("www.")
     when = gettext("as of %(date)s", date=format_date(fact.seen, "long"))

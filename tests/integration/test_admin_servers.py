@@ -257,6 +257,19 @@ def test_a_provider_fills_in_all_but_user_and_password(app, admin):
     assert gmail.password in words(admin.get(f"{OUTGOING}/edit?id={saved['id']}"))
 
 
+@pytest.mark.parametrize(
+    ("provider", "said"),
+    [
+        ("gmail", "must have include:_spf.google.com. DKIM: it signs as your domain once you add the TXT record"),
+        ("postmark", "SPF: nothing to add to the record of your domain."),
+        ("postmark", "Delivery failures return to pm.mtasv.net, not to your bounce address."),
+        ("resend", "Delivery failures return to a subdomain, send; it shows its records too."),
+    ],
+)
+def test_a_provider_says_what_dns_needs(admin, provider, said):
+    assert said in words(admin.get(f"/admin/outgoing-servers/new?provider={provider}"))
+
+
 def test_a_provider_fills_in_its_limits(admin):
     form = filled(admin.get(f"{OUTGOING}/new?provider=microsoft_365"))
     assert (form["per_minute"], form["per_day"], form["connections"]) == ("30", "10000", "3")

@@ -1,9 +1,9 @@
 """How the form of an outgoing server says what providers publish."""
 
-from flask_babel import format_number
+from flask_babel import format_number, gettext
 from flask_babel import lazy_gettext as _l
 
-from mail.settings.providers import PROVIDERS, Provider, PublishedLimit
+from mail.settings.providers import PROVIDERS, Provider, ProviderDns, PublishedLimit
 
 UNITS = {
     "emails per second": _l("%(number)s emails per second"),
@@ -30,3 +30,23 @@ def offered() -> list[tuple[str, list[Provider]]]:
 def limit_of(limit: PublishedLimit) -> str:
     """Return a limit in words."""
     return str(UNITS[limit.unit]) % {"number": format_number(limit.amount)}
+
+
+def dns_of(dns: ProviderDns) -> list[str]:
+    """Return in sentences what the DNS of a domain needs before the provider may send for it."""
+    found = [gettext("SPF: the record of your domain must have include:%(name)s.", name=dns.spf)] if dns.spf else []
+    if not dns.spf:
+        found.append(gettext("SPF: nothing to add to the record of your domain."))
+    found.append(
+        gettext("DKIM: it signs as your domain once you add the CNAME records that it shows.")
+        if dns.dkim == "cname"
+        else gettext("DKIM: it signs as your domain once you add the TXT record that it shows.")
+    )
+    subdomain = dns.return_path.removesuffix(".{domain}")
+    if subdomain != dns.return_path:
+        found.append(
+            gettext("Delivery failures return to a subdomain, %(name)s; it shows its records too.", name=subdomain)
+        )
+    elif dns.return_path:
+        found.append(gettext("Delivery failures return to %(name)s, not to your bounce address.", name=dns.return_path))
+    return [*found, dns.note] if dns.note else found
