@@ -17,6 +17,7 @@ from mail.documents.contacts import find_or_make
 from mail.queue.lease import WorkerLease
 from mail.sentences import say
 from mail.settings import config, oauth, sign_in
+from mail.settings.parameters import put
 from mail.transport.oauth_http import OauthRefused
 from models import IncomingServer, OauthAccount, OauthProvider, OauthSignIn, OutgoingServer, User, db
 from tests.servers.authorization import AuthorizationServer
@@ -366,3 +367,20 @@ def test_no_page_and_no_export_shows_a_secret(office: Flask, admin: Visitor) -> 
         if "s3cret" in answer.text or answer.status_code >= 500:
             found.append(page)
     assert opened > 30 and found == []
+
+
+def test_who_opened_the_office_under_another_address_is_told(office: Flask, admin: Visitor) -> None:
+    with office.app_context():
+        app_row = OauthProvider(kind="google", name="Google", client_id="us", client_secret="x")
+        db.session.add(OauthAccount(provider=app_row, address=ADDRESS))
+        put("web.base.url", "https://mail.office.test", NOW)
+        db.session.commit()
+    shown = admin.post("/admin/connected-accounts/press/connect", {"id": "1"})
+    with office.app_context():
+        row = db.session.scalars(select(OauthSignIn)).one()
+        assert row.redirect_uri == "https://mail.office.test/sign-in/callback"
+        row.state, row.where = "open", "https://a.test/in?x=1"
+        db.session.commit()
+    assert "back to https://mail.office.test, the address of this office" in words(admin.get(shown.location))
+    there = admin.get(shown.location, base_url="https://mail.office.test")
+    assert "under another one" not in words(there)

@@ -102,10 +102,18 @@ def _inside(row: OauthSignIn) -> Markup:
             row=row,
             say=say,
             where=_where(row),
+            elsewhere=_elsewhere(row),
             pasted=not row.redirect_uri.startswith(office.base_url().rstrip("/")),
             worker=checks.worker_state() if ignored else None,
         )
     )
+
+
+def _elsewhere(row: OauthSignIn) -> str:
+    """Return the address of this office that providers lead back to, if it is not the one that was opened."""
+    base = office.base_url().rstrip("/")
+    same = not row.redirect_uri.startswith(base) or urlsplit(base).netloc == request.host
+    return "" if same else base
 
 
 def _where(row: OauthSignIn) -> str:
