@@ -210,7 +210,7 @@ _TABLE: tuple[tuple[Advice, tuple[str, ...]], ...] = (
             "self_test_plus_returned", "self_test_plus_refused", "self_test_plus_missing", "self_test_plus_no_sender",
         ),
     ),
-    (_advice(Fixer.NOBODY), ("self_test_late",)),
+    (_advice(Fixer.NOBODY), ("self_test_late", "line_self_test")),
     # --- it passes
     (
         _advice(Fixer.NOBODY, Remedy.RETRY),

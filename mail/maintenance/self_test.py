@@ -73,18 +73,30 @@ def resume(check_id: int) -> None:
 
 def next_to_send(check_id: int) -> str:
     """Return the part whose email is to be sent now, "" for none; those that can't be tried end here. Commits."""
-    parts = parts_of(check_id)
-    delivery = parts["delivery"]
-    waiting = [name for name in ("delivery", "bounce", "plus", "reply") if parts[name].state == "waiting"]
+    with reading():
+        parts = parts_of(check_id)
+        delivery = parts["delivery"]
+        waiting = [name for name in ("delivery", "bounce", "plus", "reply") if parts[name].state == "waiting"]
+        untried = _untried(delivery, waiting)
+        may_reply = delivery.state in FINAL or _has_arrived(delivery)
+    if untried:
+        parts = parts_of(check_id, to_change=True)
+        for name, ended in untried.items():
+            end_part(parts[name], ended)
+        tell(check_id)
+        db.session.commit()
+    return next((name for name in waiting if name not in untried and (name != "reply" or may_reply)), "")
+
+
+def _untried(delivery: SelfTestPart, waiting: Sequence[str]) -> dict[str, PartResult]:
+    """The parts that make no sense after the first email."""
     if delivery.state not in FINAL:
-        return next((name for name in waiting if name != "reply" or _has_arrived(delivery)), "")
+        return {}
     if delivery.mail_id is None or delivery.sent_at is None:
-        for name in waiting:
-            end_part(parts[name], PartResult("skipped", why("self_test_server_failed")))
-    elif "reply" in waiting and not _has_arrived(delivery):
-        end_part(parts["reply"], PartResult("skipped", why("self_test_needs_delivery")))
-    db.session.commit()
-    return next((name for name in waiting if parts[name].state == "waiting"), "")
+        return dict.fromkeys(waiting, PartResult("skipped", why("self_test_server_failed")))
+    if "reply" in waiting and not _has_arrived(delivery):
+        return {"reply": PartResult("skipped", why("self_test_needs_delivery"))}
+    return {}
 
 
 def _has_arrived(part: SelfTestPart) -> bool:
@@ -227,23 +239,41 @@ def judge(check_id: int, moment: datetime) -> bool:
     """Write down which parts have ended, and the end of the test after the last one; return whether it has. Commits."""
     with reading():
         parts = parts_of(check_id)
-        found = {name: ended for name, part in parts.items() if (ended := _verdict(part, moment))}
+        found = _results(parts, moment)
+        is_over = all(part.state in FINAL or name in found for name, part in parts.items())
+        unseen = {name for name, part in parts.items() if part.seen is None}
+    if not found and not is_over:
+        return False
+    parts = parts_of(check_id, to_change=True)
+    if any(parts[name].seen is not None for name in unseen):
+        db.session.rollback()  # something came in between
+        return False
     for name, ended in found.items():
         end_part(parts[name], ended)
-    changed = _judge_sender(parts) or bool(found)
-    if not all(part.state in FINAL for part in parts.values()):
-        if changed:
-            tell(check_id)
-        db.session.commit()
-        return False
+    tell(check_id)
+    if is_over:
+        _decide_about_plus(check_id, parts)
+        finish(check_id, parts, moment)
+    db.session.commit()
+    return is_over
+
+
+def _results(parts: Mapping[str, SelfTestPart], moment: datetime) -> dict[str, PartResult]:
+    found = {name: ended for name, part in parts.items() if (ended := _verdict(part, moment))}
+    delivery, sender = parts["delivery"], parts["authentication"]
+    if sender.state not in FINAL and (delivery.state in FINAL or "delivery" in found):
+        missing = PartResult("skipped", why("self_test_needs_delivery"))
+        wrote = delivery.seen if _has_arrived(delivery) else None
+        found["authentication"] = missing if wrote is None else authenticated(wrote.get("sender"))
+    return found
+
+
+def _decide_about_plus(check_id: int, parts: Mapping[str, SelfTestPart]) -> None:
     plus = parts["plus"]
     if shows_no_plus(plus.state, stored_why(plus.why), parts["bounce"].state):
         _forget_plus(without_tag(plus.address))
     elif plus.state == "ok":
         _keep_tests(db.session.get_one(ServerCheck, check_id))
-    finish(check_id, parts, moment)
-    db.session.commit()
-    return True
 
 
 def _verdict(part: SelfTestPart, moment: datetime) -> PartResult | None:
@@ -278,18 +308,6 @@ def _failing(part: SelfTestPart, servers: Sequence[IncomingServer], sent_at: dat
         if server.why and failed_at and failed_at >= sent_at and (worked_at is None or worked_at < failed_at):
             return server.name, stored_why(server.why)
     return "", None
-
-
-def _judge_sender(parts: Mapping[str, SelfTestPart]) -> bool:
-    """Say what the receiver wrote of the sender, as soon as the first email is there or is not expected any more."""
-    delivery, sender = parts["delivery"], parts["authentication"]
-    if sender.state in FINAL or delivery.state not in FINAL:
-        return False
-    if delivery.seen is not None and _has_arrived(delivery):
-        end_part(sender, authenticated(delivery.seen.get("sender")))
-    else:
-        end_part(sender, PartResult("skipped", why("self_test_needs_delivery")))
-    return True
 
 
 def _forget_plus(bounce_address: str) -> None:

@@ -59,9 +59,10 @@ def ask(server_id: int, target: Target, user_id: int | None, moment: datetime) -
     return check
 
 
-def parts_of(check_id: int) -> dict[str, SelfTestPart]:
-    """Return the parts of a test by their names, in their order."""
-    rows = db.session.scalars(select(SelfTestPart).where(SelfTestPart.check_id == check_id))
+def parts_of(check_id: int, to_change: bool = False) -> dict[str, SelfTestPart]:
+    """Return the parts of a test by their names, in their order; ``to_change``: nobody else changes them meanwhile."""
+    rows_of_test = select(SelfTestPart).where(SelfTestPart.check_id == check_id).order_by(SelfTestPart.id)
+    rows = db.session.scalars(rows_of_test.with_for_update() if to_change else rows_of_test)
     found = {row.name: row for row in rows}
     return {name: found[name] for name in SELF_TEST_PARTS if name in found}
 
