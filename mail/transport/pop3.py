@@ -238,8 +238,12 @@ class Pop3Session(mailbox.ProtocolSession):
         assert target.tokens is not None, "a target that signs in with tokens has them"
 
         def attempt(token: str) -> MailError | None:
-            refused = session.say_token(way, sasl.first_words(way, target.user, token, target.host, target.port))
-            return self.login_refused(refused[0], sasl.said_in_challenge(refused[1])) if refused else None
+            words = sasl.first_words(way, target.user, token, target.host, target.port)
+            refused = session.say_token(way, words)
+            if refused is None:
+                return None
+            said, explained = refused[0], sasl.said_in_challenge(refused[1])
+            return self.login_refused(*(sasl.masked(one, sasl.encoded(words), token) for one in (said, explained)))
 
         sasl.sign_in(target.tokens, attempt)
 

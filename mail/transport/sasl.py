@@ -100,6 +100,17 @@ def decoded(words: bytes) -> bytes:
         return b""
 
 
+def masked(said: str, *secrets: str) -> str:
+    """Return what a server said without the secrets that it may repeat.
+
+    >>> masked("535 no such token: abc.def", "abc.def")
+    '535 no such token: ***'
+    """
+    for secret in secrets:
+        said = said.replace(secret, "***")
+    return said
+
+
 def _is_word(value: object) -> bool:
     return isinstance(value, str | int) and bool(value)
 

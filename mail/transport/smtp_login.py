@@ -39,18 +39,27 @@ def by_password(login: Login, offered: Sequence[str], ask: Ask) -> None:
         raise login_refused(login.host, login.user, parts_of(reply), _shown(offered))
 
 
-def by_token(login: Login, offered: Sequence[str], ask: Ask) -> None:
-    """Log in with the access token of an account, which is renewed once if the server refuses it."""
+def by_token(login: Login, offered: Sequence[str], ask: Ask, hide: Callable[[str], None]) -> None:
+    """Log in with the access token of an account, which is renewed once if the server refuses it.
+
+    ``hide`` is told what must not be shown, whoever says it.
+    """
     way = sasl.way_of(offered)
     if way is None:
         raise TokenLoginNotOffered(host=login.host, offered=_shown(offered))
     assert login.tokens is not None, "whoever logs in by token has some"
-    sasl.sign_in(login.tokens, lambda token: _say_token(login, way, token, offered, ask))
+
+    def attempt(token: str) -> MailError | None:
+        words = sasl.encoded(sasl.first_words(way, login.user, token, login.host, login.port))
+        hide(words)
+        hide(token)
+        return _say_token(login, way, words, token, offered, ask)
+
+    sasl.sign_in(login.tokens, attempt)
 
 
-def _say_token(login: Login, way: str, token: str, offered: Sequence[str], ask: Ask) -> MailError | None:
+def _say_token(login: Login, way: str, words: str, token: str, offered: Sequence[str], ask: Ask) -> MailError | None:
     """Say a token and return the error of a refusal; the server says why first, and refuses when that was heard."""
-    words = sasl.encoded(sasl.first_words(way, login.user, token, login.host, login.port))
     command, explained = f"AUTH {way}".encode(), ""
     if len(command) + len(words) + len(b" \r\n") <= COMMAND_LIMIT:
         reply = ask(command + f" {words}\r\n".encode(), command + b" ***")
@@ -59,11 +68,11 @@ def _say_token(login: Login, way: str, token: str, offered: Sequence[str], ask: 
         if reply[:3] == b"334":
             reply = ask(f"{words}\r\n".encode(), b"***")
     if reply[:3] == b"334":
-        explained = sasl.said_in_challenge(sasl.decoded(reply[4:]))
+        explained = sasl.masked(sasl.said_in_challenge(sasl.decoded(reply[4:])), token)
         reply = ask(f"{sasl.encoded(sasl.answer_to_challenge(way))}\r\n".encode(), b"")
     if _is_in(reply):
         return None
-    answer = parts_of(reply)
+    answer = parts_of(sasl.masked(reply.decode("utf-8", "replace"), words, token).encode())
     if explained:
         answer = answer._replace(text=f"{answer.text} ({explained})")
     return login_refused(login.host, login.user, answer, _shown(offered), by_token=True)

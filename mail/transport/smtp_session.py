@@ -63,6 +63,7 @@ class Transcript:
         self._limit = limit
         self._lines: list[str] = []
         self._size = 0
+        self._secrets: list[str] = []
 
     def sent(self, line: bytes) -> None:
         self._add("→ ", line)
@@ -77,12 +78,16 @@ class Transcript:
     def _add(self, mark: str, line: bytes) -> None:
         if self._size > self._limit:
             return
-        for part in line.decode("utf-8", "replace").splitlines():
+        for part in sasl.masked(line.decode("utf-8", "replace"), *self._secrets).splitlines():
             shown = mark + _CONTROLS.sub(" ", part)[:1000]
             self._lines.append(shown)
             self._size += len(shown)
         if self._size > self._limit:
             self._lines.append("· … (the rest was left out)")
+
+    def hide(self, secret: str) -> None:
+        """Leave a secret out of whatever is said from now on, also by a server that repeats it."""
+        self._secrets.append(secret)
 
     def take(self) -> str:
         """Return what was said since the last call."""
@@ -136,6 +141,10 @@ class SmtpSession(SMTP):
             self.transcript.sent(shown or line)
         self.transmit(line)
         return self.read_reply()
+
+    def _hide(self, secret: str) -> None:
+        if self.transcript:
+            self.transcript.hide(secret)
 
     def say(self, lines: Sequence[bytes]) -> None:
         """Send commands in one write; their answers are read one after the other."""
@@ -307,7 +316,7 @@ class SmtpSession(SMTP):
         if self.target.auth == "password":
             smtp_login.by_password(self.target, offered, self.ask)
         elif self.target.auth == "oauth2":
-            smtp_login.by_token(self.target, offered, self.ask)
+            smtp_login.by_token(self.target, offered, self.ask, self._hide)
 
     def open(self) -> Self:
         """Connect, encrypt and log in; on a failure the socket is closed."""

@@ -18,11 +18,12 @@ KINDS = ("smtp", "imap", "pop3")
 LONG = "L" + "o" * 2500 + "ng"
 
 
-def sign_in(server: TokenServer, tokens: Tokens, host: str = HOST) -> str:
+def sign_in(server: TokenServer, tokens: Tokens, host: str = HOST, transcripts: list[Transcript] | None = None) -> str:
     """Sign in to a server and return what the transcript shows, "" where there is none."""
     with misbehaving(server.talk) as port:
         if server.kind == "smtp":
             transcript = Transcript()
+            (transcripts if transcripts is not None else []).append(transcript)
             target = SmtpTarget("x", host, port, auth="oauth2", user="ann@x.test", tokens=tokens, allow_local=True)
             SmtpSession(target, transcript).open().part()
             assert "ann" not in repr(tokens) and "Tokens" not in repr(target)
@@ -74,6 +75,18 @@ def test_what_is_refused_twice_is_told_with_what_the_server_explained(kind: str)
     assert refused.value.why["code"] == ("token_refused" if kind == "smtp" else "mailbox_token_refused")
     assert "status 400, scope https://mail.google.com/" in say(refused.value.why)
     assert tokens.refused == ["stale"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_server_that_repeats_the_token_does_not_make_us_show_it(kind: str) -> None:
+    words = base64.b64encode(b"user=ann@x.test\1auth=Bearer stale-token\1\1")
+    server = TokenServer(kind, explains=b'{"status":"401 stale-token"}')
+    server.refusal = (b"535 5.7.8 " if kind == "smtp" else b"") + b"stale-token " + words
+    transcripts: list[Transcript] = []
+    with pytest.raises(MailError) as refused:
+        sign_in(server, Tokens("stale-token"), transcripts=transcripts)
+    shown = "".join(one.take() for one in transcripts) + say(refused.value.why)
+    assert "***" in shown and "stale-token" not in shown and words.decode() not in shown
 
 
 @pytest.mark.parametrize("kind", KINDS)
