@@ -275,7 +275,13 @@ SLOW_PARTS = {
     "running_app",
     "_browser",
 }
-SLOW_FILES = ("tests/test_house.py", "tests/browser", "tests/proofs", "tests/integration/test_gunicorn.py")
+SLOW_FILES = (
+    "tests/test_house.py",
+    "tests/browser",
+    "tests/proofs",
+    "tests/integration/test_gunicorn.py",
+    "tests/integration/test_dns.py",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

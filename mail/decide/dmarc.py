@@ -11,7 +11,7 @@ from mail.message.address import domain_of, normalise
 from mail.message.domains import wire_domain
 from mail.sentences import Why, why
 
-POLICIES = ("none", "quarantine", "reject")
+LONGEST = 4096  # characters of a record that are read; those that mean something have a few hundred
 _RECORD = re.compile(r"v\s*=\s*DMARC1\s*(?:;|$)", re.ASCII)
 _LOOKS_LIKE = re.compile(r"\W*v?\s*=?\s*DMARC1?\b", re.IGNORECASE)
 
@@ -62,7 +62,7 @@ def judge_dmarc(domain: str, reports_to: str, answers: DnsAnswers) -> tuple[Verd
         answer = answers.ask(at, "TXT")
         if not answer.is_known:
             return not_known("dmarc", at, answer), DmarcPolicy(is_known=False)
-        texts = [text for text in answer.records if _RECORD.match(text)]
+        texts = [text[:LONGEST] for text in answer.records if _RECORD.match(text)]
         if len(texts) > 1:
             record = _record(at, texts[0], reports_to, texts)
             return Verdict("dmarc", "bad", (why("dmarc_several", name=at, count=len(texts)),), record), DmarcPolicy()
@@ -74,8 +74,8 @@ def judge_dmarc(domain: str, reports_to: str, answers: DnsAnswers) -> tuple[Verd
 def _without(domain: str, reports_to: str, answers: DnsAnswers) -> Verdict:
     """No record: perhaps one that was meant to be one, or stands where nobody looks for it."""
     at = f"_dmarc.{domain}"
-    similar = [text for text in answers.ask(at, "TXT").records if _LOOKS_LIKE.match(text)]
-    misplaced = [text for text in answers.ask(domain, "TXT").records if _LOOKS_LIKE.match(text)]
+    similar = [text[:LONGEST] for text in answers.ask(at, "TXT").records if _LOOKS_LIKE.match(text)]
+    misplaced = [text[:LONGEST] for text in answers.ask(domain, "TXT").records if _LOOKS_LIKE.match(text)]
     if similar:
         return Verdict(
             "dmarc", "bad", (why("dmarc_similar", record=similar[0]),), _record(at, similar[0], reports_to, similar)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 LONGEST_NAME = 253
-_MACRO = re.compile(r"%(?:([%_-])|\{([A-Za-z])(\d*)([rR]?)([.\-+,/_=]*)\})")
+_MACRO = re.compile(r"%(?:([%_-])|\{([A-Za-z])(\d{0,3})([rR]?)([.\-+,/_=]*)\})")
 _ESCAPED = {"%": "%", "_": " ", "-": "%20"}
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address

@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal, cast
 
 from mail.sentences import Why, why
@@ -12,17 +13,19 @@ _NETWORKS: dict[str, type[Network]] = {"ip4": ipaddress.IPv4Network, "ip6": ipad
 Qualifier = Literal["+", "-", "~", "?"]
 
 VERSION = "v=spf1"
+LONGEST = 4096  # characters; receivers have trouble with a tenth of that
+SHOWN = 60
 ASKING = frozenset(("include", "a", "mx", "ptr", "exists", "redirect"))  # each is one of at most ten DNS lookups
 
 _TERM = re.compile(r"([+\-~?]?)([A-Za-z][A-Za-z0-9_.-]*)(?:([:=/])(.*))?")
 _CIDR = re.compile(r"(?:/(0|[1-9]\d{0,2}))?(?://(0|[1-9]\d{0,2}))?$")
 _PREFIX = re.compile(r"0|[1-9]\d{0,2}")
-_MACRO = r"%(?:[%_-]|\{[slodiphvSLODIPHV]\d*[rR]?[.\-+,/_=]*\})"
+_MACRO = r"%(?:[%_-]|\{[slodiphvSLODIPHV](?:[1-9]\d{0,2})?[rR]?[.\-+,/_=]*\})"
 _DOMAIN = re.compile(
     rf"(?:[\x21-\x24\x26-\x7e]|{_MACRO})*?"
     rf"(?:\.(?=[0-9-]*[A-Za-z-])[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.?|{_MACRO})"
 )
-_ANY_VALUE = re.compile(r"(?:[\x21-\x24\x26-\x7e]|%(?:[%_-]|\{[A-Za-z]\d*[rR]?[.\-+,/_=]*\}))*")
+_ANY_VALUE = re.compile(r"(?:[\x21-\x24\x26-\x7e]|%(?:[%_-]|\{[A-Za-z](?:[1-9]\d{0,2})?[rR]?[.\-+,/_=]*\}))*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ def spf_texts(records: tuple[str, ...]) -> list[str]:
     return [text for text in records if text.lower().split(" ", 1)[0] == VERSION]
 
 
+@lru_cache(maxsize=256)
 def parse_spf(text: str) -> tuple[Term, ...]:
     """Return the terms of an SPF record; never raises.
 
@@ -71,6 +75,8 @@ def parse_spf(text: str) -> tuple[Term, ...]:
     >>> parse_spf("v=spf1 ipv4:192.0.2.1")[0].error["code"]
     'spf_term_unknown'
     """
+    if len(text) > LONGEST:
+        return (Term(f"{text[:SHOWN]}…", "", error=why("spf_too_long", count=len(text), most=LONGEST)),)
     terms = [parse_term(word) for word in text.split(" ")[1:] if word]
     once: set[str] = set()
     for number, term in enumerate(terms):

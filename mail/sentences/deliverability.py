@@ -64,6 +64,11 @@ SENTENCES: dict[str, Any] = {
     ),
     "spf_term_unknown": _l("“%(term)s” is not part of SPF."),
     "spf_term_twice": _l("“%(term)s” is there twice; only one is allowed."),
+    "spf_too_long": Counted(
+        "count",
+        "It is %(count)s characters long. No more than %(most)s are read here, and many receivers stop much earlier.",
+        "It is %(count)s characters long. No more than %(most)s are read here, and many receivers stop much earlier.",
+    ),
     "spf_value_missing": _l("“%(term)s” needs a value after the colon."),
     "spf_value_unwanted": _l("“%(term)s”: nothing may follow “all”."),
     "spf_domain_invalid": _l("“%(term)s” does not name a valid domain."),

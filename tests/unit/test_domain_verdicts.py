@@ -2,13 +2,14 @@
 
 import pytest
 
-from mail.decide.deliverability import SendingServer, judge, sent_through
+from mail.decide.deliverability import SendingDomain, SendingServer, judge, sent_through
 from mail.decide.dkim_record import judge_dkim
 from mail.decide.dmarc import judge_dmarc
 from mail.decide.domains import MailDomain, Office
 from mail.decide.servers import Server
 from mail.decide.verdicts import DkimKey
 from mail.dns_answers import DnsAnswer, DnsAnswers, Question
+from tests.effort import little_work
 from tests.unit.test_zones import judged
 from tests.zones import FOLDER, ZoneCase, ZoneFile
 
@@ -80,8 +81,7 @@ def test_what_is_stored_of_a_check_holds_states_and_answers():
 def test_a_return_path_that_is_empty_passes_nothing():
     server = SendingServer(1, "Empty", "smtp.acme.com", "hello@acme.com", "")
     case = ZoneCase.read(FOLDER / "spf-own-server.zone")
-    domain = case.sending()
-    judgement = judged(type(domain)("acme.example", [server]), ZoneFile(case.lines()))
+    judgement = judged(SendingDomain("acme.example", [server]), ZoneFile(case.lines()))
     assert "passes_no_envelope" in {sentence["code"] for sentence in judgement.servers[0].passes.sentences}
 
 
@@ -110,7 +110,7 @@ def test_one_answer_that_does_not_come_leaves_the_others(failing, unknown):
 def test_a_server_known_by_its_address_only():
     server = SendingServer(1, "Number", "[203.0.113.77]", "hello@acme.example", "bounce@acme.example")
     case = ZoneCase.read(FOLDER / "spf-own-server.zone")
-    judgement = judged(type(case.sending())("acme.example", [server]), ZoneFile(case.lines()))
+    judgement = judged(SendingDomain("acme.example", [server]), ZoneFile(case.lines()))
     reverse = judgement.servers[0].reverse[0]
     assert (reverse.subject, reverse.state, reverse.record) == ("203.0.113.77", "bad", None)
     assert judgement.spf.record is not None and "ip4:203.0.113.77" in judgement.spf.record.value
@@ -122,3 +122,47 @@ def test_a_provider_by_name_is_not_covered_by_a_record_that_nobody_can_read():
     assert judgement.servers[0].spf.state == "bad"
     assert judgement.spf.record is not None
     assert judgement.spf.record.value == "v=spf1 include:spf.cloud.example ~all"
+
+
+HUGE = 300_000
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(
+    "text",
+    [
+        "v=spf1 include:" + "." * HUGE,
+        "v=spf1 include:" + "a" * HUGE + "!",
+        "v=spf1 include:" + "a." * (HUGE // 2) + "!",
+        "v=spf1 include:" + "1" * HUGE,
+        "v=spf1 a:" + "/1" * (HUGE // 2),
+        "v=spf1 " + "mx, " * (HUGE // 4),
+        "v=spf1 " + "ip4:1.2.3 " * (HUGE // 10),
+        "v=spf1 exists:" + "%{l}" * (HUGE // 4),
+        "v=spf1" + ";" * HUGE + "mx",
+        "v=DMARC1; p=none; rua=mailto:" + "@" * HUGE + " ",
+        "v=DMARC1; p=block" + " " * HUGE + "!",
+        "v=DMARC1" + " ;" * (HUGE // 2),
+        "!" * HUGE,
+    ],
+    ids=lambda text: text[:24].strip(),
+)
+def test_whatever_stands_in_dns_is_little_work(text):
+    case = ZoneCase.read(FOLDER / "spf-good.zone")
+    zone = ZoneFile(case.lines())
+    known = {Question(name, "TXT"): DnsAnswer("found", (text,)) for name in ("acme.example", "_dmarc.acme.example")}
+    with little_work():
+        while (judgement := judge(case.sending(), known)).open:
+            known |= {question: zone.ask(question) for question in judgement.open}
+
+
+def test_an_internationalised_domain_is_asked_for_as_it_is_in_dns():
+    server = SendingServer(1, "Books", "203.0.113.77", "hello@bücher.example", "bounce@xn--bcher-kva.example")
+    domain = SendingDomain("bücher.example", [server])
+    lines = [
+        'xn--bcher-kva.example. IN TXT "v=spf1 ip4:203.0.113.77 -all"',
+        "xn--bcher-kva.example. IN MX 10 mail.own.example.",
+    ]
+    judgement = judged(domain, ZoneFile([*lines, "mail.own.example. IN A 203.0.113.25"]))
+    found = (judgement.domain, judgement.spf.state, judgement.servers[0].passes.state, judgement.mx.state)
+    assert found == ("xn--bcher-kva.example", "good", "good", "good")

@@ -26,6 +26,8 @@ from tests.zones import ZoneCase, ZoneFile, after_pasting, offered, words
         ("include:a.com.123", "spf_domain_invalid"),
         ("include:%{x}.a.com", "spf_domain_invalid"),
         ("include:a%b.com", "spf_domain_invalid"),
+        ("include:%{d0}.a.com", "spf_domain_invalid"),
+        ("include:%{d" + "9" * 5000 + "}.a.com", "spf_domain_invalid"),
         ("include=a.com", None),  # a modifier that nobody knows is ignored
         ("+redirect=a.com", "spf_term_unknown"),
         ("redirect=", "spf_domain_invalid"),
@@ -59,6 +61,11 @@ def test_what_can_be_read(term, code):
 def test_a_modifier_may_stand_once():
     terms = parse_spf("v=spf1 redirect=a.com redirect=b.com moo=1 moo=2")
     assert [term.text for term in terms if term.error] == ["redirect=b.com"]
+
+
+def test_a_record_that_is_far_too_long_is_not_read():
+    (term,) = parse_spf("v=spf1 " + "mx " * 2000)
+    assert (len(term.text), term.error["code"]) == (61, "spf_too_long")
 
 
 ZONE = [
@@ -137,6 +144,7 @@ def test_pyspf_finds_the_same(record, address):
     assert ours.outcome == theirs[0], (ours.reason, theirs[1])
 
 
+@pytest.mark.heavy
 @given(record=RECORDS)
 def test_whatever_is_there_the_record_to_paste_is_enough_or_there_is_none(record):
     case = ZoneCase("any", "; servers: Office, Bulk, Own\n" + "".join(f"{line}\n" for line in ZONE[1:9]))
