@@ -275,6 +275,15 @@ def refusal(error: str, description: str = "", status: int = 400) -> OauthRefusa
     )
 
 
+def wants_no_secret(description: str) -> bool:
+    """Say whether Microsoft takes a request only without the client secret: what was signed in to by a device code.
+
+    >>> wants_no_secret("AADSTS700025: Client is public so neither 'client_assertion' nor 'client_secret' should be …")
+    True
+    """
+    return "AADSTS700025" in description
+
+
 def _without_tokens(said: str) -> str:
     """Return a text without words that are long enough to be a secret.
 

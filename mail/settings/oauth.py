@@ -4,7 +4,7 @@
 either; ``keep`` writes what came into an account, and the caller commits.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -136,6 +136,15 @@ def device_code(app: Registration, endpoints: Endpoints) -> DeviceCode:
 
 
 def _post(app: Registration, endpoints: Endpoints, address: str, form: dict[str, str]) -> dict[str, Any]:
+    answer = _ask(app, endpoints, address, form)
+    if app.client_secret and rules.wants_no_secret(_text(answer.body, "error_description")):
+        answer = _ask(replace(app, client_secret=""), endpoints, address, form)
+    if answer.status != 200 or "error" in answer.body:
+        raise _refused(answer)
+    return answer.body
+
+
+def _ask(app: Registration, endpoints: Endpoints, address: str, form: dict[str, str]) -> oauth_http.HttpAnswer:
     from authlib.oauth2.auth import encode_client_secret_basic
 
     headers: dict[str, str] = {}
@@ -146,10 +155,7 @@ def _post(app: Registration, endpoints: Endpoints, address: str, form: dict[str,
         sent["client_id"] = app.client_id
         if app.client_secret:
             sent["client_secret"] = app.client_secret
-    answer = oauth_http.ask(address, sent, headers, allow_local=settings().allow_local)
-    if answer.status != 200 or "error" in answer.body:
-        raise _refused(answer)
-    return answer.body
+    return oauth_http.ask(address, sent, headers, allow_local=settings().allow_local)
 
 
 def _refused(answer: oauth_http.HttpAnswer) -> OauthRefused:

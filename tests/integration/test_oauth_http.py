@@ -1,12 +1,16 @@
 """Questions to authorization servers: only to checked addresses, only by TLS, with bounded time and size."""
 
+import json
 import ssl
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from flask import Flask
 
+from mail.decide.oauth import Endpoints
 from mail.errors import MailError
+from mail.settings.oauth import Registration, tokens_for
 from mail.transport import oauth_http
 from tests.servers.certificates import Authority
 from tests.servers.misbehaving import Script, misbehaving
@@ -114,3 +118,29 @@ def test_where_strangers_are_hosted_only_public_addresses_are_asked(url: str, co
     with pytest.raises(MailError) as raised:
         oauth_http.ask(url, {"secret": "x"}, allow_local=False)
     assert raised.value.why["code"] == code
+
+
+def test_a_public_client_is_asked_again_without_its_secret(app: Flask, trusted: Authority, tmp_path: Path) -> None:
+    """As Microsoft has it for what was signed in to by a device code."""
+    key, certificate = trusted.issue("public", tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    refused = {"error": "invalid_client", "error_description": "AADSTS700025: Client is public"}
+    heard: list[bytes] = []
+
+    def script(connection: ssl.socket) -> None:  # type: ignore[name-defined]
+        with context.wrap_socket(connection, server_side=True) as peer:
+            asked = peer.recv(65536)
+            while b"client_id=us" not in asked:
+                asked += peer.recv(65536)
+            heard.append(asked)
+            secret = b"client_secret" in asked
+            body = json.dumps(refused if secret else {"access_token": "tok", "expires_in": "3599"})
+            status = "400 Bad" if secret else "200 OK"
+            peer.sendall(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+
+    with misbehaving(script) as port, app.app_context():
+        registration = Registration("microsoft", "Microsoft", "us", "s3cret")
+        endpoints = Endpoints("", f"https://localhost:{port}/token")
+        given = tokens_for(registration, endpoints, grant_type="refresh_token", refresh_token="r")
+    assert (given.access_token, given.seconds, len(heard)) == ("tok", 3599, 2)
