@@ -2,12 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 from sqlalchemy import or_, select
 
 from mail.decide.deliverability import SendingDomain, SendingServer, sent_through
-from mail.decide.domains import Office
 from mail.decide.sender import choose
 from mail.decide.servers import NEVER_MATCHES, Server
 from mail.decide.signing import signing_domain
@@ -16,6 +14,7 @@ from mail.message.address import domain_of, first_address
 from mail.message.domains import wire_domain
 from mail.settings import office, parameters, providers
 from mail.settings.config import settings
+from mail.settings.office import Snapshot
 from mail.settings.signing import signs_itself
 from models import OutgoingServer, db
 
@@ -28,8 +27,8 @@ def sending_domains() -> list[str]:
     snapshot = office.load()
     known = snapshot.office
     filters = [*known.default_from_filter, *(known.default_server.filters if known.default_server else ())]
-    for row in _rows():
-        filters += _server(row, snapshot.servers).filters
+    for server, _ in _records(snapshot.servers):
+        filters += server.filters
     names = [one.name for one in known.all_domains]
     names += [domain_of(known.default_address)] if known.default_address else []
     names += [domain_of(entry) if "@" in entry else entry for entry in filters if entry not in NEVER_MATCHES]
@@ -39,9 +38,8 @@ def sending_domains() -> list[str]:
 def sending_domain(name: str) -> SendingDomain:
     """Return a domain with the servers that may send as it: those that are active, or will be after their test."""
     snapshot = office.load()
-    known = snapshot.office
-    servers = tuple(_servers_of(name, _rows(), snapshot.servers, known))
-    return SendingDomain(name, servers, keys_in_use(name), reports_to(name))
+    servers = _servers_of(name, _all_servers(snapshot), snapshot)
+    return SendingDomain(name, tuple(servers), keys_in_use(name), reports_to(name))
 
 
 def reports_to(name: str) -> str:
@@ -55,8 +53,9 @@ def reports_to(name: str) -> str:
 
 def servers_by_domain(names: Sequence[str]) -> dict[str, list[SendingServer]]:
     """Return the servers that may send as each of these domains."""
-    snapshot, rows = office.load(), _rows()
-    return {name: list(_servers_of(name, rows, snapshot.servers, snapshot.office)) for name in names}
+    snapshot = office.load()
+    servers = _all_servers(snapshot)
+    return {name: list(_servers_of(name, servers, snapshot)) for name in names}
 
 
 def mailing_server() -> int | None:
@@ -72,38 +71,38 @@ def everyday_server(domain: str) -> Server | None:
     return choose(sender, snapshot.servers, snapshot.office).server
 
 
-def _servers_of(domain: str, rows: Sequence[Any], servers: Sequence[Server], known: Office) -> Iterator[SendingServer]:
-    for row in rows:
-        one = _server(row, servers)
-        if not one.may_send_for(domain):
-            continue
-        others = [one if other.id == one.id else other for other in servers]
-        found = _sending(one, row.host, domain, others, known)
-        if found is not None:
-            yield found
+def _all_servers(snapshot: Snapshot) -> list[tuple[Server, str]]:
+    """Return every server that sends, with its host; the default server only while it does."""
+    found = _records(snapshot.servers)
     if office.sends_through() == "default":
-        default = settings().default_server
+        default, known = settings().default_server, snapshot.office
         filters = known.default_from_filter or (known.default_server.filters if known.default_server else ())
-        one = Server(None, default.name, filters=filters, signs_itself=signs_itself("provider", default.host))
-        found = _sending(one, default.host, domain, (), known) if one.may_send_for(domain) else None
-        if found is not None:
-            yield found
+        signs = signs_itself("provider", default.host)
+        found.append((Server(None, default.name, filters=filters, signs_itself=signs), default.host))
+    return found
 
 
-def _rows() -> Sequence[Any]:
+def _records(servers: Sequence[Server]) -> list[tuple[Server, str]]:
     """Return the server records that send, or will as soon as their test passes."""
     row = OutgoingServer
     query = select(row.id, row.host).where(or_(row.active, row.draft)).order_by(row.priority, row.id)
-    return db.session.execute(query).all()
+    by_id = {server.id: server for server in servers}
+    return [(replace(by_id[number], active=True), host) for number, host in db.session.execute(query)]
 
 
-def _server(row: Any, servers: Sequence[Server]) -> Server:
-    return replace(next(one for one in servers if one.id == row.id), active=True)
+def _servers_of(domain: str, servers: Sequence[tuple[Server, str]], snapshot: Snapshot) -> Iterator[SendingServer]:
+    for server, host in servers:
+        if server.may_send_for(domain):
+            found = _sending(server, host, domain, snapshot)
+            if found is not None:
+                yield found
 
 
-def _sending(server: Server, host: str, domain: str, servers: Sequence[Server], known: Office) -> SendingServer | None:
+def _sending(server: Server, host: str, domain: str, snapshot: Snapshot) -> SendingServer | None:
     """Return what DNS must say of a server, None when our own decision sends nothing as the domain through it."""
-    decision = sent_through(server, domain, servers, known)
+    known = snapshot.office
+    others = [server if one.id == server.id else one for one in snapshot.servers] if server.id else []
+    decision = sent_through(server, domain, others, known)
     sent_as = first_address(decision.from_after) if decision.failure is None else None
     if sent_as is None or sent_as.domain != domain:
         return None
