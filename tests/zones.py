@@ -120,7 +120,9 @@ def states(judgement: Judgement) -> dict[str, str]:
 
 def words(judgement: Judgement) -> str:
     """Return all that is said, a sentence a line."""
-    return "\n".join(say(sentence) for verdict in judgement.verdicts for sentence in verdict.sentences)
+    changes = [change for verdict in offered(judgement) for change in verdict.record.changes]  # type: ignore[union-attr]
+    sentences = [sentence for verdict in judgement.verdicts for sentence in verdict.sentences]
+    return "\n".join(say(sentence) for sentence in [*sentences, *changes])
 
 
 def offered(judgement: Judgement) -> list[Verdict]:

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from mail.decide.dkim_record import judge_dkim
@@ -142,6 +142,8 @@ def judge(domain: SendingDomain, known: Mapping[Question, DnsAnswer]) -> Judgeme
         )
         for server, origin in zip(domain.servers, origins, strict=True)
     ]
+    if any(server.passes.record for server in servers):
+        dmarc = replace(dmarc, record=None)  # theirs has what this one has
     return Judgement(
         domain=name,
         spf=spf,

@@ -20,7 +20,7 @@ _LOOKS_LIKE = re.compile(r"\W*v?\s*=?\s*DMARC1?\b", re.IGNORECASE)
 class DmarcPolicy:
     """What counts for mail from a domain. ``wish``: none, quarantine or reject, "" without a record.
 
-    ``at``: where the record is; ``text`` and ``tags``: what it says.
+    ``at``: where the record is; ``text``: what it says; ``tags``: what it should say.
     """
 
     wish: str = ""
@@ -122,7 +122,7 @@ def _of_text(domain: str, owner: str, text: str, reports_to: str, answers: DnsAn
         at,
         strict_spf=usable.get("aspf", "r").lower() == "s",
         strict_dkim=usable.get("adkim", "r").lower() == "s",
-        tags=tuple(tags.items()),
+        tags=tuple(read_tags(_record(at, text, reports_to, ()).value).items()),
         text=text,
     )
     wrong = [f"{name}={value}" for name, value in tags.items() if name not in usable]

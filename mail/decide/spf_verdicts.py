@@ -31,8 +31,8 @@ def judge_spf(domain: str, origins: Sequence[Origin], answers: DnsAnswers) -> tu
     if whole in ("good", "unknown"):
         return Verdict("spf", state, tuple(sentences)), servers
     merged = merge([*texts, *similar], origins, domain, answers)
-    record, words = _to_paste(merged, [*texts, *similar], domain, answers)
-    return Verdict("spf", state, (*sentences, *words), record), servers
+    record, why_not = _to_paste(merged, [*texts, *similar], domain, answers)
+    return Verdict("spf", state, (*sentences, *why_not), record), servers
 
 
 def _of_server(origin: Origin, domain: str, answers: DnsAnswers) -> Verdict:
@@ -51,7 +51,7 @@ def _to_paste(
     words = [*merged.changes, why("spf_lookups_then", count=merged.lookups, most=MOST_LOOKUPS)]
     if len(merged.text) > LONGEST_COMFORTABLE:
         words.append(why("spf_long", count=len(merged.text)))
-    return txt_record(domain, merged.text, replaces), tuple(words)
+    return txt_record(domain, merged.text, replaces, tuple(words)), ()
 
 
 def _of_record(

@@ -18,7 +18,8 @@ _ORDER: tuple[State, ...] = ("good", "unknown", "warning", "bad")
 class RecordToPaste:
     """A DNS record as a person enters it. ``replaces``: the values of today that it stands in for, () if it is new.
 
-    ``quoted`` is the value as zone files want it, in strings of at most 255 octets.
+    ``quoted`` is the value as zone files want it, in strings of at most 255 octets. ``changes``: what it adds to
+    today's record, what it leaves out, and what to think of before it is pasted.
     """
 
     name: str
@@ -26,6 +27,7 @@ class RecordToPaste:
     value: str
     replaces: tuple[str, ...] = ()
     quoted: str = ""
+    changes: tuple[Why, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ def not_known(about: About, name: str, answer: DnsAnswer, subject: str = "") -> 
     return Verdict(about, "unknown", (why(f"dns_{answer.outcome}", name=name, said=answer.said),), subject=subject)
 
 
-def txt_record(name: str, value: str, replaces: Iterable[str] = ()) -> RecordToPaste:
+def txt_record(name: str, value: str, replaces: Iterable[str] = (), changes: tuple[Why, ...] = ()) -> RecordToPaste:
     """Return a TXT record to paste.
 
     >>> txt_record("acme.com", "v=spf1 -all").quoted
@@ -77,4 +79,4 @@ def txt_record(name: str, value: str, replaces: Iterable[str] = ()) -> RecordToP
     """
     strings = [value[start : start + LONGEST_STRING] for start in range(0, len(value), LONGEST_STRING)]
     quoted = " ".join('"{}"'.format(string.replace("\\", "\\\\").replace('"', '\\"')) for string in strings)
-    return RecordToPaste(name, "TXT", value, tuple(replaces), quoted)
+    return RecordToPaste(name, "TXT", value, tuple(replaces), quoted, changes)

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from mail.decide.deliverability import SendingServer
 from mail.deliverability import checks, senders
-from mail.sentences import say
+from mail.sentences import Why, say
 from mail.settings import dns_hosts, office, providers
 from mail.settings.clock import now
 from mail.settings.dns_hosts import DnsHost
@@ -144,6 +144,7 @@ class ShownRecord:
     full_name: str
     value: str
     replaces: Sequence[str]
+    changes: Sequence[Why]
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,7 @@ def _records(report: DomainReport, host: DnsHost | None) -> list[ShownRecord]:
                 full_name=record["name"],
                 value=record["quoted"] if is_quoted else record["value"],
                 replaces=record["replaces"],
+                changes=record.get("changes", ()),
             ),
         )
     return list(shown.values())
