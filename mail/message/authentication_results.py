@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from mail.message.structure import StructureReader
+from mail.message.words import one_line
 
 MOST_RESULTS = 100  # of one line
 LONGEST_LINE = 64 * 1024  # characters
@@ -164,4 +165,4 @@ def _plain(text: str) -> str:
 
 
 def _shown(text: str) -> str:
-    return " ".join(text.split())[:LONGEST_VALUE]
+    return one_line(text)[:LONGEST_VALUE]

@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from xml.parsers import expat  # a document type is refused: no entity can be declared
 
 from mail.message.domains import normalise_domain
+from mail.message.words import one_line
 from mail.sentences import Why, why
 
 MOST_SOURCES = 1000  # rows of one report that are kept
@@ -129,7 +130,7 @@ class _Reader:
             self._length += len(words)
 
     def end(self, _name: str) -> None:
-        path, value = "/".join(self._path[1:]), "".join(self._text).strip()[:LONGEST_VALUE]
+        path, value = "/".join(self._path[1:]), one_line("".join(self._text))[:LONGEST_VALUE]
         self._text, self._length = [], 0
         self._path.pop()
         if path == "record":

@@ -6,7 +6,7 @@ Copies are indented, quoted, have lost the blanks that folded their lines, or be
 import re
 from dataclasses import dataclass
 
-from mail.message.words import repair
+from mail.message.words import one_line, repair
 
 LARGEST_PASTE = 1024 * 1024  # octets
 MOST_LINES = 5000  # of a header that are looked at
@@ -72,7 +72,7 @@ def read_pasted(raw: bytes) -> PastedMail:
             continue
         fields.append((found[1].lower(), [found[2].strip()]))
     return PastedMail(
-        tuple(HeaderLine(name, repair(" ".join(filter(None, values))[:LONGEST_VALUE])) for name, values in fields),
+        tuple(HeaderLine(name, one_line(repair(" ".join(values)[:LONGEST_VALUE]))) for name, values in fields),
         "\n".join(lines[position + 1 :]).strip("\n"),
     )
 

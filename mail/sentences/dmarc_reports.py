@@ -48,15 +48,15 @@ SENTENCES: dict[str, Any] = {
         "It looks like a DMARC report, but does not say about which domain, from whom, or for which days."
     ),
     # who sends
-    "sender_own_both": _l("Your server %(server)s: SPF and DKIM vouch for its emails."),
-    "sender_own_dkim": _l("Your server %(server)s: DKIM vouches for its emails, SPF does not. One is enough."),
+    "sender_own_both": _l("Your server “%(server)s”: SPF and DKIM vouch for its emails."),
+    "sender_own_dkim": _l("Your server “%(server)s”: DKIM vouches for its emails, SPF does not. One is enough."),
     "sender_own_spf": _l(
-        "Your server %(server)s: SPF vouches for its emails, DKIM does not. One is enough, but SPF breaks when an "
+        "Your server “%(server)s”: SPF vouches for its emails, DKIM does not. One is enough, but SPF breaks when an "
         "email is "
         "forwarded."
     ),
     "sender_own_failing": _l(
-        "Your server %(server)s sent them, and neither SPF nor DKIM vouched for them. Correct the records under "
+        "Your server “%(server)s” sent them, and neither SPF nor DKIM vouched for them. Correct the records under "
         "Deliverability, or receivers will refuse these emails."
     ),
     "sender_service_dkim": _l(

@@ -8,7 +8,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import delete, func, select
 
-from mail.deliverability import reported
+from mail.decide.deliverability import judge
+from mail.deliverability import checks, reported, senders
+from mail.dns_answers import DnsAnswer, Kind, Question
 from mail.incoming import flow, intake
 from mail.maintenance import cleanup
 from mail.message.parse import parse
@@ -105,11 +107,12 @@ def test_a_report_outlives_the_email_it_came_with(desk: FrontDesk) -> None:
 # --- who sends as us
 
 
-def check_of(domain: str, records: dict[tuple[str, str], list[str]]) -> DomainReport:
-    asked = [
-        {"name": name, "kind": kind, "outcome": "found", "records": found} for (name, kind), found in records.items()
-    ]
-    return DomainReport(domain=domain, at=now(), state="good", report={"asked": asked}, standing={}, told={})
+def check(records: dict[tuple[Kind, str], tuple[str, ...]]) -> None:
+    """Let a check of the domain's DNS find these records, and nothing else."""
+    known = {Question(name, kind): DnsAnswer("found", found) for (kind, name), found in records.items()}
+    while (judgement := judge(senders.sending_domain(DOMAIN), known)).open:
+        known |= dict.fromkeys(judgement.open, DnsAnswer("no_record"))
+    checks.keep(DOMAIN, judgement, now())
 
 
 @pytest.fixture
@@ -119,12 +122,8 @@ def office(pages: Flask) -> Flask:
         parameters.put("mail.catchall.domain", DOMAIN, now())
         parameters.put("mail.custom_servers", "1", now())
         db.session.add(OutgoingServer(name="Office server", host="smtp.office.example", active=True))
-        found = {
-            ("smtp.office.example", "A"): ["192.0.2.7"],
-            ("smtp.office.example", "AAAA"): ["2001:db8::7", "nonsense"],
-        }
-        db.session.add(check_of(DOMAIN, found))
         db.session.commit()
+        check({("A", "smtp.office.example"): ("192.0.2.7",), ("AAAA", "smtp.office.example"): ("2001:db8::7",)})
         at = now()
         raws = [report(name, at=at) for name in ("google", "microsoft", "fastmail", "amazon-ses")]
         intake.keep("practice", [FetchedMail(str(n), len(raw), at, raw) for n, raw in enumerate(raws)], at)
@@ -153,12 +152,13 @@ def test_a_provider_is_known_by_the_networks_that_it_lists(office: Flask) -> Non
         server = db.session.scalar(select(OutgoingServer))
         assert server is not None
         server.host = "smtp.fastmail.com"
-        answers = {
-            ("spf.messagingengine.com", "TXT"): ["v=spf1 include:more.example ip4:198.51.100.16/28 -all"],
-            ("more.example", "TXT"): ["v=spf1 ip4:203.0.113.10 -all"],
-        }
-        db.session.add(check_of(DOMAIN, answers))
         db.session.commit()
+        check(
+            {
+                ("TXT", "spf.messagingengine.com"): ("v=spf1 include:more.example ip4:198.51.100.16/28 -all",),
+                ("TXT", "more.example"): ("v=spf1 ip4:203.0.113.10 -all",),
+            }
+        )
         found = reported.reported_senders(DOMAIN, now() - timedelta(days=7))
         assert [(one.kind, one.address) for one in found if one.server] == [
             ("own_failing", "198.51.100.20"),

@@ -62,6 +62,7 @@ def test_what_stands_above_the_first_field_is_left_out_only_if_it_is_no_field() 
     assert fields("Subject: x\nReceived: from a") == [("subject", "x"), ("received", "from a")]
     assert fields("Copy to clipboard\nReceived: from a") == [("received", "from a")]
     assert fields(b"Subject: M\xfcller\nX: \xc3\xbc\0") == [("subject", "Müller"), ("x", "ü")]
+    assert fields("From: a\u202eb\u200bc") == [("from", "a bc")]  # what turns or hides letters is not shown
     assert fields("") == fields("Hello, world") == fields(">\n>\n") == []
 
 
