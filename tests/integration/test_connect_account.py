@@ -333,7 +333,8 @@ def test_another_user_or_host_lets_go_of_the_account(office: Flask, admin: Visit
     assert "tok-en" not in everywhere and "until it is revoked" in everywhere
     admin.post("/admin/outgoing-servers/edit?id=1", {**SERVER, "comment": "x"})
     assert connected() == ADDRESS
-    admin.post("/admin/outgoing-servers/edit?id=1", {**SERVER, "host": "smtp.evil.test"})
+    moved = admin.post("/admin/outgoing-servers/edit?id=1", {**SERVER, "host": "smtp.evil.test"}, follow_redirects=True)
+    assert "so sales@office.test is no longer used here: press Connect" in words(moved)
     assert connected() is None
     # ... and there nothing goes without a person who signs in.
     assert "/sign-in/" in admin.post("/sign-in/connect/outgoing/1", {"provider": "1", "flow": "code"}).location

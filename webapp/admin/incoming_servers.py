@@ -268,7 +268,7 @@ class IncomingServerView(AdminView):
 
     def before_save(self, form: Any, row: IncomingServer, is_new: bool) -> None:
         """Check what belongs together; another mailbox has to be tested anew."""
-        with servers.rules_of(form):
+        with servers.rules_of(form), servers.account_noticed(row):
             follows = server_rules.check(row, password_given=bool(form.password.data))
         if "tested_anew" in follows:
             flash(

@@ -327,7 +327,7 @@ class OutgoingServerView(AdminView):
 
     def before_save(self, form: Any, row: OutgoingServer, is_new: bool) -> None:
         """Check what belongs together; a new server is a draft until its test passes."""
-        with servers.rules_of(form):
+        with servers.rules_of(form), servers.account_noticed(row):
             server_rules.check(row, password_given=bool(form.password.data))
         if is_new:
             row.draft, row.active = True, False

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from flask import flash
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 from wtforms import Field, Form
@@ -16,6 +17,7 @@ from mail.decide.servers import FilterError, parse_filter
 from mail.errors import ChangeRefused
 from mail.message.domains import normalise_domain
 from mail.settings.config import settings
+from models import IncomingServer, OutgoingServer
 from webapp.admin.base import ActionRefused
 
 NOTHING = _l("Fill in this field.")
@@ -164,6 +166,18 @@ def rules_of(form: Form, **called: str) -> Iterator[None]:
             field = form[called.get(name, name)]
             field.errors = [*field.errors, sentence]
         raise ActionRefused(NOT_SAVED) from refused
+
+
+@contextmanager
+def account_noticed(row: OutgoingServer | IncomingServer) -> Iterator[None]:
+    """Say so when a server lets go of its account: its emails wait until somebody connects it again."""
+    had = row.oauth_account
+    yield
+    if had and row.oauth_account is None and row.authentication == "oauth2":
+        words = gettext(
+            "Server or user has changed, so %(address)s is no longer used here: press Connect.", address=had
+        )
+        flash(words, "warning")
 
 
 def refuse(field: Field, sentence: str) -> None:
