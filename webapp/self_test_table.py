@@ -43,6 +43,7 @@ class PartRow:
     row: SelfTestPart
     line_id: int | None
     waited: int
+    header_id: int | None = None  # the email whose header says it
 
     @property
     def label(self) -> Any:
@@ -72,14 +73,21 @@ class PartRow:
 
 def rows_of(check_id: int) -> list[PartRow]:
     """Return the rows of a test."""
-    parts = self_test_rows.parts_of(check_id).values()
+    by_name = self_test_rows.parts_of(check_id)
+    parts = by_name.values()
     mails = {part.mail_id for part in parts if part.mail_id is not None}
     lines = {
         row.mail_id: row.id
         for row in db.session.execute(select(Recipient.id, Recipient.mail_id).where(Recipient.mail_id.in_(mails)))
     }
     moment = now()
+    delivery = by_name.get("delivery")
     return [
-        PartRow(part, lines.get(part.mail_id or 0), min((moment - (part.sent_at or moment)).seconds, PATIENCE.seconds))
+        PartRow(
+            part,
+            lines.get(part.mail_id or 0),
+            min((moment - (part.sent_at or moment)).seconds, PATIENCE.seconds),
+            delivery.received_mail_id if delivery and part.name == "authentication" and part.why else None,
+        )
         for part in parts
     ]

@@ -68,3 +68,6 @@ def test_a_server_is_tested_from_end_to_end(
     assert looks_well(someone) == []
     page.get_by_role("row", name="Delivery").get_by_role("link", name="What came back").first.click()
     expect(page.get_by_text("Its arrival is noted there; it creates nothing.")).to_be_visible()
+    page.get_by_role("link", name="Test sending and receiving").click()
+    page.get_by_role("link", name="Explain the header").click()
+    expect(page.get_by_role("heading", name="Header")).to_be_visible()

@@ -18,7 +18,18 @@ from mail.message.parse import IncomingMessage
 from mail.sentences import Why, say
 from mail.settings.clock import now
 from mail.settings.wake import wake
-from models import Alias, Blob, Document, DocumentType, IncomingServer, ReceivedMail, RouteResult, db
+from models import (
+    Alias,
+    Blob,
+    Document,
+    DocumentType,
+    IncomingServer,
+    ReceivedMail,
+    RouteResult,
+    SelfTestPart,
+    ServerCheck,
+    db,
+)
 from models.incoming import RECEIVED_STATES
 from webapp import template_helpers
 from webapp.admin.base import AdminView, ChoiceFilter, Empty, action, expose
@@ -99,6 +110,13 @@ class ReceivedMailView(AdminView):
         """Return the domain that a DMARC report is about, "" for any other mail."""
         steps = (row.decision or []) if row.result == "dmarc" else []
         return next((str(step["values"]["domain"]) for step in steps if step["code"] == "route_dmarc"), "")
+
+    def tested_server(self, row: ReceivedMail) -> int | None:
+        """Return the server (0: the default server) whose test this mail belongs to."""
+        if row.result != "self_test":
+            return None
+        query = select(ServerCheck.server_id).join(SelfTestPart, SelfTestPart.check_id == ServerCheck.id)
+        return db.session.scalar(query.where(SelfTestPart.received_mail_id == row.id).limit(1))
 
     def documents_of(self, row: ReceivedMail) -> Sequence[Document]:
         """Return the documents that this mail opened or was posted on."""
