@@ -127,7 +127,7 @@ def judge(domain: SendingDomain, known: Mapping[Question, DnsAnswer]) -> Judgeme
     """Return all verdicts on a domain, as far as the known answers go."""
     answers = DnsAnswers(known)
     name = wire_domain(domain.name) or domain.name
-    origins = [_origin(server, answers) for server in domain.servers]
+    origins = [_origin(server, name, answers) for server in domain.servers]
     spf, of_servers = judge_spf(name, [origin for origin in origins if origin is not None], answers)
     dmarc, policy = judge_dmarc(name, domain.reports_to, answers)
     keys = {key: judge_dkim(key, answers) for key in _keys(domain)}
@@ -157,11 +157,11 @@ def judge(domain: SendingDomain, known: Mapping[Question, DnsAnswer]) -> Judgeme
     )
 
 
-def _origin(server: SendingServer, answers: DnsAnswers) -> Origin | None:
+def _origin(server: SendingServer, domain: str, answers: DnsAnswers) -> Origin | None:
     """Where its mail comes from; None where the provider's own envelope sender keeps our SPF record out of it."""
     if server.return_path and not server.include and not server.addresses:
         return None
-    return origin_of(server.name, server.host, wire_domain(server.include) or "", server.addresses, answers)
+    return origin_of(server.name, server.host, wire_domain(server.include) or "", server.addresses, domain, answers)
 
 
 def _not_needed(server: SendingServer) -> Verdict:

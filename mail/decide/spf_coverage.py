@@ -4,6 +4,7 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mail.decide.alignment import same_organisation
 from mail.decide.spf import SpfMatch, SpfResult, check_host
 from mail.decide.spf_faults import fault_of_target
 from mail.decide.spf_macros import IPAddress
@@ -22,12 +23,14 @@ MOST_ADDRESSES = 10  # of a server's host
 class Origin:
     """Where the mail of a server comes from: what its provider says to include, else its addresses.
 
-    ``addresses`` are then examples out of the provider's networks. ``problem``: why nothing can be said; its state.
+    ``addresses`` are then examples out of the provider's networks; ``guessed_from``: they are those of a host of
+    somebody else, who may send from others. ``problem``: why nothing can be said; its state.
     """
 
     name: str
     include: str = ""
     addresses: tuple[IPAddress, ...] = ()
+    guessed_from: str = ""
     problem: Why | None = None
     state: State = "good"
 
@@ -49,20 +52,35 @@ class Coverage:
     missing: tuple[str, ...] = ()
 
 
-def origin_of(name: str, host: str, include: str, addresses: Sequence[str], answers: DnsAnswers) -> Origin:
-    """Return where the mail of a server comes from, as far as DNS tells."""
+def origin_of(name: str, host: str, include: str, addresses: Sequence[str], domain: str, answers: DnsAnswers) -> Origin:
+    """Return where the mail of a server comes from, as far as DNS tells.
+
+    A host that nobody knows may be one of a provider that sends from other addresses. When the SPF record of the domain
+    has an include of that provider, this is what he told to include.
+    """
+    include = include or ("" if addresses else _included_for(host, domain, answers))
     if include:
         return _provider(name, include, answers)
     found, unclear = (list(addresses), None) if addresses else _addresses(host, answers)
     known = tuple(ipaddress.ip_address(address) for address in found)
     public = tuple(address for address in known if _is_public(address))
     if public:
-        return Origin(name, addresses=public)
+        is_guess = not addresses and not same_organisation(host, domain)
+        return Origin(name, addresses=public, guessed_from=host if is_guess else "")
     if unclear is not None:
         return Origin(name, problem=why(f"dns_{unclear.outcome}", name=host, said=unclear.said), state="unknown")
     if known:
         return Origin(name, problem=why("spf_private_address", server=name, host=host), state="unknown")
     return Origin(name, problem=why("spf_no_address", server=name, host=host), state="bad")
+
+
+def _included_for(host: str, domain: str, answers: DnsAnswers) -> str:
+    """The name that the domain's record includes and that belongs to who runs a host; "" for none."""
+    if same_organisation(host, domain):
+        return ""
+    texts = spf_texts(answers.ask(domain, "TXT").records)
+    terms = [term for text in texts for term in parse_spf(text) if term.name == "include"]
+    return next((term.target for term in terms if term.target and same_organisation(term.target, host)), "")
 
 
 def _provider(name: str, include: str, answers: DnsAnswers) -> Origin:
@@ -123,12 +141,10 @@ def coverage(origin: Origin, domain: str, answers: DnsAnswers, record: str | Non
         return Coverage("good", (_covered(origin, domain, checks[0][1].path),))
     stops = [_stop(check) for _, check in failed]
     missing = origin.needs if origin.include else tuple(f"ip{address.version}:{address}" for address, _ in failed)
-    return Coverage(
-        "bad",
-        _not_covered(origin, domain, failed, len(checks)),
-        min((stop for stop in stops if stop is not None), default=None),
-        missing,
-    )
+    sentences = _not_covered(origin, domain, failed, len(checks))
+    if origin.guessed_from:
+        sentences += (why("spf_guessed", server=origin.name, host=origin.guessed_from),)
+    return Coverage("bad", sentences, min((stop for stop in stops if stop is not None), default=None), missing)
 
 
 def _stop(check: SpfResult) -> int | None:

@@ -136,6 +136,10 @@ SENTENCES: dict[str, Any] = {
     ),
     "spf_not_covered_end": _l("“%(server)s” is not covered: nothing in the SPF record of %(domain)s names it."),
     "spf_not_covered_broken": _l("“%(server)s” is not covered: receivers cannot use the SPF record of %(domain)s."),
+    "spf_guessed": _l(
+        "This goes by the address of %(host)s. If its provider tells you what to include in SPF, use that instead "
+        "of the address."
+    ),
     "spf_partly": _l("“%(server)s” is only partly covered by the SPF record of %(domain)s. Missing: %(addresses)s."),
     "spf_provider_without": _l(
         "The provider of “%(server)s” is known to use “include:%(include)s”, but that name has no SPF record now. "
