@@ -94,14 +94,13 @@ def _words(sender: Sender) -> Iterable[Why]:
         by = "both" if sender.dkim and sender.spf else "dkim" if sender.dkim else "spf"
         yield why(f"sender_own_{by}", **named)
     elif sender.kind == "service":
-        yield why(
-            "sender_service_dkim" if sender.dkim else "sender_service_spf", domain=sender.signed_by or sender.spf_domain
-        )
+        domain = min(sender.names, default="") or sender.spf_domain
+        yield why("sender_service_dkim" if sender.dkim else "sender_service_spf", domain=domain)
     elif sender.kind == "forwarded":
         yield why("sender_forwarded", domain=sender.spf_domain or sender.signed_by or sender.address)
     else:
         others = (sender.signed_by, sender.spf_domain)
-        ours = next(iter(sender.names), "")  # what it forges says nothing of who it is
+        ours = min(sender.names, default="")  # what it forges says nothing of who it is
         other = next((one for one in others if one and not same_organisation(one, ours)), "")
         yield why("sender_stranger_named", domain=other) if other else why("sender_stranger")
     if not sender.passed:

@@ -172,7 +172,7 @@ def test_the_page_says_it_in_words(office: Flask) -> None:
     said = words(page)
     assert "Receivers reported 29 emails: 21 passed, 8 failed." in said and "4 reports of 4 receivers" in said
     assert "Office server 192.0.2.7 11 Yours" in said and "Forwarded" in said
-    assert "It names bounces.shop.example" in said and "2 were put into the spam folder" in said
+    assert "It names bounces.shop.example" in said and "2 were moved to the spam folder" in said
     assert "No reports in these 7 days" not in words(admin.get(f"/deliverability/{DOMAIN}/senders?days=7"))
     number = page.text.split("/admin/received-mails/details?id=")[1].split('"')[0]
     ledger = words(admin.get(f"/admin/received-mails/details?id={number}"))
