@@ -23,6 +23,7 @@ from mail.transport.oauth_http import (
 from models import OauthAccount, OauthProvider, Unreadable
 
 SHORTEST = 60  # seconds that a token is believed to hold, whatever the provider says
+LONGEST_CODE = 3600  # seconds for which we ask whether somebody typed a device code
 USUAL = 3600  # seconds, where it does not say
 
 
@@ -131,7 +132,8 @@ def device_code(app: Registration, endpoints: Endpoints) -> DeviceCode:
     page = _text(body, "verification_uri") or _text(body, "verification_url")
     if not page.startswith("https://") or not _text(body, "device_code") or not _text(body, "user_code"):
         raise OauthNotUnderstood(host=app.name, status="(no device code)")
-    seconds, every = _seconds(body.get("expires_in")) or 600, _seconds(body.get("interval")) or 5
+    seconds = min(_seconds(body.get("expires_in")) or 600, LONGEST_CODE)
+    every = _seconds(body.get("interval")) or 5
     return DeviceCode(_text(body, "device_code"), _text(body, "user_code")[:64], page, seconds, min(every, 60))
 
 
