@@ -64,12 +64,14 @@ SENTENCES: dict[str, Any] = {
         "References). A real reply would not find its document: a server on the way removes these lines."
     ),
     "self_test_reply_returned": _l(
-        "The reply to %(address)s was returned, as replies to your emails would be. The mail server of this domain "
-        "must deliver this address to a mailbox that is fetched here. The report says: %(text)s"
+        "The reply to %(address)s was returned. Replies go there unless the type of a document has an alias of its "
+        "own. The mail server of this domain must deliver this address to a mailbox that is fetched here. The report "
+        "says: %(text)s"
     ),
     "self_test_reply_missing": _l(
-        "The reply to %(address)s did not come back within %(minutes)s minutes. The mail server of this domain must "
-        "deliver this address to a mailbox that is fetched here."
+        "The reply to %(address)s did not come back within %(minutes)s minutes. Replies go there unless the type of a "
+        "document has an alias of its own. The mail server of this domain must deliver this address to a mailbox that "
+        "is fetched here."
     ),
     "self_test_reply_nowhere": _l("Not tested: without an alias domain there is no address for replies."),
     # --- a failure
