@@ -21,7 +21,9 @@ export async function refresh(part, url = part.dataset.liveUrl) {
   if (part.innerHTML === text || shown.get(part) === said) return;
   shown.set(part, said);
   const focused = part.contains(document.activeElement) ? document.activeElement.id : "";
+  const unfolded = [...part.querySelectorAll("details[open][id]")].map((details) => details.id);
   part.innerHTML = text;
+  for (const id of unfolded) document.getElementById(id)?.setAttribute("open", "");
   if (focused) document.getElementById(focused)?.focus(); // who works by keyboard stays where they were
   part.dispatchEvent(new CustomEvent("coqui:fresh", { bubbles: true }));
 }

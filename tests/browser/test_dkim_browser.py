@@ -20,7 +20,7 @@ def publish(page: Page, names: NameServer) -> tuple[str, str]:
     """Do what the page asks for: copy name and value of the new record into DNS."""
     box = page.locator(".dkim-key", has=page.get_by_role("heading", name="Add this record"))
     name = box.locator("[data-copy]").first.get_attribute("data-copy")
-    value = box.get_by_role("button", name="Copy value").get_attribute("data-copy")
+    value = box.get_by_role("button", name="Copy value", exact=True).get_attribute("data-copy")
     assert name and value
     strings = " ".join(f'"{value[start : start + 255]}"' for start in range(0, len(value), 255))
     names.replace(name, "TXT", [strings])

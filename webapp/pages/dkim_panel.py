@@ -29,6 +29,11 @@ class ShownKey:
     removable_at: datetime | None
 
     @property
+    def short_name(self) -> str:
+        """The name of its record where the domain is added to it."""
+        return f"{self.row.selector}._domainkey"
+
+    @property
     def removable_on(self) -> str:
         """The day of that moment, as it is read."""
         return str(format_date(self.removable_at, "long"))
