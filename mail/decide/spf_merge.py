@@ -31,10 +31,12 @@ def merge(texts: Sequence[str], origins: Sequence[Origin], domain: str, answers:
         terms = _covering(origin, terms, domain, answers, changes)
     terms = _within_lookup_limit(terms, origins, answers, changes)
     text = written(terms)
-    lookups = reach_of_terms(terms, answers).lookups
+    reach = reach_of_terms(terms, answers)
     found = [coverage(origin, domain, answers, text) for origin in origins if not origin.problem]
     missed = [sentence for one in found if one.state != "good" for sentence in one.sentences]
-    return MergedSpf(text, tuple(changes), lookups, tuple(missed))
+    if reach.unclear is not None:  # nobody knows what the record would cost, or whether it can be read
+        missed.append(why(f"dns_{reach.unclear.outcome}", name=reach.unclear_name, said=reach.unclear.said))
+    return MergedSpf(text, tuple(changes), reach.lookups, tuple(missed))
 
 
 def written(terms: Iterable[Term]) -> str:

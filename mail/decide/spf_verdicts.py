@@ -32,7 +32,8 @@ def judge_spf(domain: str, origins: Sequence[Origin], answers: DnsAnswers) -> tu
         return Verdict("spf", state, tuple(sentences)), servers
     merged = merge([*texts, *similar], origins, domain, answers)
     record, why_not = _to_paste(merged, [*texts, *similar], domain, answers)
-    return Verdict("spf", state, (*sentences, *why_not), record), servers
+    new = tuple(sentence for sentence in why_not if sentence not in sentences)
+    return Verdict("spf", state, (*sentences, *new), record), servers
 
 
 def _of_server(origin: Origin, domain: str, answers: DnsAnswers) -> Verdict:

@@ -9,9 +9,10 @@ from mail.decide.domains import MailDomain, Office
 from mail.decide.servers import Server
 from mail.decide.verdicts import DkimKey
 from mail.dns_answers import DnsAnswer, DnsAnswers, Question
+from mail.sentences import say
 from tests.effort import little_work
 from tests.unit.test_zones import judged
-from tests.zones import FOLDER, ZoneCase, ZoneFile
+from tests.zones import FOLDER, ZoneCase, ZoneFile, words
 
 SHORT = (  # 512 bits
     "MFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAKj34GkxFhD90vcNLYLInFEX6Ppy1tPf9Cnzj4p4WGeKLs1Pt8QuKUpRKfFLfRYC9AIKjbJTWit+Cqvj"
@@ -105,6 +106,18 @@ def test_one_answer_that_does_not_come_leaves_the_others(failing, unknown):
     assert {name for name, verdict in found.items() if verdict.state == "unknown"} == unknown
     assert judgement.state == "unknown"
     assert not [verdict for verdict in judgement.verdicts if verdict.record]
+
+
+@pytest.mark.parametrize("zone", ["spf-macro-provider", "spf-own-server", "spf-ptr", "spf-redirect"])
+def test_nothing_is_pasted_while_an_include_is_not_known(zone):
+    case = ZoneCase.read(FOLDER / f"{zone}.zone")
+    file = ZoneFile(case.lines())
+    known = {Question("spf.post.example", "TXT"): DnsAnswer("failed", said="192.0.2.53: SERVFAIL")}
+    while (judgement := judge(case.sending(), known)).open:
+        known |= {question: file.ask(question) for question in judgement.open}
+    assert judgement.spf.record is None
+    assert "could not answer the question about spf.post.example (192.0.2.53: SERVFAIL)" in words(judgement)
+    assert len(judgement.spf.sentences) == len({say(sentence) for sentence in judgement.spf.sentences})
 
 
 def test_a_server_known_by_its_address_only():
