@@ -62,7 +62,7 @@ class WorkerProcess:
             loop("scheduled actions", self._actions, "actions"),
             loop("tests", Checks(app, self._identity, fetcher), "check"),
             loop("sign-ins", SignIns(app, self._identity), "sign_in"),
-            loop("renewals", Renewals(app, self._identity), pause=LOOK_EVERY),
+            loop("renewals", Renewals(app, self._identity, self._connections), "sign_in", pause=LOOK_EVERY),
             loop("keys", KeyWatch(self._identity), "dkim", pause=signing.PAUSE),
             loop("incoming", Waiting(self._identity), "incoming", "received"),
             loop("mailings", Tending(), "mailings"),

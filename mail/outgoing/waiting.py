@@ -148,6 +148,20 @@ def _free_mailings(server_id: int, now: datetime) -> int:
     return change_rows(update(Mailing).where(*waits).values(next_try_at=None))
 
 
+def free_signed_in(server_id: int, now: datetime) -> None:
+    """There is a token for a server again: what waited for one goes on now; commits."""
+    for_one = Recipient.why["code"].as_string().like("account_%")
+    lines = (Recipient.state == "queued", Recipient.server_id == server_id, Recipient.next_try_at > now, for_one)
+    freed = change_rows(update(Recipient).where(*lines).values(next_try_at=now))
+    of_server = (Mailing.state == "sending", Mailing.server_id == server_id, Mailing.next_try_at > now)
+    waits = Mailing.why["code"].as_string().like("account_%")
+    freed += change_rows(update(Mailing).where(*of_server, waits).values(next_try_at=None))
+    db.session.commit()
+    if freed:
+        wake()
+        wake("mass")
+
+
 def hand_back(
     line_ids: Collection[int],
     worker_id: int,

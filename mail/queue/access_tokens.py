@@ -25,7 +25,17 @@ from mail.settings.clock import now as clock_now
 from mail.settings.notices import tell_admins
 from mail.settings.oauth import OauthTokens, Registration
 from mail.transport.oauth_http import OauthRefused
-from models import Event, OauthAccount, OauthProvider, Unreadable, change_rows, database_clock, db, reading
+from models import (
+    Event,
+    OauthAccount,
+    OauthProvider,
+    OutgoingServer,
+    Unreadable,
+    change_rows,
+    database_clock,
+    db,
+    reading,
+)
 from models.faults import keeps_waiting
 
 log = logging.getLogger("coquimail.tokens")
@@ -294,6 +304,15 @@ def try_again(provider_id: int) -> None:
     account = OauthAccount
     failed = update(account).where(account.provider_id == provider_id, account.retry_at.is_not(None))
     change_rows(failed.values(retry_at=None, retries=0))
+
+
+def ready_servers() -> set[int]:
+    """Return the outgoing servers whose account has a token, or gets one as soon as it is asked for."""
+    account = OauthAccount
+    ready = (OutgoingServer.authentication == "oauth2", account.state == "connected", account.retry_at.is_(None))
+    with reading():
+        found = select(OutgoingServer.id).join(account, account.id == OutgoingServer.oauth_account_id)
+        return set(db.session.scalars(found.where(*ready)))
 
 
 # --- ahead of time

@@ -177,6 +177,12 @@ class ServerConcurrency:
             state = self._states[server]
             state.why, state.away_until = reason, time.monotonic() + BACK_OFF
 
+    def try_again(self, server: int) -> None:
+        """What a server was left alone for is over."""
+        with self._lock:
+            state = self._states[server]
+            state.why, state.away_until = None, 0.0
+
     def takes_only(self, server: int, connections: int | None, seconds: float) -> None:
         """Have at most so many connections to a server at once, over both lanes, for so long."""
         with self._lock:

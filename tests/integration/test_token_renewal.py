@@ -229,7 +229,7 @@ def test_the_worker_renews_what_nobody_needs_just_now(office: Flask, authorizati
     change(account, expires_at=now() + timedelta(minutes=4), refreshed_at=now() - timedelta(minutes=56))
     identity = WorkerIdentity()
     identity.begin()
-    assert not Renewals(office, identity).work()
+    assert not Renewals(office, identity, Connections()).work()
     wait_until(lambda: the(account).access_token != old, 10)
     wait_until(lambda: not identity.busy(), 10)
     assert the(resting).generation == 1 and not notices()
@@ -381,7 +381,12 @@ def test_mail_waits_for_an_account_and_goes_out_when_it_is_connected_again(
 ) -> None:  # fmt: skip
     caplog.set_level(logging.DEBUG)
     account = connect(authorization)
-    outgoing(account, submission.port)
+    server = outgoing(account, submission.port).id
+    identity = WorkerIdentity()
+    identity.begin()
+    connections = Connections()
+    watch = Renewals(office, identity, connections)
+    watch.work()
     assert send("one@x.test").state == "sent"
     known = {the(account).access_token, the(account).refresh_token}
     authorization.revoke(ANN, "AccessToken")  # the server refuses the token, and takes the next one
@@ -392,9 +397,11 @@ def test_mail_waits_for_an_account_and_goes_out_when_it_is_connected_again(
     line = send("three@x.test")
     assert (line.state, line.why["code"], line.attempts) == ("queued", "account_ended", 0)
     assert line.next_try_at <= now() + timedelta(seconds=31) and ANN in say(line.why)
+    connections.servers.unreachable(server, line.why)
+    watch.work()
     connect(authorization)
-    line.next_try_at = now()
-    db.session.commit()
+    watch.work()
+    assert server not in connections.servers.why_waiting()
     assert send("three@x.test").state == "sent"
     said = "\n".join(db.session.scalars(select(DeliveryAttempt.transcript)))
     assert "AUTH XOAUTH2 ***" in said
