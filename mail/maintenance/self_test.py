@@ -45,6 +45,7 @@ from models import (
     SelfTestPart,
     ServerCheck,
     User,
+    change_rows,
     db,
     reading,
 )
@@ -57,18 +58,26 @@ LOST = "test_email_lost"  # why a line failed whose worker died before it sent a
 
 def resume(check_id: int) -> None:
     """Find out what became of emails whose worker ended while it sent them; commits."""
-    for part in parts_of(check_id).values():
-        if part.state != "sending":
-            continue
-        line = db.session.scalar(select(Recipient).where(Recipient.mail_id == part.mail_id))
-        if line is None or (line.why or {}).get("code") == LOST:
-            part.state, part.mail_id = "waiting", None
-        elif line.state in ("sent", "unknown", "bounced"):
-            part.state, part.sent_at = "sent", line.sent_at or now()
-        else:
-            reason = stored_why(line.why) or why("check_lost")
-            end_part(part, refused(part.name, part.address, "", reason, line.reply, False))
+    for part in parts_of(check_id, to_change=True).values():
+        if part.state == "sending":
+            _resume(part, db.session.scalar(select(Recipient).where(Recipient.mail_id == part.mail_id)))
     db.session.commit()
+
+
+def _resume(part: SelfTestPart, line: Recipient | None) -> None:
+    lost = why(LOST)
+    if line is not None and line.state == "queued":  # it would go out some time: it is sent anew, now
+        taken_back = update(Recipient).where(Recipient.id == line.id, Recipient.state == "queued")
+        if not change_rows(taken_back.values(state="failed", wait="", why=lost)):
+            part.state, part.sent_at = "sent", now()
+            return
+        line = None
+    if line is None or (line.why or {}).get("code") == lost["code"]:
+        part.state, part.mail_id = "waiting", None
+    elif line.state == "failed":
+        end_part(part, refused(part.name, part.address, "", stored_why(line.why) or lost, line.reply, False))
+    else:
+        part.state, part.sent_at = "sent", line.sent_at or now()
 
 
 def next_to_send(check_id: int) -> str:

@@ -13,8 +13,9 @@ from mail.decide.self_test import PATIENCE
 from mail.incoming import flow, position
 from mail.maintenance import self_test, self_test_rows
 from mail.outgoing import tried_once
+from mail.outgoing.enqueue import OutgoingDraft, To, enqueue
 from mail.queue.journal import Journal
-from mail.sentences import say
+from mail.sentences import say, why
 from mail.settings import office
 from mail.settings.clock import now
 from mail.settings.config import settings
@@ -37,7 +38,7 @@ from scheduler import recovery
 from scheduler.fetching import Fetcher
 from scheduler.identity import WorkerIdentity
 from scheduler.self_tests import SelfTests
-from tests.integration.frontdesk import DOMAIN, FrontDesk
+from tests.integration.frontdesk import DOMAIN, NOW, FrontDesk
 from tests.integration.mass import add_server
 from tests.servers.dovecot import Dovecot
 from tests.servers.postfix import Postfix
@@ -366,3 +367,31 @@ def test_a_test_that_waited_too_long_for_a_worker_says_what_was_not_tested(app: 
         states = {name: part.state for name, part in self_test_rows.parts_of(check_id).items()}
         assert states == dict.fromkeys(GREEN, "skipped") | {"delivery": "failed"}
         assert db.session.get_one(ServerCheck, check_id).state == "failed"
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("line", "part", "line_after"),
+    [
+        ({"state": "sent", "sent_at": NOW}, "sent", "sent"),
+        ({"state": "unknown", "why": why("unknown_test_email")}, "sent", "unknown"),
+        ({"state": "sending"}, "sent", "sending"),
+        ({"state": "queued"}, "waiting", "failed"),  # it does not go out beside the one that is sent anew
+        ({"state": "failed", "why": why("test_email_lost")}, "waiting", "failed"),
+        ({"state": "failed", "why": why("relay_denied", reply="554 no"), "reply": "554 no"}, "failed", "failed"),
+    ],
+    ids=lambda values: values.get("state", "") if isinstance(values, dict) else None,
+)
+def test_what_a_test_goes_on_from(app: Flask, line: dict[str, Any], part: str, line_after: str) -> None:
+    with app.app_context():
+        draft = OutgoingDraft(kind="test", author="ada@office.test", subject="Test", text="Test")
+        mail = enqueue(draft, [To(INBOX)], now())
+        db.session.execute(update(Recipient).values(line))
+        check_id = self_test_rows.ask(0, self_test_rows.Target(INBOX), None, now()).id
+        held = update(SelfTestPart).where(SelfTestPart.name == "delivery")
+        db.session.execute(held.values(state="sending", mail_id=mail.id))
+        db.session.commit()
+        self_test.resume(check_id)
+        db.session.expire_all()
+        assert self_test_rows.parts_of(check_id)["delivery"].state == part
+        assert db.session.scalars(select(Recipient.state)).all() == [line_after]
