@@ -25,6 +25,8 @@ def judge_spf(domain: str, origins: Sequence[Origin], answers: DnsAnswers) -> tu
         ]
     texts = spf_texts(answer.records)
     similar = look_alikes(answer.records)
+    if not (texts or similar or origins):
+        return Verdict("spf", "good", (why("spf_unneeded", domain=domain),)), []
     servers = [_of_server(origin, domain, answers) for origin in origins]
     state, sentences = _of_record(texts, similar, domain, answers)
     whole = worst([Verdict("spf", state, ()), *servers])
@@ -47,7 +49,8 @@ def _to_paste(
     if merged.lookups > MOST_LOOKUPS:
         costs = _costs(parse_spf(merged.text), answers)
         return None, (why("spf_no_record", count=merged.lookups, most=MOST_LOOKUPS, costs=costs),)
-    if merged.missed or list(replaces) == [merged.text]:
+    names_nobody = all(term.name == "all" for term in parse_spf(merged.text)) and not replaces
+    if merged.missed or names_nobody or list(replaces) == [merged.text]:
         return None, merged.missed
     words = [*merged.changes, why("spf_lookups_then", count=merged.lookups, most=MOST_LOOKUPS)]
     if len(merged.text) > LONGEST_COMFORTABLE:

@@ -47,6 +47,7 @@ SENTENCES: dict[str, Any] = {
         "The SPF record of %(domain)s is readable and takes %(count)s of at most %(most)s DNS lookups.",
     ),
     "spf_missing": _l("%(domain)s has no SPF record, so receivers cannot tell which servers may send its email."),
+    "spf_unneeded": _l("%(domain)s has no SPF record, and none of your servers needs one."),
     "spf_similar": _l(
         "A TXT record is meant to be SPF, but receivers ignore it, because it does not begin with “v=spf1” and a "
         "space: “%(record)s”."
