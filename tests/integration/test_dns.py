@@ -113,8 +113,8 @@ def test_checkdmarc_finds_the_same_records_readable(server, file):
 
 
 BREAKS = {
-    "spf_missing", "spf_unneeded", "spf_similar", "spf_several", "spf_unreadable", "spf_target_without", "spf_lookups_exceeded",
-    "spf_void_exceeded", "spf_loop", "spf_too_many_mx",
+    "spf_missing", "spf_unneeded", "spf_similar", "spf_several", "spf_unreadable", "spf_target_without",
+    "spf_lookups_exceeded", "spf_void_exceeded", "spf_loop", "spf_too_many_mx",
 }  # fmt: skip
 DMARC_BREAKS = {"dmarc_missing", "dmarc_similar", "dmarc_several", "dmarc_misplaced", "dmarc_unreadable"}
 
