@@ -5,11 +5,11 @@ below its lines came with the email, and anybody can have written it.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Literal
 
-from mail.decide.alignment import same_organisation
+from mail.decide.alignment import organisation_of, same_organisation
 from mail.message.address import domain_of, normalise, parse_addresses
 from mail.message.arrival import moment
 from mail.message.authentication_results import AuthenticationResults, MethodResult, read_received_spf, read_results
@@ -97,7 +97,9 @@ def _way(hops: Sequence[Hop], slowest: int | None, date: str) -> Iterable[Findin
         return
     if not times:
         yield Finding("unknown", (why("header_way_untimed"),))
-    elif times[-1] > times[0]:
+    elif times[-1] > times[0] or (
+        len(times) > 1 and min(hop.delay or 0 for hop in hops) == 0 and times[-1] == times[0]
+    ):
         yield Finding("good", (why("header_way_total", time=duration((times[-1] - times[0]).total_seconds())),))
     written = moment(date)
     if written and times:
@@ -155,10 +157,15 @@ def _source(mail: PastedMail) -> tuple[Finding, AuthenticationResults | None]:
         for number, line in enumerate(mail.lines)
         if line.name == "authentication-results"
     ]
-    used = next((one for number, one in found if number < above and _is_of(one.server, hosts)), None)
-    more = (why("header_results_more", count=len(found) - 1),) if len(found) > 1 else ()
-    if used is not None:
-        words = why("header_results_by", server=used.server) if used.server else why("header_results_by_microsoft")
+    believed = [one for number, one in found if number < above and _is_of(one.server, hosts)]
+    if believed and not _is_among(believed[0].server, _APPLE):
+        del believed[1:]  # Apple alone writes a line for each method; below those of others may be what came along
+    left = len(found) - max(len(believed), 1)
+    more = (why("header_results_more", count=left),) if left > 0 else ()
+    if believed:
+        used = replace(believed[0], results=tuple(result for one in believed for result in one.results))
+        server = used.server if len(believed) == 1 else organisation_of(used.server)
+        words = why("header_results_by", server=server) if server else why("header_results_by_microsoft")
         return Finding("good", (words, *more)), used
     if found:
         first = found[0][1]
@@ -186,17 +193,28 @@ def _receiving_side(mail: PastedMail) -> tuple[int, list[str]]:
         hop = read_received(line.value)
         if "." in hop.by:
             hosts.append(hop.by.lower())
-        came_in = not hop.inside and not same_organisation(hop.sender.lower(), hop.by.lower())
+        came_in = not hop.inside and not _same_operator(hop.seen_as or hop.sender, hop.by)
     return len(mail.lines), hosts
 
 
+# Domains of one operator.
 _MICROSOFT = ("outlook.com", "office365.com", "exchangelabs.com", "office365.us", "partner.outlook.cn")
+_APPLE = ("icloud.com", "me.com", "mac.com", "apple.com")
+_OPERATORS = (_MICROSOFT, _APPLE, ("google.com", "googlemail.com", "gmail.com"), ("yahoo.com", "yahoodns.net"))
 
 
 def _is_of(server: str, hosts: Iterable[str]) -> bool:
-    if not server:
-        return any(same_organisation(host, one) for host in hosts for one in _MICROSOFT)
-    return any(same_organisation(server, host) for host in hosts)
+    return any(_same_operator(server, host) if server else _is_among(host, _MICROSOFT) for host in hosts)
+
+
+def _same_operator(one: str, other: str) -> bool:
+    if same_organisation(one, other):
+        return True
+    return any(_is_among(one, domains) and _is_among(other, domains) for domains in _OPERATORS)
+
+
+def _is_among(host: str, domains: Iterable[str]) -> bool:
+    return any(same_organisation(host, domain) for domain in domains)
 
 
 def _received_spf(mail: PastedMail, above: int) -> MethodResult | None:

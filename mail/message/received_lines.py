@@ -15,6 +15,7 @@ _WORD = re.compile(r"(?:^|(?<=\s))(from|by|with|id|for|via)\s++([^\s;]++)", re.I
 _IP = re.compile(
     r"\[?(?:IPv6:)?((?:\d{1,3}\.){3}\d{1,3}|[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,7}(?:\.\d{1,3}){0,3})\]?", re.I
 )
+_SEEN_AS = re.compile(r"\(([A-Za-z0-9._-]++)\s*\[")
 _TLS = re.compile(r"\bTLS\s*_?v?(1(?:[._][0-3])?)", re.IGNORECASE)
 _TLS_WORDS = re.compile(r"version=|cipher|using tls|over tls|\btls\b", re.IGNORECASE)
 _ENCRYPTED = re.compile(r"(?:UTF8)?(?:E?SMTP|LMTP)SA?|HTTPS|MAPIS", re.IGNORECASE)  # RFC 3848, 6531
@@ -28,13 +29,14 @@ _INSIDE = re.compile(
 class Hop:
     """One server that passed the mail on, as it says itself.
 
-    ``sender`` is how the one before called itself, ``address`` where it came from; ``at`` is this server's own clock.
-    ``encrypted`` is None where the line does not say.
+    ``sender`` is how the one before called itself, ``address`` where it came from, ``seen_as`` the name of that address
+    in DNS; ``at`` is this server's own clock. ``encrypted`` is None where the line does not say.
     """
 
     by: str = ""
     sender: str = ""
     address: str = ""
+    seen_as: str = ""
     protocol: str = ""
     tls: str = ""
     encrypted: bool | None = None
@@ -62,18 +64,26 @@ def read_received(value: str) -> Hop:
     address = _address(before_by)
     protocol = words.get("with", "")
     tls = _TLS.search(head)
+    sender = words.get("from", "").strip("[]")
+    seen_as = _SEEN_AS.search(before_by)
     return Hop(
         by=words.get("by", "").rstrip("."),
-        sender=words.get("from", "").strip("[]"),
+        sender=sender,
         address=address,
+        seen_as=seen_as[1].rstrip(".").lower() if seen_as else "",
         protocol=protocol.upper() if _PROTOCOL.fullmatch(protocol) else "",
         tls=f"TLS {tls[1].replace('_', '.')}" if tls else "",
         encrypted=_encrypted(head, protocol, bool(tls)),
-        inside="from" not in words
-        or bool(_INSIDE.match(address))
-        or words["from"].lower() in ("localhost", "[127.0.0.1]"),
+        inside=_is_inside(sender, address),
         at=moment(_without_comments(date)),
     )
+
+
+def _is_inside(sender: str, address: str) -> bool:
+    """Say whether a mail came from the same machine or network: by the address, without one by a name of no domain."""
+    if address:
+        return _INSIDE.match(address) is not None
+    return "." not in sender or sender.lower().endswith((".internal", ".local", ".localdomain", ".lan"))
 
 
 def read_way(values: Iterable[str]) -> list[Hop]:

@@ -1,5 +1,7 @@
 """What a header tells: whose results are believed, what they mean for this email, and the way with its clocks."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,6 +48,17 @@ SOURCES = [
     (["Authentication-Results: spf=pass smtp.mailfrom=x.example", OUT], "warning", ["results_nobody"]),
     (["Received: from a.example ([192.0.2.7]) by x.prod.outlook.com with ESMTPS id 1; now",
       "Authentication-Results: spf=pass smtp.mailfrom=x.example"], "good", ["results_by_microsoft"]),
+    # Microsoft's own servers are of two domains, and lie behind the one that took the email
+    (["Received: from a.eurprd01.prod.outlook.com (2603:10a6::1) by b.prod.exchangelabs.com with HTTPS; now",
+      "Authentication-Results: spf=pass smtp.mailfrom=x.example",
+      "Received: from out.sender.example (192.0.2.7) by a.mail.protection.outlook.com (10.1.1.1) with Microsoft; now",
+      FIRST, "Authentication-Results: spf=fail"], "good", ["results_by_microsoft", "results_more"]),
+    # Apple writes a line for each method
+    (["Received: from out.sender.example (out.sender.example [192.0.2.7]) by p00.me.com with ESMTPS; now",
+      "Authentication-Results: bimi.icloud.com; bimi=none", AR.format("spf.icloud.com")], "good", ["results_by"]),
+    # who calls itself by the name of the receiver is known by the name of its address
+    (["Received: from mx.receiver.example (evil.example [192.0.2.7]) by mx.receiver.example with ESMTPS; now",
+      OUT, AR.format("mx.receiver.example")], "warning", ["results_doubtful"]),
     ([OUT, "Received-SPF: pass (ok) client-ip=192.0.2.7"], "good", ["results_spf_only"]),
     ([OUT, FIRST, "Received-SPF: pass (ok) client-ip=192.0.2.7"], "unknown", ["results_none"]),
     ([FROM], "unknown", ["results_none"]),
@@ -61,6 +74,17 @@ def test_whose_results_are_believed(lines: list[str], state: str, said: list[str
 def test_results_that_are_not_believed_are_neither_good_nor_bad() -> None:
     found = story(OUT, AR.format("mx.evil.example"), FROM)
     assert {one.state for one in found.checks} == {"unknown"}
+
+
+SAMPLES = Path(__file__).resolve().parents[1] / "data/headers"
+
+
+@pytest.mark.parametrize("name", ["gmail", "microsoft-365", "yahoo", "fastmail", "icloud"])
+def test_headers_of_the_large_receivers(name: str) -> None:
+    found = tell(read_pasted((SAMPLES / f"{name}.txt").read_bytes()))
+    assert (found.source.state, codes(found.source)[0][:10]) == ("good", "results_by")
+    states = {one.about: one.state for one in found.checks if one.result}
+    assert (states["DMARC"], states["SPF"], states["DKIM"]) == ("good", "good", "bad" if name == "gmail" else "good")
 
 
 # --- what they mean
@@ -149,6 +173,10 @@ def test_what_can_not_be_told_of_the_way() -> None:
         "all_encrypted",
     ]
     assert way("Received: ; " + NINE.format(5), "Received: by x; " + NINE.format(9)) == ["clock"]
+
+
+def test_an_email_that_took_no_time() -> None:
+    assert way(OUT.format(NINE.format(0)), FIRST.format(NINE.format(0))) == ["way_total", "all_encrypted"]
 
 
 def test_times_as_people_say_them() -> None:

@@ -80,9 +80,9 @@ DATE = "Mon, 23 Nov 2026 09:00:00 +0100 (CET)"
 
 RECEIVED = [
     (
-        "from mail-ed1.google.com (mail-ed1.google.com. [209.85.208.41]) by mx.google.com with ESMTPS id a640c for "
+        "from ed1.google.com (ed1.google.com. [209.85.208.41]) by mx.google.com with ESMTPS id a640c for "
         f"<ann@example.com> (version=TLS1_3 cipher=TLS_AES_256_GCM_SHA384 bits=256/256); {DATE}",
-        Hop("mx.google.com", "mail-ed1.google.com", "209.85.208.41", "ESMTPS", "TLS 1.3", True, False, AT),
+        Hop("mx.google.com", "ed1.google.com", "209.85.208.41", "ed1.google.com", "ESMTPS", "TLS 1.3", True, False, AT),
     ),
     (f"by 2002:a05:6402:5d4:b0:5c with SMTP id n20csp1; {DATE}", Hop("2002:a05:6402:5d4:b0:5c", protocol="SMTP",
      encrypted=False, inside=True, at=AT)),
@@ -94,12 +94,16 @@ RECEIVED = [
     (
         "from [10.0.0.5] (unknown [203.0.113.9]) (using TLSv1.3 with cipher TLS_AES (256/256 bits) (No client "
         f"certificate requested)) by mx.x.test (Postfix) with ESMTPSA id 12; {DATE}",
-        Hop("mx.x.test", "10.0.0.5", "203.0.113.9", "ESMTPSA", "TLS 1.3", True, False, AT),
+        Hop("mx.x.test", "10.0.0.5", "203.0.113.9", "unknown", "ESMTPSA", "TLS 1.3", True, False, AT),
     ),
     (f"from localhost (localhost [127.0.0.1]) by mail.office.test. (Postfix) with ESMTP id 4Fz; {DATE}",
-     Hop("mail.office.test", "localhost", "127.0.0.1", "ESMTP", encrypted=False, inside=True, at=AT)),
+     Hop("mail.office.test", "localhost", "127.0.0.1", "localhost", "ESMTP", encrypted=False, inside=True, at=AT)),
     (f"from a.example ([192.0.2.1]) by mx.example over TLS secured channel with LMTP id 1; {DATE}",
-     Hop("mx.example", "a.example", "192.0.2.1", "LMTP", "", True, False, AT)),
+     Hop("mx.example", "a.example", "192.0.2.1", "", "LMTP", "", True, False, AT)),
+    (f"from p00-asmtp-1 by p48-gateway (mailgateway) with SMTP id 1; {DATE}",
+     Hop("p48-gateway", "p00-asmtp-1", protocol="SMTP", encrypted=False, inside=True, at=AT)),
+    (f"from compute.internal by sloti1 with LMTPA; {DATE}",
+     Hop("sloti1", "compute.internal", protocol="LMTPA", inside=True, at=AT)),
     (f"(qmail 1234 invoked by uid 89); {DATE}", Hop(inside=True, at=AT)),
     ("from a.example by b.example; tomorrow", Hop("b.example", "a.example")),
     ("from a.example by b.example", Hop("b.example", "a.example")),
