@@ -44,6 +44,7 @@ from models import Chunk, Mailing, change_rows, db, reading
 from models import chunk as chunk_rows
 
 LOOK_EVERY = 1.0  # seconds after which a running chunk asks whether it was paused, and extends its lease
+WORTH_A_PROCESS = 20  # recipients from which on another process signs
 SYNC_EVERY = 0.1  # seconds of sending that a power cut may take from the journal
 
 
@@ -229,7 +230,8 @@ class ChunkBatch(DeliveryBatch[Any]):
         """Render the mail of one recipient."""
         if self._keys is None:
             self._keys = self._signing_keys()
-            process = self.connections.signing.take(self._keys[0]) if self._keys and self.waiting else None
+            many = self._keys and len(self.waiting) >= WORTH_A_PROCESS
+            process = self.connections.signing.take(self._keys[0]) if many else None
             self._ahead = SignedAhead(self._render, self.waiting, process) if process else None
         content = self._ahead.mail_to(recipient) if self._ahead else self._render(recipient, None)
         sender, address = self.letter.envelope_sender(recipient.id), bare_address(recipient.address)

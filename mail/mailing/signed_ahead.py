@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from mail.message.dkim import UnsignedHeader
 from mail.queue.signing_process import SigningProcess
 
-AHEAD = 16  # mails; half of them at a time, so that the two processes seldom wake each other
+AHEAD = 32  # mails; half of them at a time, so that the two processes seldom wake each other
 
 
 class _BegunMail(NamedTuple):

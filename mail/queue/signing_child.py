@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
 DIGEST = 32  # octets of a hash
-TOGETHER = 4  # signatures of one answer: the two processes wake each other less often
+TOGETHER = 8  # signatures of one answer: the two processes wake each other less often
 
 
 def main() -> None:

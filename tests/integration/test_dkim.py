@@ -113,14 +113,14 @@ def test_posts_and_mailings_verify_as_they_arrive(context: Flask, postfix: Postf
     attempt = db.session.scalars(select(DeliveryAttempt)).first()
     assert attempt is not None and attempt.signed == f"rsa1._domainkey.{DOMAIN}, ed255191._domainkey.{DOMAIN}"
 
-    id = draft(add_contacts(3, name=lambda number: ("Jürgen  Groß", "", "O'Brien .")[number]), html=HTML)
+    id = draft(add_contacts(30, name=lambda number: ("Jürgen  Groß", "", "O'Brien .")[number % 3]), html=HTML)
     mailing.send(id, NOW)
     db.session.commit()
     sender = Sender(context)
     sender.until_idle()
-    assert states(id) == {"sent": 3}
-    mails += [received(postfix, f"r{number}@example.test") for number in range(3)]
-    assert all(b"List-Unsubscribe-Post:List-Unsubscribe:" in mail.replace(b"\r\n ", b"") for mail in mails[-3:])
+    assert states(id) == {"sent": 30} and sender.connections.signing._idle[0].works
+    mails += [received(postfix, f"r{number}@example.test") for number in (0, 1, 2, 17, 29)]
+    assert all(b"List-Unsubscribe-Post:List-Unsubscribe:" in mail.replace(b"\r\n ", b"") for mail in mails[-5:])
     sender.close()
     assert_verified(mails)
 
