@@ -142,6 +142,8 @@ def test_a_change_for_the_worse_is_told_once_and_that_it_is_well_again(app, admi
         (judged(spf="bad"), []),
         (judged(spf="warning"), ["dns_well_again"]),
         (judged(spf="good"), []),
+        (judged(spf="unknown", dmarc="unknown", answer=SILENT), []),
+        (judged(spf="good"), []),
         (judged(spf="warning", dmarc="bad"), ["dns_worse"]),
         (judged(spf="warning"), []),
         (judged(), ["dns_well_again"]),
