@@ -1,6 +1,11 @@
 """Verdicts on keys, senders and servers beyond what the table of zones shows."""
 
+import json
+from dataclasses import replace
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mail.decide.deliverability import SendingDomain, SendingServer, judge, sent_through
 from mail.decide.dkim_record import judge_dkim
@@ -135,6 +140,59 @@ def test_a_provider_by_name_is_not_covered_by_a_record_that_nobody_can_read():
     assert judgement.servers[0].spf.state == "bad"
     assert judgement.spf.record is not None
     assert judgement.spf.record.value == "v=spf1 include:spf.cloud.example ~all"
+
+
+PIECES = st.sampled_from(
+    [
+        *(
+            "v=spf1",
+            "V=SPF1",
+            "v=spf1;",
+            "v=",
+            "spf1",
+            "v=DMARC1",
+            "v=DMARC1;",
+            "v=DKIM1;",
+            "DMARC",
+            "p=none;",
+            "p=;",
+            ";",
+        ),
+        *(
+            "p=reject;",
+            "sp=x;",
+            "rua=mailto:",
+            "rua=@",
+            "a@b.c,",
+            "mailto:a@b!9m",
+            "=",
+            "%{",
+            "}",
+            "%{d}",
+            "%{l1r-}",
+            ":",
+        ),
+        *("/", "//", "ip4:", "ip6:", "include:", "redirect=", "all", "-all", "+mx", "a/", "\\xc3", "k=ed25519;", "h=;"),
+        *("s=*;", "aspf=s;", "acme.example", "spf.post.example", "192.0.2.1", "2001:db8::", "::"),
+    ]
+)
+
+
+@given(records=st.lists(st.lists(PIECES, max_size=8).map(" ".join), max_size=2), glue=st.sampled_from([" ", ""]))
+def test_no_record_is_too_odd(records, glue):
+    case = ZoneCase.read(FOLDER / "dkim-ed25519.zone")
+    zone, texts = ZoneFile(case.lines()), tuple(record.replace(" ", glue) for record in records)
+    odd = ("acme.example", "_dmarc.acme.example", "coqui1._domainkey.acme.example", "spf.post.example")
+    known = {Question(name, "TXT"): DnsAnswer("found" if texts else "no_record", texts) for name in odd}
+    servers = (
+        *case.sending().servers,
+        SendingServer(7, "Office", "smtp.post.example", "a@acme.example", "b@acme.example"),
+    )
+    domain = replace(case.sending(), servers=servers)
+    while (judgement := judge(domain, known)).open:
+        known |= {question: zone.ask(question) for question in judgement.open}
+    assert "?" not in words(judgement).replace("?all", "")
+    assert json.loads(json.dumps(judgement.as_json()))["domain"] == "acme.example"
 
 
 HUGE = 300_000
