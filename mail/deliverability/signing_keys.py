@@ -5,6 +5,7 @@ the old one stays until nobody can have an email left to check with it.
 """
 
 import secrets
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
@@ -40,13 +41,15 @@ def removable_at(key: DkimKeyPair) -> datetime | None:
 
 def create(domain: str, algorithm: Algorithm, now: datetime) -> DkimKeyPair:
     """Make a new key; raises ``ChangeRefused`` while another new one of this kind waits to be published."""
-    if any(key.state == "new" and key.algorithm == algorithm for key in keys_of(domain)):
+    known = keys_of(domain)
+    if any(key.state == "new" and key.algorithm == algorithm for key in known):
         raise ChangeRefused({"key": why("dkim_new_key_waits", domain=domain)})
+    selector = _selector({key.selector for key in known}, now)
     db.session.rollback()  # it takes a moment to make: nobody waits for the database meanwhile
     private, public = new_key(algorithm)
     key = DkimKeyPair(
         domain=domain,
-        selector=f"coqui{now:%y%m}{secrets.choice(LETTERS)}{secrets.choice(LETTERS)}",
+        selector=selector,
         algorithm=algorithm,
         private_key=private,
         public_key=public,
@@ -57,6 +60,14 @@ def create(domain: str, algorithm: Algorithm, now: datetime) -> DkimKeyPair:
     db.session.add(key)
     _tell(now)
     return key
+
+
+def _selector(known: Collection[str], now: datetime) -> str:
+    """Return a name for a key that its domain never had: what DNS remembers of an old one would be taken for it."""
+    while True:
+        name = f"coqui{now:%y%m}" + "".join(secrets.choice(LETTERS) for _ in range(3))
+        if name not in known:
+            return name
 
 
 def look_now(domain: str, now: datetime) -> None:

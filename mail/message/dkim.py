@@ -55,8 +55,18 @@ def signature_headers(content: bytes, keys: Sequence[SigningKey], body_hash: str
     `content` is the mail before its dots are stuffed; line endings that are not CRLF count as such, as they are sent.
     `body_hash` is what ``hash_of_body`` returned for another mail with the same body.
     """
-    head, body = split(content)
-    return sign_fields(signed_fields(head), body_hash or hash_of_body(body), keys)
+    fields = signed_fields(head_of(content))
+    return sign_fields(fields, body_hash or hash_of_body(split(content)[1]), keys)
+
+
+def head_of(content: bytes) -> bytes:
+    """Return the headers of a mail, without touching its body, which may be large.
+
+    >>> head_of(b"To: a@b\r\n\r\nHello\r\n\r\n"), head_of(b"To: a@b\n\nHello\r\n\r\n"), head_of(b"To: a@b\n")
+    (b'To: a@b\r\n', b'To: a@b\r\n', b'To: a@b\r\n')
+    """
+    end = content.find(b"\r\n\r\n")
+    return split(content[: end + 4] if end >= 0 else content)[0]
 
 
 def split(content: bytes) -> tuple[bytes, bytes]:
