@@ -318,7 +318,7 @@ class LineBatch(DeliveryBatch[Claimed]):
                 self.note(left[0], Try(not_tried(self.why or why("left_the_queue"))._replace(temporary=False)))
                 self.record()
                 return
-        later = clock_now() + PAUSE if self.end is End.FAILED else None
+        later = clock_now() + PAUSE if self.end in (End.FAILED, End.SIGNED_OUT) else None
         hand_back(ids, self.worker.id, self.why, later)
 
     def give_back_room(self, reserved: quota.Reservation) -> None:

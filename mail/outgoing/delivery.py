@@ -46,6 +46,7 @@ class End(Enum):
     STOPPED = auto()  # somebody wants it to end: what is left is as it was
     UNREACHED = auto()  # there is no connection
     STRUCK = auto()  # cuts and doubts in a row: the server counts as away
+    SIGNED_OUT = auto()  # there is no token for the server: it waits for one, or for a person
     FAILED = auto()  # the journal, a key, or a mistake of ours
 
 
@@ -145,9 +146,9 @@ def deliver_batch(batch: DeliveryBatch[Item], connections: Connections, journal:
                 _Delivery(batch, connections, connection, delivering, journal, worker).run()
     except (SecretUnreadable, JournalFailed) as error:
         batch.stop(End.FAILED, error.why)
-    except SignInWaits as error:  # nothing was tried: it waits for a token, or for a person, for as long as that takes
+    except SignInWaits as error:  # nothing was tried, and nothing is given up however long that takes
         connections.servers.unreachable(batch.server_id, error.why)
-        batch.stop(End.FAILED, error.why)
+        batch.stop(End.SIGNED_OUT, error.why)
     except ServerGone:
         raise
     except MailError as error:

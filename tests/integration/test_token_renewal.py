@@ -16,8 +16,9 @@ from sqlalchemy import func, select
 
 from mail.decide import oauth as rules
 from mail.incoming import flow
+from mail.mailing import mailing
 from mail.outgoing import deliver as queue
-from mail.outgoing import enqueue
+from mail.outgoing import enqueue, waiting
 from mail.outgoing.enqueue import OutgoingDraft, To
 from mail.queue import access_tokens
 from mail.queue.access_tokens import AccountEnded, AccountTokens, SignInWaits
@@ -44,11 +45,14 @@ from scheduler import create_worker_app
 from scheduler.identity import WorkerIdentity
 from scheduler.renewals import Renewals
 from tests.conftest import started
+from tests.integration.mass import Clock, Sender, add_contacts, add_server, draft, mailing_of, states
 from tests.servers.authorization import AuthorizationServer
 from tests.servers.certificates import Authority
 from tests.servers.dovecot import Dovecot
+from tests.servers.misbehaving import misbehaving
 from tests.servers.postfix import Postfix
 from tests.servers.process import free_port
+from tests.servers.tokens import TokenServer
 from tests.waiting import wait_until
 
 ANN = "ann@office.test"
@@ -463,3 +467,30 @@ def test_a_server_without_an_account_says_so(office: Flask, token_dovecot: Dovec
     found = flow.fetch(server.id, WorkerLease.register(now()), now())
     assert found.why["code"] == "mailbox_account_missing" and "Press Connect" in say(found.why)
     assert db.session.scalar(select(func.count()).select_from(OauthAccount)) == 0
+
+
+def test_a_mailing_waits_for_an_account_without_pausing(app: Flask) -> None:
+    server, clock = TokenServer("smtp", good="good"), Clock(now())
+    with misbehaving(server.talk) as port, app.app_context():
+        provider = OauthProvider(kind="other", name="Provider", client_id="x", issuer="https://x.test")
+        account = OauthAccount(provider=provider, address=ANN, state="refused", access_token="good",
+                               refreshed_at=now(), expires_at=now() + timedelta(days=1))  # fmt: skip
+        relay = add_server(port)
+        row = db.session.get_one(OutgoingServer, relay)
+        row.authentication, row.oauth_account, row.user = "oauth2", account, ANN
+        db.session.commit()
+        number = draft(add_contacts(3), forced_server_id=relay, from_address="ann@office.test")
+        mailing.send(number, clock())
+        sender = Sender(app, clock)
+        for _ in range(6):
+            sender.until_idle()
+            clock.move(minutes=10)
+        db.session.rollback()
+        row = mailing_of(number)
+        assert (row.state, row.why["code"]) == ("sending", "account_ended") and not server.heard
+        change(account.id, state="connected", expires_at=clock() + timedelta(days=1), refreshed_at=clock())
+        waiting.free_signed_in(relay, clock())
+        sender.connections.servers.try_again(relay)
+        sender.until_idle()
+        assert states(number) == {"sent": 3}
+        sender.close()

@@ -63,6 +63,11 @@ class TokenServer:
                 if self.explains:
                     self._ask(b"334 " + base64.b64encode(self.explains))
                 self._say(self.refusal or b"535 5.7.8 Username and Password not accepted.")
+            elif line == b"DATA":
+                self._say(b"354 go on")
+                while self.lines.readline() != b".\r\n":
+                    continue
+                self._say(b"250 OK")
             else:
                 self._say(b"250 OK")
 
