@@ -31,6 +31,7 @@ def add_mailbox(pages: Flask, **values: object) -> None:
 
 
 def test_it_offers_the_mailboxes_that_are_fetched_and_the_aliases(pages, admin: Visitor, server):
+    assert "so nothing that arrives is fetched" in words(admin.get(PAGE))
     add_mailbox(pages)
     add_mailbox(pages, name="Draft", user="draft@office.test", state="draft")
     add_mailbox(pages, name="Off", user="off@office.test", active=False)
@@ -38,6 +39,7 @@ def test_it_offers_the_mailboxes_that_are_fetched_and_the_aliases(pages, admin: 
     said = admin.get(PAGE).text
     assert '<option value="inbox@office.test" >inbox@office.test (Inbox)' in said
     assert '<option value="sales@office.test"' in said
+    assert "so nothing that arrives is fetched" not in words(said)
     assert "draft@office.test" not in said and "off@office.test" not in said
 
 

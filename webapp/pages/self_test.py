@@ -28,6 +28,7 @@ def show(server_id: int) -> ResponseReturnValue:
         server_id=server_id,
         name=name,
         targets=found,
+        fetches=db.session.scalar(self_test_rows.fetched().limit(1)) is not None,
         chosen=_chosen_before(last.id) if last else "",
         is_practice=office.is_practice(server_id),
         panel=checks.panel(last),
