@@ -62,8 +62,10 @@ def signature_headers(content: bytes, keys: Sequence[SigningKey], body_hash: str
 def head_of(content: bytes) -> bytes:
     """Return the headers of a mail, without touching its body, which may be large.
 
-    >>> head_of(b"To: a@b\r\n\r\nHello\r\n\r\n"), head_of(b"To: a@b\n\nHello\r\n\r\n"), head_of(b"To: a@b\n")
-    (b'To: a@b\r\n', b'To: a@b\r\n', b'To: a@b\r\n')
+    >>> head_of(b"To: a@b\\r\\n\\r\\nHello\\r\\n\\r\\n"), head_of(b"To: a@b\\n\\nHello\\r\\n\\r\\n")
+    (b'To: a@b\\r\\n', b'To: a@b\\r\\n')
+    >>> head_of(b"To: a@b\\n")
+    b'To: a@b\\r\\n'
     """
     end = content.find(b"\r\n\r\n")
     return split(content[: end + 4] if end >= 0 else content)[0]
