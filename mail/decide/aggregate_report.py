@@ -12,8 +12,9 @@ from mail.message.dmarc_report import AggregateReport, NotAReport, read_aggregat
 from mail.message.parse import IncomingMessage, parse
 from mail.message.parts import Part
 from mail.message.unpacked import NotUnpacked, unpacked
-from mail.sentences import Why
+from mail.sentences import Why, why
 
+TLS_REPORT = "route_tls_report"
 MOST_TRIED = 3  # files of one mail
 LARGEST_ATTACHED = 15 * 1024 * 1024  # octets of an attached mail that are looked into
 HINTED = 100_000  # … for whether it is one
@@ -31,7 +32,14 @@ _ATTACHED_HINT = re.compile(rb"Report[- ]Domain:|![0-9]{9,11}![0-9]{9,11}", re.I
 
 
 def aggregate_report(message: IncomingMessage) -> AggregateReport | Why | None:
-    """Return what a mail reports; None if it is no such report; the reason if it is one that can't be read."""
+    """Return what a mail reports; None if it is no such report; the reason if it is one that can't be read.
+
+    A report about encryption (RFC 8460) has the same subject and nearly the same file name; ``TLS_REPORT`` is the code.
+    """
+    if message.report_type == "tlsrpt" or any(
+        part.type.startswith("application/tlsrpt") for part in message.attachments
+    ):
+        return why(TLS_REPORT)
     reason = None
     for number, part in enumerate(_files(message)):
         if number >= MOST_TRIED:

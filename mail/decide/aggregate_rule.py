@@ -1,6 +1,6 @@
 """What becomes of a DMARC report: kept, known already, about a stranger's domain, or not readable. Pure."""
 
-from mail.decide.aggregate_report import is_about, is_announced
+from mail.decide.aggregate_report import TLS_REPORT, is_about, is_announced
 from mail.decide.author import is_no_person
 from mail.decide.facts import Facts
 from mail.decide.outcomes import Aggregate, Duplicate, Ignored, Quarantined
@@ -19,7 +19,9 @@ def aggregate_outcome(message: IncomingMessage, found: AggregateReport | Why | N
     if found is None:
         return None
     if not isinstance(found, AggregateReport):
-        return ((found,), Quarantined(found)) if _is_by_machine(message) else None
+        if not _is_by_machine(message):
+            return None
+        return (found,), Ignored(found) if found["code"] == TLS_REPORT else Quarantined(found)
     if not is_about(found, facts.sends_as | facts.book.domains | facts.book.former_domains):
         reason = why("route_dmarc_not_ours", organisation=found.organisation, domain=found.domain)
         return ((reason,), Ignored(reason)) if _is_by_machine(message) else None

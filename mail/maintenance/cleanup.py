@@ -149,7 +149,8 @@ def _dmarc(now: datetime) -> Iterator[int]:
             row = db.session.execute(oldest).first()
         if row is None or row.received_at >= before:
             return
-        yield from _all_of(DmarcSource, select(DmarcSource.id).where(DmarcSource.report_id == row.id))
+        for _ in _all_of(DmarcSource, select(DmarcSource.id).where(DmarcSource.report_id == row.id)):
+            yield 0
         yield _delete(DmarcReport, [row.id])
 
 

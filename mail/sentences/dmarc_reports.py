@@ -23,6 +23,10 @@ SENTENCES: dict[str, Any] = {
     "route_dmarc_not_ours": _l(
         "This is a DMARC report from %(organisation)s about %(domain)s, which is not one of your domains: ignored."
     ),
+    "route_tls_report": _l(
+        "This is a report about encrypted connections (SMTP TLS Reporting). CoquiMail does not read such reports: "
+        "ignored."
+    ),
     # what can't be read
     "unpacked_too_large": _l(
         "It looks like a DMARC report, but unpacked it is larger than %(limit)s MB, or far larger than a report can "

@@ -296,6 +296,15 @@ def test_a_report_is_kept_once_and_a_broken_one_goes_to_quarantine() -> None:
     assert isinstance(decided(mail(ELSEWHERE), sends_as=frozenset(["else.example"])).outcomes[0], Aggregate)
 
 
+def test_a_report_about_encryption_is_another_report() -> None:
+    tls = attached(
+        gzip.compress(b"{}"), "google.com!office.test!1763769600!1763855999!001.json.gz", "application/tlsrpt+gzip"
+    )
+    found = decided(mail(tls))
+    assert isinstance(found.outcomes[0], Ignored) and found.steps[-1]["code"] == "route_tls_report"
+    assert decided(mail(tls, subject="x", sender="ann@else.example")).steps[-1]["code"] == "route_unknown_address"
+
+
 @pytest.mark.parametrize("part", [BROKEN, ELSEWHERE])
 def test_what_a_person_sends_is_no_report_of_ours(part: str) -> None:
     by_person = mail(part, subject="Can you read this?", sender="ann@else.example")
