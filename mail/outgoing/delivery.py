@@ -21,7 +21,7 @@ from mail.decide.advice import advice_for
 from mail.decide.failure import FailureKind, kind_of
 from mail.errors import JournalFailed, MailError, MailUnusable, SecretUnreadable, ServerGone, SigningKeyUnreadable
 from mail.outgoing.failures import Failure
-from mail.queue.access_tokens import SignInWaits
+from mail.queue.access_tokens import NO_TOKEN, SignInWaits
 from mail.queue.concurrency import Delivering, Lane, in_memory
 from mail.queue.connections import Connections
 from mail.queue.journal import Journal
@@ -250,6 +250,9 @@ class _Delivery(Generic[Item]):
             assert outcome.why is not None
             batch.waiting.appendleft(item)
             self.servers.unreachable(server, outcome.why)
+            if outcome.why["code"] in NO_TOKEN:  # the server refused the one we had, and there is no other
+                batch.stop(End.SIGNED_OUT, outcome.why)
+                return
             batch.stop(End.UNREACHED, outcome.why)
             batch.unreached(tried)
         else:

@@ -68,6 +68,9 @@ class AccountUnreadable(SignInWaits):  # its tokens were stored under another ke
     code = "account_unreadable"
 
 
+NO_TOKEN = frozenset(kind.code for kind in (SignInWaits, AccountMissing, AccountEnded, AccountUnreadable))
+
+
 @dataclass(frozen=True)
 class _Held:
     """What an account has at one moment."""
