@@ -155,9 +155,9 @@ SENTENCES: dict[str, Any] = {
     "header_arc_fail": _l("The record of the forwarding servers is broken, so it proves nothing."),
     "header_arc_none": _l("No forwarding server recorded what it saw."),
     "header_arc_says": _l(
-        "%(server)s recorded when it forwarded the email: %(results)s. This is only its own statement."
+        "%(server)s recorded while it handled the email: %(results)s. This is only its own statement."
     ),
-    "header_arc_says_nothing": _l("%(server)s recorded no result when it forwarded the email."),
+    "header_arc_says_nothing": _l("%(server)s recorded no result while it handled the email."),
     "header_compauth": _l("Microsoft's overall verdict on the sender is “%(result)s”."),
     "header_unknown_result": _l("The server wrote “%(result)s”, which the standard does not define."),
     # what can't be explained

@@ -120,6 +120,12 @@ def test_what_is_gone_what_replies_and_what_only_claims_to_be_ours(app, sent):
     assert codes(explained(app, sender="cat@cat.test")) == codes(explained(app, sender="")) == ["not_from_us"]
 
 
+def test_odd_bytes_are_looked_up_all_the_same(app):
+    raw = b"Message-ID: <\0\xff\xed\xa0\x80@x>\nX-CoquiMail-Id: \xff\0\nReturn-Path: <b+\xff\0@x>\nFrom: \0"
+    with app.test_request_context():
+        assert codes(explain(raw)) == ["not_from_us"]
+
+
 # --- page, JSON, command
 
 
