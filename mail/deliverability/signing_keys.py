@@ -23,7 +23,7 @@ from mail.settings.config import settings
 from mail.settings.notices import tell_admins
 from mail.settings.signing import new_key
 from mail.transport.dns import Resolver
-from models import DkimKeyPair, Event, change_rows, db, reading
+from models import DkimKeyPair, Event, Unreadable, change_rows, db, reading
 
 LETTERS = "abcdefghjkmnpqrstuvwxyz"  # none that is taken for a digit
 SOON, LATER, DAILY = timedelta(minutes=1), timedelta(minutes=10), timedelta(days=1)
@@ -81,6 +81,9 @@ def start(domain: str, now: datetime) -> None:
     ready = [key for key in keys_of(domain) if key.state == "ready"]
     if not ready:
         raise ChangeRefused({"key": why("dkim_not_seen", domain=domain)})
+    lost = next((key for key in ready if isinstance(key.private_key, Unreadable)), None)
+    if lost:
+        raise ChangeRefused({"key": why("dkim_key_lost", selector=lost.selector, domain=domain)})
     for key in ready:
         _put_to_use(key, now)
     _tell(now)

@@ -20,6 +20,10 @@ SENTENCES: dict[str, Any] = {
     "dkim_removable": _l(
         "An old key of %(domain)s is no longer needed. Delete its record %(record)s in DNS, then remove the key."
     ),
+    "dkim_key_lost": _l(
+        "Signing was not turned on: the key %(selector)s of %(domain)s can't be read, because it was stored under "
+        "another COQUI_SECRET_KEY. Set the previous COQUI_SECRET_KEY again, or remove the key and create a new one."
+    ),
     "dkim_key_unreadable": _l(
         "The email waits: the key %(selector)s that signs emails of %(domain)s (DKIM) can't be read, because it was "
         "stored under another COQUI_SECRET_KEY. Set the previous COQUI_SECRET_KEY again, or stop signing on the page "

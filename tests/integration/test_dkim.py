@@ -250,6 +250,11 @@ def test_a_key_signs_only_after_its_record_was_seen(context: Flask) -> None:
     with pytest.raises(ChangeRefused, match="Stop signing before you remove it"):
         signing_keys.remove(key, NOW)
     signing_keys.stop(DOMAIN, NOW)
+    db.session.commit()
+    db.session.execute(text("UPDATE dkim_key SET private_key = 'stored under another key'"))
+    db.session.commit()
+    with pytest.raises(ChangeRefused, match="can't be read"):
+        signing_keys.start(DOMAIN, NOW)
     signing_keys.remove(key, NOW)
     db.session.commit()
     assert not own_keys.keys_of(DOMAIN)
