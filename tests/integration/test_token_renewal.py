@@ -16,18 +16,20 @@ from sqlalchemy import func, select
 
 from mail.decide import oauth as rules
 from mail.incoming import flow
+from mail.incoming.position import target_of, usable
 from mail.mailing import mailing
 from mail.outgoing import deliver as queue
 from mail.outgoing import enqueue, waiting
 from mail.outgoing.enqueue import OutgoingDraft, To
 from mail.queue import access_tokens
 from mail.queue.access_tokens import AccountEnded, AccountTokens, SignInWaits
-from mail.queue.connections import Connections
+from mail.queue.connections import Connections, target_of_record
 from mail.queue.journal import Journal
 from mail.queue.lease import WorkerLease
 from mail.sentences import say
 from mail.settings import config, oauth
 from mail.settings.config import settings
+from mail.transport import mailbox_open, smtp_check
 from models import (
     Contact,
     DeliveryAttempt,
@@ -391,6 +393,8 @@ def test_mail_waits_for_an_account_and_goes_out_when_it_is_connected_again(
     connections = Connections()
     watch = Renewals(office, identity, connections)
     watch.work()
+    steps = list(smtp_check.test_steps(target_of_record(db.session.get_one(OutgoingServer, server)), [ANN]))
+    assert {step.name: step.state for step in steps}["login"] == "ok" and steps[-1].state == "ok"
     assert send("one@x.test").state == "sent"
     known = {the(account).access_token, the(account).refresh_token}
     authorization.revoke(ANN, "AccessToken")  # the server refuses the token, and takes the next one
@@ -422,6 +426,8 @@ def test_mailboxes_are_fetched_with_tokens(
     account = connect(authorization, user)
     token_dovecot.append(user, b"From: a@x.test\r\nSubject: one\r\nMessage-ID: <1@x.test>\r\n\r\nHello\r\n")
     server, worker = incoming(account, token_dovecot, kind), WorkerLease.register(now())
+    steps = list(mailbox_open.test_steps(usable(target_of(server))))
+    assert {step.name: step.state for step in steps}["login"] == "ok" and "failed" not in {step.state for step in steps}
     fetched = flow.fetch(server.id, worker, now())
     assert (fetched.why, fetched.kept) == (None, 1)
     authorization.revoke(user, "AccessToken")
@@ -431,6 +437,23 @@ def test_mailboxes_are_fetched_with_tokens(
     assert flow.fetch(server.id, worker, now()).why["code"] == "mailbox_account_ended"
     assert "stay on their server" in say(db.session.get_one(IncomingServer, server.id, populate_existing=True).why)
     token_dovecot.remove_mailbox(user)
+
+
+def test_a_token_that_ends_sooner_than_we_think_is_replaced(
+    office: Flask, authorization: AuthorizationServer, token_dovecot: Dovecot
+) -> None:
+    """As if our clock were behind that of the provider: it says a second, and we believe in a minute."""
+    user = token_dovecot.add_mailbox("short@office.test")
+    authorization.set(accessToken=1)
+    account, worker = connect(authorization, user), WorkerLease.register(now())
+    server = incoming(account, token_dovecot, "imap").id
+
+    def renewed() -> bool:
+        assert flow.fetch(server, worker, now()).why is None
+        return the(account).generation > 1
+
+    wait_until(renewed, 20)
+    assert the(account).forced
 
 
 def test_a_token_of_another_mailbox_is_refused_and_renewed_only_once(
