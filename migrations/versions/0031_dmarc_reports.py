@@ -31,7 +31,9 @@ def upgrade() -> None:
             ondelete="SET NULL",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_dmarc_report")),
-        sa.UniqueConstraint("domain", "organisation", "report_id", name=op.f("uq_dmarc_report_domain")),
+        sa.UniqueConstraint(
+            "domain", "organisation", "report_id", name=op.f("uq_dmarc_report_domain_organisation_report_id")
+        ),
     )
     op.create_index(op.f("ix_dmarc_report_domain_end_at"), "dmarc_report", ["domain", "end_at"])
     given = sa.text("received_mail_id IS NOT NULL")
