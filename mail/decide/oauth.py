@@ -10,12 +10,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, quote_plus, urlsplit
 
 from mail.message.address import normalise
 from mail.sentences import Why, why
 
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+OF_A_CODE = ("authorization_code", DEVICE_GRANT)
 DISCOVERY = "/.well-known/openid-configuration"
 OUTLOOK = "https://outlook.office.com/"
 SCOPES = {
@@ -122,6 +123,16 @@ def redirect_address(base: str) -> str:
     parts = urlsplit(base)
     public = parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")
     return f"{base.rstrip('/') if public else 'http://localhost'}/sign-in/callback"
+
+
+def basic(client_id: str, client_secret: str) -> str:
+    """Return the header by which an app says who it is: both parts are encoded as in a form first (RFC 6749, 2.3.1).
+
+    >>> base64.b64decode(basic("us", "a+b%2Fc é").removeprefix("Basic "))
+    b'us:a%2Bb%252Fc+%C3%A9'
+    """
+    both = f"{quote_plus(client_id)}:{quote_plus(client_secret)}"
+    return f"Basic {base64.b64encode(both.encode()).decode()}"
 
 
 HOSTS = {
@@ -253,11 +264,12 @@ WORDS = {
     "rate_limit_exceeded": "sign_in_later",
 }
 AADSTS = re.compile(r"AADSTS(\d{4,8})")
+STILL_THE_CODE = ("70008", "70000")  # of the numbers above: a code is too old, or none
 LONGEST_WORD, LONGEST_TEXT = 80, 300
 
 
-def refusal(error: str, description: str = "", status: int = 400) -> OauthRefusal:
-    """Return what a provider's refusal means, and who can do something about it.
+def refusal(error: str, description: str = "", status: int = 400, grant: str = "") -> OauthRefusal:
+    """Return what a provider's refusal means, and who can do something about it; ``grant``: what it was asked for by.
 
     >>> refusal("invalid_client", "AADSTS7000222: The provided client secret keys are expired.").why["code"]
     'sign_in_secret_expired'
@@ -265,10 +277,14 @@ def refusal(error: str, description: str = "", status: int = 400) -> OauthRefusa
     True
     >>> refusal("temporarily_unavailable").later, refusal("", status=503).later, refusal("odd").why["code"]
     (True, True, 'sign_in_refused')
+    >>> refusal("invalid_grant", "Code not valid.", grant="authorization_code").why["code"]
+    'sign_in_code_refused'
     """
     number = AADSTS.search(description)
     code = NUMBERS.get(number[1]) if number else None
     code = code or WORDS.get(error) or ("sign_in_later" if status >= 500 or status == 429 else "sign_in_refused")
+    if code == "sign_in_again" and grant in OF_A_CODE and (not number or number[1] in STILL_THE_CODE):
+        code = "sign_in_code_refused"  # nothing was granted yet that could have ended
     said = " ".join(f"{error[:LONGEST_WORD]} {description[:LONGEST_TEXT]}".split()) or f"HTTP {status}"
     return OauthRefusal(
         why(code, said=_without_tokens(said)), gone=code == "sign_in_again", later=code == "sign_in_later"

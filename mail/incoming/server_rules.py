@@ -30,6 +30,7 @@ def check(server: IncomingServer, password_given: bool) -> list[Consequence]:
     errors = _errors(server, moved and not password_given)
     if errors:
         raise ChangeRefused(errors)
+    sign_in_rules.end_sign_ins(server, moved)
     if moved:
         server.trusted_certificate = ""
     follows: list[Consequence] = []

@@ -47,6 +47,7 @@ def check(server: OutgoingServer, password_given: bool) -> None:
         errors["active"] = reason
     if errors:
         raise ChangeRefused(errors)
+    sign_in_rules.end_sign_ins(server, moved)
 
 
 def _log_in(server: OutgoingServer, password_stays_behind: bool) -> dict[str, Why]:

@@ -98,6 +98,10 @@ SENTENCES: dict[str, Any] = {
         "The permission has ended: it was revoked, it expired, or the password was changed. Somebody who knows the "
         "mailbox must connect it again. (%(said)s)"
     ),
+    "sign_in_code_refused": _l(
+        "The provider does not accept this code. Usually it was used already or is too old. Connect again. If you "
+        "paste the address, do so within a minute. (%(said)s)"
+    ),
     "sign_in_no_device_code": _l(
         "%(provider)s offers no sign-in with a code for email. Choose “In this browser” under Connect."
     ),
@@ -109,6 +113,19 @@ SENTENCES: dict[str, Any] = {
     "sign_in_other_mailbox": _l(
         "You signed in as %(found)s, but this mailbox is %(address)s. Connect again and sign in as %(address)s. If "
         "both are the same mailbox, enter %(found)s as the user."
+    ),
+    "sign_in_other_mailbox_microsoft": _l(
+        "You signed in as %(found)s, but this mailbox is %(address)s. Connect again and sign in as %(address)s. If "
+        "both are the same mailbox, enter %(found)s as the user. For a shared mailbox, choose “As the app itself” "
+        "under “How to sign in”."
+    ),
+    "sign_in_server_changed": _l(
+        "The server was changed during the sign-in, so the account was not connected to it. Open the server and press "
+        "Connect."
+    ),
+    "sign_in_registration_changed": _l(
+        "The app registration was changed, so the sign-in that was made with it before is no longer used. Connect "
+        "again."
     ),
     "sign_in_lost": _l("The worker was stopped while it signed in. Connect again."),
     "sign_in_not_in_time": _l("Nobody signed in within the time allowed. Connect again."),

@@ -142,17 +142,15 @@ def _post(app: Registration, endpoints: Endpoints, address: str, form: dict[str,
     if app.client_secret and rules.wants_no_secret(_text(answer.body, "error_description")):
         answer = _ask(replace(app, client_secret=""), endpoints, address, form)
     if answer.status != 200 or "error" in answer.body:
-        raise _refused(answer)
+        raise _refused(answer, form.get("grant_type", ""))
     return answer.body
 
 
 def _ask(app: Registration, endpoints: Endpoints, address: str, form: dict[str, str]) -> oauth_http.HttpAnswer:
-    from authlib.oauth2.auth import encode_client_secret_basic
-
     headers: dict[str, str] = {}
     sent = dict(form)
     if app.client_secret and endpoints.secret_in_header:
-        encode_client_secret_basic(app, "POST", address, headers, "")
+        headers["Authorization"] = rules.basic(app.client_id, app.client_secret)
     else:
         sent["client_id"] = app.client_id
         if app.client_secret:
@@ -160,9 +158,9 @@ def _ask(app: Registration, endpoints: Endpoints, address: str, form: dict[str, 
     return oauth_http.ask(address, sent, headers, allow_local=settings().allow_local)
 
 
-def _refused(answer: oauth_http.HttpAnswer) -> OauthRefused:
+def _refused(answer: oauth_http.HttpAnswer, grant: str) -> OauthRefused:
     error = _text(answer.body, "error")
-    meant = rules.refusal(error, _text(answer.body, "error_description"), answer.status)
+    meant = rules.refusal(error, _text(answer.body, "error_description"), answer.status, grant)
     return (OauthLater if meant.later else OauthRefused)(error, meant.why, meant.gone)
 
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 
 from mail.decide import oauth as rules
 from mail.errors import MailError
@@ -92,6 +92,16 @@ def come_back(sign_in: OauthSignIn, answer: Mapping[str, str], moment: datetime)
     db.session.commit()
 
 
+def end_open(which: ColumnElement[bool], reason: Why, moment: datetime) -> None:
+    """End the sign-ins under way of a server or a provider that was changed; the caller commits.
+
+    Whatever the worker holds of them by now connects nothing any more.
+    """
+    under_way = select(OauthSignIn.id, OauthSignIn.state).where(which, OauthSignIn.state.not_in(("done", "failed")))
+    for sign_in_id, state in db.session.execute(under_way.order_by(OauthSignIn.id).with_for_update()).all():
+        _end(sign_in_id, state, reason, moment)
+
+
 def _key(state: str) -> str:
     return hashlib.sha256(state.encode()).hexdigest()
 
@@ -124,22 +134,24 @@ def claim(sign_in_id: int, worker_id: int, moment: datetime) -> str:
 
 def go_on(sign_in_id: int, state: str, moment: datetime) -> bool:
     """Take a claimed sign-in as far as it goes now; return whether the account is connected. Commits."""
-    values: dict[str, Any] = {}
     sign_in = db.session.get(OauthSignIn, sign_in_id)
     if sign_in is None:
         return False
-    steps = list(sign_in.steps)
+    connected, steps = False, list(sign_in.steps)
     try:
         if state == "open" and sign_in.expires_at and sign_in.expires_at <= moment:
             raise OauthRefused("expired_token", why("sign_in_not_in_time"))
-        values = {"waiting": _prepare, "open": _poll, "returned": _exchange}[state](sign_in, moment, steps)
+        found = {"waiting": _prepare, "open": _poll, "returned": _exchange}[state](sign_in, moment, steps)
     except MailError as error:
         db.session.rollback()
         _end(sign_in_id, "running", error.why, moment, steps)
     else:
-        _change(sign_in_id, "running", moment, steps=steps, **values)
+        if isinstance(found, OauthTokens):
+            connected = _connect(sign_in_id, found, steps, moment)
+        else:
+            _change(sign_in_id, "running", moment, steps=steps, **found)
     db.session.commit()
-    return values.get("state") == "done"
+    return connected
 
 
 def give_up(sign_in_id: int, reason: Why, moment: datetime) -> None:
@@ -160,11 +172,17 @@ def lose_all_of(worker_id: int, moment: datetime) -> int:
     return len(lost)
 
 
-def _prepare(sign_in: OauthSignIn, moment: datetime, steps: list[Any]) -> dict[str, Any]:
+def _app_of(sign_in: OauthSignIn) -> Registration:
+    """Return the app registration, read before the code: so no other provider is sent a code than the one it is of."""
+    app = oauth.registration_of(sign_in.account.provider)
+    db.session.refresh(sign_in)
+    return app
+
+
+def _prepare(sign_in: OauthSignIn, moment: datetime, steps: list[Any]) -> OauthTokens | dict[str, Any]:
     """Find the page to sign in on, or get a code for it; an app that needs no person gets its tokens."""
-    app, address = oauth.registration_of(sign_in.account.provider), sign_in.account.address
+    app, address = _app_of(sign_in), sign_in.account.address
     flow, redirect, verifier = sign_in.flow, sign_in.redirect_uri, sign_in.verifier or ""
-    number = sign_in.id
     db.session.rollback()
     endpoints = oauth.endpoints_of(app)
     if app.kind == "other":
@@ -172,7 +190,7 @@ def _prepare(sign_in: OauthSignIn, moment: datetime, steps: list[Any]) -> dict[s
     if flow == "client":
         tokens = oauth.tokens_for(app, endpoints, grant_type="client_credentials", scope=rules.APP_SCOPE)
         _step(steps, "sign_in_app_tokens", provider=app.name)
-        return _connected(number, tokens, moment)
+        return tokens
     if flow == "device":
         given = oauth.device_code(app, endpoints)
         _step(steps, "sign_in_code_ready", provider=app.name)
@@ -193,28 +211,27 @@ def _prepare(sign_in: OauthSignIn, moment: datetime, steps: list[Any]) -> dict[s
     return {"state": "open", "where": page}
 
 
-def _exchange(sign_in: OauthSignIn, moment: datetime, steps: list[Any]) -> dict[str, Any]:
+def _exchange(sign_in: OauthSignIn, moment: datetime, steps: list[Any]) -> OauthTokens:
     """Turn the code that the browser brought into tokens."""
-    app, address = oauth.registration_of(sign_in.account.provider), sign_in.account.address
+    app, address = _app_of(sign_in), sign_in.account.address
     grant = {
         "grant_type": "authorization_code",
         "code": sign_in.code or "",
         "redirect_uri": sign_in.redirect_uri,
         "code_verifier": sign_in.verifier or "",
     }
-    number = sign_in.id
     db.session.rollback()
     endpoints = oauth.endpoints_of(app)
     tokens = oauth.tokens_for(app, endpoints, **grant)
     _check(app, endpoints, tokens, address, steps)
-    return _connected(number, tokens, moment)
+    return tokens
 
 
-def _poll(sign_in: OauthSignIn, moment: datetime, steps: list[Any]) -> dict[str, Any]:
+def _poll(sign_in: OauthSignIn, moment: datetime, steps: list[Any]) -> OauthTokens | dict[str, Any]:
     """Ask whether the person typed the device code by now."""
-    app, address = oauth.registration_of(sign_in.account.provider), sign_in.account.address
+    app, address = _app_of(sign_in), sign_in.account.address
     grant = {"grant_type": rules.DEVICE_GRANT, "device_code": sign_in.code or ""}
-    number, every = sign_in.id, sign_in.poll_every
+    every = sign_in.poll_every
     db.session.rollback()
     endpoints = oauth.endpoints_of(app)
     try:
@@ -226,7 +243,7 @@ def _poll(sign_in: OauthSignIn, moment: datetime, steps: list[Any]) -> dict[str,
         every += SLOWER if said == "slow_down" else 0
         return {"state": "open", "poll_every": every, "poll_at": moment + timedelta(seconds=every)}
     _check(app, endpoints, tokens, address, steps)
-    return _connected(number, tokens, moment)
+    return tokens
 
 
 def _check(app: Registration, endpoints: rules.Endpoints, tokens: OauthTokens, address: str, steps: list[Any]) -> None:
@@ -234,7 +251,8 @@ def _check(app: Registration, endpoints: rules.Endpoints, tokens: OauthTokens, a
     _step(steps, "sign_in_returned", provider=app.name)
     names = tokens.names or oauth.names_by_userinfo(endpoints, tokens.access_token)
     if names and address not in names:
-        raise OauthRefused("other_mailbox", why("sign_in_other_mailbox", found=names[0], address=address))
+        code = "sign_in_other_mailbox_microsoft" if app.kind == "microsoft" else "sign_in_other_mailbox"
+        raise OauthRefused("other_mailbox", why(code, found=names[0], address=address))
     if left_out := rules.not_allowed(app.kind, tokens.scope):
         raise OauthRefused("scope", why("sign_in_permission_left_out", scopes=", ".join(left_out)))
     if not tokens.refresh_token:
@@ -246,18 +264,23 @@ def _check(app: Registration, endpoints: rules.Endpoints, tokens: OauthTokens, a
     _step(steps, "sign_in_tokens", provider=app.name)
 
 
-def _connected(sign_in_id: int, tokens: OauthTokens, moment: datetime) -> dict[str, Any]:
-    """Keep the tokens in the same transaction as the end of the sign-in, and let its server use them."""
-    sign_in = db.session.get_one(OauthSignIn, sign_in_id)
-    account = sign_in.account
+def _connect(sign_in_id: int, tokens: OauthTokens, steps: list[Any], moment: datetime) -> bool:
+    """End a sign-in, keep its tokens and let its server use them; the caller commits.
+
+    A sign-in that was ended meanwhile connects nothing. Whoever changes a server or a provider ends its sign-ins first,
+    and so waits for this transaction, or this one for theirs.
+    """
+    if not _change(sign_in_id, "running", moment, steps=steps, **_ended("done", moment)):
+        return False
+    sign_in = db.session.get_one(OauthSignIn, sign_in_id, populate_existing=True)
+    account = db.session.get_one(OauthAccount, sign_in.account_id, populate_existing=True, with_for_update=True)
     account.refresh_token = account.refresh_expires_at = None  # those of another sign-in before
     oauth.keep(account, tokens, moment)
     account.flow, account.connected_at = sign_in.flow, moment
     for server in (sign_in.outgoing_server, sign_in.incoming_server):
         if server and server.authentication == "oauth2" and normalise(server.user) == account.address:
             server.oauth_account = account
-    db.session.flush()
-    return _ended("done", moment)
+    return True
 
 
 def _ended(state: str, moment: datetime) -> dict[str, Any]:

@@ -1,12 +1,18 @@
 """What may be saved of a server that signs in with a connected account, and of an app registration."""
 
+from sqlalchemy import func, select, update
+from sqlalchemy.orm.attributes import flag_modified
+
 from mail.errors import ChangeRefused
 from mail.message.address import normalise
 from mail.sentences import Why, why
-from models import IncomingServer, OauthProvider, OutgoingServer
+from mail.settings import sign_in
+from mail.settings.clock import now
+from models import Event, IncomingServer, OauthAccount, OauthProvider, OauthSignIn, OutgoingServer, change_rows, db
 from models.base import was_changed
 
 NEEDED = {"microsoft": ("tenant",), "other": ("issuer",)}
+ANOTHER_APP = ("issuer", "client_id", "tenant")
 
 
 def check(server: OutgoingServer | IncomingServer) -> dict[str, Why]:
@@ -26,6 +32,19 @@ def check(server: OutgoingServer | IncomingServer) -> dict[str, Why]:
     return errors
 
 
+def end_sign_ins(server: OutgoingServer | IncomingServer, moved: bool) -> None:
+    """Let no sign-in under way connect a server that is another one when it is saved; the caller commits.
+
+    ``moved``: its password would leave for somebody else.
+    """
+    if not (moved or was_changed(server, "user") or was_changed(server, "authentication")):
+        return
+    column = OauthSignIn.outgoing_server_id if isinstance(server, OutgoingServer) else OauthSignIn.incoming_server_id
+    sign_in.end_open(column == server.id, why("sign_in_server_changed"), now())
+    if server.oauth_account is None:
+        flag_modified(server, "oauth_account_id")  # one that ended since this row was read may have connected it
+
+
 def check_provider(provider: OauthProvider) -> None:
     """Check an app registration before it is saved; raises ``ChangeRefused``.
 
@@ -41,3 +60,39 @@ def check_provider(provider: OauthProvider) -> None:
         errors["client_secret"] = why("oauth_secret_again")
     if errors:
         raise ChangeRefused(errors)
+
+
+def connected_by(provider: OauthProvider) -> int:
+    """Return how many accounts hold tokens of an app registration."""
+    held = (OauthAccount.provider_id == provider.id, OauthAccount.state != "new")
+    return db.session.scalar(select(func.count()).select_from(OauthAccount).where(*held)) or 0
+
+
+def forget_accounts(provider: OauthProvider) -> int:
+    """Forget what another provider or app gave, when a registration that is to be saved means another one now.
+
+    Returns how many accounts have to be connected again; the caller commits. Tokens go to nobody but who gave them.
+    """
+    if not any(was_changed(provider, name) for name in ANOTHER_APP):
+        return 0
+    account, moment, reason = OauthAccount, now(), why("sign_in_registration_changed")
+    of_provider = select(account.id).where(account.provider_id == provider.id)
+    sign_in.end_open(OauthSignIn.account_id.in_(of_provider), reason, moment)
+    gone = dict.fromkeys(
+        ("access_token", "refresh_token", "expires_at", "refresh_expires_at", "refreshed_at", "retry_at")
+    )
+    forgotten = change_rows(
+        update(account)
+        .where(account.provider_id == provider.id, account.state != "new")
+        .values(
+            state="new",
+            why=reason,
+            generation=account.generation + 1,
+            leased_until=0.0,
+            forced=False,
+            retries=0,
+            **gone,
+        )
+    )
+    Event.add(["outgoing_servers", "incoming_servers"], moment)
+    return forgotten

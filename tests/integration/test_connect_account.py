@@ -14,9 +14,13 @@ from sqlalchemy import select, text
 
 from mail.decide.oauth import redirect_address
 from mail.documents.contacts import find_or_make
+from mail.incoming import server_rules as incoming_rules
+from mail.outgoing import server_rules as outgoing_rules
 from mail.queue.lease import WorkerLease
 from mail.sentences import say
 from mail.settings import config, oauth, sign_in
+from mail.settings.clock import now
+from mail.settings.oauth import OauthTokens
 from mail.settings.parameters import put
 from mail.transport.oauth_http import OauthRefused
 from models import IncomingServer, OauthAccount, OauthProvider, OauthSignIn, OutgoingServer, User, db
@@ -137,6 +141,74 @@ def test_a_server_keeps_its_account_until_another_one_is_connected(desk: Any) ->
     assert box.oauth_account == third.account
 
 
+def test_a_sign_in_never_connects_a_server_that_was_moved_meanwhile(desk: Any) -> None:
+    """By its form, while the person is at the provider, and while the worker speaks with it."""
+    server = OutgoingServer(name="A", host="smtp.gmail.com", port=587, encryption="starttls",
+                            authentication="oauth2", user=ADDRESS)  # fmt: skip
+    box = IncomingServer(name="B", host="imap.gmail.com", kind="imap", authentication="oauth2", user=ADDRESS)
+    db.session.add_all((server, box))
+    db.session.commit()
+    row, _ = desk.start("google", server=server)
+    desk.work()
+    assert server.host == "smtp.gmail.com"
+    server.host = "mx.evil.test"
+    outgoing_rules.check(server, password_given=False)
+    db.session.commit()
+    db.session.expire_all()
+    assert (row.state, reasons(row)[-1], row.code, row.verifier) == ("failed", "sign_in_server_changed", None, None)
+    row, _ = desk.start("microsoft", "client", server=box)
+    number = sign_in.due(NOW)
+    claimed = sign_in.claim(number, desk.worker, NOW)
+    with db.session.no_autoflush:
+        box.user = "else@office.test"
+        incoming_rules.check(box, password_given=False)
+    db.session.commit()
+    assert not sign_in.go_on(number, claimed, NOW)
+    db.session.expire_all()
+    assert (row.state, row.account.state, row.account.access_token) == ("failed", "new", None)
+    assert server.oauth_account is box.oauth_account is None
+
+
+def test_a_sign_in_that_was_given_up_connects_nothing(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    row, state = desk.start("google")
+    desk.work()
+    returned(desk, row, state)
+    number, asked = sign_in.due(NOW), oauth.tokens_for
+    claimed = sign_in.claim(number, desk.worker, NOW)
+
+    def slow(*what: Any, **grant: str) -> OauthTokens:
+        found = asked(*what, **grant)
+        sign_in.lose_all_of(desk.worker, NOW)
+        db.session.commit()
+        return found
+
+    monkeypatch.setattr(oauth, "tokens_for", slow)
+    assert not sign_in.go_on(number, claimed, NOW)
+    db.session.expire_all()
+    assert (row.state, reasons(row)[-1]) == ("failed", "sign_in_lost")
+    assert (row.account.state, row.account.access_token, row.account.refresh_token) == ("new", None, None)
+
+
+def test_a_code_that_the_provider_takes_no_more_is_told_as_that(desk: Any) -> None:
+    row, state = desk.start()
+    desk.work()
+    returned(desk, row, state)
+    row.code = f"{row.code[:-1]}x"
+    db.session.commit()
+    desk.work()
+    assert reasons(row)[-1] == "sign_in_code_refused" and "permission has ended" not in say(row.steps[-1]["why"])
+
+
+@pytest.mark.parametrize("secret", ["a+b%2Fc", "plain secret: &%zz"])
+def test_a_secret_of_any_signs_is_understood_in_the_header(desk: Any, secret: str) -> None:
+    desk.server.client("us", BACK, secret=secret)
+    app = oauth.Registration("other", "P", "us", secret, issuer=desk.server.url)
+    endpoints = replace(oauth.endpoints_of(app), secret_in_header=True)
+    with pytest.raises(OauthRefused) as refused:
+        oauth.tokens_for(app, endpoints, grant_type="refresh_token", refresh_token="nope")
+    assert refused.value.error == "invalid_grant"
+
+
 def test_a_code_without_its_verifier_is_worth_nothing(desk: Any) -> None:
     row, state = desk.start()
     desk.work()
@@ -158,7 +230,16 @@ def test_a_sign_in_that_is_none_says_why(desk: Any, login: str, allow: bool, cod
     desk.work()
     assert (row.state, reasons(row)[-1], row.account.access_token) == ("failed", code, None)
     if code == "sign_in_other_mailbox":
+        assert "shared" not in say(row.steps[-1]["why"])
         assert "You signed in as boss@office.test, but this mailbox is sales@office.test" in say(row.steps[-1]["why"])
+
+
+def test_who_meant_a_shared_mailbox_of_microsoft_is_told_the_way(desk: Any) -> None:
+    row, state = desk.start("microsoft")
+    desk.work()
+    returned(desk, row, state, "boss@office.test")
+    desk.work()
+    assert "For a shared mailbox, choose “As the app itself”" in say(row.steps[-1]["why"])
 
 
 def test_a_wrong_client_secret_is_told_by_its_name(desk: Any) -> None:
@@ -307,6 +388,77 @@ def test_an_admin_registers_connects_and_is_told(office: Flask, admin: Visitor, 
         row = db.session.scalars(select(OauthSignIn)).one()
         assert (row.state, row.code) == ("returned", "c0de")
     assert "not begun in this browser" in words(admin.post("/sign-in/paste", pasted, follow_redirects=True))
+
+
+def test_a_browser_holds_several_sign_ins_and_is_told_of_no_busy_worker_when_it_comes_back(
+    office: Flask, admin: Visitor
+) -> None:
+    admin.post("/admin/app-registrations/new?kind=google", {"name": "Google", "client_id": "us", "client_secret": "x"})
+    admin.post("/admin/outgoing-servers/new", SERVER)
+    states = []
+    for _ in range(6):
+        shown = admin.post("/sign-in/connect/outgoing/1", {"provider": "1", "flow": "code"})
+        with office.app_context():
+            row = db.session.scalars(select(OauthSignIn).order_by(OauthSignIn.id.desc()).limit(1)).one()
+            row.state, row.where = "open", "https://a.test/in?x=1"
+            db.session.commit()
+        states.append(admin.get(f"{shown.location}/state").text.partition("&amp;state=")[2].partition('"')[0])
+    assert "https://a.test" not in admin.get("/sign-in/1").text  # of so many only the last ones
+    swapped = admin.get(f"/sign-in/callback?state={states[0]}&code=c0de", follow_redirects=True)
+    assert "not begun in this browser" in words(swapped)
+    for number in (2, 6, 4):
+        back = admin.get(f"/sign-in/callback?state={states[number - 1]}&code=c0de")
+        assert back.location == f"/sign-in/{number}"
+    with office.app_context():
+        WorkerLease.register(now())
+        for row in db.session.scalars(select(OauthSignIn)):
+            assert row.state == ("returned" if row.id in (2, 4, 6) else "open")
+            row.requested_at = now() - timedelta(minutes=1)
+        db.session.commit()
+    assert "worker" not in words(admin.get("/sign-in/4")).lower()
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "after"),
+    [
+        ("other", {"issuer": "https://a.test"}, {"issuer": "https://evil.test", "client_secret": "any"}),
+        ("google", {}, {"client_id": "them"}),
+        ("microsoft", {"tenant": "a.test"}, {"tenant": "b.test"}),
+    ],
+)
+def test_another_provider_gets_nothing_of_what_this_one_gave(
+    office: Flask, admin: Visitor, kind: str, before: dict[str, str], after: dict[str, str]
+) -> None:
+    form = {"name": "P", "client_id": "us", "client_secret": "xyz", **before}
+    admin.post(f"/admin/app-registrations/new?kind={kind}", form)
+    with office.app_context():
+        lasting = {
+            "state": "connected",
+            "refresh_token": "r",
+            "access_token": "a",
+            "generation": 3,
+            "leased_until": 9e9,
+        }
+        found = OauthAccount(provider_id=1, address=ADDRESS, retry_at=NOW, **lasting)
+        trying = OauthSignIn(account=found, flow="code", state="open", requested_at=NOW, code="c0de", steps=[])
+        db.session.add_all((found, trying))
+        db.session.commit()
+    edit = "/admin/app-registrations/edit?id=1"
+    assert "1 mailbox is connected with this registration" in words(admin.get(edit))
+    unchanged = {name: value for name, value in form.items() if name != "client_secret"}
+    saved = admin.post(edit, {**unchanged, "name": "Q"}, follow_redirects=True)
+    assert "must be connected again" not in words(saved)
+    with office.app_context():
+        assert db.session.scalars(select(OauthAccount.state)).one() == "connected"
+    saved = admin.post(edit, {**unchanged, **after}, follow_redirects=True)
+    assert "1 mailbox must be connected again" in words(saved)
+    with office.app_context():
+        row = db.session.scalars(select(OauthAccount)).one()
+        assert (row.state, row.access_token, row.refresh_token, row.retry_at) == ("new", None, None, None)
+        assert (row.generation, row.leased_until) == (4, 0)
+        trying = db.session.scalars(select(OauthSignIn)).one()
+        assert (trying.state, reasons(trying), trying.code) == ("failed", ["sign_in_registration_changed"], None)
+    assert "The app registration was changed" in words(admin.get("/admin/connected-accounts/details?id=1"))
 
 
 def test_another_user_or_host_lets_go_of_the_account(office: Flask, admin: Visitor) -> None:

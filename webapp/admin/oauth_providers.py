@@ -5,7 +5,7 @@ from typing import Any
 
 from flask import flash, redirect, request
 from flask.typing import ResponseReturnValue
-from flask_babel import gettext
+from flask_babel import gettext, ngettext
 from flask_babel import lazy_gettext as _l
 from sqlalchemy import select
 
@@ -21,6 +21,11 @@ from webapp.admin.base import AdminView, Empty, FieldGroup
 NAMES = {"google": "Google", "microsoft": "Microsoft", "other": ""}
 KIND_WORDS = {"google": "Google", "microsoft": "Microsoft 365", "other": _l("Other provider")}
 FORM_OF_SERVER = re.compile(r"/admin/(outgoing|incoming)-servers/edit\?id=\d+")
+WHAT_LEADS = {
+    "google": _l("client ID"),
+    "microsoft": _l("client ID or the tenant ID"),
+    "other": _l("client ID or the issuer address"),
+}
 FIELDS_OF = {"google": (), "microsoft": ("tenant",), "other": ("issuer", "scopes")}
 
 
@@ -131,14 +136,35 @@ class OauthProviderView(AdminView):
         """What is asked for at each kind of provider."""
         return {kind: words.split() for kind, words in rules.SCOPES.items()}
 
+    def warning_of(self, row: OauthProvider) -> str:
+        """Return what follows for its mailboxes if a registration is changed, "" where it has none."""
+        connected = sign_in_rules.connected_by(row)
+        words = ngettext(
+            "%(num)s mailbox is connected with this registration. If you change the %(what)s, it must be connected "
+            "again.",
+            "%(num)s mailboxes are connected with this registration. If you change the %(what)s, they must be "
+            "connected again.",
+            connected,
+            what=WHAT_LEADS[row.kind],
+        )
+        return words if connected else ""
+
     def before_save(self, form: Any, row: OauthProvider, is_new: bool) -> None:
         """Check what belongs together."""
         if is_new:
             row.kind = self.kind_of(None)
         with servers.rules_of(form):
             sign_in_rules.check_provider(row)
-        if not is_new:
-            access_tokens.try_again(row.id)
+        if is_new:
+            return
+        if forgotten := sign_in_rules.forget_accounts(row):
+            words = ngettext(
+                "This is another app or provider now: %(num)s mailbox must be connected again.",
+                "This is another app or provider now: %(num)s mailboxes must be connected again.",
+                forgotten,
+            )
+            flash(words, "warning")
+        access_tokens.try_again(row.id)
 
     def _next_page(self, row: OauthProvider, words: str) -> ResponseReturnValue:
         """Lead back to the server whose page lacked the registration."""

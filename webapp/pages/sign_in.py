@@ -29,6 +29,7 @@ blueprint = Blueprint("sign_in", __name__, url_prefix="/sign-in")
 SERVERS: dict[str, Any] = {"outgoing": OutgoingServer, "incoming": IncomingServer}
 LONGEST_ADDRESS = 8_192
 IGNORED = timedelta(seconds=10)  # after which the page says that no worker takes it up
+MOST_OPEN = 5  # sign-ins that one browser holds at a time
 FLOWS_OF = {"google": ("code",), "microsoft": FLOWS, "other": ("code", "device")}
 
 
@@ -39,7 +40,7 @@ def connect(place: str, server_id: int) -> ResponseReturnValue:
     """Connect the mailbox of a server: by a new sign-in, or at once where the account is there already."""
     if place not in SERVERS:
         abort(404)
-    server = db.session.get(SERVERS[place], server_id) or abort(404)
+    server = db.session.get(SERVERS[place], server_id, with_for_update=True) or abort(404)
     provider = db.session.get(OauthProvider, request.form.get("provider", 0, int)) or abort(404)
     flow, address = request.form.get("flow", "code"), normalise(server.user)
     page = url_for(f"{place}_servers.edit_view", id=server.id)
@@ -65,7 +66,8 @@ def begin(
     """Ask the worker for a sign-in and show how far it is; what the browser must bring back is in its session."""
     back = rules.redirect_address(office.base_url())
     row, state = sign_in.begin(account, flow, current_user.id, back, page, now(), server)
-    session["sign_in"] = {"id": row.id, "state": state}
+    kept = list(_mine().items())[1 - MOST_OPEN :]
+    session["sign_ins"] = [*kept, (str(row.id), state)]
     wake("sign_in")
     return redirect(url_for("sign_in.show", number=row.id))
 
@@ -122,8 +124,13 @@ def _where(row: OauthSignIn) -> str:
         return ""
     if row.flow != "code":
         return row.where
-    mine = session.get("sign_in") or {}
-    return f"{row.where}&state={quote(mine['state'])}" if mine.get("id") == row.id else ""
+    mine = _mine().get(str(row.id))
+    return f"{row.where}&state={quote(mine)}" if mine else ""
+
+
+def _mine() -> dict[str, str]:
+    """Return what this browser has to bring back for the sign-ins that were begun in it, by number, in their order."""
+    return dict(session.get("sign_ins", ()))
 
 
 @blueprint.get("/callback")
@@ -146,9 +153,9 @@ def paste() -> ResponseReturnValue:
 
 def _take(answer: dict[str, str]) -> ResponseReturnValue:
     """Write down the answer of a provider, if it belongs to the sign-in that this very browser began."""
-    mine, brought = session.get("sign_in") or {}, answer.get("state", "")
-    row = sign_in.by_state(brought, current_user.id) if brought and brought == mine.get("state") else None
-    if row is None or row.id != mine.get("id"):
+    mine, brought = _mine(), answer.get("state", "")
+    row = sign_in.by_state(brought, current_user.id) if brought in mine.values() else None
+    if row is None or mine.get(str(row.id)) != brought:
         flash(
             gettext(
                 "This sign-in was not begun in this browser, or it is over. Open the server and press Connect again."
@@ -159,7 +166,7 @@ def _take(answer: dict[str, str]) -> ResponseReturnValue:
     number = row.id
     with writing():
         sign_in.come_back(db.session.get_one(OauthSignIn, number), answer, now())
-    session.pop("sign_in", None)
+    session["sign_ins"] = [(key, state) for key, state in mine.items() if key != str(number)]
     wake("sign_in")
     return redirect(url_for(".show", number=number))
 
