@@ -41,6 +41,36 @@ def holds(account: OauthAccount) -> str:
     return ngettext("until %(date)s (%(num)s day left)", "until %(date)s (%(num)s days left)", days, date=on)
 
 
+def withdrawal(account: OauthAccount) -> str:
+    """Return where the permission of an account is withdrawn at its provider, "" if it was never connected."""
+    if not account.connected_at:
+        return ""
+    values = {"address": account.address, "provider": account.provider.name}
+    if account.provider.kind == "google":
+        return gettext(
+            "Deleting the account here does not withdraw the permission at Google. To do so, sign in to Google as "
+            "%(address)s, open myaccount.google.com/connections and remove the app.",
+            **values,
+        )
+    if account.provider.kind == "microsoft" and account.flow == "client":
+        return gettext(
+            "Deleting the account here does not withdraw the permission at Microsoft. An administrator of the "
+            "organization can do so in the Microsoft Entra admin center: Enterprise applications, the app, Permissions."
+        )
+    if account.provider.kind == "microsoft":
+        return gettext(
+            "Deleting the account here does not withdraw the permission at Microsoft. To do so, sign in to "
+            "myapps.microsoft.com as %(address)s and remove the app, or ask an administrator of the organization "
+            "(Microsoft Entra admin center, Enterprise applications, the app, Permissions).",
+            **values,
+        )
+    return gettext(
+        "Deleting the account here does not withdraw the permission at %(provider)s. To do so, sign in there as "
+        "%(address)s and remove the app in the settings of the account.",
+        **values,
+    )
+
+
 def badge_of(server: OutgoingServer | IncomingServer) -> Markup:
     """Return what keeps a server from signing in with its account, as a badge for lists, "" where nothing does."""
     if server.authentication != "oauth2":

@@ -240,6 +240,14 @@ def source_of(fact: DnsHost | Provider | ProviderDns | PublishedLimit | Quirk) -
     return Markup('<a href="{}" target="_blank" rel="noopener noreferrer">{}</a>, {}').format(fact.source, site, when)
 
 
+def steps_at(host: DnsHost) -> str:
+    """Return where a record is added at a DNS host, and whether its form may look different."""
+    if not host.usual:
+        return host.where
+    more = gettext("The steps and the names of the fields are usually these, but your form may look different.")
+    return f"{host.where} {more}"
+
+
 def asset(name: str) -> str:
     """Return the address of a static file with a mark of its content, so that browsers may keep it for ever."""
     folder = current_app.static_folder
@@ -272,6 +280,7 @@ SHOWN = (
     correspondent,
     joined,
     source_of,
+    steps_at,
     asset,
 )
 GLOBALS = {function.__name__: function for function in SHOWN} | {"has_advice": is_known}

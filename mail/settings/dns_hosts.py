@@ -14,7 +14,8 @@ FILE = Path(__file__).with_suffix(".toml")
 class DnsHost:
     """A company that hosts DNS, with the names that its form gives to the fields of a record.
 
-    ``root``: what stands for the domain itself in the field of the name, "" when it stays empty.
+    ``root``: what stands for the domain itself in the field of the name, "" when it stays empty. ``usual``: the page at
+    ``source`` does not state all of it.
     """
 
     title: str
@@ -26,6 +27,7 @@ class DnsHost:
     source: str
     seen: date
     quoted: bool = False
+    usual: bool = False
 
     def has(self, nameserver: str) -> bool:
         """Say whether a name server is one of this company's."""

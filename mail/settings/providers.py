@@ -52,11 +52,11 @@ class Quirk:
 
 @dataclass(frozen=True)
 class ProviderDns:
-    """What the DNS of a domain needs before a provider may send for it, and the page that says so.
+    """What the DNS of a domain needs before a provider may send for it, and the page about it.
 
     It signs as the domain once its records are published: a CNAME to the key, or a TXT with it (``dkim``);
     ``selectors`` are () where they differ by account. ``return_path``: the domain that takes the place of ours in the
-    envelope sender.
+    envelope sender. ``usual``: the page does not state all of it.
     """
 
     dkim: Literal["cname", "txt"]
@@ -66,6 +66,7 @@ class ProviderDns:
     selectors: tuple[str, ...] = ()
     return_path: str = ""
     note: str = ""
+    usual: bool = False
 
     def return_path_of(self, domain: str) -> str:
         """Return the domain of the envelope sender of emails from a domain, "" when it is the one that we give."""

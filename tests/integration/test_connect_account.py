@@ -495,6 +495,31 @@ def test_another_user_or_host_lets_go_of_the_account(office: Flask, admin: Visit
     assert "it is the account to connect" in refused and "never sent unencrypted" in refused
 
 
+@pytest.mark.parametrize(
+    ("kind", "flow", "said"),
+    [
+        ("google", "code", "sign in to Google as sales@office.test, open myaccount.google.com/connections"),
+        ("microsoft", "device", "sign in to myapps.microsoft.com as sales@office.test"),
+        ("microsoft", "client", "An administrator of the organization can do so in the Microsoft Entra admin center"),
+        ("other", "code", "sign in there as sales@office.test"),
+    ],
+)
+@pytest.mark.parametrize("_kept_pages", ["sqlite"], indirect=True)
+def test_who_deletes_an_account_is_told_where_the_permission_is_withdrawn(
+    office: Flask, admin: Visitor, kind: str, flow: str, said: str
+) -> None:
+    with office.app_context():
+        app_row = OauthProvider(kind=kind, name="P", client_id="us")
+        db.session.add(OauthAccount(provider=app_row, address=ADDRESS, flow=flow, state="connected", connected_at=NOW))
+        db.session.add(OauthAccount(provider=app_row, address="never@office.test"))
+        db.session.commit()
+    assert said in words(admin.get("/admin/connected-accounts/details?id=1"))
+    assert "does not withdraw" not in words(admin.get("/admin/connected-accounts/details?id=2"))
+    gone = words(admin.post("/admin/connected-accounts/delete", {"id": "1"}, follow_redirects=True))
+    assert "sales@office.test was deleted" in gone and said in gone
+    assert "withdraw" not in words(admin.post("/admin/connected-accounts/delete", {"id": "2"}, follow_redirects=True))
+
+
 @pytest.mark.parametrize("_kept_pages", ["sqlite"], indirect=True)
 def test_no_page_and_no_export_shows_a_secret(office: Flask, admin: Visitor) -> None:
     with office.app_context():

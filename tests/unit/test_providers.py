@@ -9,7 +9,7 @@ import pytest
 from mail.message.domains import normalise_domain
 from mail.settings.providers import COLUMNS, PROVIDERS, Provider, at, owner_of
 from webapp.admin.outgoing_servers import LIMITS, OFFERED_PORTS, PORTS
-from webapp.admin.provider_words import KINDS, UNITS
+from webapp.admin.provider_words import KINDS, UNITS, dns_of
 
 each = pytest.mark.parametrize("provider", PROVIDERS.values(), ids=lambda provider: provider.key)
 
@@ -61,6 +61,12 @@ def test_what_dns_needs_can_be_looked_up(provider: Provider) -> None:
     assert not [name for name in names if name and not re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)+", name)]
     assert provider.dns.dkim in ("cname", "txt")
     assert not [selector for selector in provider.dns.selectors if not re.fullmatch(r"[A-Za-z0-9-]+", selector)]
+
+
+@each
+def test_what_was_not_seen_on_a_page_is_told_as_usual(provider: Provider) -> None:
+    if provider.dns:
+        assert ("This is usually so" in " ".join(dns_of(provider.dns))) == provider.dns.usual
 
 
 def test_the_relays_of_mass_mail_say_what_dns_needs() -> None:

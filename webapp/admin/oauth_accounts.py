@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import url_for
+from flask import flash, url_for
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 from markupsafe import Markup
@@ -25,6 +25,7 @@ class OauthAccountView(AdminView):
     icon = "link"
     small = fresh_login = True
     can_create = can_edit = can_export = False
+    details_template = "admin/oauth_account.html"
     columns = ("address", "provider", "state", "holds", "used_by")
     details = ("address", "provider", "state", "why", "holds", "connected_at", "refreshed_at", "used_by")
     eager = (OauthAccount.provider,)
@@ -78,6 +79,14 @@ class OauthAccountView(AdminView):
         from webapp.pages import sign_in
 
         return sign_in.begin(row, row.flow, self.row_url(row))
+
+    def withdrawal(self, row: OauthAccount) -> str:
+        """Return where the permission of an account is withdrawn at its provider."""
+        return sign_in_words.withdrawal(row)
+
+    def before_delete(self, row: OauthAccount) -> None:
+        if words := sign_in_words.withdrawal(row):
+            flash(words, "info")
 
     def why_not_delete(self, row: OauthAccount) -> str:
         for model in (OutgoingServer, IncomingServer):

@@ -49,4 +49,8 @@ def dns_of(dns: ProviderDns) -> list[str]:
         )
     elif dns.return_path:
         found.append(gettext("Delivery failures return to %(name)s, not to your bounce address.", name=dns.return_path))
-    return [*found, dns.note] if dns.note else found
+    if dns.note:
+        found.append(dns.note)
+    if dns.usual:
+        found.append(gettext("This is usually so; if the provider shows you something else, follow the provider."))
+    return found
