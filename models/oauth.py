@@ -50,7 +50,8 @@ class OauthAccount(Model):
     ``client``: no person signed in, the app itself has the permission (Microsoft); it has no refresh token.
     ``generation`` counts the tokens: whoever renews writes only over those that were there when it began. One renews at
     a time, until ``leased_until`` by the database's clock. ``forced``: this token came because a server had refused the
-    one before. ``retry_at``: a renewal failed and is not tried again before.
+    one before. ``retry_at``: a renewal failed and is not tried again before. ``use_by`` is when the refresh token ends
+    unless it is used. ``told``: of what admins were told since the account worked last.
     """
 
     __tablename__ = "oauth_account"
@@ -77,7 +78,9 @@ class OauthAccount(Model):
     forced: Mapped[bool] = mapped_column(default=False, server_default=db.text("false"))
     retry_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     retries: Mapped[int] = mapped_column(default=0, server_default=db.text("0"))
+    use_by: Mapped[datetime | None] = mapped_column(UtcDateTime)
     warned_of: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    told: Mapped[list[Any] | None] = mapped_column(Json)
     provider: Mapped[OauthProvider] = relationship()
 
     def __str__(self) -> str:
