@@ -123,6 +123,13 @@ def untouched(mailing_id: int, first_id: int, last_id: int, from_state: str) -> 
     return db.session.connection().execute(_UNTOUCHED, given).scalars().all()
 
 
+def due_since(traces: Sequence[int]) -> dict[int, datetime]:
+    """Return since when recipients that were deferred wait to be tried again."""
+    due = (_TRACE.c.id.in_(traces), _TRACE.c.next_try_at.is_not(None))
+    rows = db.session.connection().execute(select(_TRACE.c.id, _TRACE.c.next_try_at).where(*due))
+    return {row.id: row.next_try_at for row in rows}
+
+
 # --- its results: written once, and never over a final state
 
 _SENT_ONE_BY_ONE = (

@@ -7,7 +7,7 @@ import time
 from flask import Flask
 
 from mail.outgoing import waiting
-from mail.queue import access_tokens
+from mail.queue import access_tokens, account_notices
 from mail.queue.connections import Connections
 from mail.settings.clock import now
 from scheduler.identity import WorkerIdentity
@@ -38,7 +38,7 @@ class Renewals:
         if self._thread is not None and self._thread.is_alive():
             return False
         if time.monotonic() - self._warned > WARN_EVERY:
-            access_tokens.warn_of_ends(now())
+            account_notices.warn_of_ends(now())
             self._warned = time.monotonic()
         if access_tokens.due(now()):
             self._thread = threading.Thread(target=self._run, name="renewals", daemon=True)

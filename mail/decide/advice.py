@@ -76,7 +76,7 @@ def _sign_in_with(code: str, host: str) -> str:
     'again'
     """
     code = code.removeprefix("mailbox_")
-    if code in ("account_ended", "account_missing", "account_unreadable"):
+    if code in ("account_ended", "account_missing", "account_new", "account_removed", "account_unreadable"):
         return "again"
     if code not in ("password_login_off", "app_password_wanted", "login_refused"):
         return ""
@@ -156,7 +156,7 @@ _TABLE: tuple[tuple[Advice, tuple[str, ...]], ...] = (
             "sender_refused", "sender_needs_smtputf8", "relay_denied", "login_wanted", "encryption_wanted",
             "helo_refused", "helo_unusable", "login_refused", "app_password_wanted", "password_login_off",
             "token_refused", "token_login_not_offered", "smtp_login_off", "account_missing", "account_ended",
-            "account_later", "account_unreadable",
+            "account_later", "account_unreadable", "account_new", "account_removed",
             "login_not_offered", "secret_unreadable", "greeting_no_service", "name_not_found", "address_not_allowed",
             "address_not_public", "port_not_allowed", "connection_refused", "unreachable", "timed_out",
             "not_understood", "tls_failed", "starttls_missing", "certificate_changed", "certificate_self_signed",
@@ -177,7 +177,7 @@ _TABLE: tuple[tuple[Advice, tuple[str, ...]], ...] = (
         _advice(Fixer.ADMINISTRATOR),
         (
             "mailbox_token_refused", "mailbox_account_missing", "mailbox_account_ended",
-            "mailbox_account_later", "mailbox_account_unreadable",
+            "mailbox_account_later", "mailbox_account_unreadable", "mailbox_account_new", "mailbox_account_removed",
             "mailbox_login_refused", "mailbox_app_password_wanted", "mailbox_password_login_off", "mailbox_web_login",
             "mailbox_turned_off", "mailbox_encryption_wanted", "mailbox_secret_unreadable", "mailbox_folder_missing",
             "mailbox_folder_refused", "mailbox_folder_not_made", "mailbox_read_only", "mailbox_no_mark",

@@ -291,6 +291,28 @@ def refusal(error: str, description: str = "", status: int = 400, grant: str = "
     )
 
 
+# What is to be mended in the app registration here; an address is part of it only where somebody entered it.
+ABOUT_REGISTRATION = frozenset({
+    "sign_in_secret_wrong", "sign_in_secret_expired", "sign_in_client_unknown", "sign_in_client_refused",
+    "sign_in_tenant_unknown", "sign_in_public_client", "oauth_secret_unreadable", "oauth_not_https",
+    "oauth_discovery_wrong", "account_renewal_failed",
+})  # fmt: skip
+ABOUT_ISSUER = frozenset({
+    "oauth_name_not_found", "oauth_address_not_allowed", "oauth_certificate_refused", "oauth_not_understood",
+})  # fmt: skip
+
+
+def is_about_registration(code: str, kind: str) -> bool:
+    """Say whether a failure is mended in the app registration: client, secret, tenant or issuer.
+
+    >>> is_about_registration("sign_in_secret_expired", "microsoft"), is_about_registration("sign_in_again", "google")
+    (True, False)
+    >>> [is_about_registration("oauth_name_not_found", kind) for kind in ("other", "google")]
+    [True, False]
+    """
+    return code in ABOUT_REGISTRATION or (kind == "other" and code in ABOUT_ISSUER)
+
+
 def wants_no_secret(description: str) -> bool:
     """Say whether Microsoft takes a request only without the client secret: what was signed in to by a device code.
 

@@ -9,10 +9,11 @@ from sqlalchemy import select
 
 from mail.errors import MailboxSecretUnreadable
 from mail.incoming.case import Retention
-from mail.queue.access_tokens import AccountMissing, AccountTokens
+from mail.queue.access_tokens import AccountTokens
 from mail.sentences import why
 from mail.settings.config import settings
 from mail.transport.mailbox import After, Mailbox, MailboxTarget, Position, translate
+from mail.transport.sasl import AccountMissing
 from models import (
     IncomingServer,
     MailboxState,

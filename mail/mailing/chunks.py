@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select, update
@@ -45,6 +45,7 @@ from models import chunk as chunk_rows
 
 LOOK_EVERY = 1.0  # seconds after which a running chunk asks whether it was paused, and extends its lease
 WORTH_A_PROCESS = 20  # recipients from which on another process signs
+SIGN_IN_WAITS = timedelta(seconds=30)  # for those who are deferred, until it is looked at again
 SYNC_EVERY = 0.1  # seconds of sending that a power cut may take from the journal
 
 
@@ -199,7 +200,10 @@ class ChunkBatch(DeliveryBatch[Any]):
             if self._ahead:
                 self.connections.signing.give_back(self._ahead.process)
         if self.waiting:
-            results.back, results.trouble = True, self.why
+            results.trouble = self.why
+            if self.end is End.SIGNED_OUT:
+                self._put_off_the_deferred()
+            results.back |= bool(self.waiting)
         if self.end is End.STRUCK:
             results.waits = AFTER_STRIKES
         elif self.end is End.FAILED:
@@ -250,6 +254,16 @@ class ChunkBatch(DeliveryBatch[Any]):
             self.results.back, self.results.stop = True, error.why
             self.stop(End.STOPPED)
             raise
+
+    def _put_off_the_deferred(self) -> None:
+        """Nobody can be tried without a sign-in: this time does not count for those who were tried before."""
+        with reading():
+            due = chunk_rows.due_since([recipient.id for recipient in self.waiting if recipient.first_try_at])
+        again = self.clock() + SIGN_IN_WAITS
+        for recipient in [one for one in self.waiting if one.id in due]:
+            self.waiting.remove(recipient)
+            since = recipient.first_try_at + (again - due[recipient.id])
+            self.results.others.append(Result(recipient.id, "deferred", self.why, None, None, again, since, tries=0))
 
     def put_off(self, recipient: Any, reason: Why, until: datetime) -> None:
         """Defer a recipient who was not tried."""

@@ -21,7 +21,6 @@ from mail.decide.advice import advice_for
 from mail.decide.failure import FailureKind, kind_of
 from mail.errors import JournalFailed, MailError, MailUnusable, SecretUnreadable, ServerGone, SigningKeyUnreadable
 from mail.outgoing.failures import Failure
-from mail.queue.access_tokens import NO_TOKEN, SignInWaits
 from mail.queue.concurrency import Delivering, Lane, in_memory
 from mail.queue.connections import Connections
 from mail.queue.journal import Journal
@@ -30,6 +29,7 @@ from mail.queue.slowdown import reason_of
 from mail.sentences import Why
 from mail.settings import office
 from mail.transport.relay_ids import relay_id
+from mail.transport.sasl import SignInWaits
 from mail.transport.smtp import Outcome, ServerConnection, unexpected
 
 log = logging.getLogger("coquimail.outgoing")
@@ -46,7 +46,7 @@ class End(Enum):
     STOPPED = auto()  # somebody wants it to end: what is left is as it was
     UNREACHED = auto()  # there is no connection
     STRUCK = auto()  # cuts and doubts in a row: the server counts as away
-    SIGNED_OUT = auto()  # there is no token for the server: it waits for one, or for a person
+    SIGNED_OUT = auto()  # it wants a sign-in, and there is none: nothing was tried, and nothing is given up for it
     FAILED = auto()  # the journal, a key, or a mistake of ours
 
 
@@ -250,9 +250,6 @@ class _Delivery(Generic[Item]):
             assert outcome.why is not None
             batch.waiting.appendleft(item)
             self.servers.unreachable(server, outcome.why)
-            if outcome.why["code"] in NO_TOKEN:  # the server refused the one we had, and there is no other
-                batch.stop(End.SIGNED_OUT, outcome.why)
-                return
             batch.stop(End.UNREACHED, outcome.why)
             batch.unreached(tried)
         else:

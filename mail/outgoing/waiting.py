@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, bindparam, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, case, func, or_, select, update
 
 from mail.outgoing.delivery_state import show_progress
 from mail.outgoing.lines import posts_of_mails
@@ -81,8 +81,17 @@ def wait_for_limit(reserved: Reservation, now: datetime) -> int:
     return len(waits)
 
 
+def _due_since(which: Sequence[ColumnElement[bool]]) -> dict[int, datetime]:
+    """Return since when lines wait to be tried."""
+    rows = db.session.execute(select(Recipient.id, Recipient.next_try_at).where(*which))
+    return {row.id: row.next_try_at for row in rows}
+
+
 def _move_first_try(lines: Iterable[tuple[int, datetime | None, timedelta]]) -> None:
-    """The time that lines wait for a limit does not count for giving them up; the caller commits."""
+    """The time in which lines could not be tried does not count for giving them up; the caller commits.
+
+    Such are a limit, a sign-in that has ended, and trouble of our own.
+    """
     moved = [{"line_id": id, "first": first + wait} for id, first, wait in lines if first is not None]
     if moved:
         db.session.connection().execute(_FIRST_TRY, moved)
@@ -171,7 +180,8 @@ def hand_back(
 ) -> None:
     """Return lines that were claimed and not tried to the queue, as if they had never been taken; commits.
 
-    ``reason`` and ``wait`` are what they wait for, ``later`` when they are taken up again.
+    ``reason`` and ``wait`` are what they wait for, ``later`` when they are taken up again: the time until then does not
+    count for giving them up.
     """
     if not line_ids:
         return
@@ -181,12 +191,12 @@ def hand_back(
     if later:
         values |= {"wait": wait, "next_try_at": later}
     held = (Recipient.id.in_(line_ids), Recipient.worker_id == worker_id, Recipient.state == "sending")
+    due = _due_since(held) if later else {}
     back = db.session.execute(
         update(Recipient).where(*held).values(values).returning(Recipient.id, Recipient.first_try_at)
     ).all()
-    if later and wait == "limit":
-        now = clock_now()
-        _move_first_try((line.id, line.first_try_at, later - now) for line in back)
+    if later:
+        _move_first_try((line.id, line.first_try_at, later - due[line.id]) for line in back)
     if reason:
         posts = select(OutgoingMail.post_id).join(Recipient, Recipient.mail_id == OutgoingMail.id)
         found = db.session.scalars(posts.where(Recipient.id.in_(line_ids), OutgoingMail.post_id.is_not(None)))
@@ -196,9 +206,13 @@ def hand_back(
 
 def put_off_lines(reason: Why, now: datetime) -> None:
     """Have the lines that are due wait a while, for a reason that is ours and not their server's; commits."""
-    due = select(Recipient.id).where(Recipient.state == "queued", Recipient.next_try_at <= now).limit(SHOWN)
-    lines = update(Recipient).where(Recipient.id.in_(due), Recipient.state == "queued")
-    change_rows(lines.values(why=reason, wait="retry", next_try_at=now + PAUSE))
+    line = Recipient
+    due = (line.state == "queued", line.next_try_at <= now)
+    found = db.session.execute(select(line.id, line.first_try_at, line.next_try_at).where(*due).limit(SHOWN)).all()
+    if found:
+        lines = update(line).where(line.id.in_([one.id for one in found]), *due)
+        change_rows(lines.values(why=reason, wait="retry", next_try_at=now + PAUSE))
+        _move_first_try((one.id, one.first_try_at, now + PAUSE - one.next_try_at) for one in found)
     db.session.commit()
 
 

@@ -8,67 +8,40 @@ too late, because the account was connected anew meanwhile, writes nothing.
 import logging
 import threading
 from collections import defaultdict
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from flask import current_app
-from sqlalchemy import or_, select, update
+from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy.exc import DBAPIError
 
 from mail.decide.oauth import APP_SCOPE
-from mail.decide.token_life import FORCED_AGAIN, days_left, end_of_permission, is_due, retry_after
-from mail.errors import ConnectionFailed, MailError
+from mail.decide.token_life import FORCED_AGAIN, LONGEST_RETRY, end_of_permission, is_due, retry_after, waits
+from mail.errors import MailError
+from mail.queue.account_notices import tell_of_failure
 from mail.queue.lease import elapsed
 from mail.sentences import say, why
 from mail.settings import oauth
 from mail.settings.clock import now as clock_now
-from mail.settings.notices import tell_admins
 from mail.settings.oauth import OauthTokens, Registration
 from mail.transport.oauth_http import OauthRefused
-from models import (
-    Event,
-    OauthAccount,
-    OauthProvider,
-    OutgoingServer,
-    Unreadable,
-    change_rows,
-    database_clock,
-    db,
-    reading,
-)
+from mail.transport.sasl import AccountEnded, AccountNew, AccountRemoved, AccountUnreadable, SignInWaits
+from models import Event, OauthAccount, OutgoingServer, Unreadable, change_rows, database_clock, db, reading
 from models.faults import keeps_waiting
 
 log = logging.getLogger("coquimail.tokens")
 
-LEASE = 90.0  # seconds that one renewal may take; a provider has 20 s for each of two questions
-SAFE = 30.0  # of these, the ones in which the question may be asked: a worker that slept must not ask it any more
+LEASE = 140.0  # seconds that one renewal may take: SAFE, two questions of 20 s each (the second without the secret)
+SAFE = 30.0  # and STORE_FOR; in the first ones the question may be asked, a worker that slept must not ask it any more
 PATIENCE = 30.0  # seconds for which a renewal by somebody else is waited for
 LOOK_EVERY = 0.2
-ACCOUNT, REGISTRATION = "/admin/connected-accounts/details?id=%s", "/admin/app-registrations/edit?id=%s"
 STORE_FOR = 60.0  # seconds for which tokens that came are kept in hand while the database is away
 
 _AT_WORK = "coquimail-renewals"  # a lock for each account: of the threads of this worker one speaks with the provider
 
 
-class SignInWaits(ConnectionFailed):
-    """There is no valid token for a server that wants one: what is to go there waits, however long that takes."""
-
-    code = "account_later"  # it could not be renewed just now
-
-
-class AccountMissing(SignInWaits):  # nobody signed in yet
-    code = "account_missing"
-
-
-class AccountEnded(SignInWaits):  # somebody must sign in again
-    code = "account_ended"
-
-
-class AccountUnreadable(SignInWaits):  # its tokens were stored under another key of ours
-    code = "account_unreadable"
-
-
-NO_TOKEN = frozenset(kind.code for kind in (SignInWaits, AccountMissing, AccountEnded, AccountUnreadable))
+class RenewalFailed(MailError):  # a mistake of ours, or something that nobody thought of
+    code, retry = "account_renewal_failed", True
 
 
 @dataclass(frozen=True)
@@ -145,7 +118,7 @@ def renewed(account_id: int, generation: int, patience: float = PATIENCE, forced
             if held.generation != generation and held.token:
                 return held
             moment = clock_now()
-            if held.retry_at is not None and held.retry_at > moment:
+            if waits(held.retry_at, moment):
                 raise _later(held.address, held.reason)
             asked = elapsed()
             if _claim(account_id, generation, moment):
@@ -162,19 +135,29 @@ def _usable(account_id: int) -> _Held:
     with reading():
         row = db.session.get(OauthAccount, account_id, populate_existing=True)
         if row is None:
-            raise AccountMissing(server="?")
+            raise AccountRemoved()
         held = _Held(
             row.address, row.state, row.access_token or "", row.refresh_token or "",
-            not any(isinstance(secret, Unreadable) for secret in (row.access_token, row.refresh_token)),
+            not _is_unreadable(row.access_token, row.refresh_token),
             row.flow, row.expires_at, row.refreshed_at, row.retry_at, say(row.why), row.generation, row.forced,  # type: ignore[arg-type]
         )  # fmt: skip
     if held.state == "new":
-        raise AccountMissing(server=held.address)
+        raise AccountNew(account=held.address)
     if held.state == "refused":
         raise AccountEnded(account=held.address)
     if not held.is_readable:
         raise AccountUnreadable(account=held.address)
     return held
+
+
+def _is_unreadable(*secrets: object) -> bool:
+    return any(isinstance(secret, Unreadable) for secret in secrets)
+
+
+def _may_be_asked(moment: datetime) -> ColumnElement[bool]:
+    """Select the accounts that wait for no further try; a time that is too far off was set by a wrong clock."""
+    retry_at = OauthAccount.retry_at
+    return or_(retry_at.is_(None), retry_at <= moment, retry_at > moment + LONGEST_RETRY)
 
 
 def _claim(account_id: int, generation: int, moment: datetime) -> bool:
@@ -183,7 +166,8 @@ def _claim(account_id: int, generation: int, moment: datetime) -> bool:
     taken = change_rows(
         update(account)
         .where(account.id == account_id, account.generation == generation, account.state == "connected",
-               account.leased_until < database_clock(), or_(account.retry_at.is_(None), account.retry_at <= moment))
+               or_(account.leased_until < database_clock(), account.leased_until > database_clock() + LEASE),
+               _may_be_asked(moment))
         .values(leased_until=database_clock() + LEASE)
     )  # fmt: skip
     db.session.commit()
@@ -198,11 +182,16 @@ def _renew(account_id: int, generation: int, forced: bool, claimed: float) -> _H
     except OauthRefused as error:
         _note_failure(account_id, generation, error, ended=error.gone)
         raise _failure(account_id) from error
-    except SignInWaits:
+    except (SignInWaits, DBAPIError):
         raise
     except MailError as error:
         _note_failure(account_id, generation, error, ended=False)
         raise _failure(account_id) from error
+    except Exception as error:
+        name = type(error).__name__
+        log.error("account %s: renewing failed: %s", account_id, name)  # its text may hold a secret
+        _note_failure(account_id, generation, RenewalFailed(error=name), ended=False)
+        raise _failure(account_id) from None
     _store(account_id, generation, tokens, forced, moment)
     log.info("account %s: renewed", account_id)
     return _usable(account_id)
@@ -212,7 +201,7 @@ def _ask(account_id: int, claimed: float) -> OauthTokens:
     with reading():
         row = db.session.get(OauthAccount, account_id, populate_existing=True)
         if row is None:
-            raise AccountMissing(server="?")
+            raise AccountRemoved()
         app, refresh_token, flow = oauth.registration_of(row.provider), row.refresh_token or "", row.flow
     endpoints = oauth.endpoints_of(app)
     if elapsed() - claimed > SAFE:  # by now somebody else may be at it
@@ -284,19 +273,13 @@ def _note_failure(account_id: int, generation: int, error: MailError, ended: boo
     if row is None:  # connected anew meanwhile
         db.session.rollback()
         return
-    is_new = (row.why or {}).get("code") != error.why["code"]
     row.why, row.leased_until = dict(error.why), 0.0
     if ended:
         row.state, row.retry_at = "refused", None
     else:
         row.retries += 1
         row.retry_at = moment + retry_after(row.retries)
-    if is_new and not error.retry:
-        values = {"account": row.address, "provider": row.provider.name, "reason": say(error.why)}
-        if ended:
-            tell_admins("notice_account_ended", values, ACCOUNT % row.id, moment)
-        else:
-            tell_admins("notice_account_stuck", values, REGISTRATION % row.provider_id, moment)
+    tell_of_failure(row, error, moment)
     Event.add(["outgoing_servers", "incoming_servers"], moment)
     db.session.commit()
     log.warning("account %s: not renewed: %s", account_id, error.why["code"])
@@ -326,41 +309,34 @@ def due(moment: datetime) -> list[tuple[int, int]]:
     account = OauthAccount
     with reading():
         rows = db.session.execute(
-            select(account.id, account.generation, account.refreshed_at, account.expires_at)
-            .where(account.state == "connected", or_(account.retry_at.is_(None), account.retry_at <= moment))
+            select(account.id, account.generation, account.refreshed_at, account.expires_at, account.use_by,
+                   account.why, account.access_token, account.refresh_token)
+            .where(account.state == "connected", _may_be_asked(moment))
             .order_by(account.expires_at)
-        ).all()
-    return [(row.id, row.generation) for row in rows if is_due(row.refreshed_at, row.expires_at, moment)]
+        ).all()  # fmt: skip
+    return [
+        (row.id, row.generation) for row in rows
+        if row.why  # it failed, and is to be tried again
+        or _is_unreadable(row.access_token, row.refresh_token)
+        or is_due(row.refreshed_at, row.expires_at, moment, row.use_by)
+    ]  # fmt: skip
 
 
 def renew_due(moment: datetime) -> None:
     """Renew the tokens that will end soon, whether somebody needs them now or not. Commits.
 
     So a revoked permission is noticed before an email needs it, and one that ends when it is not used does not end.
+    One that can't be renewed keeps no other waiting.
     """
     for account_id, generation in due(moment):
-        with suppress(SignInWaits):  # it is noted on the account
-            renewed(account_id, generation)
-
-
-def warn_of_ends(moment: datetime) -> None:
-    """Tell the admins, once for each, of permissions and client secrets that end within two weeks; commits."""
-    for account in db.session.scalars(select(OauthAccount).where(OauthAccount.state == "connected")):
-        # The first renewal shows whether the end moves with each of them; before it nobody knows.
-        if account.refreshed_at and account.connected_at and account.refreshed_at > account.connected_at:
-            values = {"account": account.address, "provider": account.provider.name}
-            _warn(account, account.refresh_expires_at, "notice_account_ends", values, moment)
-    for provider in db.session.scalars(select(OauthProvider)):
-        _warn(provider, provider.secret_expires_at, "notice_secret_ends", {"provider": provider.name}, moment)
-    db.session.commit()
-
-
-def _warn(
-    row: OauthAccount | OauthProvider, end: datetime | None, code: str, values: dict[str, str], moment: datetime
-) -> None:
-    days = days_left(end, moment)
-    if days is None or end is None or row.warned_of == end:
-        return
-    row.warned_of = end
-    link = (ACCOUNT if isinstance(row, OauthAccount) else REGISTRATION) % row.id
-    tell_admins(code, {**values, "days": days, "on": f"{end:%Y-%m-%d}"}, link, moment)
+        try:
+            renewed(account_id, generation, 0.0)
+        except AccountUnreadable as error:
+            _note_failure(account_id, generation, error, ended=False)
+        except SignInWaits:
+            continue  # it is noted on the account
+        except DBAPIError:
+            raise
+        except Exception as error:
+            db.session.rollback()
+            log.error("account %s: renewing failed: %s", account_id, type(error).__name__)  # its text may hold a secret

@@ -18,7 +18,7 @@ from sqlalchemy import delete, select
 
 from mail.errors import NoServerLeft, PracticeMailboxAway, SecretUnreadable, ServerGone
 from mail.message.extra_headers import encoded_headers
-from mail.queue.access_tokens import AccountMissing, AccountTokens
+from mail.queue.access_tokens import AccountTokens
 from mail.queue.concurrency import ServerConcurrency
 from mail.queue.signing_process import SigningProcesses
 from mail.queue.slowdown import Slowdowns
@@ -27,6 +27,7 @@ from mail.settings.clock import now
 from mail.settings.config import settings
 from mail.settings.signing import signs_itself
 from mail.transport.relay_ids import keep_our_id
+from mail.transport.sasl import AccountMissing
 from mail.transport.smtp import ServerConnection
 from mail.transport.smtp_session import SmtpTarget
 from models import OutgoingServer, ServerLimit, Unreadable, db, reading

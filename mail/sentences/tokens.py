@@ -24,6 +24,20 @@ SENTENCES: dict[str, Any] = {
         "“%(server)s” signs in with Google, Microsoft or another provider, but no account is connected yet. Press "
         "Connect; emails stay on their server until then."
     ),
+    "account_new": _l(
+        "%(account)s is not connected yet. An administrator must open the server and press Connect; emails wait until "
+        "then."
+    ),
+    "mailbox_account_new": _l(
+        "%(account)s is not connected yet. Press Connect; emails stay on their server until then."
+    ),
+    "account_removed": _l(
+        "The connected account of this server was removed. An administrator must open the server and press Connect; "
+        "emails wait until then."
+    ),
+    "mailbox_account_removed": _l(
+        "The connected account of this server was removed. Press Connect; emails stay on their server until then."
+    ),
     "account_ended": _l(
         "The sign-in of %(account)s has ended. An administrator must connect it again; emails wait until then and are "
         "sent automatically afterwards."
@@ -47,6 +61,10 @@ SENTENCES: dict[str, Any] = {
         "The stored sign-in of %(account)s can't be read, because it was saved with another secret key (secret.key or "
         "COQUI_SECRET_KEY). Restore that key, or connect the account again; emails stay on their server until then."
     ),
+    "account_renewal_failed": _l(
+        "Something unexpected happened in CoquiMail (%(error)s). Copy client ID and client secret into the app "
+        "registration again. If that does not help, see the log of the worker."
+    ),
     "account_busy": _l("another process is renewing it."),
     "notice_account_ended": _l("Emails wait for %(account)s to be connected again at %(provider)s. %(reason)s"),
     "notice_account_stuck": _l(
@@ -65,6 +83,13 @@ SENTENCES: dict[str, Any] = {
         "one at the provider and enter it here before then, or emails will wait.",
         "The client secret of the app registration “%(provider)s” ends in %(days)s days, on %(on)s. Create a new "
         "one at the provider and enter it here before then, or emails will wait.",
+    ),
+    "notice_account_is_over": _l(
+        "The sign-in of %(account)s at %(provider)s was due to end on %(on)s. Connect it again, or emails will wait."
+    ),
+    "notice_secret_is_over": _l(
+        "The client secret of the app registration “%(provider)s” ended on %(on)s, by the date entered here. Create a "
+        "new one at the provider and enter it here with its date, or emails will wait."
     ),
     "token_login_not_offered": _l(
         "%(host)s does not accept a sign-in with Google, Microsoft or another provider (it offers: %(offered)s). It is "

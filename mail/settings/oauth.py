@@ -195,7 +195,9 @@ def keep(account: OauthAccount, tokens: OauthTokens, moment: datetime) -> None:
     account.expires_at = moment + timedelta(seconds=tokens.seconds)
     if tokens.refresh_seconds:
         account.refresh_expires_at = moment + timedelta(seconds=tokens.refresh_seconds)
+    if tokens.refresh_seconds or tokens.refresh_token:
+        account.use_by = moment + timedelta(seconds=tokens.refresh_seconds) if tokens.refresh_seconds else None
     account.refreshed_at = moment
-    account.state, account.why = "connected", None
+    account.state, account.why, account.told = "connected", None, None
     account.generation, account.leased_until, account.forced = (account.generation or 0) + 1, 0.0, False
     account.retry_at, account.retries = None, 0

@@ -10,13 +10,39 @@ import re
 from collections.abc import Callable, Collection
 from typing import Protocol
 
-from mail.errors import MailError, TokenRefused
+from mail.errors import ConnectionFailed, MailError, TokenRefused
 
 WAYS = ("XOAUTH2", "OAUTHBEARER")  # the first is what Google and Microsoft document
 CHALLENGE_LIMIT = 4096
 
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 2.1
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+
+
+class SignInWaits(ConnectionFailed):
+    """There is no valid token for a server that wants one: what is to go there waits, however long that takes."""
+
+    code = "account_later"  # it could not be renewed just now
+
+
+class AccountMissing(SignInWaits):  # nobody connected an account to the server yet
+    code = "account_missing"
+
+
+class AccountNew(SignInWaits):  # the account is known, and nobody signed in yet
+    code = "account_new"
+
+
+class AccountRemoved(SignInWaits):  # a moment ago: its servers have none now
+    code = "account_removed"
+
+
+class AccountEnded(SignInWaits):  # somebody must sign in again
+    code = "account_ended"
+
+
+class AccountUnreadable(SignInWaits):  # its tokens were stored under another key of ours
+    code = "account_unreadable"
 
 
 class AccessTokens(Protocol):

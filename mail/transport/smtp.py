@@ -23,6 +23,7 @@ from mail.errors import (
     UnexpectedFailure,
 )
 from mail.sentences import Why
+from mail.transport.sasl import SignInWaits
 from mail.transport.smtp_answers import parts_of, reason_of, speaks_of_session
 from mail.transport.smtp_envelope import envelope, on_the_wire
 from mail.transport.smtp_meanings import RefusedAt
@@ -139,7 +140,7 @@ class ServerConnection(Connection):
         after_refusal: Callable[[], None] | None = None,
         ready: bool = False,
     ) -> Outcome:
-        """Deliver one mail to one recipient and return what became of it; a failure is an Outcome, never an exception.
+        """Deliver one mail to one recipient and return what became of it; a failure is an Outcome, no exception.
 
         Addresses are bare, domains in ASCII; an empty `envelope_from` is the null sender. `content` is the whole mail;
         line endings that are not CRLF are made so (a bare one lets a second mail be smuggled in), dots are stuffed;
@@ -148,6 +149,7 @@ class ServerConnection(Connection):
         raises goes through, the connection is dropped and nothing was sent. `after_accept` is called after the 250,
         `after_refusal` when the content was begun and is not accepted for certain; a JournalFailed of these two is
         swallowed, because the outcome stands.
+        ``SignInWaits`` goes through as well: without a token nothing is tried.
         A connection that was cut before the mail was complete, or that has taken all the mails that its server takes
         over one, is replaced once, and the mail goes out over the new one.
         """
@@ -170,6 +172,8 @@ class ServerConnection(Connection):
         self._used = None
         try:
             self._make_ready()
+        except SignInWaits:  # no try at all: it goes through
+            raise
         except MailError as error:
             return _not_delivered("connect", error)
         except Exception as error:

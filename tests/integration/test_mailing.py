@@ -23,7 +23,19 @@ from mail.sentences import SENTENCES, say, why
 from mail.settings import office, parameters
 from mail.settings.config import settings
 from mail.settings.tokens import TokenKind
-from models import Bounce, Chunk, Contact, Mailing, OutgoingServer, Subscription, Trace, db, reading
+from models import (
+    Bounce,
+    Chunk,
+    Contact,
+    Mailing,
+    OauthAccount,
+    OauthProvider,
+    OutgoingServer,
+    Subscription,
+    Trace,
+    db,
+    reading,
+)
 from models.slices import SliceSize
 from tests.integration.mass import NOW, Sender, add_contacts, add_server, draft, mailing_of, prepare, states
 from tests.integration.test_session_limits import LimitedServer
@@ -478,6 +490,36 @@ def smtp(at: bytes, act: str) -> Any:
             connection.sendall(b"250 fine\r\n")
 
     return script
+
+
+def test_a_mailing_waits_for_a_sign_in_however_long_that_takes(app, sender):
+    def go_on(**waited: float) -> set[str]:
+        db.session.commit()
+        sender.clock.move(**waited)
+        later(sender, server_id)
+        sender.until_idle()
+        assert (mailing_of(id).state, states(id)) == ("sending", {"deferred": 2})
+        return set(reasons(id).values())
+
+    with misbehaving(smtp(b"RCPT", "450 4.2.0 Greylisted")) as port, app.app_context():
+        server_id = add_server(port)
+        provider = OauthProvider(kind="google", name="Google", client_id="us")
+        account = OauthAccount(provider=provider, address="ann@mycompany.test", state="refused")
+        db.session.add(account)
+        db.session.commit()
+        account_id = account.id
+        id = draft(add_contacts(2))
+        mailing.send(id, NOW)
+        greylisted = go_on()
+        signs_in = {"authentication": "oauth2", "oauth_account_id": account_id}
+        db.session.execute(update(OutgoingServer).values(signs_in))
+        for _ in range(5):
+            assert go_on() == {"account_ended"}, "it does not pause"
+        assert go_on(days=3) == {"account_ended"}
+        attempts = db.session.scalars(select(Trace.attempts)).all()
+        db.session.execute(update(OutgoingServer).values(authentication="none"))
+        assert go_on() == greylisted, "nobody is given up for that time"
+        assert db.session.scalars(select(Trace.attempts)).all() == [one + 1 for one in attempts]
 
 
 def test_a_server_that_refuses_us_pauses_the_mailing_and_fails_nobody(app, sender):

@@ -21,8 +21,8 @@ from mail.mailing import mailing
 from mail.outgoing import deliver as queue
 from mail.outgoing import enqueue, waiting
 from mail.outgoing.enqueue import OutgoingDraft, To
-from mail.queue import access_tokens
-from mail.queue.access_tokens import AccountEnded, AccountTokens, SignInWaits
+from mail.queue import access_tokens, account_notices
+from mail.queue.access_tokens import AccountTokens
 from mail.queue.connections import Connections, target_of_record
 from mail.queue.journal import Journal
 from mail.queue.lease import WorkerLease
@@ -30,6 +30,7 @@ from mail.sentences import say
 from mail.settings import config, oauth
 from mail.settings.config import settings
 from mail.transport import mailbox_open, smtp_check
+from mail.transport.sasl import AccountEnded, SignInWaits
 from models import (
     Contact,
     DeliveryAttempt,
@@ -319,7 +320,7 @@ def test_admins_are_warned_once_of_what_ends_within_two_weeks(
     db.session.scalars(select(OauthProvider)).one().secret_expires_at = end + timedelta(days=2)
     db.session.commit()
     for day in (0, 0, 1, 2, 3):
-        access_tokens.warn_of_ends(now() + timedelta(days=day))
+        account_notices.warn_of_ends(now() + timedelta(days=day))
     first, second = notices()
     assert "ends in 13 days" in first and ANN in first
     assert "client secret" in second and "ends in 13 days" in second
@@ -400,11 +401,17 @@ def test_mail_waits_for_an_account_and_goes_out_when_it_is_connected_again(
     authorization.revoke(ANN, "AccessToken")  # the server refuses the token, and takes the next one
     assert send("two@x.test").state == "sent" and the(account).forced
     known |= {the(account).access_token, the(account).refresh_token}
-    authorization.revoke(ANN)
-    change(account, forced=False)  # so it is tried whether another token helps
+    change(account, forced=False)  # it was replaced a while ago
+    authorization.revoke(ANN)  # before our clock says that the token has ended
     line = send("three@x.test")
     assert (line.state, line.why["code"], line.attempts) == ("queued", "account_ended", 0)
     assert line.next_try_at <= now() + timedelta(seconds=31) and ANN in say(line.why)
+    days_ago = now() - timedelta(days=3)
+    line.attempts, line.first_try_at, line.next_try_at = 20, days_ago, days_ago + timedelta(hours=1)
+    db.session.commit()
+    line = send("three@x.test")
+    assert (line.state, line.attempts) == ("queued", 20)
+    assert timedelta(0) < now() - line.first_try_at < timedelta(hours=1, minutes=1), "the wait does not count"
     connections.servers.unreachable(server, line.why)
     watch.work()
     connect(authorization)
