@@ -17,6 +17,7 @@ STATES: dict[str, tuple[str, Any]] = {  # look and word of a badge
     "connected": ("good", _l("connected")),
     "refused": ("bad", _l("connect again")),
 }
+NOT_RENEWED = ("doubt", _l("not renewed"))
 FLOWS = {
     "code": _l("In this browser"),
     "device": _l("With a code, in any browser"),
@@ -31,13 +32,14 @@ def ends_at(account: OauthAccount) -> datetime | None:
 
 def holds(account: OauthAccount) -> str:
     """Return how long an account works without anybody doing something."""
-    if account.state != "connected":
+    if account.state != "connected" or (account.why or {}).get("code") == "account_unreadable":
         return "–"
     end = ends_at(account)
     if end is None:
         return gettext("until it is revoked")
-    days = max((end - now()).days, 0)
-    on = format_date(end, "medium")
+    on, days = format_date(end, "medium"), (end - now()).days
+    if days < 0:
+        return gettext("ended on %(date)s", date=on)
     return ngettext("until %(date)s (%(num)s day left)", "until %(date)s (%(num)s days left)", days, date=on)
 
 
@@ -71,16 +73,21 @@ def withdrawal(account: OauthAccount) -> str:
     )
 
 
+def state_of(account: OauthAccount | None) -> tuple[str, Any]:
+    """Return look and word of the state of an account, or of none."""
+    if account and account.state == "connected" and account.why:
+        return NOT_RENEWED
+    return STATES[account.state if account else "new"]
+
+
 def badge_of(server: OutgoingServer | IncomingServer) -> Markup:
     """Return what keeps a server from signing in with its account, as a badge for lists, "" where nothing does."""
     if server.authentication != "oauth2":
         return Markup("")
     account = server.oauth_account
-    look, word = STATES[account.state if account else "new"]
-    if account and account.state == "connected":
-        if not account.why:
-            return Markup("")
-        look, word = "doubt", gettext("not renewed")
+    look, word = state_of(account)
+    if account and account.state == "connected" and not account.why:
+        return Markup("")
     reason = say(account.why) if account else ""  # type: ignore[arg-type]
     return Markup(' <span class="state state-{}" title="{}">{}</span>').format(look, reason, word)
 

@@ -59,7 +59,7 @@ class OauthAccountView(AdminView):
 
     def state_of(self, row: OauthAccount) -> Markup:
         """Return whether an account can be used."""
-        return badge(*sign_in_words.STATES[row.state], say(row.why))  # type: ignore[arg-type]
+        return badge(*sign_in_words.state_of(row), say(row.why))  # type: ignore[arg-type]
 
     def used_by(self, row: OauthAccount) -> Any:
         """Return links to the servers that sign in with an account."""

@@ -190,7 +190,7 @@ def panel(place: str, server: OutgoingServer | IncomingServer) -> Markup:
             guessed=guessed,
             flow=account.flow if account else "code",
             flows=sign_in_words.FLOWS,
-            state=sign_in_words.STATES[account.state] if account else sign_in_words.STATES["new"],
+            state=sign_in_words.state_of(account),
             holds=sign_in_words.holds(account) if account else "",
             say=say,
         )
