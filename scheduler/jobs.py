@@ -1,5 +1,6 @@
 """What each scheduled action does: a table of thin calls. When they run is in their rows, not here."""
 
+import logging
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
@@ -11,11 +12,15 @@ from sqlalchemy import func, select
 from mail.deliverability import checks, senders
 from mail.mailing import mailing
 from mail.maintenance import cleanup, digest
-from mail.sentences import Why, say, why
+from mail.sentences import Why, why
+from mail.settings import office
 from mail.settings.wake import wake
 from models import IncomingServer, Mailing, Recipient, Worker, db, reading
 from scheduler import recovery
 from scheduler.fetching import Fetcher, FetchSummary
+from scheduler.loops import database_away
+
+log = logging.getLogger("coquimail.jobs")
 
 # How long one run waits for slow servers: not into the next slot, and no longer than this many seconds. What is not
 # done then goes on beside the next run, which reports it.
@@ -83,7 +88,7 @@ def fetch(job: Job) -> None:
         job.add(failed=len(failed))
         first = failed[0]
         reason = why("fetch_failed", failed=len(failed), servers=len(names), name=names[first.server_id],
-                     reason=say(first.why))  # fmt: skip
+                     reason=first.why or "")  # fmt: skip
         raise JobFailed(reason, job.counts)
 
 
@@ -138,14 +143,25 @@ def deliverability(job: Job) -> None:
     """Check the DNS of every domain that we send from."""
     with reading():
         names = senders.sending_domains()
-    silent = 0
+    silent, failed = 0, list[Why]()
     for name in names:
         if job.stopping():
             break
-        report = checks.check(name, job.now)
-        silent += report.is_silent
-        job.add(domains=1)
+        office.forget()  # servers may have been saved since the last domain
+        try:
+            silent += checks.check(name, job.now).is_silent
+            job.add(domains=1)
+        except Exception as error:
+            db.session.rollback()
+            if database_away(error):
+                raise
+            log.exception("the check of %s failed", name)
+            detail = {"error": type(error).__name__, "detail": str(error)[:300]}
+            failed.append(why("dns_check_failed", domain=name, reason=why("unexpected_failure", **detail)))
+            job.add(failed=1)
         job.report(job.counts)
+    if failed:
+        raise JobFailed(failed[0], job.counts)
     if silent:
         raise JobFailed(why("dns_unreachable", count=silent), job.counts)
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Collection, Iterator
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 
 from mail.decide.deliverability import Judgement, SendingDomain, judge
 from mail.decide.dmarc import organisation
@@ -12,7 +12,6 @@ from mail.decide.dns_changes import compare
 from mail.decide.verdicts import Verdict
 from mail.deliverability import senders
 from mail.dns_answers import DnsAnswer, Question
-from mail.sentences import say
 from mail.settings.config import settings
 from mail.settings.notices import tell_admins
 from mail.transport.dns import Resolver
@@ -47,7 +46,8 @@ def check(name: str, now: datetime) -> DomainReport:
 
 def keep(name: str, judgement: Judgement, now: datetime, user_id: int | None = None) -> DomainReport:
     """Keep what a check found, and tell admins of what became worse or is well again; commits."""
-    last = latest(name)
+    db.session.rollback()
+    last = _last_one(name)
     verdicts = _keyed(judgement)
     found = {key: verdict.state for key, verdict in verdicts.items()}
     changes = compare(last.standing if last else {}, last.told if last else {}, found)
@@ -62,7 +62,7 @@ def keep(name: str, judgement: Judgement, now: datetime, user_id: int | None = N
     )
     db.session.add(report)
     if changes.worse:
-        what = say(next(iter(verdicts[changes.worse[0]].sentences), None))
+        what = next(iter(verdicts[changes.worse[0]].sentences), "")
         tell_admins("dns_worse", {"domain": name, "what": what}, link_to(name), now)
     elif changes.is_well_again:
         tell_admins("dns_well_again", {"domain": name}, link_to(name), now)
@@ -73,8 +73,7 @@ def keep(name: str, judgement: Judgement, now: datetime, user_id: int | None = N
 
 def latest(name: str) -> DomainReport | None:
     """Return what the last check of a domain found."""
-    newest = select(DomainReport).where(DomainReport.domain == name).order_by(DomainReport.id.desc()).limit(1)
-    return db.session.scalar(newest)
+    return db.session.scalar(_newest(name))
 
 
 def latest_of_each(names: Collection[str]) -> dict[str, DomainReport]:
@@ -82,6 +81,22 @@ def latest_of_each(names: Collection[str]) -> dict[str, DomainReport]:
     newest = select(func.max(DomainReport.id)).where(DomainReport.domain.in_(names)).group_by(DomainReport.domain)
     found = db.session.scalars(select(DomainReport).where(DomainReport.id.in_(newest)))
     return {report.domain: report for report in found}
+
+
+def _newest(name: str) -> Select[tuple[DomainReport]]:
+    return select(DomainReport).where(DomainReport.domain == name).order_by(DomainReport.id.desc()).limit(1)
+
+
+def _last_one(name: str) -> DomainReport | None:
+    """Return what the last check found, and keep others from a comparison with it until the commit.
+
+    Whoever waited for the lock looks again: a newer one is there by then. The first check has nothing to compare.
+    """
+    while True:
+        last = db.session.scalar(_newest(name).with_for_update())
+        newest = latest(name)
+        if newest is last:
+            return last
 
 
 def link_to(name: str) -> str:

@@ -1,6 +1,6 @@
 """Which domains we send from, and which servers may send as each of them, with what DNS has to say about them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from sqlalchemy import or_, select
@@ -31,8 +31,13 @@ def sending_domains() -> list[str]:
         filters += server.filters
     names = [one.name for one in known.all_domains]
     names += [domain_of(known.default_address)] if known.default_address else []
-    names += [domain_of(entry) if "@" in entry else entry for entry in filters if entry not in NEVER_MATCHES]
+    names += domains_in(filters)
     return [name for name in dict.fromkeys(names) if name and name != office.BUILT_IN_DOMAIN]
+
+
+def domains_in(filters: Iterable[str]) -> list[str]:
+    """Return the domains that the entries of a FROM filter are in."""
+    return [domain_of(entry) if "@" in entry else entry for entry in filters if entry not in NEVER_MATCHES]
 
 
 def sending_domain(name: str) -> SendingDomain:
@@ -86,8 +91,9 @@ def _records(servers: Sequence[Server]) -> list[tuple[Server, str]]:
     """Return the server records that send, or will as soon as their test passes."""
     row = OutgoingServer
     query = select(row.id, row.host).where(or_(row.active, row.draft)).order_by(row.priority, row.id)
-    by_id = {server.id: server for server in servers}
-    return [(replace(by_id[number], active=True), host) for number, host in db.session.execute(query)]
+    by_id = {server.id: server for server in servers}  # without one that was saved after they were read
+    rows = db.session.execute(query)
+    return [(replace(by_id[number], active=True), host) for number, host in rows if number in by_id]
 
 
 def _servers_of(domain: str, servers: Sequence[tuple[Server, str]], snapshot: Snapshot) -> Iterator[SendingServer]:

@@ -92,11 +92,15 @@ def _number(value: Any) -> int:
 
 
 def _shown(name: str, value: Any) -> Any:
-    """Return a value as a sentence shows it: in the subject of a mailing no merge field is left.
+    """Return a value as a sentence shows it: a reason in words, a subject without merge fields.
 
     >>> _shown("mailing", 'News for {{ contact.first_name or "you" }} of {{contact.company}}')
     'News for you of …'
+    >>> say(why("dns_worse", domain="acme.com", what=why("dns_checked")))
+    'Receivers trust emails from acme.com less than at the last check. The check is complete.'
     """
+    if isinstance(value, dict) and "code" in value:
+        return say(Why(code=value["code"], values=value.get("values", {})))
     if name not in ("mailing", "subject") or not isinstance(value, str):
         return value
     return _MERGE_FIELD.sub(lambda field: field[1] or "…", value)

@@ -19,6 +19,9 @@ SENTENCES: dict[str, Any] = {
         "DNS could not be reached, so %(count)s domain was not checked. What was known about it is kept.",
         "DNS could not be reached, so %(count)s domains were not checked. What was known about them is kept.",
     ),
+    "dns_check_failed": _l(
+        "The DNS of %(domain)s could not be checked; the check of the other domains went on. %(reason)s"
+    ),
     "dns_worse": _l("Receivers trust emails from %(domain)s less than at the last check. %(what)s"),
     "dns_well_again": _l("Receivers trust emails from %(domain)s again as before."),
 }

@@ -1,6 +1,8 @@
 """Deliverability: which domains and servers are checked, what is kept and told, and what the pages say."""
 
 import re
+import threading
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -156,6 +158,33 @@ def test_a_change_for_the_worse_is_told_once_and_that_it_is_well_again(app, admi
             assert told() == before, number
         assert db.session.scalar(select(Notification.link).limit(1)) == "/deliverability/acme.test"
     assert "Receivers trust emails from acme.test less" in words(admin.get("/inbox"))
+
+
+def test_two_checks_at_once_tell_one_change_once(app, admin, monkeypatch):
+    """Both look before either writes, as two workers do; the second one waits, and compares with the first."""
+    with app.app_context():
+        checks.keep("acme.test", judged(), NOW)
+    look = threading.Barrier(2)
+    telling = checks.tell_admins
+
+    def slowly(*told) -> None:
+        with suppress(threading.BrokenBarrierError):
+            look.wait(0.5)  # nobody else gets this far meanwhile
+        telling(*told)
+
+    monkeypatch.setattr(checks, "tell_admins", slowly)
+    both = [threading.Thread(target=keep, args=(app, judged(spf="bad"))) for _ in range(2)]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+    with app.app_context():
+        assert told() == ["dns_worse"]
+        assert db.session.scalar(select(Notification.why)) == {
+            "code": "dns_worse",
+            "values": {"domain": "acme.test", "what": {"code": "dns_checked", "values": {}}},
+        }
+    assert "less than at the last check. The check is complete." in words(admin.get("/inbox"))
 
 
 def test_old_checks_go_but_never_the_last_one_of_a_domain(app):
@@ -315,3 +344,17 @@ def test_the_settings_of_email_marketing_name_both_servers_with_their_verdicts(a
     assert re.search(r"daily daily emails · daily.example acme.test Good", said)
     assert re.search(r"mass mailings · mass.example acme.test Needs fixing", said)
     assert 'href="/deliverability/acme.test"' in admin.get("/email-marketing/settings").text
+
+
+def test_the_domains_of_mailings_are_named_though_nothing_else_is_sent_from_there(app, admin):
+    with app.app_context():
+        parameters.put("mail.catchall.domain", "acme.test", NOW)
+        parameters.put("mail.default.from", "office", NOW)
+        server("daily", from_filter="acme.test", priority=5)
+        mass = server("mass", from_filter="news.acme.test", priority=20)
+        parameters.put("mailing.dedicated_server", str(mass), NOW)
+        db.session.commit()
+    said = words(admin.get("/email-marketing/settings"))
+    assert re.search(r"daily daily emails · daily.example acme.test Not checked yet", said)
+    assert re.search(r"mass mailings · mass.example news.acme.test Not checked yet", said)
+    assert "(acme.test, news.acme.test)" in said

@@ -10,8 +10,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from mail.deliverability import checks
+from mail.deliverability import checks, senders
 from mail.documents.contacts import find_or_make
+from mail.sentences import say
 from mail.settings import config, parameters
 from models import DomainReport, Notification, OutgoingServer, User, db
 from scheduler import create_worker_app, domain_checks
@@ -91,6 +92,31 @@ def test_a_check_on_request_shows_its_steps(app):
         assert report is not None and len(report.report["asked"]) == asked
         [step] = domain_checks.steps_of("elsewhere.test", None)
         assert (step.state, step.why["code"]) == ("failed", "dns_domain_gone")
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_one_domain_never_keeps_the_others_from_their_check(app, monkeypatch):
+    checked: list[str] = []
+
+    def check(name: str, now: datetime) -> DomainReport:
+        checked.append(name)
+        found = [server.name for server in senders.sending_domain(name).servers]
+        if name == "acme.test":  # another process saves a server meanwhile; then something is wrong with this domain
+            db.session.add(OutgoingServer(name="late", host="late.test", from_filter="two.test", authentication="none"))
+            db.session.commit()
+            senders.sending_domains()
+            raise ValueError("odd")
+        assert found == ["Daily", "Two", "late"]
+        return DomainReport(report={"asked": [{"outcome": "found"}]})
+
+    monkeypatch.setattr(checks, "check", check)
+    with app.app_context():
+        db.session.add(OutgoingServer(name="Two", host="two.test", from_filter="two.test", authentication="none"))
+        db.session.commit()
+    with pytest.raises(JobFailed) as failed:
+        run(app)
+    assert checked == ["acme.test", "two.test"] and failed.value.counts == {"failed": 1, "domains": 1}
+    assert failed.value.why["code"] == "dns_check_failed" and "(ValueError: odd)" in say(failed.value.why)
 
 
 @pytest.mark.heavy

@@ -14,12 +14,13 @@ from sqlalchemy import func, select
 from wtforms import SelectField, TextAreaField
 from wtforms.validators import Length
 
-from mail.decide.sender import choose
-from mail.decide.servers import Choice, ChoiceStep, Server
+from mail.decide.sender import choose, decide
+from mail.decide.servers import Choice, ChoiceStep, Server, read_filter
 from mail.deliverability import checks, senders
 from mail.errors import ChangeRefused
 from mail.mailing import mailing_settings
-from mail.message.address import normalise
+from mail.mailing.rendered import mailing_request
+from mail.message.address import first_address, normalise
 from mail.sentences import Why, say
 from mail.settings import office, parameters
 from mail.settings.clock import now
@@ -74,7 +75,7 @@ def index() -> ResponseReturnValue:
         gone=dedicated is None and bool(parameters.DEDICATED_SERVER.get()),
         lanes=lanes,
         warnings=_warnings(dedicated, lanes) if dedicated else [],
-        domains=_domains(lanes),
+        domains=list(dict.fromkeys([*_domains(), *_mailing_domains(dedicated)])),
         spf=_spf(lanes, dedicated),
         looks=LOOKS,
         running=_running(),
@@ -191,13 +192,24 @@ def _remedy(step: ChoiceStep | None, server: str) -> str:
     )
 
 
-def _domains(lanes: Sequence[Lane]) -> list[str]:
+def _domains() -> list[str]:
     """The domains that mail is sent as, and whose SPF records must know the servers."""
     known = office.load().office
     addresses = [
         one for domain in (known.first, *known.domains) for one in (domain.default_address, domain.bounce_address)
     ]
     return list(dict.fromkeys(address.partition("@")[2] for address in addresses if address))
+
+
+def _mailing_domains(dedicated: OutgoingServer | None) -> list[str]:
+    """The domains that mailings are sent as: those of the server's filter, and that of a mailing of whoever is here."""
+    if dedicated is None:
+        return []
+    snapshot = office.load()
+    sender = normalise(current_user.email)
+    from_ = decide(mailing_request(sender or "", "", dedicated.id), snapshot.servers, snapshot.office).from_after
+    address = first_address(from_)
+    return [*senders.domains_in(read_filter(dedicated.from_filter)), *([address.domain] if address else [])]
 
 
 @dataclass(frozen=True)
@@ -213,14 +225,15 @@ class SpfLine:
 
 def _spf(lanes: Sequence[Lane], dedicated: OutgoingServer | None) -> list[SpfLine]:
     """Return what SPF says of the transactional server and of that of the mailings, for each domain."""
-    domains = [domain for domain in _domains(lanes) if domain != office.BUILT_IN_DOMAIN]
+    usual, for_mailings = _domains(), _mailing_domains(dedicated)
+    domains = [one for one in dict.fromkeys([*usual, *for_mailings]) if one != office.BUILT_IN_DOMAIN]
     reports = checks.latest_of_each(domains)
     everyday = [lane.server.id for lane in lanes if lane.server is not None]
     found = []
     for domain in domains:
         verdicts = {one["id"]: one["spf"] for one in reports[domain].report["servers"]} if domain in reports else {}
         for server in senders.sending_domain(domain).servers:
-            uses = [_l("daily emails")] if server.id in everyday else []
+            uses = [_l("daily emails")] if server.id in everyday and domain in usual else []
             uses += [_l("mailings")] if dedicated is not None and dedicated.id == server.id else []
             if uses:
                 found.append(SpfLine(domain, server.name, server.host, uses, verdicts.get(server.id)))
