@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from mail.decide.dkim_record import judge_dkim
+from mail.decide.dkim_record import judge_dkim, judge_selectors
 from mail.decide.dmarc import DmarcPolicy, judge_dmarc, organisation
 from mail.decide.dmarc_passes import MailPath, SignedBy, judge_passes
 from mail.decide.domains import Office
@@ -130,7 +130,7 @@ def judge(domain: SendingDomain, known: Mapping[Question, DnsAnswer]) -> Judgeme
     origins = [_origin(server, name, answers) for server in domain.servers]
     spf, of_servers = judge_spf(name, [origin for origin in origins if origin is not None], answers)
     dmarc, policy = judge_dmarc(name, domain.reports_to, answers)
-    keys = {key: judge_dkim(key, answers) for key in _keys(domain)}
+    keys = {key: judge_dkim(key, answers) for key in domain.keys} | _keys_of_servers(domain, answers)
     found = iter(of_servers)
     servers = [
         ServerVerdict(
@@ -169,15 +169,14 @@ def _not_needed(server: SendingServer) -> Verdict:
     return Verdict("spf", "good", (reason,), subject=server.name)
 
 
-def _keys(domain: SendingDomain) -> list[DkimKey]:
-    """The keys to look for: ours, and those with which servers sign themselves."""
-    theirs = [
-        DkimKey(wire_domain(server.signs_as) or server.signs_as, selector)
-        for server in domain.servers
-        if server.signs == "itself" and server.signs_as
-        for selector in server.selectors
-    ]
-    return list(dict.fromkeys((*domain.keys, *theirs)))
+def _keys_of_servers(domain: SendingDomain, answers: DnsAnswers) -> dict[DkimKey, Verdict]:
+    """The verdicts on the keys with which servers sign themselves; a server may use one of several."""
+    found: dict[DkimKey, Verdict] = {}
+    for server in domain.servers:
+        if server.signs == "itself" and server.signs_as:
+            signs_as = wire_domain(server.signs_as) or server.signs_as
+            found |= judge_selectors([DkimKey(signs_as, selector) for selector in server.selectors], answers)
+    return found
 
 
 def _passes(

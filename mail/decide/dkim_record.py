@@ -2,6 +2,8 @@
 
 import base64
 import binascii
+from collections.abc import Sequence
+from dataclasses import replace
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -14,6 +16,7 @@ from mail.sentences import Why, why
 
 SHORTEST_RSA, USUAL_RSA = 1024, 2048  # bits; RFC 8301
 ED25519_OCTETS = 32
+_WORKS = ("good", "warning")
 
 
 def dkim_name(key: DkimKey) -> str:
@@ -51,6 +54,30 @@ def judge_dkim(key: DkimKey, answers: DnsAnswers) -> Verdict:
         return Verdict("dkim", state, tuple(sentences), subject=key.selector)
     record = dkim_record(key, answer.aliases[:1] or answer.records)
     return Verdict("dkim", state, tuple(sentences), record, key.selector)
+
+
+def judge_selectors(keys: Sequence[DkimKey], answers: DnsAnswers) -> dict[DkimKey, Verdict]:
+    """Return the same for the keys that one provider signs with, in turn: one that works is enough for today.
+
+    Where another has no key behind the CNAME, the provider will put one there when it is due. Without the CNAME, it
+    can't.
+    """
+    verdicts = {key: judge_dkim(key, answers) for key in keys}
+    if any(verdict.state in _WORKS for verdict in verdicts.values()):
+        return {key: _beside_a_good_one(key, verdict, answers) for key, verdict in verdicts.items()}
+    return verdicts
+
+
+def _beside_a_good_one(key: DkimKey, verdict: Verdict, answers: DnsAnswers) -> Verdict:
+    if verdict.state != "bad":
+        return verdict
+    name = dkim_name(key)
+    answer = answers.ask(name, "TXT")
+    is_empty = not answer.records or verdict.sentences[0]["code"] == "dkim_revoked"
+    if answer.aliases and is_empty:
+        return replace(verdict, state="good", sentences=(why("dkim_in_turn", name=name, target=answer.aliases[-1]),))
+    code = "dkim_publish_all" if not answer.records else "dkim_other_works"
+    return replace(verdict, state="warning", sentences=(*verdict.sentences, why(code, name=name)))
 
 
 def _state(key: DkimKey, name: str, records: tuple[str, ...]) -> tuple[State, Why]:

@@ -216,6 +216,15 @@ SENTENCES: dict[str, Any] = {
     "dkim_alias_broken": _l(
         "%(name)s is an alias (CNAME) of %(target)s. Compare it with the value that your provider shows you."
     ),
+    "dkim_in_turn": _l(
+        "%(name)s is an alias (CNAME) of %(target)s, where there is no key at the moment. Your provider changes keys "
+        "from time to time and puts one there when it is needed."
+    ),
+    "dkim_publish_all": _l(
+        "Another key of your provider works, so signatures are valid today. Providers change between their keys: "
+        "publish this record too."
+    ),
+    "dkim_other_works": _l("Another key of your provider works, so signatures are valid today."),
     "dkim_missing": _l("%(name)s has no record: receivers cannot check your signatures. Paste the record below."),
     "dkim_missing_provider": _l(
         "%(name)s has no record: receivers cannot check the signatures of your provider for %(domain)s. Add the "
