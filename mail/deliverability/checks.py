@@ -83,7 +83,7 @@ def latest_of_each(names: Collection[str]) -> dict[str, DomainReport]:
     return {report.domain: report for report in found}
 
 
-def _newest(name: str) -> Select[tuple[DomainReport]]:
+def _newest(name: str) -> Select[DomainReport]:
     return select(DomainReport).where(DomainReport.domain == name).order_by(DomainReport.id.desc()).limit(1)
 
 
