@@ -29,10 +29,18 @@ class SignedAhead:
 
     def mail_to(self, recipient: Any) -> bytes:
         """Return the signed mail of a recipient; raises what ``render`` raises about it."""
-        mail = self._begun.pop(recipient.id, None) or self._begin(recipient)
+        mail = self._begun.get(recipient.id) or self._begin(recipient)
+        self._leave_behind(recipient.id)
         if len(self._begun) < AHEAD // 2:
             self._go_ahead()
         return b"".join([*(header() for header in mail.headers), mail.content])
+
+    def _leave_behind(self, recipient_id: int) -> None:
+        """Forget what was begun up to this one: whoever was before it had to wait, and is not in line any more."""
+        for begun in list(self._begun):
+            del self._begun[begun]
+            if begun == recipient_id:
+                break
 
     def _go_ahead(self) -> None:
         for recipient in islice(self._waiting, AHEAD):

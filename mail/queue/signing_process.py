@@ -59,7 +59,7 @@ class SigningProcess:
             while unsent and self.works:
                 assert self._child.stdin is not None
                 unsent = unsent[self._child.stdin.write(unsent) or 0 :]
-        except OSError:
+        except (OSError, ValueError):
             self._give_up()
 
     def forget(self) -> None:
@@ -82,14 +82,15 @@ class SigningProcess:
         try:
             while self.works and number >= self._answered:
                 self._receive()
-        except OSError:
+        except (OSError, ValueError):
             self._give_up()
         return self._signatures.pop(number, None)
 
     def _receive(self) -> None:
         assert self._child.stdout is not None
-        ready, _, _ = select.select([self._child.stdout], [], [], PATIENCE)
-        received = os.read(self._child.stdout.fileno(), 65536) if ready else b""
+        answers = select.poll()  # select() knows no files above 1023
+        answers.register(self._child.stdout, select.POLLIN)
+        received = os.read(self._child.stdout.fileno(), 65536) if answers.poll(PATIENCE * 1000) else b""
         if not received:
             raise BrokenPipeError("the signing process does not answer")
         self._received += received
@@ -106,33 +107,48 @@ class SigningProcess:
 
 
 class SigningProcesses:
-    """The signing processes of this process; there are none on a machine with one core."""
+    """The signing processes of this process: one core stays for the threads that send, each other core may have one."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._idle: list[SigningProcess] = []
+        self._lent = 0
 
     def take(self, key: SigningKey) -> SigningProcess | None:
         """Lend a process that signs with a key, None where that would not help."""
-        if key.algorithm != "rsa" or not key.private or len(os.sched_getaffinity(0)) < 2:
+        if key.algorithm != "rsa" or not key.private:
             return None
         with self._lock:
-            for process in self._idle:
-                if process.key == key:
-                    self._idle.remove(process)
-                    return process
+            if self._lent >= len(os.sched_getaffinity(0)) - 1:
+                return None
+            self._lent += 1
+            same = next((process for process in self._idle if process.key == key), None)
+            # One with another key makes room.
+            old = None if same or self._has_room() else self._idle[0]
+            self._idle = [process for process in self._idle if process not in (same, old)]
+        if old:
+            old.close()
+        return same or self._started(key)
+
+    def _has_room(self) -> bool:
+        return self._lent + len(self._idle) < len(os.sched_getaffinity(0))
+
+    def _started(self, key: SigningKey) -> SigningProcess | None:
         try:
             return SigningProcess(key)
-        except OSError:
+        except (OSError, ValueError, subprocess.SubprocessError):
             log.warning("no signing process could be started")
+            with self._lock:
+                self._lent -= 1
             return None
 
     def give_back(self, process: SigningProcess) -> None:
         """Keep a process for the next who needs it."""
         process.forget()
         process.used_at = time.monotonic()
-        if process.works:
-            with self._lock:
+        with self._lock:
+            self._lent -= 1
+            if process.works:
                 self._idle.append(process)
 
     def close_idle(self, seconds: float = IDLE) -> None:

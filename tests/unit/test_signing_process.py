@@ -1,6 +1,7 @@
 """A process that signs: the same signatures as our own, in any order, and our own when it fails."""
 
 import os
+import resource
 import signal
 from collections import deque
 from collections.abc import Iterator
@@ -62,7 +63,46 @@ def test_the_key_is_on_no_command_line_and_in_no_environment(process: SigningPro
     assert RSA.private[20:60] not in repr(RSA)
 
 
-def test_processes_are_kept_for_the_same_key_alone() -> None:
+def test_a_failure_of_the_process_is_none_of_the_email(process: SigningProcess) -> None:
+    """A number of an open file above 1023, or a pipe that was closed, leaves the signature to us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert hard > 1200
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 1200), hard))
+    many = [os.open("/dev/null", os.O_RDONLY) for _ in range(1100)]
+    try:
+        late = SigningProcess(RSA)
+        assert late._child.stdout is not None and late._child.stdout.fileno() > 1023
+        assert late.begin(b"one")() == RSA.sign(b"one") and late.works
+    finally:
+        for file in many:
+            os.close(file)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    late.close()
+    assert process._child.stdin is not None
+    begun = process.begin(b"two")
+    process._child.stdin.close()
+    assert begun() == RSA.sign(b"two") and not process.works
+
+
+def test_there_are_fewer_processes_than_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
+    kept, other = SigningProcesses(), known_key("rsa").signing
+    lent = [kept.take(key) for key in (RSA, other, RSA)]
+    assert [one is not None for one in lent] == [True, True, False]
+    for one in lent[:2]:
+        assert one is not None
+        kept.give_back(one)
+    another = kept.take(known_key("rsa").signing)  # in place of one that nobody uses
+    assert another is not None and [one.works for one in lent[:2] if one] == [False, True]
+    assert len(kept._idle) == 1
+    kept.give_back(another)
+    kept.close_idle(0)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    assert kept.take(RSA) is None
+
+
+def test_processes_are_kept_for_the_same_key_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
     kept = SigningProcesses()
     first = kept.take(RSA)
     assert first is not None and kept.take(ED25519) is None
@@ -117,3 +157,14 @@ def test_mails_that_were_begun_ahead_are_those_of_their_recipients(process: Sign
         if person.id == 20:  # it is delivered again, and one that was begun is put off
             waiting.rotate(-1)
     assert process.works
+
+
+def test_it_goes_ahead_although_many_who_were_begun_had_to_wait(process: SigningProcess) -> None:
+    waiting = deque(Person(number, f"p{number}@example.com") for number in range(200))
+    ahead = SignedAhead(render, waiting, process)
+    while waiting:
+        person = waiting.popleft()
+        if person.id % 3:  # its domain asks to slow down
+            continue
+        ahead.mail_to(person)
+        assert not waiting or waiting[0].id in ahead._begun
