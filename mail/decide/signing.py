@@ -1,9 +1,12 @@
 """Which domain signs an email (DKIM), and why none does. Pure."""
 
 from collections.abc import Container
+from datetime import timedelta
 
 from mail.decide.servers import Server
 from mail.sentences import Why, why
+
+UNSIGNED_WAITS = timedelta(minutes=10)  # until it is seen whether a key can be read again
 
 
 def signing_domain(sender: str, domains: Container[str]) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import select, update
 
 from mail.decide.retry import gave_up, next_try
-from mail.errors import JournalFailed, MailError, ServerGone, SigningKeyUnreadable
+from mail.errors import JournalFailed, MailError, ServerGone
 from mail.mailing.chunk_record import (
     AFTER_MISTAKES,
     AFTER_STRIKES,
@@ -247,13 +247,14 @@ class ChunkBatch(DeliveryBatch[Any]):
         return self.letter.mail_to(reader, self.clock(), self._keys or (), later)
 
     def _signing_keys(self) -> tuple[SigningKey, ...]:
-        """Return the keys that sign all of this chunk; without one that is needed, the mailing pauses."""
-        try:
-            return signing_keys().of_sender(self.letter.decision.from_after) if self.signs else ()
-        except SigningKeyUnreadable as error:
-            self.results.back, self.results.stop = True, error.why
-            self.stop(End.STOPPED)
-            raise
+        """Return the keys that sign all of this chunk."""
+        return signing_keys().of_sender(self.letter.decision.from_after) if self.signs else ()
+
+    def leave_unsigned(self, recipient: Any, reason: Why) -> None:
+        """The key signs all of the mailing: it pauses, and nobody was tried."""
+        self.waiting.appendleft(recipient)
+        self.results.back, self.results.stop = True, reason
+        self.stop(End.STOPPED)
 
     def _put_off_the_deferred(self) -> None:
         """Nobody can be tried without a sign-in: this time does not count for those who were tried before."""

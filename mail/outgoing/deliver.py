@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import insert, select, update
 
+from mail.decide.signing import UNSIGNED_WAITS
 from mail.decide.verp import bounce_address_of
 from mail.errors import JournalFailed, ServerGone
 from mail.message.address import wire_address
@@ -170,6 +171,7 @@ class LineBatch(DeliveryBatch[Claimed]):
         self._body_hash: tuple[int, str] = (0, "")
         self._used = 0  # lines that count for the limits of the server
         self._put_off: defaultdict[datetime, list[tuple[Claimed, Why]]] = defaultdict(list)
+        self._unsigned: defaultdict[str, list[tuple[Claimed, Why]]] = defaultdict(list)  # by the domain of the key
         self._recorded_at = time.monotonic()
 
     def chosen_elsewhere(self) -> list[Claimed]:
@@ -236,6 +238,10 @@ class LineBatch(DeliveryBatch[Claimed]):
     def put_off(self, line: Claimed, reason: Why, until: datetime) -> None:
         """Keep it for the end, when those that wait for the same domain go back to the queue together."""
         self._put_off[until].append((line, reason))
+
+    def leave_unsigned(self, line: Claimed, reason: Why) -> None:
+        """Keep it for the end, when those that wait for the same key go back to the queue together."""
+        self._unsigned[reason["values"]["domain"]].append((line, reason))
 
     def now(self) -> datetime:
         """Return the time of the office."""
@@ -310,6 +316,9 @@ class LineBatch(DeliveryBatch[Claimed]):
         """Put back what was not begun: at once, or in a while with the reason; a line that fails alone has failed."""
         for until, put_off in self._put_off.items():
             hand_back([line.id for line, _ in put_off], self.worker.id, put_off[0][1], until, "limit")
+        for unsigned in self._unsigned.values():
+            again = clock_now() + UNSIGNED_WAITS
+            hand_back([line.id for line, _ in unsigned], self.worker.id, unsigned[0][1], again)
         left, self.waiting = list(self.waiting), deque()
         ids = [line.id for line in left]
         if self.end is End.FAILED and not self.is_known:

@@ -10,7 +10,7 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import Enum, auto
 from typing import Generic, NamedTuple, TypeVar
 
@@ -34,7 +34,6 @@ from mail.transport.smtp import Outcome, ServerConnection, unexpected
 
 log = logging.getLogger("coquimail.outgoing")
 
-UNSIGNED_WAITS = timedelta(minutes=1)  # for its key to be readable again
 # What a second connection is refused with, when the first one works.
 FURTHER = ("connection_refused", "connection_lost", "greeting_deferred", "greeting_refused", "greeting_blocked")
 
@@ -105,7 +104,11 @@ class DeliveryBatch(ABC, Generic[Item]):
 
     @abstractmethod
     def put_off(self, item: Item, reason: Why, until: datetime) -> None:
-        """Have an item that was not tried wait, because the domain of its recipient or the key of its sender does."""
+        """Have an item that was not tried wait, because the domain of its recipient does."""
+
+    @abstractmethod
+    def leave_unsigned(self, item: Item, reason: Why) -> None:
+        """Have an item that was not tried wait for its key: unsigned it might be refused for good."""
 
     @abstractmethod
     def now(self) -> datetime:
@@ -188,8 +191,8 @@ class _Delivery(Generic[Item]):
                     continue
                 try:
                     tried = self._try(item)
-                except SigningKeyUnreadable as error:  # unsigned it might be refused for good
-                    batch.put_off(item, error.why, batch.now() + UNSIGNED_WAITS)
+                except SigningKeyUnreadable as error:
+                    batch.leave_unsigned(item, error.why)
                     continue
                 except BaseException:
                     batch.waiting.appendleft(item)  # not a byte of it went out

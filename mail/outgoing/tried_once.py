@@ -129,7 +129,11 @@ class _OneTry(LineBatch):
             self._noted[-1][2].update(doubt_of(line.doubts, now(), once=True))
 
     def put_off(self, line: Claimed, reason: Why, until: datetime) -> None:
-        """Its key can't be read: that is the answer."""
+        """What another line would wait for is the answer."""
+        self.note(line, Try(not_tried(reason)))
+
+    def leave_unsigned(self, line: Claimed, reason: Why) -> None:
+        """The same for its key."""
         self.note(line, Try(not_tried(reason)))
 
 

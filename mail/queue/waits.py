@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, case, exists, func, literal, or_, select, update
 
 from mail.decide.retry import DELAYS
+from mail.decide.signing import UNSIGNED_WAITS
 from mail.decide.slowdown import LONGEST_WAIT, REASONS
 from models import Mailing, Recipient, Trace, change_rows, db, reading
 
@@ -31,9 +32,11 @@ def _kinds(now: datetime) -> Iterator[tuple[Any, ColumnElement[bool], Any]]:
     """What waits too long in each table, and when it is due at the latest."""
     line, trace, mailing, far = Recipient, Trace, Mailing, now + MARGIN
     again, hour = and_(line.state == "queued", line.wait == "retry"), DELAYS[-1]
+    unsigned = func.coalesce(line.why["code"].as_string(), "") == "dkim_key_unreadable"
     yield line, and_(line.state == "queued", line.wait == "", line.next_try_at > far), now
-    yield line, and_(again, line.doubts == 0, _too_long(line, far)), _latest(line, now)
+    yield line, and_(again, line.doubts == 0, _too_long(line, far), ~unsigned), _latest(line, now)
     yield line, and_(again, line.doubts > 0, line.next_try_at > far + hour), now + hour
+    yield line, and_(again, line.next_try_at > far + UNSIGNED_WAITS, unsigned), now
     slowed = func.coalesce(trace.why["code"].as_string(), "").in_(REASONS.values())
     yield trace, and_(trace.state == "deferred", _too_long(trace, far), ~slowed), _latest(trace, now)
     yield trace, and_(trace.state == "deferred", trace.next_try_at > far + LONGEST_WAIT, slowed), now

@@ -10,6 +10,7 @@ from sqlalchemy import select, update
 from mail.outgoing import enqueue
 from mail.outgoing.enqueue import OutgoingDraft, To
 from mail.queue import outages, waits
+from mail.sentences import why
 from models import Outage, Recipient, ScheduledAction, Trace, Worker, db
 from scheduler.actions import Actions
 from scheduler.identity import WorkerIdentity
@@ -17,6 +18,7 @@ from tests.integration.mass import add_contacts, add_server, draft
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+UNSIGNED = why("dkim_key_unreadable", selector="s", domain="office.test")
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +55,8 @@ def line() -> int:
         ({"wait": "retry", "attempts": 0}, DAY, MINUTE),
         ({"wait": "retry", "attempts": 1, "doubts": 1}, HOUR, HOUR),  # it waits for a sign of its server
         ({"wait": "retry", "attempts": 1, "doubts": 1}, DAY, HOUR),
+        ({"wait": "retry", "attempts": 0, "why": UNSIGNED}, 10 * MINUTE, 10 * MINUTE),
+        ({"wait": "retry", "attempts": 0, "why": UNSIGNED}, DAY, timedelta(0)),
         ({"wait": "retry", "attempts": 1}, -DAY, -DAY),  # overdue
         ({"wait": "schedule"}, 30 * DAY, 30 * DAY),  # as a person wanted it
         ({"wait": "limit"}, DAY, DAY),

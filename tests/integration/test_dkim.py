@@ -14,6 +14,7 @@ from mail.mailing import mailing
 from mail.message.compose import File
 from mail.outgoing import deliver, enqueue
 from mail.outgoing.enqueue import OutgoingDraft, To
+from mail.outgoing.waiting import hand_back
 from mail.queue.connections import Connections
 from mail.queue.journal import Journal
 from mail.queue.lease import WorkerLease
@@ -162,27 +163,34 @@ def test_who_signs_is_chosen_for_each_server(context: Flask, postfix: Postfix, v
     assert signatures_of(received(postfix, "ann@example.com")) == (values.get("dkim") != "server")
 
 
-def test_without_a_key_that_can_be_read_emails_wait_and_others_go(context: Flask, postfix: Postfix) -> None:
+def test_without_a_key_that_can_be_read_emails_wait_and_others_go(
+    context: Flask, postfix: Postfix, monkeypatch: pytest.MonkeyPatch
+) -> None:
     add_key(KEYS["ed25519"])
     relay(postfix, from_filter=f"{DOMAIN}, second.test")
     id = draft(add_contacts(2))
     mailing.send(id, NOW)
     db.session.commit()
-    enqueue.enqueue(post(1), [To("ann@example.com")], NOW)
+    enqueue.enqueue(post(1), [To("ann@example.com"), *[To(f"p{number}@example.com") for number in range(12)]], NOW)
     enqueue.enqueue(post(2, author="info@second.test"), [To("bob@example.com")], NOW)
     stored = db.session.execute(text("SELECT private_key FROM dkim_key")).scalar_one()
     db.session.execute(text("UPDATE dkim_key SET private_key = 'stored under another key'"))
     db.session.commit()
     worker = WorkerLease.register(NOW)
+    backs = []
+    monkeypatch.setattr(deliver, "hand_back", lambda ids, *more: backs.append(len(ids)) or hand_back(ids, *more))
     send_posts(worker)
+    assert [count for count in backs if count] == [13], "all of a batch go back in one transaction"
     sender = Sender(context)
     sender.until_idle()
     lines = {line.address: line for line in db.session.scalars(select(Recipient))}
     assert lines["bob@example.com"].state == "sent"
     waiting = lines["ann@example.com"]
-    assert (waiting.state, waiting.attempts) == ("queued", 0) and "COQUI_SECRET_KEY" in say(waiting.why)
+    assert (waiting.state, waiting.wait, waiting.attempts) == ("queued", "retry", 0)
+    assert "COQUI_SECRET_KEY" in say(waiting.why)
+    assert len({line.next_try_at for line in lines.values() if line.state == "queued"}) == 1
     row = mailing_of(id)
-    assert row.state == "paused" and row.sent == 0 and "COQUI_SECRET_KEY" in say(row.why)
+    assert row.state == "paused" and states(id) == {"queued": 2} and "COQUI_SECRET_KEY" in say(row.why)
 
     db.session.execute(text("UPDATE dkim_key SET private_key = :stored"), {"stored": stored})
     db.session.execute(update(Recipient).values(next_try_at=NOW))
