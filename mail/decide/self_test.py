@@ -160,7 +160,7 @@ def authenticated(sender: Mapping[str, str] | None) -> PartResult:
     words = {method: sender.get(method, "") for method in METHODS} if sender else {}
     if sender is None or not any(words.values()):
         return PartResult("skipped", why("self_test_sender_unchecked"))
-    told = ", ".join(f"{method.upper()} {words[method] or 'none'}" for method in METHODS)
+    told = ", ".join(f"{method.upper()} {word}" for method, word in words.items() if word)
     proven = "pass" in (words["spf"], words["dkim"])
     wrong = any(word in BAD for word in words.values())
     if words["dmarc"] == "pass" or (proven and not wrong):

@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 from mail.decide.outcomes import SelfTested
 from mail.decide.self_test import MINUTES
 from mail.incoming.case import Case, storable
-from mail.message.authentication_results import read_results
+from mail.message.authentication_results import results_in
 from mail.sentences import why
 from mail.settings.clock import now
 from models import Event, Recipient, SelfTestPart, db
@@ -38,9 +38,9 @@ def _seen(outcome: SelfTested, case: Case) -> dict[str, Any]:
         text = failures[0].text if failures else outcome.report.text
         return {"how": "returned", "text": storable(text)[:500]}
     seen: dict[str, Any] = {"how": "arrived", "is_threaded": outcome.is_threaded}
-    lines = case.message.fields.get("authentication-results", ())
-    if lines:  # the topmost is the last server's; the others may have come with the email
-        found = read_results(lines[0])
+    checked = results_in(case.message.raw)
+    if checked:  # the topmost is the last server's; the others may have come with the email
+        found = checked[0]
         seen["sender"] = {"server": storable(found.server)[:255]} | {
             method: storable(found.word(method))[:20] for method in ("spf", "dkim", "dmarc")
         }

@@ -5,8 +5,8 @@ believed is not decided here: anybody can write one.
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
 from mail.message.structure import StructureReader
 from mail.message.words import one_line
@@ -107,14 +107,47 @@ def read_received_spf(value: str) -> MethodResult | None:
 _SPF_NAMES = {"envelope-from": "smtp.mailfrom", "helo": "smtp.helo"}
 
 
+_BETWEEN = frozenset(("received-spf", "dkim-filter", "dmarc-filter"))  # what filters write beside their results
+
+
+def read_together(lines: Iterable[tuple[str, str]]) -> list[tuple[int, AuthenticationResults]]:
+    """Return the Authentication-Results in a header (names and values from the top), each with the number of its line.
+
+    A server may check by several programs that write a line each (OpenDKIM, OpenDMARC, policyd-spf): such neighbours
+    are one. Of a method that stands in several of them the topmost counts, for it was written last.
+
+    >>> names = ("received", "authentication-results", "authentication-results", "received", "authentication-results")
+    >>> values = ("by b", "b.example; spf=softfail", "b.example; dkim=pass; spf=pass", "by a", "b.example; dmarc=pass")
+    >>> [(at, [f"{one.method}={one.result}" for one in found.results]) for at, found in
+    ...  read_together(zip(names, values, strict=True))]
+    [(1, ['spf=softfail', 'dkim=pass']), (4, ['dmarc=pass'])]
+    """
+    together: list[tuple[int, AuthenticationResults]] = []
+    neighbour = False
+    for number, (name, value) in enumerate(lines):
+        if name != "authentication-results":
+            neighbour = neighbour and name in _BETWEEN
+            continue
+        found = read_results(value)
+        if neighbour and found.server and together[-1][1].server == found.server:
+            at, above = together[-1]
+            known = {one.method for one in above.results}
+            more = tuple(one for one in found.results if one.method not in known)
+            together[-1] = at, replace(above, results=(above.results + more)[:MOST_RESULTS])
+        else:
+            together.append((number, found))
+        neighbour = True
+    return together
+
+
 def results_in(raw: bytes) -> list[AuthenticationResults]:
-    """Return the Authentication-Results lines of a mail, the topmost first: the lower ones may have come with it.
+    """Return who wrote Authentication-Results into a mail, the topmost first: the lower ones may have come with it.
 
     >>> [found.server for found in results_in(b"Authentication-Results: mx.example; none\\r\\n\\r\\nHello")]
     ['mx.example']
     """
-    fields, _body = StructureReader(raw, []).header(0, len(raw))
-    return [read_results(value) for value in fields.get("authentication-results", ())]
+    lines, _body = StructureReader(raw, []).header_lines(0, len(raw))
+    return [found for _number, found in read_together(lines)]
 
 
 def _segments(value: str) -> Iterator[tuple[str, str]]:

@@ -62,12 +62,20 @@ class StructureReader:
 
     def header(self, start: int, end: int) -> tuple[Fields, int]:
         """Return the fields of the header that begins at ``start``, unfolded, and where the body begins."""
+        lines, body = self.header_lines(start, end)
+        fields: Fields = {}
+        for name, value in lines:
+            fields.setdefault(name, []).append(value)
+        return fields, body
+
+    def header_lines(self, start: int, end: int) -> tuple[list[tuple[str, str]], int]:
+        """Return the same in the order in which it stands there, the topmost first."""
         stop, body = _end_of_header(self.raw, start, end)
         if stop - start > LARGEST_HEADER:
             self._stop(why("parse_header_too_large", kilobytes=(stop - start) // 1024, limit=256))
             stop = start + LARGEST_HEADER
         lines = self.raw[start:stop].decode("utf-8", "surrogateescape").replace("\0", " ").split("\n")
-        unfolded: dict[str, list[list[str]]] = {}
+        unfolded: list[tuple[str, list[str]]] = []
         last: list[str] | None = None
         for number, line in enumerate(lines):
             if line[:1] in (" ", "\t"):
@@ -78,7 +86,7 @@ class StructureReader:
             name = name.rstrip(" \t").lower()
             if colon and name and _FIELD_NAME.fullmatch(name):
                 last = [value.strip(" \t\r")]
-                unfolded.setdefault(name, []).append(last)
+                unfolded.append((name, last))
             elif number == 0 and line.startswith(("From ", ">From ")):
                 continue  # the line that mbox files put between mails
             elif line.strip():
@@ -86,8 +94,7 @@ class StructureReader:
                 if not self._goes_on(lines, number):
                     body = start + sum(len(done.encode("utf-8", "surrogateescape")) + 1 for done in lines[:number])
                     break
-        fields = {name: [repair("".join(pieces)) for pieces in values] for name, values in unfolded.items()}
-        return fields, body
+        return [(name, repair("".join(pieces))) for name, pieces in unfolded], body
 
     def part(self, fields: Fields, start: int, end: int, depth: int, default: str) -> Bodies:
         """Read one part of the tree; leaves are collected on the way, bodies are returned."""

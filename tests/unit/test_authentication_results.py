@@ -97,6 +97,29 @@ def test_the_lines_of_a_mail_from_the_top() -> None:
     assert [(one.server, one.word("spf")) for one in results_in(raw)] == [("a.example", "pass"), ("b.example", "fail")]
 
 
+def test_programs_that_write_a_line_each_are_one_server() -> None:
+    lines = [
+        "Return-Path: <a@b.example>",
+        "Authentication-Results: mx.example; spf=softfail",
+        "DMARC-Filter: OpenDMARC Filter v1.4.2 mx.example",
+        "Authentication-Results: MX.example;\r\n dkim=pass header.d=a; dkim=fail header.d=b",
+        "Authentication-Results: mx.example; dmarc=pass; spf=pass",
+        "Authentication-Results: other.example; iprev=pass",
+        "Authentication-Results: mx.example; arc=fail",
+        "Authentication-Results: x=y; spf=pass",
+        "Authentication-Results: x=y; dkim=pass",
+    ]
+    found = results_in("\r\n".join([*lines, "", "Hello"]).encode())
+    assert [(one.server, [shown(result) for result in one.results]) for one in found[:3]] == [
+        ("mx.example", ["spf=softfail", "dkim=pass header.d=a", "dkim=fail header.d=b", "dmarc=pass"]),
+        ("other.example", ["iprev=pass"]),
+        ("mx.example", ["arc=fail"]),
+    ]
+    assert len(found) == 5  # who names no server is no neighbour of anybody
+    apart = results_in("\r\n".join([lines[1], "Subject: x", lines[4], "", ""]).encode())
+    assert [one.word("dmarc") for one in apart] == ["", "pass"]
+
+
 _MARKS = st.text(alphabet='abz=;()".\\ \t/1\0@', max_size=200)
 
 

@@ -100,7 +100,7 @@ class ReceivedMailView(AdminView):
         return look_at(Blob.read(row.blob_id), row.received_at) if row.blob_id else None
 
     def checks_of(self, message: IncomingMessage) -> str:
-        """Return what the topmost Authentication-Results line of a mail says, "" if none says anything."""
+        """Return what the last server that checked a mail says of its sender, "" if none says anything."""
         top = next((found for found in results_in(message.raw) if found.results), None)
         words = {method: top.word(method) for method in ("spf", "dkim", "dmarc")} if top else {}
         said = ", ".join(f"{method.upper()} {word}" for method, word in words.items() if word)
