@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mail.decide.alignment import same_organisation
-from mail.decide.spf import SpfMatch, SpfResult, check_host
-from mail.decide.spf_faults import fault_of_target
+from mail.decide.spf import MOST_LOOKUPS, SpfMatch, SpfResult, check_host
+from mail.decide.spf_faults import Faults
 from mail.decide.spf_macros import IPAddress
-from mail.decide.spf_reach import Reach, effective, reach_of
-from mail.decide.spf_record import parse_spf, parse_term, spf_texts
+from mail.decide.spf_reach import Reach, reach_of
+from mail.decide.spf_record import VERSION, parse_spf, parse_term, spf_texts
 from mail.decide.verdicts import State
-from mail.dns_answers import DnsAnswer, DnsAnswers
+from mail.dns_answers import DnsAnswer, DnsAnswers, Kind
 from mail.message.domains import wire_domain
 from mail.sentences import Why, why
 
@@ -90,7 +90,7 @@ def _provider(name: str, include: str, answers: DnsAnswers) -> Origin:
         return Origin(name, include, problem=reason, state="unknown")
     if not spf_texts(answers.ask(include, "TXT").records):
         return Origin(name, include, problem=why("spf_provider_without", server=name, include=include), state="warning")
-    if fault := fault_of_target(parse_term(f"include:{include}"), answers):
+    if fault := Faults(include, answers).of_target(parse_term(f"include:{include}")):
         return Origin(name, include, problem=fault, state="bad")
     return Origin(name, include, _samples(reach))
 
@@ -180,17 +180,35 @@ def _not_covered(
     return (why(f"spf_not_covered_{check.outcome}", term=check.path[0].term, **values),)
 
 
+_ANYBODY = ipaddress.ip_address("240.0.0.1")  # an address that no record names
+
+
+class _Passing(DnsAnswers):
+    """The same answers, but for the record of a provider whose addresses nobody can list: it lets everybody pass."""
+
+    def __init__(self, answers: DnsAnswers, provider: str) -> None:
+        self.answers, self.provider = answers, provider
+
+    def ask(self, name: str, kind: Kind) -> DnsAnswer:
+        """Return the answer to a question."""
+        is_providers = kind == "TXT" and name.lower().removesuffix(".") == self.provider
+        return DnsAnswer("found", (f"{VERSION} +all",)) if is_providers else self.answers.ask(name, kind)
+
+
 def _by_name(origin: Origin, domain: str, answers: DnsAnswers, record: str | None) -> Coverage:
-    """A provider whose networks nobody can list: it is covered where its name is included."""
+    """A provider whose networks nobody can list: it is covered where receivers come to its name in time."""
+    check = check_host(_ANYBODY, f"postmaster@{domain}", _Passing(answers, origin.include), record=record)
+    if check.outcome == "pass" and check.lookups + reach_of(origin.include, answers).lookups > MOST_LOOKUPS:
+        check = SpfResult("permerror", reason=why("spf_too_many_lookups", most=MOST_LOOKUPS))
+    if check.outcome == "temperror" and check.reason is not None:
+        return Coverage("unknown", (check.reason,))
+    if check.outcome == "pass":
+        path = tuple(match for match in check.path if match.domain != origin.include) or check.path
+        return Coverage("good", (_covered(origin, domain, path),))
     texts = [record] if record is not None else spf_texts(answers.ask(domain, "TXT").records)
-    terms = parse_spf(texts[0]) if len(texts) == 1 else ()
-    if any(term.error for term in terms):
-        terms = ()
-    for term in effective(terms):
-        if term.name not in ("include", "redirect") or term.qualifier != "+" or not term.target:
-            continue
-        if term.target == origin.include or origin.include in reach_of(term.target, answers).names:
-            return Coverage("good", (why("spf_covered", server=origin.name, domain=domain, term=term.text),))
-    code = "spf_not_covered_name" if texts else "spf_not_covered_none"
-    reason = why(code, server=origin.name, domain=domain, include=origin.include)
-    return Coverage("bad", (reason,), None, origin.needs)
+    terms = [term for text in texts for term in parse_spf(text)]
+    is_named = any(term.target == origin.include for term in terms)
+    sentences = _not_covered(origin, domain, [(_ANYBODY, check)], 1)
+    if texts and check.reason is None and not is_named:
+        sentences = (why("spf_not_covered_name", server=origin.name, domain=domain, include=origin.include),)
+    return Coverage("bad", sentences, _stop(check), origin.needs)

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mail.decide.spf import MOST_LOOKUPS, MOST_VOID
+from mail.decide.spf import MOST_LOOKUPS, MOST_VOID, check_host
 from mail.decide.spf_coverage import Coverage, Origin, coverage
-from mail.decide.spf_reach import reach_of_terms
+from mail.decide.spf_reach import effective, reach_of_terms
 from mail.decide.spf_record import VERSION, Term, parse_term
 from mail.decide.spf_repair import repaired, without_void
 from mail.dns_answers import DnsAnswers
@@ -23,17 +23,20 @@ class MergedSpf:
 
 
 def merge(texts: Sequence[str], origins: Sequence[Origin], domain: str, answers: DnsAnswers) -> MergedSpf:
-    """Return one record of the present ones that covers all servers whose origin is known."""
+    """Return one record of the present ones that covers all servers whose origin is known, and which it leaves out."""
     kept = repaired(texts, domain, answers)
     changes = list(kept.changes)
     terms = _within_void_limit(kept.terms, domain, answers, changes)
     for origin in origins:
         terms = _covering(origin, terms, domain, answers, changes)
-    terms = _within_lookup_limit(terms, origins, answers, changes)
+    fewer = _within_lookup_limit(terms, origins, domain, answers, changes)
+    for origin in origins if fewer != terms else ():
+        fewer = _covering(origin, fewer, domain, answers, changes)
+    terms = fewer
     text = written(terms)
     reach = reach_of_terms(terms, answers)
-    found = [coverage(origin, domain, answers, text) for origin in origins if not origin.problem]
-    missed = [sentence for one in found if one.state != "good" for sentence in one.sentences]
+    left_out = [origin for origin in origins if coverage(origin, domain, answers, text).state != "good"]
+    missed = [why("spf_no_record_without", server=origin.name) for origin in left_out]
     if reach.unclear is not None:  # nobody knows what the record would cost, or whether it can be read
         missed.append(why(f"dns_{reach.unclear.outcome}", name=reach.unclear_name, said=reach.unclear.said))
     return MergedSpf(text, tuple(changes), reach.lookups, tuple(missed))
@@ -81,23 +84,35 @@ def _within_void_limit(
 
 
 def _within_lookup_limit(
-    terms: tuple[Term, ...], origins: Sequence[Origin], answers: DnsAnswers, changes: list[Why]
+    terms: tuple[Term, ...], origins: Sequence[Origin], domain: str, answers: DnsAnswers, changes: list[Why]
 ) -> tuple[Term, ...]:
     """Give up what none of our servers needs, as little as possible, and say so: somebody else may need it."""
     needed = {text.lower() for origin in origins for text in origin.needs}
+    costs = {term: cost_of(term, answers) for term in effective(terms) if term.asks}
+    total = sum(costs[term] for term in terms if term in costs)
+    if total <= MOST_LOOKUPS:
+        return terms
     given_up: list[Term] = []
-    while (excess := reach_of_terms(terms, answers).lookups - MOST_LOOKUPS) > 0:
-        costs = {term: cost_of(term, answers) for term in terms if term.asks and term.text.lower() not in needed}
-        if not costs:
-            break
-        enough = [term for term, cost in costs.items() if cost >= excess]
-        choice = min(enough, key=lambda term: costs[term]) if enough else max(costs, key=lambda term: costs[term])
-        given_up.append(choice)
-        terms = tuple(term for term in terms if term is not choice)
+    spare = [term for term in costs if term.text.lower() not in needed]
+    useful = [term for term in spare if any(_helps(term, origin, domain, answers) for origin in origins)]
+    for choices in ([term for term in spare if term not in useful], useful):
+        while choices and (excess := total - MOST_LOOKUPS) > 0:
+            enough = [term for term in choices if costs[term] >= excess]
+            choice = min(enough, key=costs.__getitem__) if enough else max(choices, key=costs.__getitem__)
+            choices.remove(choice)
+            total -= costs[choice] * terms.count(choice)
+            terms = tuple(term for term in terms if term != choice)
+            given_up.append(choice)
     if given_up:
-        listed = ", ".join(term.text for term in given_up)
-        changes.append(why("spf_change_given_up", terms=listed))
+        changes.append(why("spf_change_given_up", terms=", ".join(term.text for term in given_up)))
     return terms
+
+
+def _helps(term: Term, origin: Origin, domain: str, answers: DnsAnswers) -> bool:
+    """Say whether a term covers an address of a server."""
+    alone = written((term,))
+    sender = f"postmaster@{domain}"
+    return any(check_host(one, sender, answers, record=alone).outcome == "pass" for one in origin.addresses)
 
 
 def cost_of(term: Term, answers: DnsAnswers) -> int:

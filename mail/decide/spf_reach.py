@@ -80,7 +80,11 @@ def _follow_terms(terms: tuple[Term, ...], answers: DnsAnswers, reach: Reach, in
         passes = term.qualifier == "+" and not term.error
         if term.network is not None and passes:
             reach.networks.append(term.network)
-        elif term.name in ("include", "redirect") and term.target and passes:
+        elif term.name in ("include", "redirect") and term.target and not term.error:
+            count = len(reach.networks)
             _follow(term.target, answers, reach, inside)
+            if not passes:
+                del reach.networks[count:]
+                reach.is_whole = False
         elif term.asks:
             reach.is_whole = False

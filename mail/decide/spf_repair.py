@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from mail.decide.spf_faults import fault_of_term
+from mail.decide.spf_faults import Faults
 from mail.decide.spf_reach import dead, effective
 from mail.decide.spf_record import Term, parse_spf, parse_term, spf_texts
 from mail.dns_answers import DnsAnswers
@@ -43,7 +43,8 @@ def repaired(texts: Sequence[str], domain: str, answers: DnsAnswers) -> Repaired
         changes.append(why("spf_change_merged", count=len(read)))
     terms = _merged(read)
     terms = _without_dead(terms, changes)
-    terms = [term for term in terms if not _is_dropped(term, domain, answers, changes)]
+    faults = Faults(domain, answers)
+    terms = [term for term in terms if not _is_dropped(term, faults, changes)]
     return Repaired(tuple(_with_end(terms, changes)), tuple(changes))
 
 
@@ -96,12 +97,12 @@ def _without_dead(terms: list[Term], changes: list[Why]) -> list[Term]:
     return [term for term in terms if not any(term is other for other in gone)]
 
 
-def _is_dropped(term: Term, domain: str, answers: DnsAnswers, changes: list[Why]) -> bool:
+def _is_dropped(term: Term, faults: Faults, changes: list[Why]) -> bool:
     """Whether a term only does harm: ``ptr``, and what breaks the record for everybody."""
     if term.name == "ptr":
         changes.append(why("spf_change_ptr", term=term.text))
         return True
-    if fault_of_term(term, domain, answers):
+    if faults.of_term(term):
         changes.append(why("spf_change_broken", term=term.text))
         return True
     return False

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from mail.decide.spf import MOST_LOOKUPS, MOST_VOID
 from mail.decide.spf_coverage import Origin, coverage
-from mail.decide.spf_faults import fault_of_term
+from mail.decide.spf_faults import Faults
 from mail.decide.spf_merge import MergedSpf, cost_of, merge
 from mail.decide.spf_reach import dead, effective, reach_of_terms
 from mail.decide.spf_record import Term, parse_spf, spf_texts
@@ -87,8 +87,9 @@ def _of_terms(terms: tuple[Term, ...], lookups: int, domain: str, answers: DnsAn
     bad: list[Why] = []
     mild: list[Why] = []
     living = list(effective(terms))
+    faults = Faults(domain, answers)
     for term in living:
-        if fault := fault_of_term(term, domain, answers):
+        if fault := faults.of_term(term):
             bad.append(fault)
         elif term.name == "ptr":
             mild.append(why("spf_ptr", term=term.text))

@@ -195,6 +195,9 @@ SENTENCES: dict[str, Any] = {
         "The new record is %(count)s characters long. Some receivers have trouble with more than 450.",
         "The new record is %(count)s characters long. Some receivers have trouble with more than 450.",
     ),
+    "spf_no_record_without": _l(
+        "There is no record to paste now: it would not cover “%(server)s”. The list of servers says what is missing."
+    ),
     "spf_no_record": Counted(
         "count",
         "A record that covers all your servers would take %(count)s DNS lookups; only %(most)s are allowed. Send "

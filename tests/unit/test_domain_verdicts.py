@@ -125,6 +125,53 @@ def test_nothing_is_pasted_while_an_include_is_not_known(zone):
     assert len(judgement.spf.sentences) == len({say(sentence) for sentence in judgement.spf.sentences})
 
 
+@pytest.mark.parametrize(
+    ("provider", "said"),
+    [
+        (DnsAnswer("failed", said="192.0.2.53: SERVFAIL"), "could not answer the question about spf.post.example"),
+        (DnsAnswer("no_record"), "Ask the provider what to include"),
+    ],
+)
+@pytest.mark.parametrize("record", [DnsAnswer("no_record"), DnsAnswer("found", ("v=spf1 mx ~all",))])
+def test_no_record_is_offered_that_leaves_a_server_out(provider, said, record):
+    case = ZoneCase("out", "; servers: Office, Own\n")
+    file = ZoneFile(case.lines())
+    known = {Question("spf.post.example", "TXT"): provider, Question("acme.example", "TXT"): record}
+    while (judgement := judge(case.sending(), known)).open:
+        known |= {question: file.ask(question) for question in judgement.open}
+    assert judgement.servers[1].spf.state == "bad"
+    assert judgement.spf.record is None
+    assert "There is no record to paste now: it would not cover “Office”." in words(judgement)
+    assert said in words(judgement)
+
+
+class Counted(dict[Question, DnsAnswer]):
+    """Answers that may be looked up a few times only."""
+
+    looked = 0
+
+    def get(self, question, default=None):
+        self.looked += 1
+        assert self.looked < 2000
+        return super().get(question, DnsAnswer("no_record"))
+
+
+@pytest.mark.parametrize("provider", ["", "l0.example"])
+def test_records_that_lead_to_each_other_in_many_ways_are_looked_at_once(provider):
+    known = Counted(
+        {
+            Question(f"l{level}.example", "TXT"): DnsAnswer("found", ("v=spf1" + f" include:l{level + 1}.example" * 8,))
+            for level in range(12)
+        }
+    )
+    known[Question("l12.example", "TXT")] = DnsAnswer("found", ("v=spf1 -all",))
+    known[Question("acme.example", "TXT")] = DnsAnswer("found", ("v=spf1 ?include:l0.example a:x.example" * 8,))
+    server = SendingServer(1, "Many", "smtp.many.net", "a@acme.example", "b@acme.example", include=provider)
+    judgement = judge(SendingDomain("acme.example", [server]), known)
+    assert not judgement.open
+    assert judgement.spf.state == "bad"
+
+
 def test_a_server_known_by_its_address_only():
     server = SendingServer(1, "Number", "[203.0.113.77]", "hello@acme.example", "bounce@acme.example")
     case = ZoneCase.read(FOLDER / "spf-own-server.zone")
