@@ -14,6 +14,7 @@ from datetime import datetime
 from flask import current_app
 from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import joinedload
 
 from mail.decide.oauth import APP_SCOPE
 from mail.decide.token_life import FORCED_AGAIN, LONGEST_RETRY, end_of_permission, is_due, retry_after, waits
@@ -199,7 +200,9 @@ def _renew(account_id: int, generation: int, forced: bool, claimed: float) -> _H
 
 def _ask(account_id: int, claimed: float) -> OauthTokens:
     with reading():
-        row = db.session.get(OauthAccount, account_id, populate_existing=True)
+        # Both in one statement: a token is sent to no provider that was entered after it was read.
+        both = [joinedload(OauthAccount.provider)]
+        row = db.session.get(OauthAccount, account_id, populate_existing=True, options=both)
         if row is None:
             raise AccountRemoved()
         app, refresh_token, flow = oauth.registration_of(row.provider), row.refresh_token or "", row.flow

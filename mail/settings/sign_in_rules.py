@@ -79,7 +79,15 @@ def forget_accounts(provider: OauthProvider) -> int:
     of_provider = select(account.id).where(account.provider_id == provider.id)
     sign_in.end_open(OauthSignIn.account_id.in_(of_provider), reason, moment)
     gone = dict.fromkeys(
-        ("access_token", "refresh_token", "expires_at", "refresh_expires_at", "refreshed_at", "retry_at")
+        (
+            "access_token",
+            "refresh_token",
+            "expires_at",
+            "refresh_expires_at",
+            "refreshed_at",
+            "retry_at",
+            "connected_at",
+        )
     )
     forgotten = change_rows(
         update(account)

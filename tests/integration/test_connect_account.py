@@ -1,6 +1,7 @@
 """Signing in at a real authorization server: by code with PKCE, device code and as the app; refusals; what is kept."""
 
 import logging
+import threading
 import urllib.parse
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,19 +11,21 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text, update
 
 from mail.decide.oauth import redirect_address
 from mail.documents.contacts import find_or_make
 from mail.incoming import server_rules as incoming_rules
 from mail.outgoing import server_rules as outgoing_rules
+from mail.queue import access_tokens
 from mail.queue.lease import WorkerLease
 from mail.sentences import say
-from mail.settings import config, oauth, sign_in
+from mail.settings import config, oauth, sign_in, sign_in_rules
 from mail.settings.clock import now
 from mail.settings.oauth import OauthTokens
 from mail.settings.parameters import put
-from mail.transport.oauth_http import OauthRefused
+from mail.transport import oauth_http
+from mail.transport.oauth_http import HttpAnswer, OauthRefused
 from models import IncomingServer, OauthAccount, OauthProvider, OauthSignIn, OutgoingServer, User, db
 from tests.servers.authorization import AuthorizationServer
 from tests.servers.certificates import Authority
@@ -169,6 +172,25 @@ def test_a_sign_in_never_connects_a_server_that_was_moved_meanwhile(desk: Any) -
     assert server.oauth_account is box.oauth_account is None
 
 
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)  # in SQLite one of the two waits for the other
+def test_a_form_that_was_opened_before_the_account_was_connected_lets_go_of_it(desk: Any) -> None:
+    server = OutgoingServer(name="A", host="smtp.gmail.com", authentication="oauth2", user=ADDRESS)
+    db.session.add(server)
+    row, _ = desk.start("microsoft", "client", server=server)
+    number = server.id
+    db.session.expire_all()
+    assert server.host == "smtp.gmail.com" and server.oauth_account is None
+    with db.engine.begin() as worker:
+        worker.execute(update(OauthSignIn).values(state="done"))
+        worker.execute(update(OutgoingServer).values(oauth_account_id=row.account_id))
+    with db.session.no_autoflush:
+        server.host = "mx.evil.test"
+        outgoing_rules.check(server, password_given=False)
+    db.session.commit()
+    db.session.expire_all()
+    assert db.session.get_one(OutgoingServer, number).oauth_account is None
+
+
 def test_a_sign_in_that_was_given_up_connects_nothing(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     row, state = desk.start("google")
     desk.work()
@@ -187,6 +209,55 @@ def test_a_sign_in_that_was_given_up_connects_nothing(desk: Any, monkeypatch: py
     db.session.expire_all()
     assert (row.state, reasons(row)[-1]) == ("failed", "sign_in_lost")
     assert (row.account.state, row.account.access_token, row.account.refresh_token) == ("new", None, None)
+
+
+def test_a_renewal_under_way_sends_nothing_to_a_provider_that_was_just_entered(
+    desk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = OauthProvider(kind="other", name="P", client_id="us", client_secret="x", issuer="https://a.test")
+    account = OauthAccount(provider=row, address=ADDRESS, state="connected", refresh_token="r", expires_at=NOW)
+    db.session.add(account)
+    db.session.commit()
+    number, provider, sent, took = account.id, row.id, [], access_tokens._claim
+
+    def ask(url: str, form: dict[str, str] | None = None, *_: Any, **__: Any) -> HttpAnswer:
+        sent.append((url, (form or {}).get("refresh_token")))
+        site = url.removesuffix("/.well-known/openid-configuration")
+        ends = {"issuer": site, "authorization_endpoint": f"{site}/in", "token_endpoint": f"{site}/token"}
+        return HttpAnswer(200, ends) if form is None else HttpAnswer(400, {"error": "invalid_client"})
+
+    def enter_another() -> None:
+        with desk.app.app_context():
+            changed = db.session.get_one(OauthProvider, provider)
+            assert changed.issuer == "https://a.test"
+            changed.issuer = "https://evil.test"
+            with db.session.no_autoflush:
+                assert sign_in_rules.forget_accounts(changed) == 1
+            db.session.commit()
+
+    def claim(*what: Any) -> bool:
+        between.append(threading.Thread(target=enter_another))
+        return took(*what)
+
+    def account_was_read(*_: Any) -> None:  # its provider may not be yet
+        if between and not sent:
+            between[0].start()
+            between.pop().join(10)
+
+    between: list[threading.Thread] = []
+    monkeypatch.setattr(oauth_http, "ask", ask)
+    monkeypatch.setattr(access_tokens, "_claim", claim)
+    db.session.expunge_all()
+    for name in ("load", "refresh"):
+        event.listen(OauthAccount, name, account_was_read)
+    try:
+        with pytest.raises(access_tokens.SignInWaits):
+            access_tokens.AccountTokens(number).current()
+    finally:
+        for name in ("load", "refresh"):
+            event.remove(OauthAccount, name, account_was_read)
+    assert not between and sent
+    assert [url for url, token in sent if token and "evil" in url] == []
 
 
 def test_a_code_that_the_provider_takes_no_more_is_told_as_that(desk: Any) -> None:
@@ -363,7 +434,7 @@ def test_an_admin_registers_connects_and_is_told(office: Flask, admin: Visitor, 
     page = words(admin.get("/admin/outgoing-servers/edit?id=1"))
     assert "not connected" in page and "Connect" in page
     shown = admin.post("/sign-in/connect/outgoing/1", {"provider": "1", "flow": "code"}, follow_redirects=True)
-    assert "The mailbox to sign in with is sales@office.test" in words(shown)
+    assert "The mailbox to sign in with is sales@office.test. CoquiMail will use it at smtp.gmail.com" in words(shown)
 
     # A browser that did not begin it brings nothing in: neither a stranger's, nor one of the same person.
     with office.app_context():
@@ -439,7 +510,7 @@ def test_another_provider_gets_nothing_of_what_this_one_gave(
             "generation": 3,
             "leased_until": 9e9,
         }
-        found = OauthAccount(provider_id=1, address=ADDRESS, retry_at=NOW, **lasting)
+        found = OauthAccount(provider_id=1, address=ADDRESS, retry_at=NOW, connected_at=NOW, **lasting)
         trying = OauthSignIn(account=found, flow="code", state="open", requested_at=NOW, code="c0de", steps=[])
         db.session.add_all((found, trying))
         db.session.commit()
@@ -455,7 +526,7 @@ def test_another_provider_gets_nothing_of_what_this_one_gave(
     with office.app_context():
         row = db.session.scalars(select(OauthAccount)).one()
         assert (row.state, row.access_token, row.refresh_token, row.retry_at) == ("new", None, None, None)
-        assert (row.generation, row.leased_until) == (4, 0)
+        assert (row.generation, row.leased_until, row.connected_at) == (4, 0, None)
         trying = db.session.scalars(select(OauthSignIn)).one()
         assert (trying.state, reasons(trying), trying.code) == ("failed", ["sign_in_registration_changed"], None)
     assert "The app registration was changed" in words(admin.get("/admin/connected-accounts/details?id=1"))
@@ -488,6 +559,11 @@ def test_another_user_or_host_lets_go_of_the_account(office: Flask, admin: Visit
     moved = admin.post("/admin/outgoing-servers/edit?id=1", {**SERVER, "host": "smtp.evil.test"}, follow_redirects=True)
     assert "so sales@office.test is no longer used here: press Connect" in words(moved)
     assert connected() is None
+    shown = admin.post("/sign-in/connect/outgoing/1", {"provider": "1", "flow": "code"}).location
+    admin.post("/admin/outgoing-servers/edit?id=1", {**SERVER, "host": "mx.evil.test"})
+    ended = words(admin.get(shown))
+    assert "The server was changed during the sign-in" in ended
+    assert "Connect again" not in ended and "Back to the server" in ended
     # ... and there nothing goes without a person who signs in.
     assert "/sign-in/" in admin.post("/sign-in/connect/outgoing/1", {"provider": "1", "flow": "code"}).location
     assert connected() is None

@@ -159,8 +159,8 @@ class OauthProviderView(AdminView):
             return
         if forgotten := sign_in_rules.forget_accounts(row):
             words = ngettext(
-                "This is another app or provider now: %(num)s mailbox must be connected again.",
-                "This is another app or provider now: %(num)s mailboxes must be connected again.",
+                "This is another app or provider now: %(num)s mailbox must be connected again (Connected Accounts).",
+                "This is another app or provider now: %(num)s mailboxes must be connected again (Connected Accounts).",
                 forgotten,
             )
             flash(words, "warning")
