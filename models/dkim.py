@@ -15,8 +15,9 @@ KEY_STATES = ("new", "ready", "signing", "retired")
 class DkimKeyPair(Model):
     """A key of a domain (``domain`` as it is compared), published in DNS under its selector.
 
-    ``new``: not seen in DNS yet. ``ready``: seen, and not in use. ``retired``: it has a successor, and its record stays
-    until the last email that it signed was checked. ``check_at``: when the worker looks next; ``found``: what it saw.
+    ``new``: not in DNS (yet). ``ready``: seen, and not in use. ``retired``: never to be used again. ``signed_until``:
+    when it signed last, if it does no more; its record stays until the last of those emails was checked. ``check_at``:
+    when the worker looks next; ``found``: what it saw.
     """
 
     __tablename__ = "dkim_key"
@@ -36,7 +37,7 @@ class DkimKeyPair(Model):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     seen_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     signs_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    retired_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    signed_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     checked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     check_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     found: Mapped[dict[str, Any] | None] = mapped_column(Json)

@@ -15,7 +15,7 @@ def upgrade() -> None:
     none_yet = {"nullable": False, "server_default": sa.text("0")}
     for column in (
         sa.Column("generation", sa.Integer(), **none_yet),
-        sa.Column("leased_until", sa.Float(), **none_yet),
+        sa.Column("leased_until", sa.Double(), **none_yet),
         sa.Column("forced", sa.Boolean(), nullable=False, server_default=sa.text("false")),
         sa.Column("retry_at", MOMENT, nullable=True),
         sa.Column("retries", sa.Integer(), **none_yet),
