@@ -18,6 +18,11 @@ def keys_of(domain: str) -> Sequence[DkimKeyPair]:
     return db.session.scalars(select(DkimKeyPair).where(DkimKeyPair.domain == domain).order_by(*order)).all()
 
 
+def domains_with_keys() -> Sequence[str]:
+    """Return the domains that have a key, whether or not we still send from them."""
+    return db.session.scalars(select(DkimKeyPair.domain).distinct().order_by(DkimKeyPair.domain)).all()
+
+
 def keys_in_use(domain: str) -> list[DkimKey]:
     """Return the keys that sign emails of a domain: its own, else those of the nearest domain above that has some."""
     signs = signing_domain(domain, office.load().office.signing)

@@ -1,13 +1,15 @@
 """FLOW of a key that signs (DKIM): made -> published by a person -> seen in DNS -> signs -> has a successor -> removed.
 
 Only a key whose record was seen signs. A new key takes over from the one before as soon as it was seen; the record of
-the old one stays until nobody can have an email left to check with it.
+one that signed stays until nobody can have an email left to check with it. Who changes the state of a key holds all of
+its domain: a click and what the worker sees may come at once.
 """
 
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
+from flask_babel import format_date
 from sqlalchemy import select, update
 
 from mail.decide.dkim_record import judge_dkim
@@ -32,8 +34,13 @@ RECORD_STAYS = timedelta(days=7)  # emails may wait that long on their way to th
 
 
 def removable_at(key: DkimKeyPair) -> datetime | None:
-    """Return when the record of an old key is needed no more, None of one that is not old."""
-    return key.retired_at + RECORD_STAYS if key.retired_at else None
+    """Return when the record of a key that signed is needed no more, None for one that signs, or never did."""
+    return key.signed_until + RECORD_STAYS if key.signed_until else None
+
+
+def is_lost(key: DkimKeyPair) -> bool:
+    """Say whether a key can't be read: it was stored under another key of ours."""
+    return isinstance(key.private_key, Unreadable)
 
 
 # --- what a person does; the caller commits, then wakes "dkim"
@@ -78,31 +85,49 @@ def look_now(domain: str, now: datetime) -> None:
 
 def start(domain: str, now: datetime) -> None:
     """Sign the emails of a domain from now on; raises ``ChangeRefused`` while none of its keys was seen in DNS."""
-    ready = [key for key in keys_of(domain) if key.state == "ready"]
+    held = _held(domain)
+    ready = [key for key in held if key.state == "ready"]
     if not ready:
         raise ChangeRefused({"key": why("dkim_not_seen", domain=domain)})
-    lost = next((key for key in ready if isinstance(key.private_key, Unreadable)), None)
+    lost = next(filter(is_lost, ready), None)
     if lost:
         raise ChangeRefused({"key": why("dkim_key_lost", selector=lost.selector, domain=domain)})
-    for key in ready:
-        _put_to_use(key, now)
+    for key in reversed(ready):
+        if key.state == "ready":  # else a newer one has just taken its place
+            _put_to_use(key, held, now)
     _tell(now)
 
 
 def stop(domain: str, now: datetime) -> None:
-    """Sign no more emails of a domain; its keys are kept."""
-    for key in keys_of(domain):
+    """Sign no more emails of a domain; its keys are kept, and used again unless they can't be read."""
+    for key in _held(domain):
         if key.state == "signing":
-            key.state, key.signs_since = "ready", None
+            key.signed_until, key.signs_since = now, None
+            if is_lost(key):
+                _retire(key, now)
+            else:
+                key.state = "ready"
     _tell(now)
 
 
 def remove(key: DkimKeyPair, now: datetime) -> None:
-    """Delete a key that does not sign; raises ``ChangeRefused`` for one that does."""
-    if key.state == "signing":
-        raise ChangeRefused({"key": why("dkim_key_in_use", selector=key.selector, domain=key.domain)})
-    db.session.delete(key)
+    """Delete a key; raises ``ChangeRefused`` for one that signs, or did so a short while ago."""
+    found = next((one for one in _held(key.domain) if one.id == key.id), None)
+    if found is None:
+        return
+    about, until = {"selector": found.selector, "domain": found.domain}, removable_at(found)
+    if found.state == "signing":
+        raise ChangeRefused({"key": why("dkim_key_in_use", **about)})
+    if until is not None and until > now:
+        raise ChangeRefused({"key": why("dkim_key_needed", **about, date=str(format_date(until, "long")))})
+    db.session.delete(found)
     _tell(now)
+
+
+def _held(domain: str) -> Sequence[DkimKeyPair]:
+    """Return the keys of a domain as they are now, the oldest first, and keep others from changing them."""
+    keys = select(DkimKeyPair).where(DkimKeyPair.domain == domain).order_by(DkimKeyPair.id).with_for_update()
+    return db.session.scalars(keys, execution_options={"populate_existing": True}).all()
 
 
 # --- what the worker sees
@@ -116,16 +141,18 @@ def look(key_id: int, now: datetime) -> None:
     if key.state == "retired":
         _tell_of_old(key, now)
         return
-    public = public_half(key)
+    public, domain = public_half(key), key.domain
     db.session.rollback()  # nobody waits for the database while DNS is asked
     verdict = _ask(public)
-    key = db.session.get(DkimKeyPair, key_id, with_for_update=True)
-    if key is None:
+    held = _held(domain)
+    key = next((one for one in held if one.id == key_id), None)
+    if key is None or key.state == "retired":
         db.session.rollback()
         return
     key.checked_at, key.found = now, {"state": verdict.state, "sentences": list(verdict.sentences)}
-    takes_over = verdict.state in ("good", "warning") and _note_seen(key, now)
-    domain = key.domain
+    takes_over = verdict.state in ("good", "warning") and _note_seen(key, held, now)
+    if verdict.state == "bad" and key.state == "ready":
+        key.state, key.check_at = "new", now + LATER
     _tell(now)
     db.session.commit()
     if takes_over:
@@ -158,24 +185,30 @@ def take_due(now: datetime) -> int | None:
     return key_id if taken else None
 
 
-def _note_seen(key: DkimKeyPair, now: datetime) -> bool:
+def _note_seen(key: DkimKeyPair, held: Sequence[DkimKeyPair], now: datetime) -> bool:
     """Its record is in DNS: a new key signs if its domain does, else a person decides; returns whether it begins."""
     key.seen_at = key.seen_at or now
     if key.state != "new":
         return False
     key.state = "ready"
-    signs = any(other.state == "signing" for other in keys_of(key.domain))
+    signs = not is_lost(key) and any(other.state == "signing" for other in held)
     if signs:
-        _put_to_use(key, now)
+        _put_to_use(key, held, now)
     return signs
 
 
-def _put_to_use(key: DkimKeyPair, now: datetime) -> None:
+def _put_to_use(key: DkimKeyPair, held: Sequence[DkimKeyPair], now: datetime) -> None:
     """Let a key sign in place of older ones of its kind."""
-    for other in keys_of(key.domain):
-        if other.algorithm == key.algorithm and other.id < key.id and other.state in ("signing", "ready"):
-            other.state, other.retired_at, other.check_at = "retired", now, now + RECORD_STAYS
-    key.state, key.signs_since = "signing", now
+    for other in held:
+        if other.algorithm == key.algorithm and other.id < key.id and other.state != "retired":
+            if other.state == "signing":
+                other.signed_until = now
+            _retire(other, now)
+    key.state, key.signs_since, key.signed_until = "signing", now, None
+
+
+def _retire(key: DkimKeyPair, now: datetime) -> None:
+    key.state, key.check_at = "retired", removable_at(key) or now
 
 
 def _tell_of_old(key: DkimKeyPair, now: datetime) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from mail.message.dkim import Algorithm, SigningKey
 from mail.message.domains import wire_domain
 from mail.settings.providers import at
 from models import DkimKeyPair, Unreadable, db, reading
+
+log = logging.getLogger("coquimail.outgoing")
 
 READ_AGAIN = 2.0  # seconds that what was read counts; a key that is gone leaves its record in DNS for longer
 RSA_BITS = 2048
@@ -66,16 +69,24 @@ def _read(known: SigningKeys) -> SigningKeys:
     unreadable: dict[str, str] = {}
     for one in found:
         domain = wire_domain(one.domain) or one.domain
-        if isinstance(one.private_key, Unreadable):
+        key = loaded.get((domain, one.selector)) or _loaded(domain, one)
+        if key is None or isinstance(one.private_key, Unreadable):
             unreadable[one.domain] = one.selector
-            continue
-        key = loaded.get((domain, one.selector))
-        if key is None:
-            key = SigningKey(
-                domain, one.selector, one.algorithm, signer(one.algorithm, one.private_key), one.private_key
-            )
-        keys[one.domain] = (*keys.get(one.domain, ()), key)
+        else:
+            keys[one.domain] = (*keys.get(one.domain, ()), key)
     return SigningKeys(keys, unreadable, time.monotonic())
+
+
+def _loaded(domain: str, row: Any) -> SigningKey | None:
+    """Return a key ready to sign, None for one that can't be read: what is wrong with it is no email's fault."""
+    if isinstance(row.private_key, Unreadable):
+        return None
+    try:
+        sign = signer(row.algorithm, row.private_key)
+    except Exception:
+        log.warning("the key %s of %s can't be used", row.selector, domain)
+        return None
+    return SigningKey(domain, row.selector, row.algorithm, sign, row.private_key)
 
 
 def signs_itself(choice: str, host: str) -> bool:

@@ -8,16 +8,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from flask import Flask
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from mail.decide.deliverability import Judgement, ServerVerdict
 from mail.decide.verdicts import Verdict, txt_record
-from mail.deliverability import checks, senders
+from mail.deliverability import checks, senders, signing_keys
 from mail.dns_answers import DnsAnswer, Question
 from mail.maintenance import cleanup
 from mail.sentences import why
 from mail.settings import office, parameters
-from models import DomainReport, Notification, OfficeDomain, OutgoingServer, ServerCheck, db
+from models import DkimKeyPair, DomainReport, Notification, OfficeDomain, OutgoingServer, ServerCheck, db
 from tests.web import Visitor, words
 
 NOW = datetime(2026, 11, 28, 5, 0, tzinfo=UTC)
@@ -324,6 +324,38 @@ def test_an_internationalised_domain_has_its_page(app, admin):
 def test_only_admins_see_it(app, acme, path):
     assert Visitor(app).as_role("marketing").get(path).status_code == 403
     assert Visitor(app).get(path).status_code == 302
+
+
+def test_a_domain_that_only_has_keys_left_has_its_page_until_they_are_removed(app, admin):
+    with app.app_context():
+        row = OfficeDomain(name="Acme.test", name_key="acme.test")
+        parameters.put("mail.catchall.domain", "home.test", NOW)
+        db.session.add(row)
+        key = signing_keys.create("acme.test", "rsa", NOW)
+        key.state, key.signs_since = "signing", NOW
+        db.session.add(row)
+        db.session.commit()
+        office.forget()
+        key_id, row_id = key.id, row.id
+    page = words(admin.get(f"/admin/domains/remove?id={row_id}"))
+    assert "Its keys for signatures (DKIM) stay" in page
+    admin.post("/admin/domains/remove", data={"id": row_id})
+    assert "acme.test No email is sent from it any more, but its keys (DKIM) are still here." in words(
+        admin.get("/deliverability")
+    )
+    said = words(admin.get("/deliverability/acme.test"))
+    assert "Its key still signs emails from domains below it" in said and "Check now" not in said
+    said = words(admin.post("/deliverability/acme.test/dkim/stop", follow_redirects=True))
+    assert "Emails from acme.test are no longer signed." in said and "Keep its record in DNS until" in said
+    form = {"id": key_id}
+    said = words(admin.post("/deliverability/acme.test/dkim/remove", data=form, follow_redirects=True))
+    assert "emails that it signed may still be on their way" in said
+    with app.app_context():
+        db.session.execute(update(DkimKeyPair).values(signed_until=NOW - timedelta(days=8)))
+        db.session.commit()
+    answer = admin.post("/deliverability/acme.test/dkim/remove", data=form)
+    assert answer.location.endswith("/deliverability")
+    assert admin.get("/deliverability/acme.test").status_code == 404
 
 
 @pytest.mark.parametrize("path", ["", "/check", "/progress/1"])

@@ -3,13 +3,15 @@
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from flask import Flask
 from sqlalchemy import select, text, update
 
 from mail.deliverability import own_keys, signing_keys
-from mail.errors import ChangeRefused
+from mail.dns_answers import DnsAnswer
+from mail.errors import ChangeRefused, SigningKeyUnreadable
 from mail.mailing import mailing
 from mail.message.compose import File
 from mail.outgoing import deliver, enqueue
@@ -22,6 +24,7 @@ from mail.sentences import say
 from mail.settings import office, parameters
 from mail.settings import signing as signing_settings
 from mail.settings.config import settings
+from mail.transport.dns import Resolver
 from models import Contact, DeliveryAttempt, DkimKeyPair, Notification, Recipient, User, db
 from tests.integration.mass import HTML, Sender, add_contacts, add_server, draft, mailing_of, states
 from tests.servers.postfix import Postfix
@@ -135,7 +138,7 @@ def test_a_new_key_takes_over_and_emails_verify_before_and_after(context: Flask,
     row = add_key(NEXT, "new")
     enqueue.enqueue(post(2), [To("meanwhile@example.com")], NOW)
     send_posts(worker)
-    signing_keys._note_seen(row, NOW)
+    signing_keys._note_seen(row, own_keys.keys_of(DOMAIN), NOW)
     db.session.commit()
     enqueue.enqueue(post(3), [To("after@example.com")], NOW)
     send_posts(worker)
@@ -222,7 +225,8 @@ def test_admins_are_told_once_when_an_old_record_may_go(context: Flask) -> None:
     db.session.flush()
     db.session.add(User(email="ada@home.net", role="admin", contact_id=ada.id))
     add_key(KEYS["rsa"])
-    signing_keys._note_seen(add_key(NEXT, "new"), NOW)
+    successor = add_key(NEXT, "new")
+    signing_keys._note_seen(successor, own_keys.keys_of(DOMAIN), NOW)
     db.session.commit()
     old, new = own_keys.keys_of(DOMAIN)
     db.session.execute(update(DkimKeyPair).where(DkimKeyPair.id == new.id).values(check_at=None))
@@ -251,7 +255,7 @@ def test_a_key_signs_only_after_its_record_was_seen(context: Flask) -> None:
     with pytest.raises(ChangeRefused, match="already waits for its record"):
         signing_keys.create(DOMAIN, "rsa", NOW)
     assert office.load().office.signing == frozenset() and not own_keys.keys_in_use(DOMAIN)
-    signing_keys._note_seen(key, NOW)
+    signing_keys._note_seen(key, [key], NOW)
     signing_keys.start(DOMAIN, NOW)
     db.session.commit()
     assert own_keys.keys_in_use(f"news.{DOMAIN}")[0].selector == key.selector
@@ -263,9 +267,67 @@ def test_a_key_signs_only_after_its_record_was_seen(context: Flask) -> None:
     db.session.commit()
     with pytest.raises(ChangeRefused, match="can't be read"):
         signing_keys.start(DOMAIN, NOW)
-    signing_keys.remove(key, NOW)
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_the_record_of_a_key_that_was_stopped_is_needed_for_a_week(context: Flask, is_lost: bool) -> None:
+    key = add_key(KEYS["rsa"], "signing")
+    if is_lost:
+        db.session.execute(text("UPDATE dkim_key SET private_key = 'stored under another key'"))
+        db.session.commit()
+    signing_keys.stop(DOMAIN, NOW)
+    db.session.commit()
+    assert key.state == ("retired" if is_lost else "ready"), "what can't be read is never used again"
+    with pytest.raises(ChangeRefused, match=r"may still be on their way.* until November 29, 2026"):
+        signing_keys.remove(key, NOW + timedelta(days=6))
+    signing_keys.remove(key, NOW + timedelta(days=7))
     db.session.commit()
     assert not own_keys.keys_of(DOMAIN)
+
+
+def test_a_key_that_has_just_taken_over_is_not_removed(context: Flask) -> None:
+    key = add_key(KEYS["rsa"], "new")
+    assert key.state == "new"  # as the page saw it
+    db.session.execute(text("UPDATE dkim_key SET state = 'signing'"))  # what the worker does meanwhile
+    with pytest.raises(ChangeRefused, match="Stop signing before you remove it"):
+        signing_keys.remove(key, NOW)
+    assert own_keys.keys_of(DOMAIN) == [key]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state", "starts"), [("no_name", "new", False), ("silent", "ready", True), ("failed", "ready", True)]
+)
+def test_signing_does_not_start_once_the_record_is_gone(
+    context: Flask, monkeypatch: pytest.MonkeyPatch, outcome: Any, state: str, starts: bool
+) -> None:
+    key = add_key(KEYS["rsa"], "ready")
+    monkeypatch.setattr(Resolver, "ask_all", lambda _, asked: dict.fromkeys(asked, DnsAnswer(outcome)))
+    signing_keys.look(key.id, NOW)
+    assert key.state == state
+    if starts:
+        signing_keys.start(DOMAIN, NOW)
+        return
+    with pytest.raises(ChangeRefused, match="is not in the DNS of"):
+        signing_keys.start(DOMAIN, NOW)
+    assert key.check_at and key.check_at - NOW == timedelta(minutes=10), "it is looked for again soon"
+
+
+def test_of_two_keys_that_were_seen_the_newer_one_signs(context: Flask) -> None:
+    older, newer = add_key(KEYS["rsa"], "ready"), add_key(NEXT, "ready")
+    signing_keys.start(DOMAIN, NOW)
+    db.session.commit()
+    assert (older.state, newer.state, older.signed_until) == ("retired", "signing", None)
+    signing_keys.remove(older, NOW)  # it signed nothing
+    db.session.commit()
+    assert own_keys.keys_of(DOMAIN) == [newer]
+
+
+def test_a_key_that_nobody_can_use_counts_as_one_that_cannot_be_read(context: Flask) -> None:
+    row = add_key(KEYS["rsa"])
+    row.private_key = "bm8ga2V5"
+    db.session.commit()
+    with pytest.raises(SigningKeyUnreadable):
+        signing_settings.signing_keys().of_sender(f"ann@{DOMAIN}")
 
 
 def test_new_keys_are_looked_for_often_at_first_and_by_one_worker(context: Flask) -> None:

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from mail.decide.domains import MailDomain
 from mail.decide.sender import Decision, Request, decide
+from mail.deliverability import own_keys
 from mail.incoming import domain_rules
 from mail.message.address import domain_of
 from mail.sentences import Why, say, why
@@ -216,6 +217,7 @@ class DomainView(AdminView):
             row=row,
             retired=domain_rules.would_retire(row),
             uses=self.uses_of(row),
+            has_keys=bool(own_keys.keys_of(row.name_key)),
             awaited=say(why("domain_replies_awaited", count=awaited, most=domain_rules.RECENT, domain=row.name_key))
             if awaited
             else "",

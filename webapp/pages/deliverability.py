@@ -11,7 +11,7 @@ from flask_login import current_user
 from sqlalchemy import select
 
 from mail.decide.deliverability import SendingServer
-from mail.deliverability import checks, senders
+from mail.deliverability import checks, own_keys, senders
 from mail.sentences import Why, say
 from mail.settings import dns_hosts, office, providers
 from mail.settings.clock import now
@@ -44,12 +44,15 @@ OUTCOMES = {
 @blueprint.get("")
 @auth.roles_required("admin")
 def index() -> ResponseReturnValue:
-    """Show the domains that we send from, and how each of them stands."""
-    names = senders.sending_domains()
+    """Show the domains that we send from, and how each of them stands; then those that only have keys left."""
+    sending = senders.sending_domains()
+    left = [name for name in own_keys.domains_with_keys() if name not in sending]
+    names = [*sending, *left]
     template = "pages/deliverability_live.html" if request.headers.get("X-Fragment") else "pages/deliverability.html"
     return render_template(
         template,
         names=names,
+        left=left,
         reports=checks.latest_of_each(names),
         servers=senders.servers_by_domain(names),
         looks=LOOKS,
@@ -64,7 +67,7 @@ def index() -> ResponseReturnValue:
 @auth.roles_required("admin")
 def show(domain: str) -> ResponseReturnValue:
     """Show what the last check of a domain found, and what to do about it."""
-    must_be_ours(domain)
+    is_left = must_be_ours(domain)
     is_part = bool(request.headers.get("X-Fragment"))
     template = "pages/deliverability_domain_live.html" if is_part else "pages/deliverability_domain.html"
     report, check = checks.latest(domain), _latest_check(domain)
@@ -73,6 +76,7 @@ def show(domain: str) -> ResponseReturnValue:
     return render_template(
         template,
         domain=domain,
+        is_left=is_left,
         report=report,
         found=report.report if report else None,
         records=_records(report, host) if report and owner is None else [],
@@ -93,8 +97,8 @@ def show(domain: str) -> ResponseReturnValue:
 @auth.roles_required("admin")
 def check(domain: str) -> ResponseReturnValue:
     """Ask the worker to check a domain now; while one check goes on, no other is asked for."""
-    must_be_ours(domain)
-    ask_for_check(domain)
+    if not must_be_ours(domain):
+        ask_for_check(domain)
     return redirect(url_for(".show", domain=domain))
 
 
@@ -125,10 +129,16 @@ def _progress(check: ServerCheck) -> dict[str, Any]:
     return {"check": check, "ignored": ignored, "worker": worker_state() if ignored else None, "say": say}
 
 
-def must_be_ours(domain: str) -> None:
-    """Answer that there is no such page for a domain that we don't send from."""
-    if domain not in senders.sending_domains():
+def must_be_ours(domain: str) -> bool:
+    """Answer that there is no such page for a domain that we don't send from, unless keys of it are left.
+
+    Returns whether they are all that is left of it.
+    """
+    if domain in senders.sending_domains():
+        return False
+    if not own_keys.keys_of(domain):
         abort(404)
+    return True
 
 
 # --- what is shown

@@ -8,7 +8,7 @@ from flask import flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 
-from mail.deliverability import signing_keys
+from mail.deliverability import own_keys, signing_keys
 from mail.errors import ChangeRefused
 from mail.message.dkim import Algorithm
 from mail.settings.clock import now
@@ -67,7 +67,7 @@ def _changed(
     domain: str, change: Callable[[str, datetime], Any], words: str, checked: bool = False
 ) -> ResponseReturnValue:
     """Make a change, say so, and have the worker see it; with ``checked`` the whole domain is checked again."""
-    must_be_ours(domain)
+    is_left = must_be_ours(domain)
     try:
         change(domain, now())
     except ChangeRefused as refused:
@@ -76,9 +76,11 @@ def _changed(
         return redirect(_back(domain))
     db.session.commit()
     wake("dkim")
-    if checked:
+    if checked and not is_left:
         ask_for_check(domain)
     flash(words, "success")
+    if is_left and not own_keys.keys_of(domain):
+        return redirect(url_for(".index"))  # nothing is left of it
     return redirect(_back(domain))
 
 

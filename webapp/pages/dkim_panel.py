@@ -14,14 +14,14 @@ from mail.deliverability import own_keys, signing_keys
 from mail.message.dkim import Algorithm
 from mail.settings import office
 from mail.settings.clock import now
-from models import DkimKeyPair, Unreadable
+from models import DkimKeyPair
 
 ALGORITHMS: tuple[tuple[Algorithm, str], ...] = (("rsa", "RSA"), ("ed25519", "Ed25519"))
 
 
 @dataclass(frozen=True)
 class ShownKey:
-    """A key as the page shows it; ``removable_at``: when the record of an old one is needed no more."""
+    """A key as the page shows it; ``removable_at``: when the record of one that signed is needed no more."""
 
     row: DkimKeyPair
     name: str
@@ -42,17 +42,17 @@ class ShownKey:
     def is_awaited(self) -> bool:
         """Whether a new key is simply not in DNS yet."""
         codes = [sentence["code"] for sentence in (self.row.found or {}).get("sentences", ())]
-        return self.row.state == "new" and codes == ["dkim_missing"]
+        return self.row.state == "new" and self.row.seen_at is None and codes == ["dkim_missing"]
 
     @property
     def is_removable(self) -> bool:
-        """Whether an old key and its record may go."""
-        return self.removable_at is not None and self.removable_at <= now()
+        """Whether nobody can have an email left to check with it."""
+        return self.removable_at is None or self.removable_at <= now()
 
     @property
     def is_unreadable(self) -> bool:
         """Whether it was stored under another key of ours."""
-        return isinstance(self.row.private_key, Unreadable)
+        return signing_keys.is_lost(self.row)
 
 
 @dataclass(frozen=True)
