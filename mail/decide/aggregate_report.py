@@ -6,6 +6,7 @@ Domain: example.com Submitter: …", and a file that is what they promise. Also 
 
 import re
 from collections.abc import Collection, Iterator
+from itertools import islice
 
 from mail.decide.alignment import same_organisation
 from mail.message.dmarc_report import AggregateReport, NotAReport, read_aggregate
@@ -16,7 +17,8 @@ from mail.sentences import Why, why
 
 TLS_REPORT = "route_tls_report"
 MOST_TRIED = 3  # files of one mail
-LARGEST_ATTACHED = 15 * 1024 * 1024  # octets of an attached mail that are looked into
+MOST_ATTACHED = 3  # attached mails that are looked into …
+LARGEST_ATTACHED = 5 * 1024 * 1024  # … and their octets, together
 HINTED = 100_000  # … for whether it is one
 
 _SUBJECT = re.compile(r"\bReport[- ]Domain:\s*\S+.*\bSubmitter:", re.IGNORECASE | re.DOTALL)
@@ -34,6 +36,7 @@ _ATTACHED_HINT = re.compile(rb"Report[- ]Domain:|![0-9]{9,11}![0-9]{9,11}", re.I
 def aggregate_report(message: IncomingMessage) -> AggregateReport | Why | None:
     """Return what a mail reports; None if it is no such report; the reason if it is one that can't be read.
 
+    XML that merely has the root of a report promises nothing: if it can't be read as one, it is something else.
     A report about encryption (RFC 8460) has the same subject and nearly the same file name; ``TLS_REPORT`` is the code.
     """
     if message.report_type == "tlsrpt" or any(
@@ -41,13 +44,11 @@ def aggregate_report(message: IncomingMessage) -> AggregateReport | Why | None:
     ):
         return why(TLS_REPORT)
     reason = None
-    for number, part in enumerate(_files(message)):
-        if number >= MOST_TRIED:
-            break
+    for part, promised in islice(_files(message), MOST_TRIED):
         try:
             return read_aggregate(unpacked(part.content))
         except (NotUnpacked, NotAReport) as error:
-            reason = reason or error.why
+            reason = reason or (error.why if promised else None)
     return reason
 
 
@@ -65,18 +66,22 @@ def is_about(report: AggregateReport, domains: Collection[str]) -> bool:
     return report.domain in domains or any(same_organisation(report.domain, domain) for domain in domains)
 
 
-def _files(message: IncomingMessage, inside: bool = False) -> Iterator[Part]:
-    """The files of a mail that may be its report."""
+def _files(message: IncomingMessage) -> Iterator[tuple[Part, bool]]:
+    """The files of a mail that may be its report, and whether their name or the subject says that they are one."""
+    yield from _own_files(message)
+    left, attached = LARGEST_ATTACHED, (part for part in message.attachments if part.type == "message/rfc822")
+    hinted = (part for part in attached if _ATTACHED_HINT.search(part.content[:HINTED]))
+    for part in islice(hinted, MOST_ATTACHED):
+        if len(part.content) <= left:
+            left -= len(part.content)
+            yield from _own_files(parse(part.content, message.arrived_at))
+
+
+def _own_files(message: IncomingMessage) -> Iterator[tuple[Part, bool]]:
     announced = is_announced(message.subject)
     for part in message.attachments:
-        if _may_be_report(part, announced):
-            yield part
-        elif part.type == "message/rfc822" and not inside and _ATTACHED_HINT.search(part.content[:HINTED]):
-            yield from _files(parse(part.content[:LARGEST_ATTACHED], message.arrived_at), inside=True)
-
-
-def _may_be_report(part: Part, announced: bool) -> bool:
-    name = "".join(part.name.split())
-    if _NAME.fullmatch(name) or (announced and (part.type in _PACKED_TYPES or _PACKED.fullmatch(name))):
-        return True
-    return part.type in _XML_TYPES and _ROOT.search(part.content[:2000]) is not None
+        name = "".join(part.name.split())
+        if _NAME.fullmatch(name) or (announced and (part.type in _PACKED_TYPES or _PACKED.fullmatch(name))):
+            yield part, True
+        elif part.type in _XML_TYPES and _ROOT.search(part.content[:2000]):
+            yield part, False

@@ -29,9 +29,12 @@ def aggregate_outcome(message: IncomingMessage, found: AggregateReport | Why | N
         reason = why("route_dmarc_known", organisation=found.organisation, id=found.report_id)
         return (reason,), Duplicate(reason)
     said = why("route_dmarc", organisation=found.organisation, domain=found.domain, emails=found.emails)
-    failing = found.failing_sources
-    result = why("route_dmarc_failing", sources=failing, emails=found.failed) if failing else why("route_dmarc_passed")
-    return (said, result), Aggregate(found)
+    result = [why("route_dmarc_passed")]
+    if found.failed:
+        result = [why("route_dmarc_failing", sources=max(found.failing_sources, 1), emails=found.failed)]
+    if found.left_out:
+        result.append(why("route_dmarc_left_out", emails=found.left_out))
+    return (said, *result), Aggregate(found)
 
 
 def _is_by_machine(message: IncomingMessage) -> bool:

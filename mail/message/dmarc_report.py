@@ -1,10 +1,12 @@
 """A DMARC aggregate report (RFC 7489 7.2 and appendix C, RFC 9990): who sent as a domain, and what became of it. Pure.
 
 Read as reporters write it: with and without a namespace, under old names, with blanks around values. A document type
-is refused, so no entity can be declared; nothing is kept but what is counted.
+is refused, so no entity can be declared; nothing is kept but what is counted. The parser itself keeps each name that it
+meets, and a whole tag until it ends: these are bounded, too.
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from ipaddress import ip_address
@@ -16,6 +18,10 @@ from mail.sentences import Why, why
 
 MOST_SOURCES = 1000  # rows of one report that are kept
 MOST_DEPTH = 20
+MOST_NAMES = 200  # different ones, of elements and attributes
+MOST_ELEMENTS = 600_000  # a report of 10 MB has 450,000
+LONGEST_TAG = 64 * 1024  # octets
+PIECE = 16 * 1024
 LONGEST_VALUE = 500
 MOST_COUNT = 1_000_000_000
 MOST_SIGNATURES = 10
@@ -82,11 +88,13 @@ def read_aggregate(pieces: Iterable[bytes]) -> AggregateReport:
     parser.StartElementHandler, parser.EndElementHandler = reader.begin, reader.end
     parser.CharacterDataHandler = reader.text
     parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = _refuse
-    first = True
+    unread, moved = 0, 0  # octets since the parser last told of something
     try:
-        for piece in pieces:
-            parser.Parse(piece.lstrip() if first else piece, False)
-            first = False
+        for piece in _small(pieces):
+            parser.Parse(piece, False)
+            unread, moved = (unread + len(piece) if moved == reader.moved else 0), reader.moved
+            if unread > LONGEST_TAG:
+                raise NotAReport(why("dmarc_too_much"))
         parser.Parse(b"", True)
     except expat.ExpatError as error:
         raise NotAReport(why("dmarc_not_xml", error=str(error)[:200])) from error
@@ -95,62 +103,101 @@ def read_aggregate(pieces: Iterable[bytes]) -> AggregateReport:
     return reader.report()
 
 
+def _small(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    for number, piece in enumerate(pieces):
+        piece = piece if number else piece.lstrip()
+        yield from (piece[at : at + PIECE] for at in range(0, len(piece), PIECE))
+
+
 def _refuse(*_declaration: object) -> None:
     raise NotAReport(why("dmarc_has_doctype"))
 
 
+_OF_REPORT = frozenset((
+    "/report_metadata/org_name", "/report_metadata/email", "/report_metadata/report_id",
+    "/report_metadata/date_range/begin", "/report_metadata/date_range/end",
+    "/policy_published/domain", "/policy_published/p",
+))  # fmt: skip
+_OF_RECORD = {
+    f"/record/{path}": path.replace("identities/", "identifiers/")
+    for path in (
+        "row/source_ip", "row/count", "row/policy_evaluated/disposition", "row/policy_evaluated/dkim",
+        "row/policy_evaluated/spf", "row/policy_evaluated/reason/type", "identifiers/header_from",
+        "identities/header_from", "auth_results/dkim/domain", "auth_results/dkim/result", "auth_results/spf/domain",
+    )
+}  # fmt: skip
+_READ = _OF_REPORT | _OF_RECORD.keys()
+_ON_THE_WAY = {path[: end.start()] for path in _READ for end in re.finditer("/", path)}
+_ELSEWHERE = "?"
+
+
 class _Reader:
-    """Collects the values of a report while its elements go by."""
+    """Collects the values of a report while its elements go by; of others nothing is kept."""
 
     def __init__(self) -> None:
-        self._path: list[str] = []
+        self.moved = 0  # how often the parser told of something
+        self._paths: list[str] = []
+        self._names: set[str] = set()
+        self._elements = 0
         self._text: list[str] = []
         self._length = 0
         self._values: dict[str, str] = {}  # of the report
         self._record: dict[str, list[str]] = {}
         self._sources: dict[ReportedSource, int] = {}
+        self._passing: list[ReportedSource] = []  # of these
         self._emails = self._failed = self._left_out = 0
-        self._begun = False
 
-    def begin(self, name: str, _attributes: object) -> None:
+    def begin(self, name: str, attributes: dict[str, str]) -> None:
+        self.moved += 1
+        self._elements += 1
+        self._names.add(name)
+        self._names.update(attributes)
+        if len(self._names) > MOST_NAMES or self._elements > MOST_ELEMENTS:
+            raise NotAReport(why("dmarc_too_much"))
         name = name.rpartition(":")[2].lower()[:50]
-        if not self._begun and name != "feedback":
+        if self._elements == 1 and name != "feedback":
             raise NotAReport(why("dmarc_other_root", name=name))
-        self._begun = True
-        if len(self._path) >= MOST_DEPTH:
+        if len(self._paths) >= MOST_DEPTH:
             raise NotAReport(why("dmarc_too_deep"))
-        self._path.append(name)
+        path = f"{self._paths[-1]}/{name}" if self._paths else ""
+        self._paths.append(path if path in _ON_THE_WAY or path in _READ else _ELSEWHERE)
         self._text, self._length = [], 0
-        if self._path[1:] == ["record"]:
+        if path == "/record":
             self._record = {}
 
     def text(self, words: str) -> None:
-        if self._length < LONGEST_VALUE:
+        self.moved += 1
+        if self._length < LONGEST_VALUE and self._paths[-1] in _READ:
             self._text.append(words)
             self._length += len(words)
 
     def end(self, _name: str) -> None:
-        path, value = "/".join(self._path[1:]), one_line("".join(self._text))[:LONGEST_VALUE]
-        self._text, self._length = [], 0
-        self._path.pop()
-        if path == "record":
+        self.moved += 1
+        path = self._paths.pop()
+        if path == "/record":
             self._count()
-        elif path.startswith("record/"):
-            values = self._record.setdefault(path.removeprefix("record/").replace("identities/", "identifiers/"), [])
-            if len(values) < MOST_SIGNATURES:
+        elif path in _READ:
+            value = one_line("".join(self._text))[:LONGEST_VALUE]
+            if path in _OF_REPORT:
+                self._values.setdefault(path[1:], value)
+            elif len(values := self._record.setdefault(_OF_RECORD[path], [])) < MOST_SIGNATURES:
                 values.append(value)
-        elif path:
-            self._values.setdefault(path, value)
+        self._text, self._length = [], 0
 
     def _count(self) -> None:
         source = _source(self._record)
         self._emails += source.count
         self._failed += 0 if source.passed else source.count
         key = replace(source, count=0)
-        if key in self._sources or len(self._sources) < MOST_SOURCES:
-            self._sources[key] = self._sources.get(key, 0) + source.count
-        else:
-            self._left_out += source.count
+        if key not in self._sources:
+            if len(self._sources) >= MOST_SOURCES and not source.passed and self._passing:
+                self._left_out += self._sources.pop(self._passing.pop())  # what failed is worth more
+            if len(self._sources) >= MOST_SOURCES:
+                self._left_out += source.count
+                return
+            if source.passed:
+                self._passing.append(key)
+        self._sources[key] = self._sources.get(key, 0) + source.count
 
     def report(self) -> AggregateReport:
         values = self._values
@@ -203,8 +250,9 @@ def _domain(text: str) -> str:
 
 
 def _address(text: str) -> str:
+    text = text.strip("[] ").partition("%")[0]  # the rest is the name of a network card, of any length
     try:
-        return ip_address(text.strip("[] ")).compressed
+        return ip_address(text).compressed
     except ValueError:
         return text[:45]
 
@@ -221,6 +269,6 @@ def _moment(text: str) -> datetime | None:
         pass
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):  # also where only the hour of its zone leads out of the calendar
         return None
-    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)

@@ -47,6 +47,8 @@ def unpacked(content: bytes) -> Iterator[bytes]:
     >>> b"".join(unpacked(gzip.compress(b"<feedback/>"))), b"".join(unpacked(b"plain"))
     (b'<feedback/>', b'plain')
     """
+    if len(content) > LARGEST_UNPACKED:
+        raise NotUnpacked(why("unpacked_too_large", limit=LARGEST_UNPACKED // 1048576))
     if content.startswith(_GZIP):
         pieces = _gunzip(content)
     elif content.startswith(_ZIP):

@@ -19,6 +19,11 @@ SENTENCES: dict[str, Any] = {
         "%(sources)s address sent emails that failed (failed emails: %(emails)s). Recorded under Deliverability.",
         "%(sources)s addresses sent emails that failed (failed emails: %(emails)s). Recorded under Deliverability.",
     ),
+    "route_dmarc_left_out": Counted(
+        "emails",
+        "It lists too many addresses: %(emails)s email of further ones is counted without its address.",
+        "It lists too many addresses: %(emails)s emails of further ones are counted without their addresses.",
+    ),
     "route_dmarc_known": _l("This DMARC report from %(organisation)s (%(id)s) was received before: nothing to do."),
     "route_dmarc_not_ours": _l(
         "This is a DMARC report from %(organisation)s about %(domain)s, which is not one of your domains: ignored."
@@ -45,6 +50,10 @@ SENTENCES: dict[str, Any] = {
     "dmarc_other_root": _l("It looks like a DMARC report, but contains another kind of XML (“%(name)s”)."),
     "dmarc_too_deep": _l(
         "It looks like a DMARC report, but its XML is nested deeper than in any report. It was not read."
+    ),
+    "dmarc_too_much": _l(
+        "It looks like a DMARC report, but its XML has more elements, names or attributes than any report. It was not "
+        "read."
     ),
     "dmarc_incomplete": _l("It looks like a DMARC report, but does not name its domain, its sender or its days."),
     # who sends

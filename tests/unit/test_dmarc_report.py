@@ -3,6 +3,7 @@
 import base64
 import gzip
 import io
+import tracemalloc
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,12 +12,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mail.decide.aggregate_report import aggregate_report, is_about
+from mail.decide import aggregate_report as reading
+from mail.decide.aggregate_report import MOST_ATTACHED, aggregate_report, is_about
+from mail.decide.aggregate_rule import aggregate_outcome
 from mail.decide.facts import AddressBook, Facts, look_up
 from mail.decide.outcomes import Aggregate, Duplicate, Ignored, Quarantined, Routing
 from mail.decide.routing import route
+from mail.message import dmarc_report
 from mail.message import unpacked as unpacking
-from mail.message.dmarc_report import MOST_SOURCES, AggregateReport, NotAReport, read_aggregate
+from mail.message.dmarc_report import (
+    LONGEST_TAG,
+    MOST_NAMES,
+    MOST_SOURCES,
+    PIECE,
+    AggregateReport,
+    NotAReport,
+    read_aggregate,
+)
 from mail.message.parse import IncomingMessage, parse
 from mail.message.unpacked import LARGEST_UNPACKED, NotUnpacked, unpacked
 from tests.effort import little_work
@@ -91,6 +103,11 @@ BAD_XML = [
     (b"<feedback/>", "dmarc_incomplete"),
     (GOOGLE.replace(b"<begin>1763769600", b"<begin>soon"), "dmarc_incomplete"),
     (GOOGLE.replace(b"<begin>1763769600", b"<begin>1e400"), "dmarc_incomplete"),
+    (GOOGLE.replace(b"<begin>1763769600", b"<begin>0001-01-01T00:00:00+05:00"), "dmarc_incomplete"),
+    (GOOGLE.replace(b"<end>1763855999", b"<end>9999-12-31T23:59:59-05:00"), "dmarc_incomplete"),
+    (b"<feedback>" + b"".join(b"<a%d/>" % n for n in range(MOST_NAMES)), "dmarc_too_much"),
+    (b"<feedback " + b" ".join(b"a%d=''" % n for n in range(MOST_NAMES)) + b"/>", "dmarc_too_much"),
+    (b"<feedback a='" + b"a" * (LONGEST_TAG * 2), "dmarc_too_much"),
 ]
 
 
@@ -99,6 +116,49 @@ def test_what_is_no_report_is_told(xml: bytes, code: str) -> None:
     with pytest.raises(NotAReport) as refused:
         read_aggregate([xml])
     assert refused.value.why["code"] == code
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        (b"<%s>" % (b"a" * 50)) * 17 + b"".join(b"<x%d/>" % n for n in range(400_000)),
+        b"".join(b"<x y%d=''/>" % n for n in range(400_000)),
+        b"<x " + b" ".join(b"y%d=''" % n for n in range(400_000)) + b"/>",
+    ],
+)
+def test_what_a_stranger_invents_is_not_kept(bomb: bytes) -> None:
+    xml = b"<feedback>" + bomb
+    tracemalloc.start()
+    try:
+        with pytest.raises(NotAReport):
+            read_aggregate(xml[at : at + PIECE] for at in range(0, len(xml), PIECE))
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_elements_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dmarc_report, "MOST_ELEMENTS", 100)
+    assert read_aggregate([GOOGLE]).emails == 12
+    with pytest.raises(NotAReport):
+        read_aggregate([b"<feedback>" + b"<a/>" * 100])
+
+
+def test_the_network_card_of_an_address_is_no_part_of_it() -> None:
+    found = read_aggregate([GOOGLE.replace(b"192.0.2.7", b"fe80::1%" + b"a" * 45)])
+    assert (found.emails, found.sources[0].address) == (12, "fe80::1")
+
+
+def test_what_failed_is_kept_rather_than_what_passed() -> None:
+    head, record = GOOGLE.partition(b"<record>")[0], GOOGLE[GOOGLE.find(b"<record>") : GOOGLE.rfind(b"<record>")]
+    passing = [record.replace(b"192.0.2.7", f"10.0.{n // 250}.{n % 250}".encode()) for n in range(MOST_SOURCES)]
+    failing = record.replace(b"<dkim>pass", b"<dkim>fail").replace(b"<spf>pass", b"<spf>fail")
+    found = read_aggregate([head, *passing, failing, passing[-1], b"</feedback>"])
+    assert (found.failed, found.failing_sources, len(found.sources), found.left_out) == (11, 1, MOST_SOURCES, 22)
+    found.sources = [one for one in found.sources if one.passed]  # as if even these were too many
+    steps, _outcome = aggregate_outcome(mail(GZ), found, Facts(AddressBook([], domains=["office.test"]))) or ((), None)
+    assert [step["code"] for step in steps] == ["route_dmarc", "route_dmarc_failing", "route_dmarc_left_out"]
 
 
 def test_rows_of_one_outcome_are_counted_together_and_too_many_are_counted_alone() -> None:
@@ -163,6 +223,7 @@ BOMBS = [
     (gzip.compress(b"a" * 3_000_000), "unpacked_too_large"),  # by its ratio
     (zipped(("a.xml", LONG)), "unpacked_too_large"),
     (LONG, "unpacked_too_large"),
+    (gzip.compress(b"") + b"a" * LARGEST_UNPACKED, "unpacked_too_large"),
     (zipped(*((f"{n}.xml", GOOGLE) for n in range(11))), "unpacked_members"),
     (zipped(*((f"{n:0100}.xml", b"") for n in range(600))), "unpacked_members"),
     (b"".join(gzip.compress(b"x") for _ in range(11)), "unpacked_members"),
@@ -257,6 +318,11 @@ def test_a_report_is_known_by_its_shape(message: IncomingMessage) -> None:
         mail(TEXT),
         mail(TEXT, attached(zipped(("offer.xml", GOOGLE)), "offer.zip", "application/zip"), subject="Our offer"),
         mail(attached(b"<invoice/>", "invoice.xml", "text/xml"), subject="Invoice"),
+        mail(
+            attached(b"<feedback><stars>5</stars></feedback>", "answer.xml", "text/xml"),
+            subject="New answer",
+            sender="noreply@survey.test",
+        ),
         mail("Content-Type: message/rfc822\n\nSubject: Hello\n\nHello", subject="Fwd"),
         mail(
             TWICE.format(SUBJECT, FORWARDED),
@@ -272,6 +338,15 @@ def test_few_files_of_an_email_are_tried() -> None:
     broken = attached(b"broken", f"{NAME}.zip", "application/zip")
     assert isinstance(aggregate_report(mail(broken, broken, GZ)), AggregateReport)
     assert not isinstance(aggregate_report(mail(broken, broken, broken, GZ)), AggregateReport)
+
+
+def test_few_attached_emails_are_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(reading, "parse", lambda raw, at: seen.append(len(raw)) or parse(raw, at))
+    broken = f"Content-Type: message/rfc822\n\nSubject: {SUBJECT}\n\n"
+    assert aggregate_report(mail(*[broken] * 10, subject="Fwd")) is None and len(seen) == MOST_ATTACHED
+    monkeypatch.setattr(reading, "LARGEST_ATTACHED", seen[0] * 2)
+    assert aggregate_report(mail(*[broken] * 10, subject="Fwd")) is None and len(seen) == MOST_ATTACHED + 2
 
 
 def decided(message: IncomingMessage, **facts: object) -> Routing:
