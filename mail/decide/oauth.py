@@ -7,6 +7,7 @@ Microsoft are fixed; any other provider describes itself below its issuer.
 import base64
 import json
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -133,6 +134,25 @@ def basic(client_id: str, client_secret: str) -> str:
     """
     both = f"{quote_plus(client_id)}:{quote_plus(client_secret)}"
     return f"Basic {base64.b64encode(both.encode()).decode()}"
+
+
+def pasted(typed: str) -> str:
+    r"""Return what was copied from a provider's page without what can't be seen at its ends.
+
+    >>> pasted(" abc\u200b\n"), pasted("\ufeff")
+    ('abc', '')
+    """
+    seen = [place for place, letter in enumerate(typed) if unicodedata.category(letter)[0] not in "CZ"]
+    return typed[seen[0] : seen[-1] + 1] if seen else ""
+
+
+def odd_character(text: str) -> str:
+    r"""Return what an ID or a secret holds although the protocol does not allow it (RFC 6749, appendix A), else "".
+
+    >>> odd_character("a~b c"), odd_character("a\u200bb"), odd_character("ä")
+    ('', 'U+200B', 'U+00E4')
+    """
+    return next((f"U+{ord(letter):04X}" for letter in text if not " " <= letter <= "~"), "")
 
 
 HOSTS = {

@@ -147,6 +147,10 @@ SENTENCES: dict[str, Any] = {
     "oauth_user_needed": _l("Enter the email address of the mailbox: it is the account to connect."),
     "oauth_needs_tls": _l("Choose STARTTLS or TLS: access tokens are never sent unencrypted."),
     "oauth_field_needed": _l("Copy it from the app registration at the provider."),
+    "oauth_odd_character": _l(
+        "It contains a character that providers do not use here and that may be invisible (%(character)s). Copy it "
+        "again."
+    ),
     "oauth_secret_again": _l("The issuer address has changed: enter the client secret again."),
     "sign_in_way_not_offered": _l(
         "%(provider)s does not offer this way of signing in for email. Choose “In this browser” and connect again: it "

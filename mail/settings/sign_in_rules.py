@@ -3,6 +3,7 @@
 from sqlalchemy import func, select, update
 from sqlalchemy.orm.attributes import flag_modified
 
+from mail.decide import oauth as rules
 from mail.errors import ChangeRefused
 from mail.message.address import normalise
 from mail.sentences import Why, why
@@ -12,6 +13,7 @@ from models import Event, IncomingServer, OauthAccount, OauthProvider, OauthSign
 from models.base import was_changed
 
 NEEDED = {"microsoft": ("tenant",), "other": ("issuer",)}
+PASTED = ("client_id", "client_secret", "tenant", "scopes", "issuer")
 ANOTHER_APP = ("issuer", "client_id", "tenant")
 
 
@@ -50,6 +52,10 @@ def check_provider(provider: OauthProvider) -> None:
 
     A secret is never sent to another place than the one that it was typed for.
     """
+    for name in PASTED:
+        typed = getattr(provider, name)
+        if isinstance(typed, str) and typed != rules.pasted(typed):
+            setattr(provider, name, rules.pasted(typed))
     errors = {name: why("oauth_field_needed") for name in NEEDED.get(provider.kind, ()) if not getattr(provider, name)}
     if provider.kind == "other" and provider.issuer and not provider.issuer.startswith("https://"):
         errors["issuer"] = why("oauth_not_https", url=provider.issuer[:200])
@@ -58,6 +64,10 @@ def check_provider(provider: OauthProvider) -> None:
     moved = was_changed(provider, "issuer")
     if moved and provider.client_secret and not was_changed(provider, "client_secret"):
         errors["client_secret"] = why("oauth_secret_again")
+    for name in PASTED[:-1]:
+        typed = getattr(provider, name)
+        if isinstance(typed, str) and (odd := rules.odd_character(typed)):
+            errors[name] = why("oauth_odd_character", character=odd)
     if errors:
         raise ChangeRefused(errors)
 
@@ -87,6 +97,8 @@ def forget_accounts(provider: OauthProvider) -> int:
             "refreshed_at",
             "retry_at",
             "connected_at",
+            "use_by",
+            "told",
         )
     )
     forgotten = change_rows(

@@ -9,6 +9,7 @@ import http.client
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,7 @@ from mail.transport import network
 
 PORTS = frozenset({443})
 PATIENCE = 20.0  # seconds, for everything together
+MOST_ADDRESSES = 8  # of a host that are tried
 LARGEST = 256 * 1024
 
 
@@ -133,21 +135,35 @@ def _parts(url: str) -> tuple[str, int, str]:
 
 @contextlib.contextmanager
 def _connection(host: str, port: int, allow_local: bool, seconds: float) -> Iterator[http.client.HTTPConnection]:
+    end = time.monotonic() + seconds
     addresses = network.look_up(host, port, allow_local=allow_local, timeout=seconds, ports=PORTS)
-    plain = network.open_socket(host, addresses, seconds)
-    secured = network.start_tls(plain, host, network.tls_context())
-    # The time limit of a socket is for each piece; a server that drips bytes is cut off by this one.
-    watch = threading.Timer(seconds, _cut, [secured])
+    plain = network.open_socket(host, addresses[:MOST_ADDRESSES], max(end - time.monotonic(), 0.01))
+    with _cut_off_at(end, plain):
+        secured = network.start_tls(plain, host, network.tls_context())
+        connection = http.client.HTTPConnection(host, port, timeout=seconds)
+        connection.sock = secured
+        try:
+            yield connection
+        finally:
+            connection.close()
+            secured.close()
+
+
+@contextlib.contextmanager
+def _cut_off_at(end: float, connection: socket.socket) -> Iterator[None]:
+    """End a connection at a moment, whatever is done with it.
+
+    The time limit of a socket is for each piece: a server that drips bytes, be it those of TLS, would never reach it.
+    """
+    twin = connection.dup()  # it stays ours when TLS takes the other one
+    watch = threading.Timer(max(end - time.monotonic(), 0.0), _cut, [twin])
     watch.daemon = True
     watch.start()
-    connection = http.client.HTTPConnection(host, port, timeout=seconds)
-    connection.sock = secured
     try:
-        yield connection
+        yield
     finally:
         watch.cancel()
-        connection.close()
-        secured.close()
+        twin.close()
 
 
 def _cut(connection: socket.socket) -> None:

@@ -4,7 +4,10 @@ import pytest
 
 from mail.decide import oauth
 from mail.decide.oauth import Endpoints, discovered, kind_at, known_endpoints, redirect_address, refusal
+from mail.errors import ChangeRefused
 from mail.sentences import say
+from mail.settings.sign_in_rules import check_provider
+from models import OauthProvider
 
 ABOUT = {
     "issuer": "https://a.test",
@@ -141,3 +144,15 @@ def test_a_refusal_repeats_no_token_and_is_short() -> None:
     said = say(refusal("invalid_grant", "ya29." + "x" * 3_000 + " and " + "word " * 400).why)
     assert "ya29" not in said and len(said) < 700
     assert say(refusal("", "", 418).why).count("HTTP 418") == 1
+
+
+def test_what_was_pasted_is_cleaned_at_its_ends_and_refused_when_something_in_it_can_not_be_seen() -> None:
+    given = {"kind": "other", "name": "P", "issuer": " https://login.test\ufeff", "scopes": ""}
+    provider = OauthProvider(**given, client_id="us\u200b", client_secret="\u2060 x y\u200b", tenant="")
+    check_provider(provider)
+    assert (provider.client_id, provider.client_secret, provider.issuer) == ("us", "x y", "https://login.test")
+    provider.client_secret, provider.client_id = "x\u200by", "ü"
+    with pytest.raises(ChangeRefused) as refused:
+        check_provider(provider)
+    assert set(refused.value.errors) == {"client_id", "client_secret"}
+    assert "U+200B" in say(refused.value.errors["client_secret"])
