@@ -2,7 +2,8 @@
 
 A file has the zone's lines; in its comments: ``servers`` (those below, by name), ``server`` and ``key`` (others, as
 JSON), ``expect`` (states), ``says`` (words that must be there), ``paste`` (the records to paste: name, type, value),
-``without`` (common lines that this zone does not have), ``domain``. Nothing to paste and not good: ``paste: none``.
+``then`` (the state after pasting, if that is not all), ``without`` (common lines that this zone does not have),
+``domain``. Nothing to paste and not good: ``paste: none``.
 """
 
 import json

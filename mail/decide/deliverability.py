@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from mail.decide.absent_domain import absent, is_absent, later
 from mail.decide.dkim_record import judge_dkim, judge_selectors
 from mail.decide.dmarc import DmarcPolicy, judge_dmarc, organisation
 from mail.decide.dmarc_passes import MailPath, SignedBy, judge_passes
@@ -15,7 +16,7 @@ from mail.decide.mx import judge_mx
 from mail.decide.reverse import judge_reverse
 from mail.decide.sender import Decision, Request, decide
 from mail.decide.servers import Server
-from mail.decide.spf_coverage import Origin, origin_of
+from mail.decide.spf_coverage import Origin, coverage, origin_of
 from mail.decide.spf_verdicts import judge_spf
 from mail.decide.verdicts import DkimKey, State, Verdict, worst
 from mail.dns_answers import DnsAnswer, DnsAnswers, Question
@@ -127,8 +128,13 @@ def judge(domain: SendingDomain, known: Mapping[Question, DnsAnswer]) -> Judgeme
     """Return all verdicts on a domain, as far as the known answers go."""
     answers = DnsAnswers(known)
     name = wire_domain(domain.name) or domain.name
-    origins = [_origin(server, name, answers) for server in domain.servers]
-    spf, of_servers = judge_spf(name, [origin for origin in origins if origin is not None], answers)
+    if is_absent(name, answers):
+        return _of_absent(name, domain, answers)
+    origins = [_origin(server, _looked_at(server, name), answers) for server in domain.servers]
+    here = [_looked_at(server, name) == name for server in domain.servers]
+    spf, of_servers = judge_spf(
+        name, [one for one, is_here in zip(origins, here, strict=True) if one and is_here], answers
+    )
     dmarc, policy = judge_dmarc(name, domain.reports_to, answers)
     keys = {key: judge_dkim(key, answers) for key in domain.keys} | _keys_of_servers(domain, answers)
     found = iter(of_servers)
@@ -136,11 +142,11 @@ def judge(domain: SendingDomain, known: Mapping[Question, DnsAnswer]) -> Judgeme
         ServerVerdict(
             server.id,
             server.name,
-            next(found) if origin else _not_needed(server),
+            next(found) if origin and is_here else _elsewhere(server, origin, name, answers),
             _passes(server, origin, domain, keys, policy, answers),
             _reverse(server, origin, answers),
         )
-        for server, origin in zip(domain.servers, origins, strict=True)
+        for server, origin, is_here in zip(domain.servers, origins, here, strict=True)
     ]
     if any(server.passes.record for server in servers):
         dmarc = replace(dmarc, record=None)  # theirs has what this one has
@@ -164,9 +170,43 @@ def _origin(server: SendingServer, domain: str, answers: DnsAnswers) -> Origin |
     return origin_of(server.name, server.host, wire_domain(server.include) or "", server.addresses, domain, answers)
 
 
-def _not_needed(server: SendingServer) -> Verdict:
-    reason = why("spf_not_needed", server=server.name, envelope=server.return_path)
-    return Verdict("spf", "good", (reason,), subject=server.name)
+def _looked_at(server: SendingServer, domain: str) -> str:
+    """The domain whose SPF record receivers look at: that of our envelope sender, as far as the provider leaves it."""
+    envelope = "" if server.return_path else domain_of(server.envelope_sender)
+    return wire_domain(envelope) or envelope or domain
+
+
+def _elsewhere(server: SendingServer, origin: Origin | None, domain: str, answers: DnsAnswers) -> Verdict:
+    """What SPF says of a server whose envelope sender is in another domain: the provider's, or another one of ours."""
+    if origin is None:
+        reason = why("spf_not_needed", server=server.name, envelope=server.return_path)
+        return Verdict("spf", "good", (reason,), subject=server.name)
+    envelope = _looked_at(server, domain)
+    found = coverage(origin, envelope, answers)
+    sentences = [*found.sentences, why("spf_other_envelope", server=server.name, envelope=envelope, domain=domain)]
+    if found.missing:
+        sentences.append(why("spf_other_envelope_add", envelope=envelope, terms=" ".join(found.missing)))
+    return Verdict("spf", found.state, tuple(sentences), subject=server.name)
+
+
+def _of_absent(name: str, domain: SendingDomain, answers: DnsAnswers) -> Judgement:
+    """All verdicts on a domain that is not in DNS: that it is not, and nothing to paste."""
+    keys = dict.fromkeys((*domain.keys, *_keys_of_servers(domain, answers)))
+    waiting = [
+        ServerVerdict(one.id, one.name, later("spf", name, one.name), later("passes", name, one.name))
+        for one in domain.servers
+    ]
+    return Judgement(
+        domain=name,
+        spf=absent(name),
+        dmarc=later("dmarc", name),
+        mx=later("mx", name),
+        dkim=tuple(later("dkim", name, key.selector) for key in keys),
+        servers=tuple(waiting),
+        nameservers=(),
+        asked=tuple(answers.asked.items()),
+        open=tuple(answers.open),
+    )
 
 
 def _keys_of_servers(domain: SendingDomain, answers: DnsAnswers) -> dict[DkimKey, Verdict]:

@@ -12,7 +12,7 @@ from mail.decide.spf_reach import Reach, reach_of
 from mail.decide.spf_record import VERSION, parse_spf, parse_term, spf_texts
 from mail.decide.verdicts import State
 from mail.dns_answers import DnsAnswer, DnsAnswers, Kind
-from mail.message.domains import wire_domain
+from mail.message.domains import is_local_name, wire_domain
 from mail.sentences import Why, why
 
 SAMPLES = 12  # of the networks of a provider
@@ -61,6 +61,8 @@ def origin_of(name: str, host: str, include: str, addresses: Sequence[str], doma
     include = include or ("" if addresses else _included_for(host, domain, answers))
     if include:
         return _provider(name, include, answers)
+    if not addresses and is_local_name(host) and not _literal(host):
+        return Origin(name, problem=why("spf_local_name", server=name, host=host), state="unknown")
     found, unclear = (list(addresses), None) if addresses else _addresses(host, answers)
     known = tuple(ipaddress.ip_address(address) for address in found)
     public = tuple(address for address in known if _is_public(address))
@@ -71,7 +73,7 @@ def origin_of(name: str, host: str, include: str, addresses: Sequence[str], doma
         return Origin(name, problem=why(f"dns_{unclear.outcome}", name=host, said=unclear.said), state="unknown")
     if known:
         return Origin(name, problem=why("spf_private_address", server=name, host=host), state="unknown")
-    return Origin(name, problem=why("spf_no_address", server=name, host=host), state="bad")
+    return Origin(name, problem=why("spf_no_address", server=name, host=host), state="unknown")
 
 
 def _included_for(host: str, domain: str, answers: DnsAnswers) -> str:
@@ -103,13 +105,20 @@ def _samples(reach: Reach) -> tuple[IPAddress, ...]:
 
 def _addresses(host: str, answers: DnsAnswers) -> tuple[list[str], DnsAnswer | None]:
     """The addresses of a host, and the answer that did not come."""
-    try:
-        return [str(ipaddress.ip_address(host.strip("[]")))], None
-    except ValueError:
-        name = wire_domain(host) or host
+    if literal := _literal(host):
+        return [literal], None
+    name = wire_domain(host) or host
     found = [answers.ask(name, kind) for kind in ("A", "AAAA")]
     unclear = next((answer for answer in found if not answer.is_known), None)
     return [record for answer in found for record in answer.records[:MOST_ADDRESSES]], unclear
+
+
+def _literal(host: str) -> str:
+    """The address of a host that is one, "" for a name."""
+    try:
+        return str(ipaddress.ip_address(host.strip("[]")))
+    except ValueError:
+        return ""
 
 
 def _is_public(address: IPAddress) -> bool:

@@ -11,6 +11,7 @@ from functools import lru_cache
 import idna
 
 LONGEST_DOMAIN = 253
+_LOCAL = ("localhost", "localdomain", "local", "internal", "intranet", "private", "corp", "home", "lan", "home.arpa")
 PLAIN_DOMAIN = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -32,6 +33,16 @@ def normalise_domain(domain: str) -> str | None:
         return domain if is_literal(domain) else None
     wire = wire_domain(domain)
     return _readable_domain(wire) if wire else None
+
+
+def is_local_name(host: str) -> bool:
+    """Say whether a name means something in one network only: one word, or an end that public DNS does not have.
+
+    >>> [is_local_name(host) for host in ("postfix", "mail.lan", "relay.home.arpa.", "mail.acme.com", "lan.acme.com")]
+    [True, True, True, False, False]
+    """
+    host = host.strip().lower().removesuffix(".")
+    return "." not in host or host.endswith(tuple(f".{end}" for end in _LOCAL))
 
 
 @lru_cache(maxsize=4096)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mail.message.arrival import moment
+from mail.message.domains import is_local_name
 
 MOST_HOPS = 100
 LONGEST_LINE = 4000  # characters of a line that are looked at
@@ -83,7 +84,7 @@ def _is_inside(sender: str, address: str) -> bool:
     """Say whether a mail came from the same machine or network: by the address, without one by a name of no domain."""
     if address:
         return _INSIDE.match(address) is not None
-    return "." not in sender or sender.lower().endswith((".internal", ".local", ".localdomain", ".lan"))
+    return is_local_name(sender)
 
 
 def read_way(values: Iterable[str]) -> list[Hop]:

@@ -7,6 +7,12 @@ from flask_babel import lazy_gettext as _l
 from mail.sentences.counted import Counted
 
 SENTENCES: dict[str, Any] = {
+    # the domain itself
+    "domain_absent": _l(
+        "%(domain)s is not in DNS. The name may be misspelled, not registered, or expired. If it is spelled right, ask "
+        "the company where the domain is registered."
+    ),
+    "domain_absent_first": _l("This can be checked when %(domain)s is in DNS."),
     # asking
     "dns_not_asked": _l("DNS has not been asked about %(name)s yet."),
     "dns_silent": _l(
@@ -119,6 +125,11 @@ SENTENCES: dict[str, Any] = {
         "“%(server)s” sends with its own return path (%(envelope)s), so receivers look at the SPF record of that "
         "domain. Yours does not have to name it."
     ),
+    "spf_other_envelope": _l(
+        "“%(server)s” sends with a return path in %(envelope)s, so receivers look at the SPF record of that domain. "
+        "That of %(domain)s does not have to name it."
+    ),
+    "spf_other_envelope_add": _l("The SPF record of %(envelope)s needs “%(terms)s” before its end."),
     "spf_not_covered_none": _l("“%(server)s” is not covered: %(domain)s has no SPF record."),
     "spf_not_covered_name": _l(
         "“%(server)s” is not covered: “include:%(include)s” is missing from the SPF record of %(domain)s."
@@ -156,9 +167,17 @@ SENTENCES: dict[str, Any] = {
     ),
     "spf_private_address": _l(
         "“%(server)s” (%(host)s) has a private address. Receivers see another one, so nothing can be said about "
-        "SPF. Ask the person who runs the server for its public address."
+        "SPF. Ask the person who runs the server for its public address, and enter it as the address that the server "
+        "sends from."
     ),
-    "spf_no_address": _l("“%(server)s”: no address was found for %(host)s. Check the host of the server."),
+    "spf_local_name": _l(
+        "“%(server)s” is reached by a local name (%(host)s), which does not tell the address that receivers see. "
+        "Enter the addresses that the server sends from."
+    ),
+    "spf_no_address": _l(
+        "“%(server)s”: DNS has no address for %(host)s. If only your own network knows that name, enter the addresses "
+        "that the server sends from. Otherwise check the host of the server."
+    ),
     # SPF: the record to paste
     "spf_change_added": _l("The new record adds “%(terms)s” for “%(server)s”."),
     "spf_change_merged": Counted(

@@ -65,7 +65,7 @@ def test_each_zone_on_a_real_name_server_and_pasting_makes_it_green(server):
     for case, domain in cases:
         if case.pasted:
             judgement, _ = judged(case.sending(domain), server.port)
-            assert judgement.state == "good", f"{case.name}: {words(judgement)}"
+            assert judgement.state == next(iter(case.notes("then")), "good"), f"{case.name}: {words(judgement)}"
     server.load({"all": "\n".join(dict.fromkeys(line for file in FILES for line in lines_of(file)))})
 
 
@@ -109,6 +109,8 @@ def test_checkdmarc_finds_the_same_records_readable(server, file):
     assert theirs["valid"] == (not codes & BREAKS), theirs
     readable = [sentence for sentence in judgement.spf.sentences if sentence["code"] == "spf_readable"]
     assert not readable or readable[0]["values"]["count"] == theirs["dns_lookups"]
+    if case.name == "domain-below":  # it looks no further than a name without records; receivers do (RFC 7489, 6.6.3)
+        return
     theirs = checkdmarc.dmarc.check_dmarc(domain.name, resolver=resolver)
     codes = {sentence["code"] for sentence in judgement.dmarc.sentences}
     assert theirs["valid"] == (not codes & DMARC_BREAKS), theirs
@@ -116,9 +118,11 @@ def test_checkdmarc_finds_the_same_records_readable(server, file):
 
 BREAKS = {
     "spf_missing", "spf_unneeded", "spf_similar", "spf_several", "spf_unreadable", "spf_target_without",
-    "spf_lookups_exceeded", "spf_void_exceeded", "spf_loop", "spf_too_many_mx",
+    "spf_lookups_exceeded", "spf_void_exceeded", "spf_loop", "spf_too_many_mx", "domain_absent",
 }  # fmt: skip
-DMARC_BREAKS = {"dmarc_missing", "dmarc_similar", "dmarc_several", "dmarc_misplaced", "dmarc_unreadable"}
+DMARC_BREAKS = {
+    "dmarc_missing", "dmarc_similar", "dmarc_several", "dmarc_misplaced", "dmarc_unreadable", "domain_absent_first",
+}  # fmt: skip
 
 
 # --- what no real name server does when it is asked to
