@@ -1,7 +1,6 @@
 """What a header tells about its email: the way it took, who checked its sender, and what each result means. Pure.
 
-Results are believed from the server that took the email at the end of its way and from nobody else: whatever stands
-below its lines came with the email, and anybody can have written it.
+Whose results are believed is told in ``believed_results``.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,12 +8,14 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Literal
 
-from mail.decide.alignment import organisation_of, same_organisation
+from mail.decide.alignment import same_domain, same_organisation
+from mail.decide.believed_results import Believed, believed
 from mail.message.address import domain_of, normalise, parse_addresses
 from mail.message.arrival import moment
-from mail.message.authentication_results import AuthenticationResults, MethodResult, read_received_spf, read_results
+from mail.message.authentication_results import MethodResult, read_results
+from mail.message.domains import normalise_domain
 from mail.message.pasted_header import PastedMail
-from mail.message.received_lines import Hop, read_received, read_way
+from mail.message.received_lines import Hop, read_way
 from mail.message.words import decode_words
 from mail.sentences import Why, why
 
@@ -67,9 +68,10 @@ def tell(mail: PastedMail) -> HeaderStory:
     names = _names(mail)
     hops = read_way(mail.all("received"))
     slowest = _slowest(hops)
-    source, trusted = _source(mail)
-    checks = _checks(mail, names, trusted, is_believed=source.state == "good")
-    return HeaderStory(names, hops, slowest, list(_way(hops, slowest, mail.first("date"))), source, checks)
+    source = believed(mail)
+    checks = _checks(mail, names, source)
+    way = list(_way(hops, slowest, mail.first("date")))
+    return HeaderStory(names, hops, slowest, way, Finding(source.state, source.sentences), checks)
 
 
 def _names(mail: PastedMail) -> Names:
@@ -146,82 +148,6 @@ def duration(seconds: float) -> str:
     return " ".join(filter(None, parts[:2])) or "0 s"
 
 
-# --- who checked the sender
-
-
-def _source(mail: PastedMail) -> tuple[Finding, AuthenticationResults | None]:
-    """Whose results are used, and these: those of the server that took the email, else the first, with a warning."""
-    above, hosts = _receiving_side(mail)
-    found = [
-        (number, read_results(line.value))
-        for number, line in enumerate(mail.lines)
-        if line.name == "authentication-results"
-    ]
-    believed = [one for number, one in found if number < above and _is_of(one.server, hosts)]
-    if believed and not _is_among(believed[0].server, _APPLE):
-        del believed[1:]  # Apple alone writes a line for each method; below those of others may be what came along
-    left = len(found) - max(len(believed), 1)
-    more = (why("header_results_more", count=left),) if left > 0 else ()
-    if believed:
-        used = replace(believed[0], results=tuple(result for one in believed for result in one.results))
-        server = used.server if len(believed) == 1 else organisation_of(used.server)
-        words = why("header_results_by", server=server) if server else why("header_results_by_microsoft")
-        return Finding("good", (words, *more)), used
-    if found:
-        first = found[0][1]
-        code = "header_results_doubtful" if hosts else "header_results_unplaced"
-        words = why(code, server=first.server) if first.server else why("header_results_nobody")
-        return Finding("warning", (words, *more)), first
-    spf = _received_spf(mail, above)
-    if spf is not None:
-        return Finding("good", (why("header_results_spf_only"),)), AuthenticationResults(results=(spf,))
-    return Finding("unknown", (why("header_results_none"),)), None
-
-
-def _receiving_side(mail: PastedMail) -> tuple[int, list[str]]:
-    """Where the lines of the organisation that took the email end, and the hosts of these: from the top down.
-
-    Its lines go down to where the email came in from outside, and to what it wrote below that line.
-    """
-    hosts: list[str] = []
-    came_in = False
-    for number, line in enumerate(mail.lines):
-        if line.name != "received":
-            continue
-        if came_in:
-            return number, hosts
-        hop = read_received(line.value)
-        if "." in hop.by:
-            hosts.append(hop.by.lower())
-        came_in = not hop.inside and not _same_operator(hop.seen_as or hop.sender, hop.by)
-    return len(mail.lines), hosts
-
-
-# Domains of one operator.
-_MICROSOFT = ("outlook.com", "office365.com", "exchangelabs.com", "office365.us", "partner.outlook.cn")
-_APPLE = ("icloud.com", "me.com", "mac.com", "apple.com")
-_OPERATORS = (_MICROSOFT, _APPLE, ("google.com", "googlemail.com", "gmail.com"), ("yahoo.com", "yahoodns.net"))
-
-
-def _is_of(server: str, hosts: Iterable[str]) -> bool:
-    return any(_same_operator(server, host) if server else _is_among(host, _MICROSOFT) for host in hosts)
-
-
-def _same_operator(one: str, other: str) -> bool:
-    if same_organisation(one, other):
-        return True
-    return any(_is_among(one, domains) and _is_among(other, domains) for domains in _OPERATORS)
-
-
-def _is_among(host: str, domains: Iterable[str]) -> bool:
-    return any(same_organisation(host, domain) for domain in domains)
-
-
-def _received_spf(mail: PastedMail, above: int) -> MethodResult | None:
-    values = (line.value for line in mail.lines[:above] if line.name == "received-spf")
-    return next((found for value in values if (found := read_received_spf(value)) is not None), None)
-
-
 # --- what each result means
 
 _STATES: dict[str, State] = {
@@ -231,26 +157,37 @@ _STATES: dict[str, State] = {
 _METHODS = ("dmarc", "spf", "dkim", "arc", "compauth")
 
 
-def _checks(mail: PastedMail, names: Names, results: AuthenticationResults | None, is_believed: bool) -> list[Finding]:
+def _checks(mail: PastedMail, names: Names, source: Believed) -> list[Finding]:
     found: list[Finding] = []
+    results = source.results
     if results is not None:
         found += [_dmarc(one, names.sender_domain) for one in results.of("dmarc")]
         if not results.of("dmarc"):
             found.append(Finding("unknown", (why("header_dmarc_missing"),), "DMARC"))
-        found += [_spf(one, names) for one in results.of("spf")]
-        found += [_dkim(one, names.sender_domain) for one in results.of("dkim")[:MOST_SIGNATURES]]
+        failed = results.word("dmarc") == "fail"
+        found += [_spf(one, names, failed) for one in results.of("spf")]
+        found += [_dkim(one, names.sender_domain, failed) for one in results.of("dkim")[:MOST_SIGNATURES]]
         found += [_arc(one) for one in results.of("arc")]
         found += [Finding(_STATES.get(one.result, "unknown"), (why("header_compauth", result=one.result),), "compauth",
                           one.result, one.reason) for one in results.of("compauth")]  # fmt: skip
-        if not is_believed:
-            found = [Finding("unknown", one.sentences, one.about, one.result, one.quote) for one in found]
-    checked = {one.domain("header.d", "header.i") for one in (results.of("dkim") if results else [])}
+        if source.state != "good":
+            found = [one if source.is_named and one.state != "good" else replace(one, state="unknown") for one in found]
+    checked = {_domain(one, "header.d", "header.i") for one in (results.of("dkim") if results else [])}
     found += [one for one in _unchecked(mail) if one.quote not in checked]
     return [*found, *_copies(mail)]
 
 
+def _domain(one: MethodResult, *names: str) -> str:
+    return _readable(one.domain(*names))
+
+
+def _readable(domain: str) -> str:
+    """A domain as people write it: some servers note it in ASCII (``xn--``), some as it stands in the email."""
+    return normalise_domain(domain) or domain
+
+
 def _dmarc(one: MethodResult, sender: str) -> Finding:
-    sender = one.domain("header.from") or sender
+    sender = _domain(one, "header.from") or sender
     sentences = [_result_words("header_dmarc", one.result, sender=sender)]
     if one.result == "fail" and (asks := _policy(one)):
         sentences.append(why(f"header_dmarc_asks_{asks}", sender=sender))
@@ -266,19 +203,22 @@ def _policy(one: MethodResult) -> str:
     return next((word.lower() for word in noted if word.lower() in ("none", "quarantine", "reject")), "")
 
 
-def _spf(one: MethodResult, names: Names) -> Finding:
-    domain = one.domain("smtp.mailfrom", "smtp.mfrom", "smtp.helo") or names.envelope_domain
-    code = "header_spf"
-    if one.result == "pass" and names.sender_domain and not same_organisation(domain, names.sender_domain):
-        return _finding(one, [why("header_spf_pass_other", domain=domain, sender=names.sender_domain)], "warning")
-    return _finding(one, [_result_words(code, one.result, domain=domain, sender=names.sender_domain)])
+def _spf(one: MethodResult, names: Names, failed: bool) -> Finding:
+    domain = _domain(one, "smtp.mailfrom", "smtp.mfrom", "smtp.helo") or names.envelope_domain
+    return _passed_for(one, "header_spf", domain, names.sender_domain, failed)
 
 
-def _dkim(one: MethodResult, sender: str) -> Finding:
-    domain = one.domain("header.d", "header.i")
+def _dkim(one: MethodResult, sender: str, failed: bool) -> Finding:
+    return _passed_for(one, "header_dkim", _domain(one, "header.d", "header.i"), sender, failed)
+
+
+def _passed_for(one: MethodResult, code: str, domain: str, sender: str, failed: bool) -> Finding:
+    """What a result is worth for the From address; ``failed``: DMARC did."""
     if one.result == "pass" and sender and not same_organisation(domain, sender):
-        return _finding(one, [why("header_dkim_pass_other", domain=domain, sender=sender)], "warning")
-    return _finding(one, [_result_words("header_dkim", one.result, domain=domain or "–", sender=sender)])
+        return _finding(one, [why(f"{code}_pass_other", domain=domain, sender=sender)], "warning")
+    if one.result == "pass" and failed and not same_domain(domain, sender):
+        return _finding(one, [why(f"{code}_pass_loose", domain=domain, sender=sender)], "warning")
+    return _finding(one, [_result_words(code, one.result, domain=domain or "–", sender=sender)])
 
 
 def _arc(one: MethodResult) -> Finding:
@@ -309,7 +249,7 @@ def _unchecked(mail: PastedMail) -> Iterable[Finding]:
     """The signatures in the email that no result speaks of; ``quote`` is the domain."""
     for value in mail.all("dkim-signature")[:MOST_SIGNATURES]:
         tags = dict(tag.strip().partition("=")[::2] for tag in value.split(";"))
-        domain, selector = tags.get("d", "").strip().lower(), tags.get("s", "").strip()
+        domain, selector = _readable(tags.get("d", "").strip().lower()), tags.get("s", "").strip()
         if domain:
             words = why("header_dkim_not_checked", domain=domain, selector=selector)
             yield Finding("unknown", (words,), "DKIM", quote=domain)

@@ -51,6 +51,10 @@ SENTENCES: dict[str, Any] = {
     "header_results_by_microsoft": _l(
         "Microsoft 365 checked the sender when it accepted the email. These are its results; it never names the server."
     ),
+    "header_results_below": _l(
+        "These results name %(server)s, but stand below the line that it added when it accepted the email. If it does "
+        "not check senders itself, they may have come with the email: anyone can write such a line."
+    ),
     "header_results_doubtful": _l(
         "Do not rely on these results: they name %(server)s, but other servers accepted the email. Anyone can write "
         "such a line into an email."
@@ -67,6 +71,10 @@ SENTENCES: dict[str, Any] = {
         "SPF, DKIM and DMARC."
     ),
     "header_results_spf_only": _l("The receiving server recorded only its SPF check (Received-SPF)."),
+    "header_results_spf_below": _l(
+        "Only an SPF check is recorded (Received-SPF), and nothing shows that the receiving server wrote it. It may "
+        "have come with the email: anyone can write such a line."
+    ),
     "header_results_more": Counted(
         "count",
         "%(count)s other such line is not used: it is older, or it came with the email.",
@@ -80,6 +88,10 @@ SENTENCES: dict[str, Any] = {
     "header_spf_pass_other": _l(
         "The sending server may send for %(domain)s, the domain of the envelope sender. The From address belongs to "
         "another domain (%(sender)s), so this proves nothing about it and does not count for DMARC."
+    ),
+    "header_spf_pass_loose": _l(
+        "The sending server may send for %(domain)s, the domain of the envelope sender. It matches the From address "
+        "(%(sender)s) only loosely. DMARC failed, so %(sender)s may ask for an exact match."
     ),
     "header_spf_fail": _l(
         "The SPF record of %(domain)s does not list the server that delivered the email. Either that server is missing "
@@ -105,6 +117,10 @@ SENTENCES: dict[str, Any] = {
     "header_dkim_pass_other": _l(
         "The signature of %(domain)s is valid: what it covers was not changed on the way. The From address belongs to "
         "another domain (%(sender)s), so this proves nothing about it and does not count for DMARC."
+    ),
+    "header_dkim_pass_loose": _l(
+        "The signature of %(domain)s is valid: what it covers was not changed on the way. It matches the From address "
+        "(%(sender)s) only loosely. DMARC failed, so %(sender)s may ask for an exact match."
     ),
     "header_dkim_fail": _l(
         "The signature of %(domain)s is invalid: either the email was changed after it was signed (by a mailing list, "

@@ -21,9 +21,9 @@ from tests.web import Visitor, words
 AT = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 PAGE, PROGRAMS = "/simulators/headers", "/simulators/headers.json"
 HEADER = """Return-Path: <{envelope}>
+Authentication-Results: mx.cat.test; spf=pass smtp.mailfrom=mycompany.test; dmarc=pass header.from=mycompany.test
 Received: from mail.mycompany.test (mail.mycompany.test [192.0.2.7]) by mx.cat.test with ESMTPS id 1; Sun, 22 Nov 2026
  10:00:09 +0000
-Authentication-Results: mx.cat.test; spf=pass smtp.mailfrom=mycompany.test; dmarc=pass header.from=mycompany.test
 Received: from localhost (localhost [127.0.0.1]) by mail.mycompany.test with ESMTP id 2; Sun, 22 Nov 2026 10:00:02 +0000
 Message-ID: {message_id}
 From: {sender}

@@ -6,9 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mail.decide import believed_results
 from mail.decide.alignment import organisation_of, same_organisation
+from mail.decide.believed_results import MOST_RESULT_LINES
 from mail.decide.header_story import Finding, HeaderStory, duration, tell
 from mail.message.pasted_header import read_pasted
+from mail.message.received_lines import MOST_HOPS, read_received
 
 OUT = "Received: from out.sender.example (out.sender.example [192.0.2.7]) by mx.receiver.example with ESMTPS id 1; {}"
 IN = "Received: from mx.receiver.example (mx.receiver.example [10.0.0.9]) by box.receiver.example with LMTP id 2; {}"
@@ -27,20 +30,25 @@ def codes(finding: Finding) -> list[str]:
 
 def results(line: str, *more: str) -> list[tuple[str, str, list[str]]]:
     """What is said of the results in a line that the receiving server wrote."""
-    found = story(OUT.format(NINE.format(1)), f"Authentication-Results: mx.receiver.example; {line}", FROM, *more)
+    found = story(f"Authentication-Results: mx.receiver.example; {line}", OUT.format(NINE.format(1)), FROM, *more)
     return [(one.about, one.state, codes(one)) for one in found.checks]
 
 
 # --- whom we believe
 
 AR = "Authentication-Results: {}; spf=pass smtp.mailfrom=sender.example; dmarc=pass header.from=sender.example"
+SPF = "Received-SPF: pass (ok) client-ip=192.0.2.7"
 
 SOURCES = [
-    ([OUT, AR.format("mx.receiver.example"), FIRST], "good", ["results_by"]),
+    ([AR.format("mx.receiver.example"), OUT, FIRST], "good", ["results_by"]),
     ([AR.format("receiver.example"), OUT, FIRST], "good", ["results_by"]),
     ([IN, AR.format("mx.receiver.example"), OUT, FIRST], "good", ["results_by"]),
-    ([IN, OUT, AR.format("mx.receiver.example"), FIRST], "good", ["results_by"]),
-    ([OUT, AR.format("mx.receiver.example"), FIRST, AR.format("x.example")], "good", ["results_by", "results_more"]),
+    ([AR.format("mx.receiver.example"), OUT, FIRST, AR.format("x.example")], "good", ["results_by", "results_more"]),
+    # below the line where it came in: of the receiver, or made up by whoever knows that it writes none
+    ([OUT, AR.format("mx.receiver.example"), FIRST], "warning", ["results_below"]),
+    ([IN, OUT, AR.format("mx.receiver.example"), FIRST], "warning", ["results_below"]),
+    (["Received: from a.example (mx.a.example. [192.0.2.7]) by mx.google.com with ESMTPS; now",
+      AR.format("mx.google.com"), FIRST], "good", ["results_by"]),
     # below the lines of the receiver: it came with the email, whatever it names
     ([IN, OUT, FIRST, AR.format("mx.receiver.example")], "warning", ["results_doubtful"]),
     ([IN, OUT, AR.format("mx.evil.example"), FIRST], "warning", ["results_doubtful"]),
@@ -59,7 +67,15 @@ SOURCES = [
     # who calls itself by the name of the receiver is known by the name of its address
     (["Received: from mx.receiver.example (evil.example [192.0.2.7]) by mx.receiver.example with ESMTPS; now",
       OUT, AR.format("mx.receiver.example")], "warning", ["results_doubtful"]),
-    ([OUT, "Received-SPF: pass (ok) client-ip=192.0.2.7"], "good", ["results_spf_only"]),
+    # without a name of its address, what it calls itself counts for nothing
+    (["Received: from mx.receiver.example ([192.0.2.7]) by mx.receiver.example with ESMTPS; now",
+      OUT, AR.format("mx.receiver.example")], "warning", ["results_doubtful"]),
+    ([SPF, OUT], "good", ["results_spf_only"]),
+    ([f"{SPF}; receiver=<UNKNOWN>", OUT], "good", ["results_spf_only"]),
+    ([f"{SPF}; receiver=mx.receiver.example", OUT], "good", ["results_spf_only"]),
+    ([f"{SPF}; receiver=mx.evil.example", OUT], "unknown", ["results_none"]),
+    ([OUT, SPF], "warning", ["results_spf_below"]),
+    ([SPF], "warning", ["results_spf_below"]),
     ([OUT, FIRST, "Received-SPF: pass (ok) client-ip=192.0.2.7"], "unknown", ["results_none"]),
     ([FROM], "unknown", ["results_none"]),
 ]  # fmt: skip
@@ -74,6 +90,24 @@ def test_whose_results_are_believed(lines: list[str], state: str, said: list[str
 def test_results_that_are_not_believed_are_neither_good_nor_bad() -> None:
     found = story(OUT, AR.format("mx.evil.example"), FROM)
     assert {one.state for one in found.checks} == {"unknown"}
+    below = story(OUT, AR.format("mx.receiver.example").replace("spf=pass", "spf=fail"), FROM)
+    assert [(one.about, one.state) for one in below.checks] == [("DMARC", "unknown"), ("SPF", "bad")]
+
+
+def test_a_server_that_writes_a_line_for_each_method_is_heard_whole() -> None:
+    lines = (f"Authentication-Results: mx.receiver.example; {one}" for one in ("dmarc=pass", "spf=pass", "dkim=pass"))
+    found = story(*lines, OUT, FROM)
+    assert (codes(found.source), [one.about for one in found.checks]) == (["results_by"], ["DMARC", "SPF", "DKIM"])
+
+
+def test_a_header_of_a_stranger_is_little_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    hosts = list[str]()
+    monkeypatch.setattr(believed_results, "organisation_of", lambda host: hosts.append(host) or organisation_of(host))
+    read = list[str]()
+    monkeypatch.setattr(believed_results, "read_received", lambda value: read.append(value) or read_received(value))
+    lines = [f"Received: from a{n}.test ([10.0.0.1]) by b{n}.test with ESMTP; now" for n in range(2000)]
+    story(*lines[:1000], *(AR.format(f"c{n}.test") for n in range(2000)), *lines[1000:])
+    assert len(read) <= MOST_HOPS and len(hosts) <= 2 * MOST_HOPS + MOST_RESULT_LINES
 
 
 SAMPLES = Path(__file__).resolve().parents[1] / "data/headers"
@@ -120,6 +154,24 @@ MEANINGS = [
 def test_what_a_result_means_for_this_email(line: str, said: list[tuple[str, str, list[str]]]) -> None:
     found = [one for one in results(line) if line == "none" or one[2] != ["dmarc_missing"]]
     assert found == said
+
+
+@pytest.mark.parametrize("domain", ["bücher.example", "xn--bcher-kva.example"])
+@pytest.mark.parametrize("sender", ["bücher.example", "xn--bcher-kva.example"])
+def test_a_domain_with_umlauts_is_one_domain(domain: str, sender: str) -> None:
+    line = f"Authentication-Results: mx.receiver.example; spf=pass smtp.mailfrom={domain}; dkim=pass header.d={domain}"
+    found = story(line, OUT, f"From: <ann@{sender}>", f"DKIM-Signature: v=1; d={sender}; s=a; b=x").checks
+    assert [codes(one)[0] for one in found] == ["dmarc_missing", "spf_pass", "dkim_pass"]
+    assert found[1].sentences[0]["values"]["domain"] == "bücher.example"
+
+
+def test_a_domain_that_asks_for_an_exact_match() -> None:
+    line = "dmarc=fail; spf=pass smtp.mailfrom=news.sender.example; dkim=pass header.d={}"
+    assert [said for _about, state, said in results(line.format("news.sender.example")) if state == "warning"] == [
+        ["spf_pass_loose"],
+        ["dkim_pass_loose"],
+    ]
+    assert results(line.format("sender.example"))[2] == ("DKIM", "good", ["dkim_pass"])
 
 
 def test_spf_without_an_address_is_of_the_envelope_sender() -> None:

@@ -1,0 +1,130 @@
+"""Whose word on a sender counts in a header: that of the server that took the email at the end of its way. Pure.
+
+Its lines stand at the top. Whatever stands below the line where the email came in can have come with it, also if it
+names that server; only the large receivers are known to remove such lines.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from mail.decide.alignment import organisation_of
+from mail.message.authentication_results import AuthenticationResults, read_received_spf, read_together
+from mail.message.domains import wire_domain
+from mail.message.pasted_header import PastedMail
+from mail.message.received_lines import MOST_HOPS, read_received
+from mail.sentences import Why, why
+
+MOST_RESULT_LINES = 50  # that are looked at
+
+# Domains of one operator. These receivers remove what came along in their name.
+_MICROSOFT, _APPLE = "outlook.com", "icloud.com"
+_OPERATORS = {
+    **dict.fromkeys(("outlook.com", "office365.com", "exchangelabs.com", "office365.us", "outlook.cn"), _MICROSOFT),
+    **dict.fromkeys(("icloud.com", "me.com", "mac.com", "apple.com"), _APPLE),
+    **dict.fromkeys(("google.com", "googlemail.com", "gmail.com"), "google.com"),
+    **dict.fromkeys(("yahoo.com", "yahoodns.net"), "yahoo.com"),
+    "messagingengine.com": "messagingengine.com",
+}
+_LARGE = frozenset(_OPERATORS.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Believed:
+    """Results and how far they can be believed, in words; ``results`` is None if there are none.
+
+    ``is_named``: they name the server that took the email, so nobody made them up to make it look bad.
+    """
+
+    state: Literal["good", "warning", "unknown"]
+    sentences: tuple[Why, ...]
+    results: AuthenticationResults | None = None
+    is_named: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Receiver:
+    """Who took the email, the number of the line where it came in, and of the next one that a server before wrote."""
+
+    operators: frozenset[str]
+    came_in: int
+    end: int
+
+
+def believed(mail: PastedMail) -> Believed:
+    """Return the results that are used: those of the server that took the email, else the first, with a warning."""
+    receiver = _receiver(mail)
+    found = _results(mail)
+    own = [(number, one) for number, one in found if number < receiver.end and _is_own(one.server, receiver)]
+    used = [one for number, one in own if number < receiver.came_in or _operator(one.server) in _LARGE]
+    if used and _operator(used[0].server) != _APPLE:
+        del used[1:]  # Apple alone calls each method by a name of its own
+    left = len(found) - max(len(used), 1)
+    more = (why("header_results_more", count=left),) if left > 0 else ()
+    if used:
+        whole = replace(used[0], results=tuple(result for one in used for result in one.results))
+        server = whole.server if len(used) == 1 else organisation_of(whole.server)
+        words = why("header_results_by", server=server) if server else why("header_results_by_microsoft")
+        return Believed("good", (words, *more), whole, is_named=True)
+    if found:
+        first = own[0][1] if own else found[0][1]
+        code = "header_results_below" if own else "header_results_doubtful"
+        words = why(code if receiver.operators else "header_results_unplaced", server=first.server)
+        return Believed("warning", (words if first.server else why("header_results_nobody"), *more), first, bool(own))
+    return _by_received_spf(mail, receiver) or Believed("unknown", (why("header_results_none"),))
+
+
+def _results(mail: PastedMail) -> list[tuple[int, AuthenticationResults]]:
+    lines, count = list[tuple[str, str]](), 0
+    for line in mail.lines:
+        count += line.name == "authentication-results"
+        lines.append((line.name, line.value) if count <= MOST_RESULT_LINES else ("", ""))
+    return read_together(lines)
+
+
+def _receiver(mail: PastedMail) -> _Receiver:
+    """Who took the email: the hosts from the top down to the one where it came in from outside."""
+    operators = set[str]()
+    came_in, hops = None, 0
+    for number, line in enumerate(mail.lines):
+        if line.name != "received":
+            continue
+        hops += 1
+        if came_in is not None or hops > MOST_HOPS:
+            return _Receiver(frozenset(operators), number if came_in is None else came_in, number)
+        hop = read_received(line.value)
+        by = _operator(hop.by)
+        if "." in hop.by:
+            operators.add(by)
+        # What it calls itself counts for nothing, but for servers of Microsoft and the like among themselves.
+        before = hop.seen_as or (hop.sender if by in _LARGE or not hop.address else "")
+        if not hop.inside and _operator(before) != by:
+            came_in = number
+    end = len(mail.lines)
+    return _Receiver(frozenset(operators), end if came_in is None else came_in, end)
+
+
+def _is_own(server: str, receiver: _Receiver) -> bool:
+    return _operator(server) in receiver.operators
+
+
+def _operator(host: str) -> str:
+    """Who runs a host; Microsoft alone leaves its name out of its results."""
+    if not host:
+        return _MICROSOFT
+    name = organisation_of(host)
+    name = wire_domain(name) or host.lower()
+    return _OPERATORS.get(name, name)
+
+
+def _by_received_spf(mail: PastedMail, receiver: _Receiver) -> Believed | None:
+    for number, line in enumerate(mail.lines[: receiver.end]):
+        spf = read_received_spf(line.value) if line.name == "received-spf" else None
+        if spf is None:
+            continue
+        named = spf.domain("receiver")
+        if "." in named and _operator(named) not in receiver.operators:
+            continue
+        is_own = number < receiver.came_in and receiver.operators
+        words = why("header_results_spf_only") if is_own else why("header_results_spf_below")
+        return Believed("good" if is_own else "warning", (words,), AuthenticationResults(results=(spf,)), is_named=True)
+    return None
