@@ -12,6 +12,7 @@ from mail.queue.quota import Reservation
 from mail.sentences import Why
 from mail.settings import office
 from mail.settings.clock import now as clock_now
+from mail.settings.signing import READ_AGAIN
 from mail.settings.wake import wake
 from models import Mailing, OutgoingMail, Post, Recipient, change_rows, db, reading
 from models.base import holds
@@ -169,6 +170,21 @@ def free_signed_in(server_id: int, now: datetime) -> None:
     if freed:
         wake()
         wake("mass")
+
+
+def free_unsigned(domain: str, now: datetime) -> None:
+    """A key of a domain that could not be read signs no more: what waited for it goes on in a moment; commits.
+
+    Not at once: senders know for a moment longer what they read of the key.
+    """
+    for_key = (
+        Recipient.why["code"].as_string() == "dkim_key_unreadable",
+        Recipient.why[("values", "domain")].as_string() == domain,
+    )
+    soon = now + timedelta(seconds=READ_AGAIN + 1)
+    lines = (Recipient.state == "queued", Recipient.next_try_at > soon, *for_key)
+    change_rows(update(Recipient).where(*lines).values(next_try_at=soon))
+    db.session.commit()
 
 
 def hand_back(

@@ -16,7 +16,7 @@ from mail.mailing import mailing
 from mail.message.compose import File
 from mail.outgoing import deliver, enqueue
 from mail.outgoing.enqueue import OutgoingDraft, To
-from mail.outgoing.waiting import hand_back
+from mail.outgoing.waiting import free_unsigned, hand_back
 from mail.queue.connections import Connections
 from mail.queue.journal import Journal
 from mail.queue.lease import WorkerLease
@@ -195,6 +195,10 @@ def test_without_a_key_that_can_be_read_emails_wait_and_others_go(
     row = mailing_of(id)
     assert row.state == "paused" and states(id) == {"queued": 2} and "COQUI_SECRET_KEY" in say(row.why)
 
+    free_unsigned("elsewhere.test", NOW)
+    assert waiting.next_try_at > NOW + timedelta(minutes=1)
+    free_unsigned(DOMAIN, NOW)
+    assert waiting.next_try_at == NOW + timedelta(seconds=3)
     db.session.execute(text("UPDATE dkim_key SET private_key = :stored"), {"stored": stored})
     db.session.execute(update(Recipient).values(next_try_at=NOW))
     db.session.commit()

@@ -11,6 +11,7 @@ from flask_babel import gettext
 from mail.deliverability import own_keys, signing_keys
 from mail.errors import ChangeRefused
 from mail.message.dkim import Algorithm
+from mail.outgoing import waiting
 from mail.settings.clock import now
 from mail.settings.wake import wake
 from models import DkimKeyPair, db
@@ -46,8 +47,13 @@ def dkim_start(domain: str) -> ResponseReturnValue:
 @auth.roles_required("admin")
 def dkim_stop(domain: str) -> ResponseReturnValue:
     """Sign no more."""
+
+    def stop(name: str, moment: datetime) -> None:
+        signing_keys.stop(name, moment)
+        waiting.free_unsigned(name, moment)
+
     words = gettext("Emails from %(domain)s are no longer signed.", domain=domain)
-    return _changed(domain, signing_keys.stop, words, checked=True)
+    return _changed(domain, stop, words, checked=True)
 
 
 @blueprint.post("/<domain>/dkim/remove")

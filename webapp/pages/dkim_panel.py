@@ -41,8 +41,17 @@ class ShownKey:
     @property
     def is_awaited(self) -> bool:
         """Whether a new key is simply not in DNS yet."""
+        return self._is_missing and self.row.seen_at is None
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it was in DNS, and is no more."""
+        return self._is_missing and self.row.seen_at is not None
+
+    @property
+    def _is_missing(self) -> bool:
         codes = [sentence["code"] for sentence in (self.row.found or {}).get("sentences", ())]
-        return self.row.state == "new" and self.row.seen_at is None and codes == ["dkim_missing"]
+        return self.row.state == "new" and codes == ["dkim_missing"]
 
     @property
     def is_removable(self) -> bool:
