@@ -47,10 +47,11 @@ def end_sign_ins(server: OutgoingServer | IncomingServer, moved: bool) -> None:
         flag_modified(server, "oauth_account_id")  # one that ended since this row was read may have connected it
 
 
-def check_provider(provider: OauthProvider) -> None:
-    """Check an app registration before it is saved; raises ``ChangeRefused``.
+def check_provider(provider: OauthProvider) -> int:
+    """Check an app registration before it is saved; raises ``ChangeRefused``. The caller commits.
 
-    A secret is never sent to another place than the one that it was typed for.
+    Returns how many accounts have to be connected again. A secret is never sent to another place than the one that it
+    was typed for, and tokens go to nobody but who gave them.
     """
     for name in PASTED:
         typed = getattr(provider, name)
@@ -70,6 +71,7 @@ def check_provider(provider: OauthProvider) -> None:
             errors[name] = why("oauth_odd_character", character=odd)
     if errors:
         raise ChangeRefused(errors)
+    return _forget_accounts(provider) if any(was_changed(provider, name) for name in ANOTHER_APP) else 0
 
 
 def connected_by(provider: OauthProvider) -> int:
@@ -78,13 +80,8 @@ def connected_by(provider: OauthProvider) -> int:
     return db.session.scalar(select(func.count()).select_from(OauthAccount).where(*held)) or 0
 
 
-def forget_accounts(provider: OauthProvider) -> int:
-    """Forget what another provider or app gave, when a registration that is to be saved means another one now.
-
-    Returns how many accounts have to be connected again; the caller commits. Tokens go to nobody but who gave them.
-    """
-    if not any(was_changed(provider, name) for name in ANOTHER_APP):
-        return 0
+def _forget_accounts(provider: OauthProvider) -> int:
+    """Forget what another provider or app gave, and return how many accounts had something."""
     account, moment, reason = OauthAccount, now(), why("sign_in_registration_changed")
     of_provider = select(account.id).where(account.provider_id == provider.id)
     sign_in.end_open(OauthSignIn.account_id.in_(of_provider), reason, moment)

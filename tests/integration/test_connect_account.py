@@ -230,9 +230,9 @@ def test_a_renewal_under_way_sends_nothing_to_a_provider_that_was_just_entered(
         with desk.app.app_context():
             changed = db.session.get_one(OauthProvider, provider)
             assert changed.issuer == "https://a.test"
-            changed.issuer = "https://evil.test"
+            changed.issuer, changed.client_secret = "https://evil.test", "any"
             with db.session.no_autoflush:
-                assert sign_in_rules.forget_accounts(changed) == 1
+                assert sign_in_rules.check_provider(changed) == 1
             db.session.commit()
 
     def claim(*what: Any) -> bool:

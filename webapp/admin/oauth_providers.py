@@ -154,17 +154,16 @@ class OauthProviderView(AdminView):
         if is_new:
             row.kind = self.kind_of(None)
         with servers.rules_of(form):
-            sign_in_rules.check_provider(row)
-        if is_new:
-            return
-        if forgotten := sign_in_rules.forget_accounts(row):
+            forgotten = sign_in_rules.check_provider(row)
+        if forgotten:
             words = ngettext(
                 "This is another app or provider now: %(num)s mailbox must be connected again (Connected Accounts).",
                 "This is another app or provider now: %(num)s mailboxes must be connected again (Connected Accounts).",
                 forgotten,
             )
             flash(words, "warning")
-        access_tokens.try_again(row.id)
+        if not is_new:
+            access_tokens.try_again(row.id)
 
     def _next_page(self, row: OauthProvider, words: str) -> ResponseReturnValue:
         """Lead back to the server whose page lacked the registration."""
