@@ -47,6 +47,7 @@ class OutgoingServer(Model):
     client_certificate: Mapped[str | None] = mapped_column(Text)
     client_key: Mapped[str | None] = mapped_column(Encrypted)
     from_filter: Mapped[str] = mapped_column(String(1000), default="")
+    sends_from: Mapped[str] = mapped_column(String(1000), default="", server_default="")  # for SPF, as typed
     priority: Mapped[int] = mapped_column(default=10)
     active: Mapped[bool] = mapped_column(default=True)
     draft: Mapped[bool] = mapped_column(default=False)
