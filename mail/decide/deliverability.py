@@ -32,7 +32,7 @@ class SendingServer:
     """An outgoing server that may send as the domain, as far as DNS matters.
 
     ``from_address`` and ``envelope_sender`` are those of our own decision (``sent_through``). ``include`` is what its
-    provider tells to include in SPF; without one, mail leaves from ``addresses``, else from those of ``host``.
+    provider tells to include in SPF; without one, mail leaves from ``addresses`` (or networks), else from ``host``.
     ``return_path``: the domain that the provider puts in the place of our envelope sender. ``signs`` says who makes the
     DKIM signature: we, the server itself as ``signs_as`` with one of ``selectors``, or nobody.
     """
@@ -249,9 +249,10 @@ def _reverse(server: SendingServer, origin: Origin | None, answers: DnsAnswers) 
     """PTR of a server with addresses of its own; a provider looks after those of his."""
     if origin is None or origin.include:
         return ()
-    return tuple(
-        judge_reverse(address, wire_domain(server.host) or server.host, answers) for address in origin.addresses
-    )
+    wide = [network for network in origin.networks if network.num_addresses > 1]  # nobody said which of them send
+    host = "" if server.addresses else wire_domain(server.host) or server.host  # may be the name of another machine
+    single = (address for address in origin.addresses if not any(address in network for network in wide))
+    return tuple(judge_reverse(address, host, answers) for address in single)
 
 
 def _nameservers(domain: str, answers: DnsAnswers) -> tuple[str, ...]:

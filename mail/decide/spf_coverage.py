@@ -1,15 +1,16 @@
 """Whether an SPF record covers an outgoing server, and by which term; else which terms are missing. Pure."""
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mail.decide.alignment import same_organisation
+from mail.decide.sends_from import is_public
 from mail.decide.spf import MOST_LOOKUPS, SpfMatch, SpfResult, check_host
 from mail.decide.spf_faults import Faults
 from mail.decide.spf_macros import IPAddress
 from mail.decide.spf_reach import Reach, reach_of
-from mail.decide.spf_record import VERSION, parse_spf, parse_term, spf_texts
+from mail.decide.spf_record import VERSION, Network, parse_spf, parse_term, spf_texts
 from mail.decide.verdicts import State
 from mail.dns_answers import DnsAnswer, DnsAnswers, Kind
 from mail.message.domains import is_local_name, wire_domain
@@ -23,13 +24,15 @@ MOST_ADDRESSES = 10  # of a server's host
 class Origin:
     """Where the mail of a server comes from: what its provider says to include, else its addresses.
 
-    ``addresses`` are then examples out of the provider's networks; ``guessed_from``: they are those of a host of
-    somebody else, who may send from others. ``problem``: why nothing can be said; its state.
+    ``addresses`` are then examples out of the provider's networks; ``networks``: those that an admin entered, with
+    ``addresses`` out of each. ``guessed_from``: they are those of a host of somebody else, who may send from others.
+    ``problem``: why nothing can be said; its state.
     """
 
     name: str
     include: str = ""
     addresses: tuple[IPAddress, ...] = ()
+    networks: tuple[Network, ...] = ()
     guessed_from: str = ""
     problem: Why | None = None
     state: State = "good"
@@ -39,7 +42,15 @@ class Origin:
         """The terms that cover it."""
         if self.include:
             return (f"include:{self.include}",)
-        return tuple(f"ip{address.version}:{address}" for address in self.addresses)
+        return self.terms_for(self.addresses)
+
+    def terms_for(self, addresses: Iterable[IPAddress]) -> tuple[str, ...]:
+        """Return the terms that cover some of its addresses: a network that one of them is in, or the address."""
+        found = []
+        for address in addresses:
+            around = next((one for one in self.networks if address in one and one.num_addresses > 1), address)
+            found.append(f"ip{address.version}:{around}")
+        return tuple(dict.fromkeys(found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +72,16 @@ def origin_of(name: str, host: str, include: str, addresses: Sequence[str], doma
     include = include or ("" if addresses else _included_for(host, domain, answers))
     if include:
         return _provider(name, include, answers)
-    if not addresses and is_local_name(host) and not _literal(host):
+    if addresses:
+        networks = tuple(ipaddress.ip_network(address) for address in addresses)
+        return Origin(name, addresses=tuple(_ends(networks)), networks=networks)
+    if is_local_name(host) and not _literal(host):
         return Origin(name, problem=why("spf_local_name", server=name, host=host), state="unknown")
-    found, unclear = (list(addresses), None) if addresses else _addresses(host, answers)
+    found, unclear = _addresses(host, answers)
     known = tuple(ipaddress.ip_address(address) for address in found)
-    public = tuple(address for address in known if _is_public(address))
+    public = tuple(address for address in known if is_public(address))
     if public:
-        is_guess = not addresses and not same_organisation(host, domain)
+        is_guess = not same_organisation(host, domain)
         return Origin(name, addresses=public, guessed_from=host if is_guess else "")
     if unclear is not None:
         return Origin(name, problem=why(f"dns_{unclear.outcome}", name=host, said=unclear.said), state="unknown")
@@ -103,6 +117,12 @@ def _samples(reach: Reach) -> tuple[IPAddress, ...]:
     return tuple(network.network_address for network in reach.networks[::step]) if reach.is_whole else ()
 
 
+def _ends(networks: Sequence[Network]) -> Iterator[IPAddress]:
+    """The first and the last address of each network, and one between: a record that has them has the network."""
+    for network in networks:
+        yield from dict.fromkeys((network[0], network[network.num_addresses // 2], network[-1]))
+
+
 def _addresses(host: str, answers: DnsAnswers) -> tuple[list[str], DnsAnswer | None]:
     """The addresses of a host, and the answer that did not come."""
     if literal := _literal(host):
@@ -121,18 +141,6 @@ def _literal(host: str) -> str:
         return ""
 
 
-def _is_public(address: IPAddress) -> bool:
-    """Say whether receivers can see this address; those for documentation stand for public ones in examples."""
-    return not (address.is_loopback or address.is_link_local or address.is_unspecified) and (
-        address.is_global or any(address in network for network in _DOCUMENTATION)
-    )
-
-
-_DOCUMENTATION = [
-    ipaddress.ip_network(network) for network in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")
-]
-
-
 def coverage(origin: Origin, domain: str, answers: DnsAnswers, record: str | None = None) -> Coverage:
     """Return whether the SPF record of a domain, or another one in its place, covers a server."""
     if origin.problem:
@@ -149,7 +157,7 @@ def coverage(origin: Origin, domain: str, answers: DnsAnswers, record: str | Non
     if not failed:
         return Coverage("good", (_covered(origin, domain, checks[0][1].path),))
     stops = [_stop(check) for _, check in failed]
-    missing = origin.needs if origin.include else tuple(f"ip{address.version}:{address}" for address, _ in failed)
+    missing = origin.needs if origin.include else origin.terms_for(address for address, _ in failed)
     sentences = _not_covered(origin, domain, failed, len(checks))
     if origin.guessed_from:
         sentences += (why("spf_guessed", server=origin.name, host=origin.guessed_from),)
@@ -176,7 +184,8 @@ def _not_covered(
     address, check = failed[0]
     values = {"server": origin.name, "domain": domain, "address": str(address), "include": origin.include}
     if len(failed) < count:
-        listed = ", ".join(str(address) for address, _ in failed)
+        missing = map(str, (one for one, _ in failed)) if origin.include else origin.terms_for(one for one, _ in failed)
+        listed = ", ".join(one.removeprefix("ip4:").removeprefix("ip6:") for one in missing)
         code = "spf_partly_provider" if origin.include else "spf_partly"
         partly = why(code, addresses=listed, **values)
         return (partly, why("spf_stopped", term=check.path[0].term)) if check.path else (partly,)

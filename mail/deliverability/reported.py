@@ -104,6 +104,7 @@ def _networks(server: SendingServer, answers: DnsAnswers) -> Iterator[Network]:
     if server.include:
         yield from reach_of(wire_domain(server.include) or "", answers).networks
     host = wire_domain(server.host) or server.host
-    for address in (*server.addresses, *answers.ask(host, "A").records, *answers.ask(host, "AAAA").records):
+    of_host = () if server.addresses else (*answers.ask(host, "A").records, *answers.ask(host, "AAAA").records)
+    for address in (*server.addresses, *of_host):
         with suppress(ValueError):
             yield ip_network(address)

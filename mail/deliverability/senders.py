@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from sqlalchemy import or_, select
 
 from mail.decide.deliverability import SendingDomain, SendingServer, sent_through
 from mail.decide.sender import choose
+from mail.decide.sends_from import SendsFrom, read_sends_from
 from mail.decide.servers import NEVER_MATCHES, Server
 from mail.decide.signing import signing_domain
 from mail.deliverability.own_keys import keys_in_use
@@ -27,9 +29,9 @@ def sending_domains() -> list[str]:
     snapshot = office.load()
     known = snapshot.office
     filters = [*known.default_from_filter, *(known.default_server.filters if known.default_server else ())]
-    for server, _ in _records(snapshot.servers):
-        filters += server.filters
-    names = [one.name for one in known.all_domains]
+    for one in _records(snapshot.servers):
+        filters += one.server.filters
+    names = [domain.name for domain in known.all_domains]
     names += [domain_of(known.default_address)] if known.default_address else []
     names += domains_in(filters)
     return [name for name in dict.fromkeys(names) if name and name != office.BUILT_IN_DOMAIN]
@@ -76,51 +78,65 @@ def everyday_server(domain: str) -> Server | None:
     return choose(sender, snapshot.servers, snapshot.office).server
 
 
-def _all_servers(snapshot: Snapshot) -> list[tuple[Server, str]]:
-    """Return every server that sends, with its host; the default server only while it does."""
+class _Known(NamedTuple):
+    """A server that sends, and what stands for the place that its emails come from."""
+
+    server: Server
+    host: str
+    sends_from: SendsFrom
+
+
+def _all_servers(snapshot: Snapshot) -> list[_Known]:
+    """Return every server that sends; the default server only while it does."""
     found = _records(snapshot.servers)
     if office.sends_through() == "default":
         default, known = settings().default_server, snapshot.office
         filters = known.default_from_filter or (known.default_server.filters if known.default_server else ())
         signs = signs_itself("provider", default.host)
-        found.append((Server(None, default.name, filters=filters, signs_itself=signs), default.host))
+        server = Server(None, default.name, filters=filters, signs_itself=signs)
+        found.append(_Known(server, default.host, read_sends_from(parameters.DEFAULT_SENDS_FROM.get())))
     return found
 
 
-def _records(servers: Sequence[Server]) -> list[tuple[Server, str]]:
+def _records(servers: Sequence[Server]) -> list[_Known]:
     """Return the server records that send, or will as soon as their test passes."""
     row = OutgoingServer
-    query = select(row.id, row.host).where(or_(row.active, row.draft)).order_by(row.priority, row.id)
+    query = select(row.id, row.host, row.sends_from).where(or_(row.active, row.draft)).order_by(row.priority, row.id)
     by_id = {server.id: server for server in servers}  # without one that was saved after they were read
     rows = db.session.execute(query)
-    return [(replace(by_id[number], active=True), host) for number, host in rows if number in by_id]
+    return [
+        _Known(replace(by_id[number], active=True), host, read_sends_from(sends_from))
+        for number, host, sends_from in rows
+        if number in by_id
+    ]
 
 
-def _servers_of(domain: str, servers: Sequence[tuple[Server, str]], snapshot: Snapshot) -> Iterator[SendingServer]:
-    for server, host in servers:
-        if server.may_send_for(domain):
-            found = _sending(server, host, domain, snapshot)
+def _servers_of(domain: str, servers: Sequence[_Known], snapshot: Snapshot) -> Iterator[SendingServer]:
+    for one in servers:
+        if one.server.may_send_for(domain):
+            found = _sending(one, domain, snapshot)
             if found is not None:
                 yield found
 
 
-def _sending(server: Server, host: str, domain: str, snapshot: Snapshot) -> SendingServer | None:
+def _sending(one: _Known, domain: str, snapshot: Snapshot) -> SendingServer | None:
     """Return what DNS must say of a server, None when our own decision sends nothing as the domain through it."""
-    known = snapshot.office
-    others = [server if one.id == server.id else one for one in snapshot.servers] if server.id else []
+    known, server, sends_from = snapshot.office, one.server, one.sends_from
+    others = [server if other.id == server.id else other for other in snapshot.servers] if server.id else []
     decision = sent_through(server, domain, others, known)
     sent_as = first_address(decision.from_after) if decision.failure is None else None
     if sent_as is None or sent_as.domain != domain:
         return None
-    provider = providers.at(host)
+    provider = providers.at(one.host)
     dns = provider.dns if provider else None
     return SendingServer(
         id=server.id,
         name=server.name,
-        host=host,
+        host=one.host,
         from_address=sent_as.address,
         envelope_sender=decision.envelope_sender,
-        include=dns.spf if dns else "",
+        include=sends_from.include or (dns.spf if dns and not sends_from.addresses else ""),
+        addresses=sends_from.addresses,
         return_path=dns.return_path_of(wire_domain(domain) or domain) if dns else "",
         signs="itself" if server.signs_itself else "ours" if signing_domain(domain, known.signing) else "nobody",
         signs_as=domain if server.signs_itself else "",

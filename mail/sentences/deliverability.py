@@ -149,13 +149,13 @@ SENTENCES: dict[str, Any] = {
     "spf_not_covered_end": _l("“%(server)s” is not covered: nothing in the SPF record of %(domain)s names it."),
     "spf_not_covered_broken": _l("“%(server)s” is not covered: receivers cannot use the SPF record of %(domain)s."),
     "spf_guessed": _l(
-        "This goes by the address of %(host)s. If its provider tells you what to include in SPF, use that instead "
-        "of the address."
+        "This goes by the address of %(host)s. If its provider tells you what to include in SPF, enter that under "
+        "“Sends from” on the page of the server."
     ),
     "spf_partly": _l("“%(server)s” is only partly covered by the SPF record of %(domain)s. Missing: %(addresses)s."),
     "spf_provider_without": _l(
-        "The provider of “%(server)s” is known to use “include:%(include)s”, but that name has no SPF record now. "
-        "Ask the provider what to include."
+        "SPF should include %(include)s for “%(server)s”, but that name has no SPF record now. Ask the provider what "
+        "to include, and enter it under “Sends from” on the page of the server."
     ),
     "spf_partly_provider": _l(
         "“%(server)s” is only partly covered by the SPF record of %(domain)s. Some addresses of its provider are "
@@ -167,16 +167,16 @@ SENTENCES: dict[str, Any] = {
     ),
     "spf_private_address": _l(
         "“%(server)s” (%(host)s) has a private address. Receivers see another one, so nothing can be said about "
-        "SPF. Ask the person who runs the server for its public address, and enter it as the address that the server "
-        "sends from."
+        "SPF. Ask the person who runs the server for its public address, and enter it under “Sends from” on the page "
+        "of the server."
     ),
     "spf_local_name": _l(
         "“%(server)s” is reached by a local name (%(host)s), which does not tell the address that receivers see. "
-        "Enter the addresses that the server sends from."
+        "Enter that address under “Sends from” on the page of the server."
     ),
     "spf_no_address": _l(
-        "“%(server)s”: DNS has no address for %(host)s. If only your own network knows that name, enter the addresses "
-        "that the server sends from. Otherwise check the host of the server."
+        "“%(server)s”: DNS has no address for %(host)s. If only your own network knows that name, enter the address "
+        "that receivers see under “Sends from” on the page of the server. Otherwise check its host."
     ),
     # SPF: the record to paste
     "spf_change_added": _l("The new record adds “%(terms)s” for “%(server)s”."),

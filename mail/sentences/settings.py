@@ -7,6 +7,25 @@ from flask_babel import lazy_gettext as _l
 from mail.sentences.counted import Counted
 
 SENTENCES: dict[str, Any] = {
+    "sends_from_invalid": _l(
+        "“%(entry)s” is neither an IP address nor a name. Enter addresses such as 203.0.113.7, or the name to include "
+        "in SPF, such as spf.provider.com."
+    ),
+    "sends_from_private": _l(
+        "%(entry)s is not a public address. Enter the address that receivers see: usually that of your router or your "
+        "data center."
+    ),
+    "sends_from_wide": _l(
+        "%(entry)s is too large a network: too many others could send as you. Enter a network of %(widest)s or smaller."
+    ),
+    "sends_from_mixed": _l(
+        "Enter either IP addresses or one name to include in SPF. If your provider gives you both, enter the name."
+    ),
+    "sends_from_many": Counted(
+        "count",
+        "%(count)s entry is too many: at most %(most)s are possible. Enter the network that they are in.",
+        "%(count)s entries are too many: at most %(most)s are possible. Enter the network that they are in.",
+    ),
     "test_rest_not_tried": Counted(
         "number", "%(number)s other step was skipped.", "%(number)s other steps were skipped."
     ),

@@ -1,27 +1,31 @@
 """The catalogue of system parameters: each with its type, default and help. What is not here can't be tuned."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Generic, TypeVar
-from urllib.parse import urlsplit
 
 from flask import g
 from flask_babel import lazy_gettext as _l
 from sqlalchemy import select
 
-from mail.decide.servers import FilterError, parse_filter
-from mail.message.address import normalise
+from mail.settings.parameter_values import NotValid as NotValid
+from mail.settings.parameter_values import (
+    a_day,
+    a_domain,
+    a_filter,
+    a_local_part,
+    a_local_part_or_address,
+    a_number,
+    a_place,
+    addresses,
+    any_text,
+    web_address,
+)
 from models import OutgoingServer, SystemParameter, db
 
 Value = TypeVar("Value")
-_HOST = re.compile(r"[a-z0-9.:_-]+")
 YES_OR_NO, DAYS = range(2), range(1, 36_501)
-
-
-class NotValid(ValueError):
-    """A value that a parameter can't take; the text tells the admin what it can."""
 
 
 @dataclass(frozen=True)
@@ -58,78 +62,6 @@ class Parameter(Generic[Value]):
             raise NotValid(_l("Enter a whole number from %(least)s to %(most)s.", least=least, most=most))
 
 
-def _text(text: str) -> str:
-    return text.strip()
-
-
-def _domain(text: str) -> str:
-    found = normalise(f"x@{text.strip()}")
-    if found is None:
-        raise NotValid(_l("Enter a domain, such as mycompany.com."))
-    return found.partition("@")[2]
-
-
-def _local_part(text: str) -> str:
-    local = text.strip().lower()
-    if normalise(f"{local}@example.com") is None:
-        raise NotValid(_l("Enter the part before the @, such as catchall: letters, digits, dots and dashes."))
-    return local
-
-
-def _local_part_or_address(text: str) -> str:
-    if "@" not in text:
-        return _local_part(text)
-    found = normalise(text)
-    if found is None:
-        raise NotValid(_l("Enter the part before the @, such as notifications, or a full address."))
-    return found
-
-
-def web_address(text: str) -> str:
-    """Return a web address as links are built from it; raises ``NotValid``.
-
-    >>> web_address(" HTTPS://Mail.MyCompany.com/ "), web_address("http://bücher.example:8000/post")
-    ('https://mail.mycompany.com', 'http://xn--bcher-kva.example:8000/post')
-    """
-    try:
-        parts = urlsplit(text.strip())
-        host, port = (parts.hostname or "").encode("idna").decode(), parts.port
-    except ValueError:  # also UnicodeError
-        host, port = "", None
-    plain = host and not (parts.username or parts.password or parts.query or parts.fragment)
-    if not plain or parts.scheme not in ("http", "https") or not _HOST.fullmatch(host):
-        raise NotValid(_l("Write the whole address, such as https://mail.mycompany.com."))
-    shown = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{shown}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
-
-
-def _filter(text: str) -> str:
-    try:
-        return ", ".join(parse_filter(text))
-    except FilterError as error:
-        raise NotValid(str(error)) from error
-
-
-def _number(text: str) -> int:
-    if not text.strip().isdecimal():
-        raise NotValid(_l("Enter a whole number, 0 or more."))
-    return int(text)
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text.strip())
-    except ValueError:
-        raise NotValid(_l("Enter a day as year-month-day, such as 2027-01-31.")) from None
-
-
-def _addresses(text: str) -> tuple[str, ...]:
-    found = tuple(normalise(part) for part in text.replace(";", ",").split(",") if part.strip())
-    if None in found:
-        raise NotValid(_l("Enter email addresses, separated by commas."))
-    return tuple(address for address in found if address)
-
-
 BASE_URL = Parameter(
     "web.base.url",
     "",
@@ -139,7 +71,7 @@ BASE_URL = Parameter(
 LIVE = Parameter(
     "mail.live",
     0,
-    _number,
+    a_number,
     _l(
         "1 once a real mail server has accepted an email: from then on the practice mailbox never takes the place of a "
         "missing server. 0 returns the office to practice."
@@ -149,28 +81,38 @@ LIVE = Parameter(
 DEFAULT_FROM = Parameter(
     "mail.default.from",
     "",
-    _local_part_or_address,
+    a_local_part_or_address,
     _l("The address used for sending when the author's own can't be used: the part before the @ or a full address."),
 )
 DEFAULT_FROM_FILTER = Parameter(
     "mail.default.from_filter",
     "",
-    _filter,
+    a_filter,
     _l("Domains or addresses that the default server may send from. Server records have their own From filter."),
 )
+DEFAULT_SENDS_FROM = Parameter(
+    "mail.default.sends_from",
+    "",
+    a_place,
+    _l(
+        "The public IP addresses that the default server sends from, such as 203.0.113.7, or the name that its "
+        "provider tells you to include in SPF, such as spf.provider.com. For the check of your domains’ DNS; needed "
+        "for a server in your own network. Server records have a field of their own (Sends from)."
+    ),
+)
 CATCHALL_DOMAIN = Parameter(
-    "mail.catchall.domain", "", _domain, _l("The alias domain: all CoquiMail addresses end with it.")
+    "mail.catchall.domain", "", a_domain, _l("The alias domain: all CoquiMail addresses end with it.")
 )
 CATCHALL_ALIAS = Parameter(
     "mail.catchall.alias",
     "catchall",
-    _local_part,
+    a_local_part,
     _l("The part before the @ of the address that receives replies. The old name is still recognized after a change."),
 )
 BOUNCE_ALIAS = Parameter(
     "mail.bounce.alias",
     "bounce",
-    _local_part,
+    a_local_part,
     _l(
         "The part before the @ of the address that receives delivery failures. The old name is still recognized after "
         "a change."
@@ -179,7 +121,7 @@ BOUNCE_ALIAS = Parameter(
 VERP: Parameter[int | None] = Parameter(
     "mail.bounce.verp",
     None,
-    _number,
+    a_number,
     _l(
         "1 gives every email a bounce address of its own (bounce+…@ your alias domain), so that a returned email names "
         "its recipient even when the report does not; 0 gives all of them the same. Empty: 1 as soon as an email to "
@@ -188,59 +130,59 @@ VERP: Parameter[int | None] = Parameter(
     ),
     YES_OR_NO,
 )
-COMPANY_NAME = Parameter("company.name", "", _text, _l("Your company name, as shown in emails."))
+COMPANY_NAME = Parameter("company.name", "", any_text, _l("Your company name, as shown in emails."))
 COMPANY_ADDRESS = Parameter(
-    "company.address", "", _text, _l("Your company's postal address, added to the footer of every mailing.")
+    "company.address", "", any_text, _l("Your company's postal address, added to the footer of every mailing.")
 )
 LOOP_MINUTES = Parameter(
     "mail.gateway.loop.minutes",
     120,
-    _number,
+    a_number,
     _l("The period for which emails from one sender are counted, in minutes."),
     range(1, 525_601),
 )
 LOOP_THRESHOLD = Parameter(
     "mail.gateway.loop.threshold",
     20,
-    _number,
+    a_number,
     _l("How many emails one sender may send to the same alias or thread in that period before the loop is stopped."),
     range(1_000_001),  # 0: never
 )
 LOOP_ALLOWED: Parameter[tuple[str, ...]] = Parameter(
-    "mail.gateway.allowed", (), _addresses, _l("Senders exempt from loop protection, separated by commas.")
+    "mail.gateway.allowed", (), addresses, _l("Senders exempt from loop protection, separated by commas.")
 )
 BLACKLIST_BOUNCES = Parameter(
     "mail.blacklist.bounces",
     5,
-    _number,
+    a_number,
     _l("How many mailing bounces put an address on the blacklist."),
     range(1, 1001),
 )
 BLACKLIST_DAYS = Parameter(
     "mail.blacklist.days",
     30,
-    _number,
+    a_number,
     _l("The period, in days, in which those bounces must occur."),
     range(1, 3651),
 )
 BLACKLIST_SPREAD = Parameter(
     "mail.blacklist.spread_days",
     7,
-    _number,
+    a_number,
     _l("The minimum number of days between the first and the last of them."),
     range(3651),
 )
 MAX_SIZE = Parameter(
     "mail.max_size",
     25,
-    _number,
+    a_number,
     _l("The maximum size of an outgoing email, in MB."),
     range(1, 101),
 )
 DAILY_LIMIT: Parameter[int | None] = Parameter(
     "mail.daily_limit",
     None,
-    _number,
+    a_number,
     _l(
         "How many emails a day the default server sends; what exceeds it waits for the next day (UTC). 0 is no limit. "
         "Empty: 200 where CoquiMail is hosted online, no limit on your own machine."
@@ -248,88 +190,89 @@ DAILY_LIMIT: Parameter[int | None] = Parameter(
     range(10_000_001),
 )
 DAILY_LIMIT_REASON = Parameter(
-    "mail.daily_limit.reason", "", _text, _l("Why the daily limit was changed, for you and your colleagues.")
+    "mail.daily_limit.reason", "", any_text, _l("Why the daily limit was changed, for you and your colleagues.")
 )
 DAILY_LIMIT_UNTIL: Parameter[date | None] = Parameter(
     "mail.daily_limit.until",
     None,
-    _day,
+    a_day,
     _l("The last day on which mail.daily_limit applies; from the next day on the usual limit does. Empty: for good."),
 )
 CUSTOM_SERVERS = Parameter(
     "mail.custom_servers",
     1,
-    _number,
+    a_number,
     _l("Custom Email Servers: 1 uses the outgoing servers, 0 only the default server."),
     YES_OR_NO,
 )
 DEDICATED_SERVER = Parameter(
     "mailing.dedicated_server",
     0,
-    _number,
+    a_number,
     _l("The number of the outgoing server for mailings; 0 for none."),
     range(2**31),
 )
 PAUSE_PERCENT = Parameter(
     "mailing.pause_percent",
     5,
-    _number,
+    a_number,
     _l("A mailing pauses automatically when more than this percentage of its last 200 recipients failed; 0 for never."),
     range(101),
 )
 KEEP_RAW_DAYS = Parameter(
     "mail.retention.raw_days",
     365,
-    _number,
+    a_number,
     _l("How long original emails are kept, in days."),
     DAYS,
 )
 KEEP_TRANSCRIPT_DAYS = Parameter(
     "mail.retention.transcript_days",
     30,
-    _number,
+    a_number,
     _l("How long server transcripts are kept, in days."),
     DAYS,
 )
 KEEP_EVENT_DAYS = Parameter(
     "mail.retention.event_days",
     7,
-    _number,
+    a_number,
     _l("How long page events are kept, in days."),
     DAYS,
 )
 KEEP_NOTICE_DAYS = Parameter(
     "mail.retention.notice_days",
     90,
-    _number,
+    a_number,
     _l("How long read notifications are kept, in days."),
     DAYS,
 )
 KEEP_DMARC_DAYS = Parameter(
     "mail.retention.dmarc_days",
     400,
-    _number,
+    a_number,
     _l("How long DMARC reports about your domains are kept, in days."),
     DAYS,
 )
 KEEP_RUNS = Parameter(
     "mail.retention.runs",
     1000,
-    _number,
+    a_number,
     _l("How many runs of each scheduled action are kept."),
     range(1, 1_000_001),
 )
 
 _KINDS: dict[Callable[[str], Any], Any] = {
-    _text: _l("text"),
+    any_text: _l("text"),
     web_address: _l("the address of a web site"),
-    _domain: _l("a domain"),
-    _local_part: _l("the part of an address before the @"),
-    _local_part_or_address: _l("the part of an address before the @, or a full address"),
-    _filter: _l("domains and addresses, separated by commas"),
-    _number: _l("a whole number"),
-    _day: _l("a day"),
-    _addresses: _l("email addresses, separated by commas"),
+    a_domain: _l("a domain"),
+    a_local_part: _l("the part of an address before the @"),
+    a_local_part_or_address: _l("the part of an address before the @, or a full address"),
+    a_filter: _l("domains and addresses, separated by commas"),
+    a_number: _l("a whole number"),
+    a_day: _l("a day"),
+    a_place: _l("IP addresses separated by commas, or a name to include in SPF"),
+    addresses: _l("email addresses, separated by commas"),
 }
 
 CATALOGUE: dict[str, Parameter[Any]] = {

@@ -123,9 +123,31 @@ def test_the_default_server_counts_while_it_sends(database, tmp_path):
         assert [(one.id, one.host, one.return_path) for one in found] == [
             (None, "smtp.postmarkapp.com", "pm.mtasv.net")
         ]
+        parameters.put("mail.default.sends_from", "ip4:203.0.113.7", NOW)
+        assert senders.sending_domain("acme.test").servers[0].addresses == ("203.0.113.7",)
+        with pytest.raises(parameters.NotValid, match="is not a public address"):
+            parameters.put("mail.default.sends_from", "192.168.1.1", NOW)
         server("own")
         assert [one.id for one in senders.sending_domain("acme.test").servers] == [1]
         db.engine.dispose()
+
+
+def test_where_a_server_sends_from_is_what_an_admin_says_whoever_runs_its_host(app, admin):
+    with app.app_context():
+        number = server("google", host="smtp.gmail.com")
+    path = f"/admin/outgoing-servers/edit?id={number}"
+    form = {"name": "google", "host": "smtp.gmail.com", "port": "587", "encryption": "starttls", "priority": "10",
+            "authentication": "none", "from_filter": "acme.test", "active": "y"}  # fmt: skip
+    assert "10.0.0.8 is not a public address." in words(admin.post(path, data=form | {"sends_from": "10.0.0.8"}))
+    for typed, found in (
+        (" 203.0.113.7, 203.0.113.8 ", ("", ("203.0.113.7", "203.0.113.8"))),
+        ("spf.relay.test", ("spf.relay.test", ())),
+        ("", ("_spf.google.com", ())),
+    ):
+        assert admin.post(path, data=form | {"sends_from": typed}).status_code == 302
+        with app.app_context():
+            [sending] = senders.sending_domain("acme.test").servers
+            assert (sending.include, sending.addresses) == found
 
 
 # --- what is kept, and who is told

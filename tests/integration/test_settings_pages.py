@@ -267,6 +267,7 @@ def test_every_default_is_allowed_and_none_is_nothing_to_read(app, admin):
     for key, parameter in CATALOGUE.items():
         if parameter.allowed is not None and parameter.default is not None:
             parameter.check(str(parameter.default))
+        assert str(parameter.kind)
         assert "None" not in words(admin.get(f"{PARAMETERS}/edit?key={key}").text), key
     assert "None" not in words(admin.get(f"{PARAMETERS}/new").text)
 

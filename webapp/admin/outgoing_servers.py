@@ -52,7 +52,8 @@ class OutgoingServerView(AdminView):
     sortable, searchable = ("name", "priority"), ("name", "host", "from_filter", "comment")
     filters = (YesNo("active", _l("Active")),)
     default_sort, eager = "priority", (OutgoingServer.oauth_account,)
-    exported = ("name", "host", "port", "encryption", "authentication", "user", "from_filter", "priority", "active")
+    exported = ("name", "host", "port", "encryption", "authentication", "user", "from_filter", "priority", "sends_from",
+                "active")  # fmt: skip
     list_template = "admin/servers.html"
     create_template = edit_template = "admin/outgoing_server.html"
     labels = {
@@ -65,6 +66,7 @@ class OutgoingServerView(AdminView):
         "client_key": _l("Certificate key"),
         "from_filter": _l("FROM Filtering"),
         "priority": _l("Priority"),
+        "sends_from": _l("Sends from"),
         "per_second": _l("Emails per second"),
         "per_minute": _l("Emails per minute"),
         "per_hour": _l("Emails per hour"),
@@ -90,7 +92,7 @@ class OutgoingServerView(AdminView):
             ("authentication", "user", "password", "client_certificate", "client_key"),
             _l("Passwords and keys are stored encrypted and are never shown again."),
         ),
-        FieldGroup(_l("Emails sent through this server"), ("from_filter", "priority", "active")),
+        FieldGroup(_l("Emails sent through this server"), ("from_filter", "priority", "sends_from", "active")),
         FieldGroup(
             _l("Limits"),
             (*LIMITS[:4], "connections", "per_connection"),
@@ -130,6 +132,11 @@ class OutgoingServerView(AdminView):
             "only."
         ),
         "priority": _l("If several servers match, the lowest number is used first."),
+        "sends_from": _l(
+            "Only for the check of your DNS (Email ‣ Deliverability). The public IP addresses that receivers see, or "
+            "the name that the provider tells you to include in SPF, such as spf.provider.com. Enter it for a server "
+            "in your own network, and for a provider that CoquiMail does not know; otherwise leave it empty."
+        ),
         "active": _l("Off: this server sends nothing."),
         "per_second": _l("Leave a field empty for no limit."),
         "per_day": _l("A day begins at 00:00 UTC."),
@@ -165,6 +172,7 @@ class OutgoingServerView(AdminView):
         "user": "notifications@mycompany.com",
         "from_filter": "mycompany.com, sales@mycompany.net",
         "priority": "10",
+        "sends_from": "203.0.113.7",
         "headers": "X-SES-CONFIGURATION-SET: office",
     }
     form_overrides = {"client_key": SecretTextField}
@@ -174,6 +182,7 @@ class OutgoingServerView(AdminView):
         "port": servers.port(servers.an_open_port),
         "user": servers.words(most=320, required=False),
         "from_filter": {"validators": [servers.a_filter]},
+        "sends_from": {"filters": [servers.trimmed], "validators": [servers.at_most(1000), servers.a_place]},
         "priority": servers.number(-10_000, 10_000, _l("A whole number from -10,000 to 10,000; usually 10, then 20.")),
         **dict.fromkeys(LIMITS, servers.optional_number(1, 10_000_000, NOT_A_LIMIT)),
         "connections": servers.optional_number(

@@ -13,6 +13,7 @@ from flask_babel import lazy_gettext as _l
 from wtforms import Field, Form
 from wtforms.validators import DataRequired, InputRequired, NumberRange, Optional, StopValidation, ValidationError
 
+from mail.decide.sends_from import SendsFromError, parse_sends_from
 from mail.decide.servers import FilterError, parse_filter
 from mail.errors import ChangeRefused
 from mail.message.domains import normalise_domain
@@ -128,6 +129,14 @@ def a_filter(form: Form, field: Field) -> None:
     try:
         parse_filter(field.data)
     except FilterError as error:
+        raise ValidationError(str(error)) from error
+
+
+def a_place(form: Form, field: Field) -> None:
+    """Refuse what can't be the place that a server sends from."""
+    try:
+        parse_sends_from(field.data)
+    except SendsFromError as error:
         raise ValidationError(str(error)) from error
 
 

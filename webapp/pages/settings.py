@@ -24,6 +24,7 @@ from mail.settings.parameters import (
     CATCHALL_DOMAIN,
     DAILY_LIMIT_REASON,
     DAILY_LIMIT_UNTIL,
+    DEFAULT_SENDS_FROM,
 )
 from mail.settings.wake import wake
 from models import Alias, DocumentType, IncomingServer, OutgoingServer, db
@@ -95,6 +96,7 @@ def _page(values: dict[str, Any] | None = None, errors: dict[str, str] | None = 
         limit_until=DAILY_LIMIT_UNTIL.get(),
         server=settings().default_server,
         server_filter=known.office.default_from_filter or _environment_filter(),
+        sends_from=DEFAULT_SENDS_FROM.get(),
         filter_is_parameter=bool(known.office.default_from_filter),
         check_panel=checks.panels(DEFAULT_SERVER),
     )
