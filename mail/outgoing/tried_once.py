@@ -21,7 +21,7 @@ from mail.queue import quota
 from mail.queue.connections import Connections
 from mail.queue.journal import Journal
 from mail.queue.lease import WorkerLease
-from mail.sentences import Why, why
+from mail.sentences import SENTENCES, Why, why
 from mail.settings import office
 from mail.settings.clock import now
 from mail.transport.smtp import Outcome
@@ -123,6 +123,8 @@ class _OneTry(LineBatch):
         if outcome.temporary and outcome.code is not None and outcome.why is not None:
             later = why("mail_to_me_deferred", reply=f"{outcome.code} {outcome.text}", cause=outcome.why["code"])
             outcome = outcome._replace(why=later)
+        elif outcome.why is not None and outcome.code is None:
+            outcome = outcome._replace(why=_without_promise(outcome.why))
         self.outcome = outcome._replace(temporary=False)
         super().note(line, tried._replace(outcome=self.outcome))
         if outcome.in_doubt:
@@ -135,6 +137,18 @@ class _OneTry(LineBatch):
     def leave_unsigned(self, line: Claimed, reason: Why) -> None:
         """The same for its key."""
         self.note(line, Try(not_tried(reason)))
+
+
+def _without_promise(reason: Why) -> Why:
+    """Return a reason that does not say that this email will be sent later; who asks for advice finds the cause.
+
+    >>> _without_promise(why("practice_away"))
+    {'code': 'once_practice_away', 'values': {'cause': 'practice_away'}}
+    >>> _without_promise(why("no_server"))
+    {'code': 'no_server', 'values': {}}
+    """
+    code = f"once_{reason['code']}"
+    return why(code, **reason["values"], cause=reason["code"]) if code in SENTENCES else reason
 
 
 def refuses(outcome: Outcome) -> Literal["", "sender", "recipient"]:

@@ -10,6 +10,7 @@ import threading
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from flask import current_app
 from sqlalchemy import ColumnElement, or_, select, update
@@ -21,7 +22,7 @@ from mail.decide.token_life import FORCED_AGAIN, LONGEST_RETRY, end_of_permissio
 from mail.errors import MailError
 from mail.queue.account_notices import tell_of_failure
 from mail.queue.lease import elapsed
-from mail.sentences import say, why
+from mail.sentences import why
 from mail.settings import oauth
 from mail.settings.clock import now as clock_now
 from mail.settings.oauth import OauthTokens, Registration
@@ -58,7 +59,7 @@ class _Held:
     expires_at: datetime | None
     refreshed_at: datetime | None
     retry_at: datetime | None
-    reason: str
+    reason: Any
     generation: int
     forced: bool
 
@@ -140,7 +141,7 @@ def _usable(account_id: int) -> _Held:
         held = _Held(
             row.address, row.state, row.access_token or "", row.refresh_token or "",
             not _is_unreadable(row.access_token, row.refresh_token),
-            row.flow, row.expires_at, row.refreshed_at, row.retry_at, say(row.why), row.generation, row.forced,  # type: ignore[arg-type]
+            row.flow, row.expires_at, row.refreshed_at, row.retry_at, row.why or "", row.generation, row.forced,
         )  # fmt: skip
     if held.state == "new":
         raise AccountNew(account=held.address)
@@ -248,12 +249,12 @@ def _store(account_id: int, generation: int, tokens: OauthTokens, forced: bool, 
 # --- what fails
 
 
-def _later(address: str, reason: str) -> SignInWaits:
+def _later(address: str, reason: Any) -> SignInWaits:
     return SignInWaits(account=address, reason=reason)
 
 
 def _busy(account_id: int) -> SignInWaits:
-    return _later(_usable(account_id).address, say(why("account_busy")))
+    return _later(_usable(account_id).address, why("account_busy"))
 
 
 def _failure(account_id: int) -> SignInWaits:

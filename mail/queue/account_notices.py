@@ -7,7 +7,6 @@ from sqlalchemy import select, update
 from mail.decide.oauth import is_about_registration
 from mail.decide.token_life import days_left, is_long
 from mail.errors import MailError
-from mail.sentences import say
 from mail.settings.notices import tell_admins
 from mail.transport.oauth_http import OauthAddressNotAllowed, OauthCertificateRefused, OauthNameNotFound
 from mail.transport.sasl import AccountUnreadable
@@ -30,7 +29,7 @@ def tell_of_failure(account: OauthAccount, error: MailError, moment: datetime) -
     if matter in told or not (needs_person or is_long(account.retries)):
         return
     account.told = [*told, matter]
-    values = {"account": account.address, "provider": account.provider.name, "reason": say(error.why)}
+    values = {"account": account.address, "provider": account.provider.name, "reason": error.why}
     notice = "notice_account_ended" if account.state == "refused" else "notice_account_stuck"
     at_registration = is_about_registration(code, account.provider.kind)
     link = REGISTRATION % account.provider_id if at_registration else ACCOUNT % account.id

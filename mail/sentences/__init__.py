@@ -20,6 +20,7 @@ from mail.sentences import (
     headers,
     incoming,
     mailings,
+    once,
     outgoing,
     self_test,
     settings,
@@ -46,6 +47,7 @@ SUBJECTS = (
     headers,
     self_test,
     dmarc_reports,
+    once,
 )
 SENTENCES: dict[str, Any] = {code: sentence for subject in SUBJECTS for code, sentence in subject.SENTENCES.items()}
 

@@ -9,12 +9,26 @@ from flask import Flask
 from sqlalchemy import select, update
 from sqlalchemy.exc import InterfaceError
 
+from mail.decide.advice import advice_for
 from mail.errors import NotHandedOver
 from mail.outgoing import mail_to_me, tried_once
 from mail.queue import lease
 from mail.queue.journal import Journal
+from mail.sentences import say
 from mail.settings.config import settings
-from models import Contact, OutgoingMail, OutgoingServer, Quota, Recipient, ServerCheck, User, Worker, db
+from models import (
+    Contact,
+    OauthAccount,
+    OauthProvider,
+    OutgoingMail,
+    OutgoingServer,
+    Quota,
+    Recipient,
+    ServerCheck,
+    User,
+    Worker,
+    db,
+)
 from models.outgoing import due_servers
 from scheduler import checks, recovery
 from scheduler.checks import Checks
@@ -110,6 +124,20 @@ def test_a_response_that_never_came_leaves_it_to_a_person_at_once(office: Flask)
     line = db.session.scalars(select(Recipient)).one()
     assert (line.state, line.doubts, line.why["code"]) == ("unknown", 1, "unknown_test_email")
     assert db.session.scalars(select(Quota.used)).all() == [1], "it may have been accepted"
+
+
+def test_a_test_email_that_could_not_sign_in_promises_nothing(office: Flask) -> None:
+    provider = OauthProvider(kind="google", name="Google", client_id="us")
+    account = OauthAccount(provider=provider, address="boss@office.test", state="refused")
+    db.session.add(account)
+    db.session.flush()
+    signs_in = {"authentication": "oauth2", "encryption": "tls", "oauth_account_id": account.id}
+    db.session.execute(update(OutgoingServer).values(signs_in))
+    db.session.commit()
+    said = say(send(office, worker()).steps[-1]["why"])
+    line = db.session.scalars(select(Recipient)).one()
+    assert (line.state, line.why["code"]) == ("failed", "once_account_ended") and said == say(line.why)
+    assert "send another test email" in said and advice_for(line.why).sign_in == "again"
 
 
 def test_a_test_email_that_was_not_taken_yet_is_sent_by_another_worker(office: Flask, monkeypatch) -> None:

@@ -11,6 +11,7 @@ from mail.sentences import SENTENCES, Counted, say, why
 from models import ActionRun, Contact, User
 from webapp.admin.scheduled_actions import counted
 
+NAMED = re.compile(r"%\((\w+)\)s").findall
 COUNTED = {code: sentence for code, sentence in SENTENCES.items() if isinstance(sentence, Counted)}
 
 
@@ -70,3 +71,12 @@ def test_each_code_has_one_sentence():
     subjects = [getattr(sentences, found.name) for found in pkgutil.iter_modules(sentences.__path__)]
     codes = [code for subject in subjects for code in getattr(subject, "SENTENCES", ())]
     assert len(codes) == len(set(codes)) == len(SENTENCES)
+
+
+@pytest.mark.parametrize("code", [code for code in SENTENCES if code.startswith("once_")])
+def test_what_is_tried_once_promises_nothing(code):
+    once, always = SENTENCES[code], SENTENCES[code.removeprefix("once_")]
+    texts = [str(one) for one in (once[1:] if isinstance(once, Counted) else [once])]
+    assert not any(re.search(r"automatically|waits?\b|will be sent|is sent as soon", text) for text in texts)
+    given = {name for text in (always[1:] if isinstance(always, Counted) else [always]) for name in NAMED(str(text))}
+    assert {name for text in texts for name in NAMED(text)} <= given
