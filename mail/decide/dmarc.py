@@ -1,10 +1,12 @@
 """The DMARC record of a domain (RFC 7489, RFC 9989): which policy counts for its mail, and what to paste. Pure."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mail.decide.alignment import organisation_of, same_organisation
 from mail.decide.dns_tags import read_tags, write_tags
+from mail.decide.report_uris import read_uris
 from mail.decide.verdicts import RecordToPaste, State, Verdict, not_known, txt_record
 from mail.dns_answers import DnsAnswer, DnsAnswers
 from mail.message.address import domain_of, normalise
@@ -13,6 +15,7 @@ from mail.sentences import Why, why
 
 LONGEST = 4096  # characters of a record that are read; those that mean something have a few hundred
 _RECORD = re.compile(r"v\s*=\s*DMARC1\s*(?:;|$)", re.ASCII)
+_BETWEEN_TAGS = re.compile(r"(?<![;,\s])[;,\s]+(?=[a-z]+\s*=)")
 _LOOKS_LIKE = re.compile(r"\W*v?\s*=?\s*DMARC1?\b", re.IGNORECASE)
 
 
@@ -20,7 +23,8 @@ _LOOKS_LIKE = re.compile(r"\W*v?\s*=?\s*DMARC1?\b", re.IGNORECASE)
 class DmarcPolicy:
     """What counts for mail from a domain. ``wish``: none, quarantine or reject, "" without a record.
 
-    ``at``: where the record is; ``text``: what it says; ``tags``: what it should say.
+    ``at``: where the record is; ``text``: what it says; ``tags``: what it should say. ``limit``: the tag that has it
+    apply to a part of the mail, or as a test.
     """
 
     wish: str = ""
@@ -30,6 +34,17 @@ class DmarcPolicy:
     tags: tuple[tuple[str, str], ...] = ()
     text: str = ""
     is_known: bool = True
+    limit: str = ""
+
+    @property
+    def is_test(self) -> bool:
+        """Say whether receivers are asked to do one step less, with all mail."""
+        return self.limit in ("t=y", "pct=0")
+
+    @property
+    def does_harm(self) -> bool:
+        """Say whether mail that fails is treated worse than without DMARC."""
+        return self.wish == "reject" or (self.wish == "quarantine" and not self.is_test)
 
     def relaxed(self) -> RecordToPaste:
         """Return the same record with relaxed alignment, which is what receivers take without these tags."""
@@ -87,10 +102,11 @@ def _without(domain: str, reports_to: str, answers: DnsAnswers) -> Verdict:
 
 def _record(at: str, text: str, reports_to: str, replaces: list[str] | tuple[str, ...]) -> RecordToPaste:
     """The record with everything in a text that can be read, and what it must have."""
-    tags = _usable(read_tags(_LOOKS_LIKE.sub("", re.sub(r"[;,\s]+(?=[a-z]+\s*=)", ";", text), count=1)))
+    tags = _usable(read_tags(_LOOKS_LIKE.sub("", _BETWEEN_TAGS.sub(";", text), count=1)))
     policy = {"v": "DMARC1", "p": tags.pop("p", "none")}
-    if reports_to and "rua" not in tags:
-        tags["rua"] = f"mailto:{reports_to}"
+    wanted = read_uris(tags.get("rua", ""))
+    if reports_to and not read_uris(",".join(wanted.kept)).addresses:
+        tags["rua"] = ",".join((*wanted.kept, f"mailto:{reports_to}"))
     tags.pop("v", None)
     return txt_record(at, write_tags(policy | tags), tuple(replaces))
 
@@ -101,13 +117,25 @@ _VALUES = {
     "np": re.compile("none|quarantine|reject", re.IGNORECASE),
     "aspf": re.compile("[rs]", re.IGNORECASE),
     "adkim": re.compile("[rs]", re.IGNORECASE),
-    "rua": re.compile(r"mailto:[^\s,]+@[^\s,]+(?:\s*,\s*mailto:[^\s,]+@[^\s,]+)*", re.IGNORECASE),
+    "pct": re.compile("0*(?:100|[0-9]{1,2})"),
+    "t": re.compile("[yn]", re.IGNORECASE),
 }
 
 
 def _usable(tags: dict[str, str]) -> dict[str, str]:
-    """The tags without those whose value no receiver can read."""
-    return {name: value for name, value in tags.items() if name not in _VALUES or _VALUES[name].fullmatch(value)}
+    """The tags without those whose value no receiver can read, and without such a part of ``rua``."""
+    found = {name: value for name, value in tags.items() if name not in _VALUES or _VALUES[name].fullmatch(value)}
+    if "rua" in found and read_uris(found["rua"]).broken:
+        found["rua"] = ",".join(read_uris(found["rua"]).kept)
+    return {name: value for name, value in found.items() if value or name != "rua"}
+
+
+def _limit(usable: Mapping[str, str]) -> str:
+    """The tag that has the policy apply as a test only, or to a part of the mail; "" if nothing does."""
+    if usable.get("t", "n").lower() == "y":
+        return "t=y"
+    percent = int(usable.get("pct", "100"))
+    return f"pct={percent}" if percent < 100 else ""
 
 
 def _of_text(domain: str, owner: str, text: str, reports_to: str, answers: DnsAnswers) -> tuple[Verdict, DmarcPolicy]:
@@ -124,28 +152,38 @@ def _of_text(domain: str, owner: str, text: str, reports_to: str, answers: DnsAn
         strict_dkim=usable.get("adkim", "r").lower() == "s",
         tags=tuple(read_tags(_record(at, text, reports_to, ()).value).items()),
         text=text,
+        limit=_limit(usable),
     )
-    wrong = [f"{name}={value}" for name, value in tags.items() if name not in usable]
+    wrong = [f"{name}={value}" for name, value in tags.items() if name not in usable and name != "rua"]
+    wrong += [f"rua={uri}" for uri in read_uris(tags.get("rua", "")).broken]
     if wrong or "p" not in tags:
         code = "dmarc_unreadable" if wrong else "dmarc_no_policy"
         reason = why(code, name=at, tags=", ".join(wrong))
         return Verdict("dmarc", "bad", (reason,), _record(at, text, reports_to, [text])), policy
     state, sentences = _reports(owner, usable.get("rua", ""), answers)
-    sentences.insert(0, why(f"dmarc_{wish}", domain=domain))
+    sentences.insert(0, _in_words(policy, domain))
     if owner != domain:
         sentences.insert(1, why("dmarc_inherited", domain=domain, owner=owner))
-    record = _record(at, text, reports_to, [text]) if reports_to and "rua" not in usable else None
+    has_reports = bool(read_uris(usable.get("rua", "")).addresses)
+    record = _record(at, text, reports_to, [text]) if reports_to and not has_reports else None
     return Verdict("dmarc", state, tuple(sentences), record), policy
+
+
+def _in_words(policy: DmarcPolicy, domain: str) -> Why:
+    if policy.wish == "none" or not policy.limit:
+        return why(f"dmarc_{policy.wish}", domain=domain)
+    return why("dmarc_test" if policy.is_test else "dmarc_partly", domain=domain, wish=policy.wish, limit=policy.limit)
 
 
 def _reports(owner: str, rua: str, answers: DnsAnswers) -> tuple[State, list[Why]]:
     """Whether reports come back, and whether those who are named for them take them (RFC 9990, 3)."""
-    if not rua:
-        return "good", [why("dmarc_no_reports")]
+    uris = read_uris(rua)
+    if not uris.addresses:
+        others = ", ".join(uris.others)
+        return "good", [why("dmarc_reports_elsewhere", uris=others) if others else why("dmarc_no_reports")]
     state: State = "good"
     sentences: list[Why] = []
-    for uri in rua.split(","):
-        address = uri.strip()[len("mailto:") :].partition("!")[0]
+    for address in uris.addresses:
         host = wire_domain(domain_of(normalise(address) or "")) or ""
         if not host or same_organisation(host, owner):
             continue
@@ -156,12 +194,8 @@ def _reports(owner: str, rua: str, answers: DnsAnswers) -> tuple[State, list[Why
         elif not any(_RECORD.match(text) for text in answer.records):
             state = "warning"
             sentences.append(why("dmarc_reports_refused", address=address, host=host, owner=owner))
-    return state, sentences or [why("dmarc_reports", address=", ".join(_addresses(rua)))]
+    return state, sentences or [why("dmarc_reports", address=", ".join(uris.addresses))]
 
 
 def _unknown(name: str, answer: DnsAnswer) -> Why:
     return not_known("dmarc", name, answer).sentences[0]
-
-
-def _addresses(rua: str) -> list[str]:
-    return [uri.strip()[len("mailto:") :].partition("!")[0] for uri in rua.split(",")]

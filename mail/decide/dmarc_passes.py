@@ -48,14 +48,22 @@ def judge_passes(
         return Verdict("passes", "good", (_passed(path, spf, dkim),), subject=path.server)
     if "unknown" in (spf.state, dkim.state) or not policy.is_known:
         return Verdict("passes", "unknown", (spf.reason, dkim.reason), subject=path.server)
-    failed = why(f"passes_not_{policy.wish or 'none'}", server=path.server, sender=path.sender)
+    failed = _failed(path, policy)
     record: RecordToPaste | None = None
     sentences = [failed, spf.reason, dkim.reason]
     if spf.only_strict or dkim.only_strict:
         sentences.append(why("passes_strict", name=policy.at))
         record = policy.relaxed()
-    state: State = "bad" if policy.wish in ("quarantine", "reject") else "warning"
+    state: State = "bad" if policy.does_harm else "warning"
     return Verdict("passes", state, tuple(sentences), record, path.server)
+
+
+def _failed(path: MailPath, policy: DmarcPolicy) -> Why:
+    values = {"server": path.server, "sender": path.sender}
+    if policy.wish in ("quarantine", "reject") and policy.limit:
+        code = "passes_not_test" if policy.is_test else "passes_not_partly"
+        return why(code, wish=policy.wish, limit=policy.limit, **values)
+    return why(f"passes_not_{policy.wish or 'none'}", **values)
 
 
 def _passed(path: MailPath, spf: _Proof, dkim: _Proof) -> Why:

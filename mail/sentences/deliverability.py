@@ -303,10 +303,21 @@ SENTENCES: dict[str, Any] = {
     ),
     "dmarc_quarantine": _l("DMARC is set up (p=quarantine): email as %(domain)s that fails goes to spam."),
     "dmarc_reject": _l("DMARC is set up (p=reject): email as %(domain)s that fails is rejected."),
+    "dmarc_partly": _l(
+        "DMARC is set up (p=%(wish)s), but only for a part of the email as %(domain)s that fails (%(limit)s). When the "
+        "reports show no failures of your own email, remove “%(limit)s”."
+    ),
+    "dmarc_test": _l(
+        "DMARC is set up (p=%(wish)s), but only as a test (%(limit)s): receivers do less than that with email as "
+        "%(domain)s that fails. When the reports show no failures of your own email, remove “%(limit)s”."
+    ),
     "dmarc_inherited": _l(
         "%(domain)s has no DMARC record of its own; that of %(owner)s applies, with its policy for subdomains."
     ),
     "dmarc_no_reports": _l("The DMARC record asks for no reports (rua=), so you will not notice failures."),
+    "dmarc_reports_elsewhere": _l(
+        "Reports should go to %(uris)s, but receivers send them by email only, so you will not notice failures."
+    ),
     "dmarc_reports": _l("Reports go to %(address)s."),
     "dmarc_reports_refused": _l(
         "Reports should go to %(address)s, but %(host)s does not say that it accepts reports about %(owner)s, so "
@@ -327,6 +338,14 @@ SENTENCES: dict[str, Any] = {
     ),
     "passes_not_reject": _l(
         "Email as %(sender)s through “%(server)s” does not pass DMARC, and your policy (p=reject) has it rejected."
+    ),
+    "passes_not_partly": _l(
+        "Email as %(sender)s through “%(server)s” does not pass DMARC. Your policy (p=%(wish)s) applies to a part of "
+        "it (%(limit)s): some goes to spam or is rejected."
+    ),
+    "passes_not_test": _l(
+        "Email as %(sender)s through “%(server)s” does not pass DMARC. Your policy (p=%(wish)s) is only a test "
+        "(%(limit)s), but receivers may treat it as spam."
     ),
     "passes_strict": _l(
         "It would pass with relaxed alignment: paste the DMARC record without “aspf=s” and “adkim=s” at %(name)s."
