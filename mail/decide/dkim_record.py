@@ -52,7 +52,7 @@ def judge_dkim(key: DkimKey, answers: DnsAnswers) -> Verdict:
         sentences.append(why("dkim_alias", name=name, target=answer.aliases[-1]))
     if state == "good" or not key.public_key:
         return Verdict("dkim", state, tuple(sentences), subject=key.selector)
-    record = dkim_record(key, answer.aliases[:1] or answer.records)
+    record = dkim_record(key, answer.aliases[:1] or (answer.records if _is_meant(answer.records) else ()))
     return Verdict("dkim", state, tuple(sentences), record, key.selector)
 
 
@@ -83,6 +83,8 @@ def _beside_a_good_one(key: DkimKey, verdict: Verdict, answers: DnsAnswers) -> V
 def _state(key: DkimKey, name: str, records: tuple[str, ...]) -> tuple[State, Why]:
     if not records:
         return "bad", why("dkim_missing" if key.public_key else "dkim_missing_provider", name=name, domain=key.domain)
+    if not _is_meant(records):
+        return "bad", why("dkim_not_dkim" if key.public_key else "dkim_not_dkim_provider", name=name)
     if len(records) > 1:
         return "bad", why("dkim_several", name=name, count=len(records))
     tags = read_tags(records[0])
@@ -92,6 +94,12 @@ def _state(key: DkimKey, name: str, records: tuple[str, ...]) -> tuple[State, Wh
     if not published:
         return "bad", why("dkim_revoked", name=name)
     return _of_tags(tags, key, name) or _of_key(published, tags.get("k", "rsa").lower(), key, name)
+
+
+def _is_meant(records: tuple[str, ...]) -> bool:
+    """Say whether one of the texts is meant to be a key; a wildcard answers for every name."""
+    tags = [read_tags(record) for record in records]
+    return any("p" in one or "k" in one or one.get("v", "").upper().startswith("DKIM") for one in tags)
 
 
 def _of_tags(tags: dict[str, str], key: DkimKey, name: str) -> tuple[State, Why] | None:
@@ -107,7 +115,9 @@ def _of_tags(tags: dict[str, str], key: DkimKey, name: str) -> tuple[State, Why]
 
 
 def _of_key(published: str, algorithm: str, key: DkimKey, name: str) -> tuple[State, Why]:
-    if key.public_key and published != key.public_key:
+    if key.public_key and published != key.public_key and key.public_key.startswith(published):
+        return "bad", why("dkim_cut", name=name)
+    if key.public_key and published != key.public_key and _bits(published, algorithm) is not None:
         return "bad", why("dkim_wrong_key", name=name)
     bits = _bits(published, algorithm)
     if bits is None:

@@ -138,10 +138,12 @@ class _Evaluation:
         return any(name == domain or name.endswith(f".{domain}") for name in self.validated_names())
 
     def validated_names(self) -> list[str]:
-        """The names of the address that lead back to it."""
+        """The names of the address that lead back to it; what DNS does not answer is left out (RFC 7208, 5.5)."""
         any_prefix = Term("", "a")
-        names = self.ask(reverse_name(self.mail.ip), "PTR").records[:MOST_NAMES]
-        return [name for name in names if self.has_address(any_prefix, name)]
+        kind: Kind = "A" if self.mail.ip.version == 4 else "AAAA"
+        reverse = reverse_name(self.mail.ip)
+        names = self.ask(reverse, "PTR").records[:MOST_NAMES] if self.answers.ask(reverse, "PTR").is_known else ()
+        return [name for name in names if self.answers.ask(name, kind).is_known and self.has_address(any_prefix, name)]
 
     def validated(self, domain: str) -> str:
         """The value of the macro ``p``: a validated name, one in the domain if there is one."""

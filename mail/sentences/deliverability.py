@@ -260,6 +260,18 @@ SENTENCES: dict[str, Any] = {
     "dkim_unreadable": _l(
         "The record at %(name)s is not a readable key. It may have been cut off or changed when it was pasted."
     ),
+    "dkim_cut": _l(
+        "%(name)s holds only the beginning of your key: the rest was cut off when it was pasted. Receivers treat every "
+        "signature as invalid. Paste the whole value; some forms take it only in two strings, each in quotation marks."
+    ),
+    "dkim_not_dkim": _l(
+        "The text at %(name)s is not a DKIM record, so receivers cannot check your signatures. It may come from a "
+        "wildcard record (*), which can stay. If it was entered for this very name, delete it."
+    ),
+    "dkim_not_dkim_provider": _l(
+        "The text at %(name)s is not a DKIM record; it may come from a wildcard record (*). Add the record that the "
+        "provider shows you."
+    ),
     "dkim_revoked": _l(
         "The key at %(name)s is revoked: its value (p=) is empty. Receivers treat signatures made with it as invalid."
     ),

@@ -7,6 +7,7 @@ record".
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -95,17 +96,16 @@ def _ask_one(resolver: ResolverAddress, name: Name, question: Question, seconds:
     """Ask one resolver, by TCP when its response was cut."""
     import dns.exception
     import dns.message
-    import dns.query
+    import dns.rcode
 
-    address, port = resolver
+    address, _ = resolver
+    deadline = time.monotonic() + seconds
     query = dns.message.make_query(name, question.kind, use_edns=True, payload=1232)
     try:
-        try:
-            response: Message = dns.query.udp(
-                query, address, seconds, port, ignore_unexpected=True, raise_on_truncation=True
-            )
-        except dns.message.Truncated:
-            response = dns.query.tcp(query, address, seconds, port)
+        response = _response(query, resolver, seconds)
+        left = deadline - time.monotonic()
+        if response.rcode() in (dns.rcode.FORMERR, dns.rcode.NOTIMP) and left > 0:  # an old one that knows no EDNS
+            response = _response(dns.message.make_query(name, question.kind), resolver, left)
     except dns.exception.Timeout:
         return DnsAnswer("silent", said=f"{address}: no response")
     except (OSError, EOFError) as error:
@@ -113,6 +113,47 @@ def _ask_one(resolver: ResolverAddress, name: Name, question: Question, seconds:
     except (dns.exception.DNSException, ValueError) as error:
         return DnsAnswer("malformed", said=f"{address}: {error or type(error).__name__}")
     return _read(response, address)
+
+
+def _response(query: QueryMessage, resolver: ResolverAddress, seconds: float) -> Message:
+    import dns.message
+    import dns.query
+
+    address, port = resolver
+    try:
+        return _by_udp(query, resolver, seconds)
+    except dns.message.Truncated:
+        return dns.query.tcp(query, address, seconds, port)
+
+
+def _by_udp(query: QueryMessage, resolver: ResolverAddress, seconds: float) -> Message:
+    """Wait for the response among whatever else arrives; when none comes, what was wrong about the rest counts."""
+    import dns.exception
+    import dns.inet
+    import dns.message
+    import dns.query
+
+    wrong: Exception | type[Exception] = dns.exception.Timeout
+    end = time.time() + seconds
+    with dns.query.make_socket(dns.inet.af_for_address(resolver[0]), socket.SOCK_DGRAM) as connection:
+        destination = dns.inet.low_level_address_tuple(resolver)
+        dns.query.send_udp(connection, query, destination, end)
+        while True:
+            try:
+                response: Message = dns.query.receive_udp(connection, destination, end, True, raise_on_truncation=True)[
+                    0
+                ]
+                if query.is_response(response):
+                    return response
+                wrong = dns.query.BadResponse
+            except dns.exception.Timeout:
+                raise wrong from None
+            except dns.message.Truncated as cut:
+                if query.is_response(cut.message()):  # type: ignore[no-untyped-call]
+                    raise
+                wrong = dns.query.BadResponse
+            except (dns.exception.DNSException, ValueError) as error:
+                wrong = error
 
 
 def _read(response: Message, address: str) -> DnsAnswer:

@@ -8,6 +8,7 @@ import dns.nameserver
 import dns.resolver
 import pytest
 import spf
+from dnslib import DNSRecord
 
 from mail.decide.deliverability import Judgement, SendingDomain, judge
 from mail.decide.spf import check_host
@@ -170,6 +171,35 @@ def test_outcomes_are_told_apart(staged, outcome, said):
         server.close()
     assert answer.outcome == outcome
     assert said in answer.said
+
+
+@pytest.mark.parametrize("header", [{"id": 1}, {"id": 1, "tc": 1}, None], ids=["stranger", "cut stranger", "nonsense"])
+def test_what_does_not_belong_to_the_question_is_passed_over(header):
+    answers: list[bytes] = []
+
+    def staged(question: DNSRecord, by_tcp: bool) -> bytes | None:
+        answers.append(reply(question, "v=spf1 -all").pack())
+        return reply(question, **header).pack() if header else b"no DNS at all"
+
+    server = LyingNameServer(staged, lambda: answers[-1:])
+    try:
+        assert Resolver([(HOST, server.port)], seconds=5).ask(ASKED).records == ("v=spf1 -all",)
+        assert len(answers) == 1
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize("rcode", [1, 4], ids=["formerr", "notimp"])
+def test_a_resolver_that_knows_no_extensions_is_asked_without(rcode):
+    def staged(question: DNSRecord, by_tcp: bool) -> bytes:
+        return reply(question, rcode=rcode).pack() if question.ar else reply(question, "v=spf1 -all").pack()
+
+    server = LyingNameServer(staged)
+    try:
+        answer = Resolver([(HOST, server.port)]).ask(ASKED)
+    finally:
+        server.close()
+    assert (answer.outcome, answer.records) == ("found", ("v=spf1 -all",))
 
 
 def test_another_resolver_is_asked_when_one_fails(server):

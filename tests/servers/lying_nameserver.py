@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from dnslib import QTYPE, RR, TXT, DNSHeader, DNSRecord
 
@@ -24,10 +24,13 @@ def reply(question: DNSRecord, *texts: str, **header: int) -> DNSRecord:
 
 
 class LyingNameServer:
-    """Answers by UDP and TCP until it is closed; ``asked`` are the names, each with its way."""
+    """Answers by UDP and TCP until it is closed; ``asked`` are the names, each with its way.
 
-    def __init__(self, staged: Staged) -> None:
-        self.staged = staged
+    ``then``: what comes after each answer by UDP.
+    """
+
+    def __init__(self, staged: Staged, then: Callable[[], Iterable[bytes]] = tuple) -> None:
+        self.staged, self.then = staged, then
         self.asked: list[tuple[str, str]] = []
         self.tcp = socket.create_server((HOST, 0))
         self.port = self.tcp.getsockname()[1]
@@ -41,8 +44,8 @@ class LyingNameServer:
             try:
                 data, client = self.udp.recvfrom(4096)
                 answer = self._answer(data, by_tcp=False)
-                if answer is not None:
-                    self.udp.sendto(answer, client)
+                for packet in [] if answer is None else [answer, *self.then()]:
+                    self.udp.sendto(packet, client)
             except OSError:
                 return
 

@@ -34,6 +34,7 @@ def only(name: str, kind: str, *records: str) -> DnsAnswers:
     ("record", "code"),
     [
         ("k=rsa", "dkim_unreadable"),
+        ("v=spf1 -all", "dkim_not_dkim_provider"),
         ("v=DKIM2; p=abcd", "dkim_unreadable"),
         ("p=no!base64", "dkim_unreadable"),
         ("p=AAAA", "dkim_unreadable"),
@@ -47,6 +48,25 @@ def test_a_key_that_only_a_provider_knows(record, code):
     verdict = judge_dkim(key, only("s1._domainkey.acme.com", "TXT", record))
     assert verdict.sentences[0]["code"] == code
     assert verdict.record is None
+
+
+@pytest.mark.parametrize(
+    ("records", "code", "replaces"),
+    [
+        ((f"v=DKIM1; k=ed25519; p={ED25519[:30]}",), "dkim_cut", True),
+        ((f"v=DKIM1; k=ed25519; p={ED25519[:-1]}",), "dkim_cut", True),
+        (("v=DKIM1; k=ed25519; p=!",), "dkim_unreadable", True),
+        (("v=DKIM1; k=ed25519; p=" + "A" * 43 + "=",), "dkim_wrong_key", True),
+        (("v=spf1 -all",), "dkim_not_dkim", False),
+        (("v=spf1 -all", "verification=1"), "dkim_not_dkim", False),
+        (("v=spf1 -all", f"v=DKIM1; k=ed25519; p={ED25519}"), "dkim_several", True),
+    ],
+)
+def test_what_stands_there_in_place_of_our_key(records, code, replaces):
+    key = DkimKey("acme.com", "s1", "ed25519", ED25519)
+    verdict = judge_dkim(key, only("s1._domainkey.acme.com", "TXT", *records))
+    assert verdict.sentences[0]["code"] == code
+    assert verdict.record is not None and verdict.record.replaces == (records if replaces else ())
 
 
 def test_a_sub_domain_asks_itself_first():

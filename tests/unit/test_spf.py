@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mail.decide.spf import check_host
 from mail.decide.spf_record import parse_spf, parse_term
 from mail.decide.verdicts import worst
-from mail.dns_answers import DnsAnswers
+from mail.dns_answers import DnsAnswer, DnsAnswers, Question
 from mail.sentences import say
 from tests.unit.test_zones import judged
 from tests.zones import ZoneCase, ZoneFile, after_pasting, offered, words
@@ -134,6 +134,20 @@ def found_by_pyspf(zone: ZoneFile, address: str, monkeypatch) -> tuple[str, str]
 
     monkeypatch.setattr(spf, "DNSLookup", look_up)
     return spf.check2(i=address, s="postmaster@acme.example", h="helo.example")
+
+
+@pytest.mark.parametrize("name", ["9.2.0.192.in-addr.arpa", "mail.acme.example"])
+@pytest.mark.parametrize("record", ["ptr ip4:192.0.2.9 -all", "exists:%{p}.list.example ip4:192.0.2.9 -all"])
+def test_a_name_of_an_address_that_dns_does_not_tell_does_not_match(name, record):
+    known = {
+        Question("acme.example", "TXT"): DnsAnswer("found", (f"v=spf1 {record}",)),
+        Question("9.2.0.192.in-addr.arpa", "PTR"): DnsAnswer("found", ("mail.acme.example",)),
+        Question("mail.acme.example", "A"): DnsAnswer("found", ("192.0.2.9",)),
+        Question("unknown.list.example", "A"): DnsAnswer("no_name"),
+    } | {Question(name, kind): DnsAnswer("failed", said="SERVFAIL") for kind in ("PTR", "A")}
+    answers = DnsAnswers(known)
+    result = check_host(ipaddress.ip_address("192.0.2.9"), "postmaster@acme.example", answers)
+    assert (result.outcome, [match.term for match in result.path], answers.open) == ("pass", ["ip4:192.0.2.9"], [])
 
 
 @given(record=RECORDS, address=st.sampled_from(ADDRESSES))
