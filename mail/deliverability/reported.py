@@ -1,6 +1,6 @@
 """Who sends as our domains, from the DMARC reports that receivers sent us."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -85,10 +85,7 @@ def own_servers(domain: str) -> list[OwnServer]:
     """Return the servers that send as a domain, with the addresses that the last check of its DNS found for them."""
     report = checks.latest(domain)
     answers = _answers(report) if report else DnsAnswers({})
-    return [
-        OwnServer(server.id, server.name, tuple(_networks(server, answers)))
-        for server in senders.sending_domain(domain).servers
-    ]
+    return [_own_server(server, answers) for server in senders.sending_domain(domain).servers]
 
 
 def _answers(report: DomainReport) -> DnsAnswers:
@@ -99,12 +96,17 @@ def _answers(report: DomainReport) -> DnsAnswers:
     )
 
 
-def _networks(server: SendingServer, answers: DnsAnswers) -> Iterator[Network]:
-    """Where the emails of a server come from: what its provider lists, and its own addresses."""
-    if server.include:
-        yield from reach_of(wire_domain(server.include) or "", answers).networks
-    host = wire_domain(server.host) or server.host
-    of_host = () if server.addresses else (*answers.ask(host, "A").records, *answers.ask(host, "AAAA").records)
-    for address in (*server.addresses, *of_host):
+def _own_server(server: SendingServer, answers: DnsAnswers) -> OwnServer:
+    """A server with its own addresses; with a provider, its host and what that lists are of all its customers."""
+    own, host = tuple(_networks(server.addresses)), wire_domain(server.host) or server.host
+    of_host = () if own else tuple(_networks((*answers.ask(host, "A").records, *answers.ask(host, "AAAA").records)))
+    if not server.include:
+        return OwnServer(server.id, server.name, own + of_host)
+    listed = reach_of(wire_domain(server.include) or "", answers).networks
+    return OwnServer(server.id, server.name, own, (*listed, *of_host))
+
+
+def _networks(addresses: Iterable[str]) -> Iterator[Network]:
+    for address in addresses:
         with suppress(ValueError):
             yield ip_network(address)

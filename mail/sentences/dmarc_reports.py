@@ -67,6 +67,26 @@ SENTENCES: dict[str, Any] = {
         "Your server “%(server)s” sent them, but neither SPF nor DKIM vouches for them. Check the records under "
         "Deliverability, or receivers may refuse these emails."
     ),
+    "sender_shared_both": _l(
+        "Sent through the provider of your server “%(server)s”: SPF and DKIM vouch for its emails."
+    ),
+    "sender_shared_dkim": _l(
+        "Sent through the provider of your server “%(server)s”: DKIM vouches for its emails, SPF does not. One is "
+        "enough."
+    ),
+    "sender_shared_spf": _l(
+        "Sent through the provider of your server “%(server)s”: SPF vouches for its emails, DKIM does not. One is "
+        "enough, but SPF fails when an email is forwarded."
+    ),
+    "sender_shared_failing": _l(
+        "Sent through the provider of your server “%(server)s” and named after your domain, but neither SPF nor DKIM "
+        "vouches for them. Check the records under Deliverability, or receivers may refuse these emails."
+    ),
+    "sender_provider": _l(
+        "Sent through the provider of your server “%(server)s”, perhaps not from your account: neither SPF nor DKIM "
+        "vouches for them. If you recognize them, check the records under Deliverability. If not, another customer is "
+        "forging your domain or forwarding emails."
+    ),
     "sender_service_dkim": _l("Not a known server of yours, but it signs as %(domain)s: a service that you set up."),
     "sender_service_spf": _l(
         "Not a known server of yours, but the SPF record of %(domain)s allows it: a service that you set up."

@@ -161,7 +161,7 @@ def test_a_provider_is_known_by_the_networks_that_it_lists(office: Flask) -> Non
         )
         found = reported.reported_senders(DOMAIN, now() - timedelta(days=7))
         assert [(one.kind, one.address) for one in found if one.server] == [
-            ("own_failing", "198.51.100.20"),
+            ("provider", "198.51.100.20"),
             ("own", "203.0.113.10"),
         ]
 

@@ -9,6 +9,7 @@ from mail.message.dmarc_report import ReportedSource
 
 SERVERS = [
     OwnServer(1, "Office", (ip_network("192.0.2.0/24"),)),
+    OwnServer(2, "Microsoft 365", shared=(ip_network("198.51.100.0/24"), ip_network("192.0.2.0/24"))),
     OwnServer(None, "Default", (ip_network("2001:db8::7"),)),
 ]
 
@@ -37,6 +38,22 @@ def codes(sender: Sender) -> list[str]:
         (source("203.0.113.1", spf_domain="x.example", disposition="?"), "stranger", ["stranger_named"]),
         (source("203.0.113.1", spf_domain="x.office.test", header_from="office.test"), "stranger", ["stranger"]),
         (source("nonsense"), "stranger", ["stranger"]),
+        (source("198.51.100.1", dkim=True, spf=True), "own", ["shared_both"]),
+        (source("198.51.100.1", spf=True), "own", ["shared_spf"]),
+        (source("198.51.100.1", disposition="none"), "provider", ["provider", "treated_none"]),
+        (source("198.51.100.1", reason="forwarded"), "forwarded", ["forwarded"]),
+        (source("198.51.100.1", spf_domain="x.example", header_from="office.test"), "provider", ["provider"]),
+        (
+            source("198.51.100.1", spf_domain="b.office.test", header_from="office.test"),
+            "own_failing",
+            ["shared_failing"],
+        ),
+        (
+            source("198.51.100.1", signed_by="x.example, office.test", header_from="office.test"),
+            "own_failing",
+            ["shared_failing"],
+        ),
+        (source(reason="forwarded"), "own_failing", ["own_failing"]),
     ],
 )
 def test_who_it_is(one: ReportedSource, kind: str, said: list[str]) -> None:

@@ -23,6 +23,7 @@ KINDS = {  # kind of sender -> the look of its badge and its word
     "own_failing": ("bad", _l("Yours, failing")),
     "service": ("good", _l("Allowed")),
     "forwarded": ("doubt", _l("Forwarded")),
+    "provider": ("doubt", _l("Perhaps yours")),
     "stranger": ("bad", _l("Stranger")),
 }
 
