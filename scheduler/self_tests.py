@@ -71,7 +71,7 @@ class SelfTests:
                 log.info("self-test %s has ended", check_id)
                 return
             if time.monotonic() >= fetch_at:
-                wait([self._fetcher.start(id) for id in self_test_rows.mailboxes()], LONGEST_FETCH)
+                wait([self._fetcher.start(id) for id in self_test_rows.mailboxes(check_id)], LONGEST_FETCH)
                 fetches = min(fetches + 1, len(FETCH_AFTER) - 1)
                 fetch_at = time.monotonic() + FETCH_AFTER[fetches]
             else:

@@ -62,7 +62,7 @@ class Office:
     catchall_domain: str = ""
     catchall_alias: str = "catchall"
     bounce_alias: str = "bounce"
-    verp: bool = False  # each recipient gets a bounce address of their own, where server and mailbox take it
+    verp: bool | None = False  # a bounce address for each recipient; None: where a test of the server passed
     with_plus: Container[str] = frozenset()  # the bounce addresses where mail with an addition behind a plus arrived
     company: str = ""
     custom_servers: bool = True
@@ -106,9 +106,16 @@ class Office:
         first = self.first
         return (first, *self.domains) if first.name else self.domains
 
-    def verp_on(self, bounce_address: str | None) -> bool:
-        """Say whether recipients may get addresses of their own that are made of this bounce address."""
-        return self.verp and bounce_address in self.with_plus
+    def verp_on(self, bounce_address: str | None, server: Server) -> bool:
+        """Say whether a server may be given addresses for each recipient that are made of this bounce address.
+
+        >>> known, tried, untried = {"bounce@acme.com"}, Server(1, "tried", verp=True), Server(2, "untried")
+        >>> [Office(verp=verp, with_plus=known).verp_on("bounce@acme.com", one)
+        ...  for verp in (None, True, False) for one in (tried, untried)]
+        [True, False, True, True, False, False]
+        """
+        is_wanted = server.verp is True if self.verp is None else self.verp and server.verp is not False
+        return is_wanted and bounce_address in self.with_plus
 
     def domain(self, name: str) -> MailDomain | None:
         """Return the domain of ours with this name, None for somebody else's.

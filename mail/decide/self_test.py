@@ -121,6 +121,15 @@ def refused(name: str, address: str, returns_to: str, reason: Why, reply: str, a
     return PartResult("failed", why("self_test_refused", address=address, because=reason, cause=reason["code"]))
 
 
+def is_no_such(reason: Why) -> bool:
+    """Say whether a server refused an address because there is no such mailbox, not for its policy or its own trouble.
+
+    >>> is_no_such(why("no_such_mailbox")), is_no_such(why("relay_denied"))
+    (True, False)
+    """
+    return reason["code"] == "no_such_mailbox"
+
+
 def not_sent(name: str, reason: Why) -> PartResult:
     """Return how a part ended whose email was not even queued.
 

@@ -131,8 +131,9 @@ def decide(request: Request, servers: Sequence[Server], office: Office) -> Decis
     dkim = decide_signature(sent_as.domain, server, office.signing, steps)
     bounce_address = _bounce_address(home, server, office, steps)
     envelope_sender = _envelope_sender(request, server, sent_as, bounce_address, steps)
-    if office.verp and bounce_address and envelope_sender == wire_address(bounce_address, smtputf8=True):
-        envelope_sender = for_each_recipient(envelope_sender, server, steps, arrives=office.verp_on(bounce_address))
+    if office.verp is not False and bounce_address and envelope_sender == wire_address(bounce_address, smtputf8=True):
+        arrives, untried = bounce_address in office.with_plus, office.verp is True
+        envelope_sender = for_each_recipient(envelope_sender, server, steps, arrives=arrives, untried=untried)
     return Decision(
         server_id=server.id,
         is_default_server=server.id is None,

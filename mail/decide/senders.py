@@ -89,8 +89,9 @@ def _bounces(server: Server, office: Office) -> list[TestedSender]:
     for domain in (office.first, *office.domains):
         address = domain.bounce_address
         if address and server.may_send_as(address):
-            if office.verp_on(address):  # real emails have a token in the place of "test"
-                address = bounce_address_of(for_each_recipient(address, server, [], arrives=True), "test")
+            if office.verp_on(address, server):  # real emails have a token in the place of "test"
+                unique = for_each_recipient(address, server, [], arrives=True, untried=True)
+                address = bounce_address_of(unique, "test")
             found.append(TestedSender(address, ("bounce",)))
         elif address and domain == office.first and not office.domains:
             unused = why("test_bounce_unused", address=address)

@@ -31,7 +31,8 @@ class Server:
     """What the choice needs to know of an outgoing server; ``id`` None is the default server of the environment.
 
     ``filters`` comes from ``parse_filter``. ``rewrite`` counts only without a filter: whether a From that is not ours,
-    none or every From is encapsulated. ``verp``: it may be given a bounce address of its own for each recipient.
+    none or every From is encapsulated. ``verp``: whether it takes a bounce address of its own for each recipient, None
+    while nobody has tried.
     ``signs_itself``: it puts DKIM signatures on emails, so we don't.
     """
 
@@ -41,7 +42,7 @@ class Server:
     filters: tuple[str, ...] = ()
     rewrite: Rewrite = "not_ours"
     active: bool = True
-    verp: bool = True
+    verp: bool | None = None
     signs_itself: bool = False
 
     def has(self, address: str) -> bool:

@@ -10,15 +10,18 @@ LONGEST_ADDITION = 40
 LONGEST_LOCAL_PART = 64  # RFC 5321 4.5.3.1.1
 
 
-def for_each_recipient(bounce: str, server: Server, steps: list[Why], *, arrives: bool) -> str:
+def for_each_recipient(bounce: str, server: Server, steps: list[Why], *, arrives: bool, untried: bool = False) -> str:
     """Return the bounce address with a place for what names each recipient (VERP), or as it is, and why.
 
-    ``arrives``: mail to this address with an addition behind a plus has been seen.
+    ``arrives``: mail to this address with an addition behind a plus has been seen. ``untried``: a server may be given
+    it that has not shown that it takes it, for a person said so.
     """
     local, _, domain = bounce.rpartition("@")
     tagged = f"{local}+{PLACE}@{domain}"
-    if not server.verp:
+    if server.verp is False:
         steps.append(why("envelope_verp_off", server=server.name))
+    elif server.verp is None and not untried:
+        steps.append(why("envelope_verp_untried", server=server.name))
     elif not arrives:
         steps.append(why("envelope_verp_not_seen", address=show_address("", f"{local}{PLUS_TEST}@{domain}")))
     elif not server.may_send_as(normalise(f"{local}+x@{domain}") or ""):
@@ -38,3 +41,12 @@ def bounce_address_of(envelope_sender: str, token: str) -> str:
     ('bounce+b7k@office.test', 'info@office.test')
     """
     return envelope_sender.replace(PLACE, token)
+
+
+def shared_by_all(envelope_sender: str) -> str:
+    """Return the bounce address that all recipients share where they have one each, "" where they have none.
+
+    >>> shared_by_all("bounce+<token>@office.test"), shared_by_all("info@office.test")
+    ('bounce@office.test', '')
+    """
+    return envelope_sender.replace(f"+{PLACE}", "") if PLACE in envelope_sender else ""

@@ -222,8 +222,9 @@ def _assert_plus_arrives() -> None:
         g.pop("parameters", None)  # what does not fit is not committed
         raise NotValid(
             _l(
-                "No email to %(addresses)s has arrived yet, so returned emails could be lost. Send one from your own "
-                "mailbox; once it appears under Received Emails, unique bounce addresses can be turned on.",
+                "No email to %(addresses)s has arrived yet, so returned emails could be lost. “Test sending and "
+                "receiving” on the page of an outgoing server sends one. While this is 0, you can also send one "
+                "yourself.",
                 addresses=", ".join(missing),
             )
         )

@@ -7,10 +7,11 @@ from typing import Any
 
 from sqlalchemy import bindparam, delete, exists, select, update
 
-from mail.decide.outcomes import Rejected
+from mail.decide.outcomes import Rejected, SelfTested
 from mail.incoming.case import Case, storable
 from mail.incoming.lookup import targets
 from mail.sentences import Why
+from mail.settings.parameters import VERP
 from models import Alias, Attachment, Blob, OutgoingMail, PracticeMail, ReceivedMail, RouteResult, db
 from models.store import insert_rows
 
@@ -55,7 +56,7 @@ def note_aliases(cases: Iterable[Case], now: datetime) -> None:
     wrong: dict[int, Why] = {}
     with_plus: set[int] = set()
     for case in cases:
-        if any(step["code"] == "route_plus_works" for step in case.routing.steps):
+        if _shows_plus(case):
             with_plus.update(case.routing.hits)
         for alias_id in case.routing.hits:
             hits[alias_id] += 1
@@ -71,6 +72,17 @@ def note_aliases(cases: Iterable[Case], now: datetime) -> None:
         db.session.connection().execute(_HIT, rows)
     if with_plus:
         db.session.execute(update(Alias).where(Alias.id.in_(with_plus)).values(plus_at=now))
+
+
+def _shows_plus(case: Case) -> bool:
+    """Say whether a mail shows that addresses with a plus arrive: the test's own one, for nobody else can make it.
+
+    A person who decides about unique bounce addresses may write one by hand.
+    """
+    if not any(step["code"] == "route_plus_works" for step in case.routing.steps):
+        return False
+    is_test = any(isinstance(outcome, SelfTested) for outcome in case.routing.outcomes)
+    return is_test or VERP.get() is not None
 
 
 def note_alias_failure(case: Case, reason: Why) -> None:

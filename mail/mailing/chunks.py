@@ -239,7 +239,7 @@ class ChunkBatch(DeliveryBatch[Any]):
             self._ahead = SignedAhead(self._render, self.waiting, process) if process else None
         content = self._ahead.mail_to(recipient) if self._ahead else self._render(recipient, None)
         sender, address = self.letter.envelope_sender(recipient.id), bare_address(recipient.address)
-        return Parcel(f"t{recipient.id}", sender, address, content, ready=True)
+        return Parcel(f"t{recipient.id}", sender, address, content, ready=True, shared_sender=self.letter.shared_sender)
 
     def _render(self, recipient: Any, later: list[UnsignedHeader] | None) -> bytes:
         trace_id, address, _, _, name, company, language = recipient

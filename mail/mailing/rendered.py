@@ -19,7 +19,7 @@ from markupsafe import escape
 from sqlalchemy import select
 
 from mail.decide.sender import Decision, Request, decide
-from mail.decide.verp import PLACE, bounce_address_of
+from mail.decide.verp import PLACE, bounce_address_of, shared_by_all
 from mail.mailing.template import CompiledMailing, compile_mailing
 from mail.message.address import needs_smtputf8, wire_address
 from mail.message.dkim import SigningKey, UnsignedHeader
@@ -56,6 +56,7 @@ class RenderedMailing:
         self._url = office.base_url()
         self._trace_token = tokens.maker(TokenKind.TRACE)
         self._bounce_token = tokens.maker(TokenKind.TRACE_BOUNCE) if PLACE in decision.envelope_sender else None
+        self.shared_sender = shared_by_all(decision.envelope_sender)
         self._unsubscribe_token = tokens.maker(TokenKind.UNSUBSCRIBE)
         self._view_token = tokens.maker(TokenKind.VIEW)
         home = snapshot.office.domain(decision.domain) or snapshot.office.first

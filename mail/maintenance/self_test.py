@@ -11,8 +11,17 @@ from flask_babel import gettext
 from sqlalchemy import select, update
 
 from mail.decide.domains import without_tag
-from mail.decide.self_test import PartResult, SentPart, authenticated, not_sent, refused, shows_no_plus, verdict
-from mail.decide.verp import PLUS_TEST
+from mail.decide.self_test import (
+    PartResult,
+    SentPart,
+    authenticated,
+    is_no_such,
+    not_sent,
+    refused,
+    shows_no_plus,
+    verdict,
+)
+from mail.decide.verp import PLACE, PLUS_TEST
 from mail.errors import NotHandedOver
 from mail.maintenance.self_test_rows import (
     FINAL,
@@ -26,7 +35,7 @@ from mail.maintenance.self_test_rows import (
     tell,
 )
 from mail.message.address import domain_of, first_address, normalise, show_address
-from mail.outgoing import server_rules, tried_once
+from mail.outgoing import server_rules, tried_once, unique_senders
 from mail.outgoing.enqueue import OutgoingDraft, To
 from mail.queue.journal import Journal
 from mail.queue.lease import WorkerLease
@@ -101,11 +110,19 @@ def _untried(delivery: SelfTestPart, waiting: Sequence[str]) -> dict[str, PartRe
     """The parts that make no sense after the first email."""
     if delivery.state not in FINAL:
         return {}
-    if delivery.mail_id is None or delivery.sent_at is None:
+    if delivery.mail_id is None:
+        reason = stored_why(delivery.why) or why(LOST)
+        return {name: not_sent(name, reason["values"].get("because", reason)) for name in waiting}
+    if delivery.sent_at is None:
         return dict.fromkeys(waiting, PartResult("skipped", why("self_test_server_failed")))
     if "reply" in waiting and not _has_arrived(delivery):
         return {"reply": PartResult("skipped", why("self_test_needs_delivery"))}
     return {}
+
+
+def _was_accepted(delivery: SelfTestPart) -> bool:
+    """Whether a server takes emails of the test at all: else a refusal says nothing about one address."""
+    return delivery.sent_at is not None and (delivery.why or {}).get("code") != "self_test_refused"
 
 
 def _has_arrived(part: SelfTestPart) -> bool:
@@ -209,30 +226,23 @@ def _note_outcome(check_id: int, name: str, mail: tried_once.TriedOnce, outcome:
         db.session.commit()
         return
     reply, returns_to = f"{outcome.code} {outcome.text}", without_tag(mail.decision.envelope_sender)
-    refuses = tried_once.refuses(outcome)
+    refuses = unique_senders.refuses(outcome)
     if name == "plus" and refuses == "sender" and "+" in mail.decision.envelope_sender:
-        _no_unique_senders(mail.server_id, without_tag(mail.decision.envelope_sender))
+        unique_senders.turn_off(mail.server_id, now())
         end_part(part, PartResult("warning", why("self_test_plus_no_sender", address=returns_to, reply=reply)))
         tell(check_id)
         db.session.commit()
         return
-    if refuses == "recipient" and name == "bounce":
+    reason = outcome.why or why("check_lost")
+    no_such = refuses == "recipient" and _was_accepted(parts_of(check_id)["delivery"]) and is_no_such(reason)
+    if no_such and name == "bounce":
         wanted = update(Recipient).where(Recipient.id == mail.line.id)
         db.session.execute(wanted.values(why=why("line_self_test", reply=reply)))
-    reason = outcome.why or why("check_lost")
     if name == "delivery" and outcome.phase in ("rcpt", "data", "content", "end"):
         part.sent_at = now()  # the server works: the other parts can be tried
-    end_part(part, refused(name, part.address, returns_to, reason, reply, refuses == "recipient"))
+    end_part(part, refused(name, part.address, returns_to, reason, reply, no_such))
     tell(check_id)
     db.session.commit()
-
-
-def _no_unique_senders(server_id: int, bounce_address: str) -> None:
-    """Let a server send with the shared bounce address, as it takes no other; the default server has no such mark."""
-    if server_id:
-        db.session.execute(update(OutgoingServer).where(OutgoingServer.id == server_id).values(verp=False))
-    else:
-        _forget_plus(bounce_address)
 
 
 def _note(check_id: int, name: str, found: PartResult) -> None:
@@ -282,7 +292,11 @@ def _decide_about_plus(check_id: int, parts: Mapping[str, SelfTestPart]) -> None
     if shows_no_plus(plus.state, stored_why(plus.why), parts["bounce"].state):
         _forget_plus(without_tag(plus.address))
     elif plus.state == "ok":
-        _keep_tests(db.session.get_one(ServerCheck, check_id))
+        check = db.session.get_one(ServerCheck, check_id)
+        mail = db.session.get(OutgoingMail, plus.mail_id) if plus.mail_id else None
+        if mail is not None and PLACE in mail.envelope_sender:
+            unique_senders.turn_on(check.server_id, now())
+        _keep_tests(check)
 
 
 def _verdict(part: SelfTestPart, moment: datetime) -> PartResult | None:
@@ -290,7 +304,7 @@ def _verdict(part: SelfTestPart, moment: datetime) -> PartResult | None:
         return None
     mail = db.session.get(OutgoingMail, part.mail_id) if part.mail_id else None
     sent_at = part.sent_at or moment
-    servers = db.session.scalars(fetched().limit(MOST_MAILBOXES)).all()
+    servers = db.session.scalars(fetched().limit(1 if part.incoming_server_id else MOST_MAILBOXES)).all()
     mailbox, failure = ("", None) if part.seen is not None else _failing(part, servers, sent_at)
     return verdict(
         SentPart(
@@ -310,7 +324,7 @@ def _verdict(part: SelfTestPart, moment: datetime) -> PartResult | None:
 def _failing(part: SelfTestPart, servers: Sequence[IncomingServer], sent_at: datetime) -> tuple[str, Why | None]:
     """The mailbox that keeps a part from being seen, and why: that of its address, or else one of all."""
     chosen = db.session.get(IncomingServer, part.incoming_server_id) if part.incoming_server_id else None
-    if chosen is not None and chosen not in servers:
+    if chosen is not None and not (chosen.active and chosen.state == "confirmed"):
         return chosen.name, why("self_test_mailbox_off")
     for server in [chosen] if chosen is not None else servers:
         failed_at, worked_at = server.last_failure_at, server.last_success_at

@@ -25,6 +25,7 @@ from models import (
 
 KIND = "self_test"
 FINAL = ("ok", "warning", "failed", "skipped")
+_IN_ORDER = (IncomingServer.priority, IncomingServer.id)
 MOST_MAILBOXES = 20  # that are fetched while a test waits
 
 
@@ -67,16 +68,22 @@ def parts_of(check_id: int, to_change: bool = False) -> dict[str, SelfTestPart]:
     return {name: found[name] for name in SELF_TEST_PARTS if name in found}
 
 
-def mailboxes() -> list[int]:
-    """Return the incoming servers that are fetched while a test waits."""
+def mailboxes(check_id: int) -> list[int]:
+    """Return the incoming servers that are fetched while a test waits: that of its address first."""
     with reading():
-        return [server.id for server in db.session.scalars(fetched().limit(MOST_MAILBOXES))]
+        chosen = db.session.scalar(
+            select(SelfTestPart.incoming_server_id).where(
+                SelfTestPart.check_id == check_id, SelfTestPart.incoming_server_id.is_not(None)
+            )
+        )
+        of_test = fetched().order_by(None).order_by(IncomingServer.id != (chosen or 0), *_IN_ORDER)
+        return [server.id for server in db.session.scalars(of_test.limit(MOST_MAILBOXES))]
 
 
 def fetched() -> Select[IncomingServer]:
     """Return the query of the incoming servers that are fetched, in their order."""
     server = IncomingServer
-    return select(server).where(server.active, server.state == "confirmed").order_by(server.priority, server.id)
+    return select(server).where(server.active, server.state == "confirmed").order_by(*_IN_ORDER)
 
 
 # --- when a worker ends

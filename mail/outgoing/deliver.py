@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import insert, select, update
 
 from mail.decide.signing import UNSIGNED_WAITS
-from mail.decide.verp import bounce_address_of
+from mail.decide.verp import bounce_address_of, shared_by_all
 from mail.errors import JournalFailed, ServerGone
 from mail.message.address import wire_address
 from mail.message.dkim import hash_of_body, signature_headers, split
@@ -212,6 +212,7 @@ class LineBatch(DeliveryBatch[Claimed]):
             content,
             signature=signature_headers(content, keys, self._hash_of_body(line, content)) if keys else b"",
             signed=", ".join(map(str, keys)),
+            shared_sender=shared_by_all(line.envelope_sender),
         )
 
     def _hash_of_body(self, line: Claimed, content: bytes) -> str:

@@ -21,6 +21,7 @@ from mail.decide.advice import advice_for
 from mail.decide.failure import FailureKind, kind_of
 from mail.errors import JournalFailed, MailError, MailUnusable, SecretUnreadable, ServerGone, SigningKeyUnreadable
 from mail.outgoing.failures import Failure
+from mail.outgoing.unique_senders import refuses, share_bounce_address, takes_sender
 from mail.queue.concurrency import Delivering, Lane, in_memory
 from mail.queue.connections import Connections
 from mail.queue.journal import Journal
@@ -50,7 +51,10 @@ class End(Enum):
 
 
 class Parcel(NamedTuple):
-    """A mail as it is handed to a connection; ``key`` is its name in the journal."""
+    """A mail as it is handed to a connection; ``key`` is its name in the journal.
+
+    ``shared_sender``: the bounce address of all, where the envelope sender is that of this recipient alone.
+    """
 
     key: str
     envelope_sender: str
@@ -59,16 +63,21 @@ class Parcel(NamedTuple):
     ready: bool = False
     signature: bytes = b""  # headers that go before the content
     signed: str = ""  # by which keys
+    shared_sender: str = ""
 
 
 class Try(NamedTuple):
-    """One try to deliver, with the dialogue if it is kept; ``relay_id`` is how the server named the mail, if so."""
+    """One try to deliver, with the dialogue if it is kept; ``relay_id`` is how the server named the mail, if so.
+
+    ``remark``: what is worth a word about a mail that was accepted.
+    """
 
     outcome: Outcome
     transcript: str = ""
     seconds: float = 0.0
     relay_id: str = ""
     signed: str = ""
+    remark: Why | None = None
 
 
 Item = TypeVar("Item")
@@ -79,6 +88,7 @@ class DeliveryBatch(ABC, Generic[Item]):
 
     lane: Lane
     keeps_transcripts = False
+    may_share = True  # a server that refuses the bounce address of one recipient gets that of all
 
     def __init__(self, server_id: int) -> None:
         self.server_id = server_id
@@ -226,18 +236,38 @@ class _Delivery(Generic[Item]):
                 reason = MailUnusable(error=type(error).__name__, detail=str(error)[:200]).why
                 return Try(Outcome("mail", None, "", "", False, False, False, reason))
             self.delivering.size, self.delivering.since = size, time.monotonic()
-            outcome = self.connection.deliver(
-                parcel.envelope_sender,
-                parcel.recipient,
-                b"".join((parcel.signature, self.connection.extra_headers, parcel.content)),
-                **self.journal.in_flight(parcel.key, self.worker.assert_alive),
-                ready=parcel.ready,
-            )
+            outcome, remark = self._hand_over(parcel)
             self.delivering.since = None
         transcript = self.connection.transcript.take() if self.connection.transcript else ""
-        addresses = (parcel.recipient, parcel.envelope_sender)
+        addresses = (parcel.recipient, parcel.envelope_sender, parcel.shared_sender)
         given = relay_id(self.connection.target.host, outcome.text, addresses) if outcome.accepted else ""
-        return Try(outcome, transcript, time.monotonic() - began, given, parcel.signed)
+        return Try(outcome, transcript, time.monotonic() - began, given, parcel.signed, remark)
+
+    def _hand_over(self, parcel: Parcel) -> tuple[Outcome, Why | None]:
+        """A bounce address of its own is an extra: no mail fails because its server refuses such a sender."""
+        if not parcel.shared_sender or not self.batch.may_share:
+            return self._deliver(parcel, parcel.envelope_sender), None
+        if self.connection.shares_sender:
+            return self._deliver(parcel, parcel.shared_sender), None
+        refused = self._deliver(parcel, parcel.envelope_sender)
+        if refuses(refused) != "sender":
+            return refused, None
+        outcome = self._deliver(parcel, parcel.shared_sender)
+        if not takes_sender(outcome):
+            return outcome, None
+        self.connection.shares_sender = True
+        reply = f"{refused.code} {refused.text}"
+        remark = share_bounce_address(self.batch.server_id, self.batch.server_name, reply, self.batch.now())
+        return outcome, remark
+
+    def _deliver(self, parcel: Parcel, envelope_sender: str) -> Outcome:
+        return self.connection.deliver(
+            envelope_sender,
+            parcel.recipient,
+            b"".join((parcel.signature, self.connection.extra_headers, parcel.content)),
+            **self.journal.in_flight(parcel.key, self.worker.assert_alive),
+            ready=parcel.ready,
+        )
 
     def _conclude(self, item: Item, tried: Try) -> None:
         """Note what became of an item, and what it says about its server."""

@@ -50,7 +50,7 @@ def attempt_of(line: Claimed, tried: Try, now: datetime, server_id: int, server_
         "phase": tried.outcome.phase,
         "code": tried.outcome.code,
         "seconds": tried.seconds,
-        "why": tried.outcome.why,
+        "why": tried.outcome.why or tried.remark,
         "transcript": tried.transcript,
         "signed": tried.signed,
     }

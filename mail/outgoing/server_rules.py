@@ -33,6 +33,7 @@ def check(server: OutgoingServer, password_given: bool) -> None:
     moved = leads_elsewhere(server)
     if moved:
         server.trusted_certificate = ""
+        server.verp = server.verp and None  # what another server takes says nothing
     if moved and not password_given and server.authentication != "password":
         server.password = None
     if moved or server.authentication != "oauth2":

@@ -115,6 +115,7 @@ class _OneTry(LineBatch):
     def __init__(self, mail: TriedOnce, worker: WorkerLease, journal: Journal, counts: bool) -> None:
         super().__init__(mail.server_id, [mail.line], worker, journal)
         self.goes_live, self.counts_failures = mail.is_in_use, counts
+        self.may_share = counts  # else a refusal is what is to be found out
         self.outcome: Outcome | None = None
 
     def note(self, line: Claimed, tried: Try) -> None:
@@ -149,14 +150,6 @@ def _without_promise(reason: Why) -> Why:
     """
     code = f"once_{reason['code']}"
     return why(code, **reason["values"], cause=reason["code"]) if code in SENTENCES else reason
-
-
-def refuses(outcome: Outcome) -> Literal["", "sender", "recipient"]:
-    """Return whom a server refused, and not for now; some say so of the sender only after the recipient."""
-    if outcome.accepted or outcome.code is None or outcome.code < 500 or outcome.phase not in ("mail", "rcpt"):
-        return ""
-    about_sender = outcome.why is not None and outcome.why["code"].startswith("sender_")
-    return "sender" if outcome.phase == "mail" or about_sender else "recipient"
 
 
 def _decide(draft: OutgoingDraft, server_id: int, returns_to: ReturnsTo) -> Decision:

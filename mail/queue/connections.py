@@ -56,6 +56,7 @@ class ServerAccess:
     per_connection: int | None = None
     headers: str = ""
     signs_itself: bool = False
+    shares_sender: bool = False
 
 
 @dataclass
@@ -107,7 +108,7 @@ class Connections:
         connection = self._take(server_id, target)
         connection.keep_transcript(transcript)
         connection.extra_headers = keep_our_id(target.host) + encoded_headers(access.headers)
-        connection.signs_itself = access.signs_itself
+        connection.signs_itself, connection.shares_sender = access.signs_itself, access.shares_sender
         allowed = (access.per_connection, learned.mails)
         connection.most_mails = most = min(filter(None, allowed), default=None)
         try:
@@ -220,6 +221,7 @@ def access_to(server_id: int, also_inactive: bool = False) -> ServerAccess:
         server.per_connection,
         server.headers,
         signs_itself(server.dkim, server.host),
+        server.verp is False,
     )
 
 

@@ -142,7 +142,14 @@ SENTENCES: dict[str, Any] = {
     "envelope_verp": _l(
         "Each recipient gets a bounce address of their own, %(address)s, so that a returned email names its recipient."
     ),
-    "envelope_verp_off": _l("All recipients share one bounce address, because “%(server)s” is set up that way."),
+    "envelope_verp_off": _l(
+        "All recipients share one bounce address, because “%(server)s” is set up that way, or has refused a sender "
+        "with a plus."
+    ),
+    "envelope_verp_untried": _l(
+        "All recipients share one bounce address, because no test has shown that “%(server)s” takes unique ones. “Test "
+        "sending and receiving” on the page of this server does."
+    ),
     "envelope_verp_not_seen": _l(
         "All recipients share one bounce address, because no email to %(address)s has arrived yet: returned emails "
         "could be lost."

@@ -9,8 +9,9 @@ from mail.sentences.counted import Counted
 SENTENCES: dict[str, Any] = {
     "route_own_mail": _l("One of our own emails came back (%(id)s): nothing to do."),
     "route_plus_works": _l(
-        "This email was sent to %(address)s to see whether addresses with a plus arrive: they do, so emails get unique "
-        "bounce addresses, unless the system parameter mail.bounce.verp is 0."
+        "This email was sent to %(address)s to see whether addresses with a plus arrive. Only the email of “Test "
+        "sending and receiving” decides about unique bounce addresses, unless the system parameter mail.bounce.verp "
+        "is set."
     ),
     "route_duplicate": _l("This email has already reached all its destinations."),
     "route_partly_duplicate": Counted(

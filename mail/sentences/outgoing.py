@@ -71,6 +71,14 @@ SENTENCES: dict[str, Any] = {
     "timeline_complaint": _l("The recipient reported the email as spam, so the address gets no more mailings."),
     "timeline_replied": _l("%(author)s replied."),
     "sent_unrecorded": _l("The server accepted the email; the process ended before it could save the transcript."),
+    "sent_with_shared_sender": _l(
+        "“%(server)s” refused the unique bounce address as the sender, so the email went out with the shared one, and "
+        "so do all others from now on. Response: %(reply)s"
+    ),
+    "notice_unique_senders_off": _l(
+        "“%(server)s” refuses unique bounce addresses as senders, so its emails share one from now on. No email failed "
+        "because of it. Response: %(reply)s"
+    ),
     "address_corrected_by": _l("%(who)s changed the address from %(before)s to %(after)s."),
     "address_corrected": _l("The address was changed from %(before)s to %(after)s."),
     "mailbox_connection_refused": _l(

@@ -212,7 +212,7 @@ def _office(domains: Sequence[Any], with_plus: frozenset[str], signing: frozense
         catchall_domain=parameters.CATCHALL_DOMAIN.get(),
         catchall_alias=parameters.CATCHALL_ALIAS.get(),
         bounce_alias=parameters.BOUNCE_ALIAS.get(),
-        verp=bool(with_plus) if parameters.VERP.get() is None else bool(parameters.VERP.get()),
+        verp=_verp(with_plus),
         with_plus=with_plus,
         company=parameters.COMPANY_NAME.get(),
         custom_servers=bool(parameters.CUSTOM_SERVERS.get()),
@@ -221,6 +221,12 @@ def _office(domains: Sequence[Any], with_plus: frozenset[str], signing: frozense
         domains=_domains(domains),
         signing=signing,
     )
+
+
+def _verp(with_plus: frozenset[str]) -> bool | None:
+    """Whether recipients get bounce addresses of their own; None: from servers that a test found to take them."""
+    chosen = parameters.VERP.get()
+    return bool(chosen) if chosen is not None or not with_plus else None
 
 
 def _domains(rows: Sequence[Any]) -> tuple[MailDomain, ...]:
@@ -243,8 +249,14 @@ def _default_server() -> Server | None:
     default = settings().default_server
     if default.practice and is_live():
         return None
-    signs = signs_itself("provider", default.host)
-    return Server(None, default.name, filters=read_filter(default.from_filter), signs_itself=signs)
+    signs, verp = signs_itself("provider", default.host), parameters.DEFAULT_VERP.get()
+    return Server(
+        None,
+        default.name,
+        filters=read_filter(default.from_filter),
+        verp=None if verp is None else bool(verp),
+        signs_itself=signs,
+    )
 
 
 def _servers() -> tuple[Server, ...]:

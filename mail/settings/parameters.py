@@ -118,15 +118,20 @@ BOUNCE_ALIAS = Parameter(
         "a change."
     ),
 )
+DEFAULT_VERP: Parameter[int | None] = Parameter(
+    "mail.default.verp",
+    None,
+    a_number,
+    _l("1 if the default server takes senders like bounce+…@ your alias domain, 0 if not. Its test finds that out."),
+    YES_OR_NO,
+)
 VERP: Parameter[int | None] = Parameter(
     "mail.bounce.verp",
     None,
     a_number,
     _l(
-        "1 gives every email a bounce address of its own (bounce+…@ your alias domain), so that a returned email names "
-        "its recipient even when the report does not; 0 gives all of them the same. Empty: 1 as soon as an email to "
-        "bounce+test@ your alias domain has arrived, because a mailbox that takes no addresses with a plus would lose "
-        "returned emails. “Test sending and receiving” on the page of an outgoing server sends such an email."
+        "1 gives every email a bounce address of its own (bounce+…@), so that a returned email names its recipient "
+        "even if the report does not; 0 gives all the same. Empty: 1 for each server whose test has shown it to work."
     ),
     YES_OR_NO,
 )

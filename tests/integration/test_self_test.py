@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select, update
 
-from mail.decide.self_test import PATIENCE
+from mail.decide.self_test import PATIENCE, not_sent
 from mail.incoming import flow, position
 from mail.maintenance import self_test, self_test_rows
 from mail.outgoing import tried_once
@@ -113,7 +113,7 @@ class Bench:
                 continue
             wait_until(self.postfix.idle, 20)
             before = self.seen()
-            for server_id in self_test_rows.mailboxes():
+            for server_id in self_test_rows.mailboxes(check_id):
                 flow.fetch(server_id, self.identity.current(), now())
             later = timedelta(0) if self.seen() > before else PATIENCE + timedelta(seconds=1)
             db.session.expire_all()
@@ -172,7 +172,13 @@ def test_everything_works(bench: Bench) -> None:
     assert all(row.decision and row.decision[-1]["code"].startswith("route_") for row in rows)
     assert set(db.session.scalars(select(Recipient.state))) == {"sent"}
     office.forget()
-    assert office.load().office.verp_on(f"bounce@{DOMAIN}"), "from now on each email has a bounce address of its own"
+    known = office.load()
+    assert known.office.verp_on(f"bounce@{DOMAIN}", known.servers[0]), "from now on its emails have unique addresses"
+    add_server(bench.postfix.port, "Untried")
+    db.session.commit()
+    office.forget()
+    known = office.load()
+    assert [known.office.verp_on(f"bounce@{DOMAIN}", one) for one in known.servers] == [True, False]
 
 
 def break_receiver(bench: Bench) -> None:
@@ -246,6 +252,14 @@ def refuse_inbox(bench: Bench) -> None:
     bench.postfix.refuse(INBOX)
 
 
+def relay_nothing(bench: Bench) -> None:
+    for local in ("inbox", "bounce+test", "catchall"):
+        bench.postfix.refuse(f"{local}@{DOMAIN}", "554 5.7.1 Relay access denied")
+    bench.postfix.refuse(f"@{DOMAIN}", "554 5.7.1 Relay access denied")
+    db.session.execute(update(Alias).where(Alias.role == "bounce").values(plus_at=now()))
+    db.session.commit()
+
+
 def use_wrong_server(bench: Bench) -> None:
     db.session.execute(update(OutgoingServer).values(port=1))
     db.session.commit()
@@ -273,6 +287,10 @@ BROKEN: dict[Callable[[Bench], None], dict[str, str]] = {
     check_no_sender: {"authentication": "skipped self_test_sender_unchecked"},
     return_everything: {"delivery": "failed self_test_delivery_returned", **NOTHING_ARRIVED},
     refuse_inbox: {"delivery": "failed self_test_refused", **NOTHING_ARRIVED},
+    relay_nothing: {
+        "delivery": "failed self_test_refused", **NOTHING_ARRIVED,
+        "bounce": "skipped self_test_not_tried", "plus": "skipped self_test_not_tried",
+    },
     use_wrong_server: {
         "delivery": "failed self_test_refused", "authentication": "skipped self_test_needs_delivery",
         **dict.fromkeys(("reply", "bounce", "plus"), "skipped self_test_server_failed"),
@@ -295,7 +313,7 @@ def test_each_part_broken_in_turn(bench: Bench, breaks: Callable[[Bench], None])
     assert all("%(" not in say(part.why) for part in self_test_rows.parts_of(check_id).values())  # type: ignore[arg-type]
     if "plus" in BROKEN[breaks]:
         office.forget()
-        assert not office.load().servers[0].verp or not office.load().office.verp_on(f"bounce@{DOMAIN}")
+        assert not office.load().office.verp_on(f"bounce@{DOMAIN}", office.load().servers[0])
 
 
 class Killed(BaseException):
@@ -395,3 +413,41 @@ def test_what_a_test_goes_on_from(app: Flask, line: dict[str, Any], part: str, l
         db.session.expire_all()
         assert self_test_rows.parts_of(check_id)["delivery"].state == part
         assert db.session.scalars(select(Recipient.state)).all() == [line_after]
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_the_chosen_mailbox_is_fetched_however_many_come_before_it(app: Flask) -> None:
+    with app.app_context():
+        for number in range(self_test_rows.MOST_MAILBOXES + 2):
+            db.session.add(IncomingServer(name=f"Box {number}", kind="imap", host="mx.test", user=f"b{number}@x.test",
+                                          state="confirmed", priority=number))  # fmt: skip
+        db.session.flush()
+        last = db.session.scalars(select(IncomingServer).order_by(IncomingServer.id.desc()).limit(1)).one()
+        check_id = self_test_rows.ask(0, self_test_rows.Target(INBOX, last.name, last.id), None, now()).id
+        db.session.commit()
+        fetched = self_test_rows.mailboxes(check_id)
+        assert (fetched[0], len(fetched)) == (last.id, self_test_rows.MOST_MAILBOXES)
+        parts = update(SelfTestPart).where(SelfTestPart.check_id == check_id)
+        long_ago = now() - PATIENCE - timedelta(seconds=1)
+        db.session.execute(parts.where(SelfTestPart.name == "delivery").values(state="sent", sent_at=long_ago))
+        db.session.execute(parts.where(SelfTestPart.name != "delivery").values(state="skipped"))
+        db.session.commit()
+        self_test.judge(check_id, now())
+        why_not = self_test_rows.parts_of(check_id)["delivery"].why
+        assert why_not is not None and why_not["code"] == "self_test_delivery_missing"
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_server_that_nobody_asked_is_not_said_to_refuse(app: Flask) -> None:
+    with app.app_context():
+        check_id = self_test_rows.ask(7, self_test_rows.Target(INBOX), None, now()).id
+        db.session.commit()
+        parts = self_test_rows.parts_of(check_id)
+        self_test_rows.end_part(parts["delivery"], not_sent("delivery", why("no_server")))
+        db.session.commit()
+        assert self_test.next_to_send(check_id) == ""
+        said = [
+            part.why for name, part in self_test_rows.parts_of(check_id).items() if name in ("bounce", "plus", "reply")
+        ]
+        assert [(one or {}).get("code") for one in said] == ["self_test_not_tried"] * 3
+        assert all(one["values"]["cause"] == "no_server" for one in said if one)

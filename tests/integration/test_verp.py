@@ -11,12 +11,23 @@ from sqlalchemy import func, select
 from mail.decide.sender import Request, decide
 from mail.incoming import aliases, domain_rules
 from mail.mailing import mailing
-from mail.outgoing import deliver
+from mail.outgoing import deliver, unique_senders
 from mail.queue.connections import Connections
 from mail.queue.journal import Journal
 from mail.settings import office, parameters
 from mail.settings.tokens import TokenKind
-from models import Bounce, OfficeDomain, OutgoingServer, Recipient, RelayId, Trace, db
+from models import (
+    Alias,
+    Bounce,
+    DeliveryAttempt,
+    Notification,
+    OfficeDomain,
+    OutgoingServer,
+    Recipient,
+    RelayId,
+    Trace,
+    db,
+)
 from tests.integration.frontdesk import DOMAIN, NOW, FrontDesk, counted_statements, mail, sentences
 from tests.integration.mass import Sender, add_contacts, add_server, draft, states
 from tests.servers.misbehaving import Script, misbehaving
@@ -79,8 +90,8 @@ def new_thread(desk: FrontDesk, port: int, address: str = "ann@customer.test") -
 
 def turn_on(desk: FrontDesk) -> None:
     """Let each recipient have a bounce address of their own, after a mail has shown that they arrive."""
-    desk.receive(mail(to=f"bounce+test@{DOMAIN}"))
     with desk.app.app_context():
+        db.session.execute(db.update(Alias).where(Alias.role == "bounce").values(plus_at=NOW))
         aliases.put("mail.bounce.verp", "1", NOW)
         db.session.commit()
 
@@ -126,9 +137,15 @@ def test_they_are_turned_on_once_such_an_address_has_shown_that_it_works(desk):
             aliases.put("mail.bounce.verp", "1", NOW)
         db.session.rollback()
         assert not parameters.VERP.get()
+        assert not office.load().office.verp
     (row,) = desk.receive(mail(to=f"bounce+test@{DOMAIN}"))
     assert (row.state, desk.documents()) == ("ignored", [])
     assert "unique bounce addresses" in sentences(row)[-1]
+    with desk.app.app_context():
+        assert aliases.without_plus(), "anybody can write there: only a person decides by it"
+        aliases.put("mail.bounce.verp", "0", NOW)
+        db.session.commit()
+    desk.receive(mail(to=f"bounce+test@{DOMAIN}"))
     with desk.app.app_context():
         aliases.put("mail.bounce.verp", "1", NOW)
         db.session.commit()
@@ -172,6 +189,74 @@ def test_a_server_that_takes_no_additions_is_left_alone(desk, postfix: Postfix, 
     desk.post(desk.user("Dora"), desk.documents()[0].thread_id)
     send_everything(desk, tmp_path)
     assert [one.envelope_sender for one in postfix.wait_for("clerk@home.test")] == [f"bounce@{DOMAIN}"]
+
+
+def refusing_plus(is_late: bool) -> Script:
+    """Return a server that takes no sender with a plus, and says so at once or only after the recipient."""
+
+    def script(connection: socket.socket) -> None:
+        connection.sendall(b"220 relay.test ESMTP\r\n")
+        lines, is_refused = connection.makefile("rb"), False
+        for line in lines:
+            command = line[:4].upper()
+            if command == b"MAIL":
+                is_refused = b"+" in line
+            if is_refused and command == (b"RCPT" if is_late else b"MAIL"):
+                connection.sendall(b"553 5.7.1 Sender address rejected: no additions\r\n")
+            elif command == b"DATA":
+                connection.sendall(b"354 go on\r\n")
+                while lines.readline() not in (b".\r\n", b""):
+                    pass
+                connection.sendall(b"250 fine\r\n")
+            else:
+                connection.sendall(b"250 fine\r\n")
+
+    return script
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_no_email_fails_because_its_server_refuses_a_unique_sender(desk, tmp_path, is_late):
+    turn_on(desk)
+    desk.user("Ada", role="admin")
+    with misbehaving(refusing_plus(is_late)) as port:
+        new_thread(desk, port)
+        send_everything(desk, tmp_path)
+    with desk.app.app_context():
+        assert db.session.scalars(select(Recipient.state)).all() == ["sent"]
+        assert db.session.scalars(select(OutgoingServer.verp)).all() == [False]
+        tries = db.session.scalars(select(DeliveryAttempt.why)).all()
+        assert [one and one["code"] for one in tries] == ["sent_with_shared_sender"]
+        told = select(Notification.why).where(Notification.kind == "notice")
+        assert {one["code"] for one in db.session.scalars(told)} == {"notice_unique_senders_off"}
+        assert envelope_senders(f"ann@{DOMAIN}") == [f"bounce@{DOMAIN}"]
+
+
+def test_the_default_server_is_remembered_as_well(desk):
+    turn_on(desk)
+    with desk.app.app_context():
+        aliases.put("mail.bounce.verp", "", NOW)
+        for change, expected in ((None, None), ("on", True), ("off", False), ("on", False)):
+            if change:
+                {"on": unique_senders.turn_on, "off": unique_senders.turn_off}[change](0, NOW)
+            office.forget()
+            server = office.load().office.default_server
+            assert server is not None and server.verp is expected
+        db.session.rollback()
+
+
+def test_no_mailing_fails_for_it_either(app):
+    desk, sender = FrontDesk(app), Sender(app)
+    turn_on(desk)
+    with misbehaving(refusing_plus(True)) as port:
+        with app.app_context():
+            add_server(port)
+            id = draft(add_contacts(3))
+            mailing.send(id, NOW)
+        sender.until_idle()
+        sender.close()
+    with app.app_context():
+        assert states(id) == {"sent": 3}
+        assert db.session.scalars(select(OutgoingServer.verp)).all() == [False]
 
 
 # --- the id that a relay gives

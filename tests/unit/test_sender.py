@@ -217,6 +217,7 @@ def verp(bounce, domain="mycompany.com"):
 
 
 VERP = verp("bounce")
+WHERE_TESTED = replace(VERP, verp=None)
 
 
 @pytest.mark.parametrize(
@@ -228,6 +229,11 @@ VERP = verp("bounce")
         # one address for all
         (OPEN, OURS, "", BOUNCE, None),
         (replace(OPEN, verp=False), VERP, "", BOUNCE, "envelope_verp_off"),
+        # nobody has said so: each server shows it first
+        (OPEN, WHERE_TESTED, "", BOUNCE, "envelope_verp_untried"),
+        (replace(OPEN, verp=False), WHERE_TESTED, "", BOUNCE, "envelope_verp_off"),
+        (replace(OPEN, verp=True), WHERE_TESTED, "", "bounce+<token>@mycompany.com", "envelope_verp"),
+        (replace(OPEN, verp=True), replace(VERP, verp=False), "", BOUNCE, None),
         (OPEN, office(verp=True), "", BOUNCE, "envelope_verp_not_seen"),
         (OPEN, replace(VERP, bounce_alias="new"), "", "new@mycompany.com", "envelope_verp_not_seen"),
         (server("b", f"{NOTIFY}, {BOUNCE}"), VERP, "", BOUNCE, "envelope_verp_not_in_filter"),

@@ -108,4 +108,6 @@ def test_an_address_that_is_needed_for_one_thing_is_needed() -> None:
     ],
 )
 def test_a_bounce_address_of_each_recipient_is_tried_as_it_is_sent(one: Server, bounce: str) -> None:
-    assert bounce in tried(one, office=replace(OFFICE, verp=True, with_plus={OFFICE.bounce_address}))
+    office = replace(OFFICE, verp=True, with_plus={OFFICE.bounce_address})
+    assert bounce in tried(one, office=office)
+    assert BOUNCE in tried(one, office=replace(office, verp=None)) or "bounce+" not in bounce

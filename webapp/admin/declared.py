@@ -129,12 +129,12 @@ class Declared(ModelView):
         column = self.model.__table__.columns[name]
         kind = column.type.python_type
         options = [SelectChoice(value=value, label=label) for value, label in self.choices[name]]
-        if column.nullable:
+        if column.nullable and not any(option.value == "" for option in options):
             options.insert(0, SelectChoice(value="", label="–"))
         return SelectField(
             self.column_labels.get(name, name),
             choices=options,
-            coerce=lambda value: kind(value) if value not in (None, "") else None,
+            coerce=lambda value: None if value in (None, "") else str(value) == "True" if kind is bool else kind(value),
             default=column.default.arg if column.default is not None and column.default.is_scalar else None,
         )
 

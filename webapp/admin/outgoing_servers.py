@@ -111,6 +111,7 @@ class OutgoingServerView(AdminView):
         ),
         "rewrite": servers.REWRITES,
         "dkim": servers.SIGNERS,
+        "verp": servers.UNIQUE_BOUNCES,
     }
     help = {
         "name": _l("Your own name for this server, shown where CoquiMail explains why an email was sent this way."),
@@ -157,8 +158,9 @@ class OutgoingServerView(AdminView):
             "them. Recipients can read them."
         ),
         "verp": _l(
-            "Where unique bounce addresses are turned on (the system parameter mail.bounce.verp), each email has one. "
-            "Turn this off for a provider that refuses or replaces them."
+            "A bounce address of its own for each email names the recipient of a returned one. Choose No for a "
+            "provider that refuses or replaces them. The system parameter mail.bounce.verp turns them on or off "
+            "everywhere."
         ),
         "dkim": _l(
             "Providers with DKIM records of their own sign emails themselves. For other servers CoquiMail signs, with "

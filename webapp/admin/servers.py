@@ -41,6 +41,11 @@ SIGNERS = (
     ("ours", _l("CoquiMail signs")),
     ("server", _l("The server signs")),
 )
+UNIQUE_BOUNCES: tuple[tuple[Any, Any], ...] = (
+    ("", _l("Yes, once its test has shown that they work")),
+    (True, _l("Yes")),
+    (False, _l("No")),
+)
 SIGN_IN = _l("Sign in with Google, Microsoft or another provider")
 ENCRYPTION_WORDS = {"starttls": "STARTTLS", "tls": "TLS", "none": _l("not encrypted")}
 
