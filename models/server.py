@@ -53,7 +53,7 @@ class OutgoingServer(Model):
     draft: Mapped[bool] = mapped_column(default=False)
     rewrite: Mapped[str] = mapped_column(String(10), default="not_ours")
     helo: Mapped[str] = mapped_column(String(255), default="")
-    verp: Mapped[bool] = mapped_column(default=True, server_default=db.text("true"))  # takes a bounce address for each
+    verp: Mapped[bool | None]  # takes a bounce address for each recipient; None: nobody knows
     dkim: Mapped[str] = mapped_column(String(10), default="provider", server_default="provider")
     # How many emails it may be given in a window of time (mail/decide/limits.py); None: no limit.
     per_second: Mapped[int | None]
