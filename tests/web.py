@@ -54,6 +54,9 @@ def share_compiled(app: Flask) -> None:
     """Let what one office made of its statements serve the next one: making it anew took a quarter of all tests."""
     with app.app_context():
         engine = db.engine
+    if engine.dialect.name not in COMPILED:  # only a first connection tells a dialect about its database
+        engine.connect().close()
+        engine.dispose()
     engine.dialect, compiled = COMPILED.setdefault(engine.dialect.name, (engine.dialect, LRUCache(3000)))
     engine.update_execution_options(compiled_cache=compiled)
 
