@@ -40,6 +40,8 @@ from scheduler.self_tests import SelfTests
 log = logging.getLogger("coquimail.checks")
 
 MOST = 6  # tests at the same time: a slow server must not hold up the test of another one
+MOST_OF_DOMAINS = 2  # of them checks of DNS: many domains may have changed at once
+DOMAIN = "domain"  # the kind of those
 FETCH_PATIENCE = 20.0  # seconds that the page is kept waiting; a longer fetch goes on without it
 
 
@@ -50,6 +52,8 @@ class Checks:
         self._app, self._identity, self._fetcher = app, identity, fetcher
         self._free = threading.Semaphore(MOST)
         self._left: set[int] = set()  # whose end could not be written down
+        self._of_domains = 0  # checks of DNS that are under way
+        self._lock = threading.Lock()
         self._self_tests = SelfTests(identity, fetcher)
 
     def work(self) -> bool:
@@ -58,19 +62,28 @@ class Checks:
             _lose(left)
             self._left.discard(left)
         with reading():
-            waiting = select(ServerCheck.id).where(ServerCheck.state == "waiting").order_by(ServerCheck.id).limit(1)
+            row = ServerCheck
+            waiting = select(row.id, row.kind).where(row.state == "waiting").order_by(row.id).limit(1)
             if self._self_tests.are_enough:
-                waiting = waiting.where(ServerCheck.kind != self_test_rows.KIND)
-            check_id = db.session.scalar(waiting)
-        if check_id is None or not self._free.acquire(blocking=False):
+                waiting = waiting.where(row.kind != self_test_rows.KIND)
+            if self._of_domains >= MOST_OF_DOMAINS:
+                waiting = waiting.where(row.kind != DOMAIN)
+            found = db.session.execute(waiting).first()
+        if found is None or not self._free.acquire(blocking=False):
             return False
+        check_id, kind = found
         if not _claim(check_id, self._identity.current()):
             self._free.release()
             return True
-        threading.Thread(target=self._run, args=(check_id,), name=f"check-{check_id}", daemon=True).start()
+        self._count(kind, 1)
+        threading.Thread(target=self._run, args=(check_id, kind), name=f"check-{check_id}", daemon=True).start()
         return True
 
-    def _run(self, check_id: int) -> None:
+    def _count(self, kind: str, change: int) -> None:
+        with self._lock:
+            self._of_domains += change if kind == DOMAIN else 0
+
+    def _run(self, check_id: int, kind: str) -> None:
         try:
             with self._app.app_context(), self._identity.work(may_be_cut=True):
                 self._do(check_id)
@@ -82,6 +95,7 @@ class Checks:
             log.warning("test %s was left: the database is away", check_id)
             self._left.add(check_id)
         finally:
+            self._count(kind, -1)
             self._free.release()
 
     def _do(self, check_id: int) -> None:

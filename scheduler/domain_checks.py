@@ -23,7 +23,7 @@ def steps_of(domain: str, user_id: int | None) -> Iterator[ConnectionStep]:
         if number:
             yield ConnectionStep("dns", "ok", why("dns_asked", count=number), round(time.monotonic() - began, 3))
         began, answered = time.monotonic(), answered + number
-    report = checks.keep(domain, judgement, now(), user_id)
+    report = checks.keep(domain, judgement, now(), user_id, senders.servers_key(sending.servers))
     said = next((answer["said"] for answer in report.report["asked"] if report.is_silent), "")
     reason = why("dns_no_response", domain=domain, said=said) if said else why("dns_checked")
     yield ConnectionStep("dns", "warning" if said else "ok", reason, 0.0)

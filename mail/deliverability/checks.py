@@ -41,11 +41,16 @@ def check(name: str, now: datetime) -> DomainReport:
     domain = senders.sending_domain(name)
     db.session.rollback()
     *_, judgement = look_up(domain)
-    return keep(name, judgement, now)
+    return keep(name, judgement, now, servers_key=senders.servers_key(domain.servers))
 
 
-def keep(name: str, judgement: Judgement, now: datetime, user_id: int | None = None) -> DomainReport:
-    """Keep what a check found, and tell admins of what became worse or is well again; commits."""
+def keep(
+    name: str, judgement: Judgement, now: datetime, user_id: int | None = None, servers_key: str = ""
+) -> DomainReport:
+    """Keep what a check found, and tell admins of what became worse or is well again; commits.
+
+    ``servers_key`` stands for the servers that it was about (``senders.servers_key``).
+    """
     db.session.rollback()
     last = _last_one(name)
     verdicts = _keyed(judgement)
@@ -56,7 +61,7 @@ def keep(name: str, judgement: Judgement, now: datetime, user_id: int | None = N
         at=now,
         requested_by_id=user_id,
         state=judgement.state,
-        report=judgement.as_json() | {"zone": _zone(judgement)},
+        report=judgement.as_json() | {"zone": _zone(judgement), "servers_key": servers_key},
         standing=changes.standing,
         told=changes.told,
     )

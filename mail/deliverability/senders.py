@@ -1,7 +1,8 @@
 """Which domains we send from, and which servers may send as each of them, with what DNS has to say about them."""
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from typing import NamedTuple
 
 from sqlalchemy import or_, select
@@ -63,6 +64,12 @@ def servers_by_domain(names: Sequence[str]) -> dict[str, list[SendingServer]]:
     snapshot = office.load()
     servers = _all_servers(snapshot)
     return {name: list(_servers_of(name, servers, snapshot)) for name in names}
+
+
+def servers_key(servers: Iterable[SendingServer]) -> str:
+    """Return what stands for these servers, as far as verdicts on DNS depend on them."""
+    listed = repr([astuple(replace(server, name="")) for server in servers])
+    return hashlib.blake2b(listed.encode(), digest_size=16).hexdigest()
 
 
 def mailing_server() -> int | None:

@@ -257,6 +257,44 @@ def test_a_check_is_asked_for_once_and_its_page_says_so(app, admin, acme):
     assert admin.get(f"/checks/{number}").status_code == 404
 
 
+def asked_for(app: Flask) -> list[str]:
+    """Return the domains whose check the worker is to do, and have them checked."""
+    with app.app_context():
+        rows = db.session.scalars(select(ServerCheck).where(ServerCheck.state == "waiting")).all()
+        names = [row.domain for row in rows]
+        for row in rows:
+            row.state = "done"
+        db.session.commit()
+        for name in names:
+            office.forget()
+            key = senders.servers_key(senders.sending_domain(name).servers)
+            checks.keep(name, replace(judged(), domain=name), NOW, servers_key=key)
+    return names
+
+
+def test_what_is_new_or_has_other_servers_is_checked_at_once_and_once(app, admin):
+    parameter = {"key": "mail.catchall.domain", "value": "acme.test"}
+    for _ in range(2):
+        admin.post("/admin/system-parameters/edit?key=mail.catchall.domain", data=parameter)
+    assert asked_for(app) == ["acme.test"]
+    form = {"name": "one", "host": "one.test", "port": "587", "encryption": "starttls", "priority": "10",
+            "authentication": "none", "from_filter": "acme.test, news.test"}  # fmt: skip
+    assert admin.post("/admin/outgoing-servers/new", data=form).status_code == 302
+    assert asked_for(app) == ["acme.test", "news.test"]
+    with app.app_context():
+        path = f"/admin/outgoing-servers/edit?id={db.session.scalar(select(OutgoingServer.id))}"
+    for change, asked in (
+        ({"comment": "ours"}, []),
+        ({"name": "first"}, []),
+        ({"sends_from": "203.0.113.7"}, ["acme.test", "news.test"]),
+        ({"from_filter": "acme.test"}, []),  # nothing is sent as news.test any more
+        ({"from_filter": "acme.test, more.test"}, ["more.test"]),
+    ):
+        form |= change
+        assert admin.post(path, data=form).status_code == 302
+        assert asked_for(app) == asked, change
+
+
 def test_the_record_to_paste_is_shown_as_the_host_of_the_domain_calls_it(app, admin, acme):
     keep(app, judged(acme, spf="bad"))
     page = admin.get("/deliverability/acme.test")

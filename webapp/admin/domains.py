@@ -12,10 +12,12 @@ from markupsafe import Markup
 from mail.decide.domains import MailDomain
 from mail.decide.sender import Decision, Request, decide
 from mail.deliverability import own_keys
+from mail.deliverability.requests import ask_where_changed
 from mail.incoming import domain_rules
 from mail.message.address import domain_of
 from mail.sentences import Why, say, why
 from mail.settings import office
+from mail.settings.clock import now
 from mail.settings.parameters import BOUNCE_ALIAS, CATCHALL_ALIAS, DEFAULT_FROM
 from models import OfficeDomain, db
 from webapp.admin import servers
@@ -190,7 +192,7 @@ class DomainView(AdminView):
             self.retired = domain_rules.save(row)
 
     def after_save(self, row: OfficeDomain, is_new: bool) -> None:
-        office.forget()
+        ask_where_changed(now())
 
     def _next_page(self, row: Any, words: str) -> ResponseReturnValue:
         if request.form.get("_then"):
@@ -207,7 +209,7 @@ class DomainView(AdminView):
         if request.method == "POST":
             name, retired = row.name_key, domain_rules.remove(row)
             db.session.commit()
-            office.forget()
+            ask_where_changed(now())
             flash(gettext("%(name)s was deleted.", name=name), "success")
             flash(_still_known(name, retired), "warning")
             return redirect(self.get_url(".index_view"))

@@ -9,10 +9,10 @@ from flask_babel import lazy_gettext as _l
 from markupsafe import Markup, escape
 from sqlalchemy import select
 
+from mail.deliverability.requests import ask_where_changed
 from mail.outgoing import another_server, server_rules
 from mail.queue import connections, quota
 from mail.sentences import say
-from mail.settings import office
 from mail.settings.clock import now
 from mail.settings.config import settings
 from mail.settings.providers import PROVIDERS, Provider, at
@@ -344,7 +344,7 @@ class OutgoingServerView(AdminView):
             row.draft, row.active = True, False
 
     def after_save(self, row: OutgoingServer, is_new: bool) -> None:
-        office.forget()
+        ask_where_changed(now())
         wake()  # what waits for a server may go now
 
     def press_test(self, server: OutgoingServer) -> ResponseReturnValue:
@@ -385,7 +385,7 @@ class OutgoingServerView(AdminView):
         checks.forget(checks.OUTGOING, row.id)
         quota.forget(row.id)
         connections.forget_learned(row.id)
-        office.forget()
+        ask_where_changed(now())
 
 
 def badge(look: str, words: str, title: str = "") -> Markup:

@@ -15,6 +15,7 @@ from wtforms import Field, Form
 from wtforms.validators import ValidationError
 from wtforms.widgets import TextInput
 
+from mail.deliverability.requests import ask_where_changed
 from mail.incoming import aliases
 from mail.settings import office
 from mail.settings.clock import now
@@ -225,7 +226,7 @@ class SystemParameterView(AdminView):
         except NotValid as error:
             db.session.rollback()
             return str(error)
-        office.forget()
+        ask_where_changed(now())
         general.tell_domain_change(before, moved)
         if value.strip():
             flash(gettext("%(key)s saved.", key=key), "success")

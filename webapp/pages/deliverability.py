@@ -11,12 +11,11 @@ from flask_login import current_user
 from sqlalchemy import select
 
 from mail.decide.deliverability import SendingServer
-from mail.deliverability import checks, own_keys, senders
+from mail.deliverability import checks, own_keys, requests, senders
 from mail.sentences import Why, say
 from mail.settings import dns_hosts, office, providers
 from mail.settings.clock import now
 from mail.settings.dns_hosts import DnsHost
-from mail.settings.wake import wake
 from models import DomainReport, ServerCheck, User, db
 from webapp import auth
 from webapp.checks import PATIENCE, worker_state
@@ -106,12 +105,7 @@ def ask_for_check(domain: str) -> None:
     """Have the worker check a domain; commits."""
     last = _latest_check(domain)
     if last is None or last.state not in ("waiting", "running"):
-        asked = ServerCheck(
-            kind="domain", server_id=0, domain=domain, requested_by_id=current_user.id, requested_at=now(), steps=[]
-        )
-        db.session.add(asked)
-        db.session.commit()
-        wake("check")
+        requests.ask([domain], now(), current_user.id)
 
 
 @blueprint.get("/<domain>/progress/<int:check_id>")

@@ -11,6 +11,7 @@ from flask_login import current_user
 from sqlalchemy import func, select
 
 from mail.decide.servers import read_filter
+from mail.deliverability.requests import ask_where_changed
 from mail.errors import ChangeRefused
 from mail.incoming import domain_rules
 from mail.maintenance import general
@@ -122,6 +123,7 @@ def save() -> ResponseReturnValue:
         flash(gettext("Not saved: check the marked fields."), "error")
         return _page(asdict(new), refused.sentences())
     db.session.commit()
+    ask_where_changed(now())
     tell_domain_change(before, moved)
     flash(gettext("Saved."), "success")
     return redirect(url_for(".index"))
