@@ -7,7 +7,7 @@ from mail.decide.spf_coverage import Origin, coverage
 from mail.decide.spf_faults import Faults
 from mail.decide.spf_merge import MergedSpf, cost_of, merge
 from mail.decide.spf_reach import dead, effective, reach_of_terms
-from mail.decide.spf_record import Term, parse_spf, spf_texts
+from mail.decide.spf_record import LONGEST, Term, parse_spf, spf_texts
 from mail.decide.spf_repair import look_alikes, without_void
 from mail.decide.verdicts import RecordToPaste, State, Verdict, not_known, txt_record, worst
 from mail.dns_answers import DnsAnswers
@@ -30,7 +30,8 @@ def judge_spf(domain: str, origins: Sequence[Origin], answers: DnsAnswers) -> tu
     servers = [_of_server(origin, domain, answers) for origin in origins]
     state, sentences = _of_record(texts, similar, domain, answers)
     whole = worst([Verdict("spf", state, ()), *servers])
-    if whole in ("good", "unknown"):
+    is_unread = any(len(text) > LONGEST for text in (*texts, *similar))  # nobody knows what a new one would leave out
+    if whole in ("good", "unknown") or is_unread:
         return Verdict("spf", state, tuple(sentences)), servers
     merged = merge([*texts, *similar], origins, domain, answers)
     record, why_not = _to_paste(merged, [*texts, *similar], domain, answers)

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select, update
 
-from mail.decide.deliverability import Judgement, ServerVerdict
+from mail.decide.deliverability import Judgement, ServerVerdict, judge
 from mail.decide.verdicts import Verdict, txt_record
 from mail.deliverability import checks, senders, signing_keys
 from mail.dns_answers import DnsAnswer, Question
@@ -450,3 +450,14 @@ def test_the_domains_of_mailings_are_named_though_nothing_else_is_sent_from_ther
     assert re.search(r"daily daily emails · daily.example acme.test Not checked yet", said)
     assert re.search(r"mass mailings · mass.example news.acme.test Not checked yet", said)
     assert "(acme.test, news.acme.test)" in said
+
+
+def test_that_a_domain_is_not_in_dns_is_said_once_and_nothing_is_to_paste(app, admin):
+    with app.app_context():
+        server("daily")
+        nothing = {Question("acme.test", "NS"): DnsAnswer("no_name", said="192.0.2.53: NXDOMAIN")}
+        checks.keep("acme.test", judge(senders.sending_domain("acme.test"), nothing), NOW)
+    shown = words(admin.get("/deliverability/acme.test"))
+    assert shown.count("acme.test is not in DNS.") == 1
+    assert "What to paste" not in shown
+    assert "acme.test is not in DNS." in words(admin.get("/deliverability"))

@@ -165,6 +165,16 @@ def test_no_record_is_offered_that_leaves_a_server_out(provider, said, record):
     assert said in words(judgement)
 
 
+def test_a_record_that_is_too_long_to_be_read_is_not_replaced():
+    record = "v=spf1" + " include:spf.post.example" * 200
+    file = ZoneFile(ZoneCase("long", "; servers: Own\n").lines())
+    known = {Question("acme.example", "TXT"): DnsAnswer("found", (record,))}
+    while (judgement := judge(ZoneCase("long", "; servers: Own\n").sending(), known)).open:
+        known |= {question: file.ask(question) for question in judgement.open}
+    assert (judgement.spf.state, judgement.spf.record) == ("bad", None)
+    assert "No more than 4096 are read here" in words(judgement)
+
+
 class Counted(dict[Question, DnsAnswer]):
     """Answers that may be looked up a few times only."""
 
