@@ -5,10 +5,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import ip_network
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, Row, Select, case, func, or_, select
 
 from mail.decide.deliverability import SendingServer
+from mail.decide.dmarc import organisation as registered_domain
 from mail.decide.spf_reach import reach_of
 from mail.decide.spf_record import Network
 from mail.decide.who_sends import OwnServer, Sender, who_sends
@@ -30,6 +32,7 @@ class Summary:
     organisations: int = 0
     emails: int = 0
     failed: int = 0
+    left_out: int = 0  # emails whose addresses are not kept
     first_at: datetime | None = None
     last_at: datetime | None = None
 
@@ -41,14 +44,40 @@ class Summary:
 
 def summary(domain: str, since: datetime) -> Summary:
     """Return what was reported about a domain since a moment."""
-    row = DmarcReport
+    row = _reports(domain, since).subquery().c
     found = db.session.execute(
         select(
             func.count(), func.count(row.organisation.distinct()), func.sum(row.emails), func.sum(row.failed),
-            func.min(row.begin_at), func.max(row.end_at),
-        ).where(row.domain == domain, row.end_at >= since)
+            func.sum(row.left_out), func.min(row.begin_at), func.max(row.end_at),
+        )
     ).one()  # fmt: skip
-    return Summary(found[0], found[1], int(found[2] or 0), int(found[3] or 0), found[4], found[5])
+    emails, failed, left_out = (int(number or 0) for number in found[2:5])
+    return Summary(found[0], found[1], emails, failed, left_out, found[5], found[6])
+
+
+def _about(domain: str, since: datetime) -> tuple[ColumnElement[bool], ...]:
+    """What of the reports is about a domain: receivers report under the one whose DMARC record counts."""
+    row, named = DmarcReport, DmarcSource.header_from
+    is_named = or_(row.domain == domain, named == domain, named.endswith(f".{domain}", autoescape=True))
+    return row.registered_domain == registered_domain(domain), row.end_at >= since, is_named
+
+
+def _reports(domain: str, since: datetime) -> Select[Any]:
+    """The reports about a domain; of those about one above it only what names it."""
+    row, source = DmarcReport, DmarcSource
+    is_whole = row.domain == domain
+    failed = func.sum(case((or_(source.dkim, source.spf), 0), else_=source.count))
+    return (
+        select(
+            row.id, row.organisation, row.begin_at, row.end_at, row.received_at, row.received_mail_id,
+            case((is_whole, row.emails), else_=func.sum(source.count)).label("emails"),
+            case((is_whole, row.failed), else_=failed).label("failed"),
+            case((is_whole, row.left_out), else_=0).label("left_out"),
+        )
+        .outerjoin(source, source.report_id == row.id)
+        .where(*_about(domain, since))
+        .group_by(row.id)
+    )  # fmt: skip
 
 
 def reported_senders(domain: str, since: datetime) -> list[Sender]:
@@ -59,7 +88,7 @@ def reported_senders(domain: str, since: datetime) -> list[Sender]:
     rows = db.session.execute(
         select(*what, emails.label("emails"))
         .join(DmarcReport, DmarcReport.id == row.report_id)
-        .where(DmarcReport.domain == domain, DmarcReport.end_at >= since)
+        .where(*_about(domain, since))
         .group_by(*what)
         .order_by(emails.desc(), row.address)
         .limit(MOST_OUTCOMES)
@@ -74,11 +103,10 @@ def reported_senders(domain: str, since: datetime) -> list[Sender]:
     return who_sends(sources, own_servers(domain))
 
 
-def latest_reports(domain: str, since: datetime) -> Sequence[DmarcReport]:
+def latest_reports(domain: str, since: datetime) -> Sequence[Row[Any]]:
     """Return the newest reports about a domain."""
-    row = DmarcReport
-    query = select(row).where(row.domain == domain, row.end_at >= since).order_by(row.end_at.desc(), row.id.desc())
-    return db.session.scalars(query.limit(MOST_REPORTS)).all()
+    row = _reports(domain, since).subquery().c
+    return db.session.execute(select(*row).order_by(row.end_at.desc(), row.id.desc()).limit(MOST_REPORTS)).all()
 
 
 def own_servers(domain: str) -> list[OwnServer]:

@@ -1,17 +1,20 @@
 """DMARC reports are kept: one row a report, one for each address and outcome in it. The same report counts once."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import and_, func, or_, select
 
+from mail.decide.dmarc import organisation as registered_domain
 from mail.decide.facts import LookUp
 from mail.incoming.case import storable
-from mail.message.dmarc_report import AggregateReport
+from mail.message.dmarc_report import AggregateReport, ReportedSource
 from models import DmarcReport, DmarcSource, Event, db
 from models.store import insert_rows
 
 TOPIC = "dmarc"  # of the events that open pages hear of
+
+MOST_A_DAY = 5000  # sources that are kept of the reports about one organisation: anybody can send them
 
 Key = tuple[str, str, str]
 
@@ -35,8 +38,10 @@ def known(asked: Iterable[LookUp]) -> set[Key]:
 def keep(report: AggregateReport, received_id: int | None, now: datetime) -> bool:
     """Store a report, unless it is there; return whether it was new. The caller commits."""
     domain, organisation, report_id = key_of(report)
+    kept = _worth_keeping(report, now)
     row = {
         "domain": domain,
+        "registered_domain": storable(registered_domain(report.domain)),
         "organisation": organisation,
         "report_id": report_id,
         "begin_at": report.begin,
@@ -44,6 +49,8 @@ def keep(report: AggregateReport, received_id: int | None, now: datetime) -> boo
         "policy": storable(report.policy),
         "emails": report.emails,
         "failed": report.failed,
+        "left_out": report.emails - sum(source.count for source in kept),
+        "kept": len(kept),
         "received_mail_id": received_id,
         "received_at": now,
     }
@@ -59,11 +66,22 @@ def keep(report: AggregateReport, received_id: int | None, now: datetime) -> boo
             "spf": source.spf,
             **{name: storable(getattr(source, name)) for name in _WORDS},
         }
-        for source in report.sources
+        for source in kept
     ]
     insert_rows(DmarcSource, sources)
     Event.add([TOPIC], now)
     return True
+
+
+def _worth_keeping(report: AggregateReport, now: datetime) -> list[ReportedSource]:
+    """The sources of a report that are kept, as many as still may be today: those that failed first."""
+    row = DmarcReport
+    of_today = (
+        row.registered_domain == storable(registered_domain(report.domain)),
+        row.received_at > now - timedelta(days=1),
+    )
+    left = MOST_A_DAY - int(db.session.scalar(select(func.coalesce(func.sum(row.kept), 0)).where(*of_today)) or 0)
+    return sorted(report.sources, key=lambda source: (source.passed, -source.count))[: max(left, 0)]
 
 
 _WORDS = ("disposition", "header_from", "signed_by", "spf_domain", "reason")

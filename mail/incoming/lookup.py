@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import false, or_, select
 
 from mail.decide.facts import ANSWERS_AN_HOUR, AddressBook, Facts, SenderFacts, look_up, threads_to_check
-from mail.decide.outcomes import AutoNote, NewDocument, PostTo, Rejected, Reply, Routing
+from mail.decide.outcomes import Aggregate, AutoNote, NewDocument, PostTo, Rejected, Reply, Routing
 from mail.deliverability.senders import sending_domains
 from mail.documents.documents import TypeView, types
 from mail.documents.threads import FollowerView, ThreadView, thread_views, users
@@ -16,7 +16,7 @@ from mail.incoming.case import Case
 from mail.incoming.known_ids import KnownIds, known_ids
 from mail.incoming.people import AliasDefaults, Author, address_book, authors
 from mail.message.address import domain_of
-from mail.message.dmarc_report import AggregateReport
+from mail.message.dmarc_report import MOST_SOURCES, AggregateReport
 from mail.settings import parameters
 from models import Follower, OutgoingMail, ReceivedMail, Recipient, RouteResult, db
 from models.base import holds
@@ -70,6 +70,7 @@ class RoutingContext:
     new_people: set[str] = field(default_factory=set)
     sends_as: frozenset[str] = frozenset()  # asked for only if a mail is a DMARC report
     reports: set[aggregates.Key] = field(default_factory=set)  # that are stored
+    sources: int = 0  # that the DMARC reports of this batch will store
 
     def author_of(self, address: str) -> Author | None:
         """Return the active contact with this address; our own addresses are never an author."""
@@ -126,7 +127,12 @@ class RoutingContext:
         return any(id in self.new_ids for id in asked.ids) or not people.isdisjoint(self.new_people)
 
     def is_for_many(self, routing: Routing) -> bool:
-        """Say whether a decision must wait likewise: an earlier mail of its batch changes who will hear of it."""
+        """Say whether a decision must wait likewise: an earlier mail of its batch changes who will hear of it.
+
+        A DMARC report waits if it would write a lot in one transaction, together with those before it.
+        """
+        if self.sources and self.sources + _sources(routing) > MOST_SOURCES:
+            return True
         return any(getattr(outcome, "thread_id", None) in self.growing for outcome in routing.outcomes)
 
     def learn(self, case: Case) -> None:
@@ -137,6 +143,7 @@ class RoutingContext:
             self.answers.append((case.routing.answer_to, self.now))
         if isinstance(asked.aggregate, AggregateReport):
             self.reports.add(aggregates.key_of(asked.aggregate))
+        self.sources += _sources(case.routing)
         for outcome in case.routing.outcomes:
             if isinstance(outcome, PostTo) and outcome.follow:
                 self.growing.add(outcome.thread_id)
@@ -148,6 +155,10 @@ class RoutingContext:
                     self.new_people |= {asked.author, asked.answer_to} - self.authors.keys()
             elif isinstance(outcome, Rejected) and outcome.reason["code"] == "reject_loop":
                 self.told.setdefault(asked.sender, {}).setdefault(outcome.target, []).append(arrived)
+
+
+def _sources(routing: Routing) -> int:
+    return sum(len(outcome.report.sources) for outcome in routing.outcomes if isinstance(outcome, Aggregate))
 
 
 def neighbours(times: Sequence[datetime], moment: datetime, window: timedelta) -> int:

@@ -11,8 +11,9 @@ from sqlalchemy import delete, func, select
 from mail.decide.deliverability import judge
 from mail.deliverability import checks, reported, senders
 from mail.dns_answers import DnsAnswer, Kind, Question
-from mail.incoming import flow, intake
+from mail.incoming import aggregates, flow, intake, lookup
 from mail.maintenance import cleanup
+from mail.message.dmarc_report import read_aggregate
 from mail.message.parse import parse
 from mail.queue.lease import WorkerLease
 from mail.settings import parameters
@@ -20,6 +21,7 @@ from mail.settings.clock import now
 from mail.transport.mailbox import FetchedMail
 from models import DmarcReport, DmarcSource, DomainReport, OutgoingServer, ReceivedMail, db
 from tests.integration.frontdesk import DOMAIN, NOW, FrontDesk, mail
+from tests.integration.test_numbers import migrate
 from tests.web import Visitor, words
 
 SAMPLES = Path(__file__).resolve().parents[1] / "data/dmarc"
@@ -104,6 +106,52 @@ def test_a_report_outlives_the_email_it_came_with(desk: FrontDesk) -> None:
         assert db.session.scalar(select(DmarcReport.received_mail_id)) is None
 
 
+def wide(number: int, id: str) -> bytes:
+    """A report of many addresses, of which the last one failed."""
+    xml = (SAMPLES / "google.xml").read_text().replace("office.test", DOMAIN)
+    head, _, rest = xml.partition("<record>")
+    passing, _, failing = rest.partition("<record>")
+    records = [passing.replace("192.0.2.7", f"10.{n >> 8}.{n & 255}.1") for n in range(number - 1)]
+    made = "<record>".join([head.replace("<report_id>", f"<report_id>{id}"), *records, failing])
+    name = f"google.com!{DOMAIN}!1763769600!1763855999.xml.gz"
+    return mail("noreply@reporter.test", subject=f"Report {id}", files=[(name, gzip.compress(made.encode()))])
+
+
+def test_large_reports_are_written_apart_and_few_of_a_day_are_kept_whole(
+    desk: FrontDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups: list[int] = []
+    write = flow.write_group
+    monkeypatch.setattr(flow, "write_group", lambda group, *more, **named: groups.append(len(group)) or write(
+        group, *more, **named))  # fmt: skip
+    monkeypatch.setattr(lookup, "MOST_SOURCES", 25)
+    monkeypatch.setattr(aggregates, "MOST_A_DAY", 45)
+    desk.receive(*(wide(10, f"{number}") for number in range(5)))
+    assert groups == [2, 2, 1] and [found[3] for found in stored(desk)] == [10, 10, 10, 10, 5]
+    with desk.app.app_context():
+        last = db.session.scalar(select(DmarcReport).order_by(DmarcReport.id.desc()))
+        assert last is not None and (last.kept, last.left_out) == (5, last.emails - 4 * 11 - 1)
+        kept = select(DmarcSource.dkim | DmarcSource.spf).where(DmarcSource.report_id == last.id)
+        assert not all(db.session.scalars(kept))
+        summary = reported.summary(DOMAIN, NOW - timedelta(days=3650))
+        assert (summary.emails, summary.left_out) == (5 * last.emails, last.left_out)
+
+
+@pytest.mark.heavy
+def test_reports_from_before_are_found_likewise(app: Flask, database: str, tmp_path: Path) -> None:
+    with app.app_context():
+        read = read_aggregate([(SAMPLES / "google.xml").read_bytes()])
+        read.domain, read.emails = "news.office.co.uk", 20
+        aggregates.keep(read, None, NOW)
+        db.session.commit()
+        db.engine.dispose()
+    migrate(database, tmp_path / "data", "db", "downgrade", "0036")
+    migrate(database, tmp_path / "data", "upgrade")
+    with app.app_context():
+        row = db.session.scalar(select(DmarcReport))
+        assert row is not None and (row.registered_domain, row.kept, row.left_out) == ("office.co.uk", 2, 8)
+
+
 # --- who sends as us
 
 
@@ -145,6 +193,22 @@ def test_senders_are_named_told_apart_and_in_the_order_of_need(office: Flask) ->
         ("service", "203.0.113.10", "", 7),
     ]
     assert (summary.reports, summary.organisations, summary.emails, summary.failed) == (4, 4, 29, 8)
+
+
+def test_a_domain_below_ours_is_found_in_the_reports_about_ours(office: Flask) -> None:
+    with office.app_context():
+        since = now() - timedelta(days=7)
+        one = db.session.scalar(select(DmarcSource).where(DmarcSource.address == "203.0.113.10"))
+        assert one is not None
+        one.header_from = f"news.{DOMAIN}"
+        db.session.commit()
+        found = reported.reported_senders(f"news.{DOMAIN}", since)
+        assert [(sender.address, sender.emails) for sender in found] == [("203.0.113.10", 7)]
+        summary = reported.summary(f"news.{DOMAIN}", since)
+        assert (summary.reports, summary.emails, summary.failed, summary.left_out) == (1, 7, 0, 0)
+        assert [report.emails for report in reported.latest_reports(f"news.{DOMAIN}", since)] == [7]
+        assert reported.summary(DOMAIN, since).emails == 29
+        assert reported.summary(f"other.{DOMAIN}", since).emails == reported.summary(f"s.{DOMAIN}", since).reports == 0
 
 
 def test_a_provider_is_known_by_the_networks_that_it_lists(office: Flask) -> None:
