@@ -42,7 +42,8 @@ def end_sign_ins(server: OutgoingServer | IncomingServer, moved: bool) -> None:
     if not (moved or was_changed(server, "user") or was_changed(server, "authentication")):
         return
     column = OauthSignIn.outgoing_server_id if isinstance(server, OutgoingServer) else OauthSignIn.incoming_server_id
-    sign_in.end_open(column == server.id, why("sign_in_server_changed"), now())
+    with db.session.no_autoflush:  # whoever called still has to see what was changed
+        sign_in.end_open(column == server.id, why("sign_in_server_changed"), now())
     if server.oauth_account is None:
         flag_modified(server, "oauth_account_id")  # one that ended since this row was read may have connected it
 
