@@ -99,6 +99,11 @@ class SteadyWorker(WorkerLease):
         self.heartbeat()
 
 
+def steady_worker(moment: datetime) -> WorkerLease:
+    """Return a new worker that lives however long a test takes; call it in a context of the application."""
+    return SteadyWorker(WorkerLease.register(moment).id)
+
+
 @dataclass
 class FrontDesk:
     """An office on a new database; each method is a unit of work of its own."""
@@ -130,7 +135,7 @@ class FrontDesk:
 
     def hire(self) -> WorkerLease:
         """Return a new worker; call it in a context of the application."""
-        return SteadyWorker(WorkerLease.register(NOW).id)
+        return steady_worker(NOW)
 
     def later(self, **span: float) -> datetime:
         """Move the business time of what follows."""

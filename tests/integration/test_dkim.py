@@ -26,6 +26,7 @@ from mail.settings import signing as signing_settings
 from mail.settings.config import settings
 from mail.transport.dns import Resolver
 from models import Contact, DeliveryAttempt, DkimKeyPair, Notification, Recipient, User, db
+from tests.integration.frontdesk import steady_worker
 from tests.integration.mass import HTML, Sender, add_contacts, add_server, draft, mailing_of, states
 from tests.servers.postfix import Postfix
 from tests.signatures import known_key, opendkim, signatures_of, verified
@@ -111,7 +112,7 @@ def test_posts_and_mailings_verify_as_they_arrive(context: Flask, postfix: Postf
     relay(postfix, headers="X-Tag: spring")
     for number, one in enumerate(POSTS, 1):
         enqueue.enqueue(one, [To(f"r{number}@example.com", "Ann  Lee"), To(f"s{number}@example.com")], NOW)
-    send_posts(WorkerLease.register(NOW))
+    send_posts(steady_worker(NOW))
     mails = [received(postfix, f"r{number}@example.com") for number in range(1, len(POSTS) + 1)]
     mails += [received(postfix, "s5@example.com")]
     attempt = db.session.scalars(select(DeliveryAttempt)).first()
@@ -132,7 +133,7 @@ def test_posts_and_mailings_verify_as_they_arrive(context: Flask, postfix: Postf
 def test_a_new_key_takes_over_and_emails_verify_before_and_after(context: Flask, postfix: Postfix) -> None:
     add_key(KEYS["rsa"])
     relay(postfix)
-    worker = WorkerLease.register(NOW)
+    worker = steady_worker(NOW)
     enqueue.enqueue(post(1), [To("before@example.com")], NOW)
     send_posts(worker)
     row = add_key(NEXT, "new")
@@ -162,7 +163,7 @@ def test_who_signs_is_chosen_for_each_server(context: Flask, postfix: Postfix, v
     relay(postfix, **values)
     mail = enqueue.enqueue(post(1), [To("ann@example.com")], NOW)
     assert any(reason in say(step) for step in mail.decision["steps"])
-    send_posts(WorkerLease.register(NOW))
+    send_posts(steady_worker(NOW))
     assert signatures_of(received(postfix, "ann@example.com")) == (values.get("dkim") != "server")
 
 
@@ -179,7 +180,7 @@ def test_without_a_key_that_can_be_read_emails_wait_and_others_go(
     stored = db.session.execute(text("SELECT private_key FROM dkim_key")).scalar_one()
     db.session.execute(text("UPDATE dkim_key SET private_key = 'stored under another key'"))
     db.session.commit()
-    worker = WorkerLease.register(NOW)
+    worker = steady_worker(NOW)
     backs = []
     monkeypatch.setattr(deliver, "hand_back", lambda ids, *more: backs.append(len(ids)) or hand_back(ids, *more))
     send_posts(worker)
@@ -218,7 +219,7 @@ def test_a_key_that_is_gone_stops_nothing(context: Flask, postfix: Postfix) -> N
     enqueue.enqueue(post(1), [To("ann@example.com")], NOW)
     db.session.execute(text("DELETE FROM dkim_key"))
     db.session.commit()
-    send_posts(WorkerLease.register(NOW))
+    send_posts(steady_worker(NOW))
     assert signatures_of(received(postfix, "ann@example.com")) == 0
     assert db.session.scalars(select(DeliveryAttempt.signed)).one() == ""
 

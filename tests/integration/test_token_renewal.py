@@ -25,7 +25,6 @@ from mail.queue import access_tokens, account_notices
 from mail.queue.access_tokens import AccountTokens
 from mail.queue.connections import Connections, target_of_record
 from mail.queue.journal import Journal
-from mail.queue.lease import WorkerLease
 from mail.sentences import say
 from mail.settings import config, oauth
 from mail.settings.config import settings
@@ -48,6 +47,7 @@ from scheduler import create_worker_app
 from scheduler.identity import WorkerIdentity
 from scheduler.renewals import Renewals
 from tests.conftest import started
+from tests.integration.frontdesk import steady_worker
 from tests.integration.mass import Clock, Sender, add_contacts, add_server, draft, mailing_of, states
 from tests.servers.authorization import AuthorizationServer
 from tests.servers.certificates import Authority
@@ -366,7 +366,7 @@ def incoming(account_id: int, dovecot: Dovecot, kind: str, **more) -> IncomingSe
 @pytest.fixture
 def send(office: Flask) -> Iterator[Callable[[str], Recipient]]:
     """Write an email and let the senders work; returns its line."""
-    worker = WorkerLease.register(now())
+    worker = steady_worker(now())
     journal = Journal.open(settings().journal_folder, worker.id, "one")
 
     def write(address: str) -> Recipient:
@@ -432,7 +432,7 @@ def test_mailboxes_are_fetched_with_tokens(
     user = token_dovecot.add_mailbox(f"{kind}@office.test")
     account = connect(authorization, user)
     token_dovecot.append(user, b"From: a@x.test\r\nSubject: one\r\nMessage-ID: <1@x.test>\r\n\r\nHello\r\n")
-    server, worker = incoming(account, token_dovecot, kind), WorkerLease.register(now())
+    server, worker = incoming(account, token_dovecot, kind), steady_worker(now())
     steps = list(mailbox_open.test_steps(usable(target_of(server))))
     assert {step.name: step.state for step in steps}["login"] == "ok" and "failed" not in {step.state for step in steps}
     fetched = flow.fetch(server.id, worker, now())
@@ -452,7 +452,7 @@ def test_a_token_that_ends_sooner_than_we_think_is_replaced(
     """As if our clock were behind that of the provider: it says a second, and we believe in a minute."""
     user = token_dovecot.add_mailbox("short@office.test")
     authorization.set(accessToken=1)
-    account, worker = connect(authorization, user), WorkerLease.register(now())
+    account, worker = connect(authorization, user), steady_worker(now())
     server = incoming(account, token_dovecot, "imap").id
 
     def renewed() -> bool:
@@ -467,7 +467,7 @@ def test_a_token_of_another_mailbox_is_refused_and_renewed_only_once(
     office: Flask, authorization: AuthorizationServer, token_dovecot: Dovecot
 ) -> None:
     user = token_dovecot.add_mailbox("other@office.test")
-    account, worker = connect(authorization), WorkerLease.register(now())
+    account, worker = connect(authorization), steady_worker(now())
     server, before = incoming(account, token_dovecot, "imap", user=user), renewals(authorization)
     for _ in range(3):
         found = flow.fetch(server.id, worker, now())
@@ -487,14 +487,14 @@ def test_an_app_opens_a_shared_mailbox_without_a_person(
     settings().oauth_issuers["microsoft"] = authorization.url
     db.session.commit()
     server = incoming(account.id, token_dovecot, "imap")
-    found = flow.fetch(server.id, WorkerLease.register(now()), now())
+    found = flow.fetch(server.id, steady_worker(now()), now())
     assert found.why is None and the(account.id).access_token
     assert authorization.asked()[-1]["grant"] == "client_credentials"
 
 
 def test_a_server_without_an_account_says_so(office: Flask, token_dovecot: Dovecot) -> None:
     server = incoming(None, token_dovecot, "imap")
-    found = flow.fetch(server.id, WorkerLease.register(now()), now())
+    found = flow.fetch(server.id, steady_worker(now()), now())
     assert found.why["code"] == "mailbox_account_missing" and "Press Connect" in say(found.why)
     assert db.session.scalar(select(func.count()).select_from(OauthAccount)) == 0
 
