@@ -2,6 +2,7 @@
 
 from mail.decide.aggregate_report import TLS_REPORT, is_about, is_announced
 from mail.decide.author import is_no_person
+from mail.decide.dmarc import organisation
 from mail.decide.facts import Facts
 from mail.decide.outcomes import Aggregate, Duplicate, Ignored, Quarantined
 from mail.message.dmarc_report import AggregateReport
@@ -34,7 +35,7 @@ def aggregate_outcome(message: IncomingMessage, found: AggregateReport | Why | N
         result = [why("route_dmarc_failing", sources=max(found.failing_sources, 1), emails=found.failed)]
     if found.left_out:
         result.append(why("route_dmarc_left_out", emails=found.left_out))
-    return (said, *result), Aggregate(found)
+    return (said, *result), Aggregate(found, organisation(found.domain))
 
 
 def _is_by_machine(message: IncomingMessage) -> bool:

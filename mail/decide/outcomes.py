@@ -51,9 +51,13 @@ class SelfTested:
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
-    """A DMARC report about one of our domains: who sent as it is kept, answered by nothing."""
+    """A DMARC report about one of our domains: who sent as it is kept, answered by nothing.
+
+    ``registered_domain``: what its domain belongs to. Told here, for the list of public suffixes takes time to read.
+    """
 
     report: AggregateReport
+    registered_domain: str
     target: str = "dmarc"
 
 

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import and_, func, or_, select
 
-from mail.decide.dmarc import organisation as registered_domain
 from mail.decide.facts import LookUp
+from mail.decide.outcomes import Aggregate
 from mail.incoming.case import storable
 from mail.message.dmarc_report import AggregateReport, ReportedSource
 from models import DmarcReport, DmarcSource, Event, db
@@ -35,13 +35,14 @@ def known(asked: Iterable[LookUp]) -> set[Key]:
     return {(found.domain, found.organisation, found.report_id) for found in rows}
 
 
-def keep(report: AggregateReport, received_id: int | None, now: datetime) -> bool:
+def keep(outcome: Aggregate, received_id: int | None, now: datetime) -> bool:
     """Store a report, unless it is there; return whether it was new. The caller commits."""
+    report, registered_domain = outcome.report, storable(outcome.registered_domain)
     domain, organisation, report_id = key_of(report)
-    kept = _worth_keeping(report, now)
+    kept = _worth_keeping(report, registered_domain, now)
     row = {
         "domain": domain,
-        "registered_domain": storable(registered_domain(report.domain)),
+        "registered_domain": registered_domain,
         "organisation": organisation,
         "report_id": report_id,
         "begin_at": report.begin,
@@ -73,13 +74,10 @@ def keep(report: AggregateReport, received_id: int | None, now: datetime) -> boo
     return True
 
 
-def _worth_keeping(report: AggregateReport, now: datetime) -> list[ReportedSource]:
+def _worth_keeping(report: AggregateReport, registered_domain: str, now: datetime) -> list[ReportedSource]:
     """The sources of a report that are kept, as many as still may be today: those that failed first."""
     row = DmarcReport
-    of_today = (
-        row.registered_domain == storable(registered_domain(report.domain)),
-        row.received_at > now - timedelta(days=1),
-    )
+    of_today = (row.registered_domain == registered_domain, row.received_at > now - timedelta(days=1))
     left = MOST_A_DAY - int(db.session.scalar(select(func.coalesce(func.sum(row.kept), 0)).where(*of_today)) or 0)
     return sorted(report.sources, key=lambda source: (source.passed, -source.count))[: max(left, 0)]
 

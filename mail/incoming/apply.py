@@ -120,7 +120,7 @@ def _record_reports(cases: Sequence[Case], now: datetime) -> None:
             elif isinstance(outcome, SelfTested):
                 self_test.note(outcome, case)
             elif isinstance(outcome, Aggregate):
-                aggregates.keep(outcome.report, case.id, now)
+                aggregates.keep(outcome, case.id, now)
             elif isinstance(outcome, Replied):
                 traces.mark_replied(outcome.trace_id, now)
             elif isinstance(outcome, Unsubscribed):

@@ -9,6 +9,7 @@ from flask import Flask
 from sqlalchemy import delete, func, select
 
 from mail.decide.deliverability import judge
+from mail.decide.outcomes import Aggregate
 from mail.deliverability import checks, reported, senders
 from mail.dns_answers import DnsAnswer, Kind, Question
 from mail.incoming import aggregates, flow, intake, lookup
@@ -142,7 +143,7 @@ def test_reports_from_before_are_found_likewise(app: Flask, database: str, tmp_p
     with app.app_context():
         read = read_aggregate([(SAMPLES / "google.xml").read_bytes()])
         read.domain, read.emails = "news.office.co.uk", 20
-        aggregates.keep(read, None, NOW)
+        aggregates.keep(Aggregate(read, "office.co.uk"), None, NOW)
         db.session.commit()
         db.engine.dispose()
     migrate(database, tmp_path / "data", "db", "downgrade", "0036")
