@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import TimeoutError as StillRunning
 from functools import partial
@@ -40,8 +41,8 @@ from scheduler.self_tests import SelfTests
 log = logging.getLogger("coquimail.checks")
 
 MOST = 6  # tests at the same time: a slow server must not hold up the test of another one
-MOST_OF_DOMAINS = 2  # of them checks of DNS: many domains may have changed at once
-DOMAIN = "domain"  # the kind of those
+# Of them checks of DNS, for many domains may have changed at once, and self-tests, each of which waits for minutes.
+MOST_OF_KIND = {"domain": 2, self_test_rows.KIND: 2}
 FETCH_PATIENCE = 20.0  # seconds that the page is kept waiting; a longer fetch goes on without it
 
 
@@ -52,7 +53,7 @@ class Checks:
         self._app, self._identity, self._fetcher = app, identity, fetcher
         self._free = threading.Semaphore(MOST)
         self._left: set[int] = set()  # whose end could not be written down
-        self._of_domains = 0  # checks of DNS that are under way
+        self._running: Counter[str] = Counter()  # of each kind
         self._lock = threading.Lock()
         self._self_tests = SelfTests(identity, fetcher)
 
@@ -64,10 +65,9 @@ class Checks:
         with reading():
             row = ServerCheck
             waiting = select(row.id, row.kind).where(row.state == "waiting").order_by(row.id).limit(1)
-            if self._self_tests.are_enough:
-                waiting = waiting.where(row.kind != self_test_rows.KIND)
-            if self._of_domains >= MOST_OF_DOMAINS:
-                waiting = waiting.where(row.kind != DOMAIN)
+            enough = [kind for kind, most in MOST_OF_KIND.items() if self._running[kind] >= most]
+            if enough:
+                waiting = waiting.where(row.kind.not_in(enough))
             found = db.session.execute(waiting).first()
         if found is None or not self._free.acquire(blocking=False):
             return False
@@ -75,13 +75,13 @@ class Checks:
         if not _claim(check_id, self._identity.current()):
             self._free.release()
             return True
-        self._count(kind, 1)
+        self._count(kind, 1)  # before its thread runs: the next one may be claimed at once
         threading.Thread(target=self._run, args=(check_id, kind), name=f"check-{check_id}", daemon=True).start()
         return True
 
     def _count(self, kind: str, change: int) -> None:
         with self._lock:
-            self._of_domains += change if kind == DOMAIN else 0
+            self._running[kind] += change
 
     def _run(self, check_id: int, kind: str) -> None:
         try:

@@ -1,7 +1,6 @@
 """Self-tests of outgoing servers: each in a thread of its own that sends, has the mailboxes fetched, and waits."""
 
 import logging
-import threading
 import time
 from concurrent.futures import wait
 
@@ -19,29 +18,19 @@ from scheduler.loops import NotNow, database_away
 
 log = logging.getLogger("coquimail.checks")
 
-MOST = 2  # at the same time: each waits for minutes, and other tests need the threads
 LOOK_EVERY = 0.5  # seconds; something may come in without being fetched
 FETCH_AFTER = (0.5, 1.0, 1.0, 2.0, 2.0, 3.0, 5.0)  # seconds between two fetches, then the last of these
 LONGEST_FETCH = 30.0  # seconds that a slow mailbox keeps the others from being looked at
 
 
 class SelfTests:
-    """What the threads of self-tests need, and how many there are."""
+    """What the threads of self-tests need."""
 
     def __init__(self, identity: WorkerIdentity, fetcher: Fetcher) -> None:
         self._identity, self._fetcher = identity, fetcher
-        self._lock = threading.Lock()
-        self._running = 0
-
-    @property
-    def are_enough(self) -> bool:
-        """Whether no further one may begin now."""
-        return self._running >= MOST
 
     def run(self, check_id: int, worker_id: int) -> None:
         """Do a test, or go on with it, until it has ended or this worker may not go on: then another one does."""
-        with self._lock:
-            self._running += 1
         try:
             self._run(check_id)
         except (NotNow, LeaseLost):
@@ -54,9 +43,6 @@ class SelfTests:
             db.session.rollback()
             reason = why("unexpected_failure", error=type(error).__name__, detail=str(error)[:300])
             self._abandon(check_id, reason)
-        finally:
-            with self._lock:
-                self._running -= 1
 
     def _run(self, check_id: int) -> None:
         fetches, fetch_at = 0, time.monotonic()

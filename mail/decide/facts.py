@@ -121,7 +121,7 @@ class AddressBook:
 
 @dataclass(frozen=True, slots=True)
 class SelfTestMail:
-    """The part of a server's self-test that an email of ours was sent for."""
+    """The part of a server's self-test that an email of ours was sent for; 0: the result was deleted."""
 
     part_id: int
     name: str

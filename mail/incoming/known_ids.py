@@ -203,7 +203,26 @@ def _of_self_tests(signed: Mapping[str, KnownMessage]) -> dict[str, KnownMessage
         select(part.mail_id, part.id, part.name).where(part.mail_id.in_({known.mail_id for known in tests.values()}))
     )
     parts = {row.mail_id: SelfTestMail(row.id, row.name) for row in rows}
+    without = {known.mail_id for known in tests.values()} - parts.keys()
+    if without:
+        rows = db.session.execute(select(OutgoingMail.id, OutgoingMail.decision).where(OutgoingMail.id.in_(without)))
+        parts |= {row.id: SelfTestMail(0, "") for row in rows if _is_for_self_test(row.decision or {})}
     return {id: replace(known, self_test=parts.get(known.mail_id)) for id, known in tests.items()}
+
+
+def _is_for_self_test(decision: Mapping[str, Any]) -> bool:
+    return any(step["code"] == "sent_for_self_test" for step in decision.get("steps", ()))
+
+
+def self_tests_to(addresses: Collection[str]) -> dict[str, KnownMessage]:
+    """Return the emails of self-tests that were sent to these addresses, by them."""
+    rows = db.session.execute(
+        select(Recipient.address_key, OutgoingMail.id)
+        .join(OutgoingMail, OutgoingMail.id == Recipient.mail_id)
+        .where(Recipient.address_key.in_(addresses), OutgoingMail.kind == "test")
+    )
+    found = {row.address_key: KnownMessage(0.0, mail_id=row.id, self_test=SelfTestMail(0, "")) for row in rows}
+    return _of_self_tests(found)
 
 
 # --- what came in

@@ -1,19 +1,29 @@
 """What routing must know about a batch of mails, asked for in few statements: the database's side of ``facts``."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import false, or_, select
 
-from mail.decide.facts import ANSWERS_AN_HOUR, AddressBook, Facts, SenderFacts, look_up, threads_to_check
+from mail.decide.facts import (
+    ANSWERS_AN_HOUR,
+    AddressBook,
+    Facts,
+    SenderFacts,
+    bounce_aliases,
+    look_up,
+    threads_to_check,
+)
 from mail.decide.outcomes import Aggregate, AutoNote, NewDocument, PostTo, Rejected, Reply, Routing
+from mail.decide.report import read_report
+from mail.decide.self_test_mails import unknown_mailboxes
 from mail.deliverability.senders import sending_domains
 from mail.documents.documents import TypeView, types
 from mail.documents.threads import FollowerView, ThreadView, thread_views, users
 from mail.incoming import aggregates
 from mail.incoming.case import Case
-from mail.incoming.known_ids import KnownIds, known_ids
+from mail.incoming.known_ids import KnownIds, known_ids, self_tests_to
 from mail.incoming.people import AliasDefaults, Author, address_book, authors
 from mail.message.address import domain_of
 from mail.message.dmarc_report import MOST_SOURCES, AggregateReport
@@ -198,6 +208,7 @@ def load_context(cases: Sequence[Case], now: datetime) -> RoutingContext:
     found.ids = known_ids({id for one in asked for id in one.ids})
     found.done = _done({one.message_key for one in asked})
     found.authors = authors({who for one in asked for who in (one.sender, one.author, one.answer_to) if who})
+    _know_unknown_mailboxes(found, cases)
     ids = found.ids
     threads = {thread for case in cases for thread in threads_to_check(case.message, book, ids.signed, ids.stored)}
     found.follows = _follows(threads, [author.contact_id for author in found.authors.values()])
@@ -206,6 +217,22 @@ def load_context(cases: Sequence[Case], now: datetime) -> RoutingContext:
     if any(one.aggregate is not None for one in asked):
         found.sends_as, found.reports = frozenset(sending_domains()), aggregates.known(asked)
     return found
+
+
+def _know_unknown_mailboxes(found: RoutingContext, cases: Sequence[Case]) -> None:
+    """Find the self-tests behind reports that name no id of ours, only an address that a test made up."""
+    named: dict[int, list[str]] = {}
+    for case in cases:
+        is_ours = any(id in found.ids.signed for id in case.asked.ids)
+        if not is_ours and bounce_aliases(case.message, found.book):
+            report = read_report(case.message, at_bounce_address=True)
+            if report is not None and (addresses := unknown_mailboxes(report)):
+                named[case.id] = addresses
+    if named:
+        found.ids.signed.update(self_tests_to({address for addresses in named.values() for address in addresses}))
+    for case in cases:
+        if case.id in named:
+            case.asked = replace(case.asked, ids=(*case.asked.ids, *named[case.id]))
 
 
 def load_threads(found: RoutingContext, routings: Iterable[Routing]) -> None:

@@ -21,6 +21,7 @@ from mail.decide.self_test import (
     shows_no_plus,
     verdict,
 )
+from mail.decide.self_test_mails import NOBODY
 from mail.decide.verp import PLACE, PLUS_TEST
 from mail.errors import NotHandedOver
 from mail.maintenance.self_test_rows import (
@@ -179,8 +180,7 @@ def _write(check_id: int, name: str, server: OutgoingServer | None, user_id: int
         address, subject = found.address, gettext("Re: Test of “%(server)s”", server=used)
         author, references = delivery.address, [_id_of_arrived(delivery, first)]
     elif name == "bounce":
-        local = f"no-such-mailbox-{secrets.token_hex(4)}"
-        address = f"{local}@{domain_of(delivery.address)}"
+        address = f"{NOBODY}{secrets.token_hex(8)}@{domain_of(delivery.address)}"
         subject = gettext("Test of “%(server)s”: an address that does not exist", server=used)
     else:
         address = _with_plus(without_tag(first.envelope_sender) if first else "")

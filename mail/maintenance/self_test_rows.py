@@ -48,7 +48,10 @@ def targets() -> list[Target]:
 
 
 def ask(server_id: int, target: Target, user_id: int | None, moment: datetime) -> ServerCheck:
-    """Ask the worker for a self-test of a server (0: the default server); the caller commits and wakes it."""
+    """Ask the worker for a self-test of a server (0: the default server); the caller commits and wakes it.
+
+    Raises ``IntegrityError`` while there is one that goes on.
+    """
     check = ServerCheck(kind=KIND, server_id=server_id, requested_by_id=user_id, requested_at=moment, steps=[])
     db.session.add(check)
     db.session.flush()

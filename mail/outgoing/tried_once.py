@@ -67,6 +67,8 @@ def begin(
         decision = _decide(draft, server_id, returns_to)
         if decision.failure:
             raise NotHandedOver(decision.failure)
+        if returns_to != "usual":
+            decision.steps.append(why("sent_for_self_test", server=decision.server_name))
         ready = enqueue.prepare(draft, [to], moment, decision=decision)
         is_in_use = server is None or server.active
     if ready.failure:

@@ -17,6 +17,11 @@ SENTENCES: dict[str, Any] = {
     "route_self_test_report": _l(
         "This report is about an email that the test of an outgoing server sent. Nothing failed, so nothing is noted."
     ),
+    "route_self_test_over": _l(
+        "This email belongs to a test of an outgoing server (“Test sending and receiving”) whose result was deleted. "
+        "Nothing is done with it."
+    ),
+    "sent_for_self_test": _l("It is part of “Test sending and receiving” of “%(server)s”."),
     "line_self_test": _l("Refused as the test wanted it: this address does not exist. Response: %(reply)s"),
     # --- an email from here
     "self_test_delivery_ok": _l("The email arrived at %(address)s after %(seconds)s s."),

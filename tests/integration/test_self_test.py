@@ -1,5 +1,6 @@
 """An outgoing server is tested from end to end: real Postfix and Dovecot, then each part broken in turn."""
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from sqlalchemy import func, select, update
+from sqlalchemy.exc import IntegrityError
 
 from mail.decide.self_test import PATIENCE, not_sent
 from mail.incoming import flow, position
@@ -35,6 +37,7 @@ from models import (
     db,
 )
 from scheduler import recovery
+from scheduler.checks import Checks
 from scheduler.fetching import Fetcher
 from scheduler.identity import WorkerIdentity
 from scheduler.self_tests import SelfTests
@@ -451,3 +454,71 @@ def test_a_server_that_nobody_asked_is_not_said_to_refuse(app: Flask) -> None:
         ]
         assert [(one or {}).get("code") for one in said] == ["self_test_not_tried"] * 3
         assert all(one["values"]["cause"] == "no_server" for one in said if one)
+
+
+NAMES_THE_ADDRESS_ONLY = (
+    "From: MAILER-DAEMON@mx.test\r\nTo: bounce@{domain}\r\nSubject: Report\r\nMIME-Version: 1.0\r\n"
+    "Message-ID: <{id}@mx.test>\r\n"
+    'Content-Type: multipart/report; report-type=delivery-status; boundary="b"\r\n\r\n--b\r\n\r\nSorry.\r\n--b\r\n'
+    "Content-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mx.test\r\n\r\n"
+    "Final-Recipient: rfc822; {to}\r\nAction: failed\r\nStatus: 5.1.1\r\n\r\n--b--\r\n"
+)
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_report_that_names_only_the_made_up_address_counts_against_nobody(app: Flask, is_there: bool) -> None:
+    desk = FrontDesk(app)
+    with app.app_context():
+        to = f"no-such-mailbox-0123456789abcdef@{DOMAIN}"
+        made = enqueue(OutgoingDraft(kind="test", author=INBOX, subject="Test", text="Test"), [To(to)], now())
+        made.decision = {"steps": [why("sent_for_self_test", server="Relay")]}
+        if is_there:
+            check_id = self_test_rows.ask(0, self_test_rows.Target(INBOX), None, now()).id
+            of_bounce = update(SelfTestPart).where(SelfTestPart.check_id == check_id, SelfTestPart.name == "bounce")
+            db.session.execute(of_bounce.values(state="sent", sent_at=now(), mail_id=made.id))
+        before = left_behind()
+        db.session.commit()
+    (row,) = desk.receive(NAMES_THE_ADDRESS_ONLY.format(domain=DOMAIN, to=to, id=1).encode())
+    with app.app_context():
+        assert (row.state, left_behind()) == ("ignored", before)
+        expected = "route_self_test_returned" if is_there else "route_self_test_over"
+        assert expected in {step["code"] for step in row.decision or []}
+        if is_there:
+            seen = self_test_rows.parts_of(check_id)["bounce"].seen
+            assert seen is not None and seen["how"] == "returned"
+    (other,) = desk.receive(
+        NAMES_THE_ADDRESS_ONLY.format(domain=DOMAIN, to=f"no-such-mailbox-1@{DOMAIN}", id=2).encode()
+    )
+    assert other.result == "bounce", "an address that no test made up"
+
+
+def test_two_clicks_are_one_test(app: Flask) -> None:
+    with app.app_context():
+        target = self_test_rows.Target(INBOX)
+        self_test_rows.ask(0, target, None, now())
+        self_test_rows.ask(7, target, None, now())
+        db.session.commit()
+        with pytest.raises(IntegrityError):
+            self_test_rows.ask(0, target, None, now())
+        db.session.rollback()
+        db.session.execute(update(ServerCheck).values(state="done"))
+        self_test_rows.ask(0, target, None, now())
+        db.session.commit()
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_no_more_are_claimed_than_run_at_once(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    goes_on = threading.Event()
+    monkeypatch.setattr(SelfTests, "run", lambda *_: goes_on.wait(20))
+    with app.app_context():
+        identity = WorkerIdentity(recovery.recover_claims)
+        identity.begin()
+        for number in range(3):
+            self_test_rows.ask(number, self_test_rows.Target(INBOX), None, now())
+        db.session.commit()
+        loop = Checks(app, identity, Fetcher(app, identity))
+        try:
+            assert [loop.work() for _ in range(3)] == [True, True, False]
+        finally:
+            goes_on.set()
+        wait_until(loop.work, 20)

@@ -31,6 +31,7 @@ SIGNED = {
     "<delivery@mycompany.test>": DELIVERY, "deliveryline": DELIVERY, "<reply@mycompany.test>": REPLY,
     "<bounce@mycompany.test>": BOUNCE, "bouncetoken": BOUNCE, "<plus@mycompany.test>": PLUS,
     "<other@mycompany.test>": KnownMessage(0, mail_id=9),
+    "<over@mycompany.test>": known(0, ""), "no-such-mailbox-1@mycompany.test": BOUNCE,
 }  # fmt: skip
 
 
@@ -43,8 +44,14 @@ def letter(to: str = "sales@mycompany.test", sender: str = "ada@mycompany.test",
     return message
 
 
-def report(status: str, returned: str, to: str = "bounce@mycompany.test", action: str = "failed"):
-    fields = f"Final-Recipient: rfc822; x@mycompany.test\nAction: {action}\nStatus: {status}\n"
+def report(
+    status: str,
+    returned: str,
+    to: str = "bounce@mycompany.test",
+    action: str = "failed",
+    who: str = "x@mycompany.test",
+):
+    fields = f"Final-Recipient: rfc822; {who}\nAction: {action}\nStatus: {status}\n"
     made = (
         f"From: MAILER-DAEMON@mx.test\nTo: {to}\nSubject: Report\nMIME-Version: 1.0\nMessage-ID: <1@mx.test>\n"
         'Content-Type: multipart/report; report-type=delivery-status; boundary="b"\n\n--b\n\nSorry.\n--b\n'
@@ -71,7 +78,12 @@ RETURNED_REPLY = "Message-ID: <reply@mycompany.test>\nReferences: <delivery@myco
         (report("5.1.1", "Subject: cut\n\nHello", to="bounce+bouncetoken@mycompany.test"),
          ("bounce", "returned", False)),
         (report("4.4.1", "Message-ID: <bounce@mycompany.test>\n\nHello", action="delayed"), "route_self_test_report"),
+        (letter(Message_ID="<over@mycompany.test>"), "route_self_test_over"),
+        (report("5.1.1", "Message-ID: <over@mycompany.test>\n\nHello"), "route_self_test_over"),
+        (report("5.1.1", "Subject: cut\n\nHello", who="no-such-mailbox-1@mycompany.test"),
+         ("bounce", "returned", False)),
         # not of a self-test
+        (report("5.1.1", "Subject: cut\n\nHello", who="no-such-mailbox-2@mycompany.test"), None),
         (letter(Message_ID="<other@mycompany.test>"), None),
         (report("5.1.1", "Message-ID: <other@mycompany.test>\n\nHello"), None),
         (letter(sender="eve@far.test", Message_ID="<2@far.test>", X_CoquiMail_Id="deliveryline"), None),
@@ -81,7 +93,7 @@ RETURNED_REPLY = "Message-ID: <reply@mycompany.test>\nReferences: <delivery@myco
 def test_what_came_back_is_known_by_signed_ids_alone(raw, expected):
     message = parse(raw if isinstance(raw, bytes) else raw.as_bytes(), NOW)
     asked = look_up(message, BOOK)
-    signed = {id: SIGNED[id] for id in asked.ids if id in SIGNED}
+    signed = {id: SIGNED[id] for id in (*asked.ids, "no-such-mailbox-1@mycompany.test") if id in SIGNED}
     routing = route(message, asked, Facts(BOOK, signed=signed))
     (outcome, *_) = routing.outcomes
     if expected is None:

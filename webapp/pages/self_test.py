@@ -3,7 +3,9 @@
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
+from flask_babel import lazy_gettext as _l
 from flask_login import current_user
+from sqlalchemy.exc import IntegrityError
 
 from mail.maintenance import self_test_rows
 from mail.settings import office
@@ -12,6 +14,8 @@ from mail.settings.config import settings
 from mail.settings.wake import wake
 from models import OutgoingServer, db
 from webapp import auth, checks
+
+STILL_RUNNING = _l("The test is still running.")
 
 blueprint = Blueprint("self_test", __name__, url_prefix="/self-test")
 
@@ -45,14 +49,18 @@ def start(server_id: int) -> ResponseReturnValue:
     target = next((one for one in self_test_rows.targets() if one.address == address), None)
     last = checks.latest((self_test_rows.KIND,), [server_id]).get(server_id)
     if last is not None and last.state in ("waiting", "running"):
-        flash(gettext("The test is still running."), "info")
+        flash(STILL_RUNNING, "info")
     elif office.is_practice(server_id):
         abort(404)
     elif target is None:
         flash(gettext("Choose an address that is still fetched here."), "error")
     else:
-        self_test_rows.ask(server_id, target, current_user.id, now())
-        db.session.commit()
+        try:
+            self_test_rows.ask(server_id, target, current_user.id, now())
+            db.session.commit()
+        except IntegrityError:  # somebody else, or a second click
+            db.session.rollback()
+            flash(STILL_RUNNING, "info")
         wake("check")
     return page
 
