@@ -12,6 +12,7 @@ from models.oauth import OauthAccount
 ENCRYPTIONS = ("none", "starttls", "tls")
 AUTHENTICATIONS = ("none", "password", "certificate", "oauth2")
 REWRITES = ("not_ours", "never", "always")
+SELF_TEST_GOES_ON = "kind = 'self_test' AND state IN ('waiting', 'running')"  # one for each server
 DKIM_SIGNERS = ("provider", "ours", "server")
 
 
@@ -96,6 +97,8 @@ class ServerCheck(Model):
         Index("ix_server_check_waiting", "id", sqlite_where=db.text("state = 'waiting'"),
               postgresql_where=db.text("state = 'waiting'")),
         Index(None, "kind", "server_id", "id"),
+        Index("ix_server_check_one_self_test", "server_id", unique=True,
+              sqlite_where=db.text(SELF_TEST_GOES_ON), postgresql_where=db.text(SELF_TEST_GOES_ON)),
     )  # fmt: skip
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
