@@ -4,11 +4,14 @@ import uuid
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
-from flask_security.core import UserMixin
 from sqlalchemy import ForeignKey, Index, String, true
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from models.base import Id, Model, UtcDateTime, one_of
+from models.lean import without
+
+with without("authlib.integrations.flask_client"):  # 8 MB in each process, for a log-in that this office does not have
+    from flask_security.core import UserMixin
 
 if TYPE_CHECKING:
     from models.contact import Contact
