@@ -33,6 +33,9 @@ def main() -> None:
         for kind, of, _, _ in GOALS:
             ratios.setdefault(kind, []).extend([] if others.too_much else [rates[kind] / rates[of]])
     for kind, _, goal, what in GOALS:
+        if not ratios[kind]:
+            print(f"{kind}: not measured, others kept this machine busy in every round")
+            continue
         found = median(ratios[kind])
         verdict = "reached" if found >= goal else "not reached"
         print(f"{kind}: median {found:.2f} {what}, {len(ratios[kind])} rounds; goal {goal}: {verdict}")
