@@ -33,7 +33,8 @@ def check(server: OutgoingServer, password_given: bool) -> None:
     moved = leads_elsewhere(server)
     if moved:
         server.trusted_certificate = ""
-        server.verp = server.verp and None  # what another server takes says nothing
+        if server.verp and not was_changed(server, "verp"):
+            server.verp = None  # what another server took says nothing
     if moved and not password_given and server.authentication != "password":
         server.password = None
     if moved or server.authentication != "oauth2":

@@ -326,6 +326,23 @@ def test_developer_mode_shows_more_and_nobody_else_can_set_it(app, admin):
     assert "certificate not verified" in admin.get(f"{OUTGOING}/").text
 
 
+def test_whether_a_server_takes_unique_senders_is_known_until_it_moves(app, admin):
+    admin.post(f"{OUTGOING}/new", SERVER)
+    number = only(app, OutgoingServer)["id"]
+    assert only(app, OutgoingServer)["verp"] is None
+    form = f"{OUTGOING}/edit?id={number}"
+    for typed, stored in (("True", True), ("False", False), ("", None)):
+        developer(admin).post(form, {**SERVER, "verp": typed})
+        assert only(app, OutgoingServer)["verp"] is stored
+        chosen = re.search(
+            r'<option selected value="(\w*)">[^<]+</option>', admin.get(form).text.split('name="verp"')[1]
+        )
+        assert chosen and chosen[1] == typed
+    change(app, OutgoingServer, number, verp=True)
+    admin.post(form, {**SERVER, "verp": "True", "host": "mx.elsewhere.test", "password": "again"})
+    assert only(app, OutgoingServer)["verp"] is None, "another server has shown nothing"
+
+
 def test_the_parameter_of_the_default_server_is_explained_where_it_disagrees(app, admin):
     admin.post(f"{OUTGOING}/new", {**SERVER, "from_filter": "office.test"})
     path = f"{OUTGOING}/edit?id={only(app, OutgoingServer)['id']}"
