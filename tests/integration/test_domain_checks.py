@@ -1,21 +1,27 @@
 """The worker's checks of domains against a real name server: on request, daily, and with a resolver that is silent."""
 
+import queue
 import socket
+import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from mail.deliverability import checks, senders
+from mail.deliverability import checks, requests, senders
 from mail.documents.contacts import find_or_make
+from mail.queue.lease import WorkerLease
 from mail.sentences import say
 from mail.settings import config, parameters
-from models import DomainReport, Notification, OutgoingServer, User, db
+from models import DomainReport, Notification, OutgoingServer, ServerCheck, User, db
 from scheduler import create_worker_app, domain_checks
+from scheduler.checks import Checks
 from scheduler.jobs import Job, JobFailed, deliverability
 from tests.servers.nameserver import NameServer
 from tests.web import share_compiled
@@ -117,6 +123,38 @@ def test_one_domain_never_keeps_the_others_from_their_check(app, monkeypatch):
         run(app)
     assert checked == ["acme.test", "two.test"] and failed.value.counts == {"failed": 1, "domains": 1}
     assert failed.value.why["code"] == "dns_check_failed" and "(ValueError: odd)" in say(failed.value.why)
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_many_changed_domains_do_not_hold_up_the_test_of_a_server(app, monkeypatch):
+    nothing: Any = None
+    began, ended, go_on = queue.Queue[str](), queue.Queue[str](), threading.Event()
+
+    def run(self: Checks, check_id: int) -> None:
+        with app.app_context():
+            began.put(db.session.get_one(ServerCheck, check_id).kind)
+            db.session.rollback()
+        go_on.wait(10)
+
+    monkeypatch.setattr(Checks, "_do", run)
+    monkeypatch.setattr(Checks, "_count", lambda self, kind, by: (_count(self, kind, by), by < 0 and ended.put(kind)))
+    with app.app_context():
+        requests.ask(["a.test", "b.test", "c.test"], NOW)
+        requests.ask(["c.test"], NOW)
+        db.session.add(ServerCheck(kind="outgoing_test", server_id=1, requested_at=NOW))
+        db.session.commit()
+        lease = WorkerLease.register(NOW)
+        loop = Checks(app, SimpleNamespace(current=lambda: lease, work=lambda **_: nullcontext()), nothing)  # type: ignore[arg-type]
+        assert [loop.work() for _ in range(4)] == [True, True, True, False]
+        assert sorted(began.get(timeout=10) for _ in range(3)) == ["domain", "domain", "outgoing_test"]
+        go_on.set()
+        for _ in range(3):
+            ended.get(timeout=10)
+        assert loop.work() and began.get(timeout=10) == "domain" and not loop.work()
+        assert ended.get(timeout=10) == "domain"
+
+
+_count = Checks._count
 
 
 @pytest.mark.heavy
