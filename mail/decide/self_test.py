@@ -27,7 +27,8 @@ class PartResult(NamedTuple):
 class SentPart:
     """A part whose email a server accepted.
 
-    ``address``: where it went; ``returns_to``: where a report about it goes. ``seen``: what came back, after so many
+    ``address``: where it went; ``returns_to``: where a report about it goes, ``from_unique`` if no other email has
+    that bounce address. ``seen``: what came back, after so many
     ``seconds``; ``waited``: how long ago it was sent. ``mailbox`` and ``mailbox_failure``: a mailbox that can't be
     fetched, and why; ``fetches``: whether there is any that is.
     """
@@ -41,6 +42,7 @@ class SentPart:
     fetches: bool = True
     mailbox: str = ""
     mailbox_failure: Why | None = None
+    from_unique: bool = False
 
 
 def verdict(part: SentPart) -> PartResult | None:
@@ -86,7 +88,8 @@ def _taken_by_all(part: SentPart) -> PartResult:
 
 
 def _plus_works(part: SentPart) -> PartResult:
-    return PartResult("ok", why("self_test_plus_ok", address=part.address, seconds=_seconds(part)))
+    code = "self_test_plus_ok" if part.from_unique else "self_test_plus_arrives"
+    return PartResult("ok", why(code, address=part.address, seconds=_seconds(part)))
 
 
 def _returned(part: SentPart) -> PartResult:

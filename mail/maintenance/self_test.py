@@ -317,6 +317,7 @@ def _verdict(part: SelfTestPart, moment: datetime) -> PartResult | None:
             fetches=bool(servers),
             mailbox=mailbox,
             mailbox_failure=failure,
+            from_unique=mail is not None and PLACE in mail.envelope_sender,
         )
     )
 

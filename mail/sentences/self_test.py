@@ -101,6 +101,10 @@ SENTENCES: dict[str, Any] = {
         "The email to %(address)s arrived after %(seconds)s s: each email can have a bounce address of its own, so "
         "that every report names its recipient."
     ),
+    "self_test_plus_arrives": _l(
+        "The email to %(address)s arrived after %(seconds)s s, so addresses with a plus work. This server’s emails "
+        "share one bounce address all the same; the page of each email says why."
+    ),
     "self_test_plus_returned": _l(
         "The email to %(address)s was returned, so all emails share one bounce address; reports are recognized by "
         "their content. The report says: %(text)s"

@@ -42,7 +42,7 @@ SIGNERS = (
     ("server", _l("The server signs")),
 )
 UNIQUE_BOUNCES: tuple[tuple[Any, Any], ...] = (
-    ("", _l("Yes, once its test has shown that they work")),
+    ("", _l("When its test has passed")),
     (True, _l("Yes")),
     (False, _l("No")),
 )
