@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from benchmarks.common import NOISE_HEAD, child, folder, machine, median, noise
 
-RECIPIENTS, ROUNDS = 4_000, 3
+RECIPIENTS, ROUNDS = 10_000, 3
 KINDS = ("", "ed25519", "rsa", "rsa,ed25519")
 GOALS = (("ed25519", "", 0.5, "of unsigned"), ("rsa", "raw rsa", 0.7, "of the bare rate of one core"))
 

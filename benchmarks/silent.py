@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.common import NOISE_HEAD, child, durable_postgres, folder, machine, noise
 
-FRESH, RECIPIENTS, HELD = 10, 20_000, 20
+FRESH, RECIPIENTS, HELD = 10, 80_000, 20
 NUMBERS = (0, 1, 2, 4, 8)
 GOAL_DELAY, GOAL_PACE = 2.0, 0.8  # seconds (p95), share of the pace alone
 PATIENCE = 60.0

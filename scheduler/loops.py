@@ -56,6 +56,11 @@ class LoopGroup:
             loop.notify()
         return loop is not None
 
+    def has_idle(self) -> bool:
+        """Say whether a loop is free to take what comes next."""
+        with self._lock:
+            return bool(self._idle)
+
     @contextmanager
     def idle(self, loop: "Loop") -> Iterator[None]:
         """Count a loop as idle while the block lasts."""
@@ -146,7 +151,8 @@ class Loop:
             while not self._stopping.is_set():
                 self._bell.clear()
                 more = self._once()
-                if not more and self._is_surplus():
+                # The last one that is free stays, however long it has had nothing to do: the others may be held up.
+                if not more and (self.group is None or self.group.has_idle()) and self._is_surplus():
                     self.retired = True
                     return
                 if not more:

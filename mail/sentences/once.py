@@ -68,7 +68,7 @@ SENTENCES: dict[str, Any] = {
         "The sign-in of %(account)s has ended. An administrator must connect it again; then send another test email."
     ),
     "once_account_later": _l(
-        "The sign-in of %(account)s could not be renewed: %(reason)s Send another test email when this is mended."
+        "The sign-in of %(account)s could not be renewed: %(reason)s Send another test email when this is fixed."
     ),
     "once_account_unreadable": _l(
         "The stored sign-in of %(account)s can't be read, because it was saved with another secret key (secret.key or "
