@@ -1,5 +1,6 @@
 """The two commands: what starts CoquiMail keeps it running and ends it, and what installs it can be trusted."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -32,6 +33,14 @@ class Served:
     def wait_until_ready(self) -> None:
         wait_until(lambda: "CoquiMail is ready" in self.program.output() or not self.program.running(), 60)
         assert self.program.running(), self.program.output()
+
+    @contextlib.contextmanager
+    def explained(self) -> Iterator[None]:
+        """Show what it said when a condition does not come true."""
+        try:
+            yield
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{family(self.program.pid)}\n{self.program.output()[-3000:]}") from None
 
     def children(self) -> dict[str, int]:
         """Return the process ids of both children by name."""
@@ -94,7 +103,8 @@ def test_first_start_to_orderly_end(served: Served) -> None:
 
 def test_nobody_outlives_a_supervisor_that_is_killed(served: Served) -> None:
     served.wait_until_ready()
-    wait_until(lambda: len(family(served.program.pid)) >= 5, 20)  # itself, the worker, gunicorn and its two
+    with served.explained():
+        wait_until(lambda: len(family(served.program.pid)) >= 5, 20)  # itself, the worker, gunicorn and its two
     everybody = family(served.program.pid)
     os.kill(served.program.pid, signal.SIGKILL)
     wait_until(lambda: not [pid for pid in everybody if alive(pid)], 15)

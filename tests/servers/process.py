@@ -1,6 +1,7 @@
 """Starting, stopping and killing the programs that tests talk to."""
 
 import contextlib
+import fcntl
 import os
 import pwd
 import shutil
@@ -17,6 +18,8 @@ from tests.waiting import wait_until
 CACHE = Path(__file__).resolve().parents[2] / ".cache"
 HOST = "127.0.0.1"
 IS_ROOT = os.geteuid() == 0
+PORTS = range(12000, 32000)
+PORT_COUNTER = Path(f"/tmp/coqui-test-ports-{os.geteuid()}")
 # The owner of the mail that test servers store: one user, so that Postfix may deliver what Dovecot then serves.
 MAIL_USER = pwd.getpwnam("mail") if IS_ROOT else pwd.getpwuid(os.geteuid())
 
@@ -26,10 +29,24 @@ class PartMissing(Exception):
 
 
 def free_port() -> int:
-    """Return a TCP port of the loopback address that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    """Return a TCP port of the loopback address that is nobody's, for a program that takes it later.
+
+    The kernel gives none of these out (Linux picks from 32768 on), and all test runs of this machine count through
+    them together: a port that was asked for is not given to another program, nor to a connection, while its own starts.
+    """
+    with PORT_COUNTER.open("a+") as counter:
+        fcntl.flock(counter, fcntl.LOCK_EX)
+        counter.seek(0)
+        port = int(counter.read() or PORTS.start)
+        while True:
+            port = port + 1 if port + 1 in PORTS else PORTS.start
+            with contextlib.suppress(OSError), socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((HOST, port))
+                break
+        counter.truncate(0)
+        counter.write(str(port))
+    return port
 
 
 def temporary_folder(name: str) -> Path:
