@@ -49,6 +49,10 @@ class AliasRule:
         return self.role == "alias" and not self.one_domain and not self.retired
 
     @property
+    def opens_something(self) -> bool:
+        return self.type_id is not None or self.fixed_thread_id is not None
+
+    @property
     def takes_new_mail(self) -> bool:
         is_open = self.role == "alias" and self.policy == "everyone" and not self.retired
         return is_open and self.fixed_thread_id is None
@@ -172,6 +176,7 @@ class Facts:
     author: SenderFacts = SenderFacts()  # who is shown as the author: mostly the same
     is_authenticated: bool = False  # our own receiving server vouches for the From
     action_type_id: int | None = None  # the incoming server's "create a new document"
+    mailbox: str = ""  # the address of the mailbox that the mail was fetched from
     mails_in_window: Mapping[str, int] = field(default_factory=dict)  # earlier mails of the sender, by target
     told: frozenset[str] = frozenset()  # targets at which the sender was stopped, and told, within the window
     released: str = ""  # the target at which a person let this mail pass the loop brake

@@ -7,15 +7,12 @@ before by the same mail to the same destination is taken out last, so that each 
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property
 
 from mail.decide.aggregate_rule import aggregate_outcome
-from mail.decide.answer import AnswerTo, answer_to
+from mail.decide.destinations import each_once
 from mail.decide.facts import (
-    ANSWERS_AN_HOUR,
     AliasRule,
     Facts,
-    KnownMessage,
     LookUp,
     bounce_aliases,
     bounce_token,
@@ -36,14 +33,12 @@ from mail.decide.outcomes import (
     Routing,
     Unsubscribed,
 )
-from mail.decide.reply import answered, answers_itself
-from mail.decide.report import read_report
-from mail.decide.reported import Report
+from mail.decide.reply import answers_itself
+from mail.decide.routing_case import RoutingCase
 from mail.decide.self_test_mails import came_back
 from mail.decide.verp import PLUS_TEST
 from mail.message.address import domain_of, local_part
 from mail.message.parse import IncomingMessage
-from mail.sentences import Why, why
 
 # --- the rules
 
@@ -53,52 +48,13 @@ def route(message: IncomingMessage, asked: LookUp, facts: Facts) -> Routing:
 
     ``asked`` is what ``look_up`` said of the mail, ``facts`` what was found out.
     """
-    case = _Case(message, asked, facts)
+    case = RoutingCase(message, asked, facts)
     decided = (rule(case) for rule in RULES)
     outcomes = next(found for found in decided if found is not None)  # the last rule takes every mail
-    return _each_once(case, [*case.marks, *outcomes])
+    return each_once(case, [*case.marks, *outcomes])
 
 
-class _Case:
-    """One mail on its way through the rules: what later rules learn from earlier ones, and the steps."""
-
-    def __init__(self, message: IncomingMessage, asked: LookUp, facts: Facts) -> None:
-        self.message = message
-        self.asked = asked
-        self.facts = facts
-        self.book = facts.book
-        self.steps: list[Why] = []
-        self.marks: list[Outcome] = []  # outcomes of rules that let the mail go on
-        self.forwarded_from: KnownMessage | None = None
-        self.hits: list[int] = []
-        self.recipients = message.recipients
-        self.aliases = self.book.among(self.recipients)
-        self.not_checked = names_one_of_us(asked, facts) and not facts.is_authenticated
-        self.sender = facts.sender
-
-    @cached_property
-    def report(self) -> Report | None:
-        """What it reports, if it is a report: rules 0 and 2 ask."""
-        return read_report(self.message, at_bounce_address=bool(bounce_aliases(self.message, self.book)))
-
-    def step(self, code: str, **values: object) -> Why:
-        reason = why(code, **values)
-        self.steps.append(reason)
-        return reason
-
-    def answered(self) -> KnownMessage | None:
-        """The message of ours that this one answers."""
-        ids = [*self.message.references, self.message.own_id or ""]
-        return answered(ids, self.facts.signed, self.facts.stored, self.sender.follows)
-
-
-def names_one_of_us(asked: LookUp, facts: Facts) -> bool:
-    """Say whether a reader takes a mail for one of the office: a user, an address of ours, or one in our domain."""
-    users = (facts.sender.user_id, facts.author.user_id)
-    return facts.book.speaks_for_us(asked.sender) or any(user is not None for user in users)
-
-
-def _self_test(case: _Case) -> list[Outcome] | None:
+def _self_test(case: RoutingCase) -> list[Outcome] | None:
     """What the self-test of a server sent, or a report about it: noted there, whatever else it would become."""
     found = came_back(case.message, case.report, case.facts.signed, bounce_token(case.message, case.book))
     if found is None:
@@ -113,7 +69,7 @@ def _self_test(case: _Case) -> list[Outcome] | None:
     return [found.outcome]
 
 
-def _own_mail(case: _Case) -> list[Outcome] | None:
+def _own_mail(case: RoutingCase) -> list[Outcome] | None:
     """Rule 0, first half: a mail that we sent comes back under its own id."""
     message, known = case.message, case.facts.signed
     if case.report is not None:
@@ -126,7 +82,7 @@ def _own_mail(case: _Case) -> list[Outcome] | None:
     return None
 
 
-def _too_much(case: _Case) -> list[Outcome] | None:
+def _too_much(case: RoutingCase) -> list[Outcome] | None:
     """Beyond the limits of the parser: a person looks at it."""
     if case.message.too_much is None:
         return None
@@ -134,7 +90,7 @@ def _too_much(case: _Case) -> list[Outcome] | None:
     return [Quarantined(case.message.too_much)]
 
 
-def _plus_test(case: _Case) -> list[Outcome] | None:
+def _plus_test(case: RoutingCase) -> list[Outcome] | None:
     """Somebody tries whether addresses with a plus arrive, as unique bounce addresses would have to."""
     tests = [address for address in case.recipients if local_part(address).endswith(PLUS_TEST)]
     tried = [address for address in tests if case.book.among([address], "bounce")]
@@ -146,13 +102,13 @@ def _plus_test(case: _Case) -> list[Outcome] | None:
     return [Ignored(case.step("route_plus_works", address=tried[0]))]
 
 
-def _is_another(case: _Case, address: str) -> bool:
+def _is_another(case: RoutingCase, address: str) -> bool:
     """Say whether an address that the envelope left behind is more than the name of a mailbox of ours."""
     alias = case.book.find(address)
     return alias is not None and alias.role != "bounce"
 
 
-def _answer_to_rejection(case: _Case) -> list[Outcome] | None:
+def _answer_to_rejection(case: RoutingCase) -> list[Outcome] | None:
     """Rule 1."""
     ids = [*case.message.references, case.message.loop_tag or ""]
     found = next((id for id in ids if id in case.facts.rejections), None)
@@ -162,7 +118,7 @@ def _answer_to_rejection(case: _Case) -> list[Outcome] | None:
     return [Ignored(case.step("route_own_answer", id=found))]
 
 
-def _aggregate(case: _Case) -> list[Outcome] | None:
+def _aggregate(case: RoutingCase) -> list[Outcome] | None:
     """A DMARC report, wherever it was sent: some are for the bounce address."""
     found = aggregate_outcome(case.message, case.asked.aggregate, case.facts)
     if found is None:
@@ -171,7 +127,7 @@ def _aggregate(case: _Case) -> list[Outcome] | None:
     return [found[1]]
 
 
-def _report(case: _Case) -> list[Outcome] | None:
+def _report(case: RoutingCase) -> list[Outcome] | None:
     """Rule 2."""
     message = case.message
     at_bounce, report = bounce_aliases(message, case.book), case.report
@@ -188,7 +144,7 @@ def _report(case: _Case) -> list[Outcome] | None:
     return [Bounced(report, about, token)]
 
 
-def _automatic_answer(case: _Case) -> list[Outcome] | None:
+def _automatic_answer(case: RoutingCase) -> list[Outcome] | None:
     """Rule 3."""
     if not case.message.is_auto_reply:
         case.step("route_no_auto_reply")
@@ -200,7 +156,7 @@ def _automatic_answer(case: _Case) -> list[Outcome] | None:
     return [AutoNote(known.thread_id, known.post_id)]
 
 
-def _reply(case: _Case) -> list[Outcome] | None:
+def _reply(case: RoutingCase) -> list[Outcome] | None:
     """Rule 4."""
     known = case.answered()
     if known is None:
@@ -214,7 +170,7 @@ def _reply(case: _Case) -> list[Outcome] | None:
             case.step("route_thread_gone")
         return None
     written_to = case.book.among([*case.message.to, *case.message.resent_to])
-    others = [alias for alias in written_to if alias.type_id != known.type_id]
+    others = [alias for alias in written_to if alias.opens_something and alias.type_id != known.type_id]
     if others:
         case.step("route_forward", addresses=", ".join(alias.address for alias in others))
         case.forwarded_from = known
@@ -232,7 +188,7 @@ def _reply(case: _Case) -> list[Outcome] | None:
     return [Reply(known.thread_id, known.post_id, known.is_note, from_outside)]
 
 
-def _unsubscribe(case: _Case) -> list[Outcome] | None:
+def _unsubscribe(case: RoutingCase) -> list[Outcome] | None:
     """A mail to the catchall that our List-Unsubscribe header asked for; a program may have sent it automatically."""
     token = unsubscribe_token(case.message.subject)
     known = case.facts.signed.get(token) if token else None
@@ -242,7 +198,7 @@ def _unsubscribe(case: _Case) -> list[Outcome] | None:
     return [Unsubscribed(known.trace_id)]
 
 
-def _catchall(case: _Case) -> list[Outcome] | None:
+def _catchall(case: RoutingCase) -> list[Outcome] | None:
     """Rule 5: the catchall collects replies and has no action of its own."""
     catchalls = case.book.among(case.recipients, "catchall")
     if not catchalls or case.aliases:
@@ -255,14 +211,14 @@ def _catchall(case: _Case) -> list[Outcome] | None:
     return [Rejected(reason, "catchall", catchalls[0].id)]
 
 
-def _aliases(case: _Case) -> list[Outcome] | None:
+def _aliases(case: RoutingCase) -> list[Outcome] | None:
     """Rule 6: each alias decides independently."""
-    aliases = case.aliases
+    aliases = case.aliases or _of_mailbox(case)
     if case.forwarded_from is not None:
         aliases = [alias for alias in aliases if alias.type_id != case.forwarded_from.type_id]
     outcomes: list[Outcome] = []
     for alias in aliases:
-        if alias.type_id is None and alias.fixed_thread_id is None:
+        if not alias.opens_something:
             continue
         case.hits.append(alias.id)
         if alias.retired:
@@ -283,7 +239,20 @@ def _aliases(case: _Case) -> list[Outcome] | None:
     return outcomes
 
 
-def _refusal(case: _Case, alias: AliasRule, thread_id: int | None) -> Rejected | None:
+def _of_mailbox(case: RoutingCase) -> list[AliasRule]:
+    """The recipient of last resort of a mail that names no alias: whose mailbox it came to, such as a blind copy.
+
+    A mailbox that takes the mail of a whole domain says which of its addresses was meant: that one counts then.
+    """
+    if any(domain_of(address) in case.book.domains for address in case.message.delivered_to):
+        return []
+    found = case.book.among([case.facts.mailbox])
+    for alias in found:
+        case.step("route_mailbox", address=alias.address)
+    return found
+
+
+def _refusal(case: RoutingCase, alias: AliasRule, thread_id: int | None) -> Rejected | None:
     """The rejection that the alias' policy asks for; None if the sender may write."""
     sender = case.sender
     target = f"alias:{alias.id}"
@@ -304,7 +273,7 @@ def _refusal(case: _Case, alias: AliasRule, thread_id: int | None) -> Rejected |
     return Rejected(case.step(code, address=alias.address), target, alias.id, alias.refusal)
 
 
-def _server_action(case: _Case) -> list[Outcome] | None:
+def _server_action(case: RoutingCase) -> list[Outcome] | None:
     """Rule 7."""
     if case.facts.action_type_id is None:
         case.step("route_no_action")
@@ -313,7 +282,7 @@ def _server_action(case: _Case) -> list[Outcome] | None:
     return [NewDocument(case.facts.action_type_id)]
 
 
-def _nobody(case: _Case) -> list[Outcome] | None:
+def _nobody(case: RoutingCase) -> list[Outcome] | None:
     """Rule 8."""
     strangers = [address for address in case.recipients if case.book.find(address) is None]
     unknown = next((address for address in strangers if domain_of(address) in case.book.domains), "")
@@ -325,7 +294,7 @@ def _nobody(case: _Case) -> list[Outcome] | None:
     return [Quarantined(case.step("route_nobody"))]
 
 
-RULES: tuple[Callable[[_Case], list[Outcome] | None], ...] = (
+RULES: tuple[Callable[[RoutingCase], list[Outcome] | None], ...] = (
     _self_test,
     _own_mail,
     _too_much,
@@ -341,60 +310,3 @@ RULES: tuple[Callable[[_Case], list[Outcome] | None], ...] = (
     _server_action,
     _nobody,
 )
-
-
-# --- each destination once, the loop brake, the answer
-
-
-def _each_once(case: _Case, outcomes: list[Outcome]) -> Routing:
-    """Take out what this mail has reached already (rule 0, second half), then ask the loop brake (rule 9)."""
-    if isinstance(outcomes[0], Duplicate):
-        return Routing(tuple(outcomes), tuple(case.steps))
-    by_target = {outcome.target: outcome for outcome in reversed(outcomes)}  # two aliases, one fixed document: one post
-    wanted = [outcome for outcome in outcomes if by_target.get(outcome.target) is outcome]
-    left = [outcome for outcome in wanted if outcome.target not in case.facts.done]
-    if not left:
-        reason = case.step("route_duplicate")
-        return Routing((Duplicate(reason),), tuple(case.steps))
-    if len(left) < len(wanted):
-        case.step("route_partly_duplicate", n=len(wanted) - len(left), left=len(left))
-    is_seen = any(isinstance(outcome, AutoNote | Reply | PostTo | NewDocument | Rejected) for outcome in left)
-    if case.not_checked and is_seen:
-        case.step("route_not_checked", address=case.asked.sender)
-    answer = may_answer(case.message, case.facts)
-    braked = tuple(_brake(case, outcome, answer) for outcome in left)
-    is_rejected = any(isinstance(outcome, Rejected) for outcome in braked)
-    if is_rejected and answer.why_not is not None:
-        case.steps.append(answer.why_not)
-    hits = tuple(dict.fromkeys(case.hits))
-    return Routing(braked, tuple(case.steps), hits, answer.address if is_rejected else "", case.not_checked)
-
-
-def may_answer(message: IncomingMessage, facts: Facts) -> AnswerTo:
-    """Return to whom the system may answer a mail, as far as its own answers of late allow."""
-    answer = answer_to(message, facts.book)
-    if answer.why_not is None and facts.answers_left <= 0:
-        return AnswerTo(why_not=why("unanswered_hour", limit=ANSWERS_AN_HOUR))
-    if answer.why_not is None and 0 < facts.loop_threshold <= facts.answers_to_sender:
-        return AnswerTo(why_not=why("unanswered_often", n=facts.answers_to_sender))
-    return answer
-
-
-def _brake(case: _Case, outcome: Outcome, answer: AnswerTo) -> Outcome:
-    """Rule 9: whoever writes too often to one place is told once; the rest waits as one group for a person."""
-    facts, sender = case.facts, case.message.from_key
-    if not isinstance(outcome, Reply | PostTo | NewDocument) or not facts.loop_threshold:
-        return outcome
-    count = facts.mails_in_window.get(outcome.target, 0) + 1
-    if count <= facts.loop_threshold:
-        return outcome
-    if facts.released == outcome.target:
-        case.step("route_loop_released")
-        return outcome
-    if sender in facts.loop_allowed or domain_of(sender) in facts.loop_allowed:
-        case.step("route_loop_allowed", sender=sender)
-        return outcome
-    reason = case.step("reject_loop", n=count, limit=facts.loop_threshold, minutes=facts.loop_minutes)
-    if outcome.target not in facts.told and answer.why_not is None:
-        return Rejected(reason, outcome.target, getattr(outcome, "alias_id", None))
-    return Quarantined(case.step("route_loop_held", sender=sender or "–"), held=outcome.target)

@@ -3,22 +3,30 @@
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
+from typing import Any, Self
 
 from mail.decide.facts import LookUp
 from mail.decide.outcomes import Routing
 from mail.documents.threads import NewFile
 from mail.incoming.reader import read_mail
+from mail.message.address import normalise
 from mail.message.parse import IncomingMessage
 from mail.sentences import Why
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What the incoming server of a mail says: its own action, and what is kept."""
+    """What the incoming server of a mail says: its own action, what is kept, and the address of its mailbox."""
 
     action_type_id: int | None = None
     attachments: bool = True
     original: bool = True
+    mailbox: str = ""  # a key; "" if the user of the mailbox is no address
+
+    @classmethod
+    def of(cls, server: Any) -> Self:
+        """Return what an incoming server says, or a row with these columns of it."""
+        return cls(server.action_type_id, server.keep_attachments, server.keep_original, normalise(server.user) or "")
 
 
 @dataclass

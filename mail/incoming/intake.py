@@ -383,9 +383,10 @@ def _retention(server_ids: Collection[int]) -> dict[int, Retention]:
             IncomingServer.action_type_id,
             IncomingServer.keep_attachments,
             IncomingServer.keep_original,
+            IncomingServer.user,
         ).where(IncomingServer.id.in_(server_ids))
     )
-    return {row.id: Retention(row.action_type_id, row.keep_attachments, row.keep_original) for row in found}
+    return {row.id: Retention.of(row) for row in found}
 
 
 def excuse(worker_id: int) -> None:

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import false, or_, select
+from sqlalchemy import Select, false, or_, select
 
 from mail.decide.facts import (
     ANSWERS_AN_HOUR,
@@ -108,6 +109,7 @@ class RoutingContext:
             sender=self._person(asked.sender),
             author=self._person(asked.author),
             action_type_id=case.keeps.action_type_id,
+            mailbox=case.keeps.mailbox,
             mails_in_window={
                 target: neighbours(times, case.arrived_at, window)
                 for target, times in self.posted.get(asked.sender, {}).items()
@@ -247,10 +249,18 @@ def load_threads(found: RoutingContext, routings: Iterable[Routing]) -> None:
 
 
 def _done(keys: set[str]) -> dict[str, set[str]]:
+    return _reached(select(RouteResult.message_key, RouteResult.target).where(RouteResult.message_key.in_(keys)))
+
+
+def done_by_others(message_key: str, received_id: int) -> dict[str, set[str]]:
+    """Return which destinations the copies of a mail have reached, but not the mail itself."""
+    copies = (RouteResult.message_key == message_key, RouteResult.received_mail_id != received_id)
+    return _reached(select(RouteResult.message_key, RouteResult.target).where(*copies))
+
+
+def _reached(query: Select[*tuple[Any, ...]]) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
-    rows = db.session.execute(
-        select(RouteResult.message_key, RouteResult.target).where(RouteResult.message_key.in_(keys))
-    )
+    rows = db.session.execute(query)
     for row in rows:
         found.setdefault(row.message_key, set()).add(row.target)
     return found

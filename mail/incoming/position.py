@@ -103,7 +103,7 @@ def load_server(server_id: int) -> ServerView | None:
             after_fetch=row.after_fetch,  # type: ignore[arg-type]
             move_to=row.move_to,
             refused=(row.why or {}).get("code") in REFUSED,
-            keeps=Retention(row.action_type_id, row.keep_attachments, row.keep_original),
+            keeps=Retention.of(row),
         )
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import Update, func, literal_column, select, update
 
 from mail.decide.answer import AnswerTo, answer_to
 from mail.decide.outcomes import NewDocument, Outcome, PostTo, Rejected, Routing
-from mail.decide.routing import names_one_of_us
+from mail.decide.routing_case import names_one_of_us
 from mail.incoming import intake
 from mail.incoming.answers import BY_HAND
 from mail.incoming.case import Retention, read_case
@@ -170,9 +170,7 @@ def _again(received_id: int, forced: tuple[Outcome, Why] | None, now: datetime) 
             problem = before[0]
         raw = Blob.read(row.blob_id) if row.blob_id is not None else b""
         server = db.session.get(IncomingServer, row.incoming_server_id) if row.incoming_server_id else None
-        keeps = Retention()
-        if server is not None:
-            keeps = Retention(server.action_type_id, server.keep_attachments, server.keep_original)
+        keeps = Retention.of(server) if server is not None else Retention()
     case = read_case(received_id, raw, keeps, now, arrived_at, problem)
     case.released = held  # whoever asks for it again means that it is no loop
     group, context = route_group([case], now)

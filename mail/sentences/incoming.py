@@ -64,6 +64,10 @@ SENTENCES: dict[str, Any] = {
     "route_no_catchall": _l("It was not sent to the catchall address."),
     "route_catchall_and_alias": _l("It was sent to the catchall address, but also to an alias."),
     "route_no_alias": _l("It was not sent to any of our aliases."),
+    "route_mailbox": _l(
+        "It names none of our aliases as a recipient, but it arrived in the mailbox of %(address)s, for example as a "
+        "blind copy."
+    ),
     "route_alias": _l("It was sent to the alias %(address)s, which creates a new document."),
     "route_alias_fixed": _l("It was sent to the alias %(address)s, which posts all emails on one document."),
     "route_alias_retired": _l("%(address)s is a retired alias; it keeps receiving emails until you remove it."),

@@ -341,6 +341,19 @@ CHANGED = [
     # a token that signs no mailing is a mail to the catchall
     ("89", {"signed": {}}, "reject_catchall catchall"),
     ("89", {"signed": {"ta2b": N1}}, "reject_catchall catchall"),
+    # 6: the mailbox's own address is the recipient of last resort
+    ("84", {"mailbox": "sales@mycompany.test"}, "new by 1"),
+    ("86", {"mailbox": "sales@mycompany.test"}, "new by 1"),
+    ("85", {"mailbox": "sales@mycompany.test"}, "new by 1"),  # a copy for a colleague with another server
+    ("84", {"mailbox": "box@mycompany.test"}, "quarantine"),
+    ("84", {"mailbox": "catchall@mycompany.test"}, "quarantine"),
+    ("84", {"mailbox": "team@mycompany.test"}, "reject_users alias:4"),
+    ("84", {"mailbox": "sales@mycompany.test", "action_type_id": 9}, "new by 1"),
+    ("61", {"mailbox": "support@mycompany.test"}, "new by 1"),
+    ("56", {"mailbox": "sales@mycompany.test"}, "reject_catchall catchall"),
+    ("31", {"mailbox": "support@mycompany.test"}, "reply 100"),
+    ("27", {"mailbox": "sales@mycompany.test"}, "ignored route_auto_reply_ignored"),
+    ("84", {**LOOP, "mailbox": "sales@mycompany.test"}, "reject_loop alias:1"),
     # senders
     ("43", {"sender": SenderFacts(contact_id=5)}, "reject_users thread:300"),
     ("46", {"sender": SenderFacts(follows=frozenset({300}))}, "reply 300"),

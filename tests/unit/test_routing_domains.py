@@ -7,7 +7,8 @@ import pytest
 from mail.decide.answer import answer_to
 from mail.decide.facts import AddressBook, AliasRule, Facts, KnownMessage, SenderFacts, look_up
 from mail.decide.outcomes import Bounced, NewDocument, Quarantined, Rejected, Reply
-from mail.decide.routing import names_one_of_us, route
+from mail.decide.routing import route
+from mail.decide.routing_case import names_one_of_us
 from mail.message.parse import parse
 from mail.sentences import say
 

@@ -1,0 +1,50 @@
+"""One mail on its way through the rules of routing."""
+
+from functools import cached_property
+
+from mail.decide.facts import Facts, KnownMessage, LookUp, bounce_aliases
+from mail.decide.outcomes import Outcome
+from mail.decide.reply import answered
+from mail.decide.report import read_report
+from mail.decide.reported import Report
+from mail.message.parse import IncomingMessage
+from mail.sentences import Why, why
+
+
+class RoutingCase:
+    """One mail on its way through the rules: what later rules learn from earlier ones, and the steps."""
+
+    def __init__(self, message: IncomingMessage, asked: LookUp, facts: Facts) -> None:
+        self.message = message
+        self.asked = asked
+        self.facts = facts
+        self.book = facts.book
+        self.steps: list[Why] = []
+        self.marks: list[Outcome] = []  # outcomes of rules that let the mail go on
+        self.forwarded_from: KnownMessage | None = None
+        self.hits: list[int] = []
+        self.recipients = message.recipients
+        self.aliases = self.book.among(self.recipients)
+        self.not_checked = names_one_of_us(asked, facts) and not facts.is_authenticated
+        self.sender = facts.sender
+
+    @cached_property
+    def report(self) -> Report | None:
+        """What it reports, if it is a report: rules 0 and 2 ask."""
+        return read_report(self.message, at_bounce_address=bool(bounce_aliases(self.message, self.book)))
+
+    def step(self, code: str, **values: object) -> Why:
+        reason = why(code, **values)
+        self.steps.append(reason)
+        return reason
+
+    def answered(self) -> KnownMessage | None:
+        """The message of ours that this one answers."""
+        ids = [*self.message.references, self.message.own_id or ""]
+        return answered(ids, self.facts.signed, self.facts.stored, self.sender.follows)
+
+
+def names_one_of_us(asked: LookUp, facts: Facts) -> bool:
+    """Say whether a reader takes a mail for one of the office: a user, an address of ours, or one in our domain."""
+    users = (facts.sender.user_id, facts.author.user_id)
+    return facts.book.speaks_for_us(asked.sender) or any(user is not None for user in users)
