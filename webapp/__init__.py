@@ -44,6 +44,7 @@ from webapp.pages import (
     mailings,
     marketing_settings,
     practice,
+    route_simulator,
     self_test,
     sign_in,
     simulators,
@@ -68,6 +69,7 @@ PAGES = (
     mailing_actions,
     marketing_settings,
     simulators,
+    route_simulator,
     deliverability,
     dkim,
     who_sends,
@@ -95,6 +97,8 @@ READING_POSTS = {
     "documents.write",
     "simulators.headers",
     "simulators.headers_json",
+    "route_simulator.incoming",
+    "route_simulator.incoming_json",
 }  # they change nothing, or in a transaction of their own
 
 

@@ -14,11 +14,12 @@ from sqlalchemy import select
 
 from mail.decide.sender import AuthorIs
 from mail.maintenance import explain_header
+from mail.maintenance import simulate_arrival as arrival
 from mail.maintenance.setup import first_rows
 from mail.maintenance.simulate import KINDS, SimulatedMail, explained, in_words, simulate
 from mail.message.pasted_header import LARGEST_PASTE
 from mail.settings.clock import now
-from models import DocumentType, OutgoingServer, db
+from models import DocumentType, IncomingServer, OutgoingServer, db
 from models.user import ROLES
 from webapp import auth, first_start
 from webapp.passwords import AccountError
@@ -98,6 +99,27 @@ def simulate_send(code: str, server: str, as_json: bool, **values: Any) -> None:
     decision = simulate(SimulatedMail(**values, type_id=type_id, server_id=server_id))
     click.echo(json.dumps(explained(decision), indent=2) if as_json else "\n".join(in_words(decision)))
     if decision.failure:
+        sys.exit(1)
+
+
+@simulate_group.command("receive")
+@click.argument("file", type=click.File("rb"), required=False)
+@click.option("--from", "sender", default="", help="Instead of a file: who writes.")
+@click.option("--to", default="", help="Instead of a file: to whom.")
+@click.option("--subject", default="")
+@click.option("--in-reply-to", default="", help="Message-ID of the email that it replies to.")
+@click.option("--server", default="", help="Name of the incoming server that fetches it.")
+@click.option("--envelope-to", default="", help="Envelope recipients, separated by commas.")
+@click.option("--envelope-from", default="", help="Envelope sender; <> for none.")
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@with_appcontext
+def simulate_receive(file: Any, server: str, as_json: bool, **values: Any) -> None:
+    """Say what would become of an email that arrives now: FILE ("-": standard input), or --from, --to and --subject."""
+    server_id = _number(IncomingServer.name, server, "incoming server named") if server else None
+    raw = file.read() if file is not None else b""
+    found = arrival.simulate_arrival(arrival.GivenMail(raw, server_id=server_id, **values), now())
+    click.echo(json.dumps(arrival.as_json(found), indent=2) if as_json else "\n".join(arrival.in_words(found)))
+    if found.problem:
         sys.exit(1)
 
 

@@ -108,7 +108,8 @@ MENU: tuple[MenuEntry, ...] = (
                 "simulators.outgoing",
                 "flask",
                 ADMIN,
-                also="what if which server from address envelope sender reply-to header explainer spf dkim dmarc",
+                also="what if which server from address envelope sender reply-to route incoming header explainer spf "
+                "dkim dmarc",
             ),
             MenuEntry(
                 _l("Technical"),

@@ -52,6 +52,20 @@ def record(bounced: Bounced, received_id: int | None, now: datetime) -> None:
             blacklist.consider([sent.address], sent.mailing_id, now)
 
 
+def would_blame(bounced: Bounced) -> list[tuple[str, str]]:
+    """Return the addresses that a report counts against, each with the kind of failure, without writing it down."""
+    report = bounced.report
+    if report.about in SILENT:
+        return []
+    evidence = _evidence(bounced)
+    if report.about is About.COMPLAINT:
+        return [(sent.address, "complaint") for sent in complaining(report, evidence)]
+    told = [(sent, reported) for sent, reported in blamed(report, evidence) if sent is not None]
+    if not told and not report.recipients and evidence.only is not None:
+        return [(evidence.only.address, FailureKind.SOFT.value)]
+    return [(sent.address, reported.kind.value) for sent, reported in told if reported.kind.failed]
+
+
 # --- the evidence
 
 

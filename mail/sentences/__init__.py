@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 from flask_babel import get_translations
 
 from mail.sentences import (
+    arrival,
     bounces,
     choice,
     connections,
@@ -31,6 +32,7 @@ from mail.sentences import (
 from mail.sentences.counted import Counted
 
 SUBJECTS = (
+    arrival,
     choice,
     connections,
     outgoing,
