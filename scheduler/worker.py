@@ -21,6 +21,7 @@ from scheduler.actions import Actions
 from scheduler.checks import Checks
 from scheduler.fetching import Fetcher
 from scheduler.identity import WorkerIdentity
+from scheduler.listener import PushListener
 from scheduler.loops import PAUSE, Loop, LoopGroup, LoopNotifier
 from scheduler.mail_in import PutOff, Waiting
 from scheduler.mailings import Tending
@@ -70,6 +71,9 @@ class WorkerProcess:
             loop("connections", ConnectionShares(self._connections, self._identity)),
             loop("slow servers", ServerWatch(self._connections)),
         ]
+        for address in found.listen:
+            receiving = PushListener(app, address, found.listen_certificate)
+            self.loops.append(loop(receiving.name, receiving))
         sending = self._identity, self._connections, stopping.is_set
         for pool in (
             PersonalSenders("send", "queue", found.send_connections, *sending),

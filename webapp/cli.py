@@ -1,4 +1,4 @@
-"""What an admin may automate: ``flask --app wsgi create-user``, ``first-start``, ``upgrade``, ``simulate``."""
+"""What an admin may automate: ``flask --app wsgi create-user``, ``first-start``, ``upgrade``, ``simulate`` …"""
 
 import json
 import sys
@@ -21,7 +21,7 @@ from mail.message.pasted_header import LARGEST_PASTE
 from mail.settings.clock import now
 from models import DocumentType, IncomingServer, OutgoingServer, db
 from models.user import ROLES
-from webapp import auth, first_start
+from webapp import auth, first_start, receive
 from webapp.passwords import AccountError
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
@@ -148,5 +148,5 @@ def _number(column: Any, value: str, what: str) -> int:
 def init_app(app: Flask) -> None:
     """Add the commands to an application."""
     Migrate(app, db, directory=str(MIGRATIONS), compare_type=True, render_as_batch=True)
-    for command in (create_user, print_first_start, upgrade, go_back, simulate_group):
+    for command in (create_user, print_first_start, upgrade, go_back, simulate_group, receive.receive):
         app.cli.add_command(command)

@@ -23,6 +23,7 @@ from mail.sentences import (
     mailings,
     once,
     outgoing,
+    receiving,
     self_test,
     settings,
     sign_in,
@@ -49,6 +50,7 @@ SUBJECTS = (
     headers,
     self_test,
     dmarc_reports,
+    receiving,
     once,
 )
 SENTENCES: dict[str, Any] = {code: sentence for subject in SUBJECTS for code, sentence in subject.SENTENCES.items()}

@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from stat import S_IMODE, S_ISLNK
 from typing import Literal
+from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet, MultiFernet
 from flask import current_app
@@ -42,6 +43,19 @@ class DefaultServer:
 
 
 @dataclass(frozen=True)
+class ListenAddress:
+    """Where the worker takes mail from other servers."""
+
+    protocol: Literal["lmtp", "smtp"]
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.protocol}://{host}:{self.port}"
+
+
+@dataclass(frozen=True)
 class Settings:
     """What the environment says. ``keys``: our secrets, the present one first."""
 
@@ -58,6 +72,9 @@ class Settings:
     send_connections: int = 4
     dns_resolvers: tuple[tuple[str, int], ...] = ()
     oauth_issuers: dict[str, str] = field(default_factory=dict)  # tests: who stands in for Google and Microsoft
+    listen: tuple[ListenAddress, ...] = ()
+    listen_certificate: tuple[Path, Path] | None = None  # with its key: the listener offers STARTTLS
+    receiving_domain: str = ""  # whose mail reaches the listener
 
     @property
     def allow_local(self) -> bool:
@@ -117,6 +134,9 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
         send_connections=_number(environment, "COQUI_SEND_CONNECTIONS", 4),
         dns_resolvers=tuple(_resolvers(environment.get("COQUI_DNS_RESOLVER") or "")),
         oauth_issuers=dict(pair.split("=", 1) for pair in issuers.split()),
+        listen=tuple(_listen_addresses(environment.get("COQUI_LISTEN") or "")),
+        listen_certificate=_listen_certificate(environment),
+        receiving_domain=(environment.get("COQUI_RECEIVE_DOMAIN") or "").strip().lower(),
     )
 
 
@@ -137,6 +157,30 @@ def _resolvers(given: str) -> Iterator[tuple[str, int]]:
         if not port.isdecimal() or not 0 < int(port) < 65536:
             raise ConfigError(f"COQUI_DNS_RESOLVER has {entry!r}; write an IP address, with a port if it is not 53.")
         yield address, int(port)
+
+
+def _listen_addresses(given: str) -> Iterator[ListenAddress]:
+    """Where the worker receives: ``lmtp://127.0.0.1:8024 smtp://[2001:db8::1]:25``, separated by blanks."""
+    for entry in given.split():
+        try:
+            found = urlsplit(entry)
+            port, host = found.port, ip_address(found.hostname or "")
+        except ValueError:
+            found, port, host = urlsplit(""), None, ip_address(0)
+        if found.scheme not in ("lmtp", "smtp") or not port or found.path or found.query or found.username:
+            raise ConfigError(
+                f"COQUI_LISTEN has {entry!r}; write lmtp:// or smtp://, an IP address and a port, such as "
+                "lmtp://127.0.0.1:8024."
+            )
+        yield ListenAddress(found.scheme, str(host), port)  # type: ignore[arg-type]
+
+
+def _listen_certificate(environment: Mapping[str, str]) -> tuple[Path, Path] | None:
+    names = "COQUI_LISTEN_TLS_CERT", "COQUI_LISTEN_TLS_KEY"
+    certificate, key = (environment.get(name) or "" for name in names)
+    if bool(certificate) != bool(key):
+        raise ConfigError(f"{names[0]} and {names[1]} belong together; set both or neither.")
+    return (Path(certificate), Path(key)) if certificate else None
 
 
 def _host(environment: Mapping[str, str]) -> str:

@@ -178,6 +178,17 @@ def base_url() -> str:
     return parameters.BASE_URL.get() or settings().url
 
 
+def receiving_domain() -> str:
+    """Return the domain whose mail reaches our listener beside those of the office, "" if there is none.
+
+    On hosting ``online`` that is the name of the office: its own domains are somewhere else.
+    """
+    given = settings().receiving_domain
+    if not given and settings().hosting == "online" and has_address():
+        given = urlsplit(base_url()).hostname or ""
+    return domain_of(f"x@{given}") if given else ""
+
+
 def has_address() -> bool:
     """Whether people elsewhere can follow our links: the address of this office does not name this very machine."""
     return not names_this_machine(base_url())

@@ -156,6 +156,16 @@ LOOP_THRESHOLD = Parameter(
 LOOP_ALLOWED: Parameter[tuple[str, ...]] = Parameter(
     "mail.gateway.allowed", (), addresses, _l("Senders exempt from loop protection, separated by commas.")
 )
+TAKE_UNKNOWN = Parameter(
+    "mail.receive.unknown",
+    1,
+    a_number,
+    _l(
+        "1 if mail that is pushed to an address of your domains that does not exist is accepted and kept in "
+        "quarantine, 0 if the sending server is refused."
+    ),
+    YES_OR_NO,
+)
 BLACKLIST_BOUNCES = Parameter(
     "mail.blacklist.bounces",
     5,

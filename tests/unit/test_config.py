@@ -62,3 +62,32 @@ def test_resolvers_are_addresses_with_or_without_a_port(tmp_path: Path, given, r
 def test_a_resolver_that_is_no_address_is_refused(tmp_path: Path, given) -> None:
     with pytest.raises(config.ConfigError, match="COQUI_DNS_RESOLVER"):
         config.read({"COQUI_DATA": str(tmp_path), "COQUI_DNS_RESOLVER": given})
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("", []),
+        ("lmtp://127.0.0.1:8024", ["lmtp://127.0.0.1:8024"]),
+        (" smtp://0.0.0.0:25  lmtp://[::1]:24 ", ["smtp://0.0.0.0:25", "lmtp://[::1]:24"]),
+    ],
+)
+def test_where_the_worker_receives(tmp_path: Path, given: str, shown: list[str]) -> None:
+    found = config.read({"COQUI_DATA": str(tmp_path), "COQUI_LISTEN": given}).listen
+    assert [str(one) for one in found] == shown
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        *({"COQUI_LISTEN": given} for given in (
+            "127.0.0.1:8024", "lmtp://127.0.0.1", "http://127.0.0.1:80", "lmtp://localhost:24", "lmtp://[::1:24",
+            "lmtp://127.0.0.1:99999", "lmtp://127.0.0.1:24/x",
+        )),
+        {"COQUI_LISTEN_TLS_CERT": "/etc/cert.pem"},
+        {"COQUI_LISTEN_TLS_KEY": "/etc/key.pem"},
+    ],
+)  # fmt: skip
+def test_a_listener_that_is_not_understood_stops_the_start(tmp_path: Path, environment: dict[str, str]) -> None:
+    with pytest.raises(config.ConfigError, match="COQUI_LISTEN"):
+        config.read({"COQUI_DATA": str(tmp_path), **environment})

@@ -1,0 +1,307 @@
+"""Mail that other servers hand to us by LMTP or SMTP. 250 is said once it is stored; to understand it is others' work.
+
+A thread of its own speaks to the servers, another one stores: whatever arrives while it commits is its next commit.
+"""
+
+import asyncio
+import logging
+import queue
+import threading
+import time
+from collections import Counter
+from concurrent.futures import Future
+from dataclasses import dataclass
+from email.utils import format_datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from aiosmtpd.smtp import Envelope, Session
+from flask import Flask
+
+from mail.decide.reception import Reception, Standing
+from mail.incoming import push
+from mail.message.domains import wire_domain
+from mail.sentences import Why, why
+from mail.settings import office
+from mail.settings.clock import now
+from mail.settings.config import ListenAddress
+from mail.transport import tls_server
+from models import reading, writing
+from models.faults import keeps_waiting
+from scheduler.dialogue import LmtpDialogue, Memory, SmtpDialogue, peer_of
+from scheduler.loops import NotNow, say_once, what_is_missing
+
+log = logging.getLogger("coquimail.listener")
+
+MEMORY = 64 * 1024 * 1024  # octets of all mails that are being read: one of the largest, and others beside it
+MOST_CONNECTIONS = 100
+MOST_OF_ONE = 20  # connections of one address elsewhere; a mail server of this machine may have them all
+MAILS_A_MINUTE = 600  # of one address elsewhere
+FRESH = 1.0  # seconds that what was known of our addresses counts
+GROUP, GROUP_BYTES = 50, 4 * 1024 * 1024  # mails, and octets, of one commit
+ANSWERS_WITHIN = 30.0  # seconds in which a thread that is alive says so
+LAST_WORDS = 5.0  # seconds for mails that are being stored when the worker ends
+BACKLOG = 100
+
+logging.getLogger("mail.log").setLevel(logging.WARNING)  # aiosmtpd's: a line for every command
+
+
+class MailWriter:
+    """Stores mails, as many in one commit as have come; whoever waits for one learns how it ended."""
+
+    def __init__(self, app: Flask, source: push.Source) -> None:
+        self._app, self._source = app, source
+        self._waiting: queue.SimpleQueue[tuple[push.PushedMail, Future[None]] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name=f"store {source}", daemon=True)
+        self._thread.start()
+
+    def submit(self, mail: push.PushedMail) -> Future[None]:
+        """Return what is done once the mail is committed, and fails when it is not."""
+        done: Future[None] = Future()
+        self._waiting.put((mail, done))
+        return done
+
+    def close(self) -> None:
+        self._waiting.put(None)
+
+    def _run(self) -> None:
+        goes_on = True
+        while goes_on:
+            first = self._waiting.get()
+            group, octets = [first], 0
+            while group[-1] is not None and len(group) < GROUP and octets < GROUP_BYTES:
+                octets += len(group[-1][0].content)
+                try:
+                    group.append(self._waiting.get_nowait())
+                except queue.Empty:
+                    break
+            goes_on = group[-1] is not None
+            self._store([one for one in group if one is not None])
+
+    def _store(self, group: list[tuple[push.PushedMail, Future[None]]]) -> None:
+        if not group:
+            return
+        try:
+            with self._app.app_context(), writing():
+                push.store(self._source, [mail for mail, _ in group], now())
+        except Exception as error:
+            if len(group) > 1 and not keeps_waiting(error):  # one of them may be to blame, not the others
+                for one in group:
+                    self._store([one])
+                return
+            log.warning("%s mails can't be stored: %s", len(group), type(error).__name__)
+            for _, done in group:
+                done.set_exception(error)
+            return
+        for _, done in group:
+            done.set_result(None)
+
+
+@dataclass(frozen=True)
+class _OurAddresses:
+    """What is known of our addresses, and until when that counts."""
+
+    reception: Reception
+    takes_unknown: bool
+    until: float
+
+
+class ListenerDesk:
+    """Decides about connections and recipients of one listener, and has its mails stored."""
+
+    largest = push.LARGEST_MAIL
+
+    def __init__(self, app: Flask, source: push.Source, memory: Memory) -> None:
+        self.memory, self.hostname = memory, "localhost"
+        self.storing = 0
+        self._app, self._writer = app, MailWriter(app, source)
+        self._known: _OurAddresses | None = None
+        self._connections: Counter[str] = Counter()
+        self._minute, self._mails = 0, Counter[str]()
+
+    # --- connections
+
+    def admit(self, peer: str) -> bool:
+        """Count a connection, unless there are too many."""
+        if self._connections.total() >= MOST_CONNECTIONS:
+            return False
+        if not _is_here(peer) and self._connections[peer] >= MOST_OF_ONE:
+            return False
+        self._connections[peer] += 1
+        return True
+
+    def leave(self, peer: str) -> None:
+        """Count a connection no more."""
+        self._connections -= Counter([peer])
+
+    def may_send(self, peer: str) -> bool:
+        """Count a mail of a server elsewhere, unless it has sent very many in this minute."""
+        if _is_here(peer):
+            return True
+        minute = int(time.monotonic() // 60)
+        if minute != self._minute:
+            self._minute, self._mails = minute, Counter()
+        self._mails[peer] += 1
+        return self._mails[peer] <= MAILS_A_MINUTE
+
+    # --- recipients
+
+    async def refusal(self, recipient: str) -> str:
+        """Return why a recipient is refused, "" if it is taken."""
+        try:
+            known = await self._our_addresses()
+        except Exception as error:
+            _say_away(error)
+            return "451 4.3.0 Our addresses can't be looked up at the moment; try again later"
+        standing = known.reception.standing(recipient)
+        if standing is Standing.FOREIGN:
+            return "550 5.7.1 Relaying denied: this domain is not received here"
+        if standing is Standing.UNKNOWN and not known.takes_unknown:
+            return "550 5.1.1 There is no such address here"
+        return ""
+
+    async def _our_addresses(self) -> _OurAddresses:
+        if self._known is None or self._known.until < time.monotonic():
+            self._known = await asyncio.to_thread(self._look)
+        return self._known
+
+    def _look(self) -> _OurAddresses:
+        with self._app.app_context(), reading():
+            name = urlsplit(office.base_url()).hostname or ""
+            self.hostname = wire_domain(name) or "localhost"
+            return _OurAddresses(push.reception(), push.takes_unknown(), time.monotonic() + FRESH)
+
+    # --- mails
+
+    async def take(self, session: Session, envelope: Envelope, content: bytes, protocol: str) -> str:
+        """Return the reply to a mail: 250 once it is stored."""
+        self.storing += 1
+        try:
+            known = await self._our_addresses()
+            recipients = tuple(known.reception.ours(one) for one in envelope.rcpt_tos)
+            sender = (envelope.mail_from or "").removeprefix("<>")
+            received = self._received(session, protocol)
+            await asyncio.wrap_future(self._writer.submit(push.PushedMail(content, sender, recipients, received)))
+        except Exception as error:
+            _say_away(error)
+            return "451 4.3.0 The message can't be stored at the moment; try again later"
+        finally:
+            self.storing -= 1
+        return "250 2.0.0 Stored"
+
+    def _received(self, session: Session, protocol: str) -> str:
+        helo = "".join(one for one in session.host_name or "" if "!" <= one <= "~")[:255] or "unknown"
+        peer = peer_of(session)
+        shown = f"IPv6:{peer}" if ":" in peer else peer
+        with self._app.app_context():
+            at = format_datetime(now())
+        return f"Received: from {helo} ([{shown}]) by {self.hostname} with {protocol}; {at}"
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def _is_here(peer: str) -> bool:
+    return peer.startswith("127.") or peer in ("::1", "::ffff:127.0.0.1", "")
+
+
+def _say_away(error: Exception) -> None:
+    reason = what_is_missing(error)
+    if reason is not None:
+        say_once(reason)
+    else:
+        log.error("a mail can't be taken: %s", type(error).__name__)
+
+
+class PushListener:
+    """The loop that keeps one address open: it begins anew whenever that is closed, and sees that it answers."""
+
+    def __init__(self, app: Flask, address: ListenAddress, certificate: tuple[Path, Path] | None) -> None:
+        self.name = f"receive {address}"
+        self._app, self._address, self._certificate = app, address, certificate
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ended: asyncio.Event | None = None
+
+    def work(self) -> bool:
+        """Open the address, or see that it is open; raises ``NotNow`` with the reason why it can't be."""
+        if self._thread is None or not self._thread.is_alive():
+            self._open()
+        assert self._loop is not None
+        asyncio.run_coroutine_threadsafe(self._look_after(), self._loop).result(ANSWERS_WITHIN)
+        return False
+
+    def close(self) -> None:
+        """End it; mails that are being stored get their answer."""
+        if self._loop is not None and self._ended is not None and self._thread is not None:
+            self._loop.call_soon_threadsafe(self._ended.set)
+            self._thread.join(LAST_WORDS + 1)
+        self._thread = self._loop = self._ended = None
+
+    def _open(self) -> None:
+        opened: Future[None] = Future()
+        self._thread = threading.Thread(target=self._run, args=(opened,), name=self.name, daemon=True)
+        self._thread.start()
+        try:
+            opened.result()
+        except (OSError, tls_server.CertificateUnusable) as error:
+            self._thread.join()
+            self._thread = None
+            reason = self._reason(error)
+            say_once(reason)
+            raise NotNow(reason) from error
+        log.info("receiving at %s", self._address)
+
+    def _reason(self, error: Exception) -> Why:
+        address = str(self._address)
+        if isinstance(error, tls_server.CertificateUnusable) and self._certificate is not None:
+            return why("listener_no_certificate", address=address, file=str(self._certificate[0]), error=str(error))
+        return why("listener_failed", address=address, error=getattr(error, "strerror", None) or str(error))
+
+    def _run(self, opened: Future[None]) -> None:
+        asyncio.run(self._serve(opened))
+
+    async def _serve(self, opened: Future[None]) -> None:
+        make = LmtpDialogue if self._address.protocol == "lmtp" else SmtpDialogue
+        self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
+        try:
+            self._context = tls_server.server_context(*self._certificate) if self._certificate else None
+            self._seen = self._written_at()
+            desk = ListenerDesk(self._app, self._address.protocol, _memory)
+            server = await self._loop.create_server(
+                lambda: make(desk, tls_context=self._context),
+                self._address.host,
+                self._address.port,
+                backlog=BACKLOG,
+                reuse_port=True,  # several workers of one machine share it, and the next one need not wait
+            )
+        except Exception as error:
+            opened.set_exception(error)
+            return
+        opened.set_result(None)
+        await self._ended.wait()
+        server.close()
+        end = time.monotonic() + LAST_WORDS
+        while desk.storing and time.monotonic() < end:
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(0.05)  # the last answers leave
+        desk.close()
+
+    async def _look_after(self) -> None:
+        """Show a certificate that was renewed to those who connect from now on."""
+        if self._context is None or self._certificate is None or self._written_at() == self._seen:
+            return
+        self._seen = self._written_at()
+        try:
+            tls_server.load(self._context, *self._certificate)
+        except tls_server.CertificateUnusable as error:
+            log.error("the new certificate %s can't be used: %s", self._certificate[0], error)
+
+    def _written_at(self) -> float:
+        try:
+            return max(path.stat().st_mtime for path in self._certificate or ())
+        except (OSError, ValueError):
+            return 0.0
+
+
+_memory = Memory(MEMORY)

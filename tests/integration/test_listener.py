@@ -1,0 +1,230 @@
+"""Mail by LMTP and SMTP: only ours, only once it is stored, and never more than there is room for."""
+
+import smtplib
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from sqlalchemy import event, select
+
+from mail.settings import parameters
+from mail.settings.clock import now
+from mail.settings.config import ListenAddress
+from models import Blob, ReceivedMail, db
+from scheduler import dialogue, listener
+from scheduler.listener import PushListener
+from scheduler.loops import NotNow
+from tests.servers.certificates import Authority
+from tests.servers.process import free_port
+from tests.waiting import wait_until
+
+SENDER = "ann@home.test"
+MAIL = (
+    "Received: from a by b id 7; Mon, 23 Nov 2026 09:00:00 +0100\r\nFrom: ann@home.test\r\nSubject: Desks\r\n\r\nHi\r\n"
+)
+
+
+@contextmanager
+def listening(app: Flask, protocol: str = "lmtp", certificate: tuple[Path, Path] | None = None) -> Iterator[int]:
+    address = ListenAddress(protocol, "127.0.0.1", free_port())  # type: ignore[arg-type]
+    opened = PushListener(app, address, certificate)
+    opened.work()
+    yield address.port
+    opened.close()
+
+
+@pytest.fixture
+def lmtp(app: Flask) -> Iterator[smtplib.LMTP]:
+    with listening(app) as port, closing(smtplib.LMTP("127.0.0.1", port)) as client:
+        yield client
+
+
+@pytest.fixture
+def smtp(app: Flask) -> Iterator[smtplib.SMTP]:
+    with listening(app, "smtp") as port, closing(smtplib.SMTP("127.0.0.1", port)) as client:
+        client.ehlo("mx.home.test")
+        yield client
+
+
+def stored(app: Flask) -> list[bytes]:
+    with app.app_context():
+        rows = db.session.scalars(select(ReceivedMail.blob_id).order_by(ReceivedMail.id)).all()
+        return [Blob.read(blob_id) for blob_id in rows if blob_id]
+
+
+def data(client: smtplib.SMTP, raw: bytes, recipients: int = 1) -> list[tuple[int, bytes]]:
+    """Hand over a mail whose recipients were taken; LMTP has an answer for each of them."""
+    assert client.docmd("DATA")[0] == 354
+    client.send(raw + b".\r\n")
+    return [client.getreply() for _ in range(recipients)]
+
+
+def test_a_mail_is_stored_with_its_envelope_before_it_is_accepted(app: Flask, lmtp: smtplib.LMTP) -> None:
+    lmtp.ehlo("mx.home.test")
+    assert {"size", "pipelining", "8bitmime", "smtputf8"} <= lmtp.esmtp_features.keys()
+    assert "auth" not in lmtp.esmtp_features
+    lmtp.mail(SENDER, ["SIZE=500", "BODY=8BITMIME"])
+    answers = [lmtp.rcpt(one)[0] for one in ("sales@office.test", "friend@elsewhere.test", "bounce+x@office.test")]
+    assert answers == [250, 550, 250]
+    assert [code for code, _ in data(lmtp, MAIL.encode() + b"..\r\n.. dots\r\n\xe4" + b"x" * 5000 + b"\r\n", 2)] == [
+        250
+    ] * 2
+    (raw,) = stored(app)
+    head, _, rest = raw.partition(b" by office.example with LMTP; ")
+    assert head == (
+        b"Return-Path: <ann@home.test>\r\nDelivered-To: sales@office.test\r\nDelivered-To: bounce+x@office.test\r\n"
+        b"Received: from mx.home.test ([127.0.0.1])"
+    )
+    assert rest.partition(b"\r\n")[2] == MAIL.encode() + b".\r\n. dots\r\n\xe4" + b"x" * 5000 + b"\r\n"
+
+
+def test_a_delivery_that_was_cut_short_is_stored_once(app: Flask, smtp: smtplib.SMTP) -> None:
+    for sender in (SENDER, SENDER, ""):
+        smtp.sendmail(sender, ["sales@office.test"], MAIL)
+    assert [raw.split(b"\r\n", 1)[0] for raw in stored(app)] == [b"Return-Path: <ann@home.test>", b"Return-Path: <>"]
+
+
+RECIPIENTS = {
+    "sales@elsewhere.test": 550,
+    "sales%elsewhere.test@office.test": 250,  # an address of ours that nobody has: kept
+    "elsewhere.test!sales@office.test": 250,
+    "@office.test:sales@elsewhere.test": 550,
+    "sales@elsewhere.test@office.test": 553,
+    "sales@[127.0.0.1]": 550,
+    "sales@office.test.elsewhere.test": 550,
+    "sales@localhost": 550,
+    "postmaster": 250,
+    "nobody@office.test": 250,
+}
+
+
+@pytest.mark.parametrize("sender", ["sales@office.test", "ann@home.test", ""])
+def test_it_is_no_open_relay(smtp: smtplib.SMTP, sender: str) -> None:
+    smtp.mail(sender)  # whoever says to be one of us is still nobody
+    assert {one: smtp.docmd("RCPT", f"TO:<{one}>")[0] for one in RECIPIENTS} == RECIPIENTS
+
+
+def test_unknown_recipients_are_refused_where_an_admin_wants_it(app: Flask, smtp: smtplib.SMTP) -> None:
+    with app.app_context():
+        parameters.put(parameters.TAKE_UNKNOWN.key, "0", now())
+        db.session.commit()
+    smtp.mail(SENDER)
+    assert [smtp.rcpt(f"{one}@office.test")[0] for one in ("nobody", "sales", "postmaster")] == [550, 250, 250]
+
+
+def test_nobody_logs_in_and_nobody_is_listed(smtp: smtplib.SMTP) -> None:
+    assert [smtp.docmd(*words)[0] for words in (("AUTH", "PLAIN AGEAYg=="), ("EXPN", "all"), ("DATA",))] == [
+        500,
+        500,
+        503,
+    ]
+    assert smtp.docmd("VRFY", "<sales@office.test>")[0] == 252
+
+
+def test_a_guesser_of_addresses_is_sent_away(smtp: smtplib.SMTP, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dialogue, "MOST_STRANGERS", 2)
+    smtp.mail(SENDER)
+    assert [smtp.rcpt(f"{n}@elsewhere.test")[0] for n in range(3)] == [550, 550, 421]
+
+
+@pytest.mark.parametrize("content", [b"", b".\r\n", b"\r\n", b"a\r\n.b\r\n", b"a\n.\nb\r\n", b"a\r\n" * 70_000])
+def test_a_mail_ends_where_its_dot_is(app: Flask, smtp: smtplib.SMTP, content: bytes) -> None:
+    smtp.mail(SENDER)
+    smtp.rcpt("sales@office.test")
+    assert smtp.docmd("DATA")[0] == 354
+    quoted = b"." + content if content.startswith(b".") else content
+    smtp.send(quoted.replace(b"\r\n.", b"\r\n..") + b".\r\nNOOP\r\n")
+    assert [smtp.getreply()[0] for _ in range(2)] == [250, 250]
+    end = b"\n" if content.startswith(b"a\n") else b"\r\n"
+    assert stored(app)[0].partition(b"with ESMTP; ")[2].partition(end)[2] == content
+
+
+def test_what_is_too_large_or_too_much_is_not_kept(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = dialogue.Memory(300_000)
+    monkeypatch.setattr(listener, "_memory", memory)
+    monkeypatch.setattr(listener.ListenerDesk, "largest", 400_000)
+    with listening(app, "smtp") as port, closing(smtplib.SMTP("127.0.0.1", port)) as client:
+        client.ehlo()
+        assert client.mail(SENDER, ["SIZE=400001"])[0] == 552
+        for octets, code in ((400_001, 552), (300_001, 452), (290_000, 250), (290_000, 250)):
+            client.rset()
+            client.mail(SENDER)
+            client.rcpt("sales@office.test")
+            assert data(client, b"x" * (octets - 2) + b"\r\n")[0][0] == code
+    assert len(stored(app)) == 2
+    assert memory.take(300_000), "all of it was given back"
+
+
+def test_one_address_elsewhere_has_few_connections_and_sends_not_too_much(app: Flask) -> None:
+    desk = listener.ListenerDesk(app, "smtp", dialogue.Memory(1))
+    assert [desk.admit("192.0.2.1") for _ in range(listener.MOST_OF_ONE + 1)].count(True) == listener.MOST_OF_ONE
+    desk.leave("192.0.2.1")
+    assert desk.admit("192.0.2.1") and desk.admit("192.0.2.2")
+    here = [desk.admit("127.0.0.1") for _ in range(listener.MOST_CONNECTIONS)]
+    assert here.count(True) == listener.MOST_CONNECTIONS - listener.MOST_OF_ONE - 1
+    sent = [desk.may_send("192.0.2.1") for _ in range(2 * listener.MAILS_A_MINUTE + 2)]
+    assert sent[: listener.MAILS_A_MINUTE] == [True] * listener.MAILS_A_MINUTE and False in sent
+    assert all(desk.may_send("::1") for _ in range(2 * listener.MAILS_A_MINUTE + 2))
+    desk.close()
+
+
+def test_too_many_connections_are_told_so(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "MOST_CONNECTIONS", 1)
+    with listening(app, "smtp") as port, closing(smtplib.SMTP("127.0.0.1", port)):
+        refused = pytest.raises(smtplib.SMTPConnectError, match="421")
+        with refused:
+            smtplib.SMTP("127.0.0.1", port)
+
+
+def test_a_mail_that_can_not_be_stored_is_to_come_again(app: Flask, smtp: smtplib.SMTP) -> None:
+    """A disk without room, a database that is gone: the server keeps the mail, and nothing of it is left here."""
+
+    def no_room(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with app.app_context():
+        engine = db.engine
+    smtp.mail(SENDER)
+    smtp.rcpt("sales@office.test")
+    event.listen(engine, "before_cursor_execute", no_room)
+    try:
+        assert data(smtp, MAIL.encode())[0][0] == 451
+        wait_until(
+            lambda: smtp.rset()[0] == 250 and smtp.mail(SENDER)[0] == 250 and smtp.rcpt("a@office.test")[0] == 451
+        )
+    finally:
+        event.remove(engine, "before_cursor_execute", no_room)
+    assert stored(app) == []
+    smtp.rset()
+    smtp.sendmail(SENDER, ["sales@office.test"], MAIL)
+    assert len(stored(app)) == 1
+
+
+def test_encryption_is_offered_with_a_certificate(app: Flask, authority: Authority, tmp_path: Path) -> None:
+    key, certificate = authority.issue("localhost", tmp_path)
+    with listening(app, "smtp", (certificate, key)) as port, closing(smtplib.SMTP("localhost", port)) as client:
+        client.starttls(context=ssl.create_default_context(cafile=str(authority.file)))
+        client.ehlo()
+        assert "auth" not in client.esmtp_features and "starttls" not in client.esmtp_features
+        client.sendmail(SENDER, ["sales@office.test"], MAIL)
+    assert b" with ESMTPS; " in stored(app)[0]
+
+
+def test_an_address_that_can_not_be_opened_is_told_and_tried_again(app: Flask, tmp_path: Path) -> None:
+    with closing(socket.socket()) as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = PushListener(app, ListenAddress("lmtp", "127.0.0.1", other.getsockname()[1]), None)
+        with pytest.raises(NotNow) as told:
+            taken.work()
+    assert told.value.why is not None and told.value.why["code"] == "listener_failed"
+    taken.work()
+    taken.close()
+    missing = PushListener(app, ListenAddress("lmtp", "127.0.0.1", free_port()), (tmp_path / "no.pem", tmp_path / "no"))
+    with pytest.raises(NotNow) as told:
+        missing.work()
+    assert told.value.why is not None and told.value.why["code"] == "listener_no_certificate"
