@@ -29,6 +29,7 @@ class IncomingServer(Model):
         one_of("authentication", "password", "oauth2"),
         one_of("after_fetch", "mark_read", "move", "delete"),
         one_of("state", "draft", "confirmed"),
+        one_of("sender_checks", "learn", "set", "off"),
         index_of_few("ix_incoming_server_oauth_account_id", "oauth_account_id"),
     )
 
@@ -51,6 +52,9 @@ class IncomingServer(Model):
     after_fetch: Mapped[str] = mapped_column(String(20), default="mark_read")
     move_to: Mapped[str] = mapped_column(String(255), default="")
     fetch_existing: Mapped[bool] = mapped_column(default=False)  # also what lay there before it was confirmed
+    sender_checks: Mapped[str] = mapped_column(String(10), default="learn", server_default="learn")
+    checked_by: Mapped[str] = mapped_column(String(255), default="", server_default="")  # if "set": whose checks count
+    checks_seen: Mapped[dict[str, int] | None] = mapped_column(Json)  # whose checks its mails showed, and how often
     priority: Mapped[int] = mapped_column(default=10)
     active: Mapped[bool] = mapped_column(default=True)
     state: Mapped[str] = mapped_column(String(10), default="draft")
@@ -73,7 +77,7 @@ class IncomingServer(Model):
         """
         owed = update(ReceivedMail).where(ReceivedMail.source == self.source, ReceivedMail.acknowledged.is_(False))
         left = change_rows(owed.values(acknowledged=True, copied=False))
-        self.mailbox, self.confirmed_at = new_mailbox(), None
+        self.mailbox, self.confirmed_at, self.checks_seen = new_mailbox(), None, None
         db.session.execute(delete(MailboxState).where(MailboxState.incoming_server_id == self.id))
         return left
 

@@ -31,8 +31,9 @@ class Post(Model):
 
     ``kind``: message goes to the followers, note only to users, log is written by the system, auto is an automatic
     answer that came in. ``fold_at`` is where the quoted part of ``html`` (or of ``text``, without html) begins.
-    ``mark``, on a received mail: ``not_checked`` when it names one of us and nothing proves it, ``from_outside`` when
-    it answers an internal note and does not come from a user, ``signed`` when it has a signature that was not checked.
+    ``mark``, on a received mail that names one of us: ``verified`` when our receiving server confirms it, ``forged``
+    when it denies it, ``not_checked`` when nothing proves it, with ``mark_why``; ``from_outside`` when it answers an
+    internal note and does not come from a user, ``signed`` when it has a signature that was not checked.
     ``why``: what a log post says, or how the author of a mail was found.
     """
 
@@ -56,6 +57,7 @@ class Post(Model):
     fold_at: Mapped[int | None]
     why: Mapped[dict[str, Any] | None] = mapped_column(Json)
     mark: Mapped[str] = mapped_column(String(20), default="")
+    mark_why: Mapped[dict[str, Any] | None] = mapped_column(Json)
     message_id: Mapped[str | None] = mapped_column(String(1000))
     message_key: Mapped[str] = mapped_column(String(64))
     parent_id: Mapped[int | None] = mapped_column(ForeignKey("post.id"))
