@@ -57,11 +57,11 @@ def believed(mail: PastedMail) -> Believed:
     own = [(number, one) for number, one in found if number < receiver.end and _is_own(one.server, receiver)]
     used = [one for number, one in own if number < receiver.came_in or _operator(one.server) in _LARGE]
     if used and _operator(used[0].server) != _APPLE:
-        del used[1:]  # Apple alone calls each method by a name of its own
+        del used[1:]
     left = len(found) - max(len(used), 1)
     more = (why("header_results_more", count=left),) if left > 0 else ()
     if used:
-        whole = replace(used[0], results=tuple(result for one in used for result in one.results))
+        whole = _joined(used)
         server = whole.server if len(used) == 1 else organisation_of(whole.server)
         words = why("header_results_by", server=server) if server else why("header_results_by_microsoft")
         return Believed("good", (words, *more), whole, is_named=True)
@@ -71,6 +71,85 @@ def believed(mail: PastedMail) -> Believed:
         words = why(code if receiver.operators else "header_results_unplaced", server=first.server)
         return Believed("warning", (words if first.server else why("header_results_nobody"), *more), first, bool(own))
     return _by_received_spf(mail, receiver) or Believed("unknown", (why("header_results_none"),))
+
+
+# --- what one server wrote
+
+
+def results_by(mail: PastedMail, server: str) -> AuthenticationResults | None:
+    """Return what the server of this name, or one below it, found out when it took a mail; None if it wrote nothing.
+
+    The topmost counts, and only where nobody outside can have written it.
+    """
+    found = [one for one in _out_of_reach(mail) if is_named(one.server, server)]
+    return _joined(found) if found else None
+
+
+def last_server(mail: PastedMail) -> str:
+    """Return the name of the server whose results stand on top, "" if none wrote any where others can't.
+
+    Of the large receivers it is the domain: many machines of theirs write in turn.
+    """
+    found = next(iter(_out_of_reach(mail)), None)
+    if found is None:
+        return ""
+    operator = _operator(found.server)
+    return operator if operator in _LARGE else found.server
+
+
+def is_from_outside(mail: PastedMail) -> bool:
+    """Say whether a mail came to the server that took it from another one, and not from somebody who logged in there.
+
+    >>> from mail.message.authentication_results import header_of
+    >>> [is_from_outside(header_of(b"Received: from x ([192.0.2.1]) by mx.acme.com with %b" % how))
+    ...  for how in (b"ESMTPS", b"ESMTPSA")]
+    [True, False]
+    """
+    came_in = _receiver(mail).came_in
+    return came_in < len(mail.lines) and not read_received(mail.lines[came_in].value).protocol.endswith("A")
+
+
+def is_named(server: str, name: str) -> bool:
+    """Say whether a server that wrote results is the one of this name, or of this domain.
+
+    >>> is_named("mx2.office.example", "office.example"), is_named("office.example.evil.example", "office.example")
+    (True, False)
+    >>> is_named("", "outlook.com"), is_named("mx.example", "")  # Microsoft leaves its name out
+    (True, False)
+    """
+    server, name = server or _MICROSOFT, name.strip().rstrip(".").lower()
+    return bool(name) and (server == name or server.endswith(f".{name}"))
+
+
+def _out_of_reach(mail: PastedMail) -> list[AuthenticationResults]:
+    """What stands above the line where the mail came in; below it only what large receivers write there themselves.
+
+    Where no line says that it came from outside, the last server's own lines stand above the topmost one.
+    """
+    receiver = _receiver(mail)
+    limit, is_microsoft = receiver.came_in, _MICROSOFT in receiver.operators
+    if limit == len(mail.lines):
+        limit = next((number for number, line in enumerate(mail.lines) if line.name == "received"), 0)
+    return [
+        one
+        for number, one in _results(mail)
+        if (number < limit or (number < receiver.end and _is_own_and_large(one.server, receiver)))
+        and (one.server or is_microsoft)
+    ]
+
+
+def _is_own_and_large(server: str, receiver: _Receiver) -> bool:
+    return _operator(server) in _LARGE and _is_own(server, receiver)
+
+
+def _joined(used: list[AuthenticationResults]) -> AuthenticationResults:
+    """The topmost; Apple alone calls each method by a name of its own."""
+    if _operator(used[0].server) != _APPLE:
+        return used[0]
+    return replace(used[0], results=tuple(result for one in used for result in one.results))
+
+
+# --- the header
 
 
 def _results(mail: PastedMail) -> list[tuple[int, AuthenticationResults]]:
@@ -97,6 +176,8 @@ def _receiver(mail: PastedMail) -> _Receiver:
             operators.add(by)
         # What it calls itself counts for nothing, but for servers of Microsoft and the like among themselves.
         before = hop.seen_as or (hop.sender if by in _LARGE or not hop.address else "")
+        if "may be forged" in line.value:  # sendmail: nothing but the address says that this is its name
+            before = ""
         if not hop.inside and _operator(before) != by:
             came_in = number
     end = len(mail.lines)

@@ -32,15 +32,17 @@ def each_once(case: RoutingCase, outcomes: list[Outcome]) -> Routing:
     if len(left) < len(wanted):
         case.step("route_partly_duplicate", n=len(wanted) - len(left), left=len(left))
     is_seen = any(isinstance(outcome, AutoNote | Reply | PostTo | NewDocument | Rejected) for outcome in left)
-    if case.not_checked and is_seen:
-        case.step("route_not_checked", address=case.asked.sender)
+    if is_seen and case.trust.reason is not None:
+        case.step(f"route_{case.trust.mark}", address=case.asked.sender)
+        case.steps.append(case.trust.reason)
     answer = may_answer(case.message, case.facts)
     braked = tuple(_brake(case, outcome, answer) for outcome in left)
     is_rejected = any(isinstance(outcome, Rejected) for outcome in braked)
     if is_rejected and answer.why_not is not None:
         case.steps.append(answer.why_not)
     hits = tuple(dict.fromkeys(case.hits))
-    return Routing(braked, tuple(case.steps), hits, answer.address if is_rejected else "", case.not_checked)
+    told = answer.address if is_rejected else ""
+    return Routing(braked, tuple(case.steps), hits, told, case.trust.mark, case.trust.reason)
 
 
 def may_answer(message: IncomingMessage, facts: Facts) -> AnswerTo:

@@ -174,7 +174,7 @@ class Facts:
     done: frozenset[str] = frozenset()  # targets that have had this mail (message_key)
     sender: SenderFacts = SenderFacts()  # whom the From names
     author: SenderFacts = SenderFacts()  # who is shown as the author: mostly the same
-    is_authenticated: bool = False  # our own receiving server vouches for the From
+    checked_by: str = ""  # the server whose word on the sender counts, as the header names it; "": nobody's
     action_type_id: int | None = None  # the incoming server's "create a new document"
     mailbox: str = ""  # the address of the mailbox that the mail was fetched from
     mails_in_window: Mapping[str, int] = field(default_factory=dict)  # earlier mails of the sender, by target

@@ -172,15 +172,21 @@ Outcome = (
 class Routing:
     """The decision: what becomes of the mail, how that came about, and which aliases were hit.
 
-    ``answer_to``: the address that is told of rejections, "" for nobody. ``not_checked``: the mail names a person or an
-    address of ours, and nobody vouches for it.
+    ``answer_to``: the address that is told of rejections, "" for nobody. ``mark``: what readers are told of its sender
+    (``trust.Mark``), and why.
     """
 
     outcomes: tuple[Outcome, ...]
     steps: tuple[Why, ...]
     hits: tuple[int, ...] = ()
     answer_to: str = ""
-    not_checked: bool = False
+    mark: str = ""
+    mark_why: Why | None = None
+
+    @property
+    def is_doubted(self) -> bool:
+        """Whether it names a person or an address of ours, and nothing proves that it is from there."""
+        return self.mark in ("not_checked", "forged")
 
     @property
     def state(self) -> str:

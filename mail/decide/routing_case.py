@@ -7,6 +7,7 @@ from mail.decide.outcomes import Outcome
 from mail.decide.reply import answered
 from mail.decide.report import read_report
 from mail.decide.reported import Report
+from mail.decide.trust import trust
 from mail.message.parse import IncomingMessage
 from mail.sentences import Why, why
 
@@ -25,8 +26,8 @@ class RoutingCase:
         self.hits: list[int] = []
         self.recipients = message.recipients
         self.aliases = self.book.among(self.recipients)
-        self.not_checked = names_one_of_us(asked, facts) and not facts.is_authenticated
-        self.sender = facts.sender
+        self.trust = trust(message, asked, facts)
+        self.sender = self.trust.sender
 
     @cached_property
     def report(self) -> Report | None:
@@ -42,9 +43,3 @@ class RoutingCase:
         """The message of ours that this one answers."""
         ids = [*self.message.references, self.message.own_id or ""]
         return answered(ids, self.facts.signed, self.facts.stored, self.sender.follows)
-
-
-def names_one_of_us(asked: LookUp, facts: Facts) -> bool:
-    """Say whether a reader takes a mail for one of the office: a user, an address of ours, or one in our domain."""
-    users = (facts.sender.user_id, facts.author.user_id)
-    return facts.book.speaks_for_us(asked.sender) or any(user is not None for user in users)

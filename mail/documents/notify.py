@@ -1,6 +1,6 @@
 """Who hears of a post, by which way and why; and the mails and inbox notices that tell them."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -188,16 +188,20 @@ def _draft(news: PostNotification) -> OutgoingDraft:
 def _author_is(post: PostDraft) -> AuthorIs:
     if post.received_mail_id is None:
         return "verified"
-    return "not_checked" if post.mark == "not_checked" else "received"
+    if post.mark in DOUBTS:
+        return "not_checked"
+    return "verified" if post.mark == "verified" else "received"
 
 
-def mark_reason(mark: str, author: str) -> Why | None:
-    """Return what a mark on a post means, None for a post without one."""
-    codes: Mapping[str, Literal["mark_not_checked", "mark_from_outside"]] = {
-        "not_checked": "mark_not_checked",
-        "from_outside": "mark_from_outside",
-    }
-    return why(codes[mark], author=author) if mark in codes else None
+DOUBTS = ("not_checked", "forged")  # marks of a mail that names one of us, and nothing proves it
+REMARKS = (*DOUBTS, "from_outside")
+
+
+def mark_reasons(mark: str, author: str, reason: Why | None) -> list[Why]:
+    """Return what a mark on a post means, and why it is there; nothing for a post that needs no such words."""
+    if mark not in REMARKS:
+        return []
+    return [why(f"mark_{mark}", author=author), *([reason] if reason and mark in DOUBTS else [])]
 
 
 def _text_of(post: PostDraft) -> str:
@@ -216,8 +220,11 @@ def notification_bodies(post: PostDraft, place: ThreadView) -> tuple[str, str]:
     footer = " · ".join(part for part in (company, about) if part)
     if post.kind == "note":
         footer = " · ".join(part for part in (gettext("Internal note"), footer) if part)
-    if post.mark == "not_checked":
-        footer = " · ".join(part for part in (footer, gettext("received by email, sender not checked")) if part)
+    if post.mark in DOUBTS:
+        doubt = gettext("received by email, sender not checked")
+        if post.mark == "forged":
+            doubt = gettext("received by email, sender not verified: may be forged")
+        footer = " · ".join(part for part in (footer, doubt) if part)
     html = with_images(post.html, lambda cid: f"cid:{cid}", remote=True) if post.html else ""
     text = _text_of(post)
     if footer:

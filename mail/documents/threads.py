@@ -106,6 +106,7 @@ class PostDraft:
     received_mail_id: int | None = None
     why: Why | None = None
     mark: str = ""
+    mark_why: Why | None = None
     has_root: bool = False  # the thread knows its first message already
     id: int = 0
     domain: str = ""

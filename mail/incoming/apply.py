@@ -217,17 +217,18 @@ def _post(case: Case, outcome: NewDocument | PostTo | Reply | AutoNote, context:
         received_mail_id=case.id,
         why=case.asked.authorship.reason,
         mark=_mark(case, outcome),
+        mark_why=case.routing.mark_why,
     )
 
 
 def _mark(case: Case, outcome: NewDocument | PostTo | Reply | AutoNote) -> str:
     """What the reader of a post must know of its sender before anything else."""
-    if case.routing.not_checked:
-        return "not_checked"
+    if case.routing.is_doubted:
+        return case.routing.mark
     if isinstance(outcome, Reply) and outcome.from_outside:
         return "from_outside"
     is_signed = any(problem["code"] == "parse_signature_not_checked" for problem in case.message.problems)
-    return "signed" if is_signed else ""
+    return "signed" if is_signed else case.routing.mark
 
 
 def _document(case: Case, outcome: NewDocument, context: RoutingContext) -> DocumentDraft:
@@ -270,5 +271,5 @@ def _notification(one: Placed, context: RoutingContext) -> PostNotification:
         one.place,
         skip_addresses={asked.sender, asked.author, asked.answer_to, *message.to, *message.cc, *message.resent_to},
         references=relayed_references(one.place.root_message_id, in_thread_order(message), notes),
-        named=sorted(id for id in named if id is not None) if one.case.routing.not_checked else (),
+        named=sorted(id for id in named if id is not None) if one.case.routing.is_doubted else (),
     )

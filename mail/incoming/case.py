@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from mail.decide.facts import LookUp
 from mail.decide.outcomes import Routing
+from mail.decide.sender_proof import believed_server
 from mail.documents.threads import NewFile
 from mail.incoming.reader import read_mail
 from mail.message.address import normalise
@@ -16,17 +17,20 @@ from mail.sentences import Why
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What the incoming server of a mail says: its own action, what is kept, and the address of its mailbox."""
+    """What the incoming server of a mail says: its action, what is kept, its mailbox, whose word on senders counts."""
 
     action_type_id: int | None = None
     attachments: bool = True
     original: bool = True
     mailbox: str = ""  # a key; "" if the user of the mailbox is no address
+    checked_by: str = ""  # the server that checks senders, as the header names it; "" for none
 
     @classmethod
     def of(cls, server: Any) -> Self:
         """Return what an incoming server says, or a row with these columns of it."""
-        return cls(server.action_type_id, server.keep_attachments, server.keep_original, normalise(server.user) or "")
+        checked_by = believed_server(server.sender_checks, server.checked_by, server.checks_seen)
+        mailbox = normalise(server.user) or ""
+        return cls(server.action_type_id, server.keep_attachments, server.keep_original, mailbox, checked_by)
 
 
 @dataclass

@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import update
 
 from mail.decide.routing import route
+from mail.decide.sender_proof import seen_with
 from mail.documents.documents import NumberTaken, types
 from mail.errors import MailboxRefused, MailError
 from mail.incoming import apply, intake, ledger, put_off
@@ -24,6 +25,7 @@ from mail.incoming.intake import AT_ONCE, GIVEN_UP, Owed, StoredMail, in_process
 from mail.incoming.lookup import RoutingContext, load_context, load_threads
 from mail.incoming.position import ServerView, begin_after, go_on_after, leave_alone, load_server, position_in, usable
 from mail.incoming.reader import TakesLong, is_heavy
+from mail.incoming.retention import look_at
 from mail.queue.concurrency import ByteBudget
 from mail.queue.lease import WorkerLease
 from mail.sentences import Why, why
@@ -65,6 +67,7 @@ class FetchResult:
     counts: Counter[str] = field(default_factory=Counter)
     why: Why | None = None  # why it ended before its time
     remark: Why | None = None  # why mails that are stored could not be marked, moved or deleted
+    names: list[str] = field(default_factory=list)  # of the server that checks senders, by its first mails
 
 
 def fetch(
@@ -119,6 +122,8 @@ class _Run:
             stored = intake.store(self.server, batch, self.worker, self.now)
             go_on_after(self.server, batch.position)
             db.session.commit()
+        if self.server.learns:
+            look_at(self.fetched.names, batch.mails)
         self._count(batch, stored)
         self._finish(stored)
 
@@ -187,6 +192,8 @@ def _note_run(server: ServerView, fetched: FetchResult, now: datetime) -> None:
         values["last_success_at"] = now
     if values["why"] is not None:
         values["last_failure_at"] = now
+    if fetched.names:
+        values["checks_seen"] = seen_with(server.checks_seen or {}, fetched.names)
     db.session.execute(update(IncomingServer).where(IncomingServer.id == server.id).values(values))
     Event.add(["incoming"], now)
     db.session.commit()

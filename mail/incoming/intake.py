@@ -13,11 +13,12 @@ from sqlalchemy import ColumnElement, case, delete, or_, select, update
 from mail.incoming import put_off
 from mail.incoming.case import Retention
 from mail.incoming.position import ServerView
+from mail.incoming.retention import retention_of_others, retentions
 from mail.message.arrival import top_received
 from mail.queue.lease import LEASE, WorkerLease
 from mail.sentences import Why, why
 from mail.transport.mailbox import BATCH_BYTES, After, FetchedBatch, FetchedMail
-from models import Blob, IncomingServer, ReceivedMail, Worker, database_clock, db, reading
+from models import Blob, ReceivedMail, Worker, database_clock, db, reading
 from models.faults import keeps_waiting
 from models.slices import by_hundreds, listed
 from models.store import insert_rows, pack
@@ -336,6 +337,7 @@ def _take(worker: WorkerLease, which: Sequence[ColumnElement[bool]], limit: int)
             ReceivedMail.id,
             ReceivedMail.blob_id,
             ReceivedMail.size,
+            ReceivedMail.source,
             ReceivedMail.incoming_server_id,
             ReceivedMail.arrived_at,
             ReceivedMail.attempts,
@@ -359,12 +361,12 @@ def _with_contents(rows: Iterable[Any]) -> list[StoredMail]:
         contents: Mapping[int, bytes | Content] = (
             {blob: _LateContent(rows[0].size, blob) for blob in blobs} if late else Blob.read_all(blobs)
         )
-        keeps = _retention({row.incoming_server_id for row in rows if row.incoming_server_id is not None})
+        keeps = retentions({row.incoming_server_id for row in rows if row.incoming_server_id is not None})
     return [
         StoredMail(
             id=row.id,
             content=contents.get(row.blob_id, b""),
-            keeps=keeps.get(row.incoming_server_id, Retention()),
+            keeps=keeps.get(row.incoming_server_id) or retention_of_others(row.source),
             arrived_at=row.arrived_at,
             attempts=row.attempts,
             problem=row.decision[0] if row.decision else None,
@@ -372,21 +374,6 @@ def _with_contents(rows: Iterable[Any]) -> list[StoredMail]:
         )
         for row in rows
     ]
-
-
-def _retention(server_ids: Collection[int]) -> dict[int, Retention]:
-    if not server_ids:
-        return {}
-    found = db.session.execute(
-        select(
-            IncomingServer.id,
-            IncomingServer.action_type_id,
-            IncomingServer.keep_attachments,
-            IncomingServer.keep_original,
-            IncomingServer.user,
-        ).where(IncomingServer.id.in_(server_ids))
-    )
-    return {row.id: Retention.of(row) for row in found}
 
 
 def excuse(worker_id: int) -> None:

@@ -108,6 +108,7 @@ class RoutingContext:
             done=frozenset(self.done.get(asked.message_key, ())),
             sender=self._person(asked.sender),
             author=self._person(asked.author),
+            checked_by=case.keeps.checked_by,
             action_type_id=case.keeps.action_type_id,
             mailbox=case.keeps.mailbox,
             mails_in_window={

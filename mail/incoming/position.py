@@ -75,6 +75,8 @@ class ServerView:
     move_to: str
     refused: bool
     keeps: Retention
+    learns: bool  # which server checks senders
+    checks_seen: dict[str, int] | None
 
     @property
     def is_imap(self) -> bool:
@@ -104,6 +106,8 @@ def load_server(server_id: int) -> ServerView | None:
             move_to=row.move_to,
             refused=(row.why or {}).get("code") in REFUSED,
             keeps=Retention.of(row),
+            learns=row.sender_checks == "learn",
+            checks_seen=row.checks_seen,
         )
 
 

@@ -8,12 +8,13 @@ from sqlalchemy import Update, func, literal_column, select, update
 
 from mail.decide.answer import AnswerTo, answer_to
 from mail.decide.outcomes import NewDocument, Outcome, PostTo, Rejected, Routing
-from mail.decide.routing_case import names_one_of_us
+from mail.decide.trust import trust
 from mail.incoming import intake
 from mail.incoming.answers import BY_HAND
 from mail.incoming.case import Retention, read_case
 from mail.incoming.flow import route_group, write_group
 from mail.incoming.lookup import load_threads
+from mail.incoming.retention import retention_of_others
 from mail.sentences import Why, why
 from mail.settings.wake import wake
 from mail.transport.mailbox import NOT_GIVEN
@@ -170,15 +171,15 @@ def _again(received_id: int, forced: tuple[Outcome, Why] | None, now: datetime) 
             problem = before[0]
         raw = Blob.read(row.blob_id) if row.blob_id is not None else b""
         server = db.session.get(IncomingServer, row.incoming_server_id) if row.incoming_server_id else None
-        keeps = Retention.of(server) if server is not None else Retention()
+        keeps = Retention.of(server) if server is not None else retention_of_others(row.source)
     case = read_case(received_id, raw, keeps, now, arrived_at, problem)
     case.released = held  # whoever asks for it again means that it is no loop
     group, context = route_group([case], now)
     if forced is not None:
         answer = answer_to(case.message, context.book) if isinstance(forced[0], Rejected) else AnswerTo()
         steps = [*before, forced[1], *([answer.why_not] if answer.why_not else [])]
-        not_checked = names_one_of_us(case.asked, context.facts(case))
-        case.routing = Routing((forced[0],), tuple(steps), answer_to=answer.address, not_checked=not_checked)
+        believed = trust(case.message, case.asked, context.facts(case))
+        case.routing = Routing((forced[0],), tuple(steps), (), answer.address, believed.mark, believed.reason)
         with reading():
             load_threads(context, [case.routing])
     written = write_group(group, context, now, last_try=True, state="quarantined")

@@ -7,6 +7,7 @@ from mail.errors import ChangeRefused
 from mail.incoming.position import target_of
 from mail.sentences import Why, why
 from mail.settings import sign_in_rules
+from mail.settings.parameter_values import NotValid, a_server_in_headers
 from mail.settings.tested import leads_elsewhere, settings_key
 from models import IncomingServer
 from models.base import was_changed
@@ -61,6 +62,11 @@ def _errors(server: IncomingServer, password_stays_behind: bool) -> dict[str, Wh
         errors["password"] = why("mailbox_password_needed")
     elif password_stays_behind:
         errors["password"] = why("password_again")
+    if server.sender_checks == "set":
+        try:
+            server.checked_by = a_server_in_headers(server.checked_by)
+        except NotValid:
+            errors["checked_by"] = why("checked_by_no_server")
     if server.after_fetch == "move":
         if server.kind == "pop3":
             errors["after_fetch"] = why("pop3_has_no_folders")

@@ -30,7 +30,7 @@ from mail.decide.outcomes import (
 )
 from mail.decide.reported import About
 from mail.decide.routing import route
-from mail.documents.notify import ReadyNotification, mark_reason
+from mail.documents.notify import ReadyNotification, mark_reasons
 from mail.documents.threads import FollowerView
 from mail.incoming import apply, reports
 from mail.incoming.apply import Placed
@@ -227,9 +227,7 @@ _PLACED = {"auto": "arrival_auto_note", "note": "arrival_note", "message": "arri
 
 
 def _further(one: Placed, case: Case, context: RoutingContext) -> Iterator[Why]:
-    mark = mark_reason(one.post.mark, case.author_text)
-    if mark is not None:
-        yield mark
+    yield from mark_reasons(one.post.mark, case.author_text, one.post.mark_why)
     if isinstance(one.outcome, NewDocument | PostTo) and one.outcome.make_contact:
         found = case.asked.authorship
         people = {person.key: person for person in (found.author, found.answer_to) if person is not None}

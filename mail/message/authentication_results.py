@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
+from mail.message.pasted_header import HeaderLine, PastedMail
 from mail.message.structure import StructureReader
 from mail.message.words import one_line
 
@@ -146,8 +147,17 @@ def results_in(raw: bytes) -> list[AuthenticationResults]:
     >>> [found.server for found in results_in(b"Authentication-Results: mx.example; none\\r\\n\\r\\nHello")]
     ['mx.example']
     """
+    return [found for _number, found in read_together((line.name, line.value) for line in header_of(raw).lines)]
+
+
+def header_of(raw: bytes) -> PastedMail:
+    r"""Return the fields of a mail as it came in, from the top down; what stands below them is not read.
+
+    >>> header_of(b"Received: from a\r\n by b\r\nSubject: x\r\n\r\nHello").lines[0]
+    HeaderLine(name='received', value='from a by b')
+    """
     lines, _body = StructureReader(raw, []).header_lines(0, len(raw))
-    return [found for _number, found in read_together(lines)]
+    return PastedMail(tuple(HeaderLine(name, value) for name, value in lines))
 
 
 def _segments(value: str) -> Iterator[tuple[str, str]]:

@@ -54,13 +54,6 @@ SENTENCES: dict[str, Any] = {
     "route_forward": _l("It was forwarded to %(addresses)s, for documents of another type: not posted in the thread."),
     "route_reply": _l("It replies to one of our messages, so it belongs to that thread."),
     "route_note_from_outside": _l("It replies to an internal note, but its sender is not known to be a user."),
-    "route_not_checked": _l(
-        "It names %(address)s as its sender, and nothing proves that this user sent it: marked as “Not checked”."
-    ),
-    "mark_not_checked": _l(
-        "Not checked: this email names %(author)s as its author, but nothing proves it. Ask before you rely on it."
-    ),
-    "mark_from_outside": _l("This reply to an internal note was sent by %(author)s, who is not a user."),
     "route_no_catchall": _l("It was not sent to the catchall address."),
     "route_catchall_and_alias": _l("It was sent to the catchall address, but also to an alias."),
     "route_no_alias": _l("It was not sent to any of our aliases."),

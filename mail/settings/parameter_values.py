@@ -11,6 +11,7 @@ from mail.decide.servers import FilterError, parse_filter
 from mail.message.address import normalise
 
 _HOST = re.compile(r"[a-z0-9.:_-]+")
+_AUTHSERV = re.compile(r"[^\s;()\"@<>\\,]{1,255}")
 
 
 class NotValid(ValueError):
@@ -96,6 +97,20 @@ def a_place(text: str) -> str:
     except SendsFromError as error:
         raise NotValid(str(error)) from None
     return text.strip()
+
+
+def a_server_in_headers(text: str) -> str:
+    """Return a server as it names itself in Authentication-Results (RFC 8601 2.5), as it is compared.
+
+    >>> a_server_in_headers(" MX.Example.com. ")
+    'mx.example.com'
+    """
+    name = text.strip().rstrip(".").lower()
+    if not _AUTHSERV.fullmatch(name):
+        raise NotValid(
+            _l("Enter the first word of that server's Authentication-Results lines, such as mx.example.com.")
+        )
+    return name
 
 
 def addresses(text: str) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from mail.settings.parameter_values import (
     a_local_part_or_address,
     a_number,
     a_place,
+    a_server_in_headers,
     addresses,
     any_text,
     web_address,
@@ -166,6 +167,16 @@ TAKE_UNKNOWN = Parameter(
     ),
     YES_OR_NO,
 )
+CHECKED_BY = Parameter(
+    "mail.gateway.checked_by",
+    "",
+    a_server_in_headers,
+    _l(
+        "The mail server that checks senders before it passes emails on to this office (LMTP, SMTP, pipe or HTTP), as "
+        "it calls itself in Authentication-Results. Set it only if that server removes such lines from emails that "
+        "come from outside. Empty: senders of these emails are not checked."
+    ),
+)
 BLACKLIST_BOUNCES = Parameter(
     "mail.blacklist.bounces",
     5,
@@ -287,6 +298,7 @@ _KINDS: dict[Callable[[str], Any], Any] = {
     a_number: _l("a whole number"),
     a_day: _l("a day"),
     a_place: _l("IP addresses separated by commas, or a name to include in SPF"),
+    a_server_in_headers: _l("the name of a mail server"),
     addresses: _l("email addresses, separated by commas"),
 }
 

@@ -360,8 +360,7 @@ CHANGED = [
     ("46", {"sender": SenderFacts(follows=frozenset({50}))}, "reject_followers thread:300"),
     ("75", {"sender": SenderFacts(contact_id=1, follows=frozenset({300}))}, "reject_followers alias:5"),
     ("72", {"sender": SenderFacts(user_id=1)}, "new by 3"),
-    ("44", {"is_authenticated": True}, "reply 300"),
-    ("73", {"is_authenticated": True}, "new by 4"),
+    ("73", {"checked_by": "mx.office.test"}, "new by 4"),
 ]
 
 

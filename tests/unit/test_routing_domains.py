@@ -8,7 +8,7 @@ from mail.decide.answer import answer_to
 from mail.decide.facts import AddressBook, AliasRule, Facts, KnownMessage, SenderFacts, look_up
 from mail.decide.outcomes import Bounced, NewDocument, Quarantined, Rejected, Reply
 from mail.decide.routing import route
-from mail.decide.routing_case import names_one_of_us
+from mail.decide.trust import trust
 from mail.message.parse import parse
 from mail.sentences import say
 
@@ -185,4 +185,4 @@ def test_no_answer_goes_to_an_address_of_ours_in_any_domain():
     message = mail("catchall@first.test", "sales@second.test")
     assert answer_to(message, BOOK).why_not["code"] == "unanswered_ours"
     asked = look_up(message, BOOK)
-    assert names_one_of_us(asked, Facts(BOOK, sender=SenderFacts()))
+    assert trust(message, asked, Facts(BOOK, sender=SenderFacts())).mark == "not_checked"

@@ -38,63 +38,74 @@ NOTE = {"<note@office.test>": KnownMessage(5, thread_id=1, type_id=1, post_id=5,
 POST = {"<post@office.test>": KnownMessage(4, thread_id=1, type_id=1, post_id=4)}
 
 
-def routed(header, authenticated=False):
+SERVER = "mx.office.test"
+CAME_IN = f"Received: from out.test (out.test [192.0.2.9])\n by {SERVER} (Postfix) with ESMTPS id 7"
+
+
+def routed(header, authenticated=False, results=None):
+    """Route a mail; ``authenticated``: our server says that its sender is real, else it says nothing."""
+    if authenticated:
+        results = "dmarc=pass"
+    if results is not None:
+        header = f"Authentication-Results: {SERVER}; {results}\n{CAME_IN}\n{header}"
     message = parse(f"{header}\nSubject: x\n\nhello".encode(), NOW)
     asked = look_up(message, BOOK)
     sender, author = (PEOPLE.get(address, SenderFacts()) for address in (asked.sender, asked.author))
     known = {id: one for id, one in (NOTE | POST).items() if id in asked.ids}
-    facts = Facts(BOOK, signed=known, sender=sender, author=author, is_authenticated=authenticated)
+    facts = Facts(BOOK, signed=known, sender=sender, author=author, checked_by=SERVER)
     return route(message, asked, facts)
 
 
 @pytest.mark.parametrize(
-    ("header", "is_marked"),
+    ("header", "is_marked", "proved"),
     [
         # strangers
-        ("From: ann@x.test", False),
-        ("From: Boss <ann@x.test>", False),
-        ('From: "boss@office.test" <ann@x.test>', False),
-        ("From: ann@x.test\nSender: boss@office.test", False),
-        ("From: ann@x.test\nReturn-Path: <boss@office.test>", False),
-        ("From: ann@x.test\nReply-To: bob@x.test", False),
-        ("From: boss@sub.office.test", False),
-        ("From: boss@notoffice.test", False),
-        ("From: boss@office.test.evil.test", False),
-        ("From: boss@\u043effice.test", False),  # a Cyrillic letter
-        ("From: info@x.test", False),  # the local part of an alias for any domain
-        ("From: no-reply@x.test\nReply-To: ann@x.test", False),
-        ("Subject: nobody", False),
+        ("From: ann@x.test", False, ""),
+        ("From: Boss <ann@x.test>", False, ""),
+        ('From: "boss@office.test" <ann@x.test>', False, ""),
+        ("From: ann@x.test\nSender: boss@office.test", False, ""),
+        ("From: ann@x.test\nReturn-Path: <boss@office.test>", False, ""),
+        ("From: ann@x.test\nReply-To: bob@x.test", False, ""),
+        ("From: boss@sub.office.test", False, ""),
+        ("From: boss@notoffice.test", False, ""),
+        ("From: boss@office.test.evil.test", False, ""),
+        ("From: boss@\u043effice.test", False, ""),  # a Cyrillic letter
+        ("From: info@x.test", False, ""),  # the local part of an alias for any domain
+        ("From: no-reply@x.test\nReply-To: ann@x.test", False, ""),
+        ("Subject: nobody", False, ""),
         # users, wherever their address is
-        ("From: boss@office.test", True),
-        ("From: The Boss <BOSS@Office.TEST>", True),
-        ("From: boss@office.test\nSender: forms@x.test", True),
-        ("From: boss@office.test\nReply-To: eve@evil.test", True),
-        ("From: boss@office.test, ann@x.test", True),
-        ("From: clerk@gmail.test", True),
-        ("From: =?utf-8?q?Boss?= <boss@office.test>\nReturn-Path: <eve@evil.test>", True),
-        ("Sender: boss@office.test", True),  # without a From it is the Sender
+        ("From: boss@office.test", True, "verified"),
+        ("From: The Boss <BOSS@Office.TEST>", True, "verified"),
+        ("From: boss@office.test\nSender: forms@x.test", True, "verified"),
+        ("From: boss@office.test\nReply-To: eve@evil.test", True, "verified"),
+        ("From: boss@office.test, ann@x.test", True, "verified"),
+        ("From: clerk@gmail.test", True, "verified"),
+        ("From: =?utf-8?q?Boss?= <boss@office.test>\nReturn-Path: <eve@evil.test>", True, "verified"),
+        ("Sender: boss@office.test", True, "forged"),  # without a From it is the Sender
         # our own addresses, old ones too
-        ("From: sales@office.test", True),
-        ("From: Boss via Sales <sales@office.test>\nReply-To: ann@x.test", True),
-        ("From: Boss <notifications@office.test>", True),  # as our own servers encapsulate
-        ("From: catchall@office.test", True),
-        ("From: bounce+abc@office.test", True),
-        ("From: sales+spring@office.test", True),
-        ("From: desk@other.test", True),
-        ("From: else@other.test", False),
-        ("From: old@before.test", True),
-        ("From: anybody@office.test", True),  # in our domain
+        ("From: sales@office.test", True, "verified"),
+        ("From: Boss via Sales <sales@office.test>\nReply-To: ann@x.test", True, ""),
+        ("From: Boss <notifications@office.test>", True, "verified"),  # as our own servers encapsulate
+        ("From: catchall@office.test", True, "verified"),
+        ("From: bounce+abc@office.test", True, "verified"),
+        ("From: sales+spring@office.test", True, "verified"),
+        ("From: desk@other.test", True, "verified"),
+        ("From: else@other.test", False, ""),
+        ("From: old@before.test", True, "verified"),
+        ("From: anybody@office.test", True, "verified"),  # in our domain
         # the person behind a machine
-        ("From: no-reply@x.test\nReply-To: boss@office.test", True),
-        ("From: no-reply@x.test\nReply-To: clerk@gmail.test", True),
+        ("From: no-reply@x.test\nReply-To: boss@office.test", True, "not_checked"),
+        ("From: no-reply@x.test\nReply-To: clerk@gmail.test", True, "not_checked"),
     ],
 )
-def test_what_names_one_of_us_is_marked_until_it_is_authenticated(header, is_marked):
+def test_what_names_one_of_us_is_marked_until_it_is_authenticated(header, is_marked, proved):
     routing = routed(f"{header}\nTo: sales@office.test")
-    assert routing.not_checked is is_marked
+    assert routing.mark == ("not_checked" if is_marked else "")
     assert ("route_not_checked" in {step["code"] for step in routing.steps}) is is_marked
     assert all("?" not in say(step) for step in routing.steps)
-    assert routed(f"{header}\nTo: sales@office.test", authenticated=True).not_checked is False
+    confirmed = routed(f"{header}\nTo: sales@office.test", authenticated=True)
+    assert confirmed.mark == (proved if is_marked else "")
+    assert all("?" not in say(step) for step in confirmed.steps)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +150,7 @@ def test_policies_judge_by_the_from_of_a_known_person(sender, alias, authenticat
         ("clerk@gmail.test", "note", True, "note", ""),
         ("clerk@gmail.test", "note", False, "note", "not checked"),
         ("sales@office.test\nReply-To: ann@x.test", "note", False, "note", "not checked"),
-        ("no-reply@x.test\nReply-To: clerk@gmail.test", "note", True, "note", "outside"),
+        ("no-reply@x.test\nReply-To: clerk@gmail.test", "note", True, "note", "not checked"),
         ("ann@x.test", "post note", False, "note", "outside"),
         ("ann@x.test", "note post", False, "note", "outside"),
         ("ann@x.test", "post", False, "message", ""),
@@ -152,7 +163,7 @@ def test_an_answer_to_a_note_comes_from_a_user_or_is_marked(sender, answers, aut
     routing = routed(f"From: {sender}\nTo: catchall@office.test\nReferences: {ids}", authenticated)
     (reply,) = routing.outcomes
     assert ("note" if reply.is_note else "message") == kind
-    assert ("not checked" if routing.not_checked else "outside" if reply.from_outside else "") == mark
+    assert ("not checked" if routing.is_doubted else "outside" if reply.from_outside else "") == mark
 
 
 # --- what our servers vouch for

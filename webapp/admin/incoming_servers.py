@@ -9,6 +9,7 @@ from flask_babel import lazy_gettext as _l
 from markupsafe import Markup
 from sqlalchemy import Select, select
 
+from mail.decide.sender_proof import LEAST_SEEN, believed_server
 from mail.incoming import server_rules
 from mail.sentences import say
 from models import DocumentType, IncomingServer, ScheduledAction, ServerCheck, db
@@ -67,6 +68,8 @@ class IncomingServerView(AdminView):
         "move_to": _l("Move to the folder"),
         "fetch_existing": _l("Also fetch existing messages"),
         "verify_tls": _l("Verify the server certificate"),
+        "sender_checks": _l("Sender checks"),
+        "checked_by": _l("Checked by"),
         "priority": _l("Priority"),
         "last_success_at": _l("Last success"),
         "trouble": _l("Last failure"),
@@ -87,6 +90,11 @@ class IncomingServerView(AdminView):
             ("action_type_id", "folder", "after_fetch", "move_to", "fetch_existing", "keep_attachments",
              "keep_original"),
         ),
+        FieldGroup(
+            _l("Whom to believe"),
+            ("sender_checks", "checked_by"),
+            _l("Your mail server checks the sender of each email and notes the result in its header."),
+        ),
         FieldGroup(_l("Fetching"), ("priority", "active")),
         FieldGroup(_l("Details"), ("verify_tls",), developer=True),
     )  # fmt: skip
@@ -94,6 +102,11 @@ class IncomingServerView(AdminView):
         "kind": (("imap", "IMAP"), ("pop3", "POP3")),
         "encryption": (servers.ENCRYPTIONS[1], servers.ENCRYPTIONS[0], servers.ENCRYPTIONS[2]),
         "authentication": (("password", _l("User and password")), ("oauth2", servers.SIGN_IN)),
+        "sender_checks": (
+            ("learn", _l("Use them: learn the server's name from its emails")),
+            ("set", _l("Use those of a server that I name")),
+            ("off", _l("Do not use them")),
+        ),
         "after_fetch": (
             ("mark_read", _l("Keep it there, marked as read")),
             ("move", _l("Move it to a folder")),
@@ -131,6 +144,14 @@ class IncomingServerView(AdminView):
         ),
         "keep_attachments": _l("Off: only the text of an email is kept."),
         "keep_original": _l("Off: the original is deleted after the email has been read successfully."),
+        "sender_checks": _l(
+            "If an email claims to be from a colleague or one of your addresses and the check failed, it is marked as "
+            "possibly forged and not treated as that person's. Without results, such emails are marked “Not checked”."
+        ),
+        "checked_by": _l(
+            "The first word of the topmost Authentication-Results line in the emails of this mailbox. Only what this "
+            "server itself added at the top is believed."
+        ),
         "priority": _l("The lowest number is fetched first."),
         "active": _l("Off: this mailbox is not fetched."),
         "verify_tls": _l("Turn this off only for your own server whose certificate you trust."),
@@ -141,6 +162,7 @@ class IncomingServerView(AdminView):
         "user": "sales@mycompany.com",
         "folder": "INBOX",
         "move_to": "Done",
+        "checked_by": "mx.mycompany.com",
     }
     form_args = {
         "name": servers.words(most=120),
@@ -149,6 +171,7 @@ class IncomingServerView(AdminView):
         "user": servers.words(most=320),
         "folder": servers.words(most=255, required=False),
         "move_to": servers.words(most=255, required=False),
+        "checked_by": servers.words(most=255, required=False),
         "priority": servers.number(-10_000, 10_000, _l("A whole number from -10,000 to 10,000; usually 10.")),
     }
     formats = {
@@ -215,6 +238,20 @@ class IncomingServerView(AdminView):
             return None
         return redirect(url_for("checks.together", id=[checks.ask("fetch", number) for number in ready]))
 
+    def sender_checks_of(self, row: IncomingServer) -> str:
+        """Return whose checks of senders are believed, and how that is known."""
+        if row.sender_checks == "off":
+            return gettext("not used")
+        name = believed_server(row.sender_checks, row.checked_by, row.checks_seen)
+        if row.sender_checks == "set":
+            return gettext("by %(server)s", server=name)
+        count = sum((row.checks_seen or {}).values())
+        if name:
+            return gettext("by %(server)s, learned from the emails of this mailbox", server=name)
+        if count < LEAST_SEEN:
+            return gettext("not known yet: the first emails of this mailbox will show it")
+        return gettext("none seen: the emails of this mailbox have no results of a server that always checks them")
+
     # --- the form
 
     def create_form(self, obj: Any = None) -> Any:
@@ -229,6 +266,7 @@ class IncomingServerView(AdminView):
         form.password.shown_if = "authentication=password"
         form.folder.shown_if = "kind=imap"
         form.move_to.shown_if = "after_fetch=move"
+        form.checked_by.shown_if = "sender_checks=set"
         sign_in_words.preselect(form)
         return form
 

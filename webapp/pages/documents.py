@@ -16,7 +16,7 @@ from werkzeug.datastructures import FileStorage, MultiDict
 from mail.documents import changes
 from mail.documents import posts as documents_posts
 from mail.documents.changes import DocumentEdit
-from mail.documents.notify import NotificationTarget, audience, mark_reason
+from mail.documents.notify import NotificationTarget, audience, mark_reasons
 from mail.documents.threads import NewFile
 from mail.errors import ChangeRefused, NothingWritten, PostTooLarge
 from mail.outgoing import delivery_state
@@ -189,7 +189,7 @@ def _chatter(document: Document) -> dict[str, Any]:
         "colleagues": _colleagues(),
         "told": {kind: _told(document, kind) for kind in ("message", "note")},
         "say": say,
-        "mark_reason": mark_reason,
+        "mark_reasons": mark_reasons,
         "unread": documents_posts.has_unread(current_user.id, document.thread_id),
         "words": words_of,
     }

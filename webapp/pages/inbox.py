@@ -8,6 +8,7 @@ from flask_login import current_user, login_required
 from sqlalchemy import select, update
 from sqlalchemy.orm import joinedload
 
+from mail.documents.notify import DOUBTS
 from mail.outgoing import waiting
 from mail.outgoing.delivery_state import Envelope, envelopes
 from mail.sentences import say
@@ -85,7 +86,9 @@ def _title(notice: Notification, envelope: Envelope | None = None) -> str:
         return str(FAILURES["grey" if waits else envelope.colour if envelope else "red"])
     if notice.post is None:
         return gettext("For administrators")
-    if notice.post.mark == "not_checked" and notice.post.author_contact_id == current_user.contact_id:
+    if notice.post.mark in DOUBTS and notice.post.author_contact_id == current_user.contact_id:
+        if notice.post.mark == "forged":
+            return gettext("An email in your name that may be forged")
         return gettext("An email in your name. Did you write it?")
     return str(notice.post.author or notice.post.author_address or gettext("Unknown sender"))
 

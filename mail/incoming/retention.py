@@ -1,0 +1,42 @@
+"""What holds for received emails by where they came from: what is kept of them, and whose word on senders counts."""
+
+from collections.abc import Collection, Iterable
+
+from sqlalchemy import select
+
+from mail.decide.sender_proof import name_in
+from mail.incoming.case import Retention
+from mail.incoming.reader import LARGE
+from mail.settings import parameters
+from mail.transport.mailbox import FetchedMail
+from models import IncomingServer, db
+
+LOOKED_AT = 20  # emails of one run that are looked at
+
+
+def retentions(server_ids: Collection[int]) -> dict[int, Retention]:
+    """Return what these incoming servers say of their emails."""
+    if not server_ids:
+        return {}
+    server = IncomingServer
+    found = db.session.execute(
+        select(
+            *(server.id, server.action_type_id, server.keep_attachments, server.keep_original, server.user),
+            *(server.sender_checks, server.checked_by, server.checks_seen),
+        ).where(server.id.in_(server_ids))
+    )
+    return {row.id: Retention.of(row) for row in found}
+
+
+def retention_of_others(source: str) -> Retention:
+    """Return whose word counts for emails that no incoming server brought: what is pushed has a setting of its own."""
+    return Retention() if source == "practice" else Retention(checked_by=parameters.CHECKED_BY.get())
+
+
+def look_at(names: list[str], mails: Iterable[FetchedMail]) -> None:
+    """Add to ``names`` what the first emails of a run show of the server that checks them."""
+    for mail in mails:
+        if len(names) >= LOOKED_AT:
+            return
+        if not mail.is_missing and mail.octets <= LARGE:
+            names.append(name_in(mail.raw))
