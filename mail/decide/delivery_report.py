@@ -2,7 +2,7 @@
 
 import re
 
-from mail.decide.failure import FailureKind, is_telling, kind_of
+from mail.decide.failure import FailureKind, is_telling, kind_in_report, kind_of
 from mail.decide.reported import LONGEST_TEXT, MOST_RECIPIENTS, SCANNED, About, Report, Reported, short, text_of
 from mail.decide.returned import STATUS, from_machine, is_challenge, is_report, returned_ids
 from mail.message.address import normalise, parse_addresses
@@ -89,6 +89,7 @@ def _reported(group: dict[str, str], words: str) -> Reported | None:
     text = _KIND_OF_TEXT.sub("", short(group.get("diagnostic-code", "")))
     if not status.strip("0.245") and (match := STATUS_CODE.search(text)):
         status = match[0]  # 5.0.0 says nothing; the server's own words often do
+    status, said = _told_on(status, text)
     action = group.get("action", "").partition("(")[0].strip().lower()
     if action.startswith("delay"):
         kind = FailureKind.DELAY
@@ -97,10 +98,24 @@ def _reported(group: dict[str, str], words: str) -> Reported | None:
     elif not action and status.startswith("4"):
         kind = FailureKind.DELAY
     else:
-        kind = kind_of(status, text or ("" if is_telling(status) else short(words)))
+        kind = kind_in_report(status, said or ("" if is_telling(status) else short(words)), words)
     return Reported(names[0], kind, status, text, tuple(names[1:]))
 
 
+def _told_on(status: str, text: str) -> tuple[str, str]:
+    """The code and words of the last server: what a relay makes of its answer says less than the answer.
+
+    >>> _told_on("5.1.0", "5.1.0 - Unknown address error 550-'5.7.1 Access denied' (delivery attempts: 0)")
+    ('5.7.1', "550-'5.7.1 Access denied' (delivery attempts: 0)")
+    """
+    if match := _TOLD_ON.search(text):
+        said = text[match.start(1) :]
+        if code := STATUS_CODE.search(said):
+            return code[0], said
+    return status, text
+
+
+_TOLD_ON = re.compile(r"(?:^[45]\.\d\.\d - [\w ]{3,60} |-> ?)([45]\d\d[- ].)")
 _KIND_OF_TEXT = re.compile(r"^(?:smtp|x-[a-z0-9-]+|mts)[ \t]*;[ \t]*", re.IGNORECASE)  # RFC 3464 2.3.6: what wrote it
 STATUS_CODE = re.compile(r"(?<![\d.])[245]\.\d{1,3}\.\d{1,3}(?![\d.])")
 

@@ -50,18 +50,41 @@ def kind_of(status: str, text: str) -> FailureKind:
         return FailureKind.BLOCKED  # it is us that the server does not like
     if _FULL.search(text) or (detail == "2.2" and not _GONE.search(text)):
         return FailureKind.FULL
-    lasting = not status.startswith("4") and not _LATER.search(text)
+    lasting = (not status.startswith("4") or detail == "1.1") and not _LATER.search(text)
     if lasting and detail == "4.1" and _MICROSOFT_UNKNOWN.search(text):
         return FailureKind.HARD
-    if lasting and _GONE.search(text) and not _ABOUT_SENDER.search(text):
+    if lasting and _GONE.search(text) and not (_ABOUT_SENDER.search(text) or _STILL_THERE.search(text)):
         return FailureKind.HARD
     if _BLOCKED.search(text):
         return FailureKind.BLOCKED
     if detail.startswith(("7.", "6.")) or detail in ("3.4", "2.3"):
         return FailureKind.BLOCKED
-    if lasting and detail in _HARD_DETAILS and not _NOT_GONE.search(text) and not _DNS_TROUBLE.search(text):
+    if (
+        lasting
+        and detail in _HARD_DETAILS
+        and not (_NOT_GONE.search(text) or _STILL_THERE.search(text))
+        and not _DNS_TROUBLE.search(text)
+    ):
         return FailureKind.HARD
     return FailureKind.SOFT
+
+
+def kind_in_report(status: str, text: str, words: str) -> FailureKind:
+    """Return why a mail failed, by what a report tells of the server's answer; ``words``: what else the report says.
+
+    A server knows its users when it answers RCPT TO. A bare "550 User unknown", without a code and not known to answer
+    that, is also what filters say of mail that their owners do not want: such an address is not called dead.
+
+    >>> kind_in_report("", "550 User unknown", "in reply to RCPT TO")
+    <FailureKind.HARD: 'hard'>
+    >>> kind_in_report("", "550 User unknown", ">>> DATA")
+    <FailureKind.SOFT: 'soft'>
+    """
+    kind = kind_of(status, text)
+    if kind is not FailureKind.HARD or status.startswith("5.1.") or not _BARE_ANSWER.search(text):
+        return kind
+    knows = _ANSWERS_RCPT.search(words) or _ANSWERS_RCPT.search(text) or not _UNKNOWN_USER.search(text)
+    return kind if knows else FailureKind.SOFT
 
 
 _ABOUT_SENDER_DETAILS = {"1.7", "1.8"}  # RFC 3463 3.2: bad sender's address, bad sender's system
@@ -132,8 +155,17 @@ _ABOUT_SENDER = _any_of(
     r"spf",
     r"dmarc",
 )
+_STILL_THERE = _any_of(  # the account is locked, or a program that is run for it failed
+    r"account(?:\(s\))? (?:is |has been |was |is temporarily )?(?:disabled|suspended|locked|inactive|deactivated)",
+    r"procmail:|maildrop:|command output|program (?:failed|exited)",
+)
 _NOT_GONE = _any_of(r"access denied", r"preferences", r"too many", r"procmail", r"refused to (?:accept|talk)")
-_LATER = _any_of(r"try again", r"temporar", r"timed? ?out", r"too many", r"this hour")
+_BARE_ANSWER = _any_of(r"(?<![\d.])5[05]\d[\s:'-]")
+_ANSWERS_RCPT = _any_of(r"\bRCPT\b", r"not like (?:the )?recipient")
+_UNKNOWN_USER = _any_of(r"unknown user|user[\w\s'-]{0,20}unknown|no such (?:user|mailbox|recipient|account|person)")
+_LATER = _any_of(
+    r"(?<!and )(?<!then )try again", r"temporar", r"timed? ?out", r"too many", r"this hour", r"gr[ae]y-?list"
+)
 _BLOCKED = _any_of(
     r"\bspam|unsolicited|bulk mail|virus|malware|banned|prohibited",
     r"\bblock(?:ed|list|ing)|black ?list|\brbls?\b|dnsbl|\bpolicy|reputation",

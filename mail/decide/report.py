@@ -8,10 +8,12 @@ many reports in plain words. Whom a report may blame is decided in ``blame.py``.
 import re
 from collections.abc import Callable
 
+from mail.decide.complaint import complaint
 from mail.decide.delivery_report import delivery_report, recipient_in
 from mail.decide.failure import FailureKind, kind_of
+from mail.decide.notification import notification
 from mail.decide.report_words import report_in_words
-from mail.decide.reported import MOST_RECIPIENTS, About, Report, Reported, short, text_of
+from mail.decide.reported import About, Report, Reported, short, text_of
 from mail.decide.returned import RECEIPT, from_mailer_daemon, returned_ids
 from mail.message.parse import IncomingMessage
 
@@ -29,25 +31,7 @@ def read_report(message: IncomingMessage, at_bounce_address: bool = False) -> Re
     return None
 
 
-# --- complaints and receipts
-
-
-def _complaint(message: IncomingMessage, at_bounce_address: bool) -> Report | None:
-    part = next((part for part in message.attachments if part.type == "message/feedback-report"), None)
-    if part is None or message.content_type not in ("multipart/report", "multipart/mixed"):
-        return None
-    fields = text_of(part, 100_000)
-    kind = match[1].lower() if (match := _FEEDBACK_TYPE.search(fields)) else "abuse"
-    addresses = dict.fromkeys(
-        mailbox for match in _COMPLAINING.finditer(fields) if (mailbox := recipient_in(match[1])) and "@" in mailbox
-    )
-    about = About.FEEDBACK if kind in ("not-spam", "auth-failure") else About.COMPLAINT
-    recipients = tuple(Reported(address, FailureKind.DELIVERED) for address in list(addresses)[:MOST_RECIPIENTS])
-    return Report(about, recipients, returned_ids(message, at_bounce_address), "feedback", short(message.text), kind)
-
-
-_FEEDBACK_TYPE = re.compile(r"^Feedback-Type[ \t]*:[ \t]*([\w-]+)", re.IGNORECASE | re.MULTILINE)
-_COMPLAINING = re.compile(r"^(?:Original-Rcpt-To|Removal-Recipient)[ \t]*:[ \t]*(.+)", re.IGNORECASE | re.MULTILINE)
+# --- receipts
 
 
 def _receipt(message: IncomingMessage, at_bounce_address: bool) -> Report | None:
@@ -68,8 +52,9 @@ def _receipt(message: IncomingMessage, at_bounce_address: bool) -> Report | None
 
 
 _READERS: tuple[Callable[[IncomingMessage, bool], Report | None], ...] = (
-    _complaint,
+    complaint,
     _receipt,
+    notification,
     delivery_report,
     report_in_words,
 )

@@ -2,8 +2,9 @@
 
 import re
 
+from mail.decide.own_words import OwnWords
 from mail.decide.reported import SCANNED, text_of
-from mail.message.address import local_part
+from mail.message.address import local_part, parse_addresses
 from mail.message.parse import OWN_ID_HEADER, IncomingMessage
 
 MOST_IDS = 100  # of one report: it returns one mail, with its references
@@ -35,11 +36,12 @@ def from_machine(message: IncomingMessage) -> bool:
 
 def from_postmaster(message: IncomingMessage) -> bool:
     """Say whether the sender is a postmaster: a machine, mostly."""
-    return message.from_ is not None and local_part(message.from_.address).lower() in (
-        "postmaster",
-        "mdaemon",
-        "bounces",
-    )
+    return message.from_ is not None and bool(_POSTMASTERS.fullmatch(local_part(message.from_.address).lower()))
+
+
+_POSTMASTERS = re.compile(
+    r"post[-_.]?master\w*|mdaemon|bounces?|mail(?:er)?[-_.]?(?:system|delivery|robot|admin)\w*|imss"
+)
 
 
 def may_be_machine(message: IncomingMessage) -> bool:
@@ -50,6 +52,57 @@ def may_be_machine(message: IncomingMessage) -> bool:
 _MACHINES = re.compile(
     r"(?:[\w.-]*[-_.])?(?:no-?reply|do-?not-?reply|mail(?:er|box)?|mail[-_.]?(?:system|server|admin\w*|delivery|gateway|router)"
     r"|system|daemon|root|admin(?:istrator)?|bounces?|notif\w*|auto\w*|exchange|security|gateway|antispam|mta\d*|smtp\d*)$"
+)
+
+
+def is_certain(message: IncomingMessage, own: OwnWords, at_bounce_address: bool) -> bool:
+    """Say whether a mail that a machine may have sent is a report, and nothing else.
+
+    The less its sender is a mail server's voice, the more it must show: words about a failed delivery, the mail that it
+    returns or what servers said to each other.
+    """
+    if from_mailer_daemon(message) or is_report(message) or "x-failed-recipients" in message.fields:
+        return True
+    in_subject = bool(_FAILURE.search(message.subject))
+    if not (in_subject or _FAILURE.search(own.said[:1500])):
+        return False
+    returns = any(part.type in _RETURNED for part in message.attachments)
+    shows_mail = returns or bool(_DIALOGUE.search(own.said))
+    if message.is_auto_reply:
+        return shows_mail and (from_machine(message) or at_bounce_address)
+    if from_postmaster(message) or message.from_ is None:
+        return True
+    if at_bounce_address or message.return_path == "":
+        return may_be_machine(message) or shows_mail or bool(own.returned)
+    shows_mail = returns or "rcpt to" in own.said.lower() or (in_subject and bool(own.returned))
+    return may_be_machine(message) and shows_mail and not message.is_list and not message.references
+
+
+_FAILED = (
+    r"undeliver",
+    r"not (?:be |been )*(?:deliver|sen[dt]\b|reach|process|accept)",
+    r"n['’]t (?:be |been )?(?:deliver|sen[dt]\b|reach)|able to deliver",
+    r"(?:unable|failed|error|error occurred|problems?|trouble) (?:while |when )?(?:in |to )?(?:deliver|send)",
+    r"deliver\w*(?: \w+){0,3} (?:fail|error|problem|trouble|delay|status|impossible)",
+    r"fail(?:ed|ure)(?: \w+){0,2} (?:deliver|notice|mail|message|recipient)",
+    r"return(?:ed|ing)(?: \w+)? (?:e-?mail|mail|message|to sender)",
+    r"non-?delivery",
+    r"did not reach",
+    r"(?:mail|message)(?: \w+){0,2} (?:error|failure|rejected|returned|bounced|refused)",
+    r"(?:loop|bounce) alert",
+    r"user unknown|no such user|unknown user|invalid (?:user|recipient|address)",
+    r"over quota|mailbox (?:is )?full",
+    r"unzustellbar|nicht zugestellt",
+    r"non (?:remis|distribu|recapitat|consegnat)",
+    r"no (?:se )?(?:pud|entreg)",
+    r"onbestelbaar",
+    r"не (?:может быть|был\w* )?доставлен|недоставлен",
+    r"送信(?:できません|に失敗)|配信|エラー",
+    r"投递失败|退信|無法傳[遞送]",
+)
+_FAILURE = re.compile("|".join(_FAILED), re.IGNORECASE)
+_DIALOGUE = re.compile(
+    r"RCPT TO\b|MAIL FROM\b|^\W{0,8}[45]\d\d[ -]|\b[45]\d\d[ -]#?[45]\.\d\.\d{1,3}\b", re.IGNORECASE | re.MULTILINE
 )
 
 # --- what it holds
@@ -94,6 +147,19 @@ def is_challenge(message: IncomingMessage) -> bool:
 
 _CHALLENGE = re.compile(
     r"boxbe\.com|sender verification|verify that you are (?:a )?(?:human|person|real)", re.IGNORECASE
+)
+
+
+def returned_recipients(message: IncomingMessage, below: str) -> list[str]:
+    """Return whom the returned mail was sent to, by its own header; ``below``: the returned mail as text."""
+    texts = [text_of(part, 65536) for part in message.attachments if part.type in _RETURNED_HEADERS] or [below]
+    found = (match[1] for text in texts if (match := _RETURNED_TO.search(text)))
+    return list(dict.fromkeys(mailbox.key for value in found for mailbox in parse_addresses(value)))
+
+
+_RETURNED_HEADERS = ("message/rfc822", "text/rfc822-headers", "text/rfc822-header", "message/global-headers")
+_RETURNED_TO = re.compile(
+    r"^[ \t>|]{0,9}To[ \t]*:[ \t]*([^\n]{1,990}(?:\n[ \t]+[^\n]{1,990}){0,20})", re.IGNORECASE | re.MULTILINE
 )
 
 
