@@ -1,8 +1,7 @@
 """Keys that sign, their DNS records, and two verifiers that know nothing of us: dkimpy, and Debian's opendkim."""
 
 import re
-import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import dkim
 from mail.message.dkim import Algorithm, SigningKey
 from mail.settings.signing import new_key, signer
 from mail.transport.smtp_envelope import on_the_wire
-from tests.servers.process import PartMissing, remove_folder, temporary_folder
+from tests.servers.process import HOST, PartMissing, Program, free_port, remove_folder, temporary_folder
 
 OPENDKIM = Path("/usr/sbin/opendkim")
 
@@ -65,31 +64,37 @@ def verified(mail: bytes, records: Mapping[str, str]) -> list[bool]:
 
 
 class OpenDkim:
-    """Debian's verifier, with the records in a file in place of DNS."""
+    """Debian's verifier as receivers run it, before a mail server; the records are in a file in place of DNS."""
 
     def __init__(self, folder: Path, records: Mapping[str, str]) -> None:
         if not OPENDKIM.exists():
             raise PartMissing("opendkim is missing; on Debian: apt-get install opendkim")
-        self.folder = folder
-        (folder / "keys").write_text("".join(f"{name} {record}\n" for name, record in records.items()))
-        config = f"Mode v\nTestPublicKeys {folder}/keys\nBaseDirectory {folder}\nUserID root\nOn-Default accept\n"
-        (folder / "opendkim.conf").write_text(config)
+        keys, config, self.port = folder / "keys", folder / "opendkim.conf", free_port()
+        keys.write_text("".join(f"{name} {record}\n" for name, record in records.items()))
+        lines = f"Mode v\nTestPublicKeys {keys}\nUserID root\nAlwaysAddARHeader yes\nSocket inet:{self.port}@{HOST}\n"
+        config.write_text(lines)
+        words = [OPENDKIM, "-x", config, "-f", "-A", "-P", folder / "pid"]
+        self.program = Program.start("opendkim", words, folder / "output")
+        self.program.wait_for_port(self.port)
 
-    def results(self, mails: Sequence[bytes]) -> list[list[str]]:
-        """Return what it says of the signatures of each mail: "pass" for one that verifies."""
-        for number, mail in enumerate(mails):
-            (self.folder / f"{number}.eml").write_bytes(mail)
-        names = ",".join(f"{number}.eml" for number in range(len(mails)))
-        words = [str(OPENDKIM), "-x", str(self.folder / "opendkim.conf"), "-t", names, "-vvv"]
-        done = subprocess.run(words, cwd=self.folder, capture_output=True, text=True, timeout=60)
-        said = re.split(r"(?m)^opendkim: \d+\.eml: (?:verification|message).*$", done.stdout)
-        return [re.findall(r"dkim=(\w+)", one) for one in said[:-1]]
+    @property
+    def settings(self) -> str:
+        """Return the lines of main.cf that make a server ask it; without it no email is taken."""
+        return f"smtpd_milters = inet:{HOST}:{self.port}\nmilter_default_action = tempfail\n"
+
+    def results(self, mail: bytes) -> list[str]:
+        """Return what it wrote into an email about each signature: "pass" for one that verifies."""
+        header = mail.partition(b"\r\n\r\n")[0].decode("latin-1")
+        written = re.findall(r"(?m)^Authentication-Results:((?:[^\r\n]*\r\n[ \t])*[^\r\n]*)", header)
+        return re.findall(r"dkim=(\w+)", "".join(written))
 
 
 @contextmanager
 def opendkim(records: Mapping[str, str]) -> Iterator[OpenDkim]:
     folder = temporary_folder("opendkim")
     try:
-        yield OpenDkim(folder, records)
+        milter = OpenDkim(folder, records)
+        yield milter
+        milter.program.kill()
     finally:
         remove_folder(folder)
