@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from mail.settings.config import ConfigError
 from mail.settings.logs import set_up_logs
-from mail.settings.process import keep_files_private, start_is_over
+from mail.settings.process import keep_files_private, share_memory, start_is_over
 from models import db, reading
 from scheduler import create_worker_app
 from scheduler.loops import database_away
@@ -27,6 +27,7 @@ log = logging.getLogger("coquimail.worker")
 def main() -> int:
     """Run the worker until it is asked to end; returns its exit status, 2 when it can't start."""
     keep_files_private()
+    share_memory()
     set_up_logs()
     try:
         app = create_worker_app()
