@@ -28,7 +28,7 @@ from mail.documents.documents import DocumentDraft, foresee, open_documents
 from mail.documents.notify import PostNotification, ReadyNotification, relayed_references
 from mail.documents.posts import add_posts, follow_all
 from mail.documents.threads import PostDraft, ThreadView
-from mail.incoming import aggregates, answers, ledger, reports, self_test
+from mail.incoming import aggregates, answers, ledger, named, reports, self_test
 from mail.incoming.case import Case, storable
 from mail.incoming.lookup import RoutingContext
 from mail.incoming.people import Author, authors
@@ -91,6 +91,7 @@ def write(group: ReadyGroup, context: RoutingContext, now: datetime, state: str)
     follow_all(_welcomed(placed, context))
     queued = notify.notify([told for one, told in group.placed if one.case.id in waiting], now)
     queued |= answers.send(cases, group.answers, now)
+    named.tell_rejected(cases, context, now)
     _record_reports(cases, now)
     failures.heard_from({case.sender for case in cases if case.sender and _by_person(case)})
     posts = {(one.case.id, one.outcome.target): (one.post.id, one.place.document_id) for one in placed}
@@ -265,11 +266,10 @@ def _notification(one: Placed, context: RoutingContext) -> PostNotification:
     notes: set[str] = set()
     if one.post.kind == "message":
         notes = {id for id in asked.ids if context.ids.is_note(id)}
-    named = {person.user_id for who in (asked.sender, asked.author) if (person := context.author_of(who))}
     return PostNotification(
         one.post,
         one.place,
         skip_addresses={asked.sender, asked.author, asked.answer_to, *message.to, *message.cc, *message.resent_to},
         references=relayed_references(one.place.root_message_id, in_thread_order(message), notes),
-        named=sorted(id for id in named if id is not None) if one.case.routing.is_doubted else (),
+        named=named.users_named(one.case, context) if one.case.routing.is_doubted else (),
     )

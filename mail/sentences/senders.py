@@ -21,6 +21,10 @@ SENTENCES: dict[str, Any] = {
         "confirm it. Ask before you rely on it."
     ),
     "mark_from_outside": _l("This reply to an internal note was sent by %(author)s, who is not a user."),
+    "notice_forged_name": _l(
+        "An email to %(address)s named %(sender)s as its sender and may be forged. It was rejected. If you wrote it, "
+        "send it again through your usual mail server, or ask your administrator."
+    ),
     "checked_by_no_server": _l(
         "Enter the first word of that server's Authentication-Results lines, such as mx.mycompany.com."
     ),

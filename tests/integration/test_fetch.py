@@ -114,6 +114,29 @@ def test_each_mail_is_fetched_once(fetching: Fetching) -> None:
         assert db.session.scalar(select(ReceivedMail.source)) == fetching.server().source
 
 
+def test_the_server_that_checks_senders_is_learned_from_the_mails_of_a_mailbox(by_imap: Fetching) -> None:
+    by_imap.confirm()
+    by_imap.desk.user("Clerk")
+    came_in = "Received: from out.test (out.test [192.0.2.9]) by mx.office.test with ESMTPS id 7\r\n"
+    top = f"Authentication-Results: mx.office.test; dmarc=pass\r\n{came_in}".encode()
+    forged = came_in.encode() + b"Authentication-Results: mx.evil.test; dmarc=pass\r\n"
+
+    def marks() -> list[str]:
+        by_imap.dovecot.append(by_imap.user, top + mail("Clerk <clerk@home.test>"))
+        by_imap.fetch()
+        return [by_imap.desk.posts(document.thread_id)[0].mark for document in by_imap.desk.documents()]
+
+    for number in range(4):
+        by_imap.dovecot.append(by_imap.user, top + mail(f"c{number}@customer.test"))
+    assert marks()[-1] == "not_checked", "its own mails taught it"
+    by_imap.dovecot.append(by_imap.user, forged + mail("Clerk <clerk@home.test>", text="Pay at once."))
+    assert marks()[-2:] == ["not_checked", "verified"]
+    by_imap.set(sender_checks="off")
+    assert marks()[-1] == "not_checked"
+    with by_imap.app.app_context():
+        assert by_imap.server().checks_seen == {"mx.office.test": 6, "-": 1}
+
+
 RECEIVED = b"Received: from a by mail.office.test; Sun, 22 Nov 2026 07:15:00 +0100\r\n"
 
 

@@ -8,6 +8,7 @@ from flask import Flask
 from sqlalchemy import select, update
 
 from mail.incoming import flow, intake, quarantine
+from mail.sentences import say
 from mail.transport.mailbox import FetchedMail
 from models import Alias, Contact, Notification, ReceivedMail, db
 from tests.integration.frontdesk import DOMAIN, NOW, FrontDesk, mail, sentences
@@ -69,6 +70,92 @@ def test_a_strangers_mail_as_a_colleague_is_marked_relayed_under_another_from_an
     with desk.app.app_context():
         (notice,) = db.session.scalars(select(Notification))
         assert (notice.user_id, notice.post_id) == (clerk.id, post.id), "he reads that it was sent in his name"
+
+
+# --- what our receiving server says of the sender
+
+MX = f"mx.{DOMAIN}"
+
+
+def checked(results: str, raw: bytes, server: str = MX) -> bytes:
+    """Return a mail as our server passed it on, with what it found out about the sender."""
+    top = f"Authentication-Results: {server}; {results}\r\n"
+    return f"{top}Received: from out.test (out.test [192.0.2.9]) by {MX} with ESMTPS id 7\r\n".encode() + raw
+
+
+def pushed(desk: FrontDesk, *raws: bytes) -> list[ReceivedMail]:
+    desk.set_parameter("mail.gateway.checked_by", MX)
+    return desk.receive(*raws, source="lmtp")
+
+
+CLERK = "The Clerk <clerk@home.test>"
+FORGED = "dmarc=fail (p=reject) header.from=home.test"
+
+
+def test_a_forged_colleague_is_marked_told_and_is_not_the_colleague(desk: FrontDesk) -> None:
+    clerk, dora = desk.user("Clerk", notify="inbox"), desk.user("Dora")
+    document = desk.document(followers=[clerk.contact_id, dora.contact_id, desk.contact("ann@customer.test")])
+    sent = desk.sent(post_id=desk.post(dora, document.thread_id).id)[0]
+    (row,) = pushed(desk, checked(FORGED, mail(CLERK, CATCHALL, "Re:", "Pay.", answers=[sent.message_id])))
+    assert (row.state, row.result) == ("processed", "reply")
+    assert sentences(row)[-1] == f"{MX} checked the sender: DMARC failed for home.test."
+    post = desk.posts(document.thread_id)[-1]
+    assert post.mark == "forged"
+    assert post.mark_why is not None
+    assert post.mark_why["code"] == "sender_failed_dmarc"
+    (relay,) = desk.sent(post_id=post.id)
+    assert relay.from_header == f'"The Clerk" <notifications@{DOMAIN}>'
+    assert relay.text.rstrip().endswith("received by email, sender not verified: may be forged")
+    with desk.app.app_context():
+        (notice,) = db.session.scalars(select(Notification).where(Notification.post_id == post.id))
+        assert notice.user_id == clerk.id
+
+
+def test_a_forged_colleague_is_not_let_in_where_only_users_are_and_the_colleague_hears_of_it_once(
+    desk: FrontDesk,
+) -> None:
+    clerk = desk.user("Clerk")
+    desk.set_alias("sales", policy="users")
+    raws = [checked(FORGED, mail(CLERK, subject=f"{n}", Return_Path="<eve@evil.test>")) for n in range(3)]
+    rows = pushed(desk, *raws)
+    assert [row.state for row in rows] == ["rejected"] * 3
+    assert {address for sent in desk.sent() for address in sent.to} == {"eve@evil.test"}
+    with desk.app.app_context():
+        (notice,) = db.session.scalars(select(Notification))
+        assert (notice.user_id, notice.kind) == (clerk.id, "notice")
+        assert notice.why is not None
+        assert say(notice.why) == (
+            f'An email to {SALES} named "The Clerk" <clerk@home.test> as its sender and may be forged. It was '
+            "rejected. If you wrote it, send it again through your usual mail server, or ask your administrator."
+        )
+    (real,) = pushed(desk, checked("dmarc=pass header.from=home.test", mail(CLERK)))
+    assert real.state == "processed"
+
+
+def test_a_colleague_whom_our_server_confirms_keeps_his_name_and_hears_nothing(desk: FrontDesk) -> None:
+    dora = desk.user("Dora")
+    boss = desk.contact(f"boss@{DOMAIN}", "Boss")
+    document = desk.document(followers=[boss, dora.contact_id])
+    sent = desk.sent(post_id=desk.post(dora, document.thread_id).id)[0]
+    raw = mail(f"Boss <boss@{DOMAIN}>", CATCHALL, "Re:", "Agreed.", answers=[sent.message_id])
+    pushed(desk, checked(f"dkim=pass header.d={DOMAIN}", raw))
+    post = desk.posts(document.thread_id)[-1]
+    assert post.mark == "verified"
+    (relay,) = desk.sent(post_id=post.id)
+    assert relay.from_header == f'"Boss" <boss@{DOMAIN}>'
+    assert "not checked" not in relay.text
+    with desk.app.app_context():
+        assert db.session.scalars(select(Notification)).all() == []
+
+
+@pytest.mark.parametrize("source", ["practice", "lmtp"])
+def test_no_results_but_those_of_our_own_server_count(desk: FrontDesk, source: str) -> None:
+    desk.user("Clerk")
+    server = MX if source == "practice" else "mx.evil.test"
+    desk.set_parameter("mail.gateway.checked_by", MX)
+    desk.receive(checked("dmarc=pass", mail(CLERK), server), source=source)
+    (document,) = desk.documents()
+    assert desk.posts(document.thread_id)[0].mark == "not_checked"
 
 
 def test_what_a_person_posts_in_the_browser_has_no_mark(desk: FrontDesk) -> None:

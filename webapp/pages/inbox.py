@@ -9,6 +9,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import joinedload
 
 from mail.documents.notify import DOUBTS
+from mail.incoming import named
 from mail.outgoing import waiting
 from mail.outgoing.delivery_state import Envelope, envelopes
 from mail.sentences import say
@@ -85,6 +86,8 @@ def _title(notice: Notification, envelope: Envelope | None = None) -> str:
         waits = envelope is not None and envelope.stranded
         return str(FAILURES["grey" if waits else envelope.colour if envelope else "red"])
     if notice.post is None:
+        if notice.why and notice.why["code"] == named.CODE:
+            return gettext("An email in your name was rejected")
         return gettext("For administrators")
     if notice.post.mark in DOUBTS and notice.post.author_contact_id == current_user.contact_id:
         if notice.post.mark == "forged":
