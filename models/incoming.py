@@ -45,7 +45,9 @@ class IncomingServer(Model):
     user: Mapped[str] = mapped_column(String(320), default="")
     password: Mapped[str | None] = mapped_column(Encrypted)
     oauth_account_id: Mapped[int | None] = mapped_column(ForeignKey("oauth_account.id", ondelete="SET NULL"))
+    shared_mailbox: Mapped[str] = mapped_column(String(320), default="", server_default="")  # read instead of the own
     folder: Mapped[str] = mapped_column(String(255), default="INBOX")
+    address: Mapped[str] = mapped_column(String(320), default="", server_default="")
     action_type_id: Mapped[int | None] = mapped_column(ForeignKey("document_type.id", ondelete="SET NULL"))
     keep_attachments: Mapped[bool] = mapped_column(default=True)
     keep_original: Mapped[bool] = mapped_column(default=True)
@@ -63,6 +65,8 @@ class IncomingServer(Model):
     last_success_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_failure_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     why: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    idle_since: Mapped[datetime | None] = mapped_column(UtcDateTime)  # connected, and told of each email that arrives
+    idle_why: Mapped[dict[str, Any] | None] = mapped_column(Json)  # why it is not
     oauth_account: Mapped[OauthAccount | None] = relationship()
 
     @property
