@@ -115,6 +115,10 @@ class Actions:
 
     # --- leading
 
+    def leads(self) -> bool:
+        """Say whether this worker leads, as far as it knows."""
+        return self._leading is not None and elapsed() - self._renewed < LEAD
+
     def _lead(self, held: WorkerLease) -> bool:
         if self._leading is held and elapsed() - self._renewed < RENEW:
             return True

@@ -13,6 +13,7 @@ from mail.sentences import Why, why
 from mail.settings.clock import now
 from scheduler.identity import WorkerIdentity
 from scheduler.loops import NotNow, database_away
+from scheduler.open_mailboxes import Opening, OpenMailboxes
 
 log = logging.getLogger("coquimail.fetch")
 
@@ -34,8 +35,8 @@ class FetchSummary:
 class Fetcher:
     """Starts a fetch, or joins the one that is under way for the same server."""
 
-    def __init__(self, app: Flask, identity: WorkerIdentity) -> None:
-        self._app, self._identity = app, identity
+    def __init__(self, app: Flask, identity: WorkerIdentity, mailboxes: OpenMailboxes) -> None:
+        self._app, self._identity, self._mailboxes = app, identity, mailboxes
         self._lock = threading.Lock()
         self._running: dict[int, Future[FetchSummary]] = {}
 
@@ -50,10 +51,16 @@ class Fetcher:
         threading.Thread(target=self._run, args=(server_id, promise), name=f"fetch-{server_id}", daemon=True).start()
         return promise
 
+    def is_fetching(self, server_id: int) -> bool:
+        """Say whether a fetch of this server is under way here."""
+        with self._lock:
+            return server_id in self._running
+
     def _run(self, server_id: int, promise: Future[FetchSummary]) -> None:
         fetched = FetchSummary(server_id, why=why("fetch_interrupted"), elsewhere=True)
+        opening = self._mailboxes.opening(server_id)
         try:
-            fetched = self._fetch(server_id)
+            fetched = self._fetch(server_id, opening)
         except (NotNow, LeaseLost):
             log.info("fetching server %s was interrupted", server_id)
         except Exception as error:
@@ -62,13 +69,18 @@ class Fetcher:
             reason = why("unexpected_failure", error=type(error).__name__, detail=str(error)[:300])
             fetched = FetchSummary(server_id, why=reason)
         finally:
+            self._mailboxes.ended(opening, fetched.why, fetched.elsewhere)
             with self._lock:
                 del self._running[server_id]
             promise.set_result(fetched)
 
-    def _fetch(self, server_id: int) -> FetchSummary:
+    def _fetch(self, server_id: int, opening: Opening) -> FetchSummary:
         with self._app.app_context(), self._identity.alone(f"fetch:{server_id}") as lease:
             if lease is None:
                 return FetchSummary(server_id, why=why("fetch_under_way"), elsewhere=True)
-            result = flow.fetch(server_id, lease, now())
-            return FetchSummary(server_id, result.kept, result.why, result.remark)
+            mails = 0
+            while True:
+                result = flow.fetch(server_id, lease, now(), opening)
+                mails += result.kept
+                if result.why or not self._mailboxes.keep(opening):
+                    return FetchSummary(server_id, mails, result.why, result.remark)

@@ -21,10 +21,12 @@ from scheduler.actions import Actions
 from scheduler.checks import Checks
 from scheduler.fetching import Fetcher
 from scheduler.identity import WorkerIdentity
+from scheduler.idling import Idler
 from scheduler.listener import PushListener
 from scheduler.loops import PAUSE, Loop, LoopGroup, LoopNotifier
 from scheduler.mail_in import PutOff, Waiting
 from scheduler.mailings import Tending
+from scheduler.open_mailboxes import OpenMailboxes
 from scheduler.practice import Receiver
 from scheduler.recovery import Recovery
 from scheduler.renewals import LOOK_EVERY, Renewals
@@ -50,7 +52,8 @@ class WorkerProcess:
         self._identity = WorkerIdentity(recovery.recover_claims)
         with app.app_context():
             found = settings()
-        fetcher = Fetcher(app, self._identity)
+        mailboxes = OpenMailboxes()
+        fetcher = Fetcher(app, self._identity, mailboxes)
         self._actions = Actions(app, self._identity, fetcher, self._stopping)
         self._listener = WakeListener(self._identity)
         stopping = self._stopping
@@ -61,6 +64,7 @@ class WorkerProcess:
         self.loops = [
             loop("listener", self._listener, pause=0.0),
             loop("scheduled actions", self._actions, "actions"),
+            loop("new mail", Idler(self._actions.leads, fetcher, mailboxes)),
             loop("tests", Checks(app, self._identity, fetcher), "check"),
             loop("sign-ins", SignIns(app, self._identity), "sign_in"),
             loop("renewals", Renewals(app, self._identity, self._connections), "sign_in", pause=LOOK_EVERY),

@@ -189,7 +189,7 @@ _TABLE: tuple[tuple[Advice, tuple[str, ...]], ...] = (
     (
         _advice(Fixer.PROVIDER),
         ("mailbox_login_blocked", "mailbox_unusable", "mailbox_refused", "mailbox_greeting_refused",
-         "mailbox_certificate_wrong_name"),
+         "mailbox_certificate_wrong_name", "mailbox_idle_missing", "mailbox_idle_refused"),
     ),
     (
         _advice(Fixer.NOBODY),

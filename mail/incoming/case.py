@@ -22,14 +22,14 @@ class Retention:
     action_type_id: int | None = None
     attachments: bool = True
     original: bool = True
-    mailbox: str = ""  # a key; "" if the user of the mailbox is no address
+    mailbox: str = ""  # a key; "" if it is not known
     checked_by: str = ""  # the server that checks senders, as the header names it; "" for none
 
     @classmethod
     def of(cls, server: Any) -> Self:
         """Return what an incoming server says, or a row with these columns of it."""
         checked_by = believed_server(server.sender_checks, server.checked_by, server.checks_seen)
-        mailbox = normalise(server.user) or ""
+        mailbox = normalise(server.address or server.shared_mailbox) or normalise(server.user) or ""
         return cls(server.action_type_id, server.keep_attachments, server.keep_original, mailbox, checked_by)
 
 

@@ -238,12 +238,20 @@ class MailboxConnection:
         self.addresses: list[network.HostAddress] = []
         self.socket: socket.socket | None = None
         self.late = False
-        self.started = time.monotonic()
         self.seconds = seconds or target.timeout_run
-        # The time limit of a socket is for each piece; a server that drips bytes is cut off by this one.
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Let the time for all together begin: that of a socket is for each piece, which a server may drip."""
+        self.started = time.monotonic()
         self._watch = threading.Timer(self.seconds, self._cut)
         self._watch.daemon = True
         self._watch.start()
+
+    def rest(self) -> None:
+        """Wait without end from now on: what lies between keeps the connection, or we hear that it is gone."""
+        self._watch.cancel()
+        network.keep_alive(self.socket)  # type: ignore[arg-type]
 
     def look_up(self) -> list[network.HostAddress]:
         """Find the addresses of the server."""

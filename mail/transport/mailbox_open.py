@@ -6,7 +6,7 @@ from socket import socket
 
 from mail.errors import MailError
 from mail.sentences import Why, why
-from mail.transport import imap, imap_mailbox, network, pop3
+from mail.transport import imap, imap_idle, imap_mailbox, network, pop3
 from mail.transport.mailbox import Mailbox, MailboxConnection, MailboxTarget, ProtocolSession, check_login, translate
 from mail.transport.sasl import AccessTokens
 from mail.transport.steps import TEST_SECONDS, ConnectionStep, ConnectionTest, FurtherStep, StepState, certificate_seen
@@ -14,13 +14,20 @@ from mail.transport.steps import TEST_SECONDS, ConnectionStep, ConnectionTest, F
 
 def open_mailbox(target: MailboxTarget) -> Mailbox:
     """Return the mailbox, connected, logged in and with its folder open; raises an error of ``mail.errors``."""
-    if target.tokens is not None:
-        _have_token(target.tokens)
+    _have_token(target.tokens)
     return imap_mailbox.ImapMailbox(target) if target.kind == "imap" else pop3.Pop3Mailbox(target)
 
 
-def _have_token(tokens: AccessTokens) -> None:
+def open_to_wait(target: MailboxTarget) -> imap_idle.WaitingMailbox:
+    """Return an IMAP mailbox that can stay open after the fetch."""
+    _have_token(target.tokens)
+    return imap_idle.WaitingMailbox(target)
+
+
+def _have_token(tokens: AccessTokens | None) -> None:
     """Connect to nothing while nobody would be let in."""
+    if tokens is None:
+        return
     try:
         tokens.current()
     except MailError as error:

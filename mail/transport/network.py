@@ -187,6 +187,14 @@ def open_socket(host: str, addresses: Collection[HostAddress], timeout: float) -
     raise trouble
 
 
+def keep_alive(connection: socket.socket) -> None:
+    """Let the kernel ask once a minute whether the other end is still there: routers forget silent connections."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 20), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, name):
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
 def tls_context(*, verify: bool = True, client_cert: str = "", client_key: str = "") -> ssl.SSLContext:
     """Return the TLS settings of a connection: TLS 1.2 or later, verified against the system's store.
 

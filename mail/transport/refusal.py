@@ -55,6 +55,26 @@ ABOUT_PASSWORDS = (AppPasswordWanted, PasswordLoginOff, LoginRefused)
 _TAKE_NO_PASSWORDS = re.compile(r"(?:.+\.)?(?:outlook\.office(?:365)?|outlook|hotmail)\.com\.?", re.IGNORECASE)
 
 
+_CONNECTIONS = re.compile(
+    r"(?:too many|maximum|exceed\w*|limit)[^.]{0,40}\b(?:connections?|sessions?|log-?ins?)\b"
+    r"|\b(?:connections?|sessions?|log-?ins?)\b[^.]{0,30}\b(?:limit|exceeded|maximum)",
+    re.IGNORECASE,
+)
+
+
+def limits_connections(reply: str) -> bool:
+    """Say whether a server refuses because it has too many connections of ours, of this mailbox or this address.
+
+    >>> limits_connections("[ALERT] Too many simultaneous connections. (Failure)")
+    True
+    >>> limits_connections("Maximum number of connections from user+IP exceeded (mail_max_userip_connections=10)")
+    True
+    >>> limits_connections("User x has exceeded the connection limit"), limits_connections("[LIMIT] Too many requests")
+    (True, False)
+    """
+    return _CONNECTIONS.search(reply) is not None
+
+
 def takes_no_passwords(host: str) -> bool:
     """Say whether no password is taken by the mailboxes of a server, whatever it says.
 

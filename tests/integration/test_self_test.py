@@ -40,6 +40,7 @@ from scheduler import recovery
 from scheduler.checks import Checks
 from scheduler.fetching import Fetcher
 from scheduler.identity import WorkerIdentity
+from scheduler.open_mailboxes import OpenMailboxes
 from scheduler.self_tests import SelfTests
 from tests.integration.frontdesk import DOMAIN, NOW, FrontDesk
 from tests.integration.mass import add_server
@@ -165,7 +166,9 @@ def test_everything_works(bench: Bench) -> None:
     """As the worker does it, with its own fetching."""
     before = left_behind()
     check_id = bench.begin()
-    SelfTests(bench.identity, Fetcher(bench.app, bench.identity)).run(check_id, bench.identity.current().id)
+    SelfTests(bench.identity, Fetcher(bench.app, bench.identity, OpenMailboxes())).run(
+        check_id, bench.identity.current().id
+    )
     assert bench.table(check_id) == GREEN
     check = db.session.get_one(ServerCheck, check_id)
     assert (check.state, check.finished_at is not None) == ("done", True)
@@ -516,7 +519,7 @@ def test_no_more_are_claimed_than_run_at_once(app: Flask, monkeypatch: pytest.Mo
         for number in range(3):
             self_test_rows.ask(number, self_test_rows.Target(INBOX), None, now())
         db.session.commit()
-        loop = Checks(app, identity, Fetcher(app, identity))
+        loop = Checks(app, identity, Fetcher(app, identity, OpenMailboxes()))
         try:
             assert [loop.work() for _ in range(3)] == [True, True, False]
         finally:

@@ -56,13 +56,26 @@ class ScriptedImap:
     done: dict[int, bytes] = field(default_factory=dict)
     target: str = ""
     uidnext: int = 1
+    idling: bytes = b"+ idling\r\n"  # what it says to IDLE
+    connections: list[socket.socket] = field(default_factory=list)  # that are open
 
     def talk(self, connection: socket.socket) -> None:
         """Speak with one client."""
+        self.connections.append(connection)
+        try:
+            self._converse(connection)
+        finally:
+            self.connections.remove(connection)
+
+    def _converse(self, connection: socket.socket) -> None:
         connection.sendall(b"* OK hello\r\n")
-        opened = self.mails
+        opened, idle = self.mails, ""
         for line in connection.makefile("rb"):
             tag, _, command = line.decode().strip().partition(" ")
+            if tag == "DONE":
+                tag, command = idle, "DONE"
+            elif command == "IDLE":
+                idle = tag
             self.heard.append(command)
             answer = self.fault(command)
             if command.startswith(("SELECT", "EXAMINE")):
@@ -76,6 +89,8 @@ class ScriptedImap:
     def answer(self, command: str, opened: dict[int, bytes]) -> bytes:
         """Do what a command says with the mails of the folder that is open, and answer as one should."""
         done = b"%t OK done\r\n"
+        if command == "IDLE":
+            return self.idling
         if command == "CAPABILITY":
             return f"* CAPABILITY {self.offers}\r\n".encode() + done
         if command.startswith(("SELECT", "EXAMINE")):
