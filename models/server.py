@@ -92,7 +92,7 @@ class ServerCheck(Model):
 
     __tablename__ = "server_check"
     __table_args__ = (
-        one_of("kind", "outgoing_test", "outgoing_mail", "self_test", "incoming_test", "fetch", "domain"),
+        one_of("kind", "outgoing_test", "outgoing_mail", "self_test", "incoming_test", "fetch", "domain", "arrival"),
         one_of("state", "waiting", "running", "done", "failed"),
         Index("ix_server_check_waiting", "id", sqlite_where=db.text("state = 'waiting'"),
               postgresql_where=db.text("state = 'waiting'")),
