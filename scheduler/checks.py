@@ -15,7 +15,7 @@ from mail.decide.senders import TestedSender
 from mail.errors import JournalFailed, MailError
 from mail.incoming import flow, position
 from mail.incoming import server_rules as mailbox_rules
-from mail.maintenance import self_test_rows
+from mail.maintenance import arrival_test, self_test_rows
 from mail.message.address import wire_address
 from mail.outgoing import mail_to_me, server_rules, tried_once
 from mail.queue.connections import default_target, target_of_record
@@ -145,7 +145,7 @@ class Checks:
             return iter(self._mail_to_me(check_id, server_id, user_id))
         if kind == "incoming_test":
             return _test_incoming(server_id)
-        return self._fetch(server_id)
+        return arrival_test.steps(check_id) if kind == "arrival" else self._fetch(server_id)
 
     def _mail_to_me(self, check_id: int, server_id: int, user_id: int | None) -> list[ConnectionStep]:
         """Send a real email to the person who asked, through this very server."""

@@ -37,6 +37,7 @@ from webapp.pages import (
     delivery,
     dkim,
     documents,
+    inbound,
     inbox,
     mailing_actions,
     mailing_editor,
@@ -44,6 +45,7 @@ from webapp.pages import (
     mailings,
     marketing_settings,
     practice,
+    receiving,
     route_simulator,
     self_test,
     sign_in,
@@ -61,6 +63,8 @@ PAGES = (
     delivery,
     bodies,
     inbox,
+    inbound,
+    receiving,
     practice,
     account,
     mailings,
@@ -99,6 +103,7 @@ READING_POSTS = {
     "simulators.headers_json",
     "route_simulator.incoming",
     "route_simulator.incoming_json",
+    "inbound.take",
 }  # they change nothing, or in a transaction of their own
 
 
@@ -115,6 +120,7 @@ class CoquiMail(Flask):
     """A Flask application whose GET requests read only: on SQLite they wait for no writer, and they can't write."""
 
     jinja_environment = PageTemplates
+    request_class = security.PageRequest
 
     def full_dispatch_request(self) -> Any:
         with models.transactions(read_only=_reads_only()):

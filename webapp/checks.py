@@ -33,6 +33,7 @@ TITLES = {
     "self_test": _l("Last test"),
     "incoming_test": _l("TEST & CONFIRM"),
     "fetch": _l("Fetch now"),
+    "arrival": _l("Last test"),
 }
 OUTGOING = ("outgoing_test", "outgoing_mail", "self_test")
 USES = {
@@ -84,7 +85,7 @@ def failure_of(check: ServerCheck) -> Why | None:
 
 def is_outdated(check: ServerCheck) -> bool:
     """Whether the settings that were tested are not those that are saved now: the result says nothing any more."""
-    if check.state not in ("done", "failed") or check.kind == "fetch":
+    if check.state not in ("done", "failed") or check.kind in ("fetch", "arrival"):
         return False
     return check.tested != _tested_now(check.kind, check.server_id)
 

@@ -22,6 +22,8 @@ LIMITS = {  # route -> requests of one caller in a window
     "public.unsubscribe": 600,
     "public.unsubscribe_now": 600,
     "public.view": 600,
+    "inbound.take": 6000,  # a server hands over all its mail from one address
+    "inbound.wrong": 30,  # those of them that name no address of ours
 }
 
 
@@ -53,7 +55,11 @@ class RateLimits:
 
 def hold_off() -> None:
     """Refuse a request to a public page when its caller asked too often."""
-    route = request.endpoint or ""
+    count(request.endpoint or "")
+
+
+def count(route: str) -> None:
+    """Count a request, or what it turned out to be; beyond the limit it is refused."""
     limits: RateLimits = current_app.extensions["rate_limits"]
     if route in LIMITS and not limits.allows(route, caller_network(), time.time()):
         abort(429)

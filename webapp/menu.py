@@ -101,6 +101,13 @@ MENU: tuple[MenuEntry, ...] = (
                 ADMIN,
                 also="discuss custom email servers alias domain custom mail servers developer mode outgoing incoming",
             ),
+            MenuEntry(
+                _l("Receive by push"),
+                "receiving.index",
+                "download",
+                ADMIN,
+                also="lmtp smtp listener redirect forward pipe postfix exim procmail webhook inbound hosting online",
+            ),
             MenuEntry(_l("Users"), "users.index_view", "users-group", ADMIN, also="accounts roles passwords"),
             MenuEntry(_l("Practice mailbox"), "practice.index", "mailbox", ADMIN, also="test trial mail"),
             MenuEntry(

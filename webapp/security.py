@@ -4,10 +4,11 @@ import json
 import logging
 import re
 
-from flask import Blueprint, Flask, Response, abort, request
+from flask import Blueprint, Flask, Request, Response, abort, request
 from flask_wtf.csrf import CSRFProtect
 from werkzeug.routing import IntegerConverter, ValidationError
 
+from mail.message.parse import LARGEST_MAIL
 from webapp import errors
 
 log = logging.getLogger("coquimail.security")
@@ -42,7 +43,9 @@ LARGEST_BODIES = {  # octets, of pages that are open to all
     "security.login": 2**20,
     "first_start.first_start": 2**20,
     "public.unsubscribe_now": 2**20,
+    "inbound.take": LARGEST_MAIL,
 }
+RAW_BODIES = {"inbound.take"}  # whatever type their sender gives them
 REPORTED = ("effective-directive", "violated-directive", "blocked-uri", "document-uri")
 
 # No column holds it, and no person types it: the character that ends strings, or a number of a thousand digits.
@@ -50,6 +53,14 @@ UNSTORABLE = re.compile(r"\0|\A\s*[-+]?\d{1000}")
 LARGEST_ID = 2**63 - 1
 
 blueprint = Blueprint("security_headers", __name__)
+
+
+class PageRequest(Request):
+    """A request whose body is a form only where a page has forms: an email stays the bytes that it is."""
+
+    @property
+    def want_form_data_parsed(self) -> bool:
+        return self.endpoint not in RAW_BODIES and super().want_form_data_parsed
 
 
 class RowIdConverter(IntegerConverter):

@@ -171,6 +171,7 @@ class Facts:
     signed: Mapping[str, KnownMessage] = field(default_factory=dict)
     stored: Mapping[str, Sequence[KnownMessage]] = field(default_factory=dict)
     rejections: frozenset[str] = frozenset()  # those of the ids that are rejections or other answers of the system
+    arrivals: frozenset[str] = frozenset()  # those that tests of our own listener have
     done: frozenset[str] = frozenset()  # targets that have had this mail (message_key)
     sender: SenderFacts = SenderFacts()  # whom the From names
     author: SenderFacts = SenderFacts()  # who is shown as the author: mostly the same

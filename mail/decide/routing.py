@@ -69,6 +69,11 @@ def _self_test(case: RoutingCase) -> list[Outcome] | None:
     return [found.outcome]
 
 
+def _arrival_test(case: RoutingCase) -> list[Outcome] | None:
+    """Somebody tries whether what is handed to our listener arrives."""
+    return [Ignored(case.step("route_listener_test"))] if case.message.own_id in case.facts.arrivals else None
+
+
 def _own_mail(case: RoutingCase) -> list[Outcome] | None:
     """Rule 0, first half: a mail that we sent comes back under its own id."""
     message, known = case.message, case.facts.signed
@@ -296,6 +301,7 @@ def _nobody(case: RoutingCase) -> list[Outcome] | None:
 
 RULES: tuple[Callable[[RoutingCase], list[Outcome] | None], ...] = (
     _self_test,
+    _arrival_test,
     _own_mail,
     _too_much,
     _plus_test,

@@ -27,6 +27,7 @@ class KnownIds:
     signed: dict[str, KnownMessage] = field(default_factory=dict)
     stored: dict[str, list[KnownMessage]] = field(default_factory=dict)
     rejections: frozenset[str] = frozenset()
+    arrivals: frozenset[str] = frozenset()
 
     def is_note(self, id: str) -> bool:
         """Say whether an id names an internal note."""
@@ -40,11 +41,17 @@ def known_ids(ids: Collection[str]) -> KnownIds:
     clean = {id: storable(id) for id in ids}  # as they were stored, and as a database can be asked
     for some in by_hundreds(set(clean.values())):
         more = _known_ids(some)
-        found = KnownIds(found.signed | more.signed, found.stored | more.stored, found.rejections | more.rejections)
+        found = KnownIds(
+            found.signed | more.signed,
+            found.stored | more.stored,
+            found.rejections | more.rejections,
+            found.arrivals | more.arrivals,
+        )
     return KnownIds(
         {id: found.signed[name] for id, name in clean.items() if name in found.signed},
         {id: found.stored[name] for id, name in clean.items() if name in found.stored},
         frozenset(id for id, name in clean.items() if name in found.rejections),
+        frozenset(id for id, name in clean.items() if name in found.arrivals),
     )
 
 
@@ -68,7 +75,8 @@ def _known_ids(ids: Iterable[str]) -> KnownIds:
             signed[id] = message
     rejections = frozenset(id for id, one in named.items() if one.kind is TokenKind.LOOP)
     signed |= _of_self_tests(signed)
-    return KnownIds(signed, _stored(foreign), rejections)
+    arrivals = frozenset(id for id, one in named.items() if one.kind is TokenKind.ARRIVAL)
+    return KnownIds(signed, _stored(foreign), rejections, arrivals)
 
 
 def _relayed(ids: set[str]) -> dict[str, Named]:

@@ -105,6 +105,7 @@ class RoutingContext:
             signed={id: self.ids.signed[id] for id in asked.ids if id in self.ids.signed},
             stored={id: self.ids.stored[id] for id in asked.ids if id in self.ids.stored},
             rejections=self.ids.rejections,
+            arrivals=self.ids.arrivals,
             done=frozenset(self.done.get(asked.message_key, ())),
             sender=self._person(asked.sender),
             author=self._person(asked.author),

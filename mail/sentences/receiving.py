@@ -17,18 +17,18 @@ SENTENCES: dict[str, Any] = {
         "COQUI_LISTEN_TLS_KEY, or their files; it keeps trying."
     ),
     "listener_again": _l("The worker receives emails at %(address)s again."),
-    "route_arrival_test": _l("This is a test email of Receive by push; nothing is created for it."),
-    "arrival_no_listener": _l(
+    "route_listener_test": _l("This is a test email of Receive by push; nothing is created for it."),
+    "listener_test_no_listener": _l(
         "The worker that took this test has no listener: set COQUI_LISTEN in its environment and restart it."
     ),
-    "arrival_no_address": _l(
+    "listener_test_no_address": _l(
         "There is no alias domain yet, so there is no address to write to. Set it under Settings, then test again."
     ),
-    "arrival_accepted": _l("The listener at %(listener)s accepted an email to %(address)s: “%(reply)s”."),
-    "arrival_refused": _l("The listener at %(listener)s did not accept an email to %(address)s: “%(reply)s”."),
-    "arrival_unreachable": _l("The listener at %(listener)s can't be reached: %(error)s."),
-    "arrival_understood": _l("It was stored and processed %(seconds)s seconds after it was sent."),
-    "arrival_missing": Counted(
+    "listener_test_accepted": _l("The listener at %(listener)s accepted an email to %(address)s: “%(reply)s”."),
+    "listener_test_refused": _l("The listener at %(listener)s did not accept an email to %(address)s: “%(reply)s”."),
+    "listener_test_unreachable": _l("The listener at %(listener)s can't be reached: %(error)s."),
+    "listener_test_understood": _l("It was stored and processed %(seconds)s seconds after it was sent."),
+    "listener_test_missing": Counted(
         "seconds",
         "The email was accepted, but was not processed within %(seconds)s second. Look for it under Received mails.",
         "The email was accepted, but was not processed within %(seconds)s seconds. Look for it under Received mails.",

@@ -177,6 +177,16 @@ CHECKED_BY = Parameter(
         "come from outside. Empty: senders of these emails are not checked."
     ),
 )
+PUSH_ADDRESS = Parameter(
+    "mail.receive.address",
+    0,
+    a_number,
+    _l(
+        "When the web address that takes raw emails was created, in seconds since 1970. 0: there is none. Create and "
+        "remove it under Settings ‣ Receive by push."
+    ),
+    range(2**33),
+)
 BLACKLIST_BOUNCES = Parameter(
     "mail.blacklist.bounces",
     5,

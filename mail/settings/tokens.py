@@ -37,6 +37,7 @@ class TokenKind(StrEnum):
     CONFIRM = "f"  # double opt-in, by subscription; expires
     DOWNLOAD = "d"  # link to a large attachment; expires
     LOGIN = "n"  # log-in link; expires
+    ARRIVAL = "a"  # a test of our own listener, by its check
 
 
 EXPIRING = frozenset({TokenKind.CONFIRM, TokenKind.DOWNLOAD, TokenKind.LOGIN})

@@ -45,6 +45,7 @@ EVERYDAY = [
 ]
 SETTINGS = [
     "Settings ‣ General Settings",
+    "Settings ‣ Receive by push",
     "Settings ‣ Users",
     "Settings ‣ Practice mailbox",
     "Settings ‣ Simulators",

@@ -1,10 +1,15 @@
 """Whose recipients a listener takes, and where a provider must redirect our addresses to."""
 
+from datetime import UTC, datetime
+
 import pytest
 
-from mail.decide.facts import AddressBook, AliasRule
+from mail.decide.facts import AddressBook, AliasRule, Facts, look_up
+from mail.decide.outcomes import Ignored
 from mail.decide.reception import Reception, Standing
+from mail.decide.routing import route
 from mail.incoming.push import LONGEST_ADDRESS, PushedMail, _as_fetched
+from mail.message.parse import parse
 
 BOOK = AddressBook(
     [
@@ -127,3 +132,14 @@ def test_a_delivery_that_is_tried_again_is_the_same_one() -> None:
         assert _as_fetched(other).source_key != _as_fetched(first).source_key
     assert _as_fetched(PushedMail(BARE)).source_key != _as_fetched(PushedMail(BARE)).source_key
     assert _as_fetched(first).arrived is not None and _as_fetched(PushedMail(BARE)).arrived is None
+
+
+def test_of_a_test_of_the_listener_nothing_is_made() -> None:
+    raw = (
+        b"From: catchall@first.test\nTo: catchall@first.test\nMessage-ID: <t@first.test>\nX-CoquiMail-Id: t\n\nHello\n"
+    )
+    mail = parse(raw, datetime(2026, 11, 28, tzinfo=UTC))
+    routing = route(mail, look_up(mail, BOOK), Facts(book=BOOK, arrivals=frozenset({"t"})))
+    assert [type(one) for one in routing.outcomes] == [Ignored]
+    assert routing.steps[-1]["code"] == "route_listener_test"
+    assert route(mail, look_up(mail, BOOK), Facts(book=BOOK)).steps[-1]["code"] != "route_listener_test"

@@ -1,0 +1,173 @@
+"""The page about what is pushed to us, and the web address that takes raw emails."""
+
+import re
+from datetime import UTC, datetime
+
+import pytest
+from flask import Flask
+from sqlalchemy import event, select
+
+from mail.queue.lease import WorkerLease
+from mail.sentences import why
+from mail.settings import config, parameters
+from mail.settings.config import Settings
+from models import Blob, ReceivedMail, ServerCheck, Worker, db
+from tests.web import Visitor
+from webapp import limits
+from webapp.pages import inbound
+
+MAIL = b"From: ann@home.test\nSubject: Desks\n\nHello\n"
+PAGE = "/settings/receiving/"
+OPEN = {"receive lmtp://127.0.0.1:8024": {"state": "waiting", "at": 0.0, "restarts": 0, "why": None}}
+
+
+@pytest.fixture
+def address(admin: Visitor) -> str:
+    """The path of a new web address."""
+    shown = re.search(r'data-copy="([^"]+/inbound/[a-z2-7]{32})"', admin.post(f"{PAGE}address").text)
+    assert shown is not None
+    return shown[1].removeprefix("http://office.example")
+
+
+def stored(pages: Flask) -> list[tuple[str, bytes]]:
+    with pages.app_context():
+        rows = db.session.scalars(select(ReceivedMail).order_by(ReceivedMail.id)).all()
+        return [(row.source, Blob.read(row.blob_id)) for row in rows if row.blob_id]
+
+
+def test_the_web_address_is_shown_once_and_ends_with_the_next_one(pages: Flask, admin: Visitor, address: str) -> None:
+    stranger = Visitor(pages).client
+    assert address.rpartition("/")[2] not in admin.get(PAGE).text
+    assert stranger.post(address, data=MAIL).status_code == 200
+    assert "/inbound/" in admin.post(f"{PAGE}address").text
+    assert stranger.post(address, data=MAIL).status_code == 404
+    admin.post(f"{PAGE}address", {"remove": "1"})
+    assert "There is no address yet." in admin.get(PAGE).text
+    assert len(stored(pages)) == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "options", "header"),
+    [
+        ("", {}, b""),
+        ("", {"content_type": "message/rfc822"}, b""),
+        ("", {"content_type": "application/x-www-form-urlencoded"}, b""),  # what curl says by itself
+        ("", {"content_type": "multipart/form-data; boundary=x"}, b""),
+        (
+            "?sender=&recipient=bounce@office.test",
+            {},
+            b"Return-Path: <>\nDelivered-To: bounce@office.test\n",
+        ),
+        (
+            "",
+            {"headers": {"X-Envelope-From": "<ann@home.test>", "X-Envelope-To": "sales@office.test, b@office.test"}},
+            b"Return-Path: <ann@home.test>\nDelivered-To: sales@office.test\nDelivered-To: b@office.test\n",
+        ),
+    ],
+)
+def test_a_raw_email_is_stored_before_the_answer(
+    pages: Flask, address: str, query: str, options: dict[str, object], header: bytes
+) -> None:
+    answer = Visitor(pages).client.post(address + query, data=MAIL, **options)
+    assert (answer.status_code, answer.text) == (200, "stored\n")
+    assert stored(pages) == [("http", header + MAIL)]
+
+
+def test_what_is_no_email_or_too_large_is_told_so(pages: Flask, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Visitor(pages).client
+    assert client.post(address).status_code == 400
+    assert client.get(address).status_code == 405
+    assert client.post(address, data=b"x" * (50 * 1024 * 1024 + 1)).status_code == 413
+    monkeypatch.setattr(inbound, "LARGE", 3)
+    for _ in range(inbound.LARGE_AT_ONCE):
+        assert inbound._large.acquire(blocking=False)
+    try:
+        answer = client.post(address, data=MAIL)
+    finally:
+        for _ in range(inbound.LARGE_AT_ONCE):
+            inbound._large.release()
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "60")
+    assert stored(pages) == []
+    assert client.post(address, data=MAIL).status_code == 200
+
+
+def test_an_email_that_can_not_be_stored_is_to_be_sent_again(pages: Flask, address: str) -> None:
+    def no_room(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("INSERT"):
+            raise OSError(28, "No space left on device")
+
+    with pages.app_context():
+        engine = db.engine
+    event.listen(engine, "before_cursor_execute", no_room)
+    try:
+        answer = Visitor(pages).client.post(address, data=MAIL)
+    finally:
+        event.remove(engine, "before_cursor_execute", no_room)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "60")
+
+
+def test_a_guesser_is_held_off_and_the_others_are_not(
+    pages: Flask, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(limits.LIMITS, "inbound.wrong", 2)
+    client = Visitor(pages).client
+    assert [client.post("/inbound/guess", data=MAIL).status_code for _ in range(4)] == [404, 404, 429, 429]
+    assert client.post(address, data=MAIL).status_code == 200
+
+
+# --- the page
+
+
+def work(pages: Flask, loops: dict[str, object]) -> None:
+    """Let a worker be there that says this of its loops."""
+    with pages.app_context():
+        held = WorkerLease.register(datetime.now(UTC))
+        row = db.session.get(Worker, held.id)
+        assert row is not None
+        row.loops = loops
+        db.session.commit()
+
+
+def test_the_page_says_whether_the_listener_is_open(pages: Flask, admin: Visitor) -> None:
+    assert "No worker is running" in admin.get(PAGE).text
+    work(pages, {"heartbeat": {}})
+    assert "No listener yet" in admin.get(PAGE).text
+    reason = why("listener_failed", address="lmtp://127.0.0.1:8024", error="Address already in use")
+    work(pages, {name: said | {"why": reason} for name, said in OPEN.items()})
+    shown = admin.get(PAGE).text
+    assert "can&#39;t receive emails at lmtp://127.0.0.1:8024: Address already in use" in shown
+    assert "see it arrive" not in shown
+    work(pages, OPEN)
+    shown = admin.get(PAGE).text
+    assert "lmtp://127.0.0.1:8024" in shown and "see it arrive" in shown and "Redirect these" not in shown
+    assert admin.post(f"{PAGE}test").status_code == 302
+    assert admin.post(f"{PAGE}test").status_code == 302
+    with pages.app_context():
+        assert db.session.scalars(select(ServerCheck.kind)).all() == ["arrival"]
+    assert "Waiting for the worker" in admin.get(PAGE).text
+
+
+def hosted(pages: Flask, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    online: Settings = pages.extensions[config.EXTENSION]
+    values = {**online.__dict__, "hosting": "online", "url": url}
+    monkeypatch.setitem(pages.extensions, config.EXTENSION, Settings(**values))
+
+
+def test_online_it_lists_what_to_redirect_while_it_listens(
+    pages: Flask, admin: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosted(pages, monkeypatch, "https://office7.host.test")
+    assert "office7.host.test</span>" not in admin.get(PAGE).text
+    work(pages, OPEN)
+    shown = admin.get(PAGE).text
+    pairs = re.findall(r'data-copy="([^"@]+@office\.test)".*?data-copy="([^"]+)"', shown, re.S)
+    assert pairs == [
+        (f"{one}@office.test", f"{one}@office7.host.test") for one in ("catchall", "bounce", "sales", "support")
+    ]
+    hosted(pages, monkeypatch, "http://localhost:8000")
+    assert "Enter the address of this office first." in admin.get(PAGE).text
+
+
+def test_only_admins_see_it(pages: Flask) -> None:
+    assert Visitor(pages).as_role("user").get(PAGE).status_code == 403
+    assert parameters.PUSH_ADDRESS.allowed is not None
