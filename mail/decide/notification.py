@@ -6,7 +6,7 @@ from typing import Any
 from mail.decide.delivery_report import recipient_in
 from mail.decide.failure import FailureKind, kind_of
 from mail.decide.reported import LONGEST_TEXT, MOST_RECIPIENTS, About, Report, Reported, short
-from mail.decide.returned import MOST_IDS, from_machine, may_be_machine
+from mail.decide.returned import from_machine, is_json, may_be_machine, returned_ids
 from mail.message.parse import IncomingMessage
 
 _LONGEST = 200_000  # characters: services tell of one mail at a time
@@ -14,10 +14,9 @@ _LONGEST = 200_000  # characters: services tell of one mail at a time
 
 def notification(message: IncomingMessage, at_bounce_address: bool) -> Report | None:
     """Return what a service tells as JSON; None if the mail is nothing like that, or may be a person's."""
-    text = message.text.lstrip()
-    if not text.startswith("{") or not (from_machine(message) or may_be_machine(message) or at_bounce_address):
+    if not is_json(message) or not (from_machine(message) or may_be_machine(message) or at_bounce_address):
         return None
-    told = _told(text[:_LONGEST])
+    told = _told(message.text[:_LONGEST].lstrip())
     kind = told.get("notificationType", told.get("eventType"))
     read = _READERS.get(kind) if isinstance(kind, str) else None
     if read is None:
@@ -32,7 +31,7 @@ def notification(message: IncomingMessage, at_bounce_address: bool) -> Report | 
     feedback = text if about is About.COMPLAINT else ""
     if feedback == "not-spam":
         about = About.FEEDBACK
-    return Report(about, found, _ids(_dict(told.get("mail"))), "notification", text, feedback)
+    return Report(about, found, returned_ids(message, at_bounce_address), "notification", text, feedback)
 
 
 _READERS = {
@@ -75,16 +74,6 @@ def _why(status: str, text: str, said: dict[str, Any]) -> FailureKind:
     if sub_type in ("MessageTooLarge", "ContentRejected", "AttachmentRejected"):
         return FailureKind.BLOCKED
     return kind_of(status, text)
-
-
-def _ids(mail: dict[str, Any]) -> tuple[str, ...]:
-    headers = [_dict(header) for header in _list(mail.get("headers"))[:MOST_IDS]]
-    named = [header.get("value") for header in headers if str(header.get("name", "")).lower() in _ID_HEADERS]
-    found = [_dict(mail.get("commonHeaders")).get("messageId"), *named, mail.get("messageId")]
-    return tuple(dict.fromkeys(id.strip()[:LONGEST_TEXT] for id in found if isinstance(id, str) and id.strip()))
-
-
-_ID_HEADERS = ("message-id", "x-coquimail-id")
 
 
 def _dict(value: object) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from email.message import Message
 from functools import cached_property
 from importlib import import_module
-from importlib.util import find_spec
 
 from mail.decide.delivery_report import STATUS_CODE
 from mail.decide.failure import FailureKind, is_telling, kind_in_report
@@ -31,8 +30,7 @@ from mail.message.address import normalise, parse_addresses
 from mail.message.parse import IncomingMessage
 from mail.sentences import Why, why
 
-if find_spec("flufl") is None or find_spec("flufl.bounce") is None:
-    raise ImportError("flufl.bounce is missing: install requirements.txt, or half of all bounces would not be noticed")
+DETECTORS_MISSING = "bounce_detectors_missing"
 
 # flufl.bounce logs every step, and tracebacks with addresses; what it fails on is noted in the report instead.
 logging.getLogger("flufl.bounce").setLevel(logging.CRITICAL)
@@ -75,7 +73,7 @@ def report_in_words(message: IncomingMessage, at_bounce_address: bool) -> Report
     certain = is_certain(message, own, at_bounce_address)
     if not (certain or machine or at_bounce_address):
         return None
-    ids = returned_ids(message, at_bounce_address)
+    ids = returned_ids(message, at_bounce_address or certain)
     if is_challenge(message):
         return Report(About.CHALLENGE, (), ids, "words", short(own.said))
     return _read(_Words(message, own, ids, certain), at_bounce_address and (machine or bool(ids)))
@@ -121,6 +119,9 @@ def _by_detectors(words: _Words) -> list[str]:
         detectors = import_module("flufl.bounce")  # loaded by the first report, not by every process
         tree = _without_returned(email.message_from_bytes(words.message.raw[:SCANNED]))
         temporary, permanent = detectors.all_failures(tree)
+    except ImportError:
+        words.problem = why(DETECTORS_MISSING)
+        return []
     except Exception as error:  # its detectors are many and old: any of them may fail on a mail they never saw
         words.problem = why("bounce_detector_failed", error=type(error).__name__)
         return []

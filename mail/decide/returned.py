@@ -133,11 +133,18 @@ def is_report(message: IncomingMessage) -> bool:
 
 def may_be_report(message: IncomingMessage) -> bool:
     """Say whether a mail is worth a closer look: a machine sent it, or it holds what reports hold."""
+    kinds = [part.type for part in message.attachments]
     return (
         message.content_type in ("multipart/report", *STATUS)
         or from_machine(message)
-        or any(part.type in STATUS or part.type == "message/feedback-report" for part in message.attachments)
+        or any(kind in STATUS or kind == "message/feedback-report" for kind in kinds)
+        or ((any(kind in _RETURNED for kind in kinds) or is_json(message)) and may_be_machine(message))
     )
+
+
+def is_json(message: IncomingMessage) -> bool:
+    """Say whether a mail looks as what a sending service tells to programs."""
+    return message.text[:100].lstrip().startswith("{")
 
 
 def is_challenge(message: IncomingMessage) -> bool:
@@ -172,5 +179,16 @@ def returned_ids(message: IncomingMessage, at_bounce_address: bool = False) -> t
         return ()
     texts = [text_of(part, 65536) for part in message.attachments if part.type in _RETURNED]
     found = {"".join(match[1].split()): None for text in texts for match in _RETURNED_ID.finditer(text)}
-    found |= {"".join(match[1].split()): None for match in _RETURNED_ID.finditer(message.text[:SCANNED])}
+    text = message.text[:SCANNED]
+    found |= {"".join(match[1].split()): None for match in _RETURNED_ID.finditer(text)}
+    if is_json(message):
+        text = text.replace("\\u003c", "<").replace("\\u003e", ">")
+        found |= {match[1]: None for match in _JSON_ID.finditer(text)}
     return tuple(found)[:MOST_IDS]
+
+
+_JSON_ID = re.compile(  # also within a text that JSON holds, where quotes are escaped
+    rf'(?:\\?"messageId\\?"|\\?"name\\?"[ ]*:[ ]*\\?"(?:Message-ID|{OWN_ID_HEADER})\\?"\s*,\s*\\?"value\\?")'
+    r'\s*:\s*\\?"([^"\\\s]{3,990})',
+    re.IGNORECASE,
+)

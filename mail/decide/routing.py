@@ -146,6 +146,7 @@ def _report(case: RoutingCase) -> list[Outcome] | None:
     names = ", ".join(reported.address for reported in report.recipients[:5])
     case.step(f"route_report_{report.about.value}", addresses=names, n=len(report.recipients))
     case.step("route_report_ours" if about or token else "route_report_not_ours")
+    case.steps += report.problems
     return [Bounced(report, about, token)]
 
 

@@ -13,6 +13,7 @@ from mail.decide.blame import Evidence, SentTo, blamed, complaining
 from mail.decide.domains import without_tag
 from mail.decide.failure import FailureKind
 from mail.decide.outcomes import Bounced
+from mail.decide.report_words import DETECTORS_MISSING
 from mail.decide.reported import MOST_RECIPIENTS, About, Report, Reported
 from mail.mailing import blacklist, traces
 from mail.message.address import normalise
@@ -21,9 +22,10 @@ from mail.outgoing.delivery_state import mark_failures
 from mail.outgoing.failures import Failure
 from mail.sentences import Why, why
 from mail.settings import office
+from mail.settings.notices import tell_admins
 from mail.settings.tokens import TokenKind
 from mail.transport.smtp_answers import Answer, cause_of
-from models import Alias, Contact, OutgoingMail, Recipient, Trace, db
+from models import Alias, Contact, Notification, OutgoingMail, Recipient, Trace, db
 
 SILENT = (About.DELIVERED, About.RECEIPT, About.FEEDBACK, About.CHALLENGE)  # the ledger shows them, and that is all
 
@@ -31,6 +33,8 @@ SILENT = (About.DELIVERED, About.RECEIPT, About.FEEDBACK, About.CHALLENGE)  # th
 def record(bounced: Bounced, received_id: int | None, now: datetime) -> None:
     """Write down what a report says; the caller commits. A second report about the same mail changes nothing."""
     report = bounced.report
+    if any(problem["code"] == DETECTORS_MISSING for problem in report.problems):
+        _tell_of_missing(received_id, now)
     if report.about in SILENT:
         return
     evidence = _evidence(bounced)
@@ -64,6 +68,13 @@ def would_blame(bounced: Bounced) -> list[tuple[str, str]]:
     if not told and not report.recipients and evidence.only is not None:
         return [(evidence.only.address, FailureKind.SOFT.value)]
     return [(sent.address, reported.kind.value) for sent, reported in told if reported.kind.failed]
+
+
+def _tell_of_missing(received_id: int | None, now: datetime) -> None:
+    """Tell the admins that a part of us is missing, once until they have read it."""
+    unread = select(Notification.why).where(Notification.kind == "notice", Notification.read_at.is_(None))
+    if not any(said and said["code"] == DETECTORS_MISSING for said in db.session.scalars(unread)):
+        tell_admins(DETECTORS_MISSING, {}, f"/admin/received-mails/details?id={received_id or ''}", now)
 
 
 # --- the evidence

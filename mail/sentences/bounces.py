@@ -22,6 +22,10 @@ SENTENCES: dict[str, Any] = {
         "recipients who do not reply."
     ),
     "bounce_detector_failed": _l("Part of the report could not be examined (%(error)s)."),
+    "bounce_detectors_missing": _l(
+        "Bounces in unusual forms are not understood, because the Python package flufl.bounce is missing on the "
+        "server. Install requirements.txt again, then restart CoquiMail."
+    ),
     "blacklist_due": Counted(
         "count",
         "%(count)s bounce in the last %(days)s days (limit %(bounces)s), first and last %(apart)s days apart (minimum "

@@ -1,12 +1,15 @@
 """Reports that name too many, or somebody who did nothing, and people who are taken for reports."""
 
+import sys
+
 import pytest
 from flask import Flask
 from sqlalchemy import select
 
+from mail.sentences import say
 from mail.settings import office
 from mail.settings.tokens import TokenKind
-from models import BlacklistedAddress, Bounce, Mailing, Trace, db
+from models import BlacklistedAddress, Bounce, Mailing, Notification, Trace, db
 from tests.integration.frontdesk import DOMAIN, NOW, FrontDesk, delivery_report, mail
 
 
@@ -99,6 +102,18 @@ def test_a_report_that_names_only_the_address_counts_when_a_mail_of_ours_went_th
     desk.receive(delivery_report(address, FORWARDED))
     with desk.app.app_context():
         assert db.session.execute(select(Bounce.address_key, Bounce.trace_id)).all() == [(address, None)]
+
+
+def test_admins_are_told_once_that_the_detectors_are_missing(desk: FrontDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.user("Admin", role="admin")
+    monkeypatch.setitem(sys.modules, "flufl.bounce", None)
+    for number in range(2):
+        raw = mail("MAILER-DAEMON@x.test", to=f"bounce@{DOMAIN}", text=f"Mail {number} to b@x.test: user unknown")
+        (row,) = desk.receive(raw)
+        assert (row.state, row.result) == ("processed", "bounce")
+        assert "flufl.bounce" in say(row.decision[-1])
+    with desk.app.app_context():
+        assert [say(one.why) for one in db.session.scalars(select(Notification))] == [say(row.decision[-1])]
 
 
 @pytest.mark.parametrize(

@@ -60,9 +60,11 @@ def test_what_a_service_tells(said: dict, about: str, recipients: list) -> None:
 
 
 def test_ids_of_the_mail_that_it_is_about() -> None:
-    report = told(json.dumps(bounce([ANN], mail=MAIL)))
-    assert report is not None
-    assert report.returned_ids == ("<1@we.test>", "abc234", "0000-1")
+    said = json.dumps(bounce([ANN], mail=MAIL))
+    for body in (said, json.dumps({"Message": said}), said.replace("<", "\\u003c").replace(">", "\\u003e")):
+        report = told(body)
+        assert report is not None
+        assert set(report.returned_ids) == {"<1@we.test>", "abc234", "0000-1"}
 
 
 @pytest.mark.parametrize(
