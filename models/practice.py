@@ -1,4 +1,4 @@
-"""The practice mailbox: mail that was sent while no real server is set up, to be read and answered here."""
+"""The practice mailbox: mail that was sent in practice or in a rehearsal, to be read and answered here."""
 
 from datetime import datetime
 
@@ -20,5 +20,11 @@ class PracticeMail(Model):
     from_text: Mapped[str] = mapped_column(String(500), default="")
     subject: Mapped[str] = mapped_column(String(500), default="")
     blob_id: Mapped[int] = mapped_column(ForeignKey("blob.id"), index=True)
+    # Which email it is: a line of the queue, or a recipient of a mailing. Not references: it outlives both.
+    line_id: Mapped[int | None] = mapped_column(Id)
+    trace_id: Mapped[int | None] = mapped_column(Id)
     answered_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     bounced_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    delayed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    away_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    complained_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
