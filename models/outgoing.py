@@ -1,7 +1,7 @@
 """Outgoing mail and its recipient lines. States stand on the lines; the state of a mail is derived from them."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from models.server import OutgoingServer
     from models.thread import Post
 
+HELD = datetime(2999, 1, 1, tzinfo=UTC)  # the next try of a line that waits for the end of a rehearsal
 LINE_STATES = ("queued", "sending", "sent", "failed", "unknown", "bounced", "cancelled")
 
 
@@ -124,6 +125,11 @@ class Recipient(Model):
 
     mail: Mapped[OutgoingMail] = relationship(back_populates="lines")
     contact: Mapped["Contact | None"] = relationship()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it waits for the end of a rehearsal."""
+        return self.state == "queued" and self.next_try_at >= HELD
 
     def __str__(self) -> str:
         return self.address

@@ -22,7 +22,7 @@ from mail.queue.connections import default_target, target_of_record
 from mail.queue.journal import Journal
 from mail.queue.lease import WorkerLease
 from mail.sentences import why
-from mail.settings import office
+from mail.settings import office, rehearsal
 from mail.settings.clock import now
 from mail.settings.config import settings
 from mail.settings.wake import wake
@@ -188,6 +188,7 @@ def _send_to_me(
     outcome = tried_once.deliver(mail, journal, held)
     journal.remove()
     accepted = "mail_to_me_in_practice" if office.is_practice(server_id) else "mail_to_me_accepted"
+    accepted = "mail_to_me_in_rehearsal" if rehearsal.is_on() else accepted
     said = f"{outcome.code} {outcome.text}"
     reason = outcome.why or why(accepted, address=mail.line.address, reply=said)
     state: StepState = "ok" if outcome.accepted else "failed"

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
+from mail.maintenance import rehearsal
 from mail.queue import lease
 from mail.queue.lease import LeaseLost, Stopping, WorkerLease
 from mail.settings.clock import now
@@ -40,7 +41,8 @@ class WorkerIdentity:
         self._stopping = False
 
     def begin(self) -> WorkerLease:
-        """Return the lease of a new row of this process."""
+        """Return the lease of a new row of this process; if the database was copied nothing leaves from now on."""
+        rehearsal.begin_where_copied(now())
         fresh = WorkerLease.register(now())
         lease.leave_mark(fresh.id)
         with self._lock:

@@ -20,6 +20,7 @@ from mail.queue.connections import Connections, connections_allowed
 from mail.queue.journal import Journal
 from mail.queue.lease import WorkerLease
 from mail.sentences import Why
+from mail.settings import rehearsal
 from mail.settings.clock import now
 from mail.settings.config import settings
 from models import db, reading
@@ -163,14 +164,15 @@ class MassSenders(SenderPool):
 
 
 class ConnectionShares:
-    """The loop that tells the senders how many connections each server record allows this worker."""
+    """The loop that tells the senders how many connections each server record allows this worker, and of rehearsals."""
 
     def __init__(self, connections: Connections, identity: WorkerIdentity) -> None:
-        self._servers, self._identity = connections.servers, identity
+        self._connections, self._servers, self._identity = connections, connections.servers, identity
 
     def work(self) -> bool:
         """Share what each server allows with the other workers: the limit is one for all of them."""
         own = self._identity.current().id
+        self._connections.rehearses = rehearsal.is_on()
         with reading():
             allowed = connections_allowed()
             workers = lease.alive_ids() if any(allowed.values()) else []

@@ -72,7 +72,7 @@ class WorkerProcess:
             loop("incoming", Waiting(self._identity), "incoming", "received"),
             loop("mailings", Tending(), "mailings"),
             loop("recovery", Recovery(self._identity, stopping), "recovery", pause=2.0),
-            loop("connections", ConnectionShares(self._connections, self._identity)),
+            loop("connections", ConnectionShares(self._connections, self._identity), "rehearsal"),
             loop("slow servers", ServerWatch(self._connections)),
         ]
         for address in found.listen:
@@ -86,7 +86,7 @@ class WorkerProcess:
             self._staff(pool)
         self._listener.notifier = LoopNotifier(self.loops)
         late = Loop("large emails", app, PutOff(self._identity).work, self._ended)
-        self._besides = [self._heart, late, *([self._practice] if found.default_server.practice else [])]
+        self._besides = [self._heart, late, self._practice]
 
     def _staff(self, pool: SenderPool) -> None:
         """Give a pool its threads, and the means to get more."""

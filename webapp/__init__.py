@@ -11,8 +11,10 @@ from flask_wtf.csrf import CSRFProtect
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import models
+from mail.sentences import say
 from mail.settings import config as mail_config
 from mail.settings import office
+from mail.settings import rehearsal as rehearsal_state
 from mail.settings.config import Settings
 from models.connect import engine_options
 from webapp import (
@@ -46,6 +48,7 @@ from webapp.pages import (
     marketing_settings,
     practice,
     receiving,
+    rehearsal,
     route_simulator,
     self_test,
     sign_in,
@@ -66,6 +69,7 @@ PAGES = (
     inbound,
     receiving,
     practice,
+    rehearsal,
     account,
     mailings,
     mailing_editor,
@@ -97,7 +101,7 @@ READING_POSTS = {
     "blacklist.create_view",
     "practice.write",
     "practice.answer",
-    "practice.bounce",
+    "practice.act",
     "documents.write",
     "simulators.headers",
     "simulators.headers_json",
@@ -210,6 +214,8 @@ def _for_every_page() -> dict[str, Any]:
         "developer_mode": auth.developer_mode,
         "menu": _menu,
         "sends_through": office.sends_through,
+        "rehearsal": rehearsal_state.current,
+        "say": say,
         "last_event": live.last_event,
         "locale": get_locale,
         "has_page": lambda endpoint: endpoint in current_app.view_functions,

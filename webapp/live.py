@@ -9,7 +9,7 @@ from flask import Blueprint, Response, jsonify, render_template, request
 from flask_login import login_required
 from sqlalchemy import func, select
 
-from mail.settings import office
+from mail.settings import office, rehearsal
 from mail.settings.clock import now
 from models import Event, db
 
@@ -24,7 +24,7 @@ blueprint = Blueprint("live", __name__)
 @login_required
 def banner() -> str:
     """Answer what stands above every page, for a page that was open when a server began to send."""
-    return render_template("parts/banner.html", sender=office.sends_through())
+    return render_template("parts/banner.html", sender=office.sends_through(), rehearsed=rehearsal.current())
 
 
 def last_event() -> int:

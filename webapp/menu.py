@@ -111,6 +111,9 @@ MENU: tuple[MenuEntry, ...] = (
             MenuEntry(_l("Users"), "users.index_view", "users-group", ADMIN, also="accounts roles passwords"),
             MenuEntry(_l("Practice mailbox"), "practice.index", "mailbox", ADMIN, also="test trial mail"),
             MenuEntry(
+                _l("Rehearsal mode"), "rehearsal.index", "refresh", ADMIN, also="trial copy staging training test"
+            ),
+            MenuEntry(
                 _l("Simulators"),
                 "simulators.outgoing",
                 "flask",

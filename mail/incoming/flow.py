@@ -85,7 +85,8 @@ def fetch(
     try:
         with open_mailbox(usable(server.target)) as mailbox:
             run = _Run(server, mailbox, worker, now, fetched)
-            run.catch_up()
+            if not server.target.read_only:
+                run.catch_up()
             for batch in mailbox.batches(position_in(server, mailbox)):
                 run.take(batch)
             run.ask_again()
@@ -155,7 +156,7 @@ class _Run:
 
     def _acknowledge(self, owed: Sequence[Owed]) -> None:
         """Tell the server of stored mails. When that fails once, the next run does it: fetching goes on."""
-        if not owed or self.fetched.remark:
+        if not owed or self.fetched.remark or self.server.target.read_only:
             return
         how, folder, done = self.server.after_fetch, self.server.move_to, set[str]()
         try:

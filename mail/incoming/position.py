@@ -11,6 +11,7 @@ from mail.errors import MailboxSecretUnreadable
 from mail.incoming.case import Retention
 from mail.queue.access_tokens import AccountTokens
 from mail.sentences import why
+from mail.settings import rehearsal
 from mail.settings.config import settings
 from mail.transport.mailbox import After, Mailbox, MailboxTarget, Position, translate
 from mail.transport.sasl import AccountMissing
@@ -46,6 +47,7 @@ def target_of(server: IncomingServer) -> MailboxTarget:
         verify_tls=server.verify_tls,
         trusted_certificate=server.trusted_certificate,
         allow_local=settings().allow_local,
+        read_only=rehearsal.is_on(),
     )
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import and_, bindparam, exists, func, or_, select, update
 from mail.decide.sender import Decision
 from mail.mailing.ready import NotReady, decided, in_the_way, kept_decision, problems
 from mail.mailing.rendered import content_key, decide_for
-from mail.sentences import why
+from mail.sentences import Why, why
 from mail.settings.wake import wake
 from models import (
     BlacklistedAddress,
@@ -128,6 +128,13 @@ def cancel(mailing_id: int, now: datetime, user: User | None = None) -> bool:
     """End a mailing for good: who has not got it yet will not. Returns whether there was something to cancel."""
     said = why("mailing_cancelled_by", user=user.name if user else "")
     return _change(mailing_id, ("scheduled", "sending", "paused"), {"state": "cancelled", "why": said}, now)
+
+
+def paused_by_rehearsal(reason: Why, now: datetime) -> None:
+    """Pause what is being sent or scheduled: a person resumes each, knowing where it goes. The caller commits."""
+    under_way = update(Mailing).where(Mailing.state.in_(("sending", "scheduled")))
+    for mailing_id in db.session.scalars(under_way.values(state="paused", why=reason).returning(Mailing.id)):
+        Mailing.tell(mailing_id, now)
 
 
 def _change(mailing_id: int, states: Sequence[str], values: dict[str, Any], now: datetime) -> bool:

@@ -1,25 +1,27 @@
-"""The practice mailbox: mail that was sent while no real server is set up, and what its recipients do with it.
+"""The practice mailbox: mail that was sent in practice or in a rehearsal, and what its recipients do with it.
 
-Answers and reports are written as a mail program and a mail server write them, and come in by the real pipeline.
+Replies and reports come in by the real pipeline.
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from email import message_from_string
-from email.headerregistry import Address as HeaderAddress
 from email.message import EmailMessage
-from email.policy import SMTP
-from email.utils import format_datetime
+from functools import partial
 
-from markupsafe import escape
 from sqlalchemy import update
 
+from mail.decide.practice_address import wish_of
 from mail.errors import InvalidAddress
 from mail.incoming import intake
-from mail.message.address import Address, domain_of, first_address, parse_addresses, wire_address
-from mail.message.parse import IncomingMessage, parse
+from mail.maintenance import practice_letters as letters
+from mail.maintenance.practice_letters import Original
+from mail.message.address import Address
+from mail.message.parse import OWN_ID_HEADER, IncomingMessage, parse
 from mail.message.pasted import one_person
+from mail.settings import office, rehearsal
+from mail.settings.config import settings
+from mail.settings.tokens import TokenKind
 from mail.settings.wake import wake
 from mail.transport.mailbox import FetchedMail
 from models import Blob, Event, PracticeMail, db, reading, writing
@@ -27,27 +29,57 @@ from models.store import pack
 
 TOPIC = "practice"  # of the events for open pages
 SOURCE = "practice"  # in the ledger of received mail
-PROGRAM = SMTP.clone(max_line_length=998)  # no folding: an id that is cut in the middle is no id any more
-MOST_REFERENCES = 12
-LONGEST_QUOTE = 20_000  # characters
+
+# What recipients do besides replying, by its name in addresses and buttons; and the column that says when they did.
+ACTIONS: dict[str, tuple[str, Callable[[Original, datetime], EmailMessage]]] = {
+    "bounce": ("bounced_at", partial(letters.report, kind="bounce")),
+    "full": ("bounced_at", partial(letters.report, kind="full")),
+    "blocked": ("bounced_at", partial(letters.report, kind="blocked")),
+    "odd-bounce": ("bounced_at", letters.odd_report),
+    "delay": ("delayed_at", partial(letters.report, kind="delay")),
+    "complaint": ("complained_at", letters.complaint),
+    "out-of-office": ("away_at", letters.absence),
+}
+NEED_RETURN_PATH = ("bounce", "full", "blocked", "odd-bounce", "delay")
 
 
-def store(envelope_sender: str, recipients: Sequence[str], content: bytes, now: datetime) -> None:
-    """Put a mail into the mailbox of each recipient; the caller commits."""
+def takes_mail() -> bool:
+    """Whether emails may come in now: in practice, and in a rehearsal."""
+    return rehearsal.is_on() or settings().default_server.practice
+
+
+def store(envelope_sender: str, recipients: Sequence[str], content: bytes, now: datetime) -> list[int]:
+    """Put a mail into the mailbox of each recipient and return the numbers; the caller commits."""
     message, packed = parse(content, now), pack(content)
     (blob_id,) = Blob.keep([packed])
-    for recipient in recipients:
-        db.session.add(
-            PracticeMail(
-                at=now,
-                envelope_sender=envelope_sender[:400],
-                recipient=recipient[:320],
-                from_text=(str(message.from_) if message.from_ else "")[:500],
-                subject=message.subject[:500],
-                blob_id=blob_id,
-            )
+    line_id, trace_id = _sent_as(message)
+    rows = [
+        PracticeMail(
+            at=now,
+            envelope_sender=envelope_sender[:400],
+            recipient=recipient[:320],
+            from_text=(str(message.from_) if message.from_ else "")[:500],
+            subject=message.subject[:500],
+            blob_id=blob_id,
+            line_id=line_id,
+            trace_id=trace_id,
         )
+        for recipient in recipients
+    ]
+    db.session.add_all(rows)
     Event.add([TOPIC], now)
+    db.session.flush()
+    return [row.id for row in rows]
+
+
+def _sent_as(message: IncomingMessage) -> tuple[int | None, int | None]:
+    """Return which line of the queue, or recipient of a mailing, an email was sent to."""
+    named = office.tokens().read(message.header(OWN_ID_HEADER) or "")
+    if named is None:
+        return None, None
+    kinds = (TokenKind.LINE, TokenKind.TRACE)
+    line_id, trace_id = (named.id if named.kind is kind else None for kind in kinds)
+    return line_id, trace_id
 
 
 def read(mail: PracticeMail) -> IncomingMessage:
@@ -60,19 +92,29 @@ def read(mail: PracticeMail) -> IncomingMessage:
 
 def answer(practice_mail_id: int, text: str, now: datetime) -> None:
     """Answer a mail as its recipient: the answer goes to its Reply-To and quotes it. Commits and wakes the worker."""
-    with reading():
-        mail = _mail(practice_mail_id)
-        original, recipient = read(mail), mail.recipient
-    reply = _letter(_recipient_of(original, recipient), _answer_to(original), now)
-    subject = _one_line(original.subject)
-    reply["Subject"] = subject if subject.lower().startswith("re:") else f"Re: {subject}"
-    if original.message_id:
-        reply["In-Reply-To"] = original.message_id
-        known = [reference for reference in original.references if reference != original.message_id]
-        reply["References"] = " ".join([*known[-MOST_REFERENCES:], original.message_id])
-    _write_body(reply, text, original)
-    _hand_in(reply, now)
+    _hand_in(letters.reply(_original(practice_mail_id), text, now), now)
     _note(practice_mail_id, now, answered_at=now)
+
+
+def act(practice_mail_id: int, action: str, now: datetime) -> bool:
+    """Do with a mail what a server or a recipient does, one of ``ACTIONS``; commits and wakes the worker.
+
+    Returns False when nothing comes back: a mail without an envelope sender is never reported about.
+    """
+    original = _original(practice_mail_id)
+    if action in NEED_RETURN_PATH and not original.has_return_path:
+        return False
+    column, write = ACTIONS[action]
+    _hand_in(write(original, now=now), now)  # type: ignore[call-arg]
+    _note(practice_mail_id, now, **{column: now})
+    return True
+
+
+def act_by_address(practice_mail_ids: Sequence[int], recipients: Sequence[str], now: datetime) -> None:
+    """Do at once what the addresses of recipients ask for; commits and wakes."""
+    for practice_mail_id, recipient in zip(practice_mail_ids, recipients, strict=True):
+        if action := wish_of(recipient).action:
+            act(practice_mail_id, action, now)
 
 
 def write_new(from_: str, to: str, subject: str, text: str, now: datetime) -> None:
@@ -85,119 +127,17 @@ def write_new(from_: str, to: str, subject: str, text: str, now: datetime) -> No
         raise InvalidAddress(address=from_)
     if not isinstance(recipient, Address):
         raise InvalidAddress(address=to)
-    letter = _letter(sender, recipient, now)
-    letter["Subject"] = _one_line(subject)
-    _write_body(letter, text, None)
+    letter = letters.letter(sender, recipient, now, subject)
+    letters.write_body(letter, text, None)
     _hand_in(letter, now)
 
 
-def bounce(practice_mail_id: int, now: datetime) -> None:
-    """Return a mail as undeliverable, to its envelope sender, as a mail server does (RFC 3464). Commits and wakes."""
+def _original(practice_mail_id: int) -> Original:
     with reading():
-        mail = _mail(practice_mail_id)
-        returned, recipient, sender, sent_at = Blob.read(mail.blob_id), mail.recipient, mail.envelope_sender, mail.at
-    server = f"mx.{domain_of(recipient) or 'example.com'}"
-    report = _letter(Address("Mail Delivery System", f"MAILER-DAEMON@{server}"), Address("", sender), now)
-    report.replace_header("Return-Path", "<>")
-    report["Auto-Submitted"] = "auto-replied"
-    report["Subject"] = "Undelivered Mail Returned to Sender"
-    report["Content-Type"] = f'multipart/report; report-type=delivery-status; boundary="{secrets.token_hex(12)}"'
-    report["MIME-Version"] = "1.0"
-    report.set_payload(
-        [
-            _part(
-                "text/plain",
-                f"This is the mail system at host {server}.\r\n\r\nI'm sorry to have to inform you that your message "
-                "could not be delivered\r\nto one or more recipients.\r\n\r\n"
-                f"<{recipient}>: 550 5.1.1 <{recipient}>: Recipient address rejected: User unknown\r\n",
-            ),
-            _part(
-                "message/delivery-status",
-                f"Reporting-MTA: dns; {server}\r\nArrival-Date: {format_datetime(sent_at)}\r\n\r\n"
-                f"Final-Recipient: rfc822; {recipient}\r\nOriginal-Recipient: rfc822;{recipient}\r\nAction: failed\r\n"
-                f"Status: 5.1.1\r\nRemote-MTA: dns; {server}\r\n"
-                f"Diagnostic-Code: smtp; 550 5.1.1 <{recipient}>: Recipient address rejected: User unknown\r\n",
-            ),
-            _part("text/rfc822-headers", returned.partition(b"\r\n\r\n")[0].decode("utf-8", "replace") + "\r\n"),
-        ]
-    )
-    _hand_in(report, now)
-    _note(practice_mail_id, now, bounced_at=now)
-
-
-def _mail(practice_mail_id: int) -> PracticeMail:
-    mail = db.session.get(PracticeMail, practice_mail_id)
-    if mail is None:
-        raise LookupError(f"practice mail {practice_mail_id}")
-    return mail
-
-
-def _recipient_of(original: IncomingMessage, address: str) -> Address:
-    """Return the recipient with the name that the mail gave it."""
-    wanted = Address("", address)
-    for header in original.fields.get("to", []):
-        for known in parse_addresses(header):
-            if known.key == wanted.key:
-                return known
-    return wanted
-
-
-def _answer_to(original: IncomingMessage) -> Address:
-    for header in original.fields.get("reply-to", []):
-        found = first_address(header)
-        if found:
-            return found
-    if original.from_ is None:
-        raise LookupError("a mail without a sender can't be answered")
-    return original.from_
-
-
-# --- writing as a mail program does
-
-
-def _letter(sender: Address, recipient: Address, now: datetime) -> EmailMessage:
-    letter = EmailMessage(policy=PROGRAM)
-    letter["Return-Path"] = f"<{wire_address(sender.address)}>"
-    letter["Delivered-To"] = wire_address(recipient.address) if recipient.address else "nobody@localhost"
-    letter["From"] = _mailbox(sender)
-    letter["To"] = _mailbox(recipient) if recipient.address else "undisclosed-recipients:;"
-    letter["Date"] = format_datetime(now)
-    letter["Message-ID"] = f"<{secrets.token_hex(16)}@{wire_address(sender.address).rpartition('@')[2]}>"
-    return letter
-
-
-def _mailbox(address: Address) -> HeaderAddress:
-    return HeaderAddress(_one_line(address.name), addr_spec=wire_address(address.address))
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _write_body(letter: EmailMessage, text: str, original: IncomingMessage | None) -> None:
-    """Write the text, and below it what is answered, each line quoted."""
-    text = text.replace("\r\n", "\n").strip()
-    plain, html = text + "\n", "".join(f"<div>{escape(line) or '<br>'}</div>" for line in text.split("\n"))
-    if original is not None:
-        said = f"On {original.date:%a, %d %b %Y at %H:%M}, {original.from_ or 'somebody'} wrote:"
-        quoted = original.text.strip()[:LONGEST_QUOTE]
-        plain += f"\n{said}\n" + "".join(f"> {line}".rstrip() + "\n" for line in quoted.splitlines())
-        shown = "<br>".join(str(escape(line)) for line in quoted.splitlines())
-        html += (
-            f'<br><div class="gmail_quote"><div dir="ltr" class="gmail_attr">{escape(said)}<br></div>'
-            f'<blockquote class="gmail_quote" style="margin:0 0 0 .8ex;border-left:1px solid #ccc;padding-left:1ex">'
-            f"{shown}</blockquote></div>"
-        )
-    letter.set_content(plain, cte="quoted-printable")
-    letter.add_alternative(f"<html><body>{html}</body></html>", subtype="html", cte="quoted-printable")
-
-
-def _part(kind: str, text: str) -> EmailMessage:
-    """Return a part by reading it: groups of a delivery status become the messages that the library writes."""
-    kind += "; charset=utf-8" if kind == "text/plain" else ""
-    part = message_from_string(f"Content-Type: {kind}\r\n\r\n{text}", policy=PROGRAM)
-    assert isinstance(part, EmailMessage)
-    return part
+        mail = db.session.get(PracticeMail, practice_mail_id)
+        if mail is None:
+            raise LookupError(f"practice mail {practice_mail_id}")
+        return Original(Blob.read(mail.blob_id), read(mail), mail.recipient, mail.envelope_sender, mail.at)
 
 
 def _hand_in(letter: EmailMessage, now: datetime) -> None:

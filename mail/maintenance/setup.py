@@ -54,7 +54,8 @@ def first_rows(now: datetime) -> None:
     """
     if db.session.scalar(select(DocumentType.id).limit(1)) is None:
         _types()
-    if db.session.scalar(select(SystemParameter.id).limit(1)) is None:
+    set_by_hand = SystemParameter.key.startswith(parameters.INTERNAL, autoescape=True).is_(False)
+    if db.session.scalar(select(SystemParameter.id).where(set_by_hand).limit(1)) is None:
         for parameter, value in PARAMETERS.items():
             parameters.put(parameter.key, value, now)
     if db.session.scalar(select(Alias.id).limit(1)) is None:

@@ -192,9 +192,9 @@ class _Delivery(Generic[Item]):
         self.slowdowns = connections.slowdowns
 
     def run(self) -> None:
-        batch = self.batch
+        batch, connection = self.batch, self.connection
         try:
-            while batch.waiting and batch.end is End.DONE and batch.goes_on():
+            while batch.waiting and batch.end is End.DONE and self.connections.leads_on(connection) and batch.goes_on():
                 self.worker.assert_alive()
                 item = batch.waiting.popleft()
                 if self.slowdowns.any() and self._puts_off(item):

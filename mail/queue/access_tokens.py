@@ -23,7 +23,7 @@ from mail.errors import MailError
 from mail.queue.account_notices import tell_of_failure
 from mail.queue.lease import elapsed
 from mail.sentences import why
-from mail.settings import oauth
+from mail.settings import oauth, rehearsal
 from mail.settings.clock import now as clock_now
 from mail.settings.oauth import OauthTokens, Registration
 from mail.transport.oauth_http import OauthRefused
@@ -108,8 +108,11 @@ class AccountTokens:
 def renewed(account_id: int, generation: int, patience: float = PATIENCE, forced: bool = False) -> _Held:
     """Return an account with a newer token than that of this generation, whoever renewed it. Commits.
 
-    Raises ``SignInWaits`` when there is none: the reason, with what to do, stands on the account.
+    Raises ``SignInWaits`` when there is none: the reason, with what to do, stands on the account. Nothing is renewed in
+    a rehearsal: a refresh token may be worth something once only, and then it is the real office's.
     """
+    if rehearsal.is_on():
+        raise _later(_usable(account_id).address, why("account_rehearsal"))
     locks: defaultdict[int, threading.Lock] = current_app.extensions.setdefault(_AT_WORK, defaultdict(threading.Lock))
     until = elapsed() + patience
     if not locks[account_id].acquire(timeout=patience):

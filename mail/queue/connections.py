@@ -22,9 +22,9 @@ from mail.queue.access_tokens import AccountTokens
 from mail.queue.concurrency import ServerConcurrency
 from mail.queue.signing_process import SigningProcesses
 from mail.queue.slowdown import Slowdowns
-from mail.settings import office
+from mail.settings import office, rehearsal
 from mail.settings.clock import now
-from mail.settings.config import settings
+from mail.settings.config import PRACTICE_NAME, settings
 from mail.settings.signing import signs_itself
 from mail.transport.relay_ids import keep_our_id
 from mail.transport.sasl import AccountMissing
@@ -34,6 +34,7 @@ from models import OutgoingServer, ServerLimit, Unreadable, db, reading
 from models.store import upsert
 
 IDLE = 60.0  # seconds after which an unused connection is closed: most servers close it soon after
+PRACTICE_HOST = "127.0.0.1"
 LEARNED_FOR = timedelta(days=1)  # then it is tried whether the server takes more by now
 
 
@@ -87,6 +88,7 @@ class Connections:
         self.slowdowns = Slowdowns()
         self.claims: Counter[int] = Counter()  # of personal mail, by server
         self.signing = SigningProcesses()
+        self.rehearses = False  # as far as this process knows
         self._lock = threading.Lock()
         self._idle: dict[int, list[_Kept]] = {}
         self._lent: Counter[int] = Counter()
@@ -102,6 +104,7 @@ class Connections:
         """
         with reading():  # no transaction is open while a server is waited for
             access = access_to(server_id, self._also_inactive)
+            self.rehearses = rehearsal.is_on()
         target = access.target
         self.servers.first_seen(server_id, access.connections)
         learned = self._what_was_learned(server_id, target.host)
@@ -122,6 +125,11 @@ class Connections:
             self._give_back(server_id, connection)
         if connection.most_mails != most:
             self._learn(server_id, target.host, mails=connection.most_mails)
+
+    def leads_on(self, connection: ServerConnection) -> bool:
+        """Say whether the next email may go over a connection: none to a real server once a rehearsal has begun."""
+        target = connection.target
+        return not self.rehearses or (target.host == PRACTICE_HOST and target.port == _practice.get("port"))
 
     def others(self, server_id: int) -> int:
         """Return how many connections to a server are lent or kept besides the caller's own."""
@@ -208,7 +216,12 @@ class Connections:
 
 
 def access_to(server_id: int, also_inactive: bool = False) -> ServerAccess:
-    """Return how to reach a server (0: the default server); raises ``ServerGone`` for one that is not in use."""
+    """Return how to reach a server (0: the default server); raises ``ServerGone`` for one that is not in use.
+
+    During a rehearsal that is the practice mailbox, whatever the server: this is the only way to a server for emails.
+    """
+    if rehearsal.is_on():
+        return _rehearsed(server_id, also_inactive)
     if not server_id:
         target = default_target()
         return ServerAccess(target, signs_itself=signs_itself("provider", target.host))
@@ -222,6 +235,24 @@ def access_to(server_id: int, also_inactive: bool = False) -> ServerAccess:
         server.headers,
         signs_itself(server.dkim, server.host),
         server.verp is False,
+    )
+
+
+def _rehearsed(server_id: int, also_inactive: bool) -> ServerAccess:
+    """Return the practice mailbox in place of a server, which gets what that one would: its headers, our signature."""
+    target = practice_target()
+    if not server_id:
+        return ServerAccess(target, signs_itself=signs_itself("provider", settings().default_server.host))
+    row = OutgoingServer
+    columns = (row.active, row.headers, row.dkim, row.host, row.verp)
+    server = db.session.execute(select(*columns).where(row.id == server_id)).first()
+    if server is None or not (server.active or also_inactive):
+        raise ServerGone(id=server_id)
+    return ServerAccess(
+        target,
+        headers=server.headers,
+        signs_itself=signs_itself(server.dkim, server.host),
+        shares_sender=server.verp is False,
     )
 
 
@@ -284,10 +315,7 @@ def default_target() -> SmtpTarget:
     if default.practice:
         if office.is_live():
             raise NoServerLeft()
-        port = _practice.get("port")
-        if port is None:
-            raise PracticeMailboxAway()
-        return SmtpTarget(default.name, "127.0.0.1", port, allow_local=True)
+        return practice_target()
     return SmtpTarget(
         name=default.name,
         host=default.host,
@@ -298,6 +326,14 @@ def default_target() -> SmtpTarget:
         password=default.password,
         allow_local=True,  # the environment is written by who runs this machine
     )
+
+
+def practice_target() -> SmtpTarget:
+    """Return where the practice mailbox of this process listens."""
+    port = _practice.get("port")
+    if port is None:
+        raise PracticeMailboxAway()
+    return SmtpTarget(PRACTICE_NAME, PRACTICE_HOST, port, allow_local=True)
 
 
 def _one_of(value: str) -> Any:

@@ -25,6 +25,7 @@ from mail.sentences import (
     once,
     outgoing,
     receiving,
+    rehearsal,
     self_test,
     senders,
     settings,
@@ -56,6 +57,7 @@ SUBJECTS = (
     dmarc_reports,
     receiving,
     once,
+    rehearsal,
 )
 SENTENCES: dict[str, Any] = {code: sentence for subject in SUBJECTS for code, sentence in subject.SENTENCES.items()}
 

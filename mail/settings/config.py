@@ -18,6 +18,7 @@ from cryptography.fernet import Fernet, MultiFernet
 from flask import current_app
 
 EXTENSION = "coquimail"
+PRACTICE_NAME = "practice mailbox"
 
 
 class ConfigError(Exception):
@@ -39,7 +40,7 @@ class DefaultServer:
     @property
     def name(self) -> str:
         """How it is called where people read it."""
-        return "practice mailbox" if self.practice else f"default server ({self.host})"
+        return PRACTICE_NAME if self.practice else f"default server ({self.host})"
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Settings:
     default_server: DefaultServer
     keys: tuple[bytes, ...] = field(repr=False)
     url: str = "http://localhost:8000"
+    public_host: str = ""  # of the address of this office, if the environment says it
     proxies: int = 0
     clock_file: Path | None = None
     testing: bool = False
@@ -127,6 +129,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
         default_server=_default_server(environment),
         keys=_keys(environment.get("COQUI_SECRET_KEY") or "", data),
         url=(environment.get("COQUI_URL") or f"http://{_host(environment)}:{port}").rstrip("/"),
+        public_host=(urlsplit(environment.get("COQUI_URL") or "").hostname or "").rstrip("."),
         proxies=_number(environment, "COQUI_PROXIES", 0),
         clock_file=Path(clock_file) if clock_file else None,
         testing=testing,

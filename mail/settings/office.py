@@ -18,7 +18,7 @@ from mail.decide.sender import Decision
 from mail.decide.servers import Server, read_filter
 from mail.message.address import domain_of, show_address
 from mail.message.domains import wire_domain
-from mail.settings import parameters
+from mail.settings import parameters, rehearsal
 from mail.settings.config import settings
 from mail.settings.signing import signs_itself
 from mail.settings.tokens import ALPHABET, Tokens
@@ -142,8 +142,8 @@ def go_live(now: datetime) -> None:
 
 
 def is_practice(server_id: int) -> bool:
-    """Whether a server (0: the default server) is the practice mailbox."""
-    return server_id == 0 and settings().default_server.practice
+    """Whether what is sent through a server (0: the default server) goes to the practice mailbox."""
+    return rehearsal.is_on() or (server_id == 0 and settings().default_server.practice)
 
 
 def sends_through() -> Literal["servers", "default", "practice", "nothing"]:
@@ -156,7 +156,7 @@ def sends_through() -> Literal["servers", "default", "practice", "nothing"]:
         return "servers"
     if not settings().default_server.practice:
         return "default"
-    return "nothing" if is_live() else "practice"
+    return "nothing" if is_live() and not rehearsal.is_on() else "practice"
 
 
 def back_to_practice(now: datetime, user_id: int | None = None) -> None:
@@ -256,9 +256,9 @@ def _domains(rows: Sequence[Any]) -> tuple[MailDomain, ...]:
 
 
 def _default_server() -> Server | None:
-    """The server of the environment; the practice mailbox only while no real one ever accepted an email."""
+    """The server of the environment; the practice mailbox while no real one accepted an email yet, or to rehearse."""
     default = settings().default_server
-    if default.practice and is_live():
+    if default.practice and is_live() and not rehearsal.is_on():
         return None
     signs, verp = signs_itself("provider", default.host), parameters.DEFAULT_VERP.get()
     return Server(

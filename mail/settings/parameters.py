@@ -24,9 +24,11 @@ from mail.settings.parameter_values import (
     web_address,
 )
 from models import OutgoingServer, SystemParameter, db
+from models.store import upsert
 
 Value = TypeVar("Value")
 YES_OR_NO, DAYS = range(2), range(1, 36_501)
+INTERNAL = "installation."  # what the keys begin with that nobody sets by hand and no list shows
 
 
 @dataclass(frozen=True)
@@ -324,6 +326,19 @@ def _values() -> dict[str, str]:
         g.parameters = {row.key: row.value for row in rows}
     values: dict[str, str] = g.parameters
     return values
+
+
+def stored(key: str) -> str:
+    """Return the text that is stored under a key, "" for none."""
+    return _values().get(key, "")
+
+
+def store(key: str, text: str, now: datetime, user_id: int | None = None) -> None:
+    """Store a text that CoquiMail keeps for itself; any number of workers may do so at once. The caller commits."""
+    values = {"value": text, "changed_at": now, "changed_by_id": user_id}
+    row = upsert(SystemParameter).values(key=key, **values)
+    db.session.execute(row.on_conflict_do_update(index_elements=["key"], set_=values))
+    g.pop("parameters", None)
 
 
 def check(key: str, text: str) -> str:

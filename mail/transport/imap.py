@@ -261,7 +261,7 @@ class ImapSession(mailbox.ProtocolSession):
         """Open the folder and return what the server says of it."""
         with self.our_errors():
             try:
-                seen = self.session.select(self.target.folder, readonly=readonly)
+                seen = self.session.select(self.target.folder, readonly=readonly or self.target.read_only)
             except imaplib.IMAP4.abort:
                 raise
             except IMAPClientError as error:

@@ -66,6 +66,7 @@ class MailboxTarget:
     timeout_read: float = 60.0
     timeout_run: float = 600.0  # for everything together
     allow_local: bool = False
+    read_only: bool = False  # a rehearsal: nothing may change there (IMAP: EXAMINE)
 
 
 def all_of_them(keys: Sequence[str]) -> Collection[str]:

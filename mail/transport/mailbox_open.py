@@ -96,7 +96,9 @@ class _MailboxTest(ConnectionTest):
 
     def further(self) -> list[FurtherStep]:
         steps = [FurtherStep("folder", self.look)]
-        return [*steps, FurtherStep("writing", self.write)] if self.target.kind == "imap" else steps
+        if self.target.kind != "imap" or self.target.read_only:
+            return steps
+        return [*steps, FurtherStep("writing", self.write)]
 
     def out_of_time(self) -> bool:
         return self.line.late

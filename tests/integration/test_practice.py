@@ -102,7 +102,7 @@ def test_a_bounce_paints_the_envelope_red(office: Office) -> None:
     answers(office, thread_id)
     mail = wait_until(lambda: mails(office), 15)[0]
     with office.context():
-        practice.bounce(mail.id, datetime.now(UTC))
+        practice.act(mail.id, "bounce", datetime.now(UTC))
     wait_until(lambda: office.states() == {"ann@customer.test": "bounced"}, 15)
     with office.looking():
         bounce = db.session.scalar(select(Bounce))

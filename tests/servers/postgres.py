@@ -116,6 +116,15 @@ class Postgres:
             self._made_from[name] = made_from
         return self.url(name)
 
+    def copy_database(self, url: str) -> str:
+        """Return the URL of a copy of a database, as somebody makes one for a trial."""
+        name = f"test{next(self._serial)}"
+        self._disconnect(_name(url))
+        with self._connect() as connection:
+            copy = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+            connection.execute(copy.format(sql.Identifier(name), sql.Identifier(_name(url))))
+        return self.url(name)
+
     def template(self, name: str, fill: Callable[[str], None]) -> str:
         """Return ``name``, a template for ``create_database``; ``fill(url)`` makes it when it is first asked for."""
         if name not in self._templates:

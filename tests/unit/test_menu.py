@@ -48,6 +48,7 @@ SETTINGS = [
     "Settings ‣ Receive by push",
     "Settings ‣ Users",
     "Settings ‣ Practice mailbox",
+    "Settings ‣ Rehearsal mode",
     "Settings ‣ Simulators",
 ]
 

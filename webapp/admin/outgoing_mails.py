@@ -203,6 +203,8 @@ def _server(mail: OutgoingMail) -> Any:
 
 
 def _moment(line: Recipient) -> Markup:
+    if line.is_held:
+        return Markup("–")
     if line.state == "queued" and line.wait == "limit":
         said = gettext("until %(time)s", time=template_helpers.until(line.next_try_at))
         return Markup("<div>" + said + "</div>")  # noqa: S704 - a time

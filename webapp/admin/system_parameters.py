@@ -19,7 +19,7 @@ from mail.deliverability.requests import ask_where_changed
 from mail.incoming import aliases
 from mail.settings import office
 from mail.settings.clock import now
-from mail.settings.parameters import CATALOGUE, CATCHALL_DOMAIN, VERP, NotValid, Parameter
+from mail.settings.parameters import CATALOGUE, CATCHALL_DOMAIN, INTERNAL, VERP, NotValid, Parameter
 from models import SystemParameter, User, db
 from webapp.admin import servers
 from webapp.admin.base import AdminView, Button, ChoiceFilter, FieldGroup, expose
@@ -99,6 +99,7 @@ def entries() -> list[ParameterEntry]:
         for row, user in db.session.execute(
             select(SystemParameter, User).outerjoin(User, User.id == SystemParameter.changed_by_id)
         )
+        if not row.key.startswith(INTERNAL)
     }
     unset = {key: ParameterEntry(key, "", known) for key, known in CATALOGUE.items() if key not in rows}
     return [found for _key, found in sorted({**rows, **unset}.items())]
@@ -108,6 +109,8 @@ def a_key(form: Form, field: Field) -> None:
     """Refuse what is no key."""
     if not field.data or any(character.isspace() for character in field.data) or len(field.data) > LONGEST_KEY:
         raise ValidationError(gettext("Enter a key without spaces, such as mail.default.from."))
+    if field.data.lower().startswith(INTERNAL):
+        raise ValidationError(gettext("Keys that begin with %(start)s are kept by CoquiMail itself.", start=INTERNAL))
 
 
 class SystemParameterView(AdminView):
@@ -168,7 +171,7 @@ class SystemParameterView(AdminView):
         row = db.session.scalar(select(SystemParameter).where(SystemParameter.key == key))
         if row is None and key in CATALOGUE:
             row = SystemParameter(key=key, value="")
-        if row is None:
+        if row is None or key.startswith(INTERNAL):
             flash(gettext("This key does not exist; see the list."), "error")
             return redirect(self.get_url(".index_view"))
         form = self.edit_form(row)

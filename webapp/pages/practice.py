@@ -13,7 +13,6 @@ from mail.message.parse import IncomingMessage
 from mail.message.pasted import one_person
 from mail.settings import office
 from mail.settings.clock import now
-from mail.settings.config import settings
 from models import Blob, Document, DocumentType, OutgoingMail, Post, PracticeMail, db
 from webapp.auth import roles_required
 from webapp.pages.bodies import as_download, of_mail
@@ -25,9 +24,40 @@ SEVERAL = _l("Not sent: enter one sender and one recipient. For another recipien
 INCOMPLETE = _l("Enter both addresses in full, such as ann@customer.test and sales@office.test.")
 
 
-def _only_in_practice() -> None:
-    """With a real mail server there is no practice mailbox to play in."""
-    if not settings().default_server.practice:
+_RED = _l("The delivery report is on its way: the envelope of the message turns red.")
+SAID = {
+    "bounce": _RED,
+    "full": _RED,
+    "blocked": _RED,
+    "odd-bounce": _RED,
+    "delay": _l("The report is on its way: it says that the email is late, so the envelope stays as it is."),
+    "complaint": _l("The complaint is on its way: the address is put on the blacklist."),
+    "out-of-office": _l("The automatic reply is on its way: it becomes a note on the document, and nobody is emailed."),
+}
+NO_RETURN_PATH = _l("Nothing was sent: this email has no return address, so no mail server reports about it.")
+ADDRESSES = (
+    ("refuse-550@customer.test", _l("refused for good: the envelope turns red at once")),
+    ("refuse-451@customer.test", _l("refused for now: the email waits and is tried again")),
+    ("slow-30s@customer.test", _l("accepted after 30 seconds: other emails do not wait for it")),
+    ("bounce@customer.test", _l("accepted and then returned: the address does not exist")),
+    ("full@customer.test", _l("returned because the mailbox is full")),
+    ("blocked@customer.test", _l("returned as spam: this does not count against the address")),
+    ("odd-bounce@customer.test", _l("returned with a report that follows no standard")),
+    ("delay@customer.test", _l("a warning that the email is late: this is not a failure")),
+    ("complaint@customer.test", _l("reported as spam: the address is put on the blacklist")),
+    ("out-of-office@customer.test", _l("answered automatically: a note on the document")),
+)
+
+
+def _assert_there() -> None:
+    """Where all emails are sent for real there is nothing to see, unless some came in practice or in a rehearsal."""
+    if not practice.takes_mail() and db.session.scalar(select(PracticeMail.id).limit(1)) is None:
+        abort(404)
+
+
+def _assert_open() -> None:
+    """What a recipient does comes in as real mail: not in an office that sends all of its emails for real."""
+    if not practice.takes_mail():
         abort(404)
 
 
@@ -35,7 +65,7 @@ def _only_in_practice() -> None:
 @roles_required("admin")
 def index() -> ResponseReturnValue:
     """Show what was sent, newest first, as the recipients have it."""
-    _only_in_practice()
+    _assert_there()
     return _page()
 
 
@@ -53,6 +83,8 @@ def _page() -> ResponseReturnValue:
         older=found[PAGE - 1].id if len(found) > PAGE else None,
         recipient=recipient,
         is_live=office.is_live(),
+        is_open=practice.takes_mail(),
+        addresses=ADDRESSES,
         aliases=sorted(office.load().addresses),
     )
 
@@ -61,7 +93,7 @@ def _page() -> ResponseReturnValue:
 @roles_required("admin")
 def write() -> ResponseReturnValue:
     """Send a mail to the office, as a customer would."""
-    _only_in_practice()
+    _assert_open()
     sender, to = one_person(request.form.get("from", "")), one_person(request.form.get("to", ""))
     if not isinstance(sender, Address) or not isinstance(to, Address):
         several = any(isinstance(one, dict) and one["code"] == "import_several" for one in (sender, to))
@@ -85,7 +117,7 @@ def _on_its_way(address: str) -> Markup:
 
 
 def _mail(mail_id: int) -> PracticeMail:
-    _only_in_practice()
+    _assert_there()
     return db.session.get(PracticeMail, mail_id) or abort(404)
 
 
@@ -95,7 +127,13 @@ def show(mail_id: int) -> ResponseReturnValue:
     """Show one mail as its recipient has it."""
     mail = _mail(mail_id)
     message = practice.read(mail)
-    return render_template("pages/practice_mail.html", mail=mail, message=message, document=_document_of(message))
+    return render_template(
+        "pages/practice_mail.html",
+        mail=mail,
+        message=message,
+        document=_document_of(message),
+        is_open=practice.takes_mail(),
+    )
 
 
 def _document_of(message: IncomingMessage) -> Document | None:
@@ -129,6 +167,7 @@ def original(mail_id: int) -> Response:
 def answer(mail_id: int) -> ResponseReturnValue:
     """Answer as the recipient: the answer comes in by the real pipeline."""
     _mail(mail_id)
+    _assert_open()
     words = request.form.get("words", "").strip()
     if not words:
         flash(gettext("Write a reply first."), "error")
@@ -138,11 +177,15 @@ def answer(mail_id: int) -> ResponseReturnValue:
     return redirect(url_for(".show", mail_id=mail_id))
 
 
-@blueprint.post("/<int:mail_id>/bounce")
+@blueprint.post("/<int:mail_id>/act")
 @roles_required("admin")
-def bounce(mail_id: int) -> ResponseReturnValue:
-    """Return the mail as a server does that does not know the recipient."""
+def act(mail_id: int) -> ResponseReturnValue:
+    """Do with the mail what a mail server or another recipient would do; it comes in by the real pipeline."""
     _mail(mail_id)
-    practice.bounce(mail_id, now())
-    flash(gettext("The delivery report is being sent: the envelope of the message turns red."), "success")
+    _assert_open()
+    action = request.form.get("action", "")
+    if action not in SAID:
+        abort(400)
+    done = practice.act(mail_id, action, now())
+    flash(str(SAID[action] if done else NO_RETURN_PATH), "success" if done else "error")
     return redirect(url_for(".show", mail_id=mail_id))

@@ -1,0 +1,38 @@
+"""Rehearsal mode: why it is on, what waits for its end, and what it leaves alone."""
+
+from typing import Any
+
+from flask_babel import lazy_gettext as _l
+
+SENTENCES: dict[str, Any] = {
+    "rehearsal_by": _l("%(user)s turned it on."),
+    "rehearsal_by_command": _l("It was turned on from the command line."),
+    "rehearsal_copied": _l(
+        "The database was copied, moved or restored from a backup: it was on %(before)s and is now on %(here)s."
+    ),
+    "rehearsal_restored": _l("The database on %(here)s is older than it was: it was restored from a backup."),
+    "rehearsal_other_address": _l(
+        "The office is reached at %(here)s now and was at %(before)s before: it may have been copied."
+    ),
+    "rehearsal_holds": _l("Written before the rehearsal began: it waits until an administrator ends the rehearsal."),
+    "rehearsal_holds_mailing": _l(
+        "The rehearsal paused this mailing. Resumed now, its emails go to the practice mailbox and reach nobody."
+    ),
+    "rehearsal_is_over": _l(
+        "The end of the rehearsal paused this mailing. Resume it only if its recipients are to receive it for real."
+    ),
+    "rehearsal_left_unsent": _l("Written in a rehearsal and not sent when it ended."),
+    "rehearsal_sent_for_real": _l(
+        "It went to the practice mailbox in a rehearsal. %(user)s had it sent for real when the rehearsal ended."
+    ),
+    "account_rehearsal": _l(
+        "Sign-ins are not renewed during a rehearsal: that could end the sign-in of the real office."
+    ),
+    "mail_to_me_in_rehearsal": _l(
+        "The email is in the practice mailbox: during a rehearsal nothing reaches %(address)s."
+    ),
+    "notice_rehearsal_began": _l(
+        "Rehearsal mode is on: no email reaches anybody. %(reason)s If this is the real office, end the rehearsal."
+    ),
+    "notice_rehearsal_ended": _l("%(user)s ended the rehearsal: emails are sent for real again."),
+}
