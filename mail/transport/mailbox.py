@@ -78,10 +78,9 @@ def all_of_them(keys: Sequence[str]) -> Collection[str]:
 class Position:
     """How far the caller has read.
 
-    IMAP goes on after ``last_uid`` as long as the server's ``uidvalidity`` is the same; with another one all numbers
-    are new and it begins at the first mail. POP3 has no order to rely on: ``unknown`` is asked which of a list of keys
-    the caller does not have yet. Mails that arrived before ``since`` are left alone (IMAP; POP3 tells no arrival).
-    ``again``: the last run ended because the server refused a mail, so mails are asked for one by one now.
+    IMAP goes on after ``last_uid`` as long as the server's ``uidvalidity`` is the same; with another one it begins at
+    the first mail. POP3 has no order to rely on: ``unknown`` is asked which keys of a list are new. Mails that arrived
+    before ``since`` are left alone (IMAP). ``again``: the server refused a mail last time, each is asked for alone now.
     """
 
     uidvalidity: int = 0
