@@ -19,7 +19,7 @@ from aiosmtpd.smtp import Envelope, Session
 from flask import Flask
 
 from mail.decide.reception import Reception, Standing
-from mail.incoming import push
+from mail.incoming import listener_notices, push
 from mail.message.domains import wire_domain
 from mail.sentences import Why, why
 from mail.settings import office
@@ -40,6 +40,7 @@ MAILS_A_MINUTE = 600  # of one address elsewhere
 FRESH = 1.0  # seconds that what was known of our addresses counts
 GROUP, GROUP_BYTES = 50, 4 * 1024 * 1024  # mails, and octets, of one commit
 ANSWERS_WITHIN = 30.0  # seconds in which a thread that is alive says so
+TOLD_AFTER = 3  # tries that failed, some two seconds apart
 LAST_WORDS = 5.0  # seconds for mails that are being stored when the worker ends
 BACKLOG = 100
 
@@ -219,6 +220,7 @@ class PushListener:
     def __init__(self, app: Flask, address: ListenAddress, certificate: tuple[Path, Path] | None) -> None:
         self.name = f"receive {address}"
         self._app, self._address, self._certificate = app, address, certificate
+        self._failures = 0
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: asyncio.Event | None = None
@@ -249,8 +251,15 @@ class PushListener:
             self._thread = None
             reason = self._reason(error)
             say_once(reason)
+            self._failures += 1
+            if self._failures == TOLD_AFTER:
+                listener_notices.tell(str(self._address), reason, now())
             raise NotNow(reason) from error
         log.info("receiving at %s", self._address)
+        self._failures = 0
+        listener_notices.tell(
+            str(self._address), why("listener_again", address=str(self._address)), now(), is_over=True
+        )
 
     def _reason(self, error: Exception) -> Why:
         address = str(self._address)

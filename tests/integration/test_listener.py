@@ -11,10 +11,11 @@ import pytest
 from flask import Flask
 from sqlalchemy import event, select
 
+from mail.documents.contacts import find_or_make
 from mail.settings import parameters
 from mail.settings.clock import now
 from mail.settings.config import ListenAddress
-from models import Blob, ReceivedMail, db
+from models import Blob, Notification, ReceivedMail, User, db
 from scheduler import dialogue, listener
 from scheduler.listener import PushListener
 from scheduler.loops import NotNow
@@ -32,7 +33,8 @@ MAIL = (
 def listening(app: Flask, protocol: str = "lmtp", certificate: tuple[Path, Path] | None = None) -> Iterator[int]:
     address = ListenAddress(protocol, "127.0.0.1", free_port())  # type: ignore[arg-type]
     opened = PushListener(app, address, certificate)
-    opened.work()
+    with app.app_context():
+        opened.work()
     yield address.port
     opened.close()
 
@@ -214,17 +216,50 @@ def test_encryption_is_offered_with_a_certificate(app: Flask, authority: Authori
     assert b" with ESMTPS; " in stored(app)[0]
 
 
-def test_an_address_that_can_not_be_opened_is_told_and_tried_again(app: Flask, tmp_path: Path) -> None:
+def test_an_address_that_can_not_be_opened_is_told_and_tried_again(app: Flask) -> None:
+    with app.app_context():
+        contact = find_or_make("ada@home.test", "Ada", now())
+        db.session.add(User(contact=contact, email="ada@home.test", password="x", role="admin", fs_uniquifier="a"))
+        db.session.commit()
     with closing(socket.socket()) as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        taken = PushListener(app, ListenAddress("lmtp", "127.0.0.1", other.getsockname()[1]), None)
-        with pytest.raises(NotNow) as told:
-            taken.work()
-    assert told.value.why is not None and told.value.why["code"] == "listener_failed"
-    taken.work()
+        address = ListenAddress("lmtp", "127.0.0.1", other.getsockname()[1])
+        taken = PushListener(app, address, None)
+        for _ in range(listener.TOLD_AFTER + 2):
+            assert failure_of(app, taken) == "listener_failed"
+        assert told(app) == ["listener_failed"]
+        restarted = PushListener(app, address, None)
+        for _ in range(listener.TOLD_AFTER):
+            assert failure_of(app, restarted) == "listener_failed"
+    with app.app_context():
+        taken.work()
+        taken.work()
     taken.close()
-    missing = PushListener(app, ListenAddress("lmtp", "127.0.0.1", free_port()), (tmp_path / "no.pem", tmp_path / "no"))
-    with pytest.raises(NotNow) as told:
-        missing.work()
-    assert told.value.why is not None and told.value.why["code"] == "listener_no_certificate"
+    assert told(app) == ["listener_failed", "listener_again"]
+    with app.app_context():
+        taken.work()
+    taken.close()
+    assert told(app) == ["listener_failed", "listener_again"]
+
+
+def test_a_certificate_that_can_not_be_used_is_named(app: Flask, tmp_path: Path) -> None:
+    files = tmp_path / "no.pem", tmp_path / "no.key"
+    missing = PushListener(app, ListenAddress("lmtp", "127.0.0.1", free_port()), files)
+    assert failure_of(app, missing) == "listener_no_certificate"
+
+
+def failure_of(app: Flask, opened: PushListener) -> str:
+    """Let a listener try to open its address and return why it can't."""
+    with app.app_context(), pytest.raises(NotNow) as error:
+        opened.work()
+    assert error.value.why is not None
+    return error.value.why["code"]
+
+
+def told(app: Flask) -> list[str]:
+    """What an admin was told."""
+    with app.app_context():
+        return [
+            one.why["code"] for one in db.session.scalars(select(Notification).order_by(Notification.id)) if one.why
+        ]

@@ -105,6 +105,7 @@ retry      unix  - - n - -     error
 late       unix  - n n - -     pipe flags=R user={nobody} argv={folder}/late ${{nexthop}}
 discard    unix  - - n - -     discard
 smtp       unix  - - n - -     smtp
+lmtp       unix  - - n - -     lmtp
 virtual    unix  - n n - -     virtual
 anvil      unix  - - n - 1     anvil
 scache     unix  - - n - 1     scache
