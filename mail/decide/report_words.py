@@ -19,6 +19,7 @@ from mail.decide.own_words import OwnWords, about_recipients, own_words
 from mail.decide.reported import MOST_RECIPIENTS, SCANNED, About, Report, Reported, short
 from mail.decide.returned import (
     from_machine,
+    has_machine_voice,
     is_certain,
     is_challenge,
     is_report,
@@ -62,7 +63,8 @@ def report_in_words(message: IncomingMessage, at_bounce_address: bool) -> Report
     """Return what a mail from a machine reports in words; None for a mail from a person.
 
     What certainly is a report stays one even if nothing can be read from it. An automatic answer is none, wherever it
-    was sent: there only what the detectors find counts, since some reports call themselves answers.
+    was sent: there only what the detectors find counts, since some reports call themselves answers. Nor is what
+    answers a mail as nobody, under a person's name, and tells of no failure: programs do that for who is away.
     """
     if message.content_type == "multipart/report" and not is_report(message):
         return None  # reports about TLS or DMARC
@@ -76,7 +78,9 @@ def report_in_words(message: IncomingMessage, at_bounce_address: bool) -> Report
     ids = returned_ids(message, at_bounce_address or certain)
     if is_challenge(message):
         return Report(About.CHALLENGE, (), ids, "words", short(own.said))
-    return _read(_Words(message, own, ids, certain), at_bounce_address and (machine or bool(ids)))
+    answers = machine and bool(message.references) and not has_machine_voice(message)
+    at_home = at_bounce_address and (bool(ids) or machine) and not answers
+    return _read(_Words(message, own, ids, certain), at_home)
 
 
 def _read(words: _Words, at_home: bool) -> Report | None:
@@ -88,7 +92,8 @@ def _read(words: _Words, at_home: bool) -> Report | None:
         recipients = _said_about(found, said, FailureKind.DELAY if late else None)
         return Report(About.DELAY if late else About.BOUNCE, recipients, words.ids, "words", short(said), "", problems)
     if words.certain or (at_home and not words.message.is_auto_reply):
-        return Report(About.DELAY if late else About.UNREADABLE, (), words.ids, "", short(said), "", problems)
+        about = About.DELAY if late else About.UNREADABLE
+        return Report(about, (), words.ids, "", short(said), "", problems, is_certain=words.certain)
     return None
 
 

@@ -53,6 +53,7 @@ class Report:
     text: str = ""  # what the report says in words, shortened
     feedback_type: str = ""
     problems: tuple[Why, ...] = ()
+    is_certain: bool = True  # False: only nobody's name as its sender says that it is one, so it blames nobody
 
     @property
     def failures(self) -> tuple[Reported, ...]:

@@ -49,6 +49,11 @@ def may_be_machine(message: IncomingMessage) -> bool:
     return message.from_ is None or bool(_MACHINES.match(local_part(message.from_.address).lower()))
 
 
+def has_machine_voice(message: IncomingMessage) -> bool:
+    """Say whether a mail from a machine is under a machine's name as well; else it may answer for a person."""
+    return "x-failed-recipients" in message.fields or from_postmaster(message) or may_be_machine(message)
+
+
 _MACHINES = re.compile(
     r"(?:[\w.-]*[-_.])?(?:no-?reply|do-?not-?reply|mail(?:er|box)?|mail[-_.]?(?:system|server|admin\w*|delivery|gateway|router)"
     r"|system|daemon|root|admin(?:istrator)?|bounces?|notif\w*|auto\w*|exchange|security|gateway|antispam|mta\d*|smtp\d*)$"

@@ -152,7 +152,8 @@ def _report(case: RoutingCase) -> list[Outcome] | None:
 
 def _automatic_answer(case: RoutingCase) -> list[Outcome] | None:
     """Rule 3."""
-    if not case.message.is_auto_reply:
+    from_nobody = case.message.return_path == "" and bool(bounce_aliases(case.message, case.book))
+    if not (case.message.is_auto_reply or from_nobody):
         case.step("route_no_auto_reply")
         return None
     known = case.answered()

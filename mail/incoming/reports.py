@@ -65,7 +65,7 @@ def would_blame(bounced: Bounced) -> list[tuple[str, str]]:
     if report.about is About.COMPLAINT:
         return [(sent.address, "complaint") for sent in complaining(report, evidence)]
     told = [(sent, reported) for sent, reported in blamed(report, evidence) if sent is not None]
-    if not told and not report.recipients and evidence.only is not None:
+    if not told and not report.recipients and report.is_certain and evidence.only is not None:
         return [(evidence.only.address, FailureKind.SOFT.value)]
     return [(sent.address, reported.kind.value) for sent, reported in told if reported.kind.failed]
 
@@ -178,8 +178,13 @@ def _failure(reported: Reported, sent: SentTo | None, received_id: int | None) -
 
 
 def _without_recipient(report: Report, evidence: Evidence, now: datetime) -> list[tuple[SentTo | None, Reported]]:
-    """A report that names nobody: if its mail went to exactly one, that one; to several, the post is marked."""
+    """A report that names nobody: if its mail went to exactly one, that one; to several, the post is marked.
+
+    What only may be a report is recorded, and blames nobody.
+    """
     kind = FailureKind.DELAY if report.about is About.DELAY else FailureKind.SOFT
+    if not report.is_certain:
+        return [(None, Reported("", kind, "", report.text))]
     only = evidence.only
     if only is None and kind.failed and evidence.whole:
         mails = {sent.mail_id for sent in evidence.whole}

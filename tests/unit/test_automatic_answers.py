@@ -1,0 +1,81 @@
+"""Automatic answers of many programs and languages at a unique bounce address: none is a report.
+
+The files are written by hand in the manner of the programs that their names say.
+"""
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from mail.decide.facts import AddressBook, AliasRule, Facts, KnownMessage, look_up
+from mail.decide.outcomes import Bounced, Routing
+from mail.decide.reported import About
+from mail.decide.routing import route
+from mail.message.parse import parse
+from mail.sentences import say
+
+NOW = datetime(2026, 11, 3, 12, 0, tzinfo=UTC)
+FILES = sorted((Path(__file__).parents[1] / "data" / "automatic").glob("*.eml"))
+BOOK = AddressBook(
+    [
+        AliasRule(1, "sales@mycompany.test", type_id=1),
+        AliasRule(2, "catchall@mycompany.test", "catchall"),
+        AliasRule(3, "bounce@mycompany.test", "bounce"),
+    ],
+    own=["notifications@mycompany.test"],
+    domains=["mycompany.test"],
+)
+SENT = {
+    "<n1@mycompany.test>": KnownMessage(1, thread_id=100, type_id=1, post_id=10, mail_id=20),
+    "a2b3c4": KnownMessage(1, thread_id=100, type_id=1, post_id=10, mail_id=20),
+}
+# What says by a header that a program answered (RFC 3834 and what came before it).
+SAYS_SO = re.compile(
+    rb"^(?:auto-submitted|precedence|x-precedence|x-auto-?[a-z-]*|x-md\w*|x-loop|x-sieve|x-mailer|x-qq-\w+|x-zoho\S*"
+    rb"|x-powered-by|rt-ticket|x-ms-\S*):.*\n",
+    re.IGNORECASE | re.MULTILINE,
+)
+IN_THREAD = re.compile(rb"^(?:in-reply-to|references):.*\n", re.IGNORECASE | re.MULTILINE)
+
+
+def routed(raw: bytes) -> Routing:
+    message = parse(raw, NOW)
+    asked = look_up(message, BOOK)
+    return route(message, asked, Facts(BOOK, signed={id: SENT[id] for id in asked.ids if id in SENT}))
+
+
+def outcome(raw: bytes) -> str:
+    """What becomes of a mail; "recorded" if it may be a report, but blames nobody."""
+    routing = routed(raw)
+    assert all("?" not in say(step) for step in routing.steps)
+    (one,) = routing.outcomes
+    if isinstance(one, Bounced) and one.report.about is About.UNREADABLE and not one.report.is_certain:
+        return "recorded"
+    return type(one).__name__
+
+
+def test_there_are_many() -> None:
+    assert len(FILES) >= 40
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_an_automatic_answer_is_a_note_in_its_thread_and_never_a_report(file: Path) -> None:
+    raw = file.read_bytes()
+    assert outcome(raw) == "AutoNote"
+    assert outcome(IN_THREAD.sub(b"", raw)) == "Ignored"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_without_a_header_that_says_so_it_is_no_report_either(file: Path) -> None:
+    raw = SAYS_SO.sub(b"", file.read_bytes())
+    assert b"uto-" not in raw.partition(b"\nSubject:")[0]
+    is_machine = b"\nFrom: no-reply@" in raw or b"\nFrom: Postmaster <" in raw
+    assert outcome(raw) in ("AutoNote", "Reply", "recorded" if is_machine else "")
+    assert outcome(IN_THREAD.sub(b"", raw)) in ("Ignored", "Quarantined", "recorded")
+
+
+def test_most_are_known_by_their_subject_alone() -> None:
+    notes = [file.stem for file in FILES if outcome(SAYS_SO.sub(b"", file.read_bytes())) == "AutoNote"]
+    assert len(notes) >= 30, notes
