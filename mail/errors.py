@@ -288,12 +288,8 @@ class MailboxRefused(ConnectionFailed):  # the server said no to a command that 
     code = "mailbox_refused"
 
 
-class IdleNotOffered(ConnectionFailed):  # the mailbox can only be asked
-    code = "mailbox_idle_missing"
-
-
-class IdleRefused(MailboxRefused):  # it offers to say when emails arrive, and does not
-    code = "mailbox_idle_refused"
+class SharedMailboxMissing(ConnectionFailed):  # somebody else's mailbox, which this user does not see
+    code = "mailbox_shared_missing"
 
 
 class MailboxEnded(ConnectionFailed):  # the server closed the connection, with a reason

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from mail.errors import IdleNotOffered, IdleRefused, MailboxBusy, MailError
+from mail.errors import MailboxBusy, MailError
 from mail.sentences import Why, why
 from mail.settings.clock import now as clock_now
 from mail.transport import mailbox_open
-from mail.transport.imap_idle import WaitingMailbox, close_quietly
+from mail.transport.imap_idle import IdleNotOffered, IdleRefused, WaitingMailbox, close_quietly
 from mail.transport.mailbox import Mailbox, MailboxTarget
 from mail.transport.refusal import limits_connections
 

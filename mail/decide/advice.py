@@ -180,6 +180,7 @@ _TABLE: tuple[tuple[Advice, tuple[str, ...]], ...] = (
             "mailbox_account_later", "mailbox_account_unreadable", "mailbox_account_new", "mailbox_account_removed",
             "mailbox_login_refused", "mailbox_app_password_wanted", "mailbox_password_login_off", "mailbox_web_login",
             "mailbox_turned_off", "mailbox_encryption_wanted", "mailbox_secret_unreadable", "mailbox_folder_missing",
+            "mailbox_shared_missing",
             "mailbox_folder_refused", "mailbox_folder_not_made", "mailbox_read_only", "mailbox_no_mark",
             "mailbox_no_delete", "mailbox_no_expunge", "mailbox_moved_to_itself", "mailbox_no_room",
             "mailbox_not_understood", "mailbox_connection_refused", "mailbox_timed_out", "mailbox_tls_failed",

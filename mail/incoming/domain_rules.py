@@ -122,9 +122,10 @@ def uses(domain: str) -> list[Use]:
     for server in db.session.execute(servers):
         if _names(server.from_filter, domain):
             found.append(Use("outgoing", server.id, why("uses_outgoing", name=server.name)))
-    mailboxes = select(IncomingServer.id, IncomingServer.name, IncomingServer.user).order_by(IncomingServer.id)
+    named = (IncomingServer.user, IncomingServer.shared_mailbox, IncomingServer.address)
+    mailboxes = select(IncomingServer.id, IncomingServer.name, *named).order_by(IncomingServer.id)
     for mailbox in db.session.execute(mailboxes):
-        if domain_of(mailbox.user or "") == domain:
+        if domain in map(domain_of, mailbox[2:]):
             found.append(Use("incoming", mailbox.id, why("uses_incoming", name=mailbox.name)))
     return found
 

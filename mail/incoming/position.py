@@ -31,17 +31,20 @@ REFUSED = ("mailbox_refused", "mailbox_later")  # the last run ended because the
 def target_of(server: IncomingServer) -> MailboxTarget:
     """Return where the mailbox of an incoming server is and how to open it."""
     account = server.oauth_account if server.authentication == "oauth2" else None
+    # Microsoft lets a person sign in as a mailbox that is shared with them; elsewhere it lies in a namespace.
+    signs_in_as = server.shared_mailbox if account and account.provider.kind == "microsoft" else ""
     return MailboxTarget(
         name=server.name,
         kind=server.kind,  # type: ignore[arg-type]
         host=server.host,
         port=server.port,
         encryption=server.encryption,  # type: ignore[arg-type]
-        user=server.user or (account.address if account else ""),
+        user=signs_in_as or server.user or (account.address if account else ""),
         password="" if server.password is None else server.password,
         auth=server.authentication,  # type: ignore[arg-type]
         tokens=AccountTokens(account.id) if account else None,
         folder=server.folder or "INBOX",
+        shared="" if signs_in_as else server.shared_mailbox,
         move_to=server.move_to if server.after_fetch == "move" else "",
         spool=str(settings().data),
         verify_tls=server.verify_tls,

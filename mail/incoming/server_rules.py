@@ -5,6 +5,7 @@ from typing import Literal
 
 from mail.errors import ChangeRefused
 from mail.incoming.position import target_of
+from mail.message.address import normalise
 from mail.sentences import Why, why
 from mail.settings import sign_in_rules
 from mail.settings.parameter_values import NotValid, a_server_in_headers
@@ -12,8 +13,8 @@ from mail.settings.tested import leads_elsewhere, settings_key
 from models import IncomingServer
 from models.base import was_changed
 
-BACK_TO_DRAFT = ("host", "port", "authentication", "user", "password", "kind", "folder")
-ANOTHER_MAILBOX = ("host", "user", "kind", "folder")  # two folders may number their mails alike
+BACK_TO_DRAFT = ("host", "port", "authentication", "user", "password", "kind", "folder", "shared_mailbox")
+ANOTHER_MAILBOX = ("host", "user", "kind", "folder", "shared_mailbox")  # two folders may number their mails alike
 
 Consequence = Literal["tested_anew", "another_mailbox", "left_behind"]
 
@@ -56,6 +57,10 @@ def _spelled(folder: str) -> str:
 
 def _errors(server: IncomingServer, password_stays_behind: bool) -> dict[str, Why]:
     errors: dict[str, Why] = {}
+    if server.address and not normalise(server.address):
+        errors["address"] = why("mailbox_address_wrong")
+    if server.shared_mailbox and server.kind == "pop3" and server.authentication != "oauth2":
+        errors["shared_mailbox"] = why("pop3_has_no_shared")
     if server.authentication == "oauth2":
         errors |= sign_in_rules.check(server)
     elif not server.password:

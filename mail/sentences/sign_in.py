@@ -117,7 +117,7 @@ SENTENCES: dict[str, Any] = {
     "sign_in_other_mailbox_microsoft": _l(
         "You signed in as %(found)s, but this mailbox is %(address)s. Connect again and sign in as %(address)s. If "
         "both are the same mailbox, enter %(found)s as the user. For a shared mailbox, choose “As the app itself” "
-        "under “How to sign in”."
+        "under “How to sign in”. To read one, you can also sign in as yourself and enter it under “Shared mailbox”."
     ),
     "sign_in_server_changed": _l(
         "The server was changed during the sign-in, so the account was not connected to it. Open the server and press "

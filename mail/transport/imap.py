@@ -32,6 +32,7 @@ from mail.errors import (
     MailboxUnusable,
     MailError,
     NotUnderstood,
+    SharedMailboxMissing,
     StarttlsMissing,
     TokenLoginNotOffered,
     TookTooLong,
@@ -39,12 +40,13 @@ from mail.errors import (
 from mail.sentences import Why, why
 from mail.transport import mailbox, network, refusal, sasl
 from mail.transport.imap_answers import numbers, plain
-from mail.transport.imap_folders import folder_for
-from mail.transport.mailbox import FOLDERS_SHOWN, LARGEST_MAIL, Look, MailboxConnection, MailboxTarget, translate
+from mail.transport.imap_folders import folder_for, shared_folder
+from mail.transport.mailbox import LARGEST_MAIL, Look, MailboxConnection, MailboxTarget, translate
 from mail.transport.spool import IN_MEMORY, PIECE, Spool
 
 _NONSENSE = ("unexpected", "got more than", "a literal of")  # imaplib's words for what is no IMAP
 LISTING = "(UID RFC822.SIZE INTERNALDATE)"
+FOLDERS_SHOWN = 12
 OUR_ID = {"name": "CoquiMail"}  # some providers let in only programs that say who they are (RFC 2971)
 
 logging.getLogger("imapclient.imaplib").setLevel(logging.CRITICAL)  # the dialogue holds mails
@@ -139,6 +141,7 @@ class ImapSession(mailbox.ProtocolSession):
     def __init__(self, target: MailboxTarget, line: MailboxConnection) -> None:
         super().__init__(target, line)
         self._session: ImapConnection | None = None
+        self._shared: tuple[str, str] | None = None  # the folder of a shared mailbox, and what its folders begin with
 
     @property
     def session(self) -> ImapConnection:
@@ -257,11 +260,26 @@ class ImapSession(mailbox.ProtocolSession):
 
         sasl.sign_in(target.tokens, attempt)
 
+    @property
+    def folder(self) -> str:
+        """The server's own name of the folder."""
+        target = self.target
+        if target.shared and self._shared is None:
+            self._shared = shared_folder(self.session, target.shared, target.folder)
+            if self._shared is None:
+                raise SharedMailboxMissing(host=target.host, user=target.user, mailbox=target.shared)
+        return self._shared[0] if self._shared else target.folder
+
+    def folder_for(self, name: str) -> str:
+        """Return the server's own name of the folder for fetched mails; it is made when it is missing."""
+        return folder_for(self.session, name, self.folder, self._shared[1] if self._shared else "")
+
     def select(self, *, readonly: bool) -> dict[bytes, Any]:
         """Open the folder and return what the server says of it."""
         with self.our_errors():
+            folder = self.folder
             try:
-                seen = self.session.select(self.target.folder, readonly=readonly or self.target.read_only)
+                seen = self.session.select(folder, readonly=readonly or self.target.read_only)
             except imaplib.IMAP4.abort:
                 raise
             except IMAPClientError as error:
@@ -280,8 +298,8 @@ class ImapSession(mailbox.ProtocolSession):
         try:
             names = self._folders()
         except IMAPClientError:
-            names = [target.folder]
-        if target.folder in names or target.folder.upper() == "INBOX":
+            names = [self.folder]
+        if self.folder in names or target.folder.upper() == "INBOX":
             return FolderRefused(host=target.host, folder=target.folder, reply=said)
         shown = ", ".join(names[:FOLDERS_SHOWN]) + (" …" if len(names) > FOLDERS_SHOWN else "")
         return FolderMissing(folder=target.folder, folders=shown)
@@ -318,7 +336,7 @@ class ImapSession(mailbox.ProtocolSession):
             return why("mailbox_test_writable")
         with self.our_errors():
             try:
-                return why("mailbox_test_move_to", folder=folder_for(self.session, target.move_to, target.folder))
+                return why("mailbox_test_move_to", folder=self.folder_for(target.move_to))
             except imaplib.IMAP4.abort:
                 raise
             except IMAPClientError as error:

@@ -1,4 +1,4 @@
-"""Where the folder that fetched mails are moved to is, or is to be made: often not where its name says.
+"""Where folders are: the one for fetched mails and those of somebody else are often not where their name says.
 
 On many servers a person's folders lie below a prefix such as ``INBOX.`` (the personal namespace, RFC 2342), and mail
 programs show them without it.
@@ -12,13 +12,14 @@ from mail.errors import FolderMovedToItself
 _NO_MAILS = {b"\\noselect", b"\\nonexistent"}
 
 
-def folder_for(session: IMAPClient, name: str, source: str) -> str:
+def folder_for(session: IMAPClient, name: str, source: str, within: str = "") -> str:
     """Return the server's own name of a folder; one that is missing is made, or the refusal raised.
 
-    Raises ``FolderMovedToItself`` when it is `source`, the folder that is read.
+    Raises ``FolderMovedToItself`` when it is `source`, the folder that is read. ``within``: what the names of the
+    folders of its mailbox begin with, if that is somebody else's.
     """
-    prefix, separator = namespace(session)
-    names = possible_names(name, prefix, separator)
+    prefix, separator = ("", "") if within else namespace(session)
+    names = [within + name] if within else possible_names(name, prefix, separator)
     for one in names:
         if one == source or one.upper() == source.upper() == "INBOX":
             raise FolderMovedToItself(folder=source)
@@ -39,6 +40,38 @@ def namespace(session: IMAPClient) -> tuple[str, str]:
     top = session.list_folders("", "")
     separator = top[0][1] if top else b""
     return "", (separator or b"").decode() if isinstance(separator, bytes) else str(separator or "")
+
+
+def shared_folder(session: IMAPClient, owner: str, folder: str) -> tuple[str, str] | None:
+    """Return the server's name of a folder in somebody else's mailbox, and what the names of its folders begin with.
+
+    None if the user does not see it (RFC 2342: the namespaces of other users, and those that are shared).
+    """
+    found = session.namespace() if session.has_capability("NAMESPACE") else None
+    for prefix, separator in [*(found.other or ()), *(found.shared or ())] if found else ():
+        for name, within in shared_names(owner, folder, str(prefix), str(separator or "")):
+            if _exists(session, name):
+                return name, within
+    return None
+
+
+def shared_names(owner: str, folder: str, prefix: str, separator: str) -> list[tuple[str, str]]:
+    """Return the names that a folder of somebody else may have, each with what the names of its mailbox begin with.
+
+    >>> [name for name, _ in shared_names("info@a.test", "INBOX", "Other Users/", "/")][:2]
+    ['Other Users/info@a.test', 'Other Users/info@a.test/INBOX']
+    >>> shared_names("info", "Done", "user.", ".")
+    [('user.info.Done', 'user.info.'), ('user.info.INBOX.Done', 'user.info.INBOX.')]
+    """
+    found = []
+    for name in dict.fromkeys((owner, owner.partition("@")[0])):
+        root = prefix + name
+        own, inbox = root + separator, f"{root}{separator}INBOX"
+        if folder == "INBOX":
+            found += [(root, own), (inbox, own)]
+        else:
+            found += [(own + folder, own), (f"{inbox}{separator}{folder}", inbox + separator)]
+    return found
 
 
 def possible_names(name: str, prefix: str, separator: str) -> list[str]:

@@ -10,7 +10,7 @@ from itertools import count
 from types import TracebackType
 from typing import Any
 
-from mail.errors import IdleRefused, MailError
+from mail.errors import ConnectionFailed, MailboxRefused, MailError
 from mail.transport.imap_answers import plain
 from mail.transport.imap_mailbox import ImapMailbox
 from mail.transport.mailbox import MailboxTarget
@@ -19,6 +19,14 @@ MOST_HEARD = 256 * 1024  # octets that are read at once; whoever sends more is n
 END_TIMEOUT = 10.0  # seconds for the end of IDLE: the connection may be long gone
 
 _serial = count(1)
+
+
+class IdleNotOffered(ConnectionFailed):  # the mailbox can only be asked
+    code = "mailbox_idle_missing"
+
+
+class IdleRefused(MailboxRefused):  # it offers to say when emails arrive, and does not
+    code = "mailbox_idle_refused"
 
 
 class WaitingMailbox(ImapMailbox):

@@ -14,7 +14,6 @@ from mail.errors import (
 from mail.transport.imap import LISTING, ImapConnection, ImapSession
 from mail.transport.imap_answers import literals, numbers
 from mail.transport.imap_copies import copies_in, digests, matched, traits
-from mail.transport.imap_folders import folder_for
 from mail.transport.mailbox import (
     LARGEST_HEADER,
     After,
@@ -216,7 +215,7 @@ class ImapMailbox(ImapSession):
         """Move mails; without MOVE (RFC 6851) a copy is made and the mail deleted, and the copy is made only once."""
         uids = self._not_copied(keys)
         if uids:
-            self._move_to = self._move_to or folder_for(session, folder, self.target.folder)
+            self._move_to = self._move_to or self.folder_for(folder)
             if session.has_capability("MOVE"):
                 session.move(uids, self._move_to)
             else:

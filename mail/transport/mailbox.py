@@ -40,7 +40,6 @@ BATCH_MAILS = 50
 BATCH_BYTES = 8 * 1024 * 1024
 LARGEST_MAIL = 50 * 1024 * 1024  # above it only the header is brought
 LARGEST_HEADER = 256 * 1024
-FOLDERS_SHOWN = 12
 NOT_GIVEN = ("mailbox_mail_unreadable", "mailbox_mail_missing")  # a mail that is listed and did not come
 
 
@@ -58,6 +57,7 @@ class MailboxTarget:
     auth: Literal["password", "oauth2"] = "password"
     tokens: AccessTokens | None = field(default=None, repr=False, compare=False)
     folder: str = "INBOX"
+    shared: str = ""  # the mailbox of somebody else, in which the folder is
     move_to: str = ""  # the folder for fetched mails, which the test tries
     spool: str = ""  # where large mails wait while they come
     verify_tls: bool = True

@@ -563,6 +563,8 @@ def test_a_mailbox_begins_as_a_draft_with_no_action(app, admin):
         ({"password": "another"}, "draft"),
         ({"kind": "pop3", "password": "swordfish"}, "draft"),
         ({"folder": "Mail"}, "draft"),
+        ({"shared_mailbox": "info@office.test"}, "draft"),
+        ({"address": "info@office.test"}, "confirmed"),
         ({"folder": "inbox"}, "confirmed"),
         ({"password": "swordfish"}, "confirmed"),
         ({"name": "Sales", "after_fetch": "delete", "priority": "5"}, "confirmed"),
@@ -585,6 +587,7 @@ def test_another_mailbox_has_to_be_confirmed_anew(app, admin, changes, state):
         ({"user": "support@office.test"}, True),
         ({"kind": "pop3"}, True),
         ({"folder": "Mail"}, True),
+        ({"shared_mailbox": "info@office.test"}, True),
         ({"password": "another"}, False),
         ({"port": "1993", "name": "Sales"}, False),
     ],
@@ -613,6 +616,8 @@ def test_another_mailbox_is_read_from_its_own_beginning(app, admin, changes, ano
         ({"password": ""}, "Enter the password"),
         ({"user": " "}, "Fill in this field"),
         ({"host": "a b"}, "not a server name"),
+        ({"address": "info"}, "Enter a whole email address"),
+        ({"shared_mailbox": "info@office.test", "kind": "pop3"}, "POP3 reads only your own mailbox"),
         ({"action_type_id": "999"}, "no longer exists"),
     ],
 )
@@ -648,6 +653,26 @@ def test_the_last_failure_is_told_in_words(app, admin):
         assert "The server name imap.example.com does not exist" in admin.get(path).text
     state = words(admin.get(f"{INCOMING}/{number}/state").text)
     assert "Confirmed" in state and "Mail: Fetchmail Service" in state
+
+
+@pytest.mark.parametrize(
+    ("values", "alive", "says", "silent"),
+    [
+        ({"idle_since": datetime(2026, 1, 1, tzinfo=UTC)}, True, "arrive immediately", "at the times below"),
+        ({"idle_since": datetime(2026, 1, 1, tzinfo=UTC)}, False, "Next fetch", "arrive immediately"),
+        ({"idle_why": why("mailbox_idle_missing", host="h.test")}, True, "h.test does not announce", "immediately"),
+        ({"kind": "pop3"}, True, "POP3 servers do not announce new emails", "does not"),
+    ],
+)
+def test_a_mailbox_says_how_its_mail_arrives(app, admin, values, alive, says, silent):
+    admin.post(f"{INCOMING}/new", MAILBOX)
+    number = only(app, IncomingServer)["id"]
+    change(app, IncomingServer, number, state="confirmed", **values)
+    if alive:
+        in_app(app, lambda: db.session.add(sign_of_life(1)))
+    state = words(admin.get(f"{INCOMING}/{number}/state").text)
+    assert says in state and silent not in state
+    assert ("Connected, waiting for emails" in words(admin.get(f"{INCOMING}/").text)) is (says == "arrive immediately")
 
 
 # --- scheduled actions

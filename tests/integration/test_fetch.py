@@ -20,7 +20,7 @@ from mail.incoming.flow import FetchResult
 from mail.sentences import say, why
 from mail.transport.mailbox import FetchedMail
 from mail.transport.mailbox_open import open_mailbox
-from models import IncomingServer, MailboxState, ReceivedMail, Worker, db
+from models import IncomingServer, MailboxState, OauthAccount, OauthProvider, ReceivedMail, Worker, db
 from models.base import FERNET
 from tests.integration.frontdesk import DOMAIN, NOW, FrontDesk, mail
 from tests.servers.dovecot import Dovecot
@@ -483,3 +483,27 @@ def test_a_kill_at_any_moment_loses_nothing_and_doubles_nothing(
     assert sorted(by_imap.titles()) == sorted(subjects)
     assert by_imap.desk.states() == Counter(processed=40)
     assert all(stored.seen for stored in by_imap.dovecot.mails(by_imap.user)), "its server was told in the end"
+
+
+@pytest.mark.parametrize(
+    ("kind", "signs_in_as", "looks_in"),
+    [("microsoft", "info@office.test", ""), ("other", "ann@office.test", "info@office.test")],
+)
+def test_a_shared_mailbox_is_read_by_whoever_it_is_shared_with(
+    app: Flask, kind: str, signs_in_as: str, looks_in: str
+) -> None:
+    with app.app_context():
+        provider = OauthProvider(kind=kind, name="P", client_id="us")
+        account = OauthAccount(provider=provider, address="ann@office.test", state="connected", access_token="tok-en")
+        server = IncomingServer(
+            name="Info", host="imap.test", authentication="oauth2", user="ann@office.test", oauth_account=account,
+            shared_mailbox="info@office.test",
+        )  # fmt: skip
+        db.session.add(server)
+        db.session.flush()
+        target = position.target_of(server)
+        assert (target.user, target.shared, target.tokens is not None) == (signs_in_as, looks_in, True)
+        assert Retention.of(server).mailbox == "info@office.test"
+        server.address = "hello@office.test"
+        assert Retention.of(server).mailbox == "hello@office.test"
+        db.session.rollback()

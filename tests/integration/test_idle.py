@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 
 from mail import errors
 from mail.sentences import say
-from mail.transport.imap_idle import WaitingMailbox
+from mail.transport.imap_idle import IdleRefused, WaitingMailbox
 from mail.transport.mailbox import MailboxTarget, Position
 from models import IncomingServer, ReceivedMail, ScheduledAction, db
 from scheduler import open_mailboxes
@@ -102,8 +102,8 @@ def test_what_a_server_says_while_it_waits(idling: bytes, news: bool) -> None:
 @pytest.mark.parametrize(
     ("idling", "error"),
     [
-        (b"%t NO not today\r\n", errors.IdleRefused),
-        (b"%t BAD what?\r\n", errors.IdleRefused),
+        (b"%t NO not today\r\n", IdleRefused),
+        (b"%t BAD what?\r\n", IdleRefused),
         (b"+ idling\r\n* BYE going down\r\n", errors.MailboxEnded),
         (b"* BYE [UNAVAILABLE] try later\r\n", errors.MailboxLater),
         (b"+ idling\r\n" + b"x" * 300_000, errors.NotUnderstood),

@@ -19,6 +19,7 @@ from tests.servers.certificates import Authority
 from tests.servers.dovecot import Dovecot
 from tests.servers.misbehaving import dialogue, misbehaving, says, silent
 from tests.servers.process import HOST, free_port
+from tests.servers.scripted import ScriptedImap
 
 START = Position()
 
@@ -372,3 +373,41 @@ def test_a_cut_while_a_batch_is_read_loses_nothing(dovecot: Dovecot, mailbox: st
     dovecot.start()
     stored += read(stored[-1].position)
     assert subjects(stored) == sent
+
+
+# --- mailboxes of others
+
+
+def shared_by(*folders: str, others: str = '(("Other Users/" "/"))') -> ScriptedImap:
+    def fault(command: str) -> bytes | None:
+        said = f'* NAMESPACE (("" "/")) {others} NIL\r\n%t OK done\r\n'
+        return said.encode() if command == "NAMESPACE" else None
+
+    return ScriptedImap({1: mail("one")}, fault=fault, folders=("INBOX", *folders), offers="IMAP4rev1 NAMESPACE MOVE")
+
+
+@pytest.mark.parametrize(
+    ("folders", "folder", "opened", "moved"),
+    [
+        (["Other Users/info@a.test"], "INBOX", "Other Users/info@a.test", "Other Users/info@a.test/Done"),
+        (["Other Users/info@a.test/INBOX"], "INBOX", "Other Users/info@a.test/INBOX", "Other Users/info@a.test/Done"),
+        (["Other Users/info"], "INBOX", "Other Users/info", "Other Users/info/Done"),
+        (["Other Users/info/Old"], "Old", "Other Users/info/Old", "Other Users/info/Done"),
+    ],
+)
+def test_a_mailbox_of_somebody_else_is_found_where_the_server_keeps_it(
+    folders: list[str], folder: str, opened: str, moved: str
+) -> None:
+    server = shared_by(*folders)
+    with misbehaving(server.talk) as port, open_mailbox(reach(port, shared="info@a.test", folder=folder)) as box:
+        (batch,) = (batch for batch in box.batches(START) if batch.mails)
+        box.acknowledge(batch.keys, "move", "Done")
+    assert f'SELECT "{opened}"' in server.heard and f'CREATE "{moved}"' in server.heard, server.heard
+    assert not server.mails
+
+
+@pytest.mark.parametrize("others", ['(("Other Users/" "/"))', "NIL"])
+def test_a_mailbox_of_somebody_else_that_is_not_shared_says_so(others: str) -> None:
+    with misbehaving(shared_by(others=others).talk) as port, pytest.raises(errors.SharedMailboxMissing) as found:
+        open_mailbox(reach(port, shared="info@a.test"))
+    assert "does not see a mailbox “info@a.test”" in say(found.value.why)

@@ -60,7 +60,9 @@ class IncomingServerView(AdminView):
         "port": _l("Port"),
         "authentication": _l("Authentication"),
         "user": _l("User"),
+        "shared_mailbox": _l("Shared mailbox"),
         "folder": _l("Folder"),
+        "address": _l("Address of this mailbox"),
         "action_type_id": _l("Actions to Perform on Incoming Mails"),
         "keep_attachments": _l("Keep attachments"),
         "keep_original": _l("Keep the original"),
@@ -82,13 +84,13 @@ class IncomingServerView(AdminView):
         ),
         FieldGroup(
             _l("Login"),
-            ("authentication", "user", "password"),
+            ("authentication", "user", "password", "shared_mailbox"),
             _l("The password is stored encrypted and is never shown again."),
         ),
         FieldGroup(
             _l("Processing of emails"),
             ("action_type_id", "folder", "after_fetch", "move_to", "fetch_existing", "keep_attachments",
-             "keep_original"),
+             "keep_original", "address"),
         ),
         FieldGroup(
             _l("Whom to believe"),
@@ -133,6 +135,14 @@ class IncomingServerView(AdminView):
             "Leave blank: aliases and replies decide where each email goes. With an action, other emails create a new "
             "document of this type instead of waiting in quarantine."
         ),
+        "shared_mailbox": _l(
+            "Only to read a mailbox that is shared with this user, such as info@mycompany.com. Leave empty to read the "
+            "user's own mailbox. With Microsoft, sign in as yourself: you need full access to the shared mailbox."
+        ),
+        "address": _l(
+            "Emails that name none of your addresses, such as blind copies, count as sent to this address. Leave empty "
+            "if it is the user or the shared mailbox."
+        ),
         "folder": _l("The folder to read."),
         "after_fetch": _l(
             "What happens on the server after an email is stored here. It never happens earlier, so nothing is lost."
@@ -169,6 +179,8 @@ class IncomingServerView(AdminView):
         "host": servers.HOST,
         "port": servers.port(),
         "user": servers.words(most=320),
+        "shared_mailbox": servers.words(most=320, required=False),
+        "address": servers.words(most=320, required=False),
         "folder": servers.words(most=255, required=False),
         "move_to": servers.words(most=255, required=False),
         "checked_by": servers.words(most=255, required=False),
@@ -217,7 +229,20 @@ class IncomingServerView(AdminView):
     def state_of(self, row: IncomingServer) -> Markup:
         """Return the state, whether the mailbox is switched off, and what its account lacks."""
         off = Markup(" ") + badge("off", gettext("turned off")) if not row.active else Markup("")
-        return template_helpers.state(row.state) + off + sign_in_words.badge_of(row)
+        found = template_helpers.state(row.state) + off + sign_in_words.badge_of(row)
+        if self.waits(row):
+            found += Markup('<small class="row-help">{}</small>').format(gettext("Connected, waiting for emails"))
+        return found
+
+    def waits(self, row: IncomingServer) -> bool:
+        """Say whether the worker is connected to a mailbox and is told of each email that arrives."""
+        if "workers" not in g:
+            g.workers = checks.worker_state().alive
+        return row.idle_since is not None and bool(g.workers)
+
+    def why_not_waiting(self, row: IncomingServer) -> str:
+        """Return why it is not."""
+        return say(row.idle_why)  # type: ignore[arg-type]
 
     def row_tools(self, row: IncomingServer) -> Markup:
         """Return the button that fetches a mailbox, or tests one that is no more than a draft."""

@@ -1,4 +1,4 @@
-"""Waiting for emails with an open connection (scheduler/idling)."""
+"""Mailboxes: waiting for emails with an open connection (scheduler/idling), and those of others."""
 
 from typing import Any
 
@@ -7,6 +7,12 @@ from flask_babel import lazy_gettext as _l
 from mail.sentences.counted import Counted
 
 SENTENCES: dict[str, Any] = {
+    "mailbox_shared_missing": _l(
+        "%(user)s does not see a mailbox “%(mailbox)s” on %(host)s. Enter its name as a mail program shows it, or ask "
+        "its owner or the provider to share it with %(user)s."
+    ),
+    "pop3_has_no_shared": _l("With a password, POP3 reads only your own mailbox. Choose IMAP."),
+    "mailbox_address_wrong": _l("Enter a whole email address such as sales@mycompany.com, or leave this empty."),
     "mailbox_idle_missing": _l("%(host)s does not announce new emails (it offers no IMAP IDLE)."),
     "mailbox_idle_refused": _l(
         "%(host)s says that it announces new emails, but refused to: “%(reply)s”. CoquiMail asks again in an hour."
