@@ -134,7 +134,7 @@ def codec_of(label: str) -> str | None:
     >>> codec_of(" 'ISO-8859-1' "), codec_of("gb2312"), codec_of("us-ascii"), codec_of("cp850"), codec_of("x-nonsense")
     ('cp1252', 'gb18030', '', 'cp850', None)
     """
-    label = label[:80].strip(" \t\r\n'\"<>;,").lower()
+    label = label[:80].partition("(")[0].strip(" \t\r\n'\"<>;,").lower()
     if label in _SAYS_NOTHING:
         return ""
     if label in _CODECS:

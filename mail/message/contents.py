@@ -5,24 +5,29 @@ import quopri
 import re
 
 from mail.message.charsets import to_text
+from mail.message.in_text import uudecode
 from mail.sentences import Why, why
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]+")
+_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]+")
+# No encoder writes such a line: words with blanks between them, a rule. Some lists append their footer as it is.
+_PLAIN_LINE = re.compile(rb"^(?:[^\s]++[ \t]++[^\s]|[-_*=]{4,}+[ \t\r]*+$)", re.MULTILINE)
+_BLOCKS = re.compile(rb"(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)*+")
+_BLANKS_BEHIND = re.compile(rb"=[ \t]++(?=\r?\n)")
 
 
-def undo_transfer_encoding(content: bytes, encoding: str) -> tuple[bytes, Why | None]:
-    """Return the octets that were encoded for the way (RFC 2045 6), as far as they go, and what was wrong."""
-    encoding = encoding.partition(";")[0].strip().lower()
+def undo_transfer_encoding(content: bytes, encoding: str, *, is_text: bool = False) -> tuple[bytes, Why | None]:
+    """Return the octets that were encoded for the way (RFC 2045 6), as far as they go, and what was wrong.
+
+    Of a text (``is_text``) the lines that nobody encoded, perhaps all of them, are kept as they are.
+    """
+    encoding = encoding.partition(";")[0].partition("(")[0].strip(" \t\"'").lower()
     if encoding == "base64":
-        try:
-            return binascii.a2b_base64(content), None
-        except binascii.Error:
-            return _damaged_base64(content), why("parse_base64")
+        return _base64(content, is_text)
     if encoding == "quoted-printable":
-        return quopri.decodestring(content), None
+        return quopri.decodestring(_BLANKS_BEHIND.sub(b"=", content) if b"= " in content else content), None
     if encoding in ("x-uuencode", "uuencode", "uue", "x-uue"):
-        return _uudecode(content), None
+        return uudecode(content), None
     return content, None
 
 
@@ -35,33 +40,39 @@ def body_text(content: bytes, charset: str, problems: list[Why], *, is_page: boo
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     if not text.isascii():
         text = _LONE_SURROGATE.sub("\ufffd", text.removeprefix("\ufeff"))
-    return text.replace("\0", "") if "\0" in text else text
+    if "\0" in text:
+        text = text.replace("\0", "")
+        if not any(problem["code"] == "parse_zero_bytes" for problem in problems):
+            problems.append(why("parse_zero_bytes"))
+    return text
 
 
-def _damaged_base64(content: bytes) -> bytes:
-    letters = _NOT_BASE64.sub(b"", content)
+def undo_base64(content: bytes) -> bytes:
+    """Return the octets in base64, as far as they go: padding may be missing or in the middle, rubbish is left out.
+
+    >>> undo_base64(b"aGVs*bG8=d29ybGQ")
+    b'helloworld'
+    """
+    return b"".join(map(_without_padding, _NOT_BASE64.sub(b"", content).split(b"=")))
+
+
+def _without_padding(letters: bytes) -> bytes:
     if len(letters) % 4 == 1:
         letters = letters[:-1]
     return binascii.a2b_base64(letters + b"=" * (-len(letters) % 4))
 
 
-def _uudecode(content: bytes) -> bytes:
-    decoded = []
-    inside = False
-    for line in content.splitlines():
-        if line.startswith(b"begin "):
-            inside = True
-        elif line.strip() == b"end":
-            break
-        elif inside and line:
-            decoded.append(_uudecode_line(line))
-    return b"".join(decoded) if inside else content
-
-
-def _uudecode_line(line: bytes) -> bytes:
-    """The octets of a line: some writers leave rubbish at its end, and a line of another kind holds none."""
-    needed = (((line[0] - 32) & 63) * 4 + 5) // 3
+def _base64(content: bytes, is_text: bool) -> tuple[bytes, Why | None]:
     try:
-        return binascii.a2b_uu(line[:needed])
+        octets = binascii.a2b_base64(content)
     except binascii.Error:
-        return b""
+        octets = b""
+    letters = len(content.translate(None, b"\r\n\t "))
+    if letters % 4 == 0 and letters // 4 * 3 - len(octets) in (0, 1, 2):
+        return octets, None  # all of it was base64: octets are missing only for its padding
+    plain = _PLAIN_LINE.search(content) if is_text else None
+    if plain is None:
+        are_blocks = _BLOCKS.fullmatch(content.translate(None, b"\r\n\t "))  # some programs join them
+        return undo_base64(content), None if are_blocks else why("parse_base64")
+    encoded, rest = content[: plain.start()], content[plain.start() :]
+    return b"\n".join(filter(None, [undo_base64(encoded), rest])), why("parse_base64")

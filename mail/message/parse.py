@@ -4,20 +4,21 @@ Here the header is read and all is put together; ``structure`` splits the parts.
 goes and noted in ``problems``; what is beyond the limits carries ``too_much`` and goes to quarantine.
 """
 
+import codecs
 import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, timezone
-from email.utils import parsedate_tz
+from datetime import UTC, datetime
 
 from mail.message.absence import is_absence_subject
 from mail.message.address import Address, parse_addresses
+from mail.message.arrival import moment
 from mail.message.content_type import content_type
 from mail.message.contents import body_text
 from mail.message.html import text_of_html
 from mail.message.parts import Part, named_parts, words_among
-from mail.message.structure import LARGEST_HEADER, Bodies, StructureReader, first_field
+from mail.message.structure import KNOWN_FIELD, LARGEST_HEADER, Bodies, StructureReader, first_field
 from mail.message.words import decode_words
 from mail.sentences import Why, why
 
@@ -144,9 +145,7 @@ def message_key(message: IncomingMessage) -> str:
 def _parse(raw: bytes, arrived_at: datetime) -> IncomingMessage:
     problems: list[Why] = []
     whole = raw
-    if b"\n" not in raw[:LARGEST_HEADER] and b"\r" in raw[:LARGEST_HEADER]:
-        raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        problems.append(why("parse_line_ends"))
+    raw = _from_its_first_line(_with_usual_line_ends(raw, problems))
     reader = StructureReader(raw, problems)
     fields, body = reader.header(0, len(raw))
     message = IncomingMessage(raw=whole, fields=fields, arrived_at=arrived_at, problems=problems)
@@ -162,9 +161,27 @@ def _parse(raw: bytes, arrived_at: datetime) -> IncomingMessage:
     if bodies.html is not None and bodies.text is None:
         message.text, message.has_text = text_of_html(bodies.html), False
     message.attachments = list(named_parts(reader.leaves, message.html or ""))
-    if b"\0" in raw:
-        problems.append(why("parse_zero_bytes"))
     return message
+
+
+def _with_usual_line_ends(raw: bytes, problems: list[Why]) -> bytes:
+    """Repair a mail whose lines end in CR alone, or in CR CR LF, which programs of Windows make of CR LF."""
+    if raw.find(b"\r\r\n", 0, LARGEST_HEADER) >= 0:
+        repaired = raw.replace(b"\r\r\n", b"\r\n")
+    elif raw.find(b"\n", 0, LARGEST_HEADER) < 0 and raw.find(b"\r", 0, LARGEST_HEADER) >= 0:
+        repaired = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    else:
+        return raw
+    problems.append(why("parse_line_ends"))
+    return repaired
+
+
+def _from_its_first_line(raw: bytes) -> bytes:
+    """Leave out what some pipes put before the header: a byte order mark, empty lines."""
+    if raw[:1] not in (b"\xef", b"\r", b"\n"):
+        return raw
+    begins = raw.removeprefix(codecs.BOM_UTF8).lstrip(b"\r\n")
+    return begins if KNOWN_FIELD.match(begins[:100].decode("ascii", "replace")) else raw
 
 
 def _other_bodies(
@@ -268,13 +285,8 @@ def _date(value: str, arrived_at: datetime, problems: list[Why]) -> datetime:
     if not value.strip():
         problems.append(why("parse_no_date"))
         return arrived_at
-    try:
-        parsed = parsedate_tz(value[:200])
-        if parsed is None:
-            raise ValueError(value)
-        zone = timezone(timedelta(seconds=parsed[9] or 0))
-        date = datetime(*parsed[:5], min(parsed[5], 59), tzinfo=zone).astimezone(UTC)
-    except (ValueError, TypeError, OverflowError, IndexError):
+    date = moment(value)
+    if date is None:
         problems.append(why("parse_date_unreadable", date=value[:100]))
         return arrived_at
     if date > arrived_at:

@@ -58,9 +58,14 @@ def named_parts(leaves: list[Leaf], html: str) -> Iterable[Part]:
                 for name, content in files.files:
                     yield Part(file_name(name) or f"attachment-{number}", "application/octet-stream", content)
                 continue
+        if html and not leaf.name and leaf.type in _OTHER_FORMS:
+            continue
         name = leaf.name or _name_for(leaf, number)
         inline = leaf.cid in shown
         yield Part(name, leaf.type, leaf.content, leaf.cid, inline, leaf.charset)
+
+
+_OTHER_FORMS = ("text/x-amp-html", "text/watch-html")  # of the page beside them, for other programs
 
 
 def _name_for(leaf: Leaf, number: int) -> str:

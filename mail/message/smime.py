@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 _SIGNED_DATA = bytes.fromhex("2a864886f70d010702")
+_ENCRYPTED_DATA = (bytes.fromhex("2a864886f70d010703"), bytes.fromhex("2a864886f70d0109100117"))  # with a check, too
 _SEQUENCE, _OCTETS, _OBJECT, _EXPLICIT_0 = 0x30, 0x04, 0x06, 0xA0
 _CONSTRUCTED = 0x20
 _MOST_PIECES = 100_000
@@ -30,6 +31,11 @@ def signed_content(block: bytes) -> bytes | None:
         return b"".join(_pieces(block, _inside(block, content[1])[0])) or None
     except (IndexError, StopIteration, RecursionError, OverflowError):
         return None
+
+
+def is_encrypted(block: bytes) -> bool:
+    """Say whether a block can only be read with somebody's key."""
+    return any(kind in block[:32] for kind in _ENCRYPTED_DATA)
 
 
 def _element(block: bytes, at: int) -> _Element:

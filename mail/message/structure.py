@@ -7,10 +7,12 @@ reference it is compared with in the tests.
 import re
 from dataclasses import dataclass
 
+from mail.message.charsets import to_text
 from mail.message.content_type import content_type, file_name
 from mail.message.contents import body_text, undo_transfer_encoding
 from mail.message.html import says_something, text_of_html, text_to_html
-from mail.message.smime import signed_content
+from mail.message.in_text import flowing, take_files
+from mail.message.smime import is_encrypted, signed_content
 from mail.message.words import repair
 from mail.sentences import Why, why
 
@@ -74,13 +76,19 @@ class StructureReader:
         if stop - start > LARGEST_HEADER:
             self._stop(why("parse_header_too_large", kilobytes=(stop - start) // 1024, limit=256))
             stop = start + LARGEST_HEADER
-        lines = self.raw[start:stop].decode("utf-8", "surrogateescape").replace("\0", " ").split("\n")
+        text = self.raw[start:stop].decode("utf-8", "surrogateescape")
+        if "\0" in text:
+            self._note("parse_zero_bytes")
+            text = text.replace("\0", " ")
+        lines = text.split("\n")
         unfolded: list[tuple[str, list[str]]] = []
         last: list[str] | None = None
         for number, line in enumerate(lines):
             if line[:1] in (" ", "\t"):
                 if last is not None:
                     last.append(line.rstrip("\r"))
+                elif line.strip():
+                    self._note("parse_line_noise")
                 continue
             name, colon, value = line.partition(":")
             name = name.rstrip(" \t").lower()
@@ -101,10 +109,9 @@ class StructureReader:
         kind, parameters = content_type(first_field(fields, "content-type"), default)
         if not kind.startswith("multipart/"):
             return self._leaf(fields, kind, parameters, start, end, depth)
-        boundary = parameters.get("boundary", "")
-        spans, closed = (
-            _split(self.raw, start, end, boundary.encode("utf-8", "surrogateescape")) if boundary else ([], True)
-        )
+        if kind == "multipart/encrypted":
+            self._note("parse_encrypted")
+        spans, closed = self._split(parameters.get("boundary", ""), start, end)
         if not spans:
             self._note("parse_no_boundary")
             return self._leaf(fields, "text/plain", {}, start, end, depth)
@@ -115,6 +122,18 @@ class StructureReader:
             return Bodies()
         children = self._children(spans, depth, "message/rfc822" if kind == "multipart/digest" else "text/plain")
         return _alternative(children) if kind == "multipart/alternative" else _sequence(children)
+
+    def _split(self, boundary: str, start: int, end: int) -> tuple[list[tuple[int, int]], bool]:
+        """The parts between the lines of a boundary; if there are none, between those that look like one."""
+        if boundary:
+            spans, closed = _split(self.raw, start, end, boundary.encode("utf-8", "surrogateescape"))
+            if spans:
+                return spans, closed
+        guess = _LOOKS_LIKE_BOUNDARY.search(self.raw, start, end)
+        spans, closed = _split(self.raw, start, end, guess[1]) if guess else ([], True)
+        if spans:
+            self._note("parse_boundary_guessed")
+        return spans, closed
 
     def _children(self, spans: list[tuple[int, int]], depth: int, default: str) -> list[Bodies]:
         children = []
@@ -130,26 +149,47 @@ class StructureReader:
     def _leaf(self, fields: Fields, kind: str, parameters: dict[str, str], start: int, end: int, depth: int) -> Bodies:
         disposition, about = content_type(first_field(fields, "content-disposition"), "")
         encoding = first_field(fields, "content-transfer-encoding")
-        content, problem = undo_transfer_encoding(self.raw[start:end], encoding)
+        is_text = kind in ("text/plain", "text/html")
+        content, problem = undo_transfer_encoding(self.raw[start:end], encoding, is_text=is_text)
         if problem is not None:
             self._note(problem["code"])
         name = file_name(about.get("filename") or parameters.get("name") or "")
         charset = parameters.get("charset", "")
         attached = disposition == "attachment" or (name and depth > 0 and not self.named_are_bodies)
-        if kind in ("text/plain", "text/html") and not attached:
-            text = body_text(content, charset, self.problems, is_page=kind == "text/html")
-            if not text.strip():
-                return Bodies()
-            return Bodies(html=text) if kind == "text/html" else Bodies(text=text)
+        if is_text and not attached:
+            if kind == "text/html":
+                page = body_text(content, charset, self.problems, is_page=True)
+                return Bodies(html=page if page.strip() else None)
+            return self._plain_text(content, charset, parameters)
         may_be_signed = (kind in _PKCS7 or name.lower().endswith(".p7m")) and depth < DEEPEST
         signed = signed_content(content) if may_be_signed else None
         if signed is not None:
             return self._signed(signed, depth)
         if kind in _SIGNATURES:
             self._note("parse_signature_not_checked")
+        elif may_be_signed and is_encrypted(content):
+            self._note("parse_encrypted")
         cid = first_field(fields, "content-id").strip().strip("<>")
         self.leaves.append(Leaf(kind, name, cid, disposition, content, charset))
         return Bodies()
+
+    def _plain_text(self, content: bytes, charset: str, parameters: dict[str, str]) -> Bodies:
+        """A text, without the files that old programs write into it, which come with the mail like others."""
+        content, files = take_files(content)
+        for file in files:
+            if not file.is_whole:
+                self._note("parse_file_damaged")
+            name = file_name(to_text(file.name).text)
+            self.leaves.append(Leaf("application/octet-stream", name, "", "attachment", file.content, ""))
+        text = body_text(content, charset, self.problems)
+        if parameters.get("format", "").lower() == "flowed":
+            text = flowing(text, without_blank=parameters.get("delsp", "").lower() == "yes")
+        begins = text[:200].lstrip()
+        if begins.startswith("-----BEGIN PGP SIGNED"):
+            self._note("parse_signature_not_checked")
+        elif begins.startswith("-----BEGIN PGP MESSAGE"):
+            self._note("parse_encrypted")
+        return Bodies(text=text if text.strip() else None)
 
     def _signed(self, content: bytes, depth: int) -> Bodies:
         """A mail within its own signature (RFC 8551 3.5.2): read as if it stood there without one."""
@@ -163,7 +203,7 @@ class StructureReader:
 
     def _goes_on(self, lines: list[str], number: int) -> bool:
         """Say whether the header goes on below a line that is no field."""
-        goes_on = any(_KNOWN_FIELD.match(later) for later in lines[number + 1 : number + 200])
+        goes_on = any(KNOWN_FIELD.match(later) for later in lines[number + 1 : number + 200])
         self._note("parse_line_noise" if goes_on else "parse_no_blank_line")
         return goes_on
 
@@ -178,7 +218,7 @@ class StructureReader:
 _PKCS7 = ("application/pkcs7-mime", "application/x-pkcs7-mime")
 _SIGNATURES = ("application/pkcs7-signature", "application/x-pkcs7-signature", "application/pgp-signature")
 _FIELD_NAME = re.compile(r"[!-9;-~]+")
-_KNOWN_FIELD = re.compile(
+KNOWN_FIELD = re.compile(
     r"(?:from|to|cc|subject|date|message-id|mime-version|content-[a-z-]{1,30}|received|references|in-reply-to"
     r"|reply-to|return-path|sender|x-[a-z0-9-]{1,60})[ \t]*:",
     re.IGNORECASE,
@@ -233,6 +273,9 @@ def _split(raw: bytes, start: int, end: int, boundary: bytes) -> tuple[list[tupl
     return spans, False
 
 
+_LOOKS_LIKE_BOUNDARY = re.compile(
+    rb"^--([^\r\n]{1,200}+)\r?\nContent-[A-Za-z-]{1,40}[ \t]*:", re.IGNORECASE | re.MULTILINE
+)
 _BOUNDARY_TAIL = re.compile(rb"(--)?[ \t]*+(?:\r?\n|\Z|\r(?=\n|\Z))")
 
 

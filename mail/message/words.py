@@ -1,12 +1,12 @@
 """The words of a header: from bytes and encoded words (RFC 2047) to text for people, and back. Pure."""
 
 import base64
-import binascii
 import quopri
 import re
 from collections.abc import Callable, Iterator
 
 from mail.message.charsets import to_text
+from mail.message.contents import undo_base64
 
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
 # Nothing to be seen of these: they hide what a name is. The joiners stay where writing needs them.
@@ -15,8 +15,9 @@ _UNSEEN = re.compile(
     "|(?<![\u0600-\u109f\u1780-\u18af\u2190-\u2bff\ufe0f\U0001f000-\U0001faff])[\u200c\u200d]"
     "|[\u200c\u200d](?![\u0600-\u109f\u1780-\u18af\u2190-\u2bff\U0001f000-\U0001faff])"
 )
-_ENCODED_WORD = re.compile(r"=\?([^?\s]{1,60})\?([bBqQ])\?([^?\s]*(?: [^?\s]+)*)\?=")
-_BETWEEN_WORDS = re.compile(r"(?<=\?=)[ \t\r\n]+(?==\?[^?\s]{1,60}\?[bBqQ]\?)")
+# Blanks and question marks are not allowed within one, but written.
+_ENCODED_WORD = re.compile(r"=\?([^?\s]{0,60})\?([bBqQ])\?((?:[^?\s=]++|=(?!\?[^=])|\?(?!=)| (?! ))*+)\?=")
+_BETWEEN_WORDS = re.compile(r"(?<=\?=)[ \t\r\n]+(?==\?[^?\s]{0,60}\?[bBqQ]\?)")
 
 
 def encode_words(text: str) -> list[str]:
@@ -48,6 +49,8 @@ def decode_words(text: str) -> str:
     'Grüße from Köln'
     """
     text = repair(text)
+    if "\x1b$" in text:  # ISO-2022-JP as it is
+        text = to_text(text.encode("utf-8", "replace"), "iso-2022-jp").text
     if "=?" in text:
         text = _decode_runs(_BETWEEN_WORDS.sub("", text))
     return one_line(text)
@@ -128,7 +131,4 @@ def _octets(letter: str, payload: str) -> bytes:
     ascii_payload = payload.encode("utf-8", "replace")
     if letter in "qQ":
         return quopri.decodestring(ascii_payload, header=True)
-    try:
-        return base64.b64decode(ascii_payload + b"=" * (-len(ascii_payload) % 4))
-    except binascii.Error:
-        return ascii_payload
+    return undo_base64(ascii_payload) or (ascii_payload if ascii_payload.isalnum() else b"")

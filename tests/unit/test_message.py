@@ -511,6 +511,10 @@ def test_nothing_raises(seed):
 # --- the standard library as the reference
 
 
+# Where base64 is damaged or the wrong boundary is named.
+WE_READ_MORE = {"parse_base64", "parse_boundary_guessed"}
+
+
 def test_there_are_samples():
     assert len(SAMPLES) > 300
 
@@ -520,7 +524,8 @@ def test_the_structure_is_the_standard_librarys(crlf):
     for path in SAMPLES:
         raw = path.read_bytes().replace(b"\r\n", b"\n")
         raw = raw.replace(b"\n", b"\r\n") if crlf else raw
-        assert_same_leaves(raw, path.name)
+        if not WE_READ_MORE & codes(parse(raw, NOW)):
+            assert_same_leaves(raw, path.name)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -539,8 +544,7 @@ def test_the_structure_of_damaged_mails_is_the_standard_librarys(seed):
             case 2:
                 lines.insert(rng.randrange(len(lines)), rng.choice(lines).lstrip())
         raw = b"\n".join(lines)
-        # Where the header or base64 is damaged we read more than it does.
-        if not {"parse_line_noise", "parse_no_blank_line", "parse_base64"} & codes(parse(raw, NOW)):
+        if not (WE_READ_MORE | {"parse_line_noise", "parse_no_blank_line"}) & codes(parse(raw, NOW)):
             assert_same_leaves(raw, raw.decode("latin-1"))
             compared += 1
 
