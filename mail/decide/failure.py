@@ -57,6 +57,8 @@ def kind_of(status: str, text: str) -> FailureKind:
         return FailureKind.HARD
     if _BLOCKED.search(text):
         return FailureKind.BLOCKED
+    if lasting and _PERHAPS_GONE.search(text):
+        return FailureKind.HARD
     if detail.startswith(("7.", "6.")) or detail in ("3.4", "2.3"):
         return FailureKind.BLOCKED
     if (
@@ -138,8 +140,18 @@ _GONE = _any_of(
     r"could not be resolved",
     r"couldn't find (?:any host|a mail exchanger)",
     r"domain is not reachable",
-    r"action not taken: mailbox unavailable",
+    r"nobody by that name|not known at|not an? (?:known|active) (?:user|address|recipient|mailbox)",
+    r"mail ?box (?:invalid|not present)|no mail ?box available|badrcptto|missing home directory",
+    r"(?:does(?: not|n't)|not) have an account|addressee unknown|bad[ -]recipient",
+    r"unknown (?:host|domain|e-?mail)|name or service not known|mail domain [^.]{0,40}unknown",
+    r"has been replaced by",
+    r"(?:destinatari[oa]|usuari[oa]|utente|cuenta|correo)[^.]{0,30} "
+    r"(?:desconocid|sconosciut|inexistente|no existe|non esist|não exist)",
+    r"(?:utilisateur|destinataire|adresse)[^.]{0,30} (?:inconnu|invalide|n'existe)",
+    r"(?:empf(?:ä|ae)nger|benutzer|adresse)[^.]{0,30} (?:unbekannt|existiert nicht|nicht gefunden)",
 )
+# What some say of a mailbox, and others of any mail that they do not want.
+_PERHAPS_GONE = _any_of(r"action not taken: mailbox unavailable")
 _MICROSOFT_UNKNOWN = _any_of(r"recipient address rejected: access denied")
 _SENDER_REFUSED = _any_of(
     r"sender (?:address |domain |verify |verification |is )?(?:(?:[^.;]|\.(?=\w)){0,60} )?"
@@ -154,9 +166,12 @@ _ABOUT_SENDER = _any_of(
     r"relay",
     r"spf",
     r"dmarc",
+    r"reverse|\bptr\b|\brdns\b|\b[he][eh]lo\b|client host",
+    r"(?:your|sending) (?:host|ip|server|domain)",
 )
 _STILL_THERE = _any_of(  # the account is locked, or a program that is run for it failed
-    r"account(?:\(s\))? (?:is |has been |was |is temporarily )?(?:disabled|suspended|locked|inactive|deactivated)",
+    r"(?:account|user|mailbox|recipient)(?:\(s\)|'s)?(?: \w+){0,3} "
+    r"(?:disabled|suspended|locked|inactive|deactivated|archived)",
     r"procmail:|maildrop:|command output|program (?:failed|exited)",
 )
 _NOT_GONE = _any_of(r"access denied", r"preferences", r"too many", r"procmail", r"refused to (?:accept|talk)")

@@ -31,16 +31,24 @@ def named_recipients(words: str, nobody: Collection[str]) -> tuple[Surety, list[
     (<Surety.PROBABLY: 2>, ['b@y.test'])
     """
     found: dict[str, Surety] = {}
+    before, end = Surety.NO, 0
     for match in islice(_ADDRESS.finditer(words), MOST_ADDRESSES):
         address = _read(match[0])
         if address is None or address in nobody:
             continue
-        found[address] = max(found.get(address, Surety.NO), _surety(words, match.start(), match.end(), address))
+        surety = _surety(words, match.start(), match.end(), address)
+        if _AND.fullmatch(words, end, match.start()):
+            surety = max(surety, before)
+        found[address] = max(found.get(address, Surety.NO), surety)
+        before, end = surety, match.end()
     surest = max(found.values(), default=Surety.NO)
     return surest, [address for address, surety in found.items() if surety is surest and surety]
 
 
-_ADDRESS = re.compile(r"[^\s<>()\[\]\"',;:@|`“”«»‘’「」（）＜＞]{1,250}@[\w.-]+\.\w[\w-]*")
+_AND = re.compile(r"[>\"')\]]{0,2}\s{0,3}(?:[,;/&]|and|or|und|et|y|e)\s{0,9}[<\"'(\[]{0,2}")
+_ADDRESS = re.compile(
+    r"[^\s<>()\[\]\"',;:@|`“”«»‘’「」（）＜＞]{1,250}@[\w.-]+\.\w[\w-]*|\"[^\"\n@]{1,64}\"@[\w.-]+\.\w[\w-]*"
+)
 _LABELLED = re.compile(r"^(?:smtp|rfc-?822|e-?mail|address|mailto|recipient|user|to|dda)[=:]", re.IGNORECASE)
 _FOREIGN_AROUND = re.compile(r"^[^\x00-\x7f]+(?=[\x21-\x7f]+$)")
 
@@ -60,7 +68,7 @@ def _surety(words: str, start: int, end: int, address: str) -> Surety:
     if _RECIPIENT_FIELD.search(line) or (_LINE_BEGINS.fullmatch(line) and _LINE_GOES_ON.match(after)):
         return Surety.SURELY
     sentence = _SENTENCE_END.split(before)[-1]
-    if _TO_ASK.search(sentence) or _IN_LINK.search(line):
+    if _TO_ASK.search(sentence) or _FROM.search(sentence) or _IN_LINK.search(line):
         return Surety.NO
     if _FIELD_TO.match(line):
         return Surety.PERHAPS  # of the mail that failed; not all that it was for
@@ -82,9 +90,10 @@ _FIELD_TO = re.compile(r"[ \t>*#|-]*(?:To|An|Till|À|宛先)[ \t]*:", re.IGNOREC
 _SENTENCE_END = re.compile(r"[.!?][\s]|\n[ \t]*\n")
 _TO_ASK = re.compile(
     r"\b(?:contact\w*|questions?|assist\w*|help|support|complain\w*|instead|alternativ\w*|further|inquir\w*|enquir\w*"
-    r"|ask|notify|feedback|administrator|helpdesk|visit|resolve|new address|moved to|from|sender|by)\b",
+    r"|ask|notify|feedback|administrator|helpdesk|visit|resolve|new address|moved to)\b",
     re.IGNORECASE,
 )
+_FROM = re.compile(r"\b(?:from|by|sender|von|de|par|da)[\s:<\"'(\[]*$", re.IGNORECASE)
 _IN_LINK = re.compile(r"https?://\S*$|mailto:\S*$", re.IGNORECASE)
 _TOWARDS = re.compile(
     r"\b(?:to|for|address(?:es)?|recipients?|user|mailbox|account|deliver\w*|reach\w*|an|à|al?|para)"

@@ -91,7 +91,9 @@ def _read(words: _Words, at_home: bool) -> Report | None:
     if found:
         recipients = _said_about(found, said, FailureKind.DELAY if late else None)
         return Report(About.DELAY if late else About.BOUNCE, recipients, words.ids, "words", short(said), "", problems)
-    if words.certain or (at_home and not words.message.is_auto_reply):
+    message = words.message
+    by_server = from_machine(message) or is_report(message) or message.from_ is None
+    if (words.certain and by_server) or (at_home and not message.is_auto_reply):
         about = About.DELAY if late else About.UNREADABLE
         return Report(about, (), words.ids, "", short(said), "", problems, is_certain=words.certain)
     return None

@@ -56,7 +56,7 @@ def has_machine_voice(message: IncomingMessage) -> bool:
 
 _MACHINES = re.compile(
     r"(?:[\w.-]*[-_.])?(?:no-?reply|do-?not-?reply|mail(?:er|box)?|mail[-_.]?(?:system|server|admin\w*|delivery|gateway|router)"
-    r"|system|daemon|root|admin(?:istrator)?|bounces?|notif\w*|auto\w*|exchange|security|gateway|antispam|mta\d*|smtp\d*)$"
+    r"|system|daemon|root|(?:sys)?admin(?:istrator)?|bounces?|notif\w*|auto\w*|exchange|security|gateway|antispam|mta\d*|smtp\d*)$"
 )
 
 
@@ -80,7 +80,8 @@ def is_certain(message: IncomingMessage, own: OwnWords, at_bounce_address: bool)
     if at_bounce_address or message.return_path == "":
         return may_be_machine(message) or shows_mail or bool(own.returned)
     shows_mail = returns or "rcpt to" in own.said.lower() or (in_subject and bool(own.returned))
-    return may_be_machine(message) and shows_mail and not message.is_list and not message.references
+    says_so = shows_mail or bool(_MAIL_FAILED.search(own.said[:200]))
+    return may_be_machine(message) and says_so and not message.is_list and not message.references
 
 
 _FAILED = (
@@ -106,6 +107,11 @@ _FAILED = (
     r"投递失败|退信|無法傳[遞送]",
 )
 _FAILURE = re.compile("|".join(_FAILED), re.IGNORECASE)
+_MAIL_FAILED = re.compile(
+    r"\b(?:message|e-?mail|mail)\b[^.]{0,80}?\b(?:not|never) (?:be |been )?delivered"
+    r"|\b(?:deliver|return)\w* (?:the |your )?(?:message|e-?mail|mail)\b",
+    re.IGNORECASE,
+)
 _DIALOGUE = re.compile(
     r"RCPT TO\b|MAIL FROM\b|^\W{0,8}[45]\d\d[ -]|\b[45]\d\d[ -]#?[45]\.\d\.\d{1,3}\b", re.IGNORECASE | re.MULTILINE
 )

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mail.decide.failure import FailureKind, kind_of
+from mail.decide.failure import FailureKind, kind_in_report, kind_of
 from mail.decide.report import About, Report, read_report, returned_ids
 from mail.message.address import normalise
 from mail.message.parse import IncomingMessage, parse
@@ -361,6 +361,15 @@ def test_read_receipts():
         ("", "This user doesn't have a yahoo.example account", "hard"),
         ("", "The recipient is fine. The host could not be found", "hard"),
         ("5.1.1", "450 try again later", "soft"),
+        ("5.0.0", "Please check the address and try again: no such user", "hard"),
+        ("5.1.1", "Your account is disabled, user unknown", "soft"),
+        ("5.1.1", "procmail: Couldn't create /var/mail/b: No such user", "soft"),
+        ("5.7.25", "550 The reverse name of your host was not found", "blocked"),
+        ("5.0.0", "550 Requested action not taken: mailbox unavailable, your address is on a blocklist", "blocked"),
+        ("", "550 Destinatario desconocido", "hard"),
+        ("", "Utilisateur inconnu", "hard"),
+        ("", "Der Empfänger existiert nicht", "hard"),
+        ("", "553 sorry, your envelope recipient is in my badrcptto list", "hard"),
         ("4.1.1", "User unknown, greylisted", "soft"),
         ("4.4.7", "message expired", "soft"),
         ("5.0.0", "", "soft"),
@@ -369,6 +378,36 @@ def test_read_receipts():
 )
 def test_why_it_failed(status, text, kind):
     assert kind_of(status, text).value == kind
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "words", "kind"),
+    [
+        ("5.1.1", "550 5.1.1 User unknown", ">>> DATA", "hard"),
+        ("5.0.0", "550 User unknown", "(in reply to RCPT TO command)", "hard"),
+        ("5.0.0", "550 User unknown", "(in reply to end of DATA command)", "soft"),
+        ("", "550 No such user", "", "soft"),
+        ("", "User unknown", "", "hard"),
+        ("", "550 Host unknown", "", "hard"),
+        ("", "552 Mailbox full", "", "full"),
+    ],
+)
+def test_a_bare_550_is_what_filters_say_too(status, text, words, kind):
+    assert kind_in_report(status, text, words).value == kind
+
+
+@pytest.mark.parametrize(
+    ("diagnostic", "status", "kind"),
+    [
+        ("smtp; 5.1.0 - Unknown address error 550-'5.7.1 <x@y.test>... Access denied'", "5.7.1", "blocked"),
+        ("smtp; 550 5.1.351 Remote server returned unknown recipient -> 550 5.2.2 full", "5.2.2", "full"),
+        ("smtp; 550 5.1.351 Remote server returned unknown recipient -> 550 what", "5.1.351", "hard"),
+    ],
+)
+def test_the_last_server_counts_not_the_relay(diagnostic, status, kind):
+    fields = f"Final-Recipient: rfc822; a@x.test\nAction: failed\nStatus: 5.0.0\nDiagnostic-Code: {diagnostic}\n"
+    (one,) = read_report(read(dsn(fields))).recipients
+    assert (one.status, one.kind) == (status, kind)
 
 
 @pytest.mark.parametrize(

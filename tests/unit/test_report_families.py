@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mail.decide.failure import FailureKind
+from mail.decide.named import Surety, named_recipients
 from mail.decide.report import Report, read_report
 from mail.message.parse import parse
 
@@ -38,6 +39,28 @@ def test_who_is_late(file: Path, at_bounce_address: bool) -> None:
     report = told(file, at_bounce_address=at_bounce_address)
     assert report is not None
     assert [(one.address, one.kind) for one in report.recipients] == [("b@y.test", FailureKind.DELAY)]
+
+
+@pytest.mark.parametrize(
+    ("words", "surety", "named"),
+    [
+        ("a@x.test", Surety.SURELY, ["a@x.test"]),
+        ("a@x.test, b@y.test", Surety.SURELY, ["a@x.test", "b@y.test"]),
+        ("Failed recipients: <a@x.test>; <b@y.test>", Surety.SURELY, ["a@x.test", "b@y.test"]),
+        ("We could not deliver to a@x.test and b@y.test.", Surety.PROBABLY, ["a@x.test", "b@y.test"]),
+        ("Your message from c@z.test to a@x.test failed.", Surety.PROBABLY, ["a@x.test"]),
+        ("Your message from c@z.test failed.", Surety.NO, []),
+        ("It is about a@x.test or so", Surety.PERHAPS, ["a@x.test"]),
+        ("To: list@x.test\nNobody got it", Surety.PERHAPS, ["list@x.test"]),
+        ('<"ann lee"@x.test>: unknown', Surety.SURELY, ['"ann lee"@x.test']),
+        ("宛先a@x.testへ", Surety.SURELY, ["a@x.test"]),
+        ("Ask postmaster@x.test", Surety.NO, []),
+        ("here is postmaster@x.test", Surety.NO, []),
+        ("nobody", Surety.NO, []),
+    ],
+)
+def test_how_surely_words_name_somebody(words: str, surety: Surety, named: list[str]) -> None:
+    assert named_recipients(words, ()) == (surety, named)
 
 
 @pytest.mark.parametrize("file", files("none"))
