@@ -126,7 +126,10 @@ class ReceivedMail(Model):
               postgresql_where=text("state = 'quarantined'")),
         Index("ix_received_mail_held", "held", "from_key", sqlite_where=text("held <> ''"),
               postgresql_where=text("held <> ''")),
+        Index("ix_received_mail_unknown", "unknown_address", "id", sqlite_where=text("unknown_address <> ''"),
+              postgresql_where=text("unknown_address <> ''")),
         Index(None, "state", "id"),
+        Index("ix_received_mail_state_result", "state", "result", "id"),
         one_of("state", *RECEIVED_STATES),
     )  # fmt: skip
 
@@ -147,6 +150,8 @@ class ReceivedMail(Model):
     decision: Mapped[list[Any] | None] = mapped_column(Json)  # the steps of the routing, as codes and values
     # Where the loop brake stopped it ("alias:3"); in quarantine with it: its group. Waiting again: it may pass now.
     held: Mapped[str] = mapped_column(String(60), default="")
+    # In quarantine: the address of ours that it was written to and that nobody has.
+    unknown_address: Mapped[str] = mapped_column(String(320), default="", server_default="")
     worker_id: Mapped[int | None] = mapped_column(ForeignKey("worker.id"))
     attempts: Mapped[int] = mapped_column(default=0)  # workers that died with it; or how often it was asked for
     acknowledged: Mapped[bool] = mapped_column(default=True)  # False: its server is still to be told that we have it
