@@ -216,6 +216,11 @@ class Routing:
         """The place at which the loop brake stopped the mail, "" if it did not."""
         return next((outcome.held for outcome in self.outcomes if isinstance(outcome, Quarantined)), "")
 
+    @property
+    def unknown_address(self) -> str:
+        """The address of ours that a mail in quarantine was written to and that nobody has, "" for any other."""
+        return next((outcome.address for outcome in self.outcomes if isinstance(outcome, Quarantined)), "")
+
 
 _RESULTS: dict[type, str] = {
     Aggregate: "dmarc",

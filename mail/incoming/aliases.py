@@ -132,12 +132,15 @@ def places(local: str, domain: str = "", ours: Sequence[DomainNames] = ()) -> li
 # --- changes
 
 
-def add(text: str, type_id: int) -> Alias:
-    """Return a new alias that opens documents of a type; raises ``NotValid``. The caller commits."""
-    local = check(text)
-    everywhere = places(local)
-    _forget_retired(everywhere)
-    alias = Alias(local_part=local, address_key=everywhere[0], type_id=type_id)
+def add(text: str, type_id: int, domain: str = "") -> Alias:
+    """Return a new alias that opens documents of a type; raises ``NotValid``. The caller commits.
+
+    ``domain``: the only one that it works in; "" for all of ours.
+    """
+    local = check(text, domain=domain)
+    there = places(local, domain)
+    _forget_retired(there)
+    alias = Alias(local_part=local, address_key=there[0], type_id=type_id, one_domain=bool(domain))
     db.session.add(alias)
     db.session.flush()
     office.forget()

@@ -364,9 +364,13 @@ def _give_up(received_id: int, error: Exception, now: datetime, case: Case | Non
     """Put a mail that can't be read or filed into quarantine, with the reason."""
     where = "".join(traceback.format_tb(error.__traceback__)[-3:])  # no values: they are somebody's mail
     log.error("mail %s can't be filed: %s\n%s", received_id, type(error).__name__, where)
+    return _quarantine([received_id], failure_of(error), now, case)
+
+
+def failure_of(error: Exception) -> Why:
+    """Return the reason that a mail which could not be processed goes to quarantine with."""
     said = str(getattr(error, "orig", None) or error).splitlines() or [""]
-    reason = why("process_failed", error=f"{type(error).__name__}: {said[0]}"[:300])
-    return _quarantine([received_id], reason, now, case)
+    return why("process_failed", error=f"{type(error).__name__}: {said[0]}"[:300])
 
 
 def _quarantine(ids: Collection[int], reason: Why, now: datetime, case: Case | None = None) -> Counter[str]:

@@ -107,6 +107,7 @@ def ledger_values(case: Case) -> dict[str, Any]:
         "state": case.routing.state,
         "result": case.routing.result,
         "held": case.routing.held,
+        "unknown_address": storable(case.routing.unknown_address)[:320],
         "decision": [*message.problems, *case.routing.steps],
     }
 
@@ -114,7 +115,7 @@ def ledger_values(case: Case) -> dict[str, Any]:
 _LEDGER: Any = ReceivedMail.__table__
 _LEDGER_COLUMNS = (
     *("message_id", "message_key", "from_key", "from_text", "to_text", "subject"),
-    *("state", "result", "held", "decision", "processed_at"),
+    *("state", "result", "held", "unknown_address", "decision", "processed_at"),
 )
 _CLOSED = (
     update(_LEDGER)

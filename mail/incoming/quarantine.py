@@ -15,6 +15,8 @@ from mail.incoming.case import Retention, read_case
 from mail.incoming.flow import route_group, write_group
 from mail.incoming.lookup import load_threads
 from mail.incoming.retention import retention_of_others
+from mail.incoming.people import address_book
+from mail.message.parse import IncomingMessage
 from mail.sentences import Why, why
 from mail.settings.wake import wake
 from mail.transport.mailbox import NOT_GIVEN
@@ -83,10 +85,15 @@ def reject(received_id: int, text: str, now: datetime) -> str:
     return _again(received_id, (Rejected(step, BY_HAND, text=text.strip()), step), now)
 
 
+def answer_of(message: IncomingMessage) -> AnswerTo:
+    """Return to whom a rejection of a mail goes, or why nobody gets one."""
+    return answer_to(message, address_book()[0])
+
+
 def drop(received_id: int, now: datetime) -> str:
     """Take a mail out of quarantine for good, unread by anybody; return its state. Commits."""
     row = _quarantined(received_id)
-    row.state, row.held, row.processed_at = "ignored", "", now
+    row.state, row.held, row.unknown_address, row.processed_at = "ignored", "", "", now
     row.decision = [*(row.decision or []), why("quarantine_dropped")]
     Event.add(["incoming"], now)
     db.session.commit()

@@ -35,10 +35,13 @@ from mail.documents.threads import FollowerView
 from mail.incoming import apply, reports
 from mail.incoming.apply import Placed
 from mail.incoming.case import Case, Retention, read_case
+from mail.incoming.flow import failure_of
 from mail.incoming.lookup import RoutingContext, done_by_others, load_context, load_threads
-from mail.incoming.reader import TakesLong
+from mail.incoming.quarantine import PROBLEMS
+from mail.incoming.reader import TakesLong, is_heavy
 from mail.sentences import Why, say, why
 from models import Blob, IncomingServer, Mailing, ReceivedMail, Trace, db, reading
+from models.faults import keeps_waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,8 @@ class GivenMail:
     """An email to simulate: its bytes, or only what its header would say. ``server_id``: who would fetch it.
 
     ``envelope_to`` (several are separated by commas) and ``envelope_from`` ("<>" for none) are what a mail server says
-    beside the header. ``received_id``: the row of the ledger, if it has arrived already.
+    beside the header. ``received_id``: the row of the ledger, if it has arrived already. ``released``: the place at
+    which it may pass the loop brake.
     """
 
     raw: bytes = b""
@@ -58,6 +62,7 @@ class GivenMail:
     envelope_from: str = ""
     server_id: int | None = None
     received_id: int | None = None
+    released: str = ""
 
     @property
     def is_empty(self) -> bool:
@@ -110,10 +115,17 @@ def simulate_arrival(given: GivenMail, now: datetime) -> SimulatedArrival:
         keeps = Retention.of(server) if server is not None else Retention()
     try:
         case = read_case(given.received_id or 0, _raw(given, now), keeps, now, now, hurry=True)
+        case.released = given.released
+        with reading():
+            return _simulated(case, given, now)
     except TakesLong:
         return SimulatedArrival(problem=why("arrival_takes_long"))
-    with reading():
-        return _simulated(case, given, now)
+    except Exception as error:  # what can't be processed goes to quarantine
+        if keeps_waiting(error):
+            raise
+        return SimulatedArrival(
+            "quarantined", steps=(failure_of(error),), consequences=(Consequence((why("arrival_quarantined"),)),)
+        )
 
 
 def given_from_ledger(received_id: int) -> GivenMail | None:
@@ -121,7 +133,18 @@ def given_from_ledger(received_id: int) -> GivenMail | None:
     row = db.session.get(ReceivedMail, received_id)
     if row is None or row.blob_id is None:
         return None
-    return GivenMail(Blob.read(row.blob_id), server_id=row.incoming_server_id, received_id=row.id)
+    released = row.held if row.state == "quarantined" else ""
+    return GivenMail(Blob.read(row.blob_id), server_id=row.incoming_server_id, received_id=row.id, released=released)
+
+
+def foretold(received_id: int, now: datetime) -> list[Why]:
+    """Return what would become of an email in quarantine by the rules as they are now; [] if that takes long to say."""
+    row = db.session.get(ReceivedMail, received_id)
+    codes = {step["code"] for step in (row.decision or [] if row is not None else [])}
+    given = given_from_ledger(received_id)
+    if given is None or codes & set(PROBLEMS) or is_heavy(given.raw):
+        return []
+    return [reason for one in simulate_arrival(given, now).consequences for reason in one.words]
 
 
 def _raw(given: GivenMail, now: datetime) -> bytes:

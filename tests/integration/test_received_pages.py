@@ -8,11 +8,12 @@ from flask import Flask
 from sqlalchemy import select
 
 from mail.documents.documents import start_document
-from mail.incoming import flow, intake
+from mail.incoming import aliases, flow, intake
 from mail.queue.lease import WorkerLease
+from mail.settings import office
 from mail.settings.clock import now
 from mail.transport.mailbox import FetchedMail
-from models import Document, DocumentType, Post, ReceivedMail, User, db
+from models import Alias, Document, DocumentType, OfficeDomain, OutgoingMail, Post, ReceivedMail, User, db
 from tests.web import Visitor, words
 
 
@@ -60,11 +61,131 @@ def test_an_unknown_address_becomes_an_alias_and_its_mail_a_document(pages: Flas
         "default_stage": "",
         "default_priority": "0",
     }
-    assert admin.post("/admin/aliases/new", words).status_code == 302
-    decide(admin, number, what="retry")
-    assert state_of(pages, number) == "processed"
+    answer = admin.post("/admin/aliases/new", words, follow_redirects=True)
+    assert "1 email is being processed." in answer.text
+    assert state_of(pages, number) == "received"
     with pages.app_context():
+        flow.process_waiting(now(), WorkerLease.register(now()))
+        assert db.session.get_one(ReceivedMail, number).state == "processed"
         assert db.session.scalars(select(Document.title)).all() == ["A question"]
+
+
+def type_id(app: Flask, code: str) -> int:
+    with app.app_context():
+        return db.session.scalars(select(DocumentType.id).where(DocumentType.code == code)).one()
+
+
+def test_one_click_makes_an_alias_and_processes_all_that_waited_for_it(pages: Flask, admin: Visitor) -> None:
+    numbers = [received(pages, f"{local}@office.test") for local in ("info", "info", "jobs", "a+b")]
+    page = words(admin.get(f"/admin/received-mails/details?id={numbers[0]}"))
+    assert "The 2 emails in quarantine that were sent to it do so now." in page
+    assert "Review unknown addresses" in words(admin.get("/admin/received-mails/"))
+    rows = re.findall(r"<tr>.*?</tr>", admin.get("/admin/received-mails/unknown-addresses").text, re.DOTALL)
+    told = [(words(row).split()[0], "Make it an alias" in row) for row in rows[1:]]
+    assert told == [("info@office.test", True), ("a+b@office.test", False), ("jobs@office.test", True)]
+    form = {"address": "info@office.test", "type": type_id(pages, "ticket")}
+    answer = admin.post("/admin/received-mails/unknown-address", {**form, "what": "alias"}, follow_redirects=True)
+    assert "info@office.test is now an alias." in answer.text and "2 emails are being processed." in answer.text
+    answer = admin.post(
+        "/admin/received-mails/unknown-address", {"address": "jobs@office.test", "what": "drop"}, follow_redirects=True
+    )
+    assert "1 email discarded." in answer.text
+    with pages.app_context():
+        flow.process_waiting(now(), WorkerLease.register(now()))
+        assert (
+            len(db.session.scalars(select(Document.id).join(DocumentType).where(DocumentType.code == "ticket")).all())
+            == 2
+        )
+    assert [state_of(pages, number) for number in numbers] == ["processed", "processed", "ignored", "quarantined"]
+
+
+@pytest.mark.parametrize(
+    ("address", "kind", "says"),
+    [
+        ("info@office.test", "0", "Choose what incoming emails create."),
+        ("nobody@office.test", "ticket", "No email in quarantine was sent to this address."),
+        ("a+b@office.test", "ticket", "Leave out the plus sign"),
+    ],
+)
+def test_an_alias_that_cannot_be_made_says_why(
+    pages: Flask, admin: Visitor, address: str, kind: str, says: str
+) -> None:
+    for local in ("info", "a+b"):
+        received(pages, f"{local}@office.test")
+    form = {"address": address, "what": "alias", "type": type_id(pages, kind) if kind != "0" else 0}
+    answer = admin.post("/admin/received-mails/unknown-address", form, follow_redirects=True)
+    assert says in html.unescape(answer.text)
+
+
+def test_in_another_domain_the_alias_works_there_alone(pages: Flask, admin: Visitor) -> None:
+    with pages.app_context():
+        db.session.add(OfficeDomain(name="second.test", name_key="second.test"))
+        db.session.commit()
+        office.forget()
+    number = received(pages, "info@second.test")
+    decide(admin, number, what="alias", type=type_id(pages, "ticket"))
+    with pages.app_context():
+        alias = db.session.scalars(select(Alias).where(Alias.local_part == "info")).one()
+        assert (alias.address_key, alias.one_domain) == ("info@second.test", True)
+
+
+def test_many_are_decided_in_one_step(pages: Flask, admin: Visitor) -> None:
+    received(pages, "sales@office.test")
+    numbers = [received(pages, f"{local}@office.test") for local in ("info", "info", "jobs", "jobs", "shop", "shop")]
+    form = {"action": "decide", "rowid": [str(number) for number in numbers]}
+    page = admin.post("/admin/received-mails/action", form)
+    assert "What should happen to 6 emails?" in page.text and "Make it an alias" not in page.text
+    assert "Make it an alias" in admin.post("/admin/received-mails/action", form | {"rowid": form["rowid"][:2]}).text
+    with pages.app_context():
+        document = db.session.scalars(select(Document)).one().number
+    steps = (
+        {"what": "type", "type": type_id(pages, "task")},
+        {"what": "document", "document": document},
+        {"what": "reject", "text": "Please call us."},
+    )
+    for step, some in zip(steps, (numbers[:2], numbers[2:4], numbers[4:]), strict=True):
+        answer = admin.post("/admin/received-mails/decide", {"id": some, **step}, follow_redirects=True)
+        assert "2 emails left the quarantine." in answer.text
+    assert [state_of(pages, number) for number in numbers] == ["processed"] * 4 + ["rejected"] * 2
+    with pages.app_context():
+        assert len(db.session.scalars(select(OutgoingMail).where(OutgoingMail.kind == "rejection")).all()) == 2
+        assert len(db.session.scalars(select(Document.id)).all()) == 3
+    page = admin.post("/admin/received-mails/action", form, follow_redirects=True)
+    assert "None of the selected emails is in quarantine." in page.text
+
+
+def test_a_rejection_that_reaches_nobody_is_called_ignored(pages: Flask, admin: Visitor) -> None:
+    number = received(pages, "info@office.test\r\nReturn-Path: <>")
+    assert "The sender will not get a reply" in words(admin.get(f"/admin/received-mails/details?id={number}"))
+    said = decide(admin, number, what="reject", text="No.")
+    assert "This email is now ignored. No reply was sent. Not answered because its return path is empty" in said
+    assert state_of(pages, number) == "ignored"
+
+
+def test_the_page_says_what_a_retry_would_do(pages: Flask, admin: Visitor) -> None:
+    number = received(pages, "info@office.test")
+    page = f"/admin/received-mails/details?id={number}"
+    assert "It would stay in quarantine until a person decides." in words(admin.get(page))
+    with pages.app_context():
+        aliases.add("info", db.session.scalars(select(DocumentType.id).where(DocumentType.code == "ticket")).one())
+        db.session.commit()
+    assert "It would create a new document: Ticket" in words(admin.get(page))
+
+
+def test_the_sums_add_up_on_the_page_and_as_json(pages: Flask, admin: Visitor) -> None:
+    assert "No emails received yet" in admin.get("/admin/received-mails/totals").text
+    for to in ("sales@office.test", "info@office.test", "catchall@office.test", "support@office.test"):
+        received(pages, to)
+    with pages.app_context():
+        db.session.add(ReceivedMail(source="server:1:x", source_key="9", size=0, received_at=now(), state="ignored",
+                                    result="left_alone"))  # fmt: skip
+        db.session.commit()
+    found = admin.get("/admin/received-mails/totals.json").json
+    assert found["received"] == 4 == sum(found["states"].values()) and found["left_in_mailbox"] == 1
+    assert found["results"]["processed"] == {"document": 2} and found["states"]["quarantined"] == 1
+    page = words(admin.get("/admin/received-mails/totals"))
+    assert "4 received = 2 processed + 1 rejected + 1 in quarantine" in page and "1 more email was in a mailbox" in page
+    assert Visitor(pages).as_role("user").get("/admin/received-mails/totals.json").status_code == 403
 
 
 def test_mail_to_a_strangers_domain_offers_no_alias(pages: Flask, admin: Visitor) -> None:

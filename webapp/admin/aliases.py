@@ -12,16 +12,18 @@ from wtforms import SelectField, StringField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired
 
-from mail.incoming import alias_rules, aliases
+from mail.incoming import adviser, alias_rules, aliases
 from mail.message.address import domain_of
 from mail.sentences import say
 from mail.settings import office
+from mail.settings.clock import now
 from mail.settings.parameters import CATCHALL_DOMAIN
 from models import Alias, Document, DocumentType, Stage, User, db
 from webapp import meanwhile, template_helpers
 from webapp.admin import servers
 from webapp.admin.base import AdminView, Button, ChoiceFilter, Empty, FieldGroup, expose
 from webapp.admin.outgoing_servers import badge
+from webapp.admin.quarantine_pages import say_processed
 
 ROLES = {"catchall": _l("Catchall"), "bounce": _l("Bounce")}
 POLICIES = (
@@ -299,7 +301,10 @@ class AliasView(AdminView):
             alias_rules.check(row, form.local_part.data, stage, priority, domain)
 
     def after_save(self, row: Alias, is_new: bool) -> None:
+        """Let the emails go on that waited in quarantine for this address."""
         office.forget()
+        if count := adviser.take_for(row, now()):
+            say_processed(count)
 
     def press_retire(self, row: Alias) -> ResponseReturnValue:
         """Keep an alias known for old replies, while nothing offers it any more."""

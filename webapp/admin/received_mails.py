@@ -1,28 +1,23 @@
 """Received mails: the ledger of everything that reached us, why it went where it went, and the quarantine."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from flask import flash, redirect, request, url_for
+from flask import url_for
 from flask.typing import ResponseReturnValue
-from flask_babel import gettext, ngettext
+from flask_babel import format_decimal, gettext
 from flask_babel import lazy_gettext as _l
 from markupsafe import Markup
 from sqlalchemy import func, select
 
-from mail.incoming import quarantine
-from mail.incoming.quarantine import HeldGroup
+from mail.incoming import totals
 from mail.incoming.reader import look_at
 from mail.message.authentication_results import results_in
 from mail.message.parse import IncomingMessage
 from mail.sentences import Why, say
-from mail.settings.clock import now
-from mail.settings.wake import wake
 from models import (
-    Alias,
     Blob,
     Document,
-    DocumentType,
     IncomingServer,
     ReceivedMail,
     RouteResult,
@@ -32,7 +27,8 @@ from models import (
 )
 from models.incoming import RECEIVED_STATES
 from webapp import template_helpers
-from webapp.admin.base import AdminView, ChoiceFilter, Empty, action, expose
+from webapp.admin.base import ChoiceFilter, Empty, action, expose
+from webapp.admin.quarantine_pages import QuarantinePages
 
 RESULTS = {
     "document": _l("New document"),
@@ -45,10 +41,25 @@ RESULTS = {
     "challenge": _l("Challenge"),
     "unsubscribed": _l("Unsubscribed"),
     "self_test": _l("Test"),
+    "delay": _l("Delay"),
+    "delivered": _l("Delivered"),
+    "feedback": _l("Report from a provider"),
+    "unreadable": _l("Report that names no address"),
+    "not_brought": _l("Not handed out by its server"),
+    "left_alone": _l("Left in its mailbox"),
 }
 
+STATE_WORDS = {
+    "received": _l("waiting"),
+    "processed": _l("processed"),
+    "duplicate": _l("duplicate"),
+    "ignored": _l("ignored"),
+    "rejected": _l("rejected"),
+    "quarantined": _l("in quarantine"),
+}  # as parts of a sum
 
-class ReceivedMailView(AdminView):
+
+class ReceivedMailView(QuarantinePages):
     model, page, path = ReceivedMail, "received_mails", "received-mails"
     title, one = _l("Received emails"), _l("received email")
     lead = _l("Every email received so far, each with its status. Nothing is discarded silently.")
@@ -133,130 +144,24 @@ class ReceivedMailView(AdminView):
             return gettext("a deleted incoming server")
         return Markup('<a href="{}">{}</a>').format(url_for("incoming_servers.edit_view", id=server.id), server)
 
-    def types(self) -> Sequence[DocumentType]:
-        """Return the types that a mail from quarantine can become."""
-        return db.session.scalars(select(DocumentType).where(DocumentType.active).order_by(DocumentType.position)).all()
+    # --- sums
 
-    # --- quarantine
+    @expose("/totals")
+    def totals(self) -> ResponseReturnValue:
+        """Show how many emails came to each state and result; the sums add up."""
+        answer: str = self.render(
+            "admin/received_totals.html",
+            found=totals.totals(),
+            results=RESULTS,
+            state_words=STATE_WORDS,
+            number=format_decimal,
+        )
+        return answer
 
-    def unknown_address(self, row: ReceivedMail) -> str:
-        """Return the address of our domain that a mail in quarantine was written to and that nobody has, else ""."""
-        last = row.decision[-1] if row.decision else None
-        return str(last["values"]["address"]) if last and last["code"] == "route_unknown_address" else ""
-
-    @expose("/decide", methods=("POST",))
-    def decide(self) -> ResponseReturnValue:
-        """Do with a mail from quarantine what the person chose."""
-        row = self._row(request.form.get("id", ""))
-        back = redirect(self.row_url(row))
-        try:
-            state = self._decided(row.id, request.form.get("what", ""))
-        except quarantine.NotInQuarantine:
-            flash(gettext("Someone else was faster: this email is no longer in quarantine."), "error")
-            return back
-        except LookupError:
-            flash(gettext("This document does not exist. Document numbers look like OPP/00012."), "error")
-            return back
-        if state == quarantine.ASKED:
-            flash(gettext("The server is asked for this email again. Reload this page in a moment."), "success")
-            return back
-        wake()
-        if state == "quarantined":
-            flash(gettext("Nothing has changed: this email stays in quarantine, for the reason below."), "error")
-        else:
-            words = gettext("Done. The email is now: %(state)s.", state=template_helpers.STATES[state][1])
-            flash(words, "success")
-        return back
-
-    def _decided(self, mail_id: int, what: str) -> str:
-        match what:
-            case "retry":
-                return quarantine.retry(mail_id, now())
-            case "type":
-                return quarantine.route_to_type(mail_id, request.form.get("type", 0, type=int), now())
-            case "document":
-                number = request.form.get("document", "").strip()
-                found = db.session.scalar(select(Document.id).where(func.lower(Document.number) == number.lower()))
-                return quarantine.route_to_document(mail_id, found or 0, now())
-            case "reject":
-                return quarantine.reject(mail_id, request.form.get("text", ""), now())
-            case "drop":
-                return quarantine.drop(mail_id, now())
-        raise LookupError(what)
-
-    # --- what loop protection holds
-
-    def held(self) -> Sequence[HeldGroup]:
-        """Return the groups of emails that look like a loop."""
-        return quarantine.held_groups()
-
-    def place_of(self, group: HeldGroup) -> str:
-        """Return where the emails of a group would have gone."""
-        kind, _colon, number = group.held.partition(":")
-        if kind == "alias":
-            return db.session.scalar(select(Alias.address_key).where(Alias.id == int(number))) or gettext("an alias")
-        if kind == "thread":
-            document = db.session.scalar(select(Document).where(Document.thread_id == int(number)))
-            return str(document or gettext("a document"))
-        return db.session.scalar(select(DocumentType.plural).where(DocumentType.id == int(number))) or "–"
-
-    @expose("/held", methods=("POST",))
-    def decide_held(self) -> ResponseReturnValue:
-        """Take or discard a whole group that loop protection holds."""
-        sender, place = request.form.get("sender", ""), request.form.get("place", "")
-        if request.form.get("what") == "take":
-            count = quarantine.take_all(sender, place, now())
-            wake("received")
-            said = ngettext("%(num)s email is being processed.", "%(num)s emails are being processed.", count)
-        else:
-            count = quarantine.drop_all(sender, place, now())
-            said = ngettext("%(num)s email discarded.", "%(num)s emails discarded.", count)
-        flash(said, "success")
-        return redirect(self.get_url(".index_view"))
-
-    @action("retry", _l("Retry"), _l("Route the selected quarantined emails again?"))
-    def retry(self, ids: list[str]) -> None:
-        """Route mails of the quarantine again, by the rules as they are now."""
-        self._each(ids, quarantine.retry)
-
-    @action(
-        "drop",
-        _l("Discard"),
-        _l("Discard the selected quarantined emails? They stay under Received emails as ignored."),
-    )
-    def drop(self, ids: list[str]) -> None:
-        """Take mails out of quarantine for good."""
-        self._each(ids, quarantine.drop)
-
-    def _each(self, ids: list[str], do: Callable[[int, Any], str]) -> None:
-        states = []
-        for mail_id in [row.id for row in self.chosen(ids) if row.state == "quarantined"]:
-            try:
-                states.append(do(mail_id, now()))
-            except quarantine.NotInQuarantine:
-                continue
-        wake()
-        self._tell(states)
-
-    @staticmethod
-    def _tell(states: list[str]) -> None:
-        """Say how many emails left the quarantine, and that the others did not."""
-        stayed, asked = states.count("quarantined"), states.count(quarantine.ASKED)
-        if released := len(states) - stayed - asked:
-            words = ngettext("%(num)s email left the quarantine.", "%(num)s emails left the quarantine.", released)
-            flash(words, "success")
-        if asked:
-            words = ngettext(
-                "The server is asked again for %(num)s email.", "The server is asked again for %(num)s emails.", asked
-            )
-            flash(words, "success")
-        if stayed or not states:
-            words = ngettext(
-                "Nothing has changed for %(num)s email: it stays in quarantine. Open it to see the reason.",
-                "Nothing has changed for %(num)s emails: they stay in quarantine. Open one to see the reason.",
-                stayed,
-            )
-            flash(words if stayed else gettext("None of the selected emails is in quarantine."), "error")
+    @expose("/totals.json")
+    def totals_json(self) -> ResponseReturnValue:
+        """Answer the same for programs."""
+        return totals.as_json(totals.totals())
 
     @action("delete", _l("Delete"))
     def action_delete(self, ids: list[str]) -> None:
