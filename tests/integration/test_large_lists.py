@@ -79,8 +79,11 @@ BIG, SMALL, EMPTY = 1, 2, 3  # mailing lists
 WORD = "quokka"  # stands in one row of twenty thousand
 TWO_LETTERS = "qz"  # stand in no row, and no index tells that
 
-# Exact by choice: who sends to a list wants to know to how many.
-MAY_COUNT = ("GROUP BY subscription.list_id, subscription.state",)
+# Exact by choice: who sends to a list wants to know to how many, and the sums of the ledger must add up.
+MAY_COUNT = (
+    "GROUP BY subscription.list_id, subscription.state",
+    "GROUP BY received_mail.state, received_mail.result",
+)
 
 
 # --- an office with large tables
