@@ -14,8 +14,8 @@ from mail.incoming.answers import BY_HAND
 from mail.incoming.case import Retention, read_case
 from mail.incoming.flow import route_group, write_group
 from mail.incoming.lookup import load_threads
-from mail.incoming.retention import retention_of_others
 from mail.incoming.people import address_book
+from mail.incoming.retention import retention_of_others
 from mail.message.parse import IncomingMessage
 from mail.sentences import Why, why
 from mail.settings.wake import wake

@@ -22,6 +22,7 @@ def retentions(server_ids: Collection[int]) -> dict[int, Retention]:
     found = db.session.execute(
         select(
             *(server.id, server.action_type_id, server.keep_attachments, server.keep_original, server.user),
+            *(server.address, server.shared_mailbox),
             *(server.sender_checks, server.checked_by, server.checks_seen),
         ).where(server.id.in_(server_ids))
     )
