@@ -34,6 +34,11 @@ def server_name() -> str:
     return db.engine.url.host or "" if db.engine.dialect.name != "sqlite" else ""
 
 
+def name() -> str:
+    """Return how the database is called."""
+    return db.engine.url.database or ""
+
+
 def machine() -> str:
     """Return the number of this machine, "" when it has none."""
     with suppress(OSError):

@@ -12,7 +12,8 @@ class Installation:
 
     ``database``: of PostgreSQL the cluster and the database in it, of SQLite the number of its file. ``machine`` and
     ``path`` are of SQLite alone: workers on many machines may share one PostgreSQL. ``address``: where people reach the
-    office, if somebody said so. ``host`` is what people call the machine; it is shown, not compared.
+    office, if somebody said so. ``host`` and ``name`` are what people call the machine and the database; they are
+    shown, not compared.
     """
 
     database: str
@@ -20,6 +21,7 @@ class Installation:
     path: str = ""
     address: str = ""
     host: str = ""
+    name: str = ""
 
     @classmethod
     def of(cls, stored: dict[str, Any]) -> "Installation":
@@ -30,10 +32,10 @@ class Installation:
     def place(self) -> str:
         """Where it is, as people say it.
 
-        >>> Installation("file:7", path="/srv/office.db", host="mail1").place, Installation("pg:1:2", host="db1").place
-        ('mail1 (/srv/office.db)', 'db1')
+        >>> Installation("pg:1:2", host="db1", name="office").place
+        'db1 (office)'
         """
-        return f"{self.host} ({self.path})" if self.path else self.host
+        return f"{self.host} ({self.name})"
 
 
 def copied(before: Installation, here: Installation) -> Why | None:
@@ -44,13 +46,14 @@ def copied(before: Installation, here: Installation) -> Why | None:
 
     >>> mail1 = Installation("file:7", "a1", "/srv/office.db", "mail.acme.com", "mail1")
     >>> copied(mail1, Installation("file:7", "a1", "/data/office.db", "mail.acme.com", "renamed"))
-    >>> copied(mail1, Installation("file:9", "b2", "/tmp/office.db", host="trial"))["values"]
-    {'before': 'mail1 (/srv/office.db)', 'here': 'trial (/tmp/office.db)'}
+    >>> copied(mail1, Installation("file:9", "b2", "/srv/office.db", host="trial"))["values"]
+    {'before': 'mail1', 'here': 'trial'}
     >>> copied(mail1, Installation("file:7", "a1", "/srv/office.db", "trial.acme.com", "mail1"))["code"]
     'rehearsal_other_address'
     """
     if before.database != here.database or _is_elsewhere(before, here):
-        return why("rehearsal_copied", before=before.place, here=here.place)
+        named = [one.host if before.host != here.host else one.place for one in (before, here)]
+        return why("rehearsal_copied", before=named[0], here=named[1])
     if before.address and here.address and before.address != here.address:
         return why("rehearsal_other_address", before=before.address, here=here.address)
     return None

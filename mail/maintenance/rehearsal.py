@@ -53,7 +53,8 @@ def begin(reason: Why, now: datetime, user_id: int | None = None) -> None:
     paused_by_rehearsal(why("rehearsal_holds_mailing"), now)
     before = db.session.scalar(select(func.max(PracticeMail.id))) or 0
     rehearsal.turn_on(reason, before, now, user_id)
-    tell_admins("notice_rehearsal_began", {"reason": reason}, PAGE, now)
+    notice = "notice_rehearsal_began" if user_id else "notice_rehearsal_asks"
+    tell_admins(notice, {"reason": reason}, PAGE, now)
     _tell(now)
 
 

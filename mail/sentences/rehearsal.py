@@ -31,7 +31,8 @@ SENTENCES: dict[str, Any] = {
     "mail_to_me_in_rehearsal": _l(
         "The email is in the practice mailbox: during a rehearsal nothing reaches %(address)s."
     ),
-    "notice_rehearsal_began": _l(
+    "notice_rehearsal_began": _l("Rehearsal mode is on: no email reaches anybody. %(reason)s"),
+    "notice_rehearsal_asks": _l(
         "Rehearsal mode is on: no email reaches anybody. %(reason)s If this is the real office, end the rehearsal."
     ),
     "notice_rehearsal_ended": _l("%(user)s ended the rehearsal: emails are sent for real again."),

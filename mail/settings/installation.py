@@ -25,6 +25,7 @@ def here() -> Installation:
         path=path,
         address=settings().public_host,
         host=whereabouts.server_name() or socket.gethostname(),
+        name=path or whereabouts.name(),
     )
 
 

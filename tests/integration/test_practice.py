@@ -15,7 +15,7 @@ from mail.documents.contacts import find_or_make
 from mail.documents.posts import post_from_browser
 from mail.errors import InvalidAddress
 from mail.maintenance import practice
-from models import Bounce, Document, Post, PracticeMail, ReceivedMail, Recipient, User, db
+from models import BlacklistedAddress, Bounce, Document, Post, PracticeMail, ReceivedMail, Recipient, User, db
 from scheduler.practice import Receiver
 from tests.office import Office
 from tests.servers.app import App
@@ -23,6 +23,7 @@ from tests.waiting import wait_until
 from tests.web import Visitor, words
 
 SALES = "sales@office.test"
+NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -182,3 +183,52 @@ def test_a_mail_is_accepted_only_once_it_is_stored(app, monkeypatch) -> None:
     receiver.join(5)
     assert heard[-1] is None
     assert not receiver.is_alive()
+
+
+def opened_by(office: Office, address: str) -> int:
+    """Somebody with this address writes to the office, and a user replies; returns the thread."""
+    before = len(documents(office))
+    with office.context():
+        practice.write_new(address, SALES, f"Chairs for {address}", "I need ten chairs.", datetime.now(UTC))
+    wait_until(lambda: len(documents(office)) > before, 15)
+    thread_id = documents(office)[-1].thread_id
+    answers(office, thread_id)
+    return thread_id
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_an_address_says_what_comes_back(office: Office) -> None:
+    """Each by the real pipeline: what a bounce, a warning, a complaint and an absence note change, and what not."""
+    wanted = {"bounce": "hard", "full": "full", "blocked": "blocked", "odd-bounce": "hard", "delay": "delay"}
+    others = ("complaint", "out-of-office")
+    threads = {what: opened_by(office, f"{what}@customer.test") for what in (*wanted, *others)}
+    wait_until(lambda: len(received(office)) == 2 * len(threads), 30)
+    with office.looking():
+        kinds = {(one.address_key or "").partition("@")[0]: one.kind for one in db.session.scalars(select(Bounce))}
+        assert kinds == wanted | {"complaint": "complaint"}
+        assert list(db.session.scalars(select(BlacklistedAddress.address_key))) == ["complaint@customer.test"]
+    wait_until(lambda: "sending" not in office.states().values(), 15)
+    red = {address.partition("@")[0] for address, state in office.states().items() if state == "bounced"}
+    assert red == set(wanted) - {"delay"}
+    absence = posts(office, threads["out-of-office"])[-1]
+    assert (absence.kind, absence.author_address) == ("auto", "out-of-office@customer.test")
+    assert {mail.recipient for mail in mails(office)} == {f"{what}@customer.test" for what in threads}, "nothing more"
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_slow_recipient_keeps_nobody_waiting(office: Office) -> None:
+    office.mail("slow-60s@customer.test")
+    wait_until(lambda: office.states() == {"slow-60s@customer.test": "sending"}, 15)
+    office.mail("ann@customer.test")
+    wait_until(lambda: office.states()["ann@customer.test"] == "sent", 15)
+    assert office.states()["slow-60s@customer.test"] == "sending"
+
+
+def test_an_email_that_nobody_reports_about(app: Flask) -> None:
+    with app.app_context():
+        (number,) = practice.store("", ["ann@x.test"], b"From: a@office.test\r\nSubject: Hello\r\n\r\nHi", NOW)
+        db.session.commit()
+        assert not practice.act(number, "bounce", NOW)
+        assert db.session.scalar(select(ReceivedMail.id)) is None
+        assert practice.act(number, "out-of-office", NOW), "somebody on holiday replies to the From"

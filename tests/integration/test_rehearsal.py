@@ -1,55 +1,64 @@
 """Rehearsal mode: a copied office writes to nobody and changes no mailbox; whoever ends it says what is sent."""
 
-import shutil
-import sqlite3
+import json
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from datetime import UTC, datetime
-from pathlib import Path
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from flask import Flask
 from sqlalchemy import select
 
+from mail.maintenance import practice
 from mail.maintenance import rehearsal as flow
+from mail.outgoing import enqueue
+from mail.outgoing.enqueue import OutgoingDraft, To
+from mail.outgoing.lines import whole_mail
+from mail.queue.access_tokens import renewed
+from mail.queue.connections import access_to, practice_listens_at
 from mail.sentences import why
-from mail.settings import rehearsal
-from models import PracticeMail, ReceivedMail, Recipient, db
+from mail.settings import installation, parameters, rehearsal
+from mail.settings.clock import now
+from mail.settings.parameters import INTERNAL
+from mail.transport.sasl import SignInWaits
+from models import (
+    Contact,
+    Mailing,
+    Notification,
+    OauthAccount,
+    OauthProvider,
+    OutgoingServer,
+    PracticeMail,
+    ReceivedMail,
+    Recipient,
+    User,
+    db,
+)
 from models.outgoing import HELD
 from tests.office import Office
 from tests.servers.app import App
 from tests.servers.dovecot import Dovecot
 from tests.servers.postfix import Postfix
-from tests.servers.postgres import Postgres
 from tests.waiting import wait_until
+from tests.web import Visitor, words
 
 PAGE = "/settings/rehearsal"
 
 
 @contextmanager
-def copied(office: Office, request: pytest.FixtureRequest, folder: Path) -> Iterator[Office]:
-    """A copy of a whole office, of its database and its data folder, under the address that it had."""
+def copied(office: Office, request: pytest.FixtureRequest) -> Iterator[Office]:
+    """A copy of a whole office."""
     url = office.running.env["DATABASE_URL"]
-    if url.startswith("sqlite"):
-        there = folder / "copy.db"
-        with (
-            closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as source,
-            closing(sqlite3.connect(there)) as copy,
-        ):
-            source.backup(copy)
-        copy_url = f"sqlite:///{there}"
-    else:
-        server: Postgres = request.getfixturevalue("postgres")
-        office.close()
-        copy_url = server.copy_database(url)
-    copy_app = App(copy_url)
-    shutil.copytree(office.running.data, copy_app.data, dirs_exist_ok=True, ignore=shutil.ignore_patterns("wake"))
-    made = Office(copy_app)
+    server = None if url.startswith("sqlite") else request.getfixturevalue("postgres")
+    office.close()
+    running = office.running.copy(server.copy_database(url) if server else "")
+    made = Office(running)
     yield made
-    copy_app.stop()
+    running.stop()
     made.close()
-    copy_app.close()
-    if not url.startswith("sqlite"):
-        server.drop_database(copy_url)
+    running.close()
+    if server:
+        server.drop_database(running.env["DATABASE_URL"])
 
 
 def line(office: Office, address: str) -> Recipient:
@@ -59,7 +68,7 @@ def line(office: Office, address: str) -> Recipient:
 
 @pytest.mark.heavy
 def test_a_copied_office_writes_to_nobody_and_changes_no_mailbox(
-    running_app: App, postfix: Postfix, dovecot: Dovecot, mailbox: str, request: pytest.FixtureRequest, tmp_path: Path
+    running_app: App, postfix: Postfix, dovecot: Dovecot, mailbox: str, request: pytest.FixtureRequest
 ) -> None:
     office = Office(running_app)
     office.outgoing_server(postfix.port)
@@ -72,7 +81,7 @@ def test_a_copied_office_writes_to_nobody_and_changes_no_mailbox(
     office.mail("before@x.test")  # it waits when the office is copied
     dovecot.append(mailbox, b"From: c@x.test\r\nTo: sales@office.test\r\nSubject: Chairs\r\n\r\nTen\r\n")
 
-    with copied(office, request, tmp_path) as copy:
+    with copied(office, request) as copy:
         copy.worker()
         copy.mail("rehearsed@x.test")
         wait_until(lambda: line(copy, "rehearsed@x.test").state == "sent", 20)
@@ -97,3 +106,157 @@ def test_a_copied_office_writes_to_nobody_and_changes_no_mailbox(
         with copy.looking():
             assert rehearsal.current() is None
     office.close()
+
+
+# --- its end, and what stays as it is, on the pages
+
+
+def waiting_mail(address: str) -> None:
+    draft = OutgoingDraft("test", "Ann <ann@x.test>", "Hello", "<p>Hi</p>")
+    enqueue.enqueue(draft, [To(address)], now())
+    db.session.commit()
+
+
+def deliver_in_practice() -> None:
+    """What the worker does with the line that is due: the practice mailbox takes it."""
+    found = db.session.scalars(select(Recipient).where(Recipient.state == "queued", Recipient.next_try_at < HELD)).one()
+    found.state, found.sent_at = "sent", now()
+    practice.store("bounce@office.test", [found.address], whole_mail(found.id) or b"", now())
+    db.session.commit()
+
+
+@pytest.mark.parametrize(
+    ("held", "written", "states"),
+    [
+        ("send", "leave", ["queued", "sent", "cancelled"]),
+        ("leave", "send", ["cancelled", "queued", "queued"]),
+        ("", "send", ["queued", "sent", "queued"]),  # nothing was chosen, so nothing ends
+    ],
+)
+def test_whoever_ends_a_rehearsal_says_what_is_sent(
+    pages: Flask, admin: Visitor, held: str, written: str, states: list[str]
+) -> None:
+    with pages.app_context():
+        waiting_mail("before@x.test")
+        later = Mailing(subject="News", state="scheduled", scheduled_at=now(), created_at=now())
+        db.session.add(later)
+        db.session.commit()
+    assert "1 email that waits now goes on waiting" in words(admin.get(PAGE))
+    admin.post(f"{PAGE}/begin")
+    page = admin.get(PAGE)
+    assert "1 email was waiting when the rehearsal began" in words(page) and "turned it on" in words(page)
+    with pages.app_context():
+        assert db.session.scalar(select(Mailing.state)) == "paused"
+        waiting_mail("rehearsed@x.test")
+        deliver_in_practice()
+        waiting_mail("late@x.test")
+    assert "2 emails were written in the rehearsal" in words(admin.get(PAGE))
+    answer = admin.post(f"{PAGE}/end", {"held": held, "written": written}, follow_redirects=True)
+    ended = bool(held and written)
+    assert ("The rehearsal is over" in words(answer)) is ended
+    assert ("choose first what happens to the emails" in words(answer)) is not ended
+    with pages.app_context():
+        assert rehearsal.is_on() is not ended
+        lines = db.session.scalars(select(Recipient).order_by(Recipient.id)).all()
+        assert [one.state for one in lines] == states
+        if ended:
+            assert not any(one.is_held for one in lines)
+        assert db.session.scalar(select(Mailing.state)) == "paused", "a person resumes it"
+
+
+def test_what_was_scheduled_waits_for_its_time_after_a_rehearsal(app: Flask) -> None:
+    with app.app_context():
+        draft = OutgoingDraft("test", "Ann <ann@x.test>", "Hello", "<p>Hi</p>")
+        at = now() + timedelta(days=2)
+        enqueue.enqueue(draft, [To("later@x.test")], now(), scheduled_at=at)
+        db.session.commit()
+        flow.begin(why("rehearsal_by_command"), now())
+        flow.end(True, False, now(), None, "Ann")
+        found = db.session.scalars(select(Recipient).execution_options(populate_existing=True)).one()
+        assert (found.state, found.wait, found.next_try_at, found.why) == ("queued", "schedule", at, None)
+
+
+def test_everybody_sees_on_every_page_that_nothing_leaves(pages: Flask, admin: Visitor) -> None:
+    admin.post(f"{PAGE}/begin")
+    user = Visitor(pages).as_role("user")
+    for visitor, path in ((admin, "/settings/"), (user, "/inbox")):
+        assert "Rehearsal since" in words(visitor.get(path))
+    assert user.post(f"{PAGE}/end").status_code == 403
+    admin.post(f"{PAGE}/end")
+    assert "Rehearsal since" not in words(admin.get("/inbox"))
+
+
+def test_nobody_changes_by_hand_what_is_kept_of_it(pages: Flask, admin: Visitor) -> None:
+    admin.post(f"{PAGE}/begin")
+    assert INTERNAL not in admin.get("/admin/system-parameters/").text
+    admin.post(f"/admin/system-parameters/edit?key={rehearsal.KEY}", {"value": ""})
+    assert "kept by CoquiMail" in words(
+        admin.post("/admin/system-parameters/new", {"key": rehearsal.KEY, "value": "1"})
+    )
+    with pages.app_context():
+        assert rehearsal.is_on()
+
+
+def test_no_sign_in_is_renewed(app: Flask) -> None:
+    with app.app_context():
+        provider = OauthProvider(kind="other", name="Provider", client_id="us", client_secret="x", issuer="https://x")
+        account = OauthAccount(
+            provider=provider, address="ann@x.test", state="connected", access_token="a", refresh_token="r",
+            expires_at=now(), refreshed_at=now(), connected_at=now(),
+        )  # fmt: skip
+        db.session.add(account)
+        db.session.commit()
+        flow.begin(why("rehearsal_by_command"), now())
+        with pytest.raises(SignInWaits) as waits:
+            renewed(account.id, account.generation)
+        assert waits.value.why["values"]["reason"]["code"] == "account_rehearsal"
+
+
+def test_every_server_is_the_practice_mailbox(app: Flask) -> None:
+    with app.app_context():
+        server = OutgoingServer(name="Real", host="smtp.x.test", port=25, encryption="none", authentication="none")
+        db.session.add(server)
+        db.session.commit()
+        assert access_to(server.id).target.host == "smtp.x.test"
+        flow.begin(why("rehearsal_by_command"), now())
+        practice_listens_at(2525)
+        try:
+            targets = [access_to(number).target for number in (server.id, 0)]
+        finally:
+            practice_listens_at(None)
+        assert [(target.host, target.port) for target in targets] == [("127.0.0.1", 2525)] * 2
+
+
+# --- where the office is
+
+
+def test_a_database_that_is_older_than_its_folder_was_restored(app: Flask) -> None:
+    with app.app_context():
+        flow.begin_where_copied(now())
+        backup = parameters.stored(installation.KEY)
+        flow.begin_where_copied(now())
+        assert not rehearsal.is_on() and installation.moved() is None
+        parameters.store(installation.KEY, backup, now())
+        db.session.commit()
+        flow.begin_where_copied(now())
+        found = rehearsal.current()
+        assert found is not None and found.why["code"] == "rehearsal_restored"
+        flow.end(False, False, now(), None, "Ann")
+        flow.begin_where_copied(now())
+        assert not rehearsal.is_on(), "it is at home now"
+
+
+def test_a_copy_says_so_once_however_often_it_starts(app: Flask) -> None:
+    with app.app_context():
+        db.session.add(User(email="boss@office.test", role="admin", contact=Contact(name="Boss")))
+        db.session.commit()
+        flow.begin_where_copied(now())
+        stored = json.loads(parameters.stored(installation.KEY)) | {"database": "elsewhere", "host": "mail1"}
+        parameters.store(installation.KEY, json.dumps(stored), now())
+        db.session.commit()
+        for _ in range(3):
+            flow.begin_where_copied(now())
+        found = rehearsal.current()
+        assert found is not None and found.why["values"]["before"] == "mail1"
+        (notice,) = db.session.scalars(select(Notification))
+        assert notice.why is not None and notice.why["code"] == "notice_rehearsal_asks"

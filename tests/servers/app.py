@@ -1,11 +1,14 @@
 """CoquiMail itself as it runs in an office: the pages by gunicorn and the worker, each a process of its own."""
 
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 from tests.servers.launcher import ROOT, launcher
@@ -41,6 +44,16 @@ class App:
         self.web: Program | None = None
         self.worker: Program | None = None
         self._more: list[Program] = []
+
+    def copy(self, database_url: str = "") -> "App":
+        """Return a copy of this office, which may run: its data folder, and its SQLite file unless there is a URL."""
+        made = App(database_url or f"sqlite:///{self.folder / 'copy.db'}")
+        shutil.copytree(self.data, made.data, ignore=shutil.ignore_patterns("wake"))
+        if not database_url:
+            source = sqlite3.connect(self.env["DATABASE_URL"].removeprefix("sqlite:///"))
+            with closing(source), closing(sqlite3.connect(self.folder / "copy.db")) as there:
+                source.backup(there)
+        return made
 
     def flask(self, *words: str, input: str | None = None) -> str:
         """Return what a command of ``flask --app wsgi`` prints; an AssertionError shows why it failed."""
