@@ -34,7 +34,8 @@ class Post(Model):
     ``mark``, on a received mail that names one of us: ``verified`` when our receiving server confirms it, ``forged``
     when it denies it, ``not_checked`` when nothing proves it, with ``mark_why``; ``from_outside`` when it answers an
     internal note and does not come from a user, ``signed`` when it has a signature that was not checked.
-    ``why``: what a log post says, or how the author of a mail was found.
+    ``why``: what a log post says, or how the author of a mail was found. ``addressed``: whom a received mail names in
+    its To and Cc, as "Name <address>", where it names more than one.
     """
 
     __tablename__ = "post"
@@ -58,6 +59,7 @@ class Post(Model):
     why: Mapped[dict[str, Any] | None] = mapped_column(Json)
     mark: Mapped[str] = mapped_column(String(20), default="")
     mark_why: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    addressed: Mapped[dict[str, Any] | None] = mapped_column(Json)
     message_id: Mapped[str | None] = mapped_column(String(1000))
     message_key: Mapped[str] = mapped_column(String(64))
     parent_id: Mapped[int | None] = mapped_column(ForeignKey("post.id"))
@@ -70,9 +72,16 @@ class Post(Model):
 
 
 class Attachment(Model):
-    """A file that came with a post; ``cid`` names an image that is shown inside the text."""
+    """A file that came with a post; ``cid`` names an image that is shown inside the text.
+
+    ``link_id``: a number that nobody can guess, of a file that was too large for the mail and left as a link.
+    """
 
     __tablename__ = "attachment"
+    __table_args__ = (
+        Index("ix_attachment_link_id", "link_id", unique=True, sqlite_where=text("link_id IS NOT NULL"),
+              postgresql_where=text("link_id IS NOT NULL")),
+    )  # fmt: skip
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     post_id: Mapped[int] = mapped_column(ForeignKey("post.id", ondelete="CASCADE"), index=True)
@@ -81,6 +90,7 @@ class Attachment(Model):
     cid: Mapped[str | None] = mapped_column(String(255))
     blob_id: Mapped[int] = mapped_column(ForeignKey("blob.id"), index=True)
     size: Mapped[int] = mapped_column(Id)
+    link_id: Mapped[int | None] = mapped_column(Id)
 
 
 class Follower(Model):
