@@ -52,11 +52,16 @@ _ALLOWED_STYLES = """
 _MARKS = {
     "gmail_quote", "gmail_quote_container", "gmail_attr", "gmail_signature", "moz-cite-prefix", "moz-signature",
     "yahoo_quoted", "protonmail_quote", "protonmail_signature_block", "OutlookMessageHeader", "zmail_extra", "qt",
+    "signature", "k9mail-signature",
 }  # fmt: skip
 _MARKED_IDS = {
     "divRplyFwdMsg",
     "appendonsend",
     "Signature",
+    "AppleMailSignature",
+    "ms-outlook-mobile-signature",
+    "composer_signature",
+    "_rc_sig",
     "reply-intro",
     "OLK_SRC_BODY_SECTION",
     "mail-editor-reference-message-container",
@@ -103,7 +108,7 @@ _CLEANER = nh3.Cleaner(
     url_relative="deny",
     link_rel="noopener noreferrer nofollow",
     set_tag_attribute_values={"a": {"target": "_blank"}},
-    allowed_classes=dict.fromkeys(("div", "blockquote", "span", "p", "table"), _MARKS),
+    allowed_classes=dict.fromkeys(("div", "blockquote", "span", "p", "pre", "table"), _MARKS),
     filter_style_properties=set(_ALLOWED_STYLES.split()),
 )
 
@@ -229,6 +234,17 @@ def content_ids(html: str) -> set[str]:
 
 
 _CID = re.compile(r"cid:([^\s\"'<>]{1,900})", re.IGNORECASE)
+
+
+def shown_ids(cleaned: str) -> set[str]:
+    """Return the Content-IDs of the images that cleaned HTML shows.
+
+    >>> shown_ids('<p>See cid:x</p><img data-cid="logo@1">')
+    {'logo@1'}
+    """
+    found = (html_entities.unescape(one[2]) for tag in _IMAGE.finditer(cleaned) for one in _SOURCE.finditer(tag[0])
+             if one[1] == "data-cid") if "data-cid=" in cleaned else ()  # fmt: skip
+    return {id for one in found for id in (one, unquote(one))}
 
 
 def text_to_html(text: str) -> str:

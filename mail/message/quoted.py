@@ -27,6 +27,11 @@ _FROM_LINE = re.compile(
     r"\*?[ \t]*[:：]\*?[ \t]*\S",
     re.IGNORECASE,
 )
+_HTML_HEADER = (  # the same block in HTML, where no rule or mark stands above: of GMX, Notes and others
+    r"(?:<(?:div|p|span|b|strong|font|table|tbody|tr|td)\b[^<>]*+>\s*+){1,8}"
+    r"(?i:from|von|de|da|van|från|fra|od|от|sent|gesendet|envoyé|enviado|inviato|verzonden)"
+    r"(?:</b>|</strong>)?(?: |&nbsp;)?:"
+)
 _OTHER_LINE = re.compile(
     r"[ \t*]*(?:sent|gesendet|envoyé|enviado|inviato|verzonden|skickat|sendt|lähetetty|wysłano|отправлено|gönderilen"
     r"|date|datum|fecha|data|dato|datum|päivämäärä|to|an|à|para|a|aan|till|til|vastaanottaja|do|кому|kime|címzett"
@@ -69,6 +74,52 @@ def fold_at(body: str, is_html: bool = False) -> int | None:
     if at is None or not (text_of_html(body[:at]) if is_html else body[:at].strip()):
         return None
     return at
+
+
+def folded_parts(body: str, at: int, is_html: bool = False) -> dict[str, tuple[int, int]]:
+    """Return what is folded from ``at`` on, each with its ends: the ``signature``, what is ``quoted``, in their order.
+
+    >>> text = "Fine.\\n\\n-- \\nBob\\n\\n> How are you?\\n"
+    >>> {name: text[start:end] for name, (start, end) in folded_parts(text, fold_at(text)).items()}
+    {'signature': '-- \\nBob\\n\\n', 'quoted': '> How are you?\\n'}
+    """
+    first, second = ("signature", "quoted") if _signs(body, at, is_html) else ("quoted", "signature")
+    if first == "signature":
+        border = _quote_below(body, at, is_html)
+    else:
+        border = _signature_below(body, at, is_html)
+    parts = {first: (at, border), second: (border, len(body))}
+    return {name: ends for name, ends in parts.items() if ends[0] < ends[1]}
+
+
+def _signs(body: str, at: int, is_html: bool) -> bool:
+    """Say whether what is folded begins with the signature."""
+    if is_html:
+        return bool(_SIGNATURE_MARKS.match(body, at)) or bool(_DASHES_BELOW.match(body, at))
+    return body[at : at + 4].partition("\n")[0] in ("-- ", "--")
+
+
+def _quote_below(body: str, at: int, is_html: bool) -> int:
+    """Where the quote below a signature begins; the end of the body if there is none."""
+    if is_html:
+        quote = _html_quote(body)
+        return quote if quote is not None and quote > at else len(body)
+    lines = body[at:].split("\n")
+    begins = (number for number in range(1, len(lines)) if _begins_quote(lines, number))
+    cut = _before_trailing_quote(lines, next(begins, len(lines)))
+    return at + sum(len(line) + 1 for line in lines[:cut]) if cut < len(lines) else len(body)
+
+
+def _signature_below(body: str, at: int, is_html: bool) -> int:
+    """Where the signature below a quote begins; the end of the body if there is none."""
+    if is_html:
+        closed = body.rfind("</blockquote")
+        signature = _SIGNATURE_MARKS.search(body, closed) if closed > at else None
+        return _with_dashes(body, signature.start()) if signature else len(body)
+    lines = body[at:].split("\n")
+    last = max((number for number, line in enumerate(lines) if line.lstrip().startswith(">")), default=len(lines))
+    dashes = next((number for number in range(last, len(lines)) if lines[number] in ("-- ", "--")), len(lines))
+    return at + sum(len(line) + 1 for line in lines[:dashes]) if dashes < len(lines) else len(body)
 
 
 # --- text
@@ -154,6 +205,8 @@ def _is_header(lines: list[str], divided: bool) -> bool:
     ``divided``: a rule stands above.
     """
     block = [line[:_LONGEST_LINE] for line in lines if line.strip()][:6]
+    if len(block) > 2 and _OTHER_LINE.match(block[0]) and _FROM_LINE.match(block[1]):
+        block[:2] = block[1], block[0]  # some write the date first
     others = [line for line in block[1:] if _OTHER_LINE.match(line)]
     if len(others) < 2 or not _FROM_LINE.match(block[0]):
         return False
@@ -194,14 +247,21 @@ def _before_trailing_quote(lines: list[str], cut: int) -> int:
 
 # --- HTML
 
-_QUOTE_MARKS = re.compile(
-    r'<div[^<>]*\b(?:class="[^"<>]*(?:gmail_quote|gmail_attr|moz-cite-prefix|yahoo_quoted|protonmail_quote'
+_MARKED = (
+    r'<(?:div|p)\b[^<>]*\b(?:class="[^"<>]*(?:gmail_quote|gmail_attr|moz-cite-prefix|yahoo_quoted|protonmail_quote'
     r'|OutlookMessageHeader|zmail_extra)|id="(?:divRplyFwdMsg|appendonsend|reply-intro|OLK_SRC_BODY_SECTION'
-    r'|mail-editor-reference-message-container)")|<blockquote\b|</blockquote\b'
-    r"|<(?:div|p|td)[^<>]*\bborder-top: ?solid[^<>]*>|<hr\b[^<>]*>"
+    r'|mail-editor-reference-message-container)")'
+)
+_MARKED_TAG = re.compile(_MARKED)
+_QUOTE_MARKS = re.compile(
+    _MARKED
+    + r"|<blockquote\b|</blockquote\b|<(?:div|p|td)[^<>]*\bborder-top: ?solid[^<>]*>|<hr\b[^<>]*>|"
+    + _HTML_HEADER
 )
 _SIGNATURE_MARKS = re.compile(
-    r'<(?:div|span|p|table)[^<>]*\b(?:class="[^"<>]*(?:gmail_signature|moz-signature|protonmail_signature_block)|id="Signature")'
+    r'<(?:div|span|p|pre|table)[^<>]*\b(?:class="(?:[^"<>]*(?:gmail_signature|moz-signature|k9mail-signature'
+    r'|protonmail_signature_block)|signature")|id="(?:Signature|AppleMailSignature|ms-outlook-mobile-signature'
+    r'|composer_signature|_rc_sig)")'
     r"|(?:<br>|<p>|<div>|\n)-- ?(?=<br>|</p>|</div>|\n)"
 )
 
@@ -213,8 +273,20 @@ def _fold_html(body: str) -> int | None:
     for signature in islice((one for one in signatures if one.start() >= closed), _MOST_LOOKS):
         below = body[signature.end() : quote][:20_000] if signature[0].rstrip().endswith("--") else ""
         if not below or _is_signature(text_of_html(below).split("\n"), "--"):
-            return signature.start()
+            return _with_dashes(body, signature.start())
     return quote
+
+
+def _with_dashes(body: str, start: int) -> int:
+    """A signature may be introduced by dashes of their own, which belong to it."""
+    dashes = _DASHES_ABOVE.search(body, max(start - 300, 0), start)
+    return dashes.start() if dashes else start
+
+
+_DASHES_BELOW = re.compile(r"(?:<(?:div|span|p|br)[^<>]*+>\s*+){1,4}--")
+_DASHES_ABOVE = re.compile(
+    r"(?:<(?:div|span|p|br)[^<>]*+>\s*+){0,4}(?<=>)--(?: |&nbsp;)?(?:\s*+</?(?:div|span|p|br)[^<>]*+>)*+\s*+\Z"
+)
 
 
 def _html_quote(body: str) -> int | None:
@@ -232,13 +304,14 @@ def _html_quote(body: str) -> int | None:
         if depth == 0:
             if start is not None and closed and _says_something(body[closed : mark.start()]):
                 start, closed = None, 0
-            if found.startswith(("<hr", "<div", "<p", "<td")) and "class=" not in found and "id=" not in found:
+            is_marked = _MARKED_TAG.search(found)
+            if not is_marked and not found.startswith("<blockquote"):
                 rules += 1
-                if start is None and rules <= _MOST_RULES and _outlook_header(body[mark.end() : mark.end() + 3000]):
+                if start is None and rules <= _MOST_RULES and _outlook_header(body, mark):
                     return None if _ANSWERS_BELOW.search(text_of_html(body[: mark.start()])) else mark.start()
             elif start is None:
-                rules += found.startswith("<blockquote")
-                if not found.startswith("<blockquote") or (rules <= _MOST_RULES and _is_cited(body, mark)):
+                rules += not is_marked
+                if is_marked or (rules <= _MOST_RULES and _is_cited(body, mark)):
                     start = mark.start()
         if found.startswith("<blockquote"):
             depth += 1
@@ -259,9 +332,12 @@ def _is_cited(body: str, mark: re.Match[str]) -> bool:
     return "cite" in tag or "class=" in tag or _with_attribution(body, mark.start()) != mark.start()
 
 
-def _outlook_header(html: str) -> bool:
-    lines = [line for line in text_of_html(html).split("\n") if line.strip()]
-    return bool(lines) and _is_header(lines[:8], divided=True)
+def _outlook_header(body: str, mark: re.Match[str]) -> bool:
+    """Say whether a header block stands below a rule, or where it seems to begin."""
+    is_rule = not mark[0].endswith(":")
+    at = mark.end() if is_rule else mark.start()
+    lines = [line for line in text_of_html(body[at : at + 3000]).split("\n") if line.strip()]
+    return bool(lines) and _is_header(lines[:8], divided=is_rule or "border-top" in mark[0])
 
 
 def _with_attribution(body: str, start: int) -> int:
