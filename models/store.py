@@ -2,7 +2,7 @@
 
 import hashlib
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -13,6 +13,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Id, Model, db
 from models.slices import by_hundreds
+
+PIECE = 64 * 1024  # octets
 
 
 def upsert(table: type[Model]) -> Any:
@@ -98,9 +100,27 @@ class Blob(Model):
         return found
 
     @classmethod
+    def read_in_pieces(cls, blob_id: int) -> Iterator[bytes]:
+        """Return the bytes piece by piece, so that a large file is never in memory as a whole and unpacked."""
+        data = db.session.scalar(select(cls.data).where(cls.id == blob_id))
+        if data is None:
+            raise LookupError(f"blob {blob_id}")
+        return _unpacked(data)
+
+    @classmethod
     def read(cls, blob_id: int) -> bytes:
         """Return the bytes; raises ``LookupError`` if there are none under this id."""
         data = db.session.scalar(select(cls.data).where(cls.id == blob_id))
         if data is None:
             raise LookupError(f"blob {blob_id}")
         return zlib.decompress(data)
+
+
+def _unpacked(data: bytes) -> Iterator[bytes]:
+    unpacker = zlib.decompressobj()
+    for start in range(0, len(data), PIECE):
+        rest = data[start : start + PIECE]
+        while rest:
+            yield unpacker.decompress(rest, PIECE)
+            rest = unpacker.unconsumed_tail
+    yield unpacker.flush()

@@ -24,6 +24,8 @@ LIMITS = {  # route -> requests of one caller in a window
     "public.view": 600,
     "inbound.take": 6000,  # a server hands over all its mail from one address
     "inbound.wrong": 30,  # those of them that name no address of ours
+    "public.file": 60,
+    "public.file_content": 60,
 }
 
 

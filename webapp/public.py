@@ -1,22 +1,25 @@
-"""Pages for people outside the office: the links in our mailings. A signed token replaces a log-in.
+"""Pages for people outside the office: the links in our emails and mailings. A signed token replaces a log-in.
 
 A GET never changes anything: scanners follow links. Unsubscribing is a POST, by the page's one button or by the mail
 program's own (RFC 8058), which comes without a cookie and reads no page.
 """
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from flask import Blueprint, Response, abort, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from werkzeug.exceptions import NotFound
 
+from mail.documents import file_links
 from mail.mailing import traces
 from mail.mailing.rendered import MailingRecipient, rendered_mailing
 from mail.settings import office, parameters
 from mail.settings.clock import now
 from mail.settings.tokens import TokenKind
-from models import Contact, Mailing, MailingList, Subscription, Trace, db, mailing_lists
+from models import Blob, Contact, Mailing, MailingList, Subscription, Trace, db, mailing_lists
 
 blueprint = Blueprint("public", __name__)
 
@@ -68,6 +71,29 @@ def view(token: str) -> ResponseReturnValue:
     letter = rendered_mailing(row.id, row.content_key)
     answer = _private(letter.html_for(MailingRecipient(trace_id, row.address, row.name, row.company, row.language)))
     answer.headers["Content-Security-Policy"] = VIEW_POLICY
+    return answer
+
+
+@blueprint.get("/d/<token>")
+def file(token: str) -> ResponseReturnValue:
+    """Show a file that was too large for an email, with a button that loads it: no program that follows links does."""
+    found = file_links.find(token, now())
+    page = "public/file.html" if found else "public/file_gone.html"
+    company = parameters.COMPANY_NAME.get()
+    answer = _private(render_template(page, token=token, file=found, days=file_links.LINK_DAYS, company=company))
+    return answer, 200 if found else 404
+
+
+@blueprint.get("/d/<token>/file")
+def file_content(token: str) -> ResponseReturnValue:
+    """Answer the file itself, to be saved; nothing of it is ever shown here."""
+    found = file_links.find(token, now())
+    if found is None:
+        return redirect(url_for("public.file", token=token), 303)
+    answer = _private(Blob.read_in_pieces(found.blob_id), "application/octet-stream")
+    answer.headers["Content-Length"] = str(found.size)
+    answer.headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(found.name or 'file')}"
+    answer.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
     return answer
 
 
@@ -124,7 +150,7 @@ def masked(address: str) -> str:
     return f"{local[: min(2, max(1, len(local) // 2))]}•••@{domain}"
 
 
-def _private(body: str, kind: str = "text/html; charset=utf-8") -> Response:
+def _private(body: str | Iterator[bytes], kind: str = "text/html; charset=utf-8") -> Response:
     """An answer that nobody keeps, indexes, or learns the address of."""
     answer: Any = make_response(body)
     answer.headers["Content-Type"] = kind

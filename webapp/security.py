@@ -38,7 +38,9 @@ HEADERS = {
 }
 PRIVATE_PAGES = {"security.login", "security.verify", "first_start.first_start", "account.index"}
 A_YEAR = 365 * 24 * 3600
-LARGEST_BODIES = {  # octets, of pages that are open to all
+LARGEST_POST = 64 * 2**20  # octets, of a message with its files: what is too large for an email leaves as a link
+LARGEST_BODIES = {  # octets; of pages that are open to all less than of others
+    "documents.write": LARGEST_POST,
     "security_headers.csp_report": 16_384,
     "security.login": 2**20,
     "first_start.first_start": 2**20,
@@ -76,7 +78,7 @@ class RowIdConverter(IntegerConverter):
 
 
 def bound_the_body() -> None:
-    """Let nobody send much to a page that is open to all, also when the request does not say how long it is."""
+    """Let nobody send more than a page takes, also when the request does not say how long it is."""
     request.max_content_length = LARGEST_BODIES.get(request.endpoint or "", request.max_content_length)
 
 

@@ -9,7 +9,9 @@ from flask_babel import gettext
 from markupsafe import escape
 
 from mail.decide.sender import AuthorIs
+from mail.documents.file_links import link_large_files, links_to, mailed_files
 from mail.documents.threads import PostDraft, ThreadView, thread_views
+from mail.message.address import Address
 from mail.message.compose import File, clean_id, html_to_text
 from mail.message.html import with_images
 from mail.outgoing import delivery_state, enqueue
@@ -32,6 +34,11 @@ class NotificationTarget:
     channel: Literal["mail", "inbox"]
     why: Why
     user_id: int | None = None
+
+    @property
+    def shown(self) -> str:
+        """The name, or the address of somebody without one."""
+        return self.name or self.address
 
 
 def audience(
@@ -120,6 +127,7 @@ class PostNotification:
     """What ``prepare`` makes ready to be told: a post, where it stands, and who has it already.
 
     ``skip_addresses`` are keys. ``named``: users in whose name it claims to come, who find it in their inbox.
+    ``others`` get a message besides the followers.
     """
 
     post: PostDraft
@@ -127,6 +135,7 @@ class PostNotification:
     skip_addresses: Collection[str] = ()
     references: Sequence[str] = ()
     named: Collection[int] = ()
+    others: Sequence[Address] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +157,13 @@ def prepare(news: Sequence[PostNotification], now: datetime) -> list[ReadyNotifi
         told = notification_targets(one.place, one.post.kind, one.post.author_contact_id, one.skip_addresses)
         users = [to.user_id for to in told if to.channel == "inbox" and to.user_id is not None]
         by_mail = [To(to.address, to.name, to.contact_id) for to in told if to.channel == "mail"]
-        mail = enqueue.prepare(_draft(one), by_mail, now) if by_mail else None
+        if one.post.kind == "message":
+            by_mail += [To(other.address, other.name) for other in one.others]
+        if by_mail:
+            link_large_files(one.post)
+        else:
+            one.post.linked = {}
+        mail = enqueue.prepare(_draft(one, now), by_mail, now) if by_mail else None
         one.post.domain = mail.domain if mail else ""
         ready.append(ReadyNotification(one.post, [*users, *one.named], mail))
     return ready
@@ -167,9 +182,9 @@ def notify(ready: Sequence[ReadyNotification], now: datetime) -> bool:
     return bool(mails)
 
 
-def _draft(news: PostNotification) -> OutgoingDraft:
+def _draft(news: PostNotification, now: datetime) -> OutgoingDraft:
     post, place = news.post, news.place
-    html, text = notification_bodies(post, place)
+    html, text = notification_bodies(post, place, links_to(post, now))
     return OutgoingDraft(
         kind="post",
         author=post.author_address,
@@ -177,7 +192,7 @@ def _draft(news: PostNotification) -> OutgoingDraft:
         subject=post.subject or place.title,
         html=html,
         text=text,
-        files=[File(file.name, file.type, file.content, file.cid) for file in post.files],
+        files=[File(file.name, file.type, file.content, file.cid) for file in mailed_files(post)],
         references=news.references,
         type_id=place.type_id,
         title=place.title,
@@ -210,8 +225,8 @@ def _text_of(post: PostDraft) -> str:
     return html_to_text(post.html) if is_derived else post.text
 
 
-def notification_bodies(post: PostDraft, place: ThreadView) -> tuple[str, str]:
-    """Return HTML and text of the mail that tells of a post: the post with all it quotes, and a small footer.
+def notification_bodies(post: PostDraft, place: ThreadView, links: tuple[str, str] = ("", "")) -> tuple[str, str]:
+    """Return HTML and text of the mail that tells of a post: the post with all it quotes, links, and a small footer.
 
     The footer says as well that nothing proves who wrote it: the name in the From is all that the mail came with.
     """
@@ -227,6 +242,8 @@ def notification_bodies(post: PostDraft, place: ThreadView) -> tuple[str, str]:
         footer = " · ".join(part for part in (footer, doubt) if part)
     html = with_images(post.html, lambda cid: f"cid:{cid}", remote=True) if post.html else ""
     text = _text_of(post)
+    if links[1]:
+        html, text = (html and html + links[0]), f"{text.rstrip()}\n\n{links[1]}\n"
     if footer:
         text = f"{text.rstrip()}\n\n-- \n{footer}\n"
         if html:

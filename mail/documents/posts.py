@@ -11,11 +11,13 @@ from typing import Any
 
 from sqlalchemy import case, exists, func, select, update
 
+from mail.decide.large_files import size_as_sent
+from mail.documents import others
+from mail.documents.file_links import MEGABYTE, link_large_files, most_octets, octets_of
 from mail.documents.notify import PostNotification, notify, own_message_id, prepare, reply_references
 from mail.documents.threads import NewFile, PostDraft, ThreadView, thread_views
 from mail.errors import NothingWritten, PostTooLarge, WordsTooLarge
 from mail.message.address import show_address
-from mail.message.compose import octets_in_base64
 from mail.message.html import clean_html, text_of_html
 from mail.sentences import Why, why
 from mail.settings import parameters
@@ -37,8 +39,6 @@ from models import (
 from models.store import insert_rows
 
 LONGEST_SUBJECT = 500
-MEGABYTE = 1_000_000
-HEADERS = 4_000  # octets that an email, and each of its files, needs besides, at most
 
 
 def post_from_browser(
@@ -48,12 +48,14 @@ def post_from_browser(
     kind: str,
     files: Sequence[NewFile],
     now: datetime,
+    also: Sequence[str] = (),
 ) -> int:
     """Put what a user wrote into a thread, tell the followers, commit, and wake the worker; return the post's number.
 
-    ``kind`` is "message" or "note". Raises ``LookupError`` if there is no such thread, ``NothingWritten`` if
-    nothing was written, ``PostTooLarge`` if the email would be larger than allowed. Call it with nothing to be written:
-    all that takes time is done while nobody waits for the database.
+    ``kind`` is "message" or "note"; a message goes to the people in ``also``, too. Raises ``LookupError`` if there is
+    no such thread, ``NothingWritten`` if nothing was written, ``PostTooLarge`` if the email would be larger than
+    allowed, ``InvalidAddress``. Call it with nothing to be written: all that takes time is done while nobody waits for
+    the database.
     """
     if kind not in ("message", "note"):
         raise ValueError(kind)
@@ -63,7 +65,8 @@ def post_from_browser(
         if place is None:
             raise LookupError(f"thread {thread_id}")
         post, author = _written_by(user, place, html, kind, files, now), user.contact_id
-        ready = prepare([PostNotification(post, place, references=reply_references(place, kind))], now)
+        people = others.chosen(also) if kind == "message" else []
+        ready = prepare([PostNotification(post, place, references=reply_references(place, kind), others=people)], now)
     with writing():
         add_posts([post], now)
         if not place.follows(author):
@@ -80,9 +83,8 @@ def _written_by(
     text = text_of_html(html)
     if not text and "<img" not in html and not files:
         raise NothingWritten
-    assert_sendable(len(html.encode()) + len(text.encode()), [len(file.content) for file in files])
     parent = place.parent_of(kind)
-    return PostDraft(
+    post = PostDraft(
         place.thread_id,
         kind,
         now,
@@ -95,20 +97,18 @@ def _written_by(
         parent_id=parent.id if parent else None,
         has_root=place.root_message_id is not None,
     )
+    _assert_sendable(post)
+    return post
 
 
-def most_octets() -> int:
-    """Return how large an email may be, as it is sent."""
-    return parameters.MAX_SIZE.get() * MEGABYTE
-
-
-def assert_sendable(words: int, files: Sequence[int]) -> None:
-    """Raise ``PostTooLarge`` when an email of these octets is, as it is sent, larger than allowed."""
-    size = HEADERS * (1 + len(files)) + 3 * words + sum(octets_in_base64(file) for file in files)
+def _assert_sendable(post: PostDraft) -> None:
+    """Raise ``PostTooLarge`` when the email of a post is larger than allowed, although large files leave as links."""
+    link_large_files(post)
+    words, files = octets_of(post)
+    size = size_as_sent(words, files)
     if size > most_octets():
-        limit = parameters.MAX_SIZE.get()
         refused = PostTooLarge if files else WordsTooLarge
-        raise refused(size=round(size / MEGABYTE + 0.05, 1), limit=limit)
+        raise refused(size=round(size / MEGABYTE + 0.05, 1), limit=parameters.MAX_SIZE.get())
 
 
 def reply_subject(title: str, is_reply: bool) -> str:
@@ -160,6 +160,7 @@ def _row(post: PostDraft) -> dict[str, Any]:
         "why": post.why,
         "mark": post.mark,
         "mark_why": post.mark_why,
+        "addressed": post.addressed,
         "message_id": post.message_id[:1000] if post.message_id else None,
         "message_key": post.message_key,
         "parent_id": post.parent_id,
@@ -169,18 +170,19 @@ def _row(post: PostDraft) -> dict[str, Any]:
 
 
 def _attach(posts: Sequence[PostDraft]) -> None:
-    of_posts = [(post.id, file) for post in posts for file in post.files]
-    blobs = Blob.keep([file.packed for _, file in of_posts])
+    of_posts = [(post, place, file) for post in posts for place, file in enumerate(post.files)]
+    blobs = Blob.keep([file.packed for _, _, file in of_posts])
     rows = [
         {
-            "post_id": post_id,
+            "post_id": post.id,
             "name": file.name[:255],
             "type": file.type[:120],
             "cid": file.cid[:255] or None,
             "blob_id": blob_id,
             "size": len(file.content),
+            "link_id": post.linked.get(place),
         }
-        for (post_id, file), blob_id in zip(of_posts, blobs, strict=True)
+        for (post, place, file), blob_id in zip(of_posts, blobs, strict=True)
     ]
     insert_rows(Attachment, rows)
 

@@ -86,7 +86,7 @@ class PostDraft:
     """Something to be said in a thread: by a person, a mail, or the system (``kind`` as in ``Post``).
 
     ``html`` must have been cleaned (``html.clean_html``). ``add_posts`` fills in ``id``, ``notify.prepare`` the domain
-    of the Message-ID that it goes out under.
+    of the Message-ID that it goes out under, and ``linked``: the numbers of the files that leave as links, by position.
     """
 
     thread_id: int
@@ -107,6 +107,8 @@ class PostDraft:
     why: Why | None = None
     mark: str = ""
     mark_why: Why | None = None
+    addressed: dict[str, list[str]] | None = None
+    linked: dict[int, int] = field(default_factory=dict)
     has_root: bool = False  # the thread knows its first message already
     id: int = 0
     domain: str = ""

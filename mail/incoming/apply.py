@@ -34,6 +34,7 @@ from mail.incoming.lookup import RoutingContext
 from mail.incoming.people import Author, authors
 from mail.mailing import traces
 from mail.message.address import Address
+from mail.message.addressed import addressed
 from mail.outgoing import failures
 from mail.outgoing.enqueue import ReadyMail
 from mail.sentences import Why, why
@@ -219,7 +220,14 @@ def _post(case: Case, outcome: NewDocument | PostTo | Reply | AutoNote, context:
         why=case.asked.authorship.reason,
         mark=_mark(case, outcome),
         mark_why=case.routing.mark_why,
+        addressed=_addressed(case),
     )
+
+
+def _addressed(case: Case) -> dict[str, list[str]] | None:
+    message = case.message
+    named = addressed(message.raw_header("to"), message.raw_header("cc")) if message.cc or len(message.to) > 1 else None
+    return named and {header: [storable(one) for one in people] for header, people in named.items()}
 
 
 def _mark(case: Case, outcome: NewDocument | PostTo | Reply | AutoNote) -> str:

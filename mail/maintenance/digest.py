@@ -221,7 +221,7 @@ def _in_quarantine(number: int) -> str:
 
 def _html(user: User, news: _News) -> Markup:
     """The digest, with links where they can be followed from elsewhere."""
-    url = office.base_url() if office.has_address() or office.sends_through() == "practice" else ""
+    url = office.base_url() if office.links_lead_here() else ""
     parts = _failures(user, news, url) if news.number else []
     if news.quarantined:
         words = f"{_in_quarantine(news.quarantined)}."

@@ -12,6 +12,7 @@ from flask_babel import get_translations
 from mail.sentences import (
     arrival,
     bounces,
+    chatter,
     choice,
     connections,
     deliverability,
@@ -44,6 +45,7 @@ SUBJECTS = (
     incoming,
     mailboxes,
     parsing,
+    chatter,
     bounces,
     mailings,
     worker,

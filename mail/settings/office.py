@@ -194,6 +194,11 @@ def has_address() -> bool:
     return not names_this_machine(base_url())
 
 
+def links_lead_here() -> bool:
+    """Whether those who read our emails can follow their links; in the practice mailbox the reader is at home."""
+    return has_address() or sends_through() == "practice"
+
+
 def names_this_machine(url: str) -> bool:
     """Whether an address means another machine to everybody who reads it.
 

@@ -2,6 +2,8 @@
 import { keepDraft } from "./draft.js";
 
 function fit(frame) {
+  if (frame.dataset.fitted) return; // a part that was fetched anew keeps the frames that did not change
+  frame.dataset.fitted = "1";
   const resize = () => {
     const page = frame.contentDocument?.documentElement;
     if (!page) return;
@@ -20,13 +22,15 @@ function fit(frame) {
 
 function connect(part) {
   part.querySelectorAll("iframe.mail-body").forEach(fit);
-  for (const details of part.querySelectorAll("details.quoted")) {
+  for (const details of part.querySelectorAll("details.quoted:not([data-connected])")) {
+    details.dataset.connected = "1";
     details.addEventListener("toggle", () => {
       const frame = details.querySelector("iframe[data-src]");
       if (details.open && frame && !frame.src) frame.src = frame.dataset.src;
     });
   }
-  for (const button of part.querySelectorAll("[data-remote]")) {
+  for (const button of part.querySelectorAll("[data-remote]:not([data-connected])")) {
+    button.dataset.connected = "1";
     button.addEventListener("click", () => {
       for (const frame of button.closest("article").querySelectorAll("iframe")) {
         for (const name of ["src", "data-src"]) {
@@ -39,25 +43,47 @@ function connect(part) {
   }
 }
 
-// Files as they will be sent: base64, four octets for three, in lines of 76 letters. Returns whether they can be.
+// Files as they will be sent: base64, four octets for three, in lines of 76 letters. Those that make the email too large
+// leave as links, the largest first. Returns whether all of it can be sent.
 const asSent = (octets) => Math.ceil(octets / 57) * 78;
 const inMegabytes = (octets) => (octets / 1e6).toLocaleString(document.documentElement.lang, { maximumFractionDigits: 1 });
+const HEADERS = 4000;
+const LINK = 2000;
+
+function toLink(files, size, most) {
+  const linked = [];
+  for (const file of [...files].sort((one, other) => other.size - one.size)) {
+    if (size <= most) break;
+    linked.push(file);
+    size += LINK - HEADERS - asSent(file.size);
+  }
+  return linked;
+}
 
 function measure(composer) {
   const files = [...composer.querySelector("[data-files]").files];
   const attached = composer.querySelector("[data-attached]");
   const words = (file) => attached.dataset.asSent.replace("#name", () => file.name).replace("#size", inMegabytes(asSent(file.size)));
   attached.textContent = files.map((file) => (file.size > 1e6 ? words(file) : file.name)).join(", ");
-  const size = files.reduce((sum, file) => sum + asSent(file.size) + 4000, 8000);
+  const size = files.reduce((sum, file) => sum + asSent(file.size) + HEADERS, 8000);
   const most = Number(composer.dataset.most);
+  const upload = Number(composer.dataset.links) || 0; // how much can be sent at once, where links can be followed
+  const linked = upload ? toLink(files, size, most) : [];
+  const note = composer.querySelector("[data-sent-as-link]");
+  note.hidden = linked.length === 0;
+  note.textContent = note.dataset.sentAsLink.replace("#names", () => linked.map((file) => file.name).join(", "));
+  const raw = files.reduce((sum, file) => sum + file.size, 100000);
+  const tooMuch = upload > 0 && raw > upload;
   const warning = composer.querySelector("[data-too-large]");
-  warning.hidden = files.length === 0 || size <= most;
-  warning.textContent = warning.dataset.tooLarge.replace("#size", inMegabytes(size)).replace("#limit", inMegabytes(most));
+  warning.hidden = !(tooMuch || (!upload && files.length > 0 && size > most));
+  warning.textContent = (tooMuch ? warning.dataset.tooMuch : warning.dataset.tooLarge)
+    .replace("#size", inMegabytes(tooMuch ? raw : size)).replace("#limit", inMegabytes(tooMuch ? upload : most));
   return warning.hidden;
 }
 
 for (const composer of document.querySelectorAll("[data-composer]")) {
   const words = composer.querySelector("textarea");
+  const decided = new Map(); // who was ticked or not by hand: it stays, also when the offer is fetched anew
   const show = () => {
     const kind = composer.querySelector('[name="kind"]:checked').value;
     composer.classList.toggle("is-note", kind === "note");
@@ -65,8 +91,11 @@ for (const composer of document.querySelectorAll("[data-composer]")) {
     const label = composer.querySelector("[data-label]");
     label.textContent = label.dataset[kind];
     for (const audience of composer.querySelectorAll("[data-audience]")) audience.hidden = audience.dataset.audience !== kind;
+    for (const box of composer.querySelectorAll('[name="also"]')) if (decided.has(box.value)) box.checked = decided.get(box.value);
   };
   composer.querySelectorAll('[name="kind"]').forEach((choice) => choice.addEventListener("change", show));
+  composer.addEventListener("change", (event) => { if (event.target.name === "also") decided.set(event.target.value, event.target.checked); });
+  composer.addEventListener("coqui:fresh", show);
   composer.querySelector("[data-files]").addEventListener("change", () => measure(composer));
   composer.addEventListener("submit", (event) => { if (!measure(composer)) event.preventDefault(); });
   keepDraft(composer);

@@ -1,6 +1,8 @@
 // Parts of a page that stay true while it is open and visible.
 //   data-live="thread:12 mailing:3" data-live-url="…"   fetched anew when one of these topics changes (asked every 2 s)
 //   data-poll-url="…" data-poll-every="5000"            fetched every 5 s (0.7 s without) until what came has [data-done]
+//   data-keyed                                          in such a part: a list whose items have ids; those that say the
+//                                                       same as before stay, with what was opened or loaded in them
 // A part in which somebody is typing is left alone until the cursor is elsewhere.
 const EVERY = 2000;
 const POLL = 700;
@@ -15,17 +17,65 @@ async function fragment(url) {
   return answer.text();
 }
 
+const withoutToken = (html) => html.replace(/name="csrf_token" value="[^"]*"/g, ""); // it is another one each time
+const withoutTime = (html) => withoutToken(html).replace(/(<time[^>]*>)[^<]*/g, "$1"); // "a minute ago"
+
 export async function refresh(part, url = part.dataset.liveUrl) {
   const text = await fragment(url);
-  const said = text.replace(/name="csrf_token" value="[^"]*"/g, ""); // the token is another one each time
+  const said = withoutToken(text);
   if (part.innerHTML === text || shown.get(part) === said) return;
   shown.set(part, said);
   const focused = part.contains(document.activeElement) ? document.activeElement.id : "";
   const unfolded = [...part.querySelectorAll("details[open][id]")].map((details) => details.id);
-  part.innerHTML = text;
+  const fresh = mergeItems(part, text);
   for (const id of unfolded) document.getElementById(id)?.setAttribute("open", "");
   if (focused) document.getElementById(focused)?.focus(); // who works by keyboard stays where they were
-  part.dispatchEvent(new CustomEvent("coqui:fresh", { bubbles: true }));
+  for (const piece of fresh) piece.dispatchEvent(new CustomEvent("coqui:fresh", { bubbles: true }));
+}
+
+// Puts what was fetched in place and returns the pieces that are new: the part itself, or items of its keyed list.
+function mergeItems(part, text) {
+  const list = part.querySelector("[data-keyed]");
+  const came = document.createElement("template");
+  came.innerHTML = text;
+  const other = came.content.querySelector("[data-keyed]");
+  if (!list || !other || list.parentElement !== part || other.parentNode !== came.content) {
+    part.innerHTML = text;
+    remember(part);
+    return [part];
+  }
+  for (const name of list.getAttributeNames()) list.removeAttribute(name);
+  for (const { name, value } of other.attributes) list.setAttribute(name, value);
+  const fresh = [];
+  let place = list.firstElementChild;
+  for (const item of [...other.children]) {
+    const old = item.id && [...list.children].find((one) => one.id === item.id);
+    const said = withoutTime(item.outerHTML);
+    let stays = item;
+    if (old && items.get(old) === said) {
+      stays = old;
+      const times = item.querySelectorAll("time");
+      old.querySelectorAll("time").forEach((time, number) => time.replaceWith(times[number]));
+    } else {
+      fresh.push(item);
+      if (old) { if (place === old) place = old.nextElementSibling; old.remove(); }
+      items.set(item, said);
+    }
+    if (stays === place) place = place.nextElementSibling; // moving a frame would load it anew
+    else list.insertBefore(stays, place);
+  }
+  while (place) { const next = place.nextElementSibling; place.remove(); place = next; }
+  for (const node of [...part.childNodes]) if (node !== list) node.remove();
+  while (came.content.firstChild !== other) part.insertBefore(came.content.firstChild, list);
+  other.remove();
+  part.append(came.content);
+  return fresh;
+}
+
+const items = new WeakMap(); // item of a keyed list -> what it said when it came
+
+function remember(root) {
+  for (const item of root.querySelectorAll("[data-keyed] > *")) items.set(item, withoutTime(item.outerHTML));
 }
 
 function typingIn(part) {
@@ -92,6 +142,7 @@ function pollAll(root) {
 }
 
 export function connectLive() {
+  remember(document); // before other scripts change what is in them
   pollAll(document);
   document.addEventListener("coqui:fresh", (event) => pollAll(event.target));
   listen();

@@ -4,6 +4,7 @@ import html
 import io
 import re
 from datetime import UTC, datetime, timedelta
+from email import message_from_bytes, policy
 
 import pytest
 from flask import Flask
@@ -11,7 +12,9 @@ from sqlalchemy import func, select, update
 
 from mail.documents import contacts, posts
 from mail.documents.documents import start_document
-from mail.settings import parameters
+from mail.settings import office, parameters
+from mail.settings.clock import now
+from mail.settings.tokens import TokenKind
 from models import (
     Attachment,
     Blob,
@@ -21,6 +24,8 @@ from models import (
     Follower,
     MailingList,
     Notification,
+    OutgoingMail,
+    OutgoingServer,
     Post,
     Recipient,
     Subscription,
@@ -59,6 +64,12 @@ def write(visitor: Visitor, text: str = "Hello", *files: tuple[str, bytes], kind
 # --- the size of an email
 
 
+def lead_nowhere() -> None:
+    """Let emails leave this machine, whose pages nobody else can reach."""
+    db.session.add(OutgoingServer(name="Provider", host="smtp.x.test"))
+    parameters.put("web.base.url", "http://localhost:8000", AT)
+
+
 @pytest.mark.parametrize(
     ("limit", "size", "taken"),
     [(1, 720_000, True), (1, 735_000, False), (2, 1_440_000, True), (2, 1_500_000, False), (0, 1, False)],
@@ -66,6 +77,7 @@ def write(visitor: Visitor, text: str = "Hello", *files: tuple[str, bytes], kind
 def test_a_post_is_measured_as_it_will_be_sent_before_anything_is_saved(app, clerk, limit, size, taken):
     with app.app_context():
         db.session.add(SystemParameter(key="mail.max_size", value=str(limit)))  # 0: of before there was a least one
+        lead_nowhere()
         db.session.commit()
     answer = write(clerk, "Look at <this>", ("plan.pdf", b"x" * size), kind="note")
     assert answer.status_code == (302 if taken else 200)
@@ -77,6 +89,37 @@ def test_a_post_is_measured_as_it_will_be_sent_before_anything_is_saved(app, cle
     if not taken:
         assert "as it is sent; at most" in words(answer) and ">Look at &lt;this&gt;</textarea>" in answer.text
         assert 'value="note" checked' in answer.text
+
+
+def test_what_is_too_large_for_an_email_leaves_as_a_link(app, clerk):
+    with app.app_context():
+        parameters.put("mail.max_size", "1", AT)
+        posts.follow(1, db.session.scalar(select(Contact.id).where(Contact.address_key == "gone@x.test")))
+        db.session.commit()
+    movie = bytes(range(256)) * 4_000
+    assert write(clerk, "See", ("small.txt", b"small"), ("Film ü.mp4", movie)).status_code == 302
+    page = words(clerk.get("/document/1"))
+    assert "small.txt" in page and page.count("sent as a link") == 1
+    with app.app_context():
+        mail = db.session.scalars(select(OutgoingMail)).one()
+        content = message_from_bytes(Blob.read(mail.content_blob_id), policy=policy.default)
+        number = db.session.scalar(select(Attachment.link_id).where(Attachment.name == "Film ü.mp4"))
+        expired = office.tokens().make(TokenKind.DOWNLOAD, number, now())
+        other = office.tokens().make(TokenKind.DOWNLOAD, number + 1, now() + timedelta(days=1))
+    assert mail.size < 20_000 and [part.get_filename() for part in content.iter_attachments()] == ["small.txt"]
+    text, html_part = (content.get_body((kind,)).get_content() for kind in ("plain", "html"))
+    (link,) = re.findall(r"/d/[a-z2-7]+", text)
+    assert link in html_part and "“Film ü.mp4” (1.0 MB) is too large for an email." in text
+    stranger = app.test_client()
+    page = stranger.get(link)
+    assert "Film ü.mp4" in page.text and page.headers["X-Robots-Tag"] == "noindex, nofollow"
+    answer = stranger.get(f"{link}/file")
+    assert answer.data == movie and answer.headers["Content-Length"] == str(len(movie))
+    assert answer.headers["Content-Disposition"] == "attachment; filename*=UTF-8''Film%20%C3%BC.mp4"
+    assert answer.mimetype == "application/octet-stream" and "sandbox" in answer.headers["Content-Security-Policy"]
+    for wrong in (f"/d/{expired}", f"/d/{other}", link[:-1], link[:-2] + "aa"):
+        assert stranger.get(wrong).status_code == 404 and "no longer works" in stranger.get(wrong).text
+        assert stranger.get(f"{wrong}/file").status_code == 303
 
 
 def test_a_text_that_is_too_long_is_not_called_a_file(app, clerk):

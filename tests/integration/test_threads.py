@@ -12,15 +12,16 @@ from flask import Flask
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
+from mail.documents import others
 from mail.documents import posts as documents_posts
 from mail.documents.documents import start_document
 from mail.documents.notify import PostNotification, audience, notify, prepare
 from mail.documents.threads import NewFile, PostDraft, thread_views
-from mail.errors import NothingWritten
+from mail.errors import InvalidAddress, NothingWritten
 from mail.outgoing import delivery_state, lines
 from mail.settings.config import settings
 from models import Contact, Document, Event, Notification, OutgoingMail, Post, Recipient, User, db
-from tests.integration.frontdesk import DOMAIN, NOW, FrontDesk, counted_statements
+from tests.integration.frontdesk import DOMAIN, NOW, FrontDesk, counted_statements, mail
 
 
 @pytest.fixture
@@ -58,6 +59,72 @@ def test_who_is_told_of_a_post(
         found = audience(document.thread_id, kind, contacts[author] if author else None, skip)
     assert {one.name: one.channel for one in found} == told
     assert all(one.why["code"] == "follow_added" for one in found)
+
+
+ANN, BOB, EVE = "Ann Lee <ann@customer.test>", '"Bob" <bob@partner.test>', "eve@partner.test"
+
+
+def others_of(desk: FrontDesk, thread_id: int) -> dict[str, tuple[str, bool]]:
+    """Return who is offered as a recipient besides the followers: why, and whether ticked."""
+    with desk.app.app_context():
+        place = thread_views([thread_id])[thread_id]
+        told = {follower.address_key for follower in place.followers}
+        return {one.written: (one.why["code"], one.ticked) for one in others.offered(place, told)}
+
+
+def test_whom_a_customer_copied_is_offered_and_written_to(desk: FrontDesk) -> None:
+    clerk = desk.user("Clerk")
+    ours = f"sales@{DOMAIN}, Jane <jane@{DOMAIN}>, clerk@home.test"
+    desk.receive(mail(ANN, to=f"sales@{DOMAIN}, {EVE}", Cc=f"Bob <bob@partner.test>, {ours}"))
+    (document,) = desk.documents()
+    (first,) = desk.posts(document.thread_id)
+    assert first.addressed == {
+        "to": [f"sales@{DOMAIN}", EVE],
+        "cc": [BOB, f"sales@{DOMAIN}", f'"Jane" <jane@{DOMAIN}>', "clerk@home.test"],
+    }
+    found = others_of(desk, document.thread_id)
+    assert found == {EVE: ("offered_to", True), BOB: ("offered_cc", True)}
+    with desk.app.app_context():
+        post_id = documents_posts.post_from_browser(
+            clerk, document.thread_id, "<p>Yes.</p>", "message", (), NOW, [BOB, "Ann <ann@customer.test>"]
+        )
+        note_id = documents_posts.post_from_browser(clerk, document.thread_id, "<p>No.</p>", "note", (), NOW, [BOB])
+        with pytest.raises(InvalidAddress):
+            documents_posts.post_from_browser(clerk, document.thread_id, "<p>x</p>", "message", (), NOW, ["nobody"])
+        with pytest.raises(InvalidAddress):
+            own = [f"sales@{DOMAIN}"]
+            documents_posts.post_from_browser(clerk, document.thread_id, "<p>x</p>", "message", (), NOW, own)
+    (sent,) = desk.sent(post_id=post_id)
+    assert sent.to == {"ann@customer.test", "bob@partner.test"}
+    assert desk.sent(post_id=note_id) == []
+    # Bob replies to us alone: the next reply is for him, Eve was left out by him
+    desk.receive(mail("Bob <bob@partner.test>", answers=[sent.message_id]))
+    assert others_of(desk, document.thread_id) == {BOB: ("offered_author", True)}
+
+
+def test_a_sender_whom_the_alias_leaves_out_is_offered_but_not_ticked(desk: FrontDesk) -> None:
+    desk.set_alias("sales", make_contact=False)
+    desk.receive(mail(ANN))
+    (document,) = desk.documents()
+    assert desk.posts(document.thread_id)[0].addressed is None
+    assert others_of(desk, document.thread_id) == {'"Ann Lee" <ann@customer.test>': ("offered_author", False)}
+
+
+def test_a_large_file_of_a_received_mail_is_relayed_as_a_link(desk: FrontDesk) -> None:
+    desk.set_parameter("mail.max_size", "1")
+    bob = desk.contact("bob@partner.test", "Bob")
+    document = desk.document(followers=[bob])
+    (sent,) = [desk.post(desk.user("Clerk"), document.thread_id)] and desk.sent()
+    files = [("plan.pdf", b"x" * 900_000), ("small.txt", b"y" * 1_000)]
+    desk.receive(mail(ANN, answers=[sent.message_id], files=files))
+    relayed = desk.sent()[-1]
+    assert relayed.states == {"queued"} and relayed.content.count(b"Content-Disposition: attachment") == 1
+    assert "“plan.pdf” (0.9 MB) is too large for an email." in relayed.text
+    assert "http://office.example/d/" in relayed.text
+    post = desk.posts(document.thread_id)[-1]
+    assert [(file.name, file.link_id is not None) for file in post.attachments] == [
+        ("plan.pdf", True), ("small.txt", False)
+    ]  # fmt: skip
 
 
 def test_a_post_is_mailed_to_the_followers_but_its_author(desk: FrontDesk) -> None:

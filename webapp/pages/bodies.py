@@ -14,6 +14,7 @@ from sqlalchemy import select
 
 from mail.incoming.reader import look_at
 from mail.message.html import clean_html, text_to_html, with_images
+from mail.message.quoted import folded_parts
 from mail.outgoing import lines
 from models import Attachment, Blob, Post, ReceivedMail, RouteResult, db
 from webapp.auth import roles_required
@@ -42,14 +43,23 @@ def framed(html: str, title: str = "", remote: bool = False) -> Response:
     return answer
 
 
+def folded(post: Post) -> dict[str, tuple[int, int]]:
+    """Return what is folded of a mail, its signature and what it quotes, each with its ends."""
+    if post.fold_at is None:
+        return {}
+    return folded_parts(post.html or post.text, post.fold_at, is_html=bool(post.html))
+
+
 @blueprint.get("/posts/<int:post_id>/body")
 @login_required
 def body(post_id: int) -> Response:
-    """Answer what a mail says; ``?part=quoted`` the part that is folded, ``?remote=1`` with images of other hosts."""
+    """Answer what a mail says; ``?part=quoted``, ``?part=signature`` what is folded of it; ``?remote=1`` with images of
+    other hosts.
+    """
     post = db.session.get(Post, post_id) or abort(404)
     whole = post.html or post.text
-    at = post.fold_at if post.fold_at is not None else len(whole)
-    part = whole[at:] if request.args.get("part") == "quoted" else whole[:at]
+    start, end = folded(post).get(request.args.get("part", ""), (0, post.fold_at))
+    part = whole[start:end]
     remote = request.args.get("remote") == "1"
     if not post.html:
         return framed(text_to_html(part), post.subject)

@@ -13,20 +13,24 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload, selectinload
 from werkzeug.datastructures import FileStorage, MultiDict
 
-from mail.documents import changes
+from mail.documents import changes, file_links, others
 from mail.documents import posts as documents_posts
 from mail.documents.changes import DocumentEdit
-from mail.documents.notify import NotificationTarget, audience, mark_reasons
-from mail.documents.threads import NewFile
-from mail.errors import ChangeRefused, NothingWritten, PostTooLarge
+from mail.documents.notify import mark_reasons, notification_targets
+from mail.documents.threads import NewFile, thread_views
+from mail.errors import ChangeRefused, InvalidAddress, NothingWritten, PostTooLarge
+from mail.message.address import normalise
+from mail.message.html import shown_ids
 from mail.outgoing import delivery_state
 from mail.sentences import say
 from mail.settings import office
 from mail.settings.clock import now
-from models import Document, DocumentType, Event, Follower, Post, Stage, User, db, writing
+from models import Attachment, Document, DocumentType, Event, Follower, Post, Stage, User, db, writing
 from webapp import searching
 from webapp.auth import own_page
+from webapp.pages import bodies
 from webapp.pages.plain_text import html_of_words
+from webapp.security import LARGEST_POST
 from webapp.template_helpers import PRIORITIES, priority_name
 
 blueprint = Blueprint("documents", __name__)
@@ -140,7 +144,9 @@ def show(document_id: int) -> ResponseReturnValue:
     return _page(_document(document_id))
 
 
-def _page(document: Document, typed: str = "", kind: str = "message") -> ResponseReturnValue:
+def _page(
+    document: Document, typed: str = "", kind: str = "message", ticked: Sequence[str] | None = None
+) -> ResponseReturnValue:
     return render_template(
         "pages/document.html",
         document=document,
@@ -149,8 +155,10 @@ def _page(document: Document, typed: str = "", kind: str = "message") -> Respons
         priorities=PRIORITIES,
         typed=typed,
         typed_kind=kind,
-        most_octets=documents_posts.most_octets(),
-        **_chatter(document),
+        most_octets=file_links.most_octets(),
+        links_lead_here=office.links_lead_here(),
+        most_upload=LARGEST_POST,
+        **(_chatter(document) | _audience(document, ticked)),
     )
 
 
@@ -160,6 +168,14 @@ def chatter(document_id: int) -> ResponseReturnValue:
     """Answer the chatter alone, for an open page."""
     document = _document(document_id)
     return render_template("pages/chatter.html", document=document, **_chatter(document))
+
+
+@blueprint.get("/document/<int:document_id>/audience")
+@login_required
+def audience(document_id: int) -> ResponseReturnValue:
+    """Answer who will get what is written now, for an open page."""
+    document = _document(document_id)
+    return render_template("pages/audience.html", document=document, **_audience(document))
 
 
 @blueprint.get("/document/<int:document_id>/followers")
@@ -187,12 +203,24 @@ def _chatter(document: Document) -> dict[str, Any]:
         "envelopes": delivery_state.envelopes([post.id for post in posts]),
         "followers": _followers(document.thread_id),
         "colleagues": _colleagues(),
-        "told": {kind: _told(document, kind) for kind in ("message", "note")},
         "say": say,
         "mark_reasons": mark_reasons,
         "unread": documents_posts.has_unread(current_user.id, document.thread_id),
         "words": words_of,
+        "files": files_of,
+        "folded": bodies.folded,
+        "link_days": file_links.LINK_DAYS,
     }
+
+
+def _audience(document: Document, ticked: Sequence[str] | None = None) -> dict[str, Any]:
+    """Who will get a message or a note, and who is offered besides; ``ticked``: who was chosen before."""
+    place = thread_views([document.thread_id])[document.thread_id]
+    told = {kind: notification_targets(place, kind, current_user.contact_id) for kind in ("message", "note")}
+    keys = {key for one in told["message"] if (key := normalise(one.address))}
+    found = others.offered(place, keys)
+    chosen = {one.key for one in found if (one.ticked if ticked is None else one.written in ticked)}
+    return {"told": told, "offered": found, "ticked": chosen, "say": say}
 
 
 def _followers(thread_id: int) -> Sequence[Follower]:
@@ -205,13 +233,17 @@ def _colleagues() -> frozenset[int]:
     return frozenset(db.session.scalars(select(User.contact_id)))
 
 
-def _told(document: Document, kind: str) -> list[NotificationTarget]:
-    return audience(document.thread_id, kind, current_user.contact_id)
-
-
 def words_of(post: Post) -> Markup:
     """Return a post that was written here as HTML for the page; what came by mail has a frame of its own."""
     return Markup(post.html)  # noqa: S704 - cleaned by an allow-list before it was stored
+
+
+def files_of(post: Post) -> list[Attachment]:
+    """Return the files of a post that are not images which its text shows in place."""
+    shown = shown_ids(post.html) if any(file.cid for file in post.attachments) else set()
+    return [
+        file for file in post.attachments if file.cid not in shown or file.type.lower() not in bodies.SHOWN_IN_PLACE
+    ]
 
 
 @blueprint.post("/document/<int:document_id>")
@@ -273,11 +305,13 @@ def write(document_id: int) -> ResponseReturnValue:
     files = [_file(file) for file in request.files.getlist("files") if file.filename]
     words = request.form.get("words", "")
     unread = documents_posts.has_unread(current_user.id, document.thread_id)
+    also = request.form.getlist("also")
     try:
-        documents_posts.post_from_browser(current_user, document.thread_id, html_of_words(words), kind, files, now())
-    except (NothingWritten, PostTooLarge) as error:
+        html = html_of_words(words)
+        documents_posts.post_from_browser(current_user, document.thread_id, html, kind, files, now(), also)
+    except (NothingWritten, PostTooLarge, InvalidAddress) as error:
         flash(say(error.why), "error")
-        return _page(document, words, kind)
+        return _page(document, words, kind, also)
     if unread:
         with writing():
             documents_posts.mark_read(current_user.id, document.thread_id, now())

@@ -1,0 +1,86 @@
+"""Files that are too large for an email: they leave as links that expire, and anybody who has the link may load them.
+
+A link names a number of 62 bits that its file alone has, signed together with the day on which it expires.
+"""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from flask_babel import format_date, gettext
+from markupsafe import Markup
+from sqlalchemy import select
+
+from mail.decide.large_files import size_as_sent, to_link
+from mail.documents.threads import NewFile, PostDraft
+from mail.message.html import shown_ids
+from mail.settings import office, parameters
+from mail.settings.tokens import TokenKind
+from models import Attachment, db
+
+LINK_DAYS = 30
+MEGABYTE = 1_000_000
+
+
+def most_octets() -> int:
+    """Return how large an email may be, as it is sent."""
+    return parameters.MAX_SIZE.get() * MEGABYTE
+
+
+def link_large_files(post: PostDraft) -> None:
+    """Choose the files of a post that leave as links; none while nobody could follow a link to this office."""
+    post.linked = {}
+    words, sizes = octets_of(post)
+    if size_as_sent(words, sizes) <= most_octets() or not office.links_lead_here():
+        return
+    shown = shown_ids(post.html)
+    in_place = {position for position, file in enumerate(post.files) if file.cid and file.cid in shown}
+    may_leave = [position for position in range(len(sizes)) if position not in in_place]
+    rest = most_octets() - size_as_sent(0, [sizes[position] for position in in_place])
+    chosen = to_link(words, [sizes[position] for position in may_leave], rest)
+    post.linked = {may_leave[one]: secrets.randbits(62) for one in chosen}
+
+
+def octets_of(post: PostDraft) -> tuple[int, list[int]]:
+    """Return the octets of a post's words, and of each file that is in its mail."""
+    return len(post.html.encode()) + len(post.text.encode()), [len(file.content) for file in mailed_files(post)]
+
+
+def mailed_files(post: PostDraft) -> Sequence[NewFile]:
+    """Return the files of a post that are in its mail."""
+    return [file for place, file in enumerate(post.files) if place not in post.linked]
+
+
+def links_to(post: PostDraft, now: datetime) -> tuple[str, str]:
+    """Return HTML and text that lead to the files that are not in the mail of a post."""
+    html, text = [], []
+    until = now + timedelta(days=LINK_DAYS)
+    for place, number in post.linked.items():
+        file = post.files[place]
+        address = f"{office.base_url()}/d/{office.tokens().make(TokenKind.DOWNLOAD, number, until)}"
+        values = {"name": file.name or gettext("Attachment"), "size": round(len(file.content) / MEGABYTE, 1)}
+        said = gettext("“%(name)s” (%(size)s MB) is too large for an email.", **values)
+        load = gettext("Download it until %(day)s", day=format_date(until))
+        html.append(Markup('<p style="margin-top:16px">{} <a href="{}">{}</a></p>').format(said, address, load))
+        text.append(f"{said}\n{load}: {address}")
+    return "".join(html), "\n\n".join(text)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedFile:
+    """A file that somebody has a link to."""
+
+    name: str
+    size: int
+    blob_id: int
+
+
+def find(token: str, now: datetime) -> LinkedFile | None:
+    """Return the file that a link leads to; None if it expired, was altered or made up, or the file is gone."""
+    named = office.tokens().read(token, now)
+    if named is None or named.kind is not TokenKind.DOWNLOAD:
+        return None
+    columns = select(Attachment.name, Attachment.size, Attachment.blob_id)
+    row = db.session.execute(columns.where(Attachment.link_id == named.id)).first()
+    return LinkedFile(row.name, row.size, row.blob_id) if row else None
