@@ -83,12 +83,12 @@ def folded_parts(body: str, at: int, is_html: bool = False) -> dict[str, tuple[i
     >>> {name: text[start:end] for name, (start, end) in folded_parts(text, fold_at(text)).items()}
     {'signature': '-- \\nBob\\n\\n', 'quoted': '> How are you?\\n'}
     """
-    first, second = ("signature", "quoted") if _signs(body, at, is_html) else ("quoted", "signature")
-    if first == "signature":
+    if _signs(body, at, is_html):
         border = _quote_below(body, at, is_html)
+        parts = {"signature": (at, border), "quoted": (border, len(body))}
     else:
         border = _signature_below(body, at, is_html)
-    parts = {first: (at, border), second: (border, len(body))}
+        parts = {"quoted": (at, border), "signature": (border, len(body))}
     return {name: ends for name, ends in parts.items() if ends[0] < ends[1]}
 
 
