@@ -2,7 +2,9 @@
 
 import re
 
-from mail.decide.failure import FailureKind, is_telling, kind_in_report, kind_of
+from mail.decide.failure import FailureKind, is_telling, kind_in_report
+from mail.decide.named import Surety, named_recipients
+from mail.decide.own_words import about_recipients, own_words
 from mail.decide.reported import LONGEST_TEXT, MOST_RECIPIENTS, SCANNED, About, Report, Reported, short, text_of
 from mail.decide.returned import STATUS, from_machine, is_challenge, is_report, returned_ids
 from mail.message.address import normalise, parse_addresses
@@ -24,7 +26,7 @@ def delivery_report(message: IncomingMessage, at_bounce_address: bool) -> Report
     ids = returned_ids(message, at_bounce_address)
     if is_challenge(message):
         return Report(About.CHALLENGE, (), ids, "delivery_status", short(message.text))
-    recipients = _recipients(fields, message.text) or _in_header(message)
+    recipients = _recipients(fields, message)
     if not recipients:
         return None  # the words of the report may still say more
     return Report(_about(recipients), recipients, ids, "delivery_status", short(message.text))
@@ -51,8 +53,31 @@ def _about(recipients: tuple[Reported, ...]) -> About:
 _FIELDS_IN_TEXT = re.compile(r"^(?:Final|Original)-Recipient[ \t]*:", re.IGNORECASE | re.MULTILINE)
 
 
-def _recipients(fields: str, words: str) -> tuple[Reported, ...]:
-    """The recipient groups of a status part.
+def _recipients(fields: str, message: IncomingMessage) -> tuple[Reported, ...]:
+    """The recipients of a status part; where it names a pipe or only a host, the rest of the mail names them."""
+    groups = _groups(fields)
+    found = [reported for group in groups if (reported := _reported(group, _names(group), message.text)) is not None]
+    if not found:
+        names = failed_in_header(message) or (_in_words(message) if "action" in groups[-1] else [])
+        told = [_reported(groups[-1], [name], message.text) for name in names[:MOST_RECIPIENTS]]
+        found = [reported for reported in told if reported is not None]
+    return tuple(dict.fromkeys(found))
+
+
+def failed_in_header(message: IncomingMessage) -> list[str]:
+    """Return the recipients that Exim names in a header of its report."""
+    values = message.fields.get("x-failed-recipients", [])
+    return [mailbox.key for value in values for mailbox in parse_addresses(value)]
+
+
+def _in_words(message: IncomingMessage) -> list[str]:
+    nobody = {message.from_key, *message.recipients}
+    surety, names = named_recipients(about_recipients(own_words(message.text).said), nobody)
+    return names if surety is Surety.SURELY else []
+
+
+def _groups(fields: str) -> list[dict[str, str]]:
+    """The groups of fields, one for each recipient; at least one, which may be empty.
 
     Lines that are no known field continue the one before, with or without white space in front: servers break long
     answers as they like.
@@ -75,14 +100,15 @@ def _recipients(fields: str, words: str) -> tuple[Reported, ...]:
             last = ""
         elif last and len(group[last]) < LONGEST_TEXT:
             group[last] += " " + line.strip()
-    groups.append(group)
-    found = [reported for group in groups if (reported := _reported(group, words)) is not None]
-    return tuple(dict.fromkeys(found))
+    return groups if groups and not group else [*groups, group]
 
 
-def _reported(group: dict[str, str], words: str) -> Reported | None:
+def _names(group: dict[str, str]) -> list[str]:
     named = (recipient_in(group.get(name, "")) for name in ("final-recipient", "original-recipient"))
-    names = list(dict.fromkeys(name for name in named if name))
+    return list(dict.fromkeys(name for name in named if name))
+
+
+def _reported(group: dict[str, str], names: list[str], words: str) -> Reported | None:
     if not names:
         return None
     status = match[0] if (match := STATUS_CODE.search(group.get("status", ""))) else ""
@@ -132,11 +158,3 @@ def recipient_in(value: str) -> str:
 
 
 _ESCAPED = re.compile(r"\\x\{(0*[0-9A-Fa-f]{2,5})\}")  # RFC 6533 3: unicode in an ASCII report
-
-
-def _in_header(message: IncomingMessage) -> tuple[Reported, ...]:
-    """Exim names the address where its report names the pipe or file behind it."""
-    values = message.fields.get("x-failed-recipients", [])
-    failed = [mailbox.key for value in values for mailbox in parse_addresses(value)][:MOST_RECIPIENTS]
-    kind = kind_of("", message.text[:2000])
-    return tuple(Reported(address, kind, text=short(message.text)) for address in failed)

@@ -37,11 +37,12 @@ def _begins_returned(line: str) -> bool:
     line = line.strip()
     if len(line) > 120 or not (_MARKED.match(line) or _POINTS_BELOW.search(line)):
         return False
-    return bool(_RETURNED.search(line))
+    return bool(_RETURNED.search(line)) and not _ABOUT_PEOPLE.search(line)
 
 
 _MARKED = re.compile(r"[-=_*#+~]{2}")
 _POINTS_BELOW = re.compile(r"(?::|\bfollows?[.:]?|\bbelow[.:]?)$", re.IGNORECASE)
+_ABOUT_PEOPLE = re.compile(r"\b(?:address(?:es)?|recipients?|receive)\b", re.IGNORECASE)
 _NOUN = r"(?:e-?mail|messages?|mail|text|headers?|letter)"
 _RETURNED = re.compile(
     rf"\b(?:copy|body|start|beginning|headers?|part|contents?|text|summary|extract|lines) of [^:]{{0,40}}{_NOUN}\b"

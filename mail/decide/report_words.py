@@ -12,7 +12,7 @@ from email.message import Message
 from functools import cached_property
 from importlib import import_module
 
-from mail.decide.delivery_report import STATUS_CODE
+from mail.decide.delivery_report import STATUS_CODE, failed_in_header
 from mail.decide.failure import FailureKind, is_telling, kind_in_report
 from mail.decide.named import Surety, named_recipients
 from mail.decide.own_words import OwnWords, about_recipients, own_words
@@ -27,7 +27,7 @@ from mail.decide.returned import (
     returned_ids,
     returned_recipients,
 )
-from mail.message.address import normalise, parse_addresses
+from mail.message.address import normalise
 from mail.message.parse import IncomingMessage
 from mail.sentences import Why, why
 
@@ -103,8 +103,7 @@ def _read(words: _Words, at_home: bool) -> Report | None:
 
 
 def _in_header(words: _Words) -> list[str]:
-    values = words.message.fields.get("x-failed-recipients", [])
-    return [mailbox.key for value in values for mailbox in parse_addresses(value)]
+    return failed_in_header(words.message)
 
 
 def _surely_named(words: _Words) -> list[str]:

@@ -179,6 +179,21 @@ def test_groups_are_read_tolerantly(groups, expected):
     assert [(one.address, one.kind.value, one.status) for one in report.recipients] == expected
 
 
+@pytest.mark.parametrize(
+    ("words", "header", "named"),
+    [
+        ("The following address failed:\n\n  a@x.test\n", "", [("a@x.test", "full", "5.2.2")]),
+        ("  |/usr/bin/vacation\n", "X-Failed-Recipients: a@x.test\n", [("a@x.test", "full", "5.2.2")]),
+        ("It failed somewhere, says a@x.test\n", "", [("a@x.test", "soft", "")]),
+        ("It failed.\n", "", []),
+    ],
+)
+def test_where_the_fields_name_only_a_host_the_rest_names_the_recipient(words, header, named):
+    fields = "Final-Recipient: rfc822; @x.test\nAction: failed\nStatus: 5.2.2\n"
+    report = read_report(read(dsn(fields, words=words, header=header)))
+    assert [(one.address, one.kind.value, one.status) for one in report.recipients] == named
+
+
 def test_both_names_of_a_recipient_are_known():
     report = read_report(read(dsn("Original-Recipient: rfc822; sales@x.test\n" + ONE)))
     assert [one.addresses for one in report.recipients] == [("sales@x.test", "a@x.test")]
