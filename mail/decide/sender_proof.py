@@ -152,7 +152,11 @@ def learned(seen: Mapping[str, int]) -> str:
 
 
 def believed_server(how: str, name: str, seen: Mapping[str, int] | None) -> str:
-    """Return the server whose results count for a mailbox: ``how`` is "learn", "set" (its ``name``) or "off"."""
+    """Return the server whose results count for a mailbox: ``how`` is "learn", "set" (its ``name``) or "off".
+
+    >>> [believed_server(how, "MX.acme.com", {"mx2.acme.com": 9}) for how in ("learn", "set", "off")]
+    ['mx2.acme.com', 'mx.acme.com', '']
+    """
     if how == "learn":
         return learned(seen or {})
     return name.lower() if how == "set" else ""

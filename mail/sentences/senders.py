@@ -17,8 +17,8 @@ SENTENCES: dict[str, Any] = {
         "Not checked: this email names %(author)s as its author, but nothing proves it. Ask before you rely on it."
     ),
     "mark_forged": _l(
-        "Not verified: may be forged. This email names %(author)s as its author, but the receiving mail server did not "
-        "confirm it. Ask before you rely on it."
+        "May be forged: this email names %(author)s as its author, but the receiving mail server did not confirm it. "
+        "Ask before you rely on it."
     ),
     "mark_from_outside": _l("This reply to an internal note was sent by %(author)s, who is not a user."),
     "notice_forged_name": _l(

@@ -619,6 +619,8 @@ def test_another_mailbox_is_read_from_its_own_beginning(app, admin, changes, ano
         ({"address": "info"}, "Enter a whole email address"),
         ({"shared_mailbox": "info@office.test", "kind": "pop3"}, "POP3 reads only your own mailbox"),
         ({"action_type_id": "999"}, "no longer exists"),
+        ({"sender_checks": "set", "checked_by": ""}, "Enter the first word of that server"),
+        ({"sender_checks": "set", "checked_by": "mx.office.test; dmarc=pass"}, "Enter the first word of that server"),
     ],
 )
 def test_what_a_mailbox_can_not_do_is_refused(app, admin, changes, sentence):
@@ -626,6 +628,27 @@ def test_what_a_mailbox_can_not_do_is_refused(app, admin, changes, sentence):
     assert answer.status_code == 200
     assert sentence in words(answer.text)
     assert only(app, IncomingServer) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "seen", "shown"),
+    [
+        ({}, None, "not known yet: the first emails of this mailbox will show it"),
+        (
+            {"sender_checks": "learn"},
+            {"mx.office.test": 9},
+            "by mx.office.test, learned from the emails of this mailbox",
+        ),
+        ({"sender_checks": "learn"}, {"-": 9}, "none seen: the emails of this mailbox have no results"),
+        ({"sender_checks": "set", "checked_by": " MX.Office.test. "}, {"-": 9}, "by mx.office.test"),
+        ({"sender_checks": "off"}, {"mx.office.test": 9}, "not used"),
+    ],
+)
+def test_a_mailbox_says_whose_checks_of_senders_count(app, admin, values, seen, shown):
+    admin.post(f"{INCOMING}/new", {**MAILBOX, **values})
+    number = only(app, IncomingServer)["id"]
+    change(app, IncomingServer, number, checks_seen=seen)
+    assert f"Sender checks {shown}" in words(admin.get(f"{INCOMING}/edit?id={number}").text)
 
 
 def test_mailboxes_are_fetched_from_the_form_the_list_and_together(app, admin):
