@@ -1,6 +1,7 @@
 """Signatures on what really leaves, verified by dkimpy and by Debian's opendkim, and how a key gets there."""
 
 import re
+import smtplib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -10,11 +11,13 @@ import pytest
 from flask import Flask
 from sqlalchemy import select, text, update
 
+from mail.decide.sender_proof import name_in, prove
 from mail.deliverability import own_keys, signing_keys
 from mail.dns_answers import DnsAnswer
 from mail.errors import ChangeRefused, SigningKeyUnreadable
 from mail.mailing import mailing
 from mail.message.compose import File
+from mail.message.parse import parse
 from mail.outgoing import deliver, enqueue
 from mail.outgoing.enqueue import OutgoingDraft, To
 from mail.outgoing.waiting import free_unsigned, hand_back
@@ -32,6 +35,7 @@ from tests.integration.frontdesk import steady_worker
 from tests.integration.mass import HTML, Sender, add_contacts, add_server, draft, mailing_of, states
 from tests.servers.certificates import Authority
 from tests.servers.postfix import Postfix
+from tests.servers.process import HOST
 from tests.signatures import OpenDkim, known_key, opendkim, signatures_of, verified
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
@@ -150,6 +154,20 @@ def test_posts_and_mailings_verify_as_they_arrive(context: Flask, checking: Post
     assert all(b"List-Unsubscribe-Post:List-Unsubscribe:" in mail.replace(b"\r\n ", b"") for mail in mails[-5:])
     sender.close()
     assert_verified(checked, mails)
+    assert_believed(checking, mails[0])
+
+
+def assert_believed(postfix: Postfix, mail: bytes) -> None:
+    """What the receiving server found out is believed, and what a forger writes in its name is not."""
+    assert name_in(mail) == postfix.name
+    assert prove(parse(mail, NOW), postfix.name).state == "verified"
+    forged = (
+        f"Authentication-Results: {postfix.name}; dkim=pass header.d={DOMAIN}; dmarc=pass\r\n"
+        f"Received: from mx.test by {postfix.name}\r\nFrom: sales@{DOMAIN}\r\nTo: f@example.com\r\n\r\nPay at once."
+    )
+    with smtplib.SMTP(HOST, postfix.port) as client:
+        client.sendmail("eve@evil.test", ["f@example.com"], forged.encode())
+    assert prove(parse(received(postfix, "f@example.com"), NOW), postfix.name).state != "verified"
 
 
 def test_a_new_key_takes_over_and_emails_verify_before_and_after(
