@@ -18,10 +18,17 @@ _PHRASES = """
     resposta automática; fora do escritório; ausência do escritório
     autosvar; auto svar; automatiskt svar; automatisk svar; frånvaro*; fravær*; ikke på kontoret; inte på kontoret
     automaattinen vastaus; poissa; poissaolo*
-    odpowiedź automatyczna; automatyczna odpowiedź; autoodpowiedź; poza biurem
-    automatická odpověď; mimo kancelář; automatikus válasz; házon kívül; otomatik yanıt; otomatik cevap; ofis dışında
+    odpowiedź automatyczna; automatyczna odpowiedź; autoodpowiedź; poza biurem; nieobecność w biurze
+    automatická odpověď; automatické odpovědi; automatická odpoveď; mimo kancelář
+    automatikus válasz; házon kívül; otomatik cevap; ofis dışında
     автоответ*; автоматический ответ; вне офиса
-    自動応答*; 自動返信*; 不在通知*; 自动回复*; 自動回覆*; 자동 회신*; 자동회신*; 자동 응답*; 부재중*
+    răspuns automat; αυτόματη απάντηση; automaatvastus; automātiskā atbilde; automatinis atsakymas
+    автоматична відповідь; автоматичен отговор; samodejni odgovor; automatski odgovor; otomatik yanıt
+    رد تلقائي; תשובה אוטומטית; מענה אוטומטי; ตอบกลับอัตโนมัติ*; trả lời tự động; balasan otomatis; balasan automatik
+    message automatique; on annual leave; on maternity leave; on parental leave; on sick leave; i am on leave
+    this mailbox is not monitored; this mailbox is no longer monitored; unattended mailbox; unmonitored mailbox
+    自動応答*; 自动答复*; 不在のお知らせ*
+    自動返信*; 不在通知*; 自动回复*; 自動回覆*; 자동 회신*; 자동회신*; 자동 응답*; 부재중*
 """
 # "Out of office hours": somebody writes about it, nobody is away.
 _ABOUT_IT = "hours|supplies|equipment|furniture|work|workers?|policy|policies|messages?|templates?|settings?|assistant"
@@ -74,6 +81,7 @@ _PHRASE = [phrase.strip() for phrase in _PHRASES.replace("\n", ";").split(";") i
 _KNOWN = re.compile(rf"(?:{'|'.join(map(_pattern, _PHRASE))})(?! (?:{_ABOUT_IT})\b)")
 _SOMEBODY = re.compile(
     r"(?!who |wer |qui |quien )\w+(?: \w+){0,3} (?:is|ist|est|esta) (?:currently |derzeit |momentan |actuellement )?"
-    r"(?:out of (?:the )?office|abwesend|absente? du bureau|nicht im buro|fuera de (?:la )?oficina)"
-    r"(?: (?:until|till|from|returning|and|bis|vom|ab|jusqu|hasta|desde)\b.*)?"
+    r"(?:out of (?:the )?office|on (?:annual |maternity |parental |sick )?leave|abwesend|ausser haus|nicht im buro"
+    r"|absente? du bureau|fuera de (?:la )?oficina)"
+    r"(?: (?:until|till|from|returning|and|bis|vom|ruckkehr|ab|jusqu|hasta|desde)\b.*)?"
 )

@@ -57,6 +57,30 @@ Respuesta automática: Pedido
 Respuesta-automatica
 Fuera-de-la-oficina
 Risposta automatica: Ordine
+Nieobecność w biurze: Oferta
+Automatické odpovědi: Nabídka
+Automatická odpoveď: Ponuka
+Răspuns automat: Ofertă
+Αυτόματη απάντηση: Προσφορά
+Automaatvastus: Pakkumine
+Automātiskā atbilde: Piedāvājums
+Automatinis atsakymas: Pasiūlymas
+Автоматична відповідь: Пропозиція
+Samodejni odgovor: Ponudba
+Automatski odgovor: Ponuda
+رد تلقائي: عرض
+תשובה אוטומטית: הצעה
+ตอบกลับอัตโนมัติ: ข้อเสนอ
+Trả lời tự động: Đề nghị
+Balasan otomatis: Penawaran
+自动答复：报价
+不在のお知らせ
+Message automatique : Devis
+On annual leave: Offer
+Ann Lee is on annual leave
+AUTO: Ann Lee ist außer Haus (Rückkehr am 05.03.2027)
+This mailbox is not monitored
+Unattended mailbox: Offer
 Fuori-sede
 Resposta automática: Pedido
 Fora do escritório
