@@ -136,6 +136,7 @@ install_test_parts() { # PARTS: servers and the browser; without them their test
         install_packages $missing || not_there "tests that need them are skipped: $(echo $missing)"
     fi
     sh scripts/unpack-postfix.sh || not_there "tests that need Postfix are skipped"
+    sh scripts/unpack-mail-programs.sh || not_there "tests that need Exim, procmail or maildrop are skipped"
 }
 
 not_there() {

@@ -153,7 +153,10 @@ def test_the_pins_are_those_that_were_asked_for(name: str) -> None:
     assert not [line for line in plain if not re.search(rf"^{re.escape(line)}\b", pinned, re.M)]
 
 
-@pytest.mark.parametrize("script", ["scripts/bootstrap.sh", "scripts/unpack-postfix.sh"])
+@pytest.mark.parametrize("script", [
+    "scripts/bootstrap.sh", "scripts/unpack-postfix.sh", "scripts/unpack-mail-programs.sh",
+    "docs/systemd/coquimail-receive",
+])  # fmt: skip
 def test_shell_scripts_are_plain_sh(script: str) -> None:
     subprocess.run(["sh", "-n", script], cwd=ROOT, check=True)
 

@@ -57,6 +57,8 @@ def store(content: bytes, sender: str | None, recipients: Sequence[str]) -> None
         raise ValueError("standard input is empty")
     if len(content) > push.LARGEST_MAIL:
         raise ValueError(f"the email is larger than {push.LARGEST_MAIL // 1048576} MB")
+    if sender is not None and sender.upper() == "MAILER-DAEMON":  # how Postfix names the null sender
+        sender = ""
     ours = push.reception()
     push.store("pipe", [push.PushedMail(content, sender, tuple(ours.ours(one) or one for one in recipients))], now())
 

@@ -4,7 +4,7 @@ import smtplib
 import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,10 +15,11 @@ from mail.documents.contacts import find_or_make
 from mail.settings import parameters
 from mail.settings.clock import now
 from mail.settings.config import ListenAddress
-from models import Blob, Notification, ReceivedMail, User, db
+from models import Notification, User, db
 from scheduler import dialogue, listener
 from scheduler.listener import PushListener
 from scheduler.loops import NotNow
+from tests.integration.pushing import listening, stored
 from tests.servers.certificates import Authority
 from tests.servers.process import free_port
 from tests.waiting import wait_until
@@ -27,16 +28,6 @@ SENDER = "ann@home.test"
 MAIL = (
     "Received: from a by b id 7; Mon, 23 Nov 2026 09:00:00 +0100\r\nFrom: ann@home.test\r\nSubject: Desks\r\n\r\nHi\r\n"
 )
-
-
-@contextmanager
-def listening(app: Flask, protocol: str = "lmtp", certificate: tuple[Path, Path] | None = None) -> Iterator[int]:
-    address = ListenAddress(protocol, "127.0.0.1", free_port())  # type: ignore[arg-type]
-    opened = PushListener(app, address, certificate)
-    with app.app_context():
-        opened.work()
-    yield address.port
-    opened.close()
 
 
 @pytest.fixture
@@ -50,12 +41,6 @@ def smtp(app: Flask) -> Iterator[smtplib.SMTP]:
     with listening(app, "smtp") as port, closing(smtplib.SMTP("127.0.0.1", port)) as client:
         client.ehlo("mx.home.test")
         yield client
-
-
-def stored(app: Flask) -> list[bytes]:
-    with app.app_context():
-        rows = db.session.scalars(select(ReceivedMail.blob_id).order_by(ReceivedMail.id)).all()
-        return [Blob.read(blob_id) for blob_id in rows if blob_id]
 
 
 def data(client: smtplib.SMTP, raw: bytes, recipients: int = 1) -> list[tuple[int, bytes]]:

@@ -146,11 +146,17 @@ class Delivered:
 class Postfix:
     """One receiving server; ``port`` offers STARTTLS, ``tls_port`` speaks TLS from the first byte.
 
-    ``settings`` are further lines of main.cf, ``tls_options`` further ``-o`` of the second port.
+    ``settings`` are further lines of main.cf, ``services`` of master.cf, ``tls_options`` further ``-o`` of the second
+    port.
     """
 
     def __init__(
-        self, authority: Authority, name: str = "mx.receiver.test", settings: str = "", tls_options: str = ""
+        self,
+        authority: Authority,
+        name: str = "mx.receiver.test",
+        settings: str = "",
+        tls_options: str = "",
+        services: str = "",
     ) -> None:
         if not (TREE / "complete").exists():
             raise PartMissing("Postfix is not unpacked (sh scripts/unpack-postfix.sh)")
@@ -163,7 +169,7 @@ class Postfix:
         self._mailboxes: dict[str, str] = {}
         self._revision = 0
         self._read: dict[str, Delivered] = {}
-        self._prepare(authority, settings, tls_options)
+        self._prepare(authority, settings, tls_options, services)
         self.start()
 
     # --- what it does with single addresses, from the next recipient on
@@ -254,6 +260,10 @@ class Postfix:
         log = self.folder / "postfix.log"
         return log.read_text(errors="replace") if log.exists() else ""
 
+    def run(self, command: str, *words: str) -> None:
+        """Run one of its commands, for example ``postalias``."""
+        subprocess.run([COMMANDS / command, *words], env=self.env, check=True)
+
     # --- its life
 
     def start(self) -> None:
@@ -278,7 +288,7 @@ class Postfix:
     def env(self) -> dict[str, str]:
         return {**program_environment(), "MAIL_CONFIG": str(self.folder)}
 
-    def _prepare(self, authority: Authority, settings: str, tls_options: str) -> None:
+    def _prepare(self, authority: Authority, settings: str, tls_options: str, services: str) -> None:
         queue = self.folder / "queue"
         for folder in (queue, self.folder / "data", *(queue / part for part in QUEUE)):
             folder.mkdir()
@@ -316,7 +326,7 @@ class Postfix:
             "certificate": certificate,
         }
         (self.folder / "main.cf").write_text(MAIN_CF.format(**values) + settings)
-        (self.folder / "master.cf").write_text(MASTER_CF.format(**values))
+        (self.folder / "master.cf").write_text(MASTER_CF.format(**values) + services)
         late = self.folder / "late"
         late.write_text('#!/bin/sh\ncat >/dev/null\necho "$1"\nexit 67\n')
         late.chmod(0o755)
@@ -326,7 +336,7 @@ class Postfix:
         """Write the lookup table so that running processes see it: they compare the file's time, in whole seconds."""
         table = self.folder / "mailboxes"
         table.write_text("".join(f"{address} {path}\n" for address, path in self._mailboxes.items()))
-        subprocess.run([COMMANDS / "postmap", f"hash:{table}"], env=self.env, check=True)
+        self.run("postmap", f"hash:{table}")
         self._revision += 1
         database = table.with_suffix(".db")
         stamp = int(database.stat().st_mtime) - 100_000 + self._revision
