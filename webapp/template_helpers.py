@@ -13,7 +13,8 @@ from typing import Any
 
 from babel.dates import format_skeleton
 from flask import current_app, url_for
-from flask_babel import format_date, format_datetime, format_number, format_timedelta, get_locale, get_timezone, gettext
+from flask_babel import format_date, format_number, format_timedelta, get_locale, get_timezone, gettext
+from flask_babel import format_datetime as _format_datetime
 from flask_babel import lazy_gettext as _l
 from markupsafe import Markup, escape
 
@@ -101,6 +102,14 @@ def priority(value: int) -> Markup:
     words = gettext("Priority: %(name)s", name=priority_name(value))
     stars = icon("star", words) + icon("star") * (min(value, 3) - 1)
     return Markup('<span class="priority" title="{}">{}</span>').format(words, stars)
+
+
+def format_datetime(moment: datetime, style: str) -> str:
+    """Return a moment in the reader's zone; one that the calendar there does not have, by its UTC date."""
+    try:
+        return str(_format_datetime(moment, style))
+    except OverflowError:  # a date of a stranger's
+        return f"{moment:%Y-%m-%d}"
 
 
 def ago(moment: datetime | None, missing: str = "–") -> Markup:

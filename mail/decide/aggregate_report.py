@@ -6,6 +6,7 @@ Domain: example.com Submitter: …", and a file that is what they promise. Also 
 
 import re
 from collections.abc import Collection, Iterator
+from datetime import timedelta
 from itertools import islice
 
 from mail.decide.alignment import same_organisation
@@ -19,6 +20,7 @@ TLS_REPORT = "route_tls_report"
 MOST_TRIED = 3  # files of one mail
 MOST_ATTACHED = 3  # attached mails that are looked into …
 LARGEST_ATTACHED = 5 * 1024 * 1024  # … and their octets, together
+OLDEST, FROM_NOW = timedelta(days=2 * 365), timedelta(days=2)  # what a report of another time says is of no use
 HINTED = 100_000  # … for whether it is one
 
 _SUBJECT = re.compile(r"\bReport[- ]Domain:\s*\S+.*\bSubmitter:", re.IGNORECASE | re.DOTALL)
@@ -46,7 +48,10 @@ def aggregate_report(message: IncomingMessage) -> AggregateReport | Why | None:
     reason = None
     for part, promised in islice(_files(message), MOST_TRIED):
         try:
-            return read_aggregate(unpacked(part.content))
+            report = read_aggregate(unpacked(part.content))
+            if message.arrived_at - OLDEST < report.begin and report.end < message.arrived_at + FROM_NOW:
+                return report
+            raise NotAReport(why("dmarc_out_of_time", begin=f"{report.begin:%Y-%m-%d}", end=f"{report.end:%Y-%m-%d}"))
         except (NotUnpacked, NotAReport) as error:
             reason = reason or (error.why if promised else None)
     return reason

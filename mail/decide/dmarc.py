@@ -16,7 +16,7 @@ from mail.sentences import Why, why
 LONGEST = 4096  # characters of a record that are read; those that mean something have a few hundred
 _RECORD = re.compile(r"v\s*=\s*DMARC1\s*(?:;|$)", re.ASCII)
 _BETWEEN_TAGS = re.compile(r"(?<![;,\s])[;,\s]+(?=[a-z]+\s*=)")
-_LOOKS_LIKE = re.compile(r"\W*v?\s*=?\s*DMARC1?\b", re.IGNORECASE)
+_LOOKS_LIKE = re.compile(r"\W{0,9}v?\s{0,9}=?\s{0,9}DMARC1?\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

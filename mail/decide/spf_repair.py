@@ -12,8 +12,9 @@ from mail.dns_answers import DnsAnswers
 from mail.sentences import Why, why
 
 MECHANISMS = ("include", "exists", "redirect", "ip4", "ip6", "all", "ptr", "mx", "a")
-_BARE_ADDRESS = re.compile(r"([+\-~?]?)(?:[A-Za-z0-9]+:)?([0-9a-fA-F:.]+(?:/\d+)?)")
-_LOOKS_LIKE = re.compile(r"\W*v\s*=\s*spf\s*1?(?=\W|$)\W*?(?=[+\-~?]?[A-Za-z]|$)", re.IGNORECASE)
+_ADDRESS = re.compile(r"([+\-~?]?)(?:(?:ip|ipv?[46]|a|mx):)?([0-9a-f:.]+(?:/\d+)?)", re.IGNORECASE)
+_LOOKS_LIKE = re.compile(r"\W{0,9}v\s{0,9}=\s{0,9}spf\s{0,9}1?(?=\W|$)\W{0,9}?(?=[+\-~?]?[A-Za-z]|$)", re.IGNORECASE)
+_PARTS = re.compile(r"([+\-~?]?)([A-Za-z0-9]*)([:=]?)(.*)")
 _STRICTNESS = {"-": 0, "~": 1, "?": 2, "+": 3}
 
 
@@ -41,7 +42,7 @@ def repaired(texts: Sequence[str], domain: str, answers: DnsAnswers) -> Repaired
     read = [[term for term in record if term is not None] for record in records]
     if len(read) > 1:
         changes.append(why("spf_change_merged", count=len(read)))
-    terms = _merged(read)
+    terms = _merged(read, changes)
     terms = _without_dead(terms, changes)
     faults = Faults(domain, answers)
     terms = [term for term in terms if not _is_dropped(term, faults, changes)]
@@ -58,6 +59,9 @@ def _mended(term: Term, changes: list[Why]) -> Term | None:
     """A term that can't be read, as it was meant; None if nobody can tell."""
     if term.error is None:
         return term
+    if term.error["code"] == "spf_term_twice":
+        changes.append(why("spf_change_twice", term=term.text))
+        return None
     for text in _meant(term):
         mended = parse_term(text)
         if mended.error is None and (not mended.is_modifier or mended.name == "redirect"):
@@ -71,21 +75,24 @@ def _meant(term: Term) -> list[str]:
     """What a broken term may have been meant to be, the likeliest first."""
     text = term.text.strip(",;\"'")
     found = [text]
-    if address := _BARE_ADDRESS.fullmatch(text):
+    if address := _ADDRESS.fullmatch(text):
         found.append(f"{address[1]}ip{6 if ':' in address[2] else 4}:{address[2]}")
-    name, sign, value = re.match(r"[+\-~?]?([A-Za-z0-9]*)([:=]?)(.*)", text).groups()  # type: ignore[union-attr]
+    qualifier, name, sign, value = _PARTS.match(text).groups()  # type: ignore[union-attr]
     if near := difflib.get_close_matches(name.lower(), MECHANISMS, 1, 0.7):
-        found.append(f"{near[0]}{':' if near[0] != 'redirect' and sign else sign}{value}")
+        found.append(f"{qualifier}{near[0]}{':' if near[0] != 'redirect' and sign else sign}{value}")
     return found
 
 
-def _merged(records: list[list[Term]]) -> list[Term]:
+def _merged(records: list[list[Term]], changes: list[Why]) -> list[Term]:
     """One record of several: all terms once, the milder ``all``, and a redirect beside others becomes an include."""
     if len(records) < 2:
         return records[0] if records else []
     ends = [term for record in records for term in record if term.name == "all"]
     terms = [term for record in records for term in effective(tuple(record)) if term.name != "all"]
     once = list({(term.qualifier, term.name, term.text.lstrip("+").lower()): term for term in terms}.values())
+    for other in [term for term in once if term.name == "exp"][1:]:
+        changes.append(why("spf_change_twice", term=other.text))
+        once.remove(other)
     plain = [parse_term(f"include:{term.value}") if term.name == "redirect" else term for term in once]
     return [*plain, *sorted(ends, key=lambda term: _STRICTNESS[term.qualifier])[-1:]]
 

@@ -123,10 +123,15 @@ _OF_RECORD = {
     for path in (
         "row/source_ip", "row/count", "row/policy_evaluated/disposition", "row/policy_evaluated/dkim",
         "row/policy_evaluated/spf", "row/policy_evaluated/reason/type", "identifiers/header_from",
-        "identities/header_from", "auth_results/dkim/domain", "auth_results/dkim/result", "auth_results/spf/domain",
+        "identities/header_from",
     )
 }  # fmt: skip
-_READ = _OF_REPORT | _OF_RECORD.keys()
+_OF_RESULT = {
+    f"/record/auth_results/{kind}/{name}": (kind, name)
+    for kind, name in (("dkim", "domain"), ("dkim", "result"), ("spf", "domain"), ("spf", "scope"))
+}
+_RESULTS = {"/record/auth_results/dkim": "dkim", "/record/auth_results/spf": "spf"}
+_READ = _OF_REPORT | _OF_RECORD.keys() | _OF_RESULT.keys()
 _ON_THE_WAY = {path[: end.start()] for path in _READ for end in re.finditer("/", path)}
 _ELSEWHERE = "?"
 
@@ -142,7 +147,8 @@ class _Reader:
         self._text: list[str] = []
         self._length = 0
         self._values: dict[str, str] = {}  # of the report
-        self._record: dict[str, list[str]] = {}
+        self._record: dict[str, str] = {}
+        self._results: dict[str, list[dict[str, str]]] = {}  # of this record: each signature, each kind of sender
         self._sources: dict[ReportedSource, int] = {}
         self._passing: list[ReportedSource] = []  # of these
         self._emails = self._failed = self._left_out = 0
@@ -163,7 +169,9 @@ class _Reader:
         self._paths.append(path if path in _ON_THE_WAY or path in _READ else _ELSEWHERE)
         self._text, self._length = [], 0
         if path == "/record":
-            self._record = {}
+            self._record, self._results = {}, {}
+        elif path in _RESULTS:
+            self._results.setdefault(_RESULTS[path], []).append({})
 
     def text(self, words: str) -> None:
         self.moved += 1
@@ -180,12 +188,15 @@ class _Reader:
             value = one_line("".join(self._text))[:LONGEST_VALUE]
             if path in _OF_REPORT:
                 self._values.setdefault(path[1:], value)
-            elif len(values := self._record.setdefault(_OF_RECORD[path], [])) < MOST_SIGNATURES:
-                values.append(value)
+            elif path in _OF_RECORD:
+                self._record.setdefault(_OF_RECORD[path], value)
+            else:
+                kind, name = _OF_RESULT[path]
+                self._results[kind][-1].setdefault(name, value)
         self._text, self._length = [], 0
 
     def _count(self) -> None:
-        source = _source(self._record)
+        source = _source(self._record, self._results)
         self._emails += source.count
         self._failed += 0 if source.passed else source.count
         key = replace(source, count=0)
@@ -223,14 +234,13 @@ class _Reader:
         )
 
 
-def _source(record: dict[str, list[str]]) -> ReportedSource:
+def _source(record: dict[str, str], results: dict[str, list[dict[str, str]]]) -> ReportedSource:
     def first(name: str, longest: int = 20) -> str:
-        return next(iter(record.get(name, ())), "").lower()[:longest]
+        return record.get(name, "").lower()[:longest]
 
-    signatures = zip(
-        record.get("auth_results/dkim/domain", ()), record.get("auth_results/dkim/result", ()), strict=False
-    )
-    signed_by = dict.fromkeys(_domain(domain) for domain, result in signatures if result.lower() == "pass")
+    passed = [one for one in results.get("dkim", ())[:MOST_SIGNATURES] if one.get("result", "").lower() == "pass"]
+    signed_by = dict.fromkeys(_domain(one["domain"]) for one in passed if "domain" in one)
+    senders = sorted(results.get("spf", ()), key=lambda one: one.get("scope", "").lower() == "helo")
     return ReportedSource(
         address=_address(first("row/source_ip", 60)),
         count=_number(first("row/count")),
@@ -239,7 +249,7 @@ def _source(record: dict[str, list[str]]) -> ReportedSource:
         disposition=first("row/policy_evaluated/disposition"),
         header_from=_domain(first("identifiers/header_from", 255)),
         signed_by=", ".join(signed_by)[:300],
-        spf_domain=_domain(first("auth_results/spf/domain", 255)),
+        spf_domain=_domain(next((one["domain"] for one in senders if "domain" in one), "")[:255]),
         reason=first("row/policy_evaluated/reason/type", 40),
     )
 

@@ -187,6 +187,7 @@ SENTENCES: dict[str, Any] = {
     ),
     "spf_change_mended": _l("The new record has “%(mended)s” in place of “%(term)s”."),
     "spf_change_unreadable": _l("The new record leaves out “%(term)s”, which no receiver can read."),
+    "spf_change_twice": _l("The new record leaves out “%(term)s”: a record may have only one of these."),
     "spf_change_ptr": _l(
         "The new record leaves out “%(term)s”. If a server of yours depends on it, add that server by its address."
     ),

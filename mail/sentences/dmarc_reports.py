@@ -42,6 +42,10 @@ SENTENCES: dict[str, Any] = {
         "not read."
     ),
     "unpacked_broken": _l("It looks like a DMARC report, but its file is damaged and can't be unpacked (%(error)s)."),
+    "dmarc_out_of_time": _l(
+        "It looks like a DMARC report, but for the days from %(begin)s to %(end)s. That can't be right: a report is "
+        "about the days before it was sent."
+    ),
     "dmarc_not_xml": _l("It looks like a DMARC report, but its content is not readable XML (%(error)s)."),
     "dmarc_has_doctype": _l(
         "It looks like a DMARC report, but declares a document type. Reports never do, and it could be harmful, so it "

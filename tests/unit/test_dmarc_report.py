@@ -145,6 +145,27 @@ def test_elements_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         read_aggregate([b"<feedback>" + b"<a/>" * 100])
 
 
+def test_a_signature_is_whose_it_is_and_the_return_path_comes_before_the_name_that_greeted() -> None:
+    results = (
+        b"<dkim><domain>evil.example</domain></dkim><dkim><result>pass</result></dkim>"
+        b"<dkim><result>pass</result><domain>office.test</domain></dkim>"
+        b"<spf><scope>helo</scope><domain>mta.example</domain></spf><spf><domain>mail.example</domain></spf>"
+    )
+    head, tail = GOOGLE[: GOOGLE.index(b"<auth_results>") + 14], GOOGLE[GOOGLE.index(b"</auth_results>") :]
+    first = read_aggregate([head + results + tail]).sources[0]
+    assert (first.signed_by, first.spf_domain) == ("office.test", "mail.example")
+
+
+@pytest.mark.parametrize(
+    ("begin", "end"), [(1763769600, 253402300799), (-62135596800, 1763855999), (1800000000, 1800086400)]
+)
+def test_a_report_of_another_time_is_told(begin: int, end: int) -> None:
+    odd = GOOGLE.replace(b"<begin>1763769600", f"<begin>{begin}".encode())
+    odd = odd.replace(b"<end>1763855999", f"<end>{end}".encode())
+    found = aggregate_report(mail(attached(odd, NAME + ".xml", "text/xml")))
+    assert isinstance(found, dict) and found["code"] == "dmarc_out_of_time"
+
+
 def test_the_network_card_of_an_address_is_no_part_of_it() -> None:
     found = read_aggregate([GOOGLE.replace(b"192.0.2.7", b"fe80::1%" + b"a" * 45)])
     assert (found.emails, found.sources[0].address) == (12, "fe80::1")

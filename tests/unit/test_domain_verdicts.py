@@ -288,6 +288,8 @@ HUGE = 300_000
         "v=spf1 " + "ip4:1.2.3 " * (HUGE // 10),
         "v=spf1 exists:" + "%{l}" * (HUGE // 4),
         "v=spf1" + ";" * HUGE + "mx",
+        "v=spf" + " " * HUGE + "1 1",
+        "v" + " " * HUGE + "=spf1 mx",
         "v=DMARC1; p=none; rua=mailto:" + "@" * HUGE + " ",
         "v=DMARC1; p=block" + " " * HUGE + "!",
         "v=DMARC1" + " ;" * (HUGE // 2),
