@@ -104,7 +104,7 @@ class Checks:
             return
         kind, server_id, user_id, domain = check.kind, check.server_id, check.requested_by_id, check.domain
         worker_id = check.worker_id or 0
-        check.tested = _tested(kind, server_id)
+        check.tested = check.tested or _tested(kind, server_id)  # one that goes on began with those
         db.session.commit()
         db.session.rollback()
         if kind == self_test_rows.KIND:

@@ -45,7 +45,7 @@ class SenderPool(ABC):
         self.ring: Callable[[], bool] = lambda: False  # lets an idle thread look for work, if there is one
         self.grow: Callable[[], None] = lambda: None  # adds and starts a thread; the worker knows how
         self._lock = threading.Lock()
-        self._threads = self._number = 0
+        self._numbers: set[int] = set()  # of the threads there are
 
     @abstractmethod
     def is_due(self) -> bool:
@@ -62,29 +62,29 @@ class SenderPool(ABC):
     def thread(self) -> "SendingThread":
         """Return the work of one more thread."""
         with self._lock:
-            self._threads += 1
-            self._number += 1
-            return SendingThread(f"{self.name}-{self._number}", self)
+            number = min(set(range(1, len(self._numbers) + 2)) - self._numbers)  # and so the journals stay few
+            self._numbers.add(number)
+            return SendingThread(number, self)
 
     def call_another(self) -> None:
         """Have another thread look for more, because the calling one has taken work and is busy with it now."""
-        if not self.stopping() and not self.ring() and self._threads < MOST_THREADS:
+        if not self.stopping() and not self.ring() and len(self._numbers) < MOST_THREADS:
             self.grow()
 
-    def may_leave(self) -> bool:
-        """Say whether the calling thread is to end, because there are more than are needed."""
+    def may_leave(self, number: int) -> bool:
+        """Say whether the thread with this number is to end, because there are more than are needed."""
         with self._lock:
-            if self._threads <= self.least:
+            if len(self._numbers) <= self.least:
                 return False
-            self._threads -= 1
+            self._numbers.discard(number)
             return True
 
 
 class SendingThread:
     """What a sending thread keeps between two pieces of work; used by that thread alone."""
 
-    def __init__(self, name: str, pool: SenderPool) -> None:
-        self.name, self._pool = name, pool
+    def __init__(self, number: int, pool: SenderPool) -> None:
+        self.name, self._number, self._pool = f"{pool.name}-{number}", number, pool
         self._journal: tuple[WorkerLease, Journal] | None = None
         self._trouble: tuple[float, Why] | None = None
         self._worked_at = time.monotonic()
@@ -112,7 +112,7 @@ class SendingThread:
 
     def is_surplus(self) -> bool:
         """Say whether this thread may end: it has had nothing to do for a while, and there are others."""
-        return time.monotonic() - self._worked_at > SURPLUS_AFTER and self._pool.may_leave()
+        return time.monotonic() - self._worked_at > SURPLUS_AFTER and self._pool.may_leave(self._number)
 
     def _journal_of(self, held: WorkerLease) -> Journal:
         """Return the journal of this thread under a worker row; what an earlier row's journal holds is recovered."""

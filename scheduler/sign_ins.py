@@ -66,4 +66,12 @@ class SignIns:
                 self._left.add(number)
                 return
             log.error("sign-in %s failed: %s", number, type(error).__name__)  # its text may hold a secret
-            sign_in.give_up(number, why("sign_in_failed", error=type(error).__name__), now())
+            reason = why("sign_in_failed", error=type(error).__name__)
+        else:
+            return
+        try:
+            sign_in.give_up(number, reason, now())
+        except Exception as error:
+            db.session.rollback()
+            log.warning("sign-in %s was left: its end could not be written down (%s)", number, type(error).__name__)
+            self._left.add(number)

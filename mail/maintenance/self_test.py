@@ -228,7 +228,8 @@ def _note_outcome(check_id: int, name: str, mail: tried_once.TriedOnce, outcome:
     reply, returns_to = f"{outcome.code} {outcome.text}", without_tag(mail.decision.envelope_sender)
     refuses = unique_senders.refuses(outcome)
     if name == "plus" and refuses == "sender" and "+" in mail.decision.envelope_sender:
-        unique_senders.turn_off(mail.server_id, now())
+        if _is_as_tested(db.session.get_one(ServerCheck, check_id)):
+            unique_senders.turn_off(mail.server_id, now())
         end_part(part, PartResult("warning", why("self_test_plus_no_sender", address=returns_to, reply=reply)))
         tell(check_id)
         db.session.commit()
@@ -294,9 +295,11 @@ def _decide_about_plus(check_id: int, parts: Mapping[str, SelfTestPart]) -> None
     elif plus.state == "ok":
         check = db.session.get_one(ServerCheck, check_id)
         mail = db.session.get(OutgoingMail, plus.mail_id) if plus.mail_id else None
-        if mail is not None and PLACE in mail.envelope_sender:
+        is_as_tested = _is_as_tested(check)
+        if is_as_tested and mail is not None and PLACE in mail.envelope_sender:
             unique_senders.turn_on(check.server_id, now())
-        _keep_tests(check)
+        if is_as_tested:
+            _keep_tests(check)
 
 
 def _verdict(part: SelfTestPart, moment: datetime) -> PartResult | None:
@@ -340,11 +343,17 @@ def _forget_plus(bounce_address: str) -> None:
     db.session.execute(update(Alias).where(*bounce).values(plus_at=None))
 
 
+def _is_as_tested(check: ServerCheck) -> bool:
+    """Say whether a server is still the one that is tested: of another host nothing is known."""
+    server = db.session.get(OutgoingServer, check.server_id, populate_existing=True) if check.server_id else None
+    office.forget()
+    return check.tested in (server_rules.tested_key(server), server_rules.tested_key(server, verp=False))
+
+
 def _keep_tests(check: ServerCheck) -> None:
     """Unique bounce addresses that this very test has tried do not make the tests of its server outdated."""
     server = db.session.get(OutgoingServer, check.server_id) if check.server_id else None
     office.forget()
-    if check.tested and check.tested == server_rules.tested_key(server, verp=False):
-        of_server = ServerCheck.server_id == check.server_id, ServerCheck.kind.in_(("outgoing_test", KIND))
-        same = update(ServerCheck).where(*of_server, ServerCheck.tested == check.tested)
-        db.session.execute(same.values(tested=server_rules.tested_key(server)))
+    of_server = ServerCheck.server_id == check.server_id, ServerCheck.kind.in_(("outgoing_test", KIND))
+    same = update(ServerCheck).where(*of_server, ServerCheck.tested == check.tested)
+    db.session.execute(same.values(tested=server_rules.tested_key(server)))

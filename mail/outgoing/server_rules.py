@@ -33,7 +33,7 @@ def check(server: OutgoingServer, password_given: bool) -> None:
     moved = leads_elsewhere(server)
     if moved:
         server.trusted_certificate = ""
-        if server.verp and not was_changed(server, "verp"):
+        if not was_changed(server, "verp"):
             server.verp = None  # what another server took says nothing
     if moved and not password_given and server.authentication != "password":
         server.password = None

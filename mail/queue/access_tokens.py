@@ -37,6 +37,7 @@ LEASE = 140.0  # seconds that one renewal may take: SAFE, two questions of 20 s 
 SAFE = 30.0  # and STORE_FOR; in the first ones the question may be asked, a worker that slept must not ask it any more
 PATIENCE = 30.0  # seconds for which a renewal by somebody else is waited for
 LOOK_EVERY = 0.2
+SLOW = 5.0  # seconds after which the other accounts of a provider are left for later
 STORE_FOR = 60.0  # seconds for which tokens that came are kept in hand while the database is away
 
 _AT_WORK = "coquimail-renewals"  # a lock for each account: of the threads of this worker one speaks with the provider
@@ -311,18 +312,18 @@ def ready_servers() -> set[int]:
 # --- ahead of time
 
 
-def due(moment: datetime) -> list[tuple[int, int]]:
-    """Return the accounts whose tokens will end soon, each with the generation that is to be renewed."""
+def due(moment: datetime) -> list[tuple[int, int, int]]:
+    """Return the accounts whose tokens will end soon, each with the generation to be renewed, and its provider."""
     account = OauthAccount
     with reading():
         rows = db.session.execute(
             select(account.id, account.generation, account.refreshed_at, account.expires_at, account.use_by,
-                   account.why, account.access_token, account.refresh_token)
+                   account.why, account.access_token, account.refresh_token, account.provider_id)
             .where(account.state == "connected", _may_be_asked(moment))
             .order_by(account.expires_at)
         ).all()  # fmt: skip
     return [
-        (row.id, row.generation) for row in rows
+        (row.id, row.generation, row.provider_id) for row in rows
         if row.why  # it failed, and is to be tried again
         or _is_unreadable(row.access_token, row.refresh_token)
         or is_due(row.refreshed_at, row.expires_at, moment, row.use_by)
@@ -333,17 +334,23 @@ def renew_due(moment: datetime) -> None:
     """Renew the tokens that will end soon, whether somebody needs them now or not. Commits.
 
     So a revoked permission is noticed before an email needs it, and one that ends when it is not used does not end.
-    One that can't be renewed keeps no other waiting.
+    One that can't be renewed keeps no other waiting, and the others of a provider that is slow wait for the next call.
     """
-    for account_id, generation in due(moment):
+    slow: set[int] = set()
+    for account_id, generation, provider_id in due(moment):
+        if provider_id in slow:
+            continue
+        began = elapsed()
         try:
             renewed(account_id, generation, 0.0)
         except AccountUnreadable as error:
             _note_failure(account_id, generation, error, ended=False)
         except SignInWaits:
-            continue  # it is noted on the account
+            pass  # it is noted on the account
         except DBAPIError:
             raise
         except Exception as error:
             db.session.rollback()
             log.error("account %s: renewing failed: %s", account_id, type(error).__name__)  # its text may hold a secret
+        if elapsed() - began > SLOW:
+            slow.add(provider_id)

@@ -9,10 +9,11 @@ import hashlib
 import secrets
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, func, select, update
 
 from mail.decide import oauth as rules
 from mail.errors import MailError
@@ -25,6 +26,7 @@ from models import Event, IncomingServer, OauthAccount, OauthSignIn, OutgoingSer
 
 OPEN_FOR = timedelta(minutes=15)  # from the press of Connect until somebody signed in
 SLOWER = 5  # seconds more between two questions when the provider says "slow down" (RFC 8628, 3.5)
+SLOWEST = 60  # … at a provider that does not answer: RFC 8628, 3.5 wants it asked less often each time
 LONGEST_CODE = 4_096
 
 
@@ -110,14 +112,17 @@ def _key(state: str) -> str:
 
 
 def due(moment: datetime) -> int | None:
-    """Return the sign-in that the worker can take further now, None when there is none."""
+    """Return the sign-in that the worker can take further now, None when there is none.
+
+    The one that has waited longest: sign-ins at a provider that hangs leave room for those at others.
+    """
     polled = (OauthSignIn.state == "open") & (OauthSignIn.poll_at <= moment)
     late = (OauthSignIn.state == "open") & (OauthSignIn.expires_at <= moment)
     ready = OauthSignIn.state.in_(("waiting", "returned")) | polled | late
     return db.session.scalar(
         select(OauthSignIn.id)
         .where(OauthSignIn.state.not_in(("done", "failed")), ready)
-        .order_by(OauthSignIn.id)
+        .order_by(func.coalesce(OauthSignIn.poll_at, OauthSignIn.requested_at), OauthSignIn.id)
         .limit(1)
     )
 
@@ -231,17 +236,20 @@ def _poll(sign_in: OauthSignIn, moment: datetime, steps: list[Any]) -> OauthToke
     """Ask whether the person typed the device code by now."""
     app, address = _app_of(sign_in), sign_in.account.address
     grant = {"grant_type": rules.DEVICE_GRANT, "device_code": sign_in.code or ""}
-    every = sign_in.poll_every
+    every, began = sign_in.poll_every, monotonic()
     db.session.rollback()
-    endpoints = oauth.endpoints_of(app)
     try:
+        endpoints = oauth.endpoints_of(app)
         tokens = oauth.tokens_for(app, endpoints, **grant)
     except (OauthRefused, OauthUnreachable) as error:
         said = getattr(error, "error", "")
         if not error.retry and said != "authorization_pending":
             raise
+        if isinstance(error, OauthUnreachable):
+            every = min(every * 2, SLOWEST)
         every += SLOWER if said == "slow_down" else 0
-        return {"state": "open", "poll_every": every, "poll_at": moment + timedelta(seconds=every)}
+        answered = moment + timedelta(seconds=monotonic() - began)
+        return {"state": "open", "poll_every": every, "poll_at": answered + timedelta(seconds=every)}
     _check(app, endpoints, tokens, address, steps)
     return tokens
 

@@ -171,6 +171,30 @@ def test_tokens_that_were_stored_under_another_key_are_told_and_shown(
     assert account.why is None, "the key is back"
 
 
+def test_a_provider_that_is_slow_keeps_only_its_own_accounts_waiting(
+    account: OauthAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db.session.delete(account)
+    clock, asked = [0.0], []
+
+    def tokens_for(app: Any, *_: Any, **__: Any) -> oauth.OauthTokens:
+        asked.append(app.name)
+        clock[0] += 20.0 if app.name == "slow" else 0.1
+        raise OauthUnreachable(host=app.name)
+
+    monkeypatch.setattr(oauth, "tokens_for", tokens_for)
+    monkeypatch.setattr(access_tokens, "elapsed", lambda: clock[0])
+    for name in ("slow", "quick"):
+        provider = OauthProvider(kind="google", name=name, client_id="us", client_secret="x")
+        db.session.add(provider)
+        for number in range(3):
+            connected(provider, f"{name}{number}@x.test")
+    access_tokens.renew_due(NOW)
+    assert asked == ["slow", "quick", "quick", "quick"]
+    access_tokens.renew_due(NOW)
+    assert asked[4:] == ["slow"]
+
+
 # --- when
 
 
@@ -178,7 +202,7 @@ def test_a_clock_that_was_ahead_stops_no_renewal(account: OauthAccount, provider
     far = db.session.scalar(select(database_clock())) + 10_000
     account.retry_at, account.leased_until, account.access_token = NOW + timedelta(days=300), far, None
     db.session.commit()
-    assert access_tokens.due(NOW) == [(account.id, 0)]
+    assert access_tokens.due(NOW) == [(account.id, 0, account.provider_id)]
     provider_says(TOKENS)
     assert account.generation == 1
 

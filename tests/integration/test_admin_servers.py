@@ -341,6 +341,9 @@ def test_whether_a_server_takes_unique_senders_is_known_until_it_moves(app, admi
     change(app, OutgoingServer, number, verp=True)
     admin.post(form, {**SERVER, "verp": "True", "host": "mx.elsewhere.test", "password": "again"})
     assert only(app, OutgoingServer)["verp"] is None, "another server has shown nothing"
+    change(app, OutgoingServer, number, verp=False)
+    admin.post(form, {**SERVER, "verp": "False", "host": "mx.third.test", "password": "again"})
+    assert only(app, OutgoingServer)["verp"] is None, "and refused nothing"
 
 
 def test_the_parameter_of_the_default_server_is_explained_where_it_disagrees(app, admin):

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from sqlalchemy import event, select, text, update
+from sqlalchemy.exc import OperationalError
 
 from mail.decide.oauth import redirect_address
 from mail.documents.contacts import find_or_make
@@ -25,8 +26,10 @@ from mail.settings.clock import now
 from mail.settings.oauth import OauthTokens
 from mail.settings.parameters import put
 from mail.transport import oauth_http
-from mail.transport.oauth_http import HttpAnswer, OauthRefused
+from mail.transport.oauth_http import HttpAnswer, OauthRefused, OauthUnreachable
 from models import IncomingServer, OauthAccount, OauthProvider, OauthSignIn, OutgoingServer, User, db
+from scheduler.identity import WorkerIdentity
+from scheduler.sign_ins import SignIns
 from tests.servers.authorization import AuthorizationServer
 from tests.servers.certificates import Authority
 from tests.web import Visitor, words
@@ -351,6 +354,45 @@ def test_a_device_code_is_asked_for_until_somebody_typed_it(desk: Any) -> None:
     desk.server.enter_code(page, ADDRESS)
     assert desk.work(later + timedelta(seconds=6)) and row.state == "done", row.steps
     assert (row.account.state, row.account.flow, row.user_code) == ("connected", "device", "")
+
+
+def test_a_provider_that_hangs_is_asked_less_often_and_leaves_room_for_others(
+    desk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row, _ = desk.start("microsoft", "device")
+    desk.work()
+    first, every = row.poll_at, row.poll_every
+    other, _ = desk.start("google")
+    clock = [0.0]
+
+    def hangs(*_: Any, **__: Any) -> Any:
+        clock[0] += 20.0
+        raise OauthUnreachable(host="login.test")
+
+    monkeypatch.setattr(oauth, "tokens_for", hangs)
+    monkeypatch.setattr(sign_in, "monotonic", lambda: clock[0])
+    sign_in.go_on(row.id, sign_in.claim(row.id, desk.worker, first), first)
+    db.session.expire_all()
+    assert (row.poll_every, row.poll_at) == (2 * every, first + timedelta(seconds=20 + 2 * every))
+    assert sign_in.due(row.poll_at) == other.id
+
+
+def test_what_can_not_be_written_down_is_ended_later(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    row, _ = desk.start("google")
+    loop = SignIns(desk.app, WorkerIdentity())
+    state = sign_in.claim(row.id, desk.worker, NOW)
+
+    def fails(*_: Any) -> None:
+        raise OperationalError("", None, Exception("database is locked"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sign_in, "_prepare", lambda *_: 1 / 0)
+        patched.setattr(sign_in, "give_up", fails)
+        loop._go_on(row.id, state)
+    assert loop._left == {row.id}
+    loop.work()
+    db.session.expire_all()
+    assert (row.state, reasons(row)[-1], loop._left) == ("failed", "sign_in_lost", set())
 
 
 def test_a_code_that_nobody_types_ends(desk: Any) -> None:

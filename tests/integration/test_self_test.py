@@ -12,6 +12,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from mail.decide.self_test import PATIENCE, not_sent
+from mail.decide.verp import PLACE
 from mail.incoming import flow, position
 from mail.maintenance import self_test, self_test_rows
 from mail.outgoing import tried_once
@@ -37,7 +38,7 @@ from models import (
     db,
 )
 from scheduler import recovery
-from scheduler.checks import Checks
+from scheduler.checks import Checks, _tested
 from scheduler.fetching import Fetcher
 from scheduler.identity import WorkerIdentity
 from scheduler.open_mailboxes import OpenMailboxes
@@ -97,6 +98,7 @@ class Bench:
 
     def take(self, check_id: int) -> None:
         held = {"state": "running", "worker_id": self.identity.current().id}
+        held["tested"] = _tested(self_test_rows.KIND, 1)
         db.session.execute(update(ServerCheck).where(ServerCheck.id == check_id).values(held))
         db.session.commit()
 
@@ -419,6 +421,25 @@ def test_what_a_test_goes_on_from(app: Flask, line: dict[str, Any], part: str, l
         db.session.expire_all()
         assert self_test_rows.parts_of(check_id)["delivery"].state == part
         assert db.session.scalars(select(Recipient.state)).all() == [line_after]
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(("host", "verp"), [("127.0.0.1", True), ("mx.elsewhere.test", None)])
+def test_a_server_that_moved_meanwhile_is_not_decided_about(app: Flask, host: str, verp: bool | None) -> None:
+    with app.app_context():
+        add_server(25, "Relay", from_filter=DOMAIN)
+        db.session.commit()
+        mail = enqueue(OutgoingDraft(kind="test", author=INBOX, subject="Test", text="Test"), [To(INBOX)], now())
+        mail.envelope_sender = f"bounce+{PLACE}@{DOMAIN}"
+        check = self_test_rows.ask(1, self_test_rows.Target(INBOX), None, now())
+        check.tested = _tested(self_test_rows.KIND, 1)
+        parts = self_test_rows.parts_of(check.id)
+        parts["plus"].state, parts["plus"].mail_id = "ok", mail.id
+        db.session.get_one(OutgoingServer, 1).host = host
+        db.session.commit()
+        self_test._decide_about_plus(check.id, parts)
+        db.session.commit()
+        assert db.session.scalars(select(OutgoingServer.verp)).all() == [verp]
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)

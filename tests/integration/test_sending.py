@@ -274,6 +274,14 @@ def test_a_thread_that_can_not_open_its_journal_keeps_the_row_and_says_why(desk:
     assert desk.lines() == {"ann@x.test": ("queued", "journal_failed")}
 
 
+def test_a_thread_that_was_added_takes_the_journal_of_one_that_left(desk: Desk) -> None:
+    pool = PersonalSenders("send", "queue", 1, WorkerIdentity(), desk.connections, lambda: False)
+    names = [pool.thread().name for _ in range(3)]
+    assert names == ["send-1", "send-2", "send-3"]
+    assert pool.may_leave(2) and pool.thread().name == "send-2"
+    assert pool.may_leave(1) and pool.may_leave(3) and not pool.may_leave(2), "the last ones stay"
+
+
 # --- servers that fail after the content
 
 
