@@ -14,13 +14,15 @@ def answered(
 ) -> KnownMessage | None:
     """Return the message that a mail answers, by all the ids that it names; None if they name none of ours.
 
-    Ids that we signed win over all others, of several the message stored last. A foreign id is only a claim: of the
-    threads that have it the one that the sender follows, else the first.
+    Ids that we signed win over all others, of several the message stored last; one of a thread wins over one that
+    belongs to none, such as a mailing. A foreign id is only a claim: of the threads that have it the one that the
+    sender follows, else the first.
     """
     ids = list(ids)
     ours = [known for id in ids if (known := signed.get(id)) is not None]
     if ours:
-        return max(ours, key=lambda known: known.order)
+        in_threads = [known for known in ours if known.thread_id is not None]
+        return max(in_threads or ours, key=lambda known: known.order)
     foreign = [known for id in ids for known in stored.get(id, ())]
     followed = [known for known in foreign if known.thread_id in follows]
     if followed:

@@ -169,11 +169,12 @@ def _reply(case: RoutingCase) -> list[Outcome] | None:
     if known is None:
         case.step("route_no_thread", n=len(case.message.references))
         return None
-    if known.trace_id is not None:
+    trace_id = case.answered_trace()
+    if trace_id is not None:
         case.step("route_mailing_answered")
-        case.marks.append(Replied(known.trace_id))
+        case.marks.append(Replied(trace_id))
     if known.thread_id is None:
-        if known.trace_id is None:
+        if trace_id is None:
             case.step("route_thread_gone")
         return None
     written_to = case.book.among([*case.message.to, *case.message.resent_to])
@@ -292,9 +293,13 @@ def _server_action(case: RoutingCase) -> list[Outcome] | None:
 def _nobody(case: RoutingCase) -> list[Outcome] | None:
     """Rule 8."""
     strangers = [address for address in case.recipients if case.book.find(address) is None]
-    unknown = next((address for address in strangers if domain_of(address) in case.book.domains), "")
+    ours = (address for address in strangers if domain_of(address) in case.book.domains)
+    unknown = next((address for address in ours if "+" in address or address not in case.book), "")
     if unknown:
         return [Quarantined(case.step("route_unknown_address", address=unknown), unknown)]
+    own = next((address for address in strangers if address in case.book), "")
+    if own:
+        return [Quarantined(case.step("route_own_sender", address=own))]
     former = next((address for address in strangers if domain_of(address) in case.book.former_domains), "")
     if former:
         return [Quarantined(case.step("route_former_domain", address=former, domain=domain_of(former)))]

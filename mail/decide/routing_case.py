@@ -41,5 +41,15 @@ class RoutingCase:
 
     def answered(self) -> KnownMessage | None:
         """The message of ours that this one answers."""
-        ids = [*self.message.references, self.message.own_id or ""]
-        return answered(ids, self.facts.signed, self.facts.stored, self.sender.follows)
+        return answered(self._named_ids, self.facts.signed, self.facts.stored, self.sender.follows)
+
+    def answered_trace(self) -> int | None:
+        """The recipient of a mailing who answers it with this mail, of several mailings the last."""
+        named = (self.facts.signed.get(id) for id in self._named_ids)
+        traces = [known for known in named if known is not None and known.trace_id is not None]
+        last = max(traces, key=lambda known: known.order, default=None)
+        return last.trace_id if last is not None else None
+
+    @property
+    def _named_ids(self) -> list[str]:
+        return [*self.message.references, self.message.own_id or ""]

@@ -69,6 +69,10 @@ SENTENCES: dict[str, Any] = {
     "route_unknown_address": _l(
         "%(address)s is not one of our addresses. Make it an alias, or route this email to a document manually."
     ),
+    "route_own_sender": _l(
+        "%(address)s is the address that emails are sent from by default; emails to it create nothing. Route this "
+        "email to a document or a type manually, or make the address an alias."
+    ),
     "route_former_domain": _l(
         "%(address)s is on %(domain)s, which is no longer one of your domains. Route the email to a document or a type "
         "manually, or discard it. To accept such emails again, add the domain under Email ‣ Domains."
