@@ -30,7 +30,10 @@ def retentions(server_ids: Collection[int]) -> dict[int, Retention]:
 
 
 def retention_of_others(source: str) -> Retention:
-    """Return whose word counts for emails that no incoming server brought: what is pushed has a setting of its own."""
+    """Return whose word counts for emails that no incoming server brought: what is pushed has a setting of its own.
+
+    What is pasted into a simulator is taken for pushed.
+    """
     return Retention() if source == "practice" else Retention(checked_by=parameters.CHECKED_BY.get())
 
 

@@ -39,6 +39,7 @@ from mail.incoming.flow import failure_of
 from mail.incoming.lookup import RoutingContext, done_by_others, load_context, load_threads
 from mail.incoming.quarantine import PROBLEMS
 from mail.incoming.reader import TakesLong, is_heavy
+from mail.incoming.retention import retention_of_others
 from mail.sentences import Why, say, why
 from models import Blob, IncomingServer, Mailing, ReceivedMail, Trace, db, reading
 from models.faults import keeps_waiting
@@ -112,7 +113,7 @@ def simulate_arrival(given: GivenMail, now: datetime) -> SimulatedArrival:
         return SimulatedArrival(problem=why("arrival_nothing_given"))
     with reading():
         server = db.session.get(IncomingServer, given.server_id) if given.server_id else None
-        keeps = Retention.of(server) if server is not None else Retention()
+        keeps = Retention.of(server) if server is not None else retention_of_others("pasted")
     try:
         case = read_case(given.received_id or 0, _raw(given, now), keeps, now, now, hurry=True)
         case.released = given.released

@@ -175,8 +175,8 @@ CHECKED_BY = Parameter(
     a_server_in_headers,
     _l(
         "The mail server that checks senders before it passes emails on to this office (LMTP, SMTP, pipe or HTTP), as "
-        "it calls itself in Authentication-Results. Set it only if that server removes such lines from emails that "
-        "come from outside. Empty: senders of these emails are not checked."
+        "it calls itself in Authentication-Results. Set it only if all emails that reach this office that way come "
+        "through that server. Empty: senders of these emails are not checked."
     ),
 )
 PUSH_ADDRESS = Parameter(

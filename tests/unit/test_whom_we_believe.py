@@ -137,6 +137,47 @@ def test_policies_judge_by_the_from_of_a_known_person(sender, alias, authenticat
     assert code is None or code in {step["code"] for step in routing.steps}
 
 
+FAILS = "spf=pass smtp.mailfrom=evil.test; dkim=none; dmarc=fail header.from=x.test"
+
+
+@pytest.mark.parametrize(
+    ("sender", "alias", "results", "code", "mark"),
+    [
+        # who fails is not that person, whether a user or a follower
+        ("boss@office.test", "team", FAILS, "reject_users", "forged"),
+        ("clerk@gmail.test", "team", FAILS, "reject_users", "forged"),
+        ("boss@office.test", "club", FAILS, "reject_followers", "forged"),
+        ("ann@x.test", "club", FAILS, "reject_followers", "forged"),
+        ("no-reply@x.test\nReply-To: boss@office.test", "club", FAILS, "reject_followers", "forged"),
+        # it may write where everybody may, and to those who know the contact: with the mark
+        ("boss@office.test", "sales", FAILS, None, "forged"),
+        ("boss@office.test", "known", FAILS, None, "forged"),
+        ("ann@x.test", "known", FAILS, None, "forged"),
+        ("sales@office.test", "sales", FAILS, None, "forged"),
+        # nothing depends on who these are
+        ("ann@x.test", "sales", FAILS, None, ""),
+        ("eve@evil.test", "sales", FAILS, None, ""),
+        ("eve@evil.test", "club", FAILS, "reject_followers", ""),
+        ("bob@x.test", "known", None, None, ""),
+        # without a result: in, with a mark if it takes a person's place
+        ("ann@x.test", "club", None, None, "not_checked"),
+        ("ann@x.test", "club", "none", None, "not_checked"),
+        ("ann@x.test", "club", "dmarc=pass", None, ""),
+        ("boss@office.test", "club", "dkim=pass header.d=office.test", None, "verified"),
+        ("boss@office.test", "team", "spf=pass smtp.mailfrom=office.test", None, "verified"),
+        ("boss@office.test", "team", "dmarc=temperror", None, "not_checked"),
+    ],
+)
+def test_a_forged_sender_has_no_rights_of_the_person_that_it_names(sender, alias, results, code, mark):
+    routing = routed(f"From: {sender}\nTo: {alias}@office.test", results=results)
+    codes = {step["code"] for step in routing.steps}
+    assert routing.mark == mark
+    assert (routing.state == "rejected") is (code is not None)
+    assert code is None or code in codes
+    assert (f"route_{mark}" in codes) is bool(mark)
+    assert all("?" not in say(step) for step in routing.steps)
+
+
 @pytest.mark.parametrize(
     ("sender", "answers", "authenticated", "kind", "mark"),
     [
