@@ -1,5 +1,6 @@
 """Reports that name too many, or somebody who did nothing, and people who are taken for reports."""
 
+import json
 import sys
 
 import pytest
@@ -76,6 +77,38 @@ def test_a_complaint_under_a_hidden_address_means_the_recipient_that_its_id_name
         sent_as = office.tokens().message_id(TokenKind.TRACE, trace_id, DOMAIN)
     desk.receive(complaint("redacted@provider.test", returned=f"Message-ID: {sent_as}"))
     assert blacklisted(desk) == [address]
+
+
+def test_a_complaint_in_the_form_of_hotmail_blacklists_whom_its_id_names(desk: FrontDesk) -> None:
+    (trace_id, address), _ = traces(desk, 2)
+    with desk.app.app_context():
+        sent_as = office.tokens().message_id(TokenKind.TRACE, trace_id, DOMAIN)
+    raw = (
+        f"From: staff@isp.test\r\nTo: bounce@{DOMAIN}\r\nSubject: complaint about message from 192.0.2.1\r\n"
+        'Content-Type: multipart/mixed; boundary="B"\r\n\r\n--B\r\nContent-Type: message/rfc822\r\n\r\n'
+        f"X-HmXmrOriginalRecipient: hidden@isp.test\r\nMessage-ID: {sent_as}\r\n\r\nx\r\n--B--\r\n"
+    ).encode()
+    (row,) = desk.receive(raw)
+    assert (row.state, row.result) == ("processed", "complaint")
+    assert blacklisted(desk) == [address]
+
+
+def test_a_bounce_as_json_marks_the_trace_that_its_id_names(desk: FrontDesk) -> None:
+    (trace_id, address), _ = traces(desk, 2)
+    with desk.app.app_context():
+        sent_as = office.tokens().message_id(TokenKind.TRACE, trace_id, DOMAIN)
+    told = {
+        "notificationType": "Bounce",
+        "bounce": {"bouncedRecipients": [{"emailAddress": address, "status": "5.1.1"}]},
+        "mail": {"commonHeaders": {"messageId": sent_as}},
+    }
+    (row,) = desk.receive(mail("no-reply@sns.test", to=f"sales@{DOMAIN}", text=json.dumps(told)))
+    assert (row.state, row.result) == ("processed", "bounce")
+    with desk.app.app_context():
+        states = db.session.execute(select(Trace.id, Trace.state).order_by(Trace.id))
+        assert {row.id: row.state for row in states}[trace_id] == "bounced"
+        assert db.session.scalars(select(Bounce.kind)).all() == ["hard"]
+    assert desk.documents() == []
 
 
 def test_our_own_addresses_are_never_blacklisted(desk: FrontDesk) -> None:
