@@ -20,7 +20,7 @@ from mail.dns_answers import DnsAnswers
 from mail.errors import ChangeRefused
 from mail.message.dkim import Algorithm
 from mail.sentences import why
-from mail.settings import office
+from mail.settings import office, providers
 from mail.settings.config import settings
 from mail.settings.notices import tell_admins
 from mail.settings.signing import new_key
@@ -47,7 +47,12 @@ def is_lost(key: DkimKeyPair) -> bool:
 
 
 def create(domain: str, algorithm: Algorithm, now: datetime) -> DkimKeyPair:
-    """Make a new key; raises ``ChangeRefused`` while another new one of this kind waits to be published."""
+    """Make a new key; raises ``ChangeRefused`` while another new one of this kind waits to be published.
+
+    Also for the domain of a provider: nobody else can publish a record there.
+    """
+    if owner := providers.owner_of(domain):
+        raise ChangeRefused({"key": why("dkim_not_your_domain", domain=domain, owner=owner.name)})
     known = keys_of(domain)
     if any(key.state == "new" and key.algorithm == algorithm for key in known):
         raise ChangeRefused({"key": why("dkim_new_key_waits", domain=domain)})

@@ -17,6 +17,9 @@ SENTENCES: dict[str, Any] = {
         "that nobody can check may be refused."
     ),
     "dkim_key_in_use": _l("The key %(selector)s signs the emails of %(domain)s. Stop signing before you remove it."),
+    "dkim_not_your_domain": _l(
+        "No key was made: %(domain)s belongs to %(owner)s, and only they can add records to its DNS."
+    ),
     "dkim_key_needed": _l(
         "The key %(selector)s was not removed: emails that it signed may still be on their way. Keep its record in the "
         "DNS of %(domain)s until %(date)s, then remove the key."

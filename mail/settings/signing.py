@@ -83,8 +83,8 @@ def _loaded(domain: str, row: Any) -> SigningKey | None:
         return None
     try:
         sign = signer(row.algorithm, row.private_key)
-    except Exception:
-        log.warning("the key %s of %s can't be used", row.selector, domain)
+    except Exception as error:
+        log.warning("the key %s of %s can't be used (%s)", row.selector, domain, type(error).__name__)
         return None
     return SigningKey(domain, row.selector, row.algorithm, sign, row.private_key)
 

@@ -364,6 +364,10 @@ def test_the_domain_of_a_mailbox_provider_is_nothing_to_change(app, admin):
     said = words(admin.get("/deliverability/gmail.com"))
     assert "gmail.com belongs to Gmail, Google Workspace, so you can't change its DNS." in said
     assert "Paste this" not in said and "Create key" not in said
+    refused = admin.post("/deliverability/gmail.com/dkim/create", follow_redirects=True)
+    assert "No key was made: gmail.com belongs to Gmail, Google Workspace" in words(refused)
+    with app.app_context():
+        assert db.session.scalars(select(DkimKeyPair)).all() == []
 
 
 def test_an_internationalised_domain_has_its_page(app, admin):
@@ -459,5 +463,6 @@ def test_that_a_domain_is_not_in_dns_is_said_once_and_nothing_is_to_paste(app, a
         checks.keep("acme.test", judge(senders.sending_domain("acme.test"), nothing), NOW)
     shown = words(admin.get("/deliverability/acme.test"))
     assert shown.count("acme.test is not in DNS.") == 1
+    assert "Create key" not in shown and "Once the domain is in DNS you can create a key here." in shown
     assert "What to paste" not in shown
     assert "acme.test is not in DNS." in words(admin.get("/deliverability"))
