@@ -17,6 +17,7 @@ END = b"\r\n.\r\n"
 MOST_RECIPIENTS = 1000  # of one mail (RFC 5321 asks for a hundred)
 MOST_STRANGERS = 20  # recipients that are not ours, in one connection
 SILENCE = 300.0  # seconds (RFC 5321 4.5.3.2.7)
+TOO_MUCH = "452 4.3.1 Too many messages at once; try again later"
 TOO_MANY_CONNECTIONS = "421 4.7.0 Too many connections; try again later"
 
 
@@ -50,15 +51,22 @@ class ArrivingMail:
     size: int = 0
     refusal: str = ""
 
+    def reserve(self, octets: int) -> bool:
+        """Have memory for so many octets in all; returns whether there is enough."""
+        more = max(octets - self.taken, 0)
+        if not self.memory.take(more):
+            return False
+        self.taken += more
+        return True
+
     def add(self, piece: bytes) -> None:
         """Take the next piece, if it still fits."""
         self.size += len(piece)
         if self.size > self.limit:
             self.drop(f"552 5.3.4 The message is larger than {self.limit} octets")
-        elif not self.refusal and not self.memory.take(len(piece)):
-            self.drop("452 4.3.1 Too many messages at once; try again later")
+        elif not self.refusal and not self.reserve(self.size):
+            self.drop(TOO_MUCH)
         elif not self.refusal:
-            self.taken += len(piece)
             self.pieces.append(piece)
 
     def drop(self, refusal: str) -> None:
@@ -184,9 +192,12 @@ class _Dialogue(SMTP):
         if not envelope.rcpt_tos or arg:
             await self.push("501 5.5.4 Syntax: DATA" if arg else "503 5.5.1 No valid recipients")
             return
-        await self.push("354 End data with <CR><LF>.<CR><LF>")
         content = ArrivingMail(self._desk.memory, self._desk.largest)
+        if not content.reserve(_declared_size(envelope)):  # rather than in the middle of two that are both large
+            await self.push(TOO_MUCH)
+            return
         try:
+            await self.push("354 End data with <CR><LF>.<CR><LF>")
             await self._read(content)
             said = content.refusal or await self._desk.take(session, envelope, content.whole(), self._protocol_name)
         finally:
@@ -225,6 +236,12 @@ class LmtpDialogue(_Dialogue, LMTP):
     """From a mail server to the store behind it (RFC 2033)."""
 
     one_answer_each = True
+
+
+def _declared_size(envelope: Envelope) -> int:
+    """The octets that the sender said the mail has; aiosmtpd has compared it with the limit."""
+    sizes = [option[5:] for option in envelope.mail_options if option.startswith("SIZE=")]
+    return int(sizes[0]) if sizes else 0
 
 
 def peer_of(session: Session) -> str:

@@ -44,8 +44,6 @@ TOLD_AFTER = 3  # tries that failed, some two seconds apart
 LAST_WORDS = 5.0  # seconds for mails that are being stored when the worker ends
 BACKLOG = 100
 
-logging.getLogger("mail.log").setLevel(logging.WARNING)  # aiosmtpd's: a line for every command
-
 
 class MailWriter:
     """Stores mails, as many in one commit as have come; whoever waits for one learns how it ended."""
@@ -271,6 +269,7 @@ class PushListener:
         asyncio.run(self._serve(opened))
 
     async def _serve(self, opened: Future[None]) -> None:
+        logging.getLogger("mail.log").setLevel(logging.ERROR)  # aiosmtpd's: it quotes what strangers say
         make = LmtpDialogue if self._address.protocol == "lmtp" else SmtpDialogue
         self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
         try:

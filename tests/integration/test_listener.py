@@ -142,6 +142,9 @@ def test_what_is_too_large_or_too_much_is_not_kept(app: Flask, monkeypatch: pyte
             client.mail(SENDER)
             client.rcpt("sales@office.test")
             assert data(client, b"x" * (octets - 2) + b"\r\n")[0][0] == code
+        client.rset()
+        assert client.mail(SENDER, ["SIZE=300001"])[0] == client.rcpt("sales@office.test")[0] == 250
+        assert client.docmd("DATA")[0] == 452
     assert len(stored(app)) == 2
     assert memory.take(300_000), "all of it was given back"
 
