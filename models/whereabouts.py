@@ -21,12 +21,13 @@ def database() -> tuple[str, str]:
 
 
 def _cluster() -> str:
-    """The number that a PostgreSQL cluster got when it was made, "" where a hosted one does not tell."""
+    """The number that a PostgreSQL cluster got when it was made; where a hosted one does not tell, its address."""
     try:
         with db.session.begin_nested():
             return str(db.session.scalar(text("SELECT system_identifier FROM pg_control_system()")))
     except DBAPIError:
-        return ""
+        url = db.engine.url
+        return f"{url.host}:{url.port or ''}/{url.database}"
 
 
 def server_name() -> str:

@@ -183,3 +183,16 @@ class WorkerIdentity:
             if self._current is held:
                 self._current = None
                 log.warning("worker %s let go of its row: what it holds will be recovered", held.id)
+
+
+class InstallationWatch:
+    """The loop that finds out when a backup is restored while the worker runs."""
+
+    def __init__(self, identity: WorkerIdentity) -> None:
+        self._identity = identity
+
+    def work(self) -> bool:
+        """Look once."""
+        self._identity.current()
+        rehearsal.begin_where_copied(now())
+        return False

@@ -20,7 +20,7 @@ from scheduler import recovery, signing
 from scheduler.actions import Actions
 from scheduler.checks import Checks
 from scheduler.fetching import Fetcher
-from scheduler.identity import WorkerIdentity
+from scheduler.identity import InstallationWatch, WorkerIdentity
 from scheduler.idling import Idler
 from scheduler.listener import PushListener
 from scheduler.loops import PAUSE, Loop, LoopGroup, LoopNotifier
@@ -74,6 +74,7 @@ class WorkerProcess:
             loop("recovery", Recovery(self._identity, stopping), "recovery", pause=2.0),
             loop("connections", ConnectionShares(self._connections, self._identity), "rehearsal"),
             loop("slow servers", ServerWatch(self._connections)),
+            loop("installation", InstallationWatch(self._identity), pause=60.0),
         ]
         for address in found.listen:
             receiving = PushListener(app, address, found.listen_certificate)

@@ -15,9 +15,12 @@ from sqlalchemy import select
 from mail.decide.sender import AuthorIs
 from mail.maintenance import explain_header
 from mail.maintenance import simulate_arrival as arrival
+from mail.maintenance.rehearsal import begin as begin_rehearsal
 from mail.maintenance.setup import first_rows
 from mail.maintenance.simulate import KINDS, SimulatedMail, explained, in_words, simulate
 from mail.message.pasted_header import LARGEST_PASTE
+from mail.sentences import why
+from mail.settings import rehearsal
 from mail.settings.clock import now
 from models import DocumentType, IncomingServer, OutgoingServer, db
 from models.user import ROLES
@@ -138,6 +141,15 @@ def simulate_headers(file: Any, as_json: bool) -> None:
         sys.exit(1)
 
 
+@click.command("rehearse")
+@with_appcontext
+def rehearse() -> None:
+    """Turn rehearsal mode on: for a copy that nothing tells from the original, before its worker starts."""
+    if not rehearsal.is_on():
+        begin_rehearsal(why("rehearsal_by_command"), now())
+    click.echo("Rehearsal mode is on: no email reaches anybody. Settings ‣ Rehearsal mode ends it.")
+
+
 def _number(column: Any, value: str, what: str) -> int:
     found: int | None = db.session.scalar(select(column.class_.id).where(column == value))
     if found is None:
@@ -148,5 +160,5 @@ def _number(column: Any, value: str, what: str) -> int:
 def init_app(app: Flask) -> None:
     """Add the commands to an application."""
     Migrate(app, db, directory=str(MIGRATIONS), compare_type=True, render_as_batch=True)
-    for command in (create_user, print_first_start, upgrade, go_back, simulate_group, receive.receive):
+    for command in (create_user, print_first_start, upgrade, go_back, simulate_group, receive.receive, rehearse):
         app.cli.add_command(command)

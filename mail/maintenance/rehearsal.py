@@ -36,10 +36,14 @@ MAILINGS_SHOWN = 10
 
 
 def begin_where_copied(now: datetime) -> None:
-    """Before a worker claims anything: rehearse if the database is not where it was, else note that it is. Commits."""
+    """Rehearse if the database is not where it was, or is older than it was; else note that it is at home. Commits.
+
+    For each worker, before it claims anything, and every minute: a backup may be restored under its feet.
+    """
     office.forget()
     with reading():
-        goes_on, reason = rehearsal.is_on(), installation.moved()
+        reason = installation.moved()
+        goes_on = rehearsal.is_on()
     if reason is None:
         installation.settle(now)
     elif not goes_on:
@@ -65,7 +69,6 @@ def _hold(now: datetime) -> None:
         waits = select(Recipient.id, Recipient.mail_id).where(_queued(), Recipient.next_try_at < HELD)
         found = db.session.execute(waits.where(Recipient.id > last).order_by(Recipient.id).limit(AT_ONCE)).all()
         if not found:
-            db.session.rollback()
             return
         last = found[-1].id
         values = {

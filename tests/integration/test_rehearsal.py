@@ -1,14 +1,16 @@
 """Rehearsal mode: a copied office writes to nobody and changes no mailbox; whoever ends it says what is sent."""
 
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import select, update
 
+from mail.mailing.mailing import send
 from mail.maintenance import practice
 from mail.maintenance import rehearsal as flow
 from mail.outgoing import enqueue
@@ -35,10 +37,13 @@ from models import (
     db,
 )
 from models.outgoing import HELD
+from scheduler.practice import Receiver
+from tests.integration.mass import Sender, add_contacts, add_server, draft, states
 from tests.office import Office
 from tests.servers.app import App
 from tests.servers.dovecot import Dovecot
 from tests.servers.postfix import Postfix
+from tests.servers.process import free_port
 from tests.waiting import wait_until
 from tests.web import Visitor, words
 
@@ -126,7 +131,7 @@ def deliver_in_practice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("held", "written", "states"),
+    ("held", "written", "ends_as"),
     [
         ("send", "leave", ["queued", "sent", "cancelled"]),
         ("leave", "send", ["cancelled", "queued", "queued"]),
@@ -134,7 +139,7 @@ def deliver_in_practice() -> None:
     ],
 )
 def test_whoever_ends_a_rehearsal_says_what_is_sent(
-    pages: Flask, admin: Visitor, held: str, written: str, states: list[str]
+    pages: Flask, admin: Visitor, held: str, written: str, ends_as: list[str]
 ) -> None:
     with pages.app_context():
         waiting_mail("before@x.test")
@@ -158,7 +163,7 @@ def test_whoever_ends_a_rehearsal_says_what_is_sent(
     with pages.app_context():
         assert rehearsal.is_on() is not ended
         lines = db.session.scalars(select(Recipient).order_by(Recipient.id)).all()
-        assert [one.state for one in lines] == states
+        assert [one.state for one in lines] == ends_as
         if ended:
             assert not any(one.is_held for one in lines)
         assert db.session.scalar(select(Mailing.state)) == "paused", "a person resumes it"
@@ -225,6 +230,43 @@ def test_every_server_is_the_practice_mailbox(app: Flask) -> None:
         finally:
             practice_listens_at(None)
         assert [(target.host, target.port) for target in targets] == [("127.0.0.1", 2525)] * 2
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_mailing_goes_to_the_practice_mailbox(app: Flask) -> None:
+    """Real traces by the real way, while its server is a port where nobody listens."""
+    ended = threading.Event()
+    receiver = threading.Thread(target=Receiver(app, ended).work)
+    receiver.start()
+    sender = Sender(app)
+    try:
+        with app.app_context():
+            parameters.put("web.base.url", "http://office.example", now())
+            server = add_server(free_port())
+            flow.begin(why("rehearsal_by_command"), now())
+            contacts = add_contacts(3)
+            db.session.execute(
+                update(Contact)
+                .where(Contact.address_key == "r1@example.test")
+                .values(address="complaint@example.test", address_key="complaint@example.test")
+            )
+            number = draft(contacts, forced_server_id=server)
+            send(number, sender.clock())
+        sender.until_idle()
+        with app.app_context():
+            assert states(number) == {"sent": 3}
+            mails = db.session.scalars(select(PracticeMail)).all()
+            assert all(mail.trace_id and not mail.line_id for mail in mails) and len(mails) == 3
+            assert [mail.recipient for mail in mails if mail.complained_at] == ["complaint@example.test"]
+            found = rehearsal.current()
+            assert found is not None
+            left = flow.left(found)
+            assert [one.id for one in left.mailings] == [number] and left.written == 0
+    finally:
+        ended.set()
+        receiver.join(5)
+        sender.close()
 
 
 # --- where the office is

@@ -37,4 +37,4 @@ def test_what_makes_it_a_copy(before, changes, code):
 
 
 def test_what_an_earlier_version_stored_can_be_read():
-    assert Installation.of({"database": "file:7", "starts": 3}) == Installation("file:7")
+    assert Installation.of({"database": "file:7", "marks": 3}) == Installation("file:7")

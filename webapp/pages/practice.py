@@ -13,7 +13,7 @@ from mail.message.parse import IncomingMessage
 from mail.message.pasted import one_person
 from mail.settings import office
 from mail.settings.clock import now
-from models import Blob, Document, DocumentType, OutgoingMail, Post, PracticeMail, db
+from models import Blob, Document, DocumentType, Mailing, OutgoingMail, Post, PracticeMail, Trace, db
 from webapp.auth import roles_required
 from webapp.pages.bodies import as_download, of_mail
 
@@ -132,6 +132,7 @@ def show(mail_id: int) -> ResponseReturnValue:
         mail=mail,
         message=message,
         document=_document_of(message),
+        mailing=_mailing_of(mail),
         is_open=practice.takes_mail(),
     )
 
@@ -145,6 +146,14 @@ def _document_of(message: IncomingMessage) -> Document | None:
         .where(OutgoingMail.message_id == message.message_id)
     )
     return db.session.scalar(query)
+
+
+def _mailing_of(mail: PracticeMail) -> Mailing | None:
+    if mail.trace_id is None:
+        return None
+    return db.session.scalar(
+        select(Mailing).join(Trace, Trace.mailing_id == Mailing.id).where(Trace.id == mail.trace_id)
+    )
 
 
 @blueprint.get("/<int:mail_id>/body")
