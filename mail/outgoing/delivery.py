@@ -352,6 +352,6 @@ ASKED_AGAIN = 10.0  # seconds
 def remember_live(server_id: int, now: datetime) -> None:
     """A server took mail: if it is a real one the practice mailbox will not take over any more; the caller commits."""
     seen = current_app.extensions.get(_LIVE, float("-inf"))
-    if not office.is_practice(server_id) and time.monotonic() - seen > ASKED_AGAIN:
+    if time.monotonic() - seen > ASKED_AGAIN and not office.is_practice(server_id):
         office.go_live(now)
         current_app.extensions[_LIVE] = time.monotonic()

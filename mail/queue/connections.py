@@ -58,6 +58,7 @@ class ServerAccess:
     headers: str = ""
     signs_itself: bool = False
     shares_sender: bool = False
+    rehearses: bool = False
 
 
 @dataclass
@@ -104,7 +105,7 @@ class Connections:
         """
         with reading():  # no transaction is open while a server is waited for
             access = access_to(server_id, self._also_inactive)
-            self.rehearses = rehearsal.is_on()
+        self.rehearses = access.rehearses
         target = access.target
         self.servers.first_seen(server_id, access.connections)
         learned = self._what_was_learned(server_id, target.host)
@@ -220,39 +221,25 @@ def access_to(server_id: int, also_inactive: bool = False) -> ServerAccess:
 
     During a rehearsal that is the practice mailbox, whatever the server: this is the only way to a server for emails.
     """
-    if rehearsal.is_on():
-        return _rehearsed(server_id, also_inactive)
     if not server_id:
-        target = default_target()
-        return ServerAccess(target, signs_itself=signs_itself("provider", target.host))
-    server = db.session.scalar(select(OutgoingServer).where(OutgoingServer.id == server_id))
-    if server is None or not (server.active or also_inactive):
+        rehearses = rehearsal.is_on()
+        signs = signs_itself("provider", settings().default_server.host)
+        return ServerAccess(
+            practice_target() if rehearses else default_target(), signs_itself=signs, rehearses=rehearses
+        )
+    asked = select(OutgoingServer, rehearsal.asked()).where(OutgoingServer.id == server_id)
+    found = db.session.execute(asked).first()
+    if found is None or not (found[0].active or also_inactive):
         raise ServerGone(id=server_id)
+    server, rehearses = found[0], bool(found[1])
     return ServerAccess(
-        target_of_record(server),
-        server.connections,
-        server.per_connection,
+        practice_target() if rehearses else target_of_record(server),
+        None if rehearses else server.connections,
+        None if rehearses else server.per_connection,
         server.headers,
         signs_itself(server.dkim, server.host),
         server.verp is False,
-    )
-
-
-def _rehearsed(server_id: int, also_inactive: bool) -> ServerAccess:
-    """Return the practice mailbox in place of a server, which gets what that one would: its headers, our signature."""
-    target = practice_target()
-    if not server_id:
-        return ServerAccess(target, signs_itself=signs_itself("provider", settings().default_server.host))
-    row = OutgoingServer
-    columns = (row.active, row.headers, row.dkim, row.host, row.verp)
-    server = db.session.execute(select(*columns).where(row.id == server_id)).first()
-    if server is None or not (server.active or also_inactive):
-        raise ServerGone(id=server_id)
-    return ServerAccess(
-        target,
-        headers=server.headers,
-        signs_itself=signs_itself(server.dkim, server.host),
-        shares_sender=server.verp is False,
+        rehearses,
     )
 
 

@@ -7,8 +7,11 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
+from sqlalchemy import ScalarSelect, select
+
 from mail.sentences import Why
 from mail.settings import parameters
+from models import SystemParameter
 
 KEY = f"{parameters.INTERNAL}rehearsal"
 
@@ -39,6 +42,11 @@ def current() -> Rehearsal | None:
 def is_on() -> bool:
     """Say whether nothing may leave for a real mail server."""
     return bool(parameters.stored(KEY))
+
+
+def asked() -> ScalarSelect[str]:
+    """Return the same as a part of a statement that is executed anyway: "" or None when emails are sent for real."""
+    return select(SystemParameter.value).where(SystemParameter.key == KEY).scalar_subquery()
 
 
 def turn_on(reason: Why, before: int, now: datetime, user_id: int | None = None) -> None:

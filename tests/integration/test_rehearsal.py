@@ -17,12 +17,14 @@ from mail.outgoing import enqueue
 from mail.outgoing.enqueue import OutgoingDraft, To
 from mail.outgoing.lines import whole_mail
 from mail.queue.access_tokens import renewed
-from mail.queue.connections import access_to, practice_listens_at
+from mail.queue.connections import Connections, access_to, practice_listens_at, practice_target
 from mail.sentences import why
 from mail.settings import installation, parameters, rehearsal
 from mail.settings.clock import now
 from mail.settings.parameters import INTERNAL
 from mail.transport.sasl import SignInWaits
+from mail.transport.smtp import ServerConnection
+from mail.transport.smtp_session import SmtpTarget
 from models import (
     Contact,
     Mailing,
@@ -267,6 +269,18 @@ def test_a_mailing_goes_to_the_practice_mailbox(app: Flask) -> None:
         ended.set()
         receiver.join(5)
         sender.close()
+
+
+def test_a_batch_that_is_under_way_ends_before_its_next_email() -> None:
+    connections, connection = Connections(), ServerConnection(SmtpTarget("Real", "smtp.x.test", 25))
+    assert connections.leads_on(connection)
+    connections.rehearses = True
+    assert not connections.leads_on(connection)
+    practice_listens_at(2525)
+    try:
+        assert connections.leads_on(ServerConnection(practice_target()))
+    finally:
+        practice_listens_at(None)
 
 
 # --- where the office is
