@@ -3,7 +3,8 @@
 //   data-poll-url="…" data-poll-every="5000"            fetched every 5 s (0.7 s without) until what came has [data-done]
 //   data-keyed                                          in such a part: a list whose items have ids; those that say the
 //                                                       same as before stay, with what was opened or loaded in them
-// A part in which somebody is typing is left alone until the cursor is elsewhere.
+// A part in which somebody is typing is left alone until the cursor is elsewhere; but for one with data-keeps-choices,
+// whose script brings back what was ticked.
 const EVERY = 2000;
 const POLL = 700;
 const seen = new Set();
@@ -80,6 +81,7 @@ function remember(root) {
 
 function typingIn(part) {
   const field = document.activeElement;
+  if (part.hasAttribute("data-keeps-choices")) return false;
   return field && part.contains(field) && field.matches("input, textarea, select, [contenteditable]");
 }
 
