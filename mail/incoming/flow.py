@@ -23,7 +23,16 @@ from mail.incoming import apply, intake, ledger, put_off
 from mail.incoming.case import Case, read_case
 from mail.incoming.intake import AT_ONCE, GIVEN_UP, Owed, StoredMail, in_process
 from mail.incoming.lookup import RoutingContext, load_context, load_threads
-from mail.incoming.position import ServerView, begin_after, go_on_after, leave_alone, load_server, position_in, usable
+from mail.incoming.position import (
+    ServerView,
+    as_numbered_now,
+    begin_after,
+    go_on_after,
+    leave_alone,
+    load_server,
+    position_in,
+    usable,
+)
 from mail.incoming.reader import TakesLong, is_heavy
 from mail.incoming.retention import look_at
 from mail.queue.concurrency import ByteBudget
@@ -84,6 +93,7 @@ def fetch(
     fetched = FetchResult(server_id)
     try:
         with open_mailbox(usable(server.target)) as mailbox:
+            server = as_numbered_now(server, mailbox)
             run = _Run(server, mailbox, worker, now, fetched)
             if not server.target.read_only:
                 run.catch_up()

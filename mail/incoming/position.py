@@ -82,6 +82,7 @@ class ServerView:
     keeps: Retention
     learns: bool  # which server checks senders
     checks_seen: dict[str, int] | None
+    is_numbered_anew: bool = False
 
     @property
     def is_imap(self) -> bool:
@@ -119,6 +120,27 @@ def load_server(server_id: int) -> ServerView | None:
 # --- how far a mailbox was read
 
 
+def as_numbered_now(server: ServerView, mailbox: Mailbox) -> ServerView:
+    """Return a server as its mailbox numbers its mails now; commits.
+
+    A mailbox that was restored may count from one again and keep its UIDVALIDITY, although no server may do that (RFC
+    3501, 2.3.1.1). Then its numbers mean other mails than those that we have: it becomes another mailbox for us.
+    """
+    last, _ = server.states.get(mailbox.uidvalidity, (0, 0))
+    if not mailbox.uidnext or mailbox.uidnext > last:
+        return server
+    row = db.session.get(IncomingServer, server.id, with_for_update=True, populate_existing=True)
+    if row is None or row.mailbox != server.mailbox:
+        db.session.rollback()
+        return server
+    confirmed_at = row.confirmed_at
+    row.become_another()
+    row.confirmed_at = confirmed_at  # what arrived before is still not ours
+    begin_after(server.id, server.target.folder, mailbox.uidvalidity, 0)
+    db.session.commit()
+    return replace(server, mailbox=row.mailbox, source=row.source, states={}, is_numbered_anew=True)
+
+
 def position_in(server: ServerView, mailbox: Mailbox) -> Position:
     """Return where to go on in a mailbox."""
     return replace(_position(server, mailbox), again=server.refused)
@@ -134,7 +156,9 @@ def _position(server: ServerView, mailbox: Mailbox) -> Position:
         return Position(uidvalidity, 0 if server.fetch_existing and start else last)
     if server.fetch_existing:
         return Position(uidvalidity, 0)
-    if server.states:  # all numbers are new: the date of arrival tells what was there before us
+    if (
+        server.states or server.is_numbered_anew
+    ):  # all numbers are new: the date of arrival tells what was there before us
         return Position(uidvalidity, 0, since=server.confirmed_at)
     start = max(mailbox.look().uidnext - 1, 0)
     begin_after(server.id, server.target.folder, uidvalidity, start)

@@ -43,7 +43,7 @@ class WaitingMailbox(ImapMailbox):
 
     def __init__(self, target: MailboxTarget) -> None:
         super().__init__(target)
-        self._first_end = self._uidnext
+        self._first_end = self.uidnext
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -70,7 +70,7 @@ class WaitingMailbox(ImapMailbox):
         assert self.line.socket is not None
         with self.our_errors():
             self._imap.noop()
-            if self._times_told() > self._told or self._uidnext > self._first_end:
+            if self._times_told() > self._told or self.uidnext > self._first_end:
                 return False
             self._begin()
         self.line.rest()
@@ -102,7 +102,7 @@ class WaitingMailbox(ImapMailbox):
         self.perhaps_copied.clear()
         self._news, self._read, self._move_to = False, b"", ""
         self._open()
-        self._first_end = self._uidnext
+        self._first_end = self.uidnext
 
     def end(self) -> None:
         """Log out. While it waits no answer is waited for."""

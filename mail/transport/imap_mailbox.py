@@ -58,7 +58,7 @@ class ImapMailbox(ImapSession):
         lasting = seen.get(b"PERMANENTFLAGS")
         self._marks = None if lasting is None else {mark.lower() for mark in lasting}  # those that last; None: all
         self._mails = int(seen[b"EXISTS"])
-        self._uidnext = int(seen.get(b"UIDNEXT") or 0)
+        self.uidnext = int(seen.get(b"UIDNEXT") or 0)
 
     def _open_again(self) -> None:
         """Open the folder after another one; if that fails, no command follows: it could reach the other's mails."""
@@ -128,7 +128,7 @@ class ImapMailbox(ImapSession):
         if not self._mails:
             return
         with self.our_errors():
-            end = self._uidnext - 1 if self._uidnext else max(self.last_listed(), default=0)
+            end = self.uidnext - 1 if self.uidnext else max(self.last_listed(), default=0)
         window = WINDOW
         while last < end:
             upto = min(last + window, end)

@@ -1,4 +1,4 @@
-"""EDGE: what the two ways to read a mailbox have in common: where it is, what comes out of it, and how it is tested.
+"""EDGE: what the two ways to read a mailbox have in common: where it is and what comes out of it.
 
 ``imap_mailbox.py`` and ``pop3.py`` bring mails in batches that are bounded by count and bytes. A mail is taken from its
 server (flagged, moved, deleted) by ``acknowledge`` only, which the caller says after it has stored the batch for good.
@@ -170,6 +170,7 @@ class Mailbox(Protocol):
     """An open mailbox; a context manager. Every method raises errors of ``mail.errors`` only."""
 
     uidvalidity: int
+    uidnext: int  # 0: its server does not tell
     copied: set[str]  # keys of mails that ``acknowledge`` copied and could not delete: it does not copy them again
     perhaps_copied: set[str]  # of mails that a run before may have copied: ``acknowledge`` looks for their copies first
 
@@ -192,9 +193,9 @@ class Mailbox(Protocol):
         ...
 
     def acknowledge(self, keys: Sequence[str], how: After, folder: str = "") -> Collection[str]:
-        """Mark mails that are stored as read, move them to ``folder``, or delete them.
+        """Mark stored mails as read, move them to ``folder``, or delete them; return those that are done with.
 
-        Returns those with which nothing is left to do: with POP3 a mail is deleted only by the end of the connection.
+        With POP3 a mail is deleted only by the end of the connection.
         """
         ...
 
@@ -206,8 +207,7 @@ def in_batches(mails: Iterable[ListedMail]) -> Iterator[list[ListedMail]]:
     >>> [[mail.key for mail in group] for group in in_batches([ListedMail(n, "abcde"[n], size) for n, size in sizes])]
     [['a', 'b'], ['c', 'd', 'e']]
     """
-    group: list[ListedMail] = []
-    octets = 0
+    group, octets = list[ListedMail](), 0
     for mail in mails:
         cost = LARGEST_HEADER if mail.is_too_large else mail.size
         if group and (len(group) >= BATCH_MAILS or octets + cost > BATCH_BYTES):

@@ -281,7 +281,7 @@ class Pop3Session(mailbox.ProtocolSession):
 class Pop3Mailbox(Pop3Session):
     """An open POP3 mailbox; see ``mailbox.Mailbox`` for what its methods promise."""
 
-    uidvalidity = 0  # POP3 has none; a UIDL is valid for ever
+    uidvalidity = uidnext = 0  # POP3 has none; a UIDL is valid for ever
 
     def __init__(self, target: MailboxTarget) -> None:
         super().__init__(target, MailboxConnection(target))

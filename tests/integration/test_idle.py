@@ -31,6 +31,7 @@ from tests.servers.process import HOST
 from tests.servers.scripted import ScriptedImap, refuse
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.heavy
 OFFERS = "IMAP4rev1 UIDPLUS MOVE IDLE"
 
 
@@ -359,6 +360,7 @@ def office(running_app: App) -> Iterator[Office]:
     made.close()
 
 
+@ONE_DATABASE
 def test_mail_is_here_at_once_although_the_next_fetch_is_far_off(
     office: Office, dovecot: Dovecot, mailbox: str
 ) -> None:

@@ -56,15 +56,24 @@ def mailboxes(scene: Scene, dovecot: Dovecot) -> Iterator[list[Mailbox]]:
         dovecot.remove_mailbox(user)
 
 
+@pytest.fixture(params=[pytest.param("cut"), pytest.param("whole", marks=pytest.mark.slow)])
+def many_kills(request: pytest.FixtureRequest) -> int:
+    """How often a proof kills: a small cut for every day, fifty times in ``make soak``."""
+    if request.param == "whole":
+        return 50
+    return 1 if "postgresql" in request.node.name else 3
+
+
 def test_nothing_is_lost_and_nothing_twice(
-    scene: Scene, dovecot: Dovecot, kills: int, chance: Chance, say: Say
+    scene: Scene, dovecot: Dovecot, many_kills: int, chance: Chance, say: Say
 ) -> None:
     with mailboxes(scene, dovecot) as boxes:
         scene.set_action("fetch", interval=1, unit="seconds", next_run_at=datetime.now(UTC))
         deaths = Deaths(scene, chance)
+        letters = LETTERS if many_kills < 50 else LETTERS // 2  # 2,000 in all
         wait_until(lambda: all(box.over() for box in boxes), 20)
         scene.receiver.slow_down(0.06, at_the_end=0.06)  # or the kills do not fit
-        recipients = RECIPIENTS * (kills + 1)
+        recipients = RECIPIENTS * (many_kills + 1)
         mailing_id = scene.mailing(recipients)
         progress: dict[str, Callable[[], int]] = {
             "fetching": lambda: sum(box.progress() for box in boxes),
@@ -80,16 +89,16 @@ def test_nothing_is_lost_and_nothing_twice(
             }
             return [name for name in progress if done[name]]
 
-        while deaths.kills < kills:
-            assert deaths.rounds <= 2 * kills, "the kills do not fit"
+        while deaths.kills < many_kills:
+            assert deaths.rounds <= 2 * many_kills, "the kills do not fit"
             deaths.prepare()
             before = progress["fetching"]()
             scene.queue(MAILS)
             wait_for(progress["sending"], progress["sending"]() + 1)
             wait_for(progress["mailing"], progress["mailing"]() + 1)
             for box in boxes:
-                box.deliver(LETTERS)
-            wait_for(progress["fetching"], before + chance.random.randrange(1, 3 * LETTERS))
+                box.deliver(letters)
+            wait_for(progress["fetching"], before + chance.random.randrange(1, 3 * letters))
             deaths.kill(progress, over)
             wait_until(lambda: "fetching" in over(), 90)
         scene.receiver.slow_down(0)
@@ -104,14 +113,6 @@ def test_nothing_is_lost_and_nothing_twice(
         f"{2 * MAILS * deaths.rounds} lines and {recipients} recipients out, each once; {doubts} and {unknown} "
         f"in doubt; each work went on after {deaths.slowest:.1f} s at most"
     )
-
-
-@pytest.fixture(params=[pytest.param("cut"), pytest.param("whole", marks=pytest.mark.slow)])
-def many_kills(request: pytest.FixtureRequest) -> int:
-    """How often the proof of sending kills: a small cut for every day, fifty times in ``make soak``."""
-    if request.param == "whole":
-        return 50
-    return 1 if "postgresql" in request.node.name else 3
 
 
 def test_every_email_goes_out_through_many_kills(scene: Scene, many_kills: int, chance: Chance, say: Say) -> None:

@@ -239,6 +239,14 @@ class Dovecot:
             if "uidvalidity" not in file.name or file.name == "dovecot-uidvalidity":
                 file.unlink()
 
+    def count_anew(self, user: str, uidvalidity: int) -> None:
+        """Give the mails numbers from one on without a new UIDVALIDITY, as a server that was badly restored does."""
+        for file in self.maildir(user).glob("dovecot*"):
+            file.unlink()
+        numbers = self.maildir(user) / "dovecot-uidlist"
+        numbers.write_text(f"3 V{uidvalidity} N1 G{next(self._serial):032x}\n")
+        self._own(numbers)
+
     def remove_mailbox(self, user: str) -> None:
         """Remove a mailbox with all that is in it."""
         (self.folder / "users" / user).unlink(missing_ok=True)

@@ -1,0 +1,144 @@
+"""Faults of a mailbox in the middle of a fetch, with a real Dovecot: no mail is lost, none comes twice."""
+
+import socket
+from collections import Counter
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from flask import Flask
+from sqlalchemy import event, select
+from sqlalchemy.exc import OperationalError
+
+from mail.incoming import flow
+from mail.transport.imap_mailbox import ImapMailbox
+from mail.transport.mailbox import After
+from models import MailboxState, ReceivedMail, db
+from scheduler import open_mailboxes
+from tests.integration.frontdesk import mail
+from tests.integration.test_fetch import Fetching
+from tests.integration.test_idle import Desk, letter
+from tests.servers.dovecot import Dovecot
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.heavy
+ONE_DATABASE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def fetching(app: Flask, dovecot: Dovecot, mailbox: str) -> Fetching:
+    made = Fetching(app, dovecot, mailbox, "imap")
+    made.confirm()
+    return made
+
+
+class CutBeforeTheFlag(ImapMailbox):
+    """A mailbox whose connection is cut when its mails have come and are to be flagged."""
+
+    def acknowledge(self, keys: Sequence[str], how: After, folder: str = "") -> Collection[str]:
+        assert self.line.socket is not None
+        self.line.socket.shutdown(socket.SHUT_RDWR)
+        return super().acknowledge(keys, how, folder)
+
+
+@pytest.mark.parametrize(("after", "left"), [("mark_read", 2), ("move", 0), ("delete", 0)])
+def test_a_cut_between_the_mail_and_its_flag_is_caught_up(fetching: Fetching, after: str, left: int) -> None:
+    fetching.set(after_fetch=after, move_to="Done")
+    fetching.arrive("one", "two")
+    with fetching.app.app_context():
+        cut = flow.fetch(fetching.server_id, fetching.desk.worker, fetching.desk.now, CutBeforeTheFlag)
+    assert cut.counts == Counter(processed=2) and cut.remark["code"] == "mailbox_connection_lost"  # type: ignore[index]
+    assert [one.seen for one in fetching.dovecot.mails(fetching.user)] == [False, False]
+    again = fetching.fetch()
+    assert (again.kept, again.why, again.remark) == (0, None, None)
+    stored = fetching.dovecot.mails(fetching.user)
+    assert len(stored) == left and all(one.seen for one in stored)
+    assert sorted(fetching.titles()) == ["one", "two"]
+
+
+def test_a_full_disk_of_ours_leaves_the_mails_where_they_are(fetching: Fetching) -> None:
+    fetching.arrive("one", "two")
+
+    def no_room(*arguments: object) -> None:
+        if "INSERT INTO received_mail" in str(arguments[2]):
+            raise OperationalError("INSERT", {}, Exception("database or disk is full"))
+
+    with fetching.app.app_context():
+        engine = db.engine
+        event.listen(engine, "before_cursor_execute", no_room)
+        try:
+            with pytest.raises(OperationalError):
+                flow.fetch(fetching.server_id, fetching.desk.worker, fetching.desk.now)
+        finally:
+            event.remove(engine, "before_cursor_execute", no_room)
+            db.session.rollback()
+    assert not any(one.seen for one in fetching.dovecot.mails(fetching.user))
+    assert fetching.fetch().counts == Counter(processed=2)
+    assert fetching.fetch().listed == 0
+
+
+def test_numbers_that_begin_again_hide_no_mail(fetching: Fetching) -> None:
+    """RFC 3501 forbids it, servers that were restored do it: the same UIDVALIDITY, and the numbers from one on."""
+    fetching.set(confirmed_at=datetime.now(UTC))
+    later = datetime.now(UTC) + timedelta(seconds=5)
+
+    def arrive(subject: str) -> None:
+        raw = mail(f"{subject}@customer.test", subject=subject, message_id=f"<{subject}@customer.test>")
+        fetching.dovecot.append(fetching.user, raw, arrived=later)
+
+    for subject in ("one", "two", "three"):
+        arrive(subject)
+    assert fetching.fetch().counts == Counter(processed=3)
+    with fetching.app.app_context():
+        uidvalidity = db.session.scalars(select(MailboxState.uidvalidity)).one()
+    fetching.dovecot.remove_mailbox(fetching.user)
+    fetching.dovecot.add_mailbox(fetching.user)
+    arrive("four")
+    fetching.dovecot.count_anew(fetching.user, uidvalidity)
+    assert fetching.fetch().counts == Counter(processed=1)
+    arrive("five")
+    assert fetching.fetch().counts == Counter(processed=1)
+    assert fetching.fetch().listed == 0
+    assert sorted(fetching.titles()) == ["five", "four", "one", "three", "two"]
+
+
+@ONE_DATABASE
+def test_a_password_that_is_changed_while_it_waits(
+    app: Flask, dovecot: Dovecot, mailbox: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_mailboxes, "RECONNECT_AFTER", (0.1,))
+    desk = Desk(app)
+    server_id = desk.add(dovecot.port("imap"), mailbox, dovecot.password)
+    desk.until(lambda: desk.waits(server_id))
+    dovecot.set_password(mailbox, "another one")
+    dovecot.kill()
+    desk.until(lambda: not len(desk.mailboxes))
+    dovecot.append(mailbox, letter(1))
+    dovecot.start()
+    desk.until(lambda: (desk.row(server_id).why or {}).get("code") == "mailbox_login_refused")
+    desk.rest()
+    desk.look()
+    assert not desk.mailboxes.due(), "more tries would only lock the account"
+    desk.set(server_id, password="another one")
+    desk.until(lambda: desk.waits(server_id))
+    assert desk.arrived() == 1 and desk.row(server_id).why is None
+    desk.idler.close()
+    desk.rest()
+
+
+@ONE_DATABASE
+def test_a_mailbox_that_is_made_anew_while_it_waits(app: Flask, dovecot: Dovecot, mailbox: str) -> None:
+    desk = Desk(app)
+    dovecot.append(mailbox, letter(1))
+    server_id = desk.add(dovecot.port("imap"), mailbox, dovecot.password)
+    desk.until(lambda: desk.waits(server_id) and desk.arrived() == 1)
+    dovecot.remove_mailbox(mailbox)
+    dovecot.add_mailbox(mailbox)
+    dovecot.append(mailbox, letter(2))
+    desk.rest()
+    wait_until(lambda: desk.fetcher.start(server_id).result(30).why is None or None, 30)
+    desk.until(lambda: desk.arrived() == 2)
+    with app.app_context():
+        assert len(db.session.scalars(select(ReceivedMail)).all()) == 2
+    desk.idler.close()
+    desk.rest()
