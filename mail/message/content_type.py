@@ -10,7 +10,7 @@ from mail.message.words import decode_words
 LONGEST_FILE_NAME = 150
 
 _TYPE = re.compile(r"\s*+([a-z0-9!#$&^_.+-]++(?:\s*+/\s*+[a-z0-9!#$&^_.+-]++)?)", re.IGNORECASE)
-_PARAMETER = re.compile(r"""([^\s=;"]++)\s*+=\s*+("(?:[^"\\]|\\.)*+"?|[^;]*+)""", re.DOTALL)
+_PARAMETER = re.compile(r"""(?<![^\s=;"])([^\s=;"]++)\s*+=\s*+("(?:[^"\\]|\\.)*+"?|[^;]*+)""", re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _ABBREVIATED = {"text": "text/plain", "html": "text/html", "pdf": "application/pdf"}
 

@@ -478,6 +478,12 @@ def test_limits_lead_to_quarantine_and_keep_what_was_read(raw, code):
         (lambda: many(100_000), "parse_too_many_parts"),
         (lambda: b"Subject: s\n" + b"X: y\n" * 200_000 + b"\nbody", "parse_header_too_large"),
         (lambda: b"Subject: s\nTo: " + b"a@x.test, " * 20_000 + b"\n\nbody", None),
+        (lambda: b"Content-Type: " + b"?" * 250_000 + b"\n\nbody", None),
+        (lambda: b"Subject: " + b"=?utf-8?q?a b" * 20_000 + b"\n\nbody", None),
+        (lambda: b"Subject: s\n\n" + b"begin 644 a\n#0V%T\n" * 50_000, None),
+        (lambda: b"Subject: s\n\n" + b"=ybegin line=1 size=1 name=a\n" * 40_000, None),
+        (lambda: b"Content-Type: multipart/mixed\n\n" + b"--" * 500_000, None),
+        (lambda: b"Content-Type: text/plain\nContent-Transfer-Encoding: base64\n\n" + b"=" * 1_000_001, None),
     ],
 )
 def test_far_beyond_the_limits_is_little_work(raw, code):
