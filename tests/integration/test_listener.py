@@ -1,11 +1,14 @@
 """Mail by LMTP and SMTP: only ours, only once it is stored, and never more than there is room for."""
 
+import os
 import smtplib
 import socket
+import sqlite3
 import ssl
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -191,6 +194,33 @@ def test_a_mail_that_can_not_be_stored_is_to_come_again(app: Flask, smtp: smtpli
     assert stored(app) == []
     smtp.rset()
     smtp.sendmail(SENDER, ["sales@office.test"], MAIL)
+    assert len(stored(app)) == 1
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("trouble", ["full", "locked"])
+def test_a_full_disk_and_a_locked_database_are_no_loss(app: Flask, smtp: smtplib.SMTP, trouble: str) -> None:
+    """The real faults, with less patience than in an office."""
+    limits = {"full": "PRAGMA max_page_count = 1", "locked": "PRAGMA busy_timeout = 20"}  # no fewer than there are
+
+    def impatient(connection: Any, *_: object) -> None:
+        connection.execute(limits[trouble])
+
+    with app.app_context():
+        engine = db.engine
+    smtp.mail(SENDER)
+    smtp.rcpt("sales@office.test")
+    event.listen(engine, "checkout", impatient)
+    with closing(sqlite3.connect(engine.url.database, isolation_level=None)) as other:
+        if trouble == "locked":
+            other.execute("BEGIN IMMEDIATE")
+        large = MAIL.encode() + os.urandom(200_000).hex().encode() + b"\r\n"
+        assert data(smtp, large)[0][0] == 451
+    event.remove(engine, "checkout", impatient)
+    limits.update(full="PRAGMA max_page_count = 1000000", locked="PRAGMA busy_timeout = 10000")
+    event.listen(engine, "checkout", impatient)
+    assert stored(app) == []
+    smtp.sendmail(SENDER, ["sales@office.test"], large)
     assert len(stored(app)) == 1
 
 

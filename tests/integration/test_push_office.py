@@ -32,14 +32,20 @@ def test_a_pushed_mail_opens_its_document_and_a_test_opens_none(pushed: Office) 
     with closing(smtplib.LMTP("127.0.0.1", port)) as client:
         client.sendmail("ann@home.test", ["sales@office.test"], MAIL)  # a blind copy: only the envelope names it
     wait_until(lambda: titles(pushed) == ["Desks"], every=0.01)
+    with closing(smtplib.SMTP("127.0.0.1", int(pushed.running.env["COQUI_LISTEN"].rpartition(":")[2]))) as client:
+        client.sendmail("ann@home.test", ["sales@office.test"], MAIL)  # again, by another way
+    wait_until(lambda: [row.state for row in received(pushed)] == ["processed", "duplicate"])
     check = pushed.check("arrival", 0)
     assert (check.state, [step["name"] for step in check.steps]) == ("done", ["accepted", "understood"] * 2)
     assert titles(pushed) == ["Desks"]
-    with pushed.looking():
-        rows = db.session.scalars(select(ReceivedMail).order_by(ReceivedMail.id)).all()
-    assert [(row.source, row.state) for row in rows] == [
-        ("lmtp", "processed"), ("lmtp", "ignored"), ("smtp", "ignored"),
+    assert [(row.source, row.state) for row in received(pushed)] == [
+        ("lmtp", "processed"), ("smtp", "duplicate"), ("lmtp", "ignored"), ("smtp", "ignored"),
     ]  # fmt: skip
+
+
+def received(office: Office) -> list[ReceivedMail]:
+    with office.looking():
+        return list(db.session.scalars(select(ReceivedMail).order_by(ReceivedMail.id)))
 
 
 def titles(office: Office) -> list[str]:

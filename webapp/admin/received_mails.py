@@ -138,7 +138,13 @@ class ReceivedMailView(QuarantinePages):
         """Return by what way a mail came: the mailbox, as a link to it, or the door of this machine."""
         door, _colon, rest = row.source.partition(":")
         if door != "server":
-            return {"practice": gettext("Practice mailbox"), "pipe": gettext("the receive command")}.get(door, door)
+            return {
+                "practice": gettext("Practice mailbox"),
+                "lmtp": gettext("the listener (LMTP)"),
+                "smtp": gettext("the listener (SMTP)"),
+                "pipe": gettext("the receive command"),
+                "http": gettext("the web address for emails"),
+            }.get(door, door)
         server = db.session.get(IncomingServer, int(rest.partition(":")[0]))
         if server is None:
             return gettext("a deleted incoming server")
