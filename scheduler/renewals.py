@@ -11,6 +11,7 @@ from mail.queue import access_tokens, account_notices
 from mail.queue.connections import Connections
 from mail.settings import rehearsal
 from mail.settings.clock import now
+from models import reading
 from scheduler.identity import WorkerIdentity
 from scheduler.loops import NotNow, database_away
 
@@ -41,7 +42,9 @@ class Renewals:
         if time.monotonic() - self._warned > WARN_EVERY:
             account_notices.warn_of_ends(now())
             self._warned = time.monotonic()
-        if not rehearsal.is_on() and access_tokens.due(now()):
+        with reading():
+            rehearses = rehearsal.is_on()
+        if not rehearses and access_tokens.due(now()):
             self._thread = threading.Thread(target=self._run, name="renewals", daemon=True)
             self._thread.start()
         return False

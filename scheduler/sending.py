@@ -172,8 +172,8 @@ class ConnectionShares:
     def work(self) -> bool:
         """Share what each server allows with the other workers: the limit is one for all of them."""
         own = self._identity.current().id
-        self._connections.rehearses = rehearsal.is_on()
         with reading():
+            self._connections.rehearses = rehearsal.is_on()
             allowed = connections_allowed()
             workers = lease.alive_ids() if any(allowed.values()) else []
         for server, most in allowed.items():

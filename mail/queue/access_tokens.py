@@ -112,7 +112,9 @@ def renewed(account_id: int, generation: int, patience: float = PATIENCE, forced
     Raises ``SignInWaits`` when there is none: the reason, with what to do, stands on the account. Nothing is renewed in
     a rehearsal: a refresh token may be worth something once only, and then it is the real office's.
     """
-    if rehearsal.is_on():
+    with reading():
+        rehearses = rehearsal.is_on()
+    if rehearses:
         raise _later(_usable(account_id).address, why("account_rehearsal"))
     locks: defaultdict[int, threading.Lock] = current_app.extensions.setdefault(_AT_WORK, defaultdict(threading.Lock))
     until = elapsed() + patience
