@@ -174,27 +174,35 @@ def _without_returned(tree: Message) -> Message:
 
 def _is_late(subject: str, said: str) -> bool:
     """Say whether the mail is still being tried."""
-    text = f"{subject}\n{said}"
+    text = " ".join(f"{subject}\n{said}".split())
     return bool(_ONLY_WARNING.search(text) or (_LATE.search(text) and not _FINAL.search(text)))
 
 
-_ONLY_WARNING = re.compile(
-    r"warning (?:message )?only|this is (?:just |only )?a warning|(?:do(?:es)? not|don't|no) need to (?:re-?send|retry)"
-    r"|(?:will|shall) (?:be|keep) (?:re-?)?tr(?:ied|ying)|only a temporary failure|temporary failure report",
-    re.IGNORECASE,
+def _any_of(*phrases: str) -> re.Pattern[str]:
+    return re.compile("|".join(phrases), re.IGNORECASE)
+
+
+_ONLY_WARNING = _any_of(
+    r"warning (?:message )?only|this is (?:just |only )?a warning",
+    r"(?:do(?:es)? not|don't|no) need to (?:re-?send|retry|do anything)",
+    r"(?:will|shall) (?:be|keep) (?:re-?)?tr(?:ied|ying)|will (?:re-?try|try again) (?:for|until|every)",
+    r"only a temporary failure|temporary failure report|temporary problem delivering",
+    r"will continue (?:to (?:re-?)?(?:try|attempt)|(?:re-?)?(?:try|attempt)ing)",
+    r"noch nicht zugestellt|wird weiter versucht|n'a pas encore été remis|aún no se ha (?:podido )?entrega",
 )
-_LATE = re.compile(
-    r"still (?:being tried|trying|attempting)|not yet been delivered|could not be delivered (?:yet|so far)"
-    r"|(?:delivery|it|attempts?) (?:attempts )?will (?:continue|be (?:made|attempted|retried))"
-    r"|(?:is|was|has been|been|message|delivery) (?:temporarily )?delayed|\(delay\)|delayed mail"
-    r"|warning: (?:could not|message|mail|delivery)",
-    re.IGNORECASE,
+_LATE = _any_of(
+    r"still (?:being tried|trying|attempting|in (?:the )?(?:\w+ )?queue|undelivered)",
+    r"remains in (?:the )?(?:\w+ )?queue",
+    r"n(?:o|')t yet (?:been )?delivered|n(?:o|')t been delivered yet|could not be delivered (?:yet|so far)",
+    r"(?:delivery|it|attempts?) (?:attempts )?will (?:continue|be (?:made|attempted|retried))",
+    r"(?:is|was|has been|been|message|delivery|mail) (?:being |temporarily )?delayed|\(delay\)|delayed (?:e-?)?mail",
+    r"warning: (?:could not|message|mail|delivery)",
+    r"verzögert|retardé|retrasad|遅延|задержк",
 )
-_FINAL = re.compile(
-    r"giving up|given up|retry timeout exceeded|retry time not reached|permanent(?:ly)?|fatal|no further attempts"
-    r"|will not be (?:re-?tried|delivered)|undeliverable|expired|returned to (?:the )?sender"
-    r"|has been (?:rejected|returned)",
-    re.IGNORECASE,
+_FINAL = _any_of(
+    r"giving up|given up|retry timeout exceeded|retry time not reached|permanent(?:ly)?|fatal|no further attempts",
+    r"will not be (?:re-?tried|delivered)|undeliverable|expired|returned to (?:the )?sender",
+    r"has been (?:rejected|returned)",
 )
 
 

@@ -46,7 +46,8 @@ _POSTMASTERS = re.compile(
 
 def may_be_machine(message: IncomingMessage) -> bool:
     """Say whether a sender is called as machines are: at the bounce address that is enough to read it as a report."""
-    return message.from_ is None or bool(_MACHINES.match(local_part(message.from_.address).lower()))
+    sender = message.from_
+    return sender is None or bool(_MACHINES.match(local_part(sender.address).lower()) or _NAMES.search(sender.name))
 
 
 def has_machine_voice(message: IncomingMessage) -> bool:
@@ -60,6 +61,13 @@ _MACHINES = re.compile(
 )
 
 
+_NAMES = re.compile(
+    r"\b(?:mail (?:delivery|administrator|system|server|router|gateway|deliver)|delivery (?:sub)?system|postmaster"
+    r"|system administrator|mailer[- ]daemon)\b",
+    re.IGNORECASE,
+)
+
+
 def is_certain(message: IncomingMessage, own: OwnWords, at_bounce_address: bool) -> bool:
     """Say whether a mail that a machine may have sent is a report, and nothing else.
 
@@ -68,22 +76,24 @@ def is_certain(message: IncomingMessage, own: OwnWords, at_bounce_address: bool)
     """
     if from_mailer_daemon(message) or is_report(message) or "x-failed-recipients" in message.fields:
         return True
-    in_subject = bool(_FAILURE.search(message.subject))
-    if not (in_subject or _FAILURE.search(own.said[:1500])):
+    in_subject = bool(_FAILURE.search(message.subject)) and not _ANSWERED.match(message.subject)
+    beginning = " ".join(own.said[:1500].split())
+    if not (in_subject or _FAILURE.search(beginning)):
         return False
     returns = any(part.type in _RETURNED for part in message.attachments)
     shows_mail = returns or bool(_DIALOGUE.search(own.said))
     if message.is_auto_reply:
         return shows_mail and (from_machine(message) or at_bounce_address)
-    if from_postmaster(message) or message.from_ is None:
-        return True
+    if from_postmaster(message) or message.from_ is None:  # a postmaster may be a person, too
+        return in_subject or shows_mail or bool(own.returned) or not (message.references or message.is_list)
     if at_bounce_address or message.return_path == "":
         return may_be_machine(message) or shows_mail or bool(own.returned)
     shows_mail = returns or "rcpt to" in own.said.lower() or (in_subject and bool(own.returned))
-    says_so = shows_mail or bool(_MAIL_FAILED.search(own.said[:200]))
+    says_so = shows_mail or bool(_MAIL_FAILED.search(beginning[:200]))
     return may_be_machine(message) and says_so and not message.is_list and not message.references
 
 
+_ANSWERED = re.compile(r"\s*(?:re|aw|sv|antw|fwd?|wg)\s*:", re.IGNORECASE)
 _FAILED = (
     r"undeliver",
     r"not (?:be |been )*(?:deliver|sen[dt]\b|reach|process|accept)",

@@ -42,6 +42,30 @@ def test_who_is_late(file: Path, at_bounce_address: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("subject", "words", "is_late"),
+    [
+        ("Delayed mail", "b@y.test: connection refused", True),
+        ("Delivery Status Notification (Delay)", "b@y.test", True),
+        ("Warning: message 1 delayed 24 hours", "b@y.test", True),
+        ("Delivery delayed", "The server will continue to try delivering the message to b@y.test.", True),
+        ("x", "There was a temporary problem delivering your message to b@y.test. We will retry for 47 more hours. You "
+              "will hear if it fails permanently.", True),
+        ("x", "Your message to b@y.test is still in the remote queue.", True),
+        ("x", "Your message to b@y.test hasn't been delivered yet.", True),
+        ("x", "Ihre Nachricht an b@y.test wurde noch nicht zugestellt.", True),
+        ("x", "b@y.test: delivery was delayed for 5 days. Giving up.", False),
+        ("x", "b@y.test: retry timeout exceeded", False),
+        ("Undeliverable: the delayed train", "b@y.test: unknown", False),
+        ("Mail delivery failed", "b@y.test", False),
+    ],
+)  # fmt: skip
+def test_late_or_failed(subject: str, words: str, is_late: bool) -> None:
+    report = read_report(parse(f"From: MAILER-DAEMON@y.test\nSubject: {subject}\n\n{words}".encode(), NOW))
+    assert report is not None
+    assert [(one.address, one.kind is FailureKind.DELAY) for one in report.recipients] == [("b@y.test", is_late)]
+
+
+@pytest.mark.parametrize(
     ("words", "surety", "named"),
     [
         ("a@x.test", Surety.SURELY, ["a@x.test"]),
