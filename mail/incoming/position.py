@@ -112,7 +112,7 @@ def load_server(server_id: int) -> ServerView | None:
             move_to=row.move_to,
             refused=(row.why or {}).get("code") in REFUSED,
             keeps=Retention.of(row),
-            learns=row.sender_checks == "learn",
+            learns=row.sender_checks != "off",
             checks_seen=row.checks_seen,
         )
 

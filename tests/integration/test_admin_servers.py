@@ -643,7 +643,16 @@ def test_what_a_mailbox_can_not_do_is_refused(app, admin, changes, sentence):
             "by mx.office.test, learned from the emails of this mailbox",
         ),
         ({"sender_checks": "learn"}, {"-": 9}, "none seen: the emails of this mailbox have no results"),
-        ({"sender_checks": "set", "checked_by": " MX.Office.test. "}, {"-": 9}, "by mx.office.test"),
+        (
+            {"sender_checks": "set", "checked_by": " MX.Office.test. "},
+            {"mx.office.test": 1, "-": 9},
+            "by mx.office.test",
+        ),
+        (
+            {"sender_checks": "set", "checked_by": "mx.b.test"},
+            {"-": 9},
+            "by mx.b.test, but none of the last 9 emails has a",
+        ),
         ({"sender_checks": "off"}, {"mx.office.test": 9}, "not used"),
     ],
 )

@@ -9,6 +9,7 @@ from flask_babel import lazy_gettext as _l
 from markupsafe import Markup
 from sqlalchemy import Select, select
 
+from mail.decide.believed_results import is_named
 from mail.decide.sender_proof import LEAST_SEEN, believed_server
 from mail.incoming import server_rules
 from mail.sentences import say
@@ -267,10 +268,16 @@ class IncomingServerView(AdminView):
         """Return whose checks of senders are believed, and how that is known."""
         if row.sender_checks == "off":
             return gettext("not used")
-        name = believed_server(row.sender_checks, row.checked_by, row.checks_seen)
+        seen = row.checks_seen or {}
+        name, count = believed_server(row.sender_checks, row.checked_by, seen), sum(seen.values())
         if row.sender_checks == "set":
+            if count >= LEAST_SEEN and not any(is_named(one, name) for one in seen):
+                return gettext(
+                    "by %(server)s, but none of the last %(count)s emails has a result of it at the top",
+                    server=name,
+                    count=count,
+                )
             return gettext("by %(server)s", server=name)
-        count = sum((row.checks_seen or {}).values())
         if name:
             return gettext("by %(server)s, learned from the emails of this mailbox", server=name)
         if count < LEAST_SEEN:
