@@ -236,8 +236,10 @@ def _mark(case: Case, outcome: NewDocument | PostTo | Reply | AutoNote) -> str:
         return case.routing.mark
     if isinstance(outcome, Reply) and outcome.from_outside:
         return "from_outside"
-    is_signed = any(problem["code"] == "parse_signature_not_checked" for problem in case.message.problems)
-    return "signed" if is_signed else case.routing.mark
+    problems = {problem["code"] for problem in case.message.problems}
+    if "parse_encrypted" in problems:
+        return "encrypted"
+    return "signed" if "parse_signature_not_checked" in problems else case.routing.mark
 
 
 def _document(case: Case, outcome: NewDocument, context: RoutingContext) -> DocumentDraft:

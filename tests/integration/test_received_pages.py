@@ -317,19 +317,23 @@ def test_a_documents_priority_is_shown_and_changed(pages: Flask) -> None:
         assert db.session.get_one(Document, number).priority == 2
 
 
-def test_a_signature_that_was_not_checked_is_named_in_the_chatter(pages: Flask) -> None:
-    signed = (
-        b"From: Ann <ann@customer.test>\r\nTo: sales@office.test\r\nSubject: Signed\r\nMessage-ID: <signed@x.test>\r\n"
-        b"Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\nHello\r\n"
+@pytest.mark.parametrize(
+    ("protocol", "mark", "said"),
+    [("signed", "signed", "Signature not checked"), ("encrypted", "encrypted", "Encrypted: can't be read here")],
+)
+def test_a_signature_and_a_cipher_are_named_in_the_chatter(pages: Flask, protocol: str, mark: str, said: str) -> None:
+    raw = (
+        b"From: Ann <ann@customer.test>\r\nTo: sales@office.test\r\nSubject: Sealed\r\nMessage-ID: <sealed@x.test>\r\n"
+        b"Content-Type: multipart/%s; boundary=b\r\n\r\n--b\r\n\r\nHello\r\n"
         b"--b\r\nContent-Type: application/pkcs7-signature; name=smime.p7s\r\n\r\nxyz\r\n--b--\r\n"
-    )
+    ) % protocol.encode()
     with pages.app_context():
-        intake.keep("practice", [FetchedMail("signed", len(signed), None, signed)], now())
+        intake.keep("practice", [FetchedMail("sealed", len(raw), None, raw)], now())
         assert flow.process_waiting(now(), WorkerLease.register(now())) == {"processed": 1}
-        assert db.session.scalars(select(Post.mark).where(Post.subject == "Signed")).one() == "signed"
-        document_id = db.session.scalars(select(Document.id).where(Document.title == "Signed")).one()
+        assert db.session.scalars(select(Post.mark).where(Post.subject == "Sealed")).one() == mark
+        document_id = db.session.scalars(select(Document.id).where(Document.title == "Sealed")).one()
     page = Visitor(pages).as_role("user").get(f"/document/{document_id}").text
-    assert "Signature not checked" in page and "post-doubt" not in page
+    assert said in html.unescape(page) and "post-doubt" not in page
 
 
 def test_what_the_receiving_server_checked_is_shown(pages: Flask, admin: Visitor) -> None:
