@@ -27,6 +27,7 @@ from tests.servers.certificates import Authority
 from tests.servers.process import free_port
 from tests.waiting import wait_until
 
+ON_SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)  # nothing but the dialogue
 SENDER = "ann@home.test"
 MAIL = (
     "Received: from a by b id 7; Mon, 23 Nov 2026 09:00:00 +0100\r\nFrom: ann@home.test\r\nSubject: Desks\r\n\r\nHi\r\n"
@@ -92,6 +93,7 @@ RECIPIENTS = {
 }
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("sender", ["sales@office.test", "ann@home.test", ""])
 def test_it_is_no_open_relay(smtp: smtplib.SMTP, sender: str) -> None:
     smtp.mail(sender)  # whoever says to be one of us is still nobody
@@ -106,6 +108,7 @@ def test_unknown_recipients_are_refused_where_an_admin_wants_it(app: Flask, smtp
     assert [smtp.rcpt(f"{one}@office.test")[0] for one in ("nobody", "sales", "postmaster")] == [550, 250, 250]
 
 
+@ON_SQLITE
 def test_nobody_logs_in_and_nobody_is_listed(smtp: smtplib.SMTP) -> None:
     assert [smtp.docmd(*words)[0] for words in (("AUTH", "PLAIN AGEAYg=="), ("EXPN", "all"), ("DATA",))] == [
         500,
@@ -115,12 +118,14 @@ def test_nobody_logs_in_and_nobody_is_listed(smtp: smtplib.SMTP) -> None:
     assert smtp.docmd("VRFY", "<sales@office.test>")[0] == 252
 
 
+@ON_SQLITE
 def test_a_guesser_of_addresses_is_sent_away(smtp: smtplib.SMTP, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dialogue, "MOST_STRANGERS", 2)
     smtp.mail(SENDER)
     assert [smtp.rcpt(f"{n}@elsewhere.test")[0] for n in range(3)] == [550, 550, 421]
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("content", [b"", b".\r\n", b"\r\n", b"a\r\n.b\r\n", b"a\n.\nb\r\n", b"a\r\n" * 70_000])
 def test_a_mail_ends_where_its_dot_is(app: Flask, smtp: smtplib.SMTP, content: bytes) -> None:
     smtp.mail(SENDER)
@@ -133,6 +138,7 @@ def test_a_mail_ends_where_its_dot_is(app: Flask, smtp: smtplib.SMTP, content: b
     assert stored(app)[0].partition(b"with ESMTP; ")[2].partition(end)[2] == content
 
 
+@ON_SQLITE
 def test_what_is_too_large_or_too_much_is_not_kept(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     memory = dialogue.Memory(300_000)
     monkeypatch.setattr(listener, "_memory", memory)
@@ -152,6 +158,7 @@ def test_what_is_too_large_or_too_much_is_not_kept(app: Flask, monkeypatch: pyte
     assert memory.take(300_000), "all of it was given back"
 
 
+@ON_SQLITE
 def test_one_address_elsewhere_has_few_connections_and_sends_not_too_much(app: Flask) -> None:
     desk = listener.ListenerDesk(app, "smtp", dialogue.Memory(1))
     assert [desk.admit("192.0.2.1") for _ in range(listener.MOST_OF_ONE + 1)].count(True) == listener.MOST_OF_ONE
@@ -165,6 +172,7 @@ def test_one_address_elsewhere_has_few_connections_and_sends_not_too_much(app: F
     desk.close()
 
 
+@ON_SQLITE
 def test_too_many_connections_are_told_so(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "MOST_CONNECTIONS", 1)
     with listening(app, "smtp") as port, closing(smtplib.SMTP("127.0.0.1", port)):
@@ -197,7 +205,7 @@ def test_a_mail_that_can_not_be_stored_is_to_come_again(app: Flask, smtp: smtpli
     assert len(stored(app)) == 1
 
 
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@ON_SQLITE
 @pytest.mark.parametrize("trouble", ["full", "locked"])
 def test_a_full_disk_and_a_locked_database_are_no_loss(app: Flask, smtp: smtplib.SMTP, trouble: str) -> None:
     """The real faults, with less patience than in an office."""
@@ -224,6 +232,7 @@ def test_a_full_disk_and_a_locked_database_are_no_loss(app: Flask, smtp: smtplib
     assert len(stored(app)) == 1
 
 
+@ON_SQLITE
 def test_encryption_is_offered_with_a_certificate(app: Flask, authority: Authority, tmp_path: Path) -> None:
     key, certificate = authority.issue("localhost", tmp_path)
     with listening(app, "smtp", (certificate, key)) as port, closing(smtplib.SMTP("localhost", port)) as client:
@@ -261,6 +270,7 @@ def test_an_address_that_can_not_be_opened_is_told_and_tried_again(app: Flask) -
     assert told(app) == ["listener_failed", "listener_again"]
 
 
+@ON_SQLITE
 def test_a_certificate_that_can_not_be_used_is_named(app: Flask, tmp_path: Path) -> None:
     files = tmp_path / "no.pem", tmp_path / "no.key"
     missing = PushListener(app, ListenAddress("lmtp", "127.0.0.1", free_port()), files)
