@@ -115,6 +115,7 @@ class ReceivedMail(Model):
     __table_args__ = (
         index_of_few("ix_received_mail_of_worker", "worker_id"),
         index_of_few("ix_received_mail_of_incoming_server", "incoming_server_id"),
+        index_of_few("ix_received_mail_of_answer", "answer_id"),
         UniqueConstraint("source", "source_key"),
         Index(None, "message_key"),
         Index(None, "from_key", "arrived_at"),
@@ -152,6 +153,8 @@ class ReceivedMail(Model):
     held: Mapped[str] = mapped_column(String(60), default="")
     # In quarantine: the address of ours that it was written to and that nobody has.
     unknown_address: Mapped[str] = mapped_column(String(320), default="", server_default="")
+    # Why it is rejected, as its sender was told.
+    answer_id: Mapped[int | None] = mapped_column(ForeignKey("outgoing_mail.id", ondelete="SET NULL"))
     worker_id: Mapped[int | None] = mapped_column(ForeignKey("worker.id"))
     attempts: Mapped[int] = mapped_column(default=0)  # workers that died with it; or how often it was asked for
     acknowledged: Mapped[bool] = mapped_column(default=True)  # False: its server is still to be told that we have it
