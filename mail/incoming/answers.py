@@ -39,7 +39,9 @@ def send(cases: Sequence[Case], ready: Mapping[int, ReadyMail], now: datetime) -
     if of_system and answers_since(now) + of_system > ANSWERS_AN_HOUR:
         raise TooManyAnswers
     if answered:
-        enqueue.enqueue_many([ready[case.id] for case in answered], now)
+        ids = enqueue.enqueue_many([ready[case.id] for case in answered], now)
+        for case, answer_id in zip(answered, ids, strict=True):
+            case.answer_id = answer_id
     return bool(answered)
 
 

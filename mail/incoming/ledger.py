@@ -107,6 +107,7 @@ def ledger_values(case: Case) -> dict[str, Any]:
         "state": case.routing.state,
         "result": case.routing.result,
         "held": case.routing.held,
+        "answer_id": case.answer_id,
         "unknown_address": storable(case.routing.unknown_address)[:320],
         "decision": [*message.problems, *case.routing.steps],
     }
@@ -115,7 +116,7 @@ def ledger_values(case: Case) -> dict[str, Any]:
 _LEDGER: Any = ReceivedMail.__table__
 _LEDGER_COLUMNS = (
     *("message_id", "message_key", "from_key", "from_text", "to_text", "subject"),
-    *("state", "result", "held", "unknown_address", "decision", "processed_at"),
+    *("state", "result", "held", "answer_id", "unknown_address", "decision", "processed_at"),
 )
 _CLOSED = (
     update(_LEDGER)

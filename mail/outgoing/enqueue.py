@@ -98,12 +98,17 @@ def enqueue(
     return db.session.scalars(select(OutgoingMail).where(OutgoingMail.message_id == ready.values["message_id"])).one()
 
 
-def enqueue_many(mails: Sequence[ReadyMail], now: datetime) -> None:
-    """Put prepared mails into the queue as ``enqueue`` does, in four statements; the caller commits, then wakes."""
+def enqueue_many(mails: Sequence[ReadyMail], now: datetime) -> list[int]:
+    """Put prepared mails into the queue as ``enqueue`` does, in four statements, and return their ids, in their order.
+
+    The caller commits, then wakes.
+    """
     blobs = Blob.keep([mail.content for mail in mails])
     rows = [{**mail.values, "content_blob_id": blob} for mail, blob in zip(mails, blobs, strict=True)]
-    ids = {row.message_id: row.id for row in insert_rows(OutgoingMail, rows, "id", "message_id")}
-    _add_lines([(ids[mail.values["message_id"]], mail) for mail in mails], now)
+    known = {row.message_id: row.id for row in insert_rows(OutgoingMail, rows, "id", "message_id")}
+    ids = [known[mail.values["message_id"]] for mail in mails]
+    _add_lines(list(zip(ids, mails, strict=True)), now)
+    return ids
 
 
 def prepare(

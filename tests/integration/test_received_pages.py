@@ -10,10 +10,11 @@ from sqlalchemy import select
 from mail.documents.documents import start_document
 from mail.incoming import aliases, flow, intake
 from mail.queue.lease import WorkerLease
+from mail.sentences import why
 from mail.settings import office
 from mail.settings.clock import now
 from mail.transport.mailbox import FetchedMail
-from models import Alias, Document, DocumentType, OfficeDomain, OutgoingMail, Post, ReceivedMail, User, db
+from models import Alias, Document, DocumentType, OfficeDomain, OutgoingMail, Post, ReceivedMail, Recipient, User, db
 from tests.web import Visitor, words
 
 
@@ -79,7 +80,8 @@ def test_one_click_makes_an_alias_and_processes_all_that_waited_for_it(pages: Fl
     numbers = [received(pages, f"{local}@office.test") for local in ("info", "info", "jobs", "a+b")]
     page = words(admin.get(f"/admin/received-mails/details?id={numbers[0]}"))
     assert "The 2 emails in quarantine that were sent to it do so now." in page
-    assert "Review unknown addresses" in words(admin.get("/admin/received-mails/"))
+    for path in ("/admin/received-mails/", "/admin/aliases/"):
+        assert "Review unknown addresses" in words(admin.get(path))
     rows = re.findall(r"<tr>.*?</tr>", admin.get("/admin/received-mails/unknown-addresses").text, re.DOTALL)
     told = [(words(row).split()[0], "Make it an alias" in row) for row in rows[1:]]
     assert told == [("info@office.test", True), ("a+b@office.test", False), ("jobs@office.test", True)]
@@ -160,6 +162,18 @@ def test_a_rejection_that_reaches_nobody_is_called_ignored(pages: Flask, admin: 
     said = decide(admin, number, what="reject", text="No.")
     assert "This email is now ignored. No reply was sent. Not answered because its return path is empty" in said
     assert state_of(pages, number) == "ignored"
+
+
+def test_the_page_of_a_rejected_email_shows_what_became_of_the_reply(pages: Flask, admin: Visitor) -> None:
+    number = received(pages, "catchall@office.test")
+    assert state_of(pages, number) == "rejected"
+    page = words(admin.get(f"/admin/received-mails/details?id={number}"))
+    assert "Reply to the sender zoe@zed.test Queued" in page and "The sender was not told." not in page
+    with pages.app_context():
+        line = db.session.scalars(select(Recipient)).one()
+        line.state, line.why = "failed", why("no_server")
+        db.session.commit()
+    assert "The sender was not told." in words(admin.get(f"/admin/received-mails/details?id={number}"))
 
 
 def test_the_page_says_what_a_retry_would_do(pages: Flask, admin: Visitor) -> None:

@@ -74,6 +74,7 @@ class AliasView(AdminView):
     )
     default_sort = "address_key"
     exported = ("address_key", "role", "type", "policy", "state", "hits", "last_hit_at")
+    list_template = "admin/aliases.html"
     create_template = edit_template = "admin/alias.html"
     details_template = "admin/alias_retired.html"
     labels = {
@@ -170,6 +171,10 @@ class AliasView(AdminView):
     empty = Empty("at", _l("No aliases yet"), _l("An alias such as sales@ turns emails into documents."))
 
     # --- the list
+
+    def any_unknown(self) -> bool:
+        """Say whether emails to addresses that nobody has wait."""
+        return adviser.is_there_any()
 
     def address_of(self, row: Alias) -> Markup:
         """Return the address; without an alias domain only its first part is known."""

@@ -20,6 +20,7 @@ from models import (
     Document,
     IncomingServer,
     ReceivedMail,
+    Recipient,
     RouteResult,
     SelfTestPart,
     ServerCheck,
@@ -133,6 +134,12 @@ class ReceivedMailView(QuarantinePages):
         """Return the documents that this mail opened or was posted on."""
         query = select(Document).join(RouteResult, RouteResult.document_id == Document.id)
         return db.session.scalars(query.where(RouteResult.received_mail_id == row.id).distinct()).all()
+
+    def reply_of(self, row: ReceivedMail) -> Recipient | None:
+        """Return the line of the email that told the sender why theirs is rejected."""
+        if row.answer_id is None:
+            return None
+        return db.session.scalars(select(Recipient).where(Recipient.mail_id == row.answer_id).limit(1)).first()
 
     def source_of(self, row: ReceivedMail) -> str | Markup:
         """Return by what way a mail came: the mailbox, as a link to it, or the door of this machine."""
