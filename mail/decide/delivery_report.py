@@ -6,7 +6,7 @@ from mail.decide.failure import FailureKind, is_telling, kind_in_report
 from mail.decide.named import Surety, named_recipients
 from mail.decide.own_words import about_recipients, own_words
 from mail.decide.reported import LONGEST_TEXT, MOST_RECIPIENTS, SCANNED, About, Report, Reported, short, text_of
-from mail.decide.returned import STATUS, from_machine, is_challenge, is_report, returned_ids
+from mail.decide.returned import STATUS, from_machine, has_machine_voice, is_challenge, is_report, returned_ids
 from mail.message.address import normalise, parse_addresses
 from mail.message.parse import IncomingMessage
 
@@ -38,6 +38,7 @@ def _fields(message: IncomingMessage, at_bounce_address: bool) -> str | None:
     report, machine = is_report(message), from_machine(message)
     if parts and (report or machine or at_bounce_address):
         return "\n\n".join(text_of(part, 1_000_000) for part in parts)
+    machine = machine and has_machine_voice(message)
     if (report or machine) and _FIELDS_IN_TEXT.search(message.text[:SCANNED]):
         return message.text[:SCANNED]  # a report whose status part is labelled as text
     return "" if report and message.report_type else None
@@ -115,7 +116,7 @@ def _reported(group: dict[str, str], names: list[str], words: str) -> Reported |
     text = _KIND_OF_TEXT.sub("", short(group.get("diagnostic-code", "")))
     if not status.strip("0.245") and (match := STATUS_CODE.search(text)):
         status = match[0]  # 5.0.0 says nothing; the server's own words often do
-    status, said = _told_on(status, text)
+    status, said = told_on(status, text)
     action = group.get("action", "").partition("(")[0].strip().lower()
     if action.startswith("delay"):
         kind = FailureKind.DELAY
@@ -128,12 +129,17 @@ def _reported(group: dict[str, str], names: list[str], words: str) -> Reported |
     return Reported(names[0], kind, status, text, tuple(names[1:]))
 
 
-def _told_on(status: str, text: str) -> tuple[str, str]:
-    """The code and words of the last server: what a relay makes of its answer says less than the answer.
+def told_on(status: str, text: str) -> tuple[str, str]:
+    """Return the code and words of the last server: what a relay makes of its answer says less than the answer.
 
-    >>> _told_on("5.1.0", "5.1.0 - Unknown address error 550-'5.7.1 Access denied' (delivery attempts: 0)")
+    >>> told_on("5.1.0", "5.1.0 - Unknown address error 550-'5.7.1 Access denied' (delivery attempts: 0)")
     ('5.7.1', "550-'5.7.1 Access denied' (delivery attempts: 0)")
+    >>> told_on("5.7.1", "b@x.test (reason: 550 5.7.1 Listed) 550 5.1.1 b@x.test... User unknown")
+    ('5.7.1', '550 5.7.1 Listed')
     """
+    if match := _REASON.search(text):
+        code = STATUS_CODE.search(match[1])
+        return code[0] if code else status, match[1]
     if match := _TOLD_ON.search(text):
         said = text[match.start(1) :]
         if code := STATUS_CODE.search(said):
@@ -141,7 +147,8 @@ def _told_on(status: str, text: str) -> tuple[str, str]:
     return status, text
 
 
-_TOLD_ON = re.compile(r"(?:^[45]\.\d\.\d - [\w ]{3,60} |-> ?)([45]\d\d[- ].)")
+_REASON = re.compile(r"\(reason:\s+([45]\d\d[^()]{3,400})\)", re.IGNORECASE)  # of Sendmail, before what it makes of it
+_TOLD_ON = re.compile(r"(?:\b[45]\.\d\.\d - [\w ]{3,60} |-> ?)([45]\d\d[- ].)")
 _KIND_OF_TEXT = re.compile(r"^(?:smtp|x-[a-z0-9-]+|mts)[ \t]*;[ \t]*", re.IGNORECASE)  # RFC 3464 2.3.6: what wrote it
 STATUS_CODE = re.compile(r"(?<![\d.])[245]\.\d{1,3}\.\d{1,3}(?![\d.])")
 

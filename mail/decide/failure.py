@@ -121,7 +121,7 @@ _GONE = _any_of(
     r"invalid (?:user|recipient|mailbox|address|email|final delivery)",
     r"not a valid (?:user|recipient|mailbox|address)",
     r"(?:recipient|address)(?: address)? (?:unknown|not found|not listed)",
-    r"(?:bad|illegal) (?:destination|alias|recipient)",
+    r"(?:bad|illegal) (?:destination|alias|recipient|host|domain)",
     r"unrout?e?able (?:address|domain|mail)",
     r"host unknown",
     r"(?:host|domain)(?: or domain)?(?: name)?(?: lookup)? (?:was )?not found",

@@ -12,7 +12,7 @@ from email.message import Message
 from functools import cached_property
 from importlib import import_module
 
-from mail.decide.delivery_report import STATUS_CODE, failed_in_header
+from mail.decide.delivery_report import STATUS_CODE, failed_in_header, told_on
 from mail.decide.failure import FailureKind, is_telling, kind_in_report
 from mail.decide.named import Surety, named_recipients
 from mail.decide.own_words import OwnWords, about_recipients, own_words
@@ -121,6 +121,8 @@ def _reader_named(words: _Words) -> list[str]:
 
 def _by_detectors(words: _Words) -> list[str]:
     """What flufl.bounce finds; whatever it raises is a note, not an accident."""
+    if words.message.is_auto_reply and not has_machine_voice(words.message):
+        return []  # somebody is away, whatever their note quotes
     try:
         detectors = import_module("flufl.bounce")  # loaded by the first report, not by every process
         tree = _without_returned(email.message_from_bytes(words.message.raw[:SCANNED]))
@@ -215,7 +217,8 @@ def _said_about(addresses: Collection[str], words: str, kind: FailureKind | None
         end = places[number + 1][0] if number + 1 < len(places) else len(words)
         said = words[start:end][:600] if start >= 0 else words
         status = match[0] if (match := STATUS_CODE.search(said)) else ""
-        reason = kind or kind_in_report(status, said.lower().replace(address, ""), words)
+        status, told = told_on(status, said)
+        reason = kind or kind_in_report(status, told.lower().replace(address, ""), words)
         if reason is FailureKind.SOFT and len(places) == 1 and not is_telling(status):
             reason = kind_in_report(status, lowered.replace(address, ""), words)
         found.append(Reported(address, reason, status, short(said)))

@@ -76,21 +76,27 @@ def is_certain(message: IncomingMessage, own: OwnWords, at_bounce_address: bool)
     """
     if from_mailer_daemon(message) or is_report(message) or "x-failed-recipients" in message.fields:
         return True
-    in_subject = bool(_FAILURE.search(message.subject)) and not _ANSWERED.match(message.subject)
-    beginning = " ".join(own.said[:1500].split())
-    if not (in_subject or _FAILURE.search(beginning)):
+    is_answer = bool(_ANSWERED.match(message.subject))
+    in_subject = not is_answer and bool(_FAILURE.search(message.subject))
+    said = _beginning(own.said, 250) if is_answer else _beginning(own.said, 1500)
+    if not (in_subject or _FAILURE.search(said)):
         return False
     returns = any(part.type in _RETURNED for part in message.attachments)
     shows_mail = returns or bool(_DIALOGUE.search(own.said))
     if message.is_auto_reply:
-        return shows_mail and (from_machine(message) or at_bounce_address)
+        return shows_mail and has_machine_voice(message) and (from_machine(message) or at_bounce_address)
     if from_postmaster(message) or message.from_ is None:  # a postmaster may be a person, too
         return in_subject or shows_mail or bool(own.returned) or not (message.references or message.is_list)
     if at_bounce_address or message.return_path == "":
         return may_be_machine(message) or shows_mail or bool(own.returned)
     shows_mail = returns or "rcpt to" in own.said.lower() or (in_subject and bool(own.returned))
-    says_so = shows_mail or bool(_MAIL_FAILED.search(beginning[:200]))
+    says_so = shows_mail or bool(_MAIL_FAILED.search(said[:200]))
     return may_be_machine(message) and says_so and not message.is_list and not message.references
+
+
+def _beginning(said: str, length: int) -> str:
+    """The first words without what they quote."""
+    return " ".join(" ".join(line for line in said.splitlines() if not line.startswith(">")).split())[:length]
 
 
 _ANSWERED = re.compile(r"\s*(?:re|aw|sv|antw|fwd?|wg)\s*:", re.IGNORECASE)
