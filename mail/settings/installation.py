@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from mail.decide.installation import Installation, copied
 from mail.sentences import Why, why
-from mail.settings import parameters
+from mail.settings import office, parameters
 from mail.settings.config import settings
 from models import SystemParameter, db, whereabouts
 
@@ -25,7 +25,7 @@ def here() -> Installation:
         database,
         machine=whereabouts.machine() if path else "",
         path=path,
-        address=settings().public_host,
+        address="" if office.names_this_machine(settings().url) else settings().public_host,
         host=whereabouts.server_name() or socket.gethostname(),
         name=path or whereabouts.name(),
     )

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -19,7 +20,7 @@ from mail.outgoing.lines import whole_mail
 from mail.queue.access_tokens import renewed
 from mail.queue.connections import Connections, access_to, practice_listens_at, practice_target
 from mail.sentences import why
-from mail.settings import installation, parameters, rehearsal
+from mail.settings import config, installation, parameters, rehearsal
 from mail.settings.clock import now
 from mail.settings.parameters import INTERNAL
 from mail.transport.sasl import SignInWaits
@@ -39,6 +40,7 @@ from models import (
     db,
 )
 from models.outgoing import HELD
+from scheduler import create_worker_app
 from scheduler.practice import Receiver
 from tests.integration.mass import Sender, add_contacts, add_server, draft, states
 from tests.office import Office
@@ -316,3 +318,14 @@ def test_a_copy_says_so_once_however_often_it_starts(app: Flask) -> None:
         assert found is not None and found.why["values"]["before"] == "mail1"
         (notice,) = db.session.scalars(select(Notification))
         assert notice.why is not None and notice.why["code"] == "notice_rehearsal_asks"
+
+
+@pytest.mark.parametrize(
+    ("url", "address"), [("https://mail.acme.com/x", "mail.acme.com"), ("http://localhost:8000", ""), ("", "")]
+)
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_an_address_that_means_this_machine_says_nothing(database: str, tmp_path: Path, url: str, address: str) -> None:
+    made = create_worker_app(config.read({"COQUI_DATA": str(tmp_path), "DATABASE_URL": database, "COQUI_URL": url}))
+    with made.app_context():
+        assert installation.here().address == address
+        db.engine.dispose()
