@@ -329,3 +329,10 @@ def test_an_address_that_means_this_machine_says_nothing(database: str, tmp_path
     with made.app_context():
         assert installation.here().address == address
         db.engine.dispose()
+
+
+def test_a_clone_that_nothing_tells_from_the_original_is_told_by_a_command(pages: Flask) -> None:
+    assert "no email reaches anybody" in pages.test_cli_runner().invoke(args=["rehearse"]).output
+    with pages.app_context():
+        found = rehearsal.current()
+        assert found is not None and found.why["code"] == "rehearsal_by_command" and not found.is_automatic
