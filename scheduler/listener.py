@@ -5,6 +5,7 @@ A thread of its own speaks to the servers, another one stores: whatever arrives 
 
 import asyncio
 import logging
+import os
 import queue
 import threading
 import time
@@ -41,6 +42,7 @@ FRESH = 1.0  # seconds that what was known of our addresses counts
 GROUP, GROUP_BYTES = 50, 4 * 1024 * 1024  # mails, and octets, of one commit
 ANSWERS_WITHIN = 30.0  # seconds in which a thread that is alive says so
 TOLD_AFTER = 3  # tries that failed, some two seconds apart
+TOLD_AGAIN = 30  # tries after which those are told who were no admins before
 LAST_WORDS = 5.0  # seconds for mails that are being stored when the worker ends
 BACKLOG = 100
 
@@ -250,7 +252,7 @@ class PushListener:
             reason = self._reason(error)
             say_once(reason)
             self._failures += 1
-            if self._failures == TOLD_AFTER:
+            if self._failures % TOLD_AGAIN == TOLD_AFTER:
                 listener_notices.tell(str(self._address), reason, now())
             raise NotNow(reason) from error
         log.info("receiving at %s", self._address)
@@ -263,7 +265,8 @@ class PushListener:
         address = str(self._address)
         if isinstance(error, tls_server.CertificateUnusable) and self._certificate is not None:
             return why("listener_no_certificate", address=address, file=str(self._certificate[0]), error=str(error))
-        return why("listener_failed", address=address, error=getattr(error, "strerror", None) or str(error))
+        number = getattr(error, "errno", None)  # asyncio's own words are for programmers
+        return why("listener_failed", address=address, error=os.strerror(number) if number else str(error))
 
     def _run(self, opened: Future[None]) -> None:
         asyncio.run(self._serve(opened))

@@ -15,10 +15,9 @@ class Handed(NamedTuple):
 
 def hand_over(protocol: Literal["lmtp", "smtp"], host: str, port: int, recipient: str, content: bytes) -> Handed:
     """Hand an email with the null sender to a listener and return its reply; raises ``OSError`` without one."""
-    client = smtplib.LMTP(host, port) if protocol == "lmtp" else smtplib.SMTP(host, port, timeout=TIMEOUT)
+    speak = smtplib.LMTP if protocol == "lmtp" else smtplib.SMTP
+    client = speak(host, port, timeout=TIMEOUT)
     try:
-        assert client.sock is not None
-        client.sock.settimeout(TIMEOUT)
         client.ehlo_or_helo_if_needed()
         code, words = client.mail("")
         if code < 400:

@@ -18,6 +18,7 @@ from mail.documents.contacts import find_or_make
 from mail.settings import parameters
 from mail.settings.clock import now
 from mail.settings.config import ListenAddress
+from mail.transport import handover
 from models import Notification, User, db
 from scheduler import dialogue, listener
 from scheduler.listener import PushListener
@@ -270,6 +271,16 @@ def test_an_address_that_can_not_be_opened_is_told_and_tried_again(app: Flask) -
     assert told(app) == ["listener_failed", "listener_again"]
 
 
+@pytest.mark.parametrize("protocol", ["lmtp", "smtp"])
+def test_a_listener_that_says_nothing_is_not_waited_for(protocol: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handover, "TIMEOUT", 0.05)
+    with closing(socket.socket()) as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        with pytest.raises(OSError):
+            handover.hand_over(protocol, "127.0.0.1", silent.getsockname()[1], "sales@office.test", b"")
+
+
 @ON_SQLITE
 def test_a_certificate_that_can_not_be_used_is_named(app: Flask, tmp_path: Path) -> None:
     files = tmp_path / "no.pem", tmp_path / "no.key"
@@ -282,6 +293,8 @@ def failure_of(app: Flask, opened: PushListener) -> str:
     with app.app_context(), pytest.raises(NotNow) as error:
         opened.work()
     assert error.value.why is not None
+    if error.value.why["code"] == "listener_failed":
+        assert error.value.why["values"]["error"] == "Address already in use"
     return error.value.why["code"]
 
 
