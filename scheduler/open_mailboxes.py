@@ -221,6 +221,10 @@ class OpenMailboxes:
         """Note how a fetch ended."""
         course = opening.course
         with self._lock:
+            left = opening.mailbox if self._waiting.get(opening.server_id) is not opening.mailbox else None
+        if left is not None:  # what failed after the mailbox was read
+            close_quietly(left)
+        with self._lock:
             if course is None or self._courses.get(opening.server_id) is not course:
                 return
             if elsewhere:

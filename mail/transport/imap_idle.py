@@ -6,19 +6,20 @@ The next fetch goes on over the same connection, so a mailbox never has more tha
 
 import imaplib
 import ssl
-from itertools import count
+from collections.abc import Collection, Sequence
+from itertools import count as numbers_from
 from types import TracebackType
 from typing import Any
 
 from mail.errors import ConnectionFailed, MailboxRefused, MailError
 from mail.transport.imap_answers import plain
 from mail.transport.imap_mailbox import ImapMailbox
-from mail.transport.mailbox import MailboxTarget
+from mail.transport.mailbox import After, MailboxTarget
 
 MOST_HEARD = 256 * 1024  # octets that are read at once; whoever sends more is no mail server
 END_TIMEOUT = 10.0  # seconds for the end of IDLE: the connection may be long gone
 
-_serial = count(1)
+_serial = numbers_from(1)
 
 
 class IdleNotOffered(ConnectionFailed):  # the mailbox can only be asked
@@ -39,6 +40,8 @@ class WaitingMailbox(ImapMailbox):
     _read = b""  # what came since, as far as it is no whole line
     _news = False
     _told = 0  # how often the server named the number of mails when it opened the folder
+    _count = 0  # the number that it named last
+    _removed = False  # the number says nothing: mails were removed since
     _first_end = 0  # UIDNEXT when this fetch began
 
     def __init__(self, target: MailboxTarget) -> None:
@@ -53,7 +56,11 @@ class WaitingMailbox(ImapMailbox):
 
     def _open(self) -> None:
         super()._open()
-        self._told = self._times_told()
+        self._told, self._count, self._removed = len(self._untagged("EXISTS")), self._mails, False
+
+    def acknowledge(self, keys: Sequence[str], how: After, folder: str = "") -> Collection[str]:
+        self._removed = self._removed or how != "mark_read"
+        return super().acknowledge(keys, how, folder)
 
     def can_wait(self) -> bool:
         """Return whether its server says when emails arrive."""
@@ -70,7 +77,10 @@ class WaitingMailbox(ImapMailbox):
         assert self.line.socket is not None
         with self.our_errors():
             self._imap.noop()
-            if self._times_told() > self._told or self.uidnext > self._first_end:
+            self._removed = self._removed or bool(self._untagged("EXPUNGE"))
+            for number in self._untagged("EXISTS")[self._told :]:
+                self._hear_count(int(number))
+            if self._news or self.uidnext > self._first_end:
                 return False
             self._begin()
         self.line.rest()
@@ -119,8 +129,8 @@ class WaitingMailbox(ImapMailbox):
     def _imap(self) -> Any:
         return self.session._imap
 
-    def _times_told(self) -> int:
-        return len(self._imap.untagged_responses.get("EXISTS", ()))
+    def _untagged(self, name: str) -> list[bytes]:
+        return list(self._imap.untagged_responses.get(name, ()))
 
     def _begin(self) -> None:
         """Say IDLE and take over from imaplib, with what it has read ahead."""
@@ -159,7 +169,14 @@ class WaitingMailbox(ImapMailbox):
         elif words[:1] == [b"*"] and words[1:2] == [b"BYE"]:
             raise imaplib.IMAP4.abort(line.split(None, 2)[2].decode("utf-8", "replace") if len(words) > 2 else "BYE")
         elif words[:1] == [b"*"] and words[2:] == [b"EXISTS"]:
-            self._news = True
+            self._hear_count(int(words[1]))
+        elif words[:1] == [b"*"] and words[2:] == [b"EXPUNGE"]:
+            self._count -= 1
+
+    def _hear_count(self, count: int) -> None:
+        """Some servers name the number of mails although it is the same."""
+        self._news = self._news or self._removed or count != self._count
+        self._count = count
 
 
 def close_quietly(mailbox: WaitingMailbox) -> None:

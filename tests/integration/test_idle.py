@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 from mail import errors
 from mail.sentences import say
 from mail.transport.imap_idle import IdleRefused, WaitingMailbox
-from mail.transport.mailbox import MailboxTarget, Position
+from mail.transport.mailbox import After, MailboxTarget, Position
 from models import IncomingServer, ReceivedMail, ScheduledAction, db
 from scheduler import open_mailboxes
 from scheduler.fetching import Fetcher
@@ -82,6 +82,8 @@ def waiting(server: ScriptedImap, port: int) -> WaitingMailbox:
         (b"+ idling\r\n", False),
         (b"+ idling\r\n* OK still here\r\n* 1 FETCH (FLAGS (\\Seen))\r\n* 1 EXPU", False),
         (b"+ idling\r\n* 2 EXISTS\r\n* 1 RECENT\r\n", True),
+        (b"+ idling\r\n* 1 EXISTS\r\n", False),
+        (b"+ idling\r\n* 1 EXPUNGE\r\n* 1 EXISTS\r\n", True),
         (b"* 2 EXISTS\r\n+ \r\n", True),
         (b"+ idling\r\n%t OK you waited long enough\r\n", True),
     ],
@@ -121,14 +123,20 @@ def test_how_waiting_ends(idling: bytes, error: type[errors.MailError]) -> None:
         box.close()
 
 
-def test_a_mail_that_is_named_during_the_fetch_is_not_overlooked() -> None:
+@pytest.mark.parametrize(
+    ("count", "after", "waits"), [(2, "mark_read", False), (1, "mark_read", True), (1, "delete", False)]
+)
+def test_a_mail_that_is_named_during_the_fetch_is_not_overlooked(count: int, after: After, waits: bool) -> None:
+    """Who names the number of mails only repeats it, unless it is another one, or some were removed meanwhile."""
+
     def told(command: str) -> bytes | None:
-        return b"* 2 EXISTS\r\n%t OK done\r\n" if command == "NOOP" else None
+        return b"* %d EXISTS\r\n%%t OK done\r\n" % count if command == "NOOP" else None
 
     server = ScriptedImap({1: letter(1)}, offers=OFFERS, fault=told)
     with misbehaving(server.talk) as port:
         box = waiting(server, port)
-        assert not box.rest()
+        box.acknowledge(["7.1"], after)
+        assert box.rest() is waits
         box.close()
 
 
