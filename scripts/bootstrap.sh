@@ -27,6 +27,12 @@ SOAK_PARTS="
 /etc/ssl/certs/ca-certificates.crt  ca-certificates
 "
 
+# ... and what is measured beside us
+BENCH_PARTS="
+/usr/bin/fetchmail                  fetchmail
+/usr/lib/dovecot/lmtp               dovecot-lmtpd
+"
+
 say() { echo "bootstrap: $*" >&2; }
 
 be_root() { # the word to put before a command that needs root; fails where nobody can be root without a password
@@ -165,7 +171,7 @@ case "${1:-}" in
     bench)
         make_venv
         install_requirements bench requirements.txt requirements-dev.txt requirements-bench.txt
-        install_test_parts "$TEST_PARTS"
+        install_test_parts "$TEST_PARTS$BENCH_PARTS"
         ;;
     requirements)
         make_venv

@@ -132,12 +132,15 @@ class StoredMail:
 class Dovecot:
     """One server; ``port("imap", "tls")`` is where it listens. Every user's password is ``password``.
 
-    With an ``introspection`` address it takes access tokens of that authorization server as well.
+    With an ``introspection`` address it takes access tokens of that authorization server as well. ``settings`` are
+    further lines of its configuration.
     """
 
     password = "a secret of the tests"
 
-    def __init__(self, authority: Authority, name: str = "mail.office.test", introspection: str = "") -> None:
+    def __init__(
+        self, authority: Authority, name: str = "mail.office.test", introspection: str = "", settings: str = ""
+    ) -> None:
         if not DOVECOT.exists():
             raise PartMissing("Dovecot is not installed (dovecot-imapd, dovecot-pop3d)")
         for part, package in PARTS.items():
@@ -163,7 +166,7 @@ class Dovecot:
             text += WITH_TOKENS.format(folder=self.folder)
             about = TOKENS.format(url=introspection, authority=authority.file)
             (self.folder / "tokens.conf").write_text(about)
-        (self.folder / "dovecot.conf").write_text(text)
+        (self.folder / "dovecot.conf").write_text(text + settings)
         (self.folder / "mail").mkdir()
         self._own(self.folder / "mail")
         (self.folder / "users").mkdir()

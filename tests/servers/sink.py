@@ -44,11 +44,13 @@ class SmtpSink:
         remove_folder(self.folder)
 
 
-def smtp_source(port: int, mails: int, *options: str, octets: int = 20_000, connections: int = 1) -> float:
+def smtp_source(
+    port: int, mails: int, *options: str, octets: int = 20_000, connections: int = 1, to: str = "sink@receiver.test"
+) -> float:
     """Send mails as fast as Postfix's measuring program can, over kept connections; return the seconds it took."""
     _unpacked()
     words = [COMMANDS / "smtp-source", "-4", "-d", "-s", str(connections), "-m", str(mails), "-l", str(octets)]
-    words += [*options, "-f", "source@sender.test", "-t", "sink@receiver.test", f"{HOST}:{port}"]
+    words += [*options, "-f", "source@sender.test", "-t", to, f"{HOST}:{port}"]
     start = time.monotonic()
     subprocess.run(words, env=program_environment(), check=True)
     return time.monotonic() - start
