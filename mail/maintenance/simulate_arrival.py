@@ -51,7 +51,7 @@ class GivenMail:
 
     ``envelope_to`` (several are separated by commas) and ``envelope_from`` ("<>" for none) are what a mail server says
     beside the header. ``received_id``: the row of the ledger, if it has arrived already. ``released``: the place at
-    which it may pass the loop brake.
+    which it may pass the loop brake. ``source``: how it came, if no server fetched it.
     """
 
     raw: bytes = b""
@@ -64,6 +64,7 @@ class GivenMail:
     server_id: int | None = None
     received_id: int | None = None
     released: str = ""
+    source: str = "pasted"
 
     @property
     def is_empty(self) -> bool:
@@ -113,7 +114,7 @@ def simulate_arrival(given: GivenMail, now: datetime) -> SimulatedArrival:
         return SimulatedArrival(problem=why("arrival_nothing_given"))
     with reading():
         server = db.session.get(IncomingServer, given.server_id) if given.server_id else None
-        keeps = Retention.of(server) if server is not None else retention_of_others("pasted")
+        keeps = Retention.of(server) if server is not None else retention_of_others(given.source)
     try:
         case = read_case(given.received_id or 0, _raw(given, now), keeps, now, now, hurry=True)
         case.released = given.released
@@ -134,8 +135,13 @@ def given_from_ledger(received_id: int) -> GivenMail | None:
     row = db.session.get(ReceivedMail, received_id)
     if row is None or row.blob_id is None:
         return None
-    released = row.held if row.state == "quarantined" else ""
-    return GivenMail(Blob.read(row.blob_id), server_id=row.incoming_server_id, received_id=row.id, released=released)
+    return GivenMail(
+        Blob.read(row.blob_id),
+        server_id=row.incoming_server_id,
+        received_id=row.id,
+        released=row.held if row.state == "quarantined" else "",
+        source=row.source,
+    )
 
 
 def foretold(received_id: int, now: datetime) -> list[Why]:
@@ -152,6 +158,8 @@ def _raw(given: GivenMail, now: datetime) -> bytes:
     """The bytes of an email as a mail server hands it over: what the envelope says stands above its header."""
     above = [f"Return-Path: {_line(given.envelope_from)}"] if given.envelope_from.strip() else []
     above += [f"Delivered-To: {_line(one)}" for one in given.envelope_to.split(",") if one.strip()]
+    if given.received_id is not None:
+        return given.raw
     if given.raw.strip():
         return "".join(f"{line}\r\n" for line in above).encode() + given.raw.lstrip()
     fields = {"From": given.sender, "To": given.to, "Subject": given.subject, "In-Reply-To": given.in_reply_to}

@@ -31,7 +31,7 @@ SENTENCES: dict[str, Any] = {
     "arrival_replied": _l("The recipient of the mailing “%(mailing)s” would be marked as having replied."),
     "arrival_unsubscribed": _l("The recipient of the mailing “%(mailing)s” would be unsubscribed."),
     "arrival_rejected": _l("It would be rejected. The reply below would be sent to %(address)s."),
-    "arrival_refused_silently": _l("It would be refused, but its sender would not get a reply."),
+    "arrival_refused_silently": _l("It would be ignored: it is not accepted, and its sender would not get a reply."),
     "arrival_quarantined": _l("It would stay in quarantine until a person decides."),
     "arrival_held": _l(
         "It would stay in quarantine, together with the other emails that look like a loop, until a person decides."
