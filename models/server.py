@@ -80,6 +80,7 @@ class ServerLimit(Model):
     host: Mapped[str] = mapped_column(String(255))
     mails: Mapped[int | None]  # that it takes over one connection
     connections: Mapped[int | None]  # that it takes from us at once
+    largest: Mapped[int | None] = mapped_column(Id)  # octets of one mail, as it said last
     learned_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
