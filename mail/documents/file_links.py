@@ -10,34 +10,46 @@ from datetime import datetime, timedelta
 
 from flask_babel import format_date, gettext
 from markupsafe import Markup
-from sqlalchemy import select
+from sqlalchemy import and_, func, or_, select
 
 from mail.decide.large_files import size_as_sent, to_link
 from mail.documents.threads import NewFile, PostDraft
 from mail.message.html import shown_ids
 from mail.settings import office, parameters
+from mail.settings.config import settings
 from mail.settings.tokens import TokenKind
-from models import Attachment, db
+from models import Attachment, OutgoingServer, ServerLimit, db
 
 LINK_DAYS = 30
 MEGABYTE = 1_000_000
 
 
 def most_octets() -> int:
-    """Return how large an email may be, as it is sent."""
-    return parameters.MAX_SIZE.get() * MEGABYTE
+    """Return how large an email may be, as it is sent: by our parameter, and by what the servers in use say."""
+    ours = parameters.MAX_SIZE.get() * MEGABYTE
+    in_use = and_(OutgoingServer.active, OutgoingServer.host == ServerLimit.host)
+    default = and_(ServerLimit.server_id == 0, ServerLimit.host == settings().default_server.host)
+    limits = select(func.min(ServerLimit.largest))
+    limits = limits.outerjoin(OutgoingServer, OutgoingServer.id == ServerLimit.server_id).where(or_(in_use, default))
+    return min(ours, db.session.scalar(limits) or ours)
+
+
+def is_small(size: int) -> bool:
+    """Say whether an email of this size is taken everywhere: nearly all are, and the database need not be asked."""
+    return size <= min(parameters.MAX_SIZE.get(), 1) * MEGABYTE
 
 
 def link_large_files(post: PostDraft) -> None:
     """Choose the files of a post that leave as links; none while nobody could follow a link to this office."""
     post.linked = {}
     words, sizes = octets_of(post)
-    if size_as_sent(words, sizes) <= most_octets() or not office.links_lead_here():
+    size = size_as_sent(words, sizes)
+    if is_small(size) or not sizes or not office.links_lead_here() or size <= (most := most_octets()):
         return
     shown = shown_ids(post.html)
     in_place = {position for position, file in enumerate(post.files) if file.cid and file.cid in shown}
     may_leave = [position for position in range(len(sizes)) if position not in in_place]
-    rest = most_octets() - size_as_sent(0, [sizes[position] for position in in_place])
+    rest = most - size_as_sent(0, [sizes[position] for position in in_place])
     chosen = to_link(words, [sizes[position] for position in may_leave], rest)
     post.linked = {may_leave[one]: secrets.randbits(62) for one in chosen}
 

@@ -13,14 +13,13 @@ from sqlalchemy import case, exists, func, select, update
 
 from mail.decide.large_files import size_as_sent
 from mail.documents import others
-from mail.documents.file_links import MEGABYTE, link_large_files, most_octets, octets_of
+from mail.documents.file_links import MEGABYTE, is_small, link_large_files, most_octets, octets_of
 from mail.documents.notify import PostNotification, notify, own_message_id, prepare, reply_references
 from mail.documents.threads import NewFile, PostDraft, ThreadView, thread_views
 from mail.errors import NothingWritten, PostTooLarge, WordsTooLarge
 from mail.message.address import show_address
 from mail.message.html import clean_html, text_of_html
 from mail.sentences import Why, why
-from mail.settings import parameters
 from mail.settings.wake import wake
 from models import (
     Attachment,
@@ -106,9 +105,9 @@ def _assert_sendable(post: PostDraft) -> None:
     link_large_files(post)
     words, files = octets_of(post)
     size = size_as_sent(words, files)
-    if size > most_octets():
+    if not is_small(size) and size > (most := most_octets()):
         refused = PostTooLarge if files else WordsTooLarge
-        raise refused(size=round(size / MEGABYTE + 0.05, 1), limit=parameters.MAX_SIZE.get())
+        raise refused(size=round(size / MEGABYTE + 0.05, 1), limit=f"{most / MEGABYTE:.1f}".removesuffix(".0"))
 
 
 def reply_subject(title: str, is_reply: bool) -> str:

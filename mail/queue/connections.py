@@ -36,6 +36,7 @@ from models.store import upsert
 IDLE = 60.0  # seconds after which an unused connection is closed: most servers close it soon after
 PRACTICE_HOST = "127.0.0.1"
 LEARNED_FOR = timedelta(days=1)  # then it is tried whether the server takes more by now
+LARGEST_OURS = 100_000_000  # octets: no email of ours is larger, whatever a server takes
 
 
 _practice: dict[str, int] = {}
@@ -68,6 +69,7 @@ class _Learned:
     host: str
     mails: int | None
     connections: int | None
+    largest: int | None
     read_at: float
 
     def is_of(self, host: str) -> bool:
@@ -126,6 +128,8 @@ class Connections:
             self._give_back(server_id, connection)
         if connection.most_mails != most:
             self._learn(server_id, target.host, mails=connection.most_mails)
+        if connection.host is not None and (says := _limit(connection.largest)) != learned.largest:
+            self._learn(server_id, target.host, largest=says)
 
     def leads_on(self, connection: ServerConnection) -> bool:
         """Say whether the next email may go over a connection: none to a real server once a rehearsal has begun."""
@@ -195,7 +199,8 @@ class Connections:
                 row = db.session.get(ServerLimit, server_id)
                 holds = row is not None and row.host == host and now() - row.learned_at < LEARNED_FOR
                 kept = (row.mails, row.connections) if row and holds else (None, None)
-            known = self._learned[server_id] = _Learned(host, *kept, time.monotonic())
+                largest = row.largest if row and row.host == host else None
+            known = self._learned[server_id] = _Learned(host, *kept, largest, time.monotonic())
             self.servers.takes_only(server_id, known.connections, LEARNED_FOR.total_seconds())
         return known
 
@@ -204,7 +209,9 @@ class Connections:
         known = self._what_was_learned(server_id, host)
         known.mails = limits.get("mails", known.mails)
         known.connections = limits.get("connections", known.connections)
-        learned = {"host": host, "learned_at": now(), "mails": known.mails, "connections": known.connections}
+        known.largest = limits.get("largest", known.largest)
+        learned = {name: getattr(known, name) for name in ("host", "mails", "connections", "largest")}
+        learned["learned_at"] = now()
         row = upsert(ServerLimit).values(server_id=server_id, **learned)
         db.session.execute(row.on_conflict_do_update(index_elements=["server_id"], set_=learned))
         db.session.commit()
@@ -214,6 +221,11 @@ class Connections:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _limit(largest: int | None) -> int | None:
+    """The size that a server takes, where it is a limit for us."""
+    return largest if largest is not None and largest < LARGEST_OURS else None
 
 
 def access_to(server_id: int, also_inactive: bool = False) -> ServerAccess:

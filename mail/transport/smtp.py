@@ -25,7 +25,7 @@ from mail.errors import (
 from mail.sentences import Why
 from mail.transport.sasl import SignInWaits
 from mail.transport.smtp_answers import parts_of, reason_of, speaks_of_session
-from mail.transport.smtp_envelope import envelope, on_the_wire
+from mail.transport.smtp_envelope import envelope, largest_mail, on_the_wire
 from mail.transport.smtp_meanings import RefusedAt
 from mail.transport.smtp_session import PIECE, SmtpSession, SmtpTarget, Transcript
 
@@ -89,6 +89,7 @@ class ServerConnection(Connection):
         self.transcript = Transcript() if transcript else None
         self.idle_seconds = idle_seconds
         self.most_mails: int | None = None  # that the server takes over one connection, as far as that was learned
+        self.largest: int | None = None  # octets of one mail that it takes, as it said last
         self.extra_headers = b""  # what the record of the server adds to each mail
         self.signs_itself = False  # it puts DKIM signatures on mails
         self.shares_sender = False  # it takes no sender with a plus
@@ -109,7 +110,7 @@ class ServerConnection(Connection):
     def configure_host(self) -> SmtpSession:
         """Open, secure and log in."""
         session = SmtpSession(self.target, self.transcript).open()
-        self._last_used = time.monotonic()
+        self._last_used, self.largest = time.monotonic(), largest_mail(session)
         return session
 
     def close(self) -> None:

@@ -12,15 +12,21 @@ _LEADING_DOT = re.compile(rb"^\.", re.MULTILINE)
 _BARE_ENDING = re.compile(rb"\r\n|\r|\n")
 
 
+def largest_mail(session: SmtpSession) -> int | None:
+    """Return the octets that a server takes at most, as it said when the connection was opened; None: no limit."""
+    limit = session.esmtp_features.get("size", "")
+    return int(limit) or None if limit.isascii() and limit.isdigit() and len(limit) < 20 else None
+
+
 def envelope(session: SmtpSession, envelope_from: str, recipient: str, content: bytes) -> tuple[bytes, bytes]:
     """Return the two commands of the envelope; raises what makes this mail impossible for this server."""
     offered = session.esmtp_features
     options = b""
     if "size" in offered:
         options = b" SIZE=%d" % len(content)
-        limit = offered["size"]
-        if limit.isascii() and limit.isdigit() and len(limit) < 20 and 0 < int(limit) < len(content):
-            raise TooLarge(host=session.target.host, size=len(content), limit=int(limit))
+        limit = largest_mail(session)
+        if limit is not None and limit < len(content):
+            raise TooLarge(host=session.target.host, size=len(content), limit=limit)
     if not content.isascii():
         if "8bitmime" in offered:
             options += b" BODY=8BITMIME"

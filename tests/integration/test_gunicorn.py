@@ -19,6 +19,7 @@ from tests.servers.app import App
 from tests.servers.certificates import Authority
 from tests.waiting import wait_until
 from webapp.admin import VIEWS
+from webapp.security import LARGEST_POST
 
 TOKEN = re.compile(r'name="csrf-token" content="([^"]+)"')
 Answer = tuple[int, dict[str, str], bytes]  # status, headers, the whole body
@@ -145,9 +146,7 @@ def test_a_file_with_addresses_is_imported(office: App, admin: Client, kind: str
 
 def test_more_than_a_form_may_hold_is_refused_with_a_page(office: App, admin: Client) -> None:
     document = saved(office)["Document"]
-    status, _, body = admin.upload(
-        f"/document/{document}/posts", "files", bytes(33 * 1024 * 1024), words="x", kind="note"
-    )
+    status, _, body = admin.upload(f"/document/{document}/posts", "files", bytes(LARGEST_POST), words="x", kind="note")
     assert (status, b"too large" in body) == (413, True)
 
 

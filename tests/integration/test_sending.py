@@ -14,6 +14,7 @@ from cryptography.fernet import Fernet, MultiFernet
 from flask import Flask
 from sqlalchemy import event, select, update
 
+from mail.documents.file_links import most_octets
 from mail.errors import JournalFailed
 from mail.mailing import chunks, mailing
 from mail.outgoing import deliver, enqueue, lines
@@ -414,8 +415,8 @@ def test_a_refusal_of_the_content_that_names_the_address_counts(desk: Desk) -> N
 class Limited:
     """A server that takes one connection at a time, or so many mails over one; ``refusal`` is what it says then."""
 
-    def __init__(self, connections: int = 99, mails: int = 999, refusal: str = "") -> None:
-        self.most, self.mails, self.refusal = connections, mails, refusal
+    def __init__(self, connections: int = 99, mails: int = 999, refusal: str = "", size: str = "") -> None:
+        self.most, self.mails, self.refusal, self.size = connections, mails, refusal, size
         self.open = self.refused = self.sessions = 0
         self.accepted: list[str] = []
         self.contents: list[bytes] = []
@@ -445,6 +446,9 @@ class Limited:
         for line in lines:
             if line[:4].upper() == b"RCPT":
                 recipient = line.partition(b"<")[2].partition(b">")[0].decode()
+            if line[:4].upper() == b"EHLO" and self.size:
+                connection.sendall(f"250-limited.test\r\n250 SIZE {self.size}\r\n".encode())
+                continue
             if line[:4].upper() == b"MAIL" and taken >= self.mails:
                 connection.sendall(b"452 4.4.5 Maximum number of messages per session exceeded\r\n")
                 continue
@@ -471,6 +475,23 @@ def test_so_many_mails_a_session_is_learned_and_kept(desk: Desk) -> None:
         assert Counter(db.session.scalars(select(Recipient.attempts))) == {1: 40}
     with desk.app.app_context(), Connections().to(server_id) as connection:
         assert connection.most_mails == 5, "the next process knows it"
+
+
+def test_how_large_an_email_a_server_takes_is_learned(desk: Desk) -> None:
+    """Files that make an email larger than one of the servers in use takes leave as links."""
+    limited = Limited(size="2000000")
+    with misbehaving(limited.talk) as port:
+        server_id = desk.server(port)
+        desk.mail("ann@x.test")
+        desk.send_all()
+    with desk.app.app_context():
+        kept = db.session.get(ServerLimit, server_id)
+        assert kept is not None and (kept.largest, kept.mails) == (2_000_000, None)
+        assert most_octets() == 2_000_000
+        db.session.execute(update(OutgoingServer).values(active=False))
+        assert most_octets() == 25_000_000, "it is not in use"
+        db.session.execute(update(OutgoingServer).values(active=True, host="127.0.0.2"))
+        assert most_octets() == 25_000_000, "it leads elsewhere"
 
 
 def test_what_was_learned_is_forgotten_after_a_day_and_with_another_host(desk: Desk) -> None:

@@ -18,13 +18,15 @@ def usage(row: OutgoingServer) -> list[str]:
 
 
 def learned(row: OutgoingServer) -> list[str]:
-    """Return in words what sending taught us about the connections to this server."""
+    """Return in words what sending taught us about this server: its connections, and how large an email it takes."""
     known = connections.learned_of(row)
     found = []
     if known and known.mails:
         found.append(ngettext("%(num)s email per connection", "%(num)s emails per connection", known.mails))
     if known and known.connections:
         found.append(ngettext("%(num)s connection at once", "%(num)s connections at once", known.connections))
+    if known and known.largest:
+        found.append(gettext("emails of up to %(size)s", size=template_helpers.size(known.largest)))
     if not known or not found:
         return []
     on = format_date(known.learned_at, "medium")
