@@ -185,13 +185,17 @@ _CHALLENGE = re.compile(
 
 
 def returned_recipients(message: IncomingMessage, below: str) -> list[str]:
-    """Return whom the returned mail was sent to, by its own header; ``below``: the returned mail as text."""
+    """Return whom the returned mail was sent to, by its own header; ``below``: the returned mail as text.
+
+    A report that is returned was for its reader: nobody failed there.
+    """
     texts = [text_of(part, 65536) for part in message.attachments if part.type in _RETURNED_HEADERS] or [below]
-    found = (match[1] for text in texts if (match := _RETURNED_TO.search(text)))
+    found = (match[1] for text in texts if not _IS_REPORT.search(text) and (match := _RETURNED_TO.search(text)))
     return list(dict.fromkeys(mailbox.key for value in found for mailbox in parse_addresses(value)))
 
 
 _RETURNED_HEADERS = ("message/rfc822", "text/rfc822-headers", "text/rfc822-header", "message/global-headers")
+_IS_REPORT = re.compile(r"^Content-Type[ \t]*:[ \t]*multipart/report", re.IGNORECASE | re.MULTILINE)
 _RETURNED_TO = re.compile(
     r"^[ \t>|]{0,9}To[ \t]*:[ \t]*([^\n]{1,990}(?:\n[ \t]+[^\n]{1,990}){0,20})", re.IGNORECASE | re.MULTILINE
 )

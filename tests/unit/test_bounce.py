@@ -263,6 +263,10 @@ def test_ids_of_the_returned_mail(raw, ids):
          False, "bounce"),
         ("From: MAILER-DAEMON@x.test\n\nSender verification: please click to prove that you are a person", False,
          "challenge"),
+        ("From: MAILER-DAEMON@x.test\n\nA copy.\n\n---- Original message ----\nTo: b@x.test\nSubject: s", False,
+         "bounce"),
+        ("From: MAILER-DAEMON@x.test\n\nA copy.\n\n---- Original message ----\nTo: b@x.test\n"
+         "Content-Type: multipart/report", False, "unreadable"),
         (dsn(ONE, words="Boxbe.com asks you to verify"), False, "challenge"),
         ("From: a@x.test\nAuto-Submitted: auto-replied\n\nI am away", True, None),
         ("From: a@x.test\nSubject: Automatic reply: x\n\nI am away", True, None),
