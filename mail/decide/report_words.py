@@ -18,6 +18,7 @@ from mail.decide.named import Surety, named_recipients
 from mail.decide.own_words import OwnWords, about_recipients, own_words
 from mail.decide.reported import MOST_RECIPIENTS, SCANNED, About, Report, Reported, short
 from mail.decide.returned import (
+    answers_for_somebody,
     from_machine,
     has_machine_voice,
     is_certain,
@@ -78,7 +79,7 @@ def report_in_words(message: IncomingMessage, at_bounce_address: bool) -> Report
     ids = returned_ids(message, at_bounce_address or certain)
     if is_challenge(message):
         return Report(About.CHALLENGE, (), ids, "words", short(own.said))
-    answers = machine and bool(message.references) and not has_machine_voice(message)
+    answers = machine and not has_machine_voice(message) and answers_for_somebody(message, own)
     at_home = at_bounce_address and (bool(ids) or machine) and not answers
     return _read(_Words(message, own, ids, certain), at_home)
 

@@ -4,6 +4,7 @@ import re
 
 from mail.decide.own_words import OwnWords
 from mail.decide.reported import SCANNED, text_of
+from mail.message.absence import is_absence_text
 from mail.message.address import local_part, parse_addresses
 from mail.message.parse import OWN_ID_HEADER, IncomingMessage
 
@@ -50,6 +51,11 @@ def may_be_machine(message: IncomingMessage) -> bool:
     return sender is None or bool(_MACHINES.match(local_part(sender.address).lower()) or _NAMES.search(sender.name))
 
 
+def answers_for_somebody(message: IncomingMessage, own: OwnWords) -> bool:
+    """Say whether a mail from nobody answers one, as programs do for people who are away."""
+    return bool(message.references) or is_absence_text(own.said)
+
+
 def has_machine_voice(message: IncomingMessage) -> bool:
     """Say whether a mail from a machine is under a machine's name as well; else it may answer for a person."""
     return "x-failed-recipients" in message.fields or from_postmaster(message) or may_be_machine(message)
@@ -88,7 +94,8 @@ def is_certain(message: IncomingMessage, own: OwnWords, at_bounce_address: bool)
     if from_postmaster(message) or message.from_ is None:  # a postmaster may be a person, too
         return in_subject or shows_mail or bool(own.returned) or not (message.references or message.is_list)
     if at_bounce_address or message.return_path == "":
-        return may_be_machine(message) or shows_mail or bool(own.returned)
+        quotes = bool(own.returned) and not answers_for_somebody(message, own)  # who answers quotes as well
+        return may_be_machine(message) or shows_mail or quotes
     shows_mail = returns or "rcpt to" in own.said.lower() or (in_subject and bool(own.returned))
     says_so = shows_mail or bool(_MAIL_FAILED.search(said[:200]))
     return may_be_machine(message) and says_so and not message.is_list and not message.references

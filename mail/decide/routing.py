@@ -37,6 +37,7 @@ from mail.decide.reply import answers_itself
 from mail.decide.routing_case import RoutingCase
 from mail.decide.self_test_mails import came_back
 from mail.decide.verp import PLUS_TEST
+from mail.message.absence import is_absence_text
 from mail.message.address import domain_of, local_part
 from mail.message.parse import IncomingMessage
 
@@ -152,8 +153,10 @@ def _report(case: RoutingCase) -> list[Outcome] | None:
 
 def _automatic_answer(case: RoutingCase) -> list[Outcome] | None:
     """Rule 3."""
-    from_nobody = case.message.return_path == "" and bool(bounce_aliases(case.message, case.book))
-    if not (case.message.is_auto_reply or from_nobody):
+    message = case.message
+    is_away = bool(message.references) and is_absence_text(message.text)
+    by_nobody = message.return_path == "" and (is_away or bool(bounce_aliases(message, case.book)))
+    if not (message.is_auto_reply or by_nobody):
         case.step("route_no_auto_reply")
         return None
     known = case.answered()

@@ -57,6 +57,34 @@ def is_absence_subject(subject: str) -> bool:
     return bool(_KNOWN.match(words) or _SOMEBODY.fullmatch(words))
 
 
+def is_absence_text(text: str) -> bool:
+    """Say whether a text begins with somebody saying that they are away. People write so too: it proves no program.
+
+    >>> is_absence_text("Hello,\\nI'm on holiday until Monday."), is_absence_text("Your mail came back: user away")
+    (True, False)
+    """
+    return bool(_I_AM_AWAY.search(text[:600]))
+
+
+_MEANWHILE = r"(?:[^\s.!?]{1,20}\s+){0,4}"
+_I_AM_AWAY = re.compile(
+    rf"\bI(?:['’]m| am| will be)\s+{_MEANWHILE}(?:away|travell?ing|out of (?:the )?office"
+    rf"|on\s+{_MEANWHILE}(?:holidays?|vacation|leave))"
+    rf"|\bich bin\s+{_MEANWHILE}(?:im urlaub|abwesend|verreist|außer haus|nicht im (?:büro|haus)"
+    r"|in (?:elternzeit|den ferien))"
+    rf"|\bje (?:suis|serai)\s+{_MEANWHILE}(?:absente?\b|en (?:congés?|vacances)|en déplacement)"
+    rf"|\b(?:estoy|estaré)\s+{_MEANWHILE}(?:de vacaciones|fuera de la oficina|ausente)"
+    rf"|\b(?:sono|sarò)\s+{_MEANWHILE}(?:in ferie|fuori (?:ufficio|sede)|assente)"
+    rf"|\b(?:estou|estarei)\s+{_MEANWHILE}(?:de férias|fora do escritório|ausente)"
+    rf"|\bik ben\s+{_MEANWHILE}(?:afwezig|op vakantie|met vakantie|niet (?:op kantoor|aanwezig))"
+    rf"|\bjag är\s+{_MEANWHILE}(?:på semester|bortrest|ledig|inte på kontoret)"
+    rf"|\bjeg er\s+{_MEANWHILE}(?:på ferie|bortreist)"
+    rf"|\bjestem\s+{_MEANWHILE}(?:na urlopie|nieobecn)|я\s+{_MEANWHILE}(?:в отпуске|в командировке|отсутствую)"
+    r"|不在にして|休暇|休假|出差|부재중|휴가",
+    re.IGNORECASE,
+)
+
+
 def _plain(text: str) -> str:
     """The words of a text alone: lower-case, without accents, one blank between them.
 

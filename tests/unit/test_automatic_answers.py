@@ -79,3 +79,42 @@ def test_without_a_header_that_says_so_it_is_no_report_either(file: Path) -> Non
 def test_most_are_known_by_their_subject_alone() -> None:
     notes = [file.stem for file in FILES if outcome(SAYS_SO.sub(b"", file.read_bytes())) == "AutoNote"]
     assert len(notes) >= 30, notes
+
+
+# --- the worst: no header, no telling subject, words of failures, and a quotation that looks like a returned mail
+
+QUOTES = {
+    "nothing": "",
+    "outlook": "-----Original Message-----\nFrom: Clerk <notifications@mycompany.test>\nSent: Tuesday, November 3, "
+    "2026 9:00 AM\nTo: ann@home.test\nSubject: Your order\n\nHere is your offer.\n",
+    "others": "On Tue, 3 Nov 2026 at 09:00, Clerk <notifications@mycompany.test> wrote:\n> Here is your offer.\n",
+}
+
+
+@pytest.mark.parametrize("quote", QUOTES)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I am away this week. Messages are not delivered to my phone.",
+        "I'm on holiday. My mailbox is full, so please send it again next week.",
+        "I will be out of the office. If your message failed to reach me, call me.",
+        "Ich bin zur Zeit im Urlaub. Ihre Nachricht wurde nicht zugestellt an meine Vertretung.",
+        "Je suis actuellement absente. Votre message n'a pas été remis à mon collègue.",
+        "Estoy de vacaciones. No se pudo entregar el paquete.",
+        "Sono in ferie. Il messaggio non è stato recapitato ai colleghi.",
+        "Ik ben tot maandag afwezig. Het pakket was onbestelbaar.",
+    ],
+)
+def test_who_is_away_and_writes_of_failures_is_no_failure(text: str, quote: str) -> None:
+    raw = (
+        "Return-Path: <>\nFrom: Ann Lee <ann@home.test>\nTo: {to}\nSubject: Re: Your order\n"
+        "Message-ID: <z@home.test>\n"
+        "Date: Tue, 3 Nov 2026 09:05:00 +0000\nIn-Reply-To: <n1@mycompany.test>\n"
+        "Content-Type: text/plain; charset=utf-8\n"
+        f"Content-Transfer-Encoding: 8bit\n\n{text}\n\n{QUOTES[quote]}"
+    )
+    for to, lost in (("bounce+a2b3c4", "Ignored"), ("catchall", "Rejected")):
+        whole = raw.format(to=f"{to}@mycompany.test").encode()
+        assert outcome(whole) == "AutoNote"
+        assert outcome(IN_THREAD.sub(b"", whole)) == lost
+        assert routed(whole).answer_to == ""
