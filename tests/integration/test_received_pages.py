@@ -131,6 +131,7 @@ def test_in_another_domain_the_alias_works_there_alone(pages: Flask, admin: Visi
         assert (alias.address_key, alias.one_domain) == ("info@second.test", True)
 
 
+@pytest.mark.heavy
 def test_many_are_decided_in_one_step(pages: Flask, admin: Visitor) -> None:
     received(pages, "sales@office.test")
     numbers = [received(pages, f"{local}@office.test") for local in ("info", "info", "jobs", "jobs", "shop", "shop")]

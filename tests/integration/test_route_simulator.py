@@ -160,6 +160,7 @@ def test_a_received_email_is_explained_as_if_it_came_for_the_first_time(pages, a
     assert "The original of this email was not kept." in words(admin.get(f"{PAGE}?received={number}"))
 
 
+@pytest.mark.heavy
 def test_what_it_foretells_is_what_then_happens(pages, admin):
     with pages.app_context():
         db.session.scalars(select(Alias).where(Alias.local_part == "support")).one().policy = "users"
@@ -176,7 +177,8 @@ def test_what_it_foretells_is_what_then_happens(pages, admin):
             assert row.decision == [{"code": step["code"], "values": step["values"]} for step in told["steps"]]
 
 
-def test_a_mail_that_takes_long_is_not_waited_for_and_a_heavy_one_is_read_within_limits(pages, admin):
+@pytest.mark.heavy
+def test_a_heavy_mail_is_read_within_the_limits_of_a_real_one(pages, admin):
     deep = HEAD + "Content-Type: multipart/mixed; boundary=b\r\n\r\n" + "--b\r\n\r\nx\r\n" * 1200 + "--b--\r\n"
     told = asked(admin, mail=deep)
     assert told["state"] == "quarantined" and "parse_too_many_parts" in [step["code"] for step in told["steps"]]
