@@ -4,10 +4,13 @@ On many servers a person's folders lie below a prefix such as ``INBOX.`` (the pe
 programs show them without it.
 """
 
+from imaplib import IMAP4
+
 from imapclient import IMAPClient
 from imapclient.exceptions import IMAPClientError
 
 from mail.errors import FolderMovedToItself
+from mail.transport import refusal
 
 _NO_MAILS = {b"\\noselect", b"\\nonexistent"}
 
@@ -23,7 +26,7 @@ def folder_for(session: IMAPClient, name: str, source: str, within: str = "") ->
     for one in names:
         if one == source or one.upper() == source.upper() == "INBOX":
             raise FolderMovedToItself(folder=source)
-        if _exists(session, one):
+        if _opens(session, one) if within else _exists(session, one):
             return one
     return _make(session, names[1:] + names[:1] if prefix else names)
 
@@ -50,7 +53,7 @@ def shared_folder(session: IMAPClient, owner: str, folder: str) -> tuple[str, st
     found = session.namespace() if session.has_capability("NAMESPACE") else None
     for prefix, separator in [*(found.other or ()), *(found.shared or ())] if found else ():
         for name, within in shared_names(owner, folder, str(prefix), str(separator or "")):
-            if _exists(session, name):
+            if _opens(session, name):
                 return name, within
     return None
 
@@ -95,6 +98,19 @@ def _exists(session: IMAPClient, name: str) -> bool:
         if found == name and not {flag.lower() for flag in flags} & _NO_MAILS:
             return True
     return False
+
+
+def _opens(session: IMAPClient, name: str) -> bool:
+    """Say whether a folder of somebody else is there: many servers open it and do not list it."""
+    try:
+        session.folder_status(name, ["UIDVALIDITY"])
+    except IMAP4.abort:
+        raise
+    except IMAPClientError as error:
+        if refusal.meaning(str(error)) == "later":
+            raise
+        return False
+    return True
 
 
 def _make(session: IMAPClient, names: list[str]) -> str:

@@ -377,11 +377,34 @@ def test_a_cut_while_a_batch_is_read_loses_nothing(dovecot: Dovecot, mailbox: st
 
 # --- mailboxes of others
 
+SHARES = """
+namespace inbox {
+  inbox = yes
+  separator = /
+}
+namespace others {
+  type = shared
+  separator = /
+  prefix = Other Users/%%u/
+  location = maildir:%%h/Maildir
+  list = children
+  subscriptions = no
+}
+"""
+
 
 def shared_by(*folders: str, others: str = '(("Other Users/" "/"))') -> ScriptedImap:
     def fault(command: str) -> bytes | None:
-        said = f'* NAMESPACE (("" "/")) {others} NIL\r\n%t OK done\r\n'
-        return said.encode() if command == "NAMESPACE" else None
+        if command == "NAMESPACE":
+            return f'* NAMESPACE (("" "/")) {others} NIL\r\n%t OK done\r\n'.encode()
+        if command.startswith("STATUS"):
+            name = command.split('"')[1]
+            return (
+                f'* STATUS "{name}" (UIDVALIDITY 7)\r\n%t OK done\r\n'.encode()
+                if name in folders
+                else b"%t NO none\r\n"
+            )
+        return None
 
     return ScriptedImap({1: mail("one")}, fault=fault, folders=("INBOX", *folders), offers="IMAP4rev1 NAMESPACE MOVE")
 
@@ -411,3 +434,27 @@ def test_a_mailbox_of_somebody_else_that_is_not_shared_says_so(others: str) -> N
     with misbehaving(shared_by(others=others).talk) as port, pytest.raises(errors.SharedMailboxMissing) as found:
         open_mailbox(reach(port, shared="info@a.test"))
     assert "does not see a mailbox “info@a.test”" in say(found.value.why)
+
+
+@pytest.mark.heavy
+def test_a_mailbox_of_somebody_else_is_read_on_a_real_server(authority: Authority) -> None:
+    """Dovecot opens what was shared with a user, and does not list it."""
+    server = Dovecot(authority, settings=SHARES)
+    try:
+        for user in ("ann@office.test", "info@office.test"):
+            server.add_mailbox(user)
+        server.append("info@office.test", mail("one"))
+        target = MailboxTarget(
+            "Info", "imap", HOST, server.port("imap"), "none", "ann@office.test", server.password,
+            shared="info@office.test", allow_local=True,
+        )  # fmt: skip
+        with pytest.raises(errors.SharedMailboxMissing):
+            open_mailbox(target)
+        server.allow("info@office.test", "lrwstipekxa\nuser=ann@office.test lrws")
+        with open_mailbox(target) as box:
+            (batch,) = (batch for batch in box.batches(START) if batch.mails)
+            box.acknowledge(batch.keys, "mark_read")
+        assert subjects([batch]) == ["one"] and server.mails("info@office.test")[0].seen
+        assert [code for _, state, code in codes(target) if state != "ok"] == ["mailbox_test_tls_off"]
+    finally:
+        server.close()
