@@ -141,7 +141,7 @@ def _in_short_texts(html: str) -> str:
     html = _RAW_TEXT_TAG.sub("", _without(html, *_TITLE))  # in these a comment is none
     pieces: list[str] = []
     position, in_tag = 0, False
-    for many in _ESCAPED_IN_ROW.finditer(html):
+    while many := _ESCAPED_IN_ROW.match(html, position):  # a search would look at every place behind the last one
         text, position = many[0], many.end()
         opened = max((tag.start() for tag in _TAG_OPENS.finditer(text)), default=-1)
         if opened >= 0 or ">" in text:

@@ -40,5 +40,5 @@ SENTENCES: dict[str, Any] = {
     "parse_too_large": _l("The email is %(megabytes)s MB; the limit is %(limit)s MB. Open the original to see it."),
     "parse_too_many_parts": _l("The email has more than %(limit)s parts. Open the original to see all of it."),
     "parse_too_deep": _l("The email has more than %(limit)s nested parts. Open the original to see it."),
-    "parse_header_too_large": _l("The email header is %(kilobytes)s KB; only the first %(limit)s KB are read."),
+    "parse_header_too_large": _l("The email has a header of %(kilobytes)s KB; only the first %(limit)s KB are read."),
 }

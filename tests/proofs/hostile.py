@@ -126,7 +126,7 @@ HOSTILE = (
     Hostile(
         "boundaries",
         lambda random: b"Content-Type: multipart/mixed; boundary=b\n\n--b" + b"\n--bb" * (4 * MEGABYTE),
-        READ,
+        "parse_header_too_large",
         heavy=True,
     ),
     Hostile(

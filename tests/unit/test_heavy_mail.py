@@ -41,6 +41,12 @@ def test_a_page_is_work_by_its_length_and_not_by_its_square(unit):
     assert len(words) <= len(html) and all(0 < fold < len(html) for fold in folds if fold is not None)
 
 
+def test_a_long_text_behind_a_thousand_ampersands_is_little_work():
+    html = "&" * 1_000 + "x" * 700_000
+    with little_work():
+        assert clean_html(html) == "&amp;" * 1_000 + "x" * 700_000
+
+
 MANY = "& " * 1_100
 
 
