@@ -95,7 +95,10 @@ def test_what_postfix_was_told_250_is_here_once(
         worker.kill()
         fits += not sender.idle()
         worker = pushed.worker()
-    wait_until(letters.are_there, 60)
+    while not letters.are_there():
+        sender.flush()
+        before = letters.opened().total()
+        wait_until(lambda before=before: letters.opened().total() > before or letters.are_there(), 60)
     assert letters.opened() == Counter(letters.titles)
     told = sender.log().count("status=sent (250 2.0.0 Stored)")
     with pushed.looking():
