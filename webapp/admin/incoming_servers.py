@@ -106,8 +106,8 @@ class IncomingServerView(AdminView):
         "encryption": (servers.ENCRYPTIONS[1], servers.ENCRYPTIONS[0], servers.ENCRYPTIONS[2]),
         "authentication": (("password", _l("User and password")), ("oauth2", servers.SIGN_IN)),
         "sender_checks": (
-            ("learn", _l("Use them: learn the server's name from its emails")),
-            ("set", _l("Use those of a server that I name")),
+            ("learn", _l("Learn the server from the emails")),
+            ("set", _l("Use those of one server")),
             ("off", _l("Do not use them")),
         ),
         "after_fetch": (
