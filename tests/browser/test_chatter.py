@@ -9,9 +9,13 @@ from email.utils import make_msgid
 import pytest
 from playwright.sync_api import expect
 
+from mail.settings import config, parameters
+from mail.settings.clock import now
+from models import db
 from tests.browser import office
 from tests.servers.app import App
 from tests.servers.browser import Person
+from webapp import create_app
 
 ANN = "Ann Lee <ann@customer.test>"
 PAGE = """<div dir="ltr">We need 20 chairs like this one:<br><img src="cid:chair@1" width="900" alt="A chair"></div><br>
@@ -43,9 +47,19 @@ def letter() -> EmailMessage:
     return mail
 
 
+def allow_a_megabyte(app: App) -> None:
+    """Let no email be larger."""
+    pages = create_app(config.read(app.env))
+    with pages.app_context():
+        parameters.put("mail.max_size", "1", now())
+        db.session.commit()
+        db.engine.dispose()
+
+
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_a_discussion_on_a_phone(running_app: App, person: Callable[..., Person]) -> None:
     office.add_account(running_app, "clerk@home.test", "Clerk", "user")
+    allow_a_megabyte(running_app)
     first = letter()
     running_app.flask("receive", input=first.as_string())
     running_app.start()
@@ -83,7 +97,7 @@ def test_a_discussion_on_a_phone(running_app: App, person: Callable[..., Person]
     assert not someone.scrolls_sideways()
 
     # The reply goes to whom the last email named, the movie as a link; a refusal turns the envelope red by itself.
-    movie = {"name": "movie.mp4", "mimeType": "video/mp4", "buffer": bytes(20_000_000)}
+    movie = {"name": "movie.mp4", "mimeType": "video/mp4", "buffer": bytes(1_000_000)}
     page.locator("[data-files]").set_input_files([movie])  # type: ignore[list-item]
     expect(page.get_by_text("Too large for an email: movie.mp4 will be sent as a link")).to_be_visible()
     page.get_by_role("button", name="Send", exact=True).click()
