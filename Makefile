@@ -15,7 +15,7 @@ help:
 	@echo "make quick   what needs no server: unit tests, and the others on SQLite, in a minute"
 	@echo "make check   style, types, dead code"
 	@echo "make coverage  that unit tests and examples reach every line of what decides and reads"
-	@echo "make soak    the long proofs (21 minutes); goes on where it stopped"
+	@echo "make soak    the long proofs (an hour); goes on where it stopped"
 	@echo "make bench   speed against limits and peers"
 	@echo "make clean   remove what these commands made, but not instance/ (the data)"
 
