@@ -187,7 +187,10 @@ def is_challenge(message: IncomingMessage) -> bool:
 
 
 _CHALLENGE = re.compile(
-    r"boxbe\.com|sender verification|verify that you are (?:a )?(?:human|person|real)", re.IGNORECASE
+    r"boxbe\.com|(?<!\d )sender verification(?! (?:fail|error|callout|unsuccess|reject))"
+    r"|verify that you are (?:a )?(?:human|person|real)|challenge[/-]response"
+    r"|spam ?arrest|\btmda\b.{0,80}confirm|confirm that you are (?:not a (?:spammer|robot)|a (?:human|person))",
+    re.IGNORECASE | re.DOTALL,
 )
 
 

@@ -267,6 +267,9 @@ def test_ids_of_the_returned_mail(raw, ids):
          "bounce"),
         ("From: MAILER-DAEMON@x.test\n\nA copy.\n\n---- Original message ----\nTo: b@x.test\n"
          "Content-Type: multipart/report", False, "unreadable"),
+        ("From: no-reply@x.test\nReturn-Path: <>\n\nSpam Arrest holds your mail to b@x.test. Confirm that you are a"
+         " person.", True, "challenge"),
+        (dsn(ONE, words="<a@x.test>: mx.test said: 550 Sender verification failed"), False, "bounce"),
         (dsn(ONE, words="Boxbe.com asks you to verify"), False, "challenge"),
         ("From: a@x.test\nAuto-Submitted: auto-replied\n\nI am away", True, None),
         ("From: a@x.test\nSubject: Automatic reply: x\n\nI am away", True, None),
