@@ -154,7 +154,9 @@ class ReceivedMail(Model):
     # In quarantine: the address of ours that it was written to and that nobody has.
     unknown_address: Mapped[str] = mapped_column(String(320), default="", server_default="")
     # Why it is rejected, as its sender was told.
-    answer_id: Mapped[int | None] = mapped_column(ForeignKey("outgoing_mail.id", ondelete="SET NULL"))
+    answer_id: Mapped[int | None] = mapped_column(ForeignKey(
+        "outgoing_mail.id", ondelete="SET NULL", name="fk_received_mail_answer_id_outgoing_mail", use_alter=True
+    ))  # fmt: skip
     worker_id: Mapped[int | None] = mapped_column(ForeignKey("worker.id"))
     attempts: Mapped[int] = mapped_column(default=0)  # workers that died with it; or how often it was asked for
     acknowledged: Mapped[bool] = mapped_column(default=True)  # False: its server is still to be told that we have it
