@@ -31,7 +31,7 @@ from mail.outgoing.delivery import (
     not_tried,
     remember_live,
 )
-from mail.outgoing.delivery_state import mark_doubts, mark_failures, show_progress
+from mail.outgoing.delivery_state import mark_doubts, mark_failures, mark_untold, show_progress
 from mail.outgoing.line_results import RESULT, attempt_of, doubt_of, result_of
 from mail.outgoing.lines import decide_again, free_doubted, posts_of_lines, whole
 from mail.outgoing.waiting import NOT_TRIED, hand_back, use_room, wait_for_limit
@@ -290,6 +290,7 @@ class LineBatch(DeliveryBatch[Claimed]):
         about = (failure_of(line.address, tried.outcome, recipient_id=line.id) for line, tried, _ in noted)
         failures.record([failure for failure in about if failure and self.counts_failures], now)
         mark_failures(posts_of_lines(failed), now)
+        mark_untold([line.id for line in failed if line.post_id is None])
         mark_doubts(posts_of_lines([line for line, _, result in noted if result["state"] == "unknown"]), now)
         show_progress(posts_of_lines(self.lines), now)
         if self.frees_doubted:

@@ -11,8 +11,8 @@ from typing import Any, Literal
 from sqlalchemy import exists, select, update
 from sqlalchemy.orm import joinedload
 
-from mail.sentences import Why
-from models import Document, Event, Notification, OutgoingMail, Post, Recipient, User, db
+from mail.sentences import Why, why
+from models import Document, Event, Notification, OutgoingMail, Post, ReceivedMail, Recipient, User, db
 from models.slices import listed
 from models.store import upsert
 
@@ -122,6 +122,19 @@ def mark_failures(post_ids: Collection[int], now: datetime) -> None:
         )
     notify_inboxes([(row.id, row.user_id) for row in rows if row.user_id is not None], "failure", now)
     Event.add(thread_topics(rows), now)
+
+
+def mark_untold(line_ids: Collection[int]) -> None:
+    """Note that replies of the system failed: the emails that they were to answer are not rejected but ignored.
+
+    The caller commits.
+    """
+    if not line_ids:
+        return
+    answers = select(Recipient.mail_id).where(Recipient.id.in_(listed(line_ids)))
+    untold = select(ReceivedMail).where(ReceivedMail.answer_id.in_(answers), ReceivedMail.state == "rejected")
+    for row in db.session.scalars(untold):
+        row.state, row.decision = "ignored", [*(row.decision or []), why("unanswered_failed")]
 
 
 def mark_doubts(post_ids: Collection[int], now: datetime) -> None:

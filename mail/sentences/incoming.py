@@ -111,6 +111,7 @@ SENTENCES: dict[str, Any] = {
         "Not answered because this sender already got %(n)s automatic reply recently.",
         "Not answered because this sender already got %(n)s automatic replies recently.",
     ),
+    "unanswered_failed": _l("The reply to its sender could not be delivered, so the sender was not told."),
     "unanswered_hour": _l("Not answered because %(limit)s automatic replies were sent within the last hour."),
     # who wrote it (author.py)
     "author_behind_own_address": _l(

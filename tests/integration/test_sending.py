@@ -27,7 +27,19 @@ from mail.sentences import say
 from mail.settings import office, parameters
 from mail.settings.config import settings
 from mail.transport.smtp import ServerConnection
-from models import Blob, Bounce, DeliveryAttempt, OutgoingMail, OutgoingServer, Post, Recipient, ServerLimit, Thread, db
+from models import (
+    Blob,
+    Bounce,
+    DeliveryAttempt,
+    OutgoingMail,
+    OutgoingServer,
+    Post,
+    ReceivedMail,
+    Recipient,
+    ServerLimit,
+    Thread,
+    db,
+)
 from models.base import FERNET
 from scheduler.identity import WorkerIdentity
 from scheduler.loops import Loop, LoopGroup, NotNow
@@ -403,10 +415,19 @@ def test_a_refusal_of_the_content_that_names_the_address_counts(desk: Desk) -> N
     with misbehaving(refuses) as port:
         desk.server(port)
         desk.mail("gone@x.test")
+        with desk.app.app_context():
+            answer_id = db.session.scalars(select(OutgoingMail.id)).one()
+            mails = {"source": "practice", "size": 0, "received_at": datetime.now(UTC), "state": "rejected"}
+            db.session.add_all([ReceivedMail(source_key="1", answer_id=answer_id, **mails),
+                                ReceivedMail(source_key="2", **mails)])  # fmt: skip
+            db.session.commit()
         desk.send_all()
     with desk.app.app_context():
         bounce = db.session.scalars(select(Bounce)).one()
         assert (bounce.address_key, bounce.kind, bounce.counted) == ("gone@x.test", "hard", True)
+        received = db.session.scalars(select(ReceivedMail).order_by(ReceivedMail.id)).all()
+        assert [row.state for row in received] == ["ignored", "rejected"], "a rejection that nobody got is none"
+        assert received[0].decision == [{"code": "unanswered_failed", "values": {}}]
 
 
 # --- servers with limits
