@@ -260,10 +260,6 @@ class Postfix:
         log = self.folder / "postfix.log"
         return log.read_text(errors="replace") if log.exists() else ""
 
-    def flush(self) -> None:
-        """Let it try everything that waits; one that was touched twice at a time lies still until then."""
-        self.run("postkick", "public", "qmgr", "IDFA")
-
     def run(self, command: str, *words: str) -> None:
         """Run one of its commands, for example ``postalias``."""
         subprocess.run([COMMANDS / command, *words], env=self.env, check=True)
