@@ -120,13 +120,17 @@ def _reader_named(words: _Words) -> list[str]:
     return named if surety >= Surety.PROBABLY else []
 
 
+_LONG_LINE = re.compile(rb"([^\n]{2000})[^\n]++")
+
+
 def _by_detectors(words: _Words) -> list[str]:
     """What flufl.bounce finds; whatever it raises is a note, not an accident."""
     if words.message.is_auto_reply and not has_machine_voice(words.message):
         return []  # somebody is away, whatever their note quotes
     try:
         detectors = import_module("flufl.bounce")  # loaded by the first report, not by every process
-        tree = _without_returned(email.message_from_bytes(words.message.raw[:SCANNED]))
+        scanned = _LONG_LINE.sub(rb"\1", words.message.raw[:SCANNED])  # to many of them a line is work by its square
+        tree = _without_returned(email.message_from_bytes(scanned))
         temporary, permanent = detectors.all_failures(tree)
     except ImportError:
         words.problem = why(DETECTORS_MISSING)
