@@ -52,6 +52,10 @@ def test_the_same_words_mean_something_else_where_no_password_is_taken(host, aut
 
 
 def test_every_failure_of_a_mailbox_says_who_can_fix_it():
-    about_mails = {"mailbox_password_needed", *(code for code in SENTENCES if code.startswith("mailbox_mail_"))}
+    about_mails = {
+        "mailbox_password_needed",
+        "mailbox_address_wrong",
+        *(code for code in SENTENCES if code.startswith("mailbox_mail_")),
+    }
     tests = {code for code in SENTENCES if code.startswith("mailbox_test_")}
     assert {code for code in SENTENCES if code.startswith("mailbox_")} - about_mails - tests <= set(ADVICE)

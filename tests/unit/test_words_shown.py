@@ -83,7 +83,8 @@ def attribute(identity: int, value: bytes) -> bytes:
 
 
 def properties(*found: tuple[int, int, bytes], of: int = 0x00069003) -> bytes:
-    block = struct.pack("<I", len(found) + 2) + struct.pack("<HHI", 0x0003, 0x3FDE, 65001)
+    block = struct.pack("<I", len(found) + 3) + struct.pack("<HHI", 0x0003, 0x3FDE, 65001)
+    block += struct.pack("<HHIII", 0x1003, 0x3FDF, 2, 1, 2)
     block += struct.pack("<HH", 0x0040, 0x8005) + b"g" * 16 + struct.pack("<II", 1, 3) + b"ab\0\0" + b"t" * 8
     for number, kind, value in found:
         block += struct.pack("<HHII", kind, number, 1, len(value)) + value + b"\0" * (-len(value) % 4)
