@@ -5,20 +5,27 @@ from typing import Any
 
 from mail.sentences import Why, why
 
+TOLERATED = 10  # marks: a standby that takes over may lack the last minutes
+
 
 @dataclass(frozen=True)
 class Installation:
-    """Where a database is. What can't be found out is empty, and says nothing.
+    """Where a database is. What can't be found out is empty, and says nothing: two are compared in what both know.
 
-    ``database``: of PostgreSQL the cluster and the database in it, of SQLite the number of its file. ``machine`` and
-    ``path`` are of SQLite alone: workers on many machines may share one PostgreSQL. ``address``: where people reach the
-    office, if somebody said so. ``host`` and ``name`` are what people call the machine and the database; they are
-    shown, not compared.
+    Of PostgreSQL: ``cluster``, ``oid`` of the database in it and ``tables``, the number of one of them. Of SQLite:
+    ``born``, when the file was made, or where that is not noted its ``number``; its ``path``; and the ``machine``, as
+    workers on many machines may share one PostgreSQL. ``address``: where people reach the office, if somebody said so.
+    ``host`` and ``name`` are what people call the machine and the database; they are shown, not compared.
     """
 
-    database: str
-    machine: str = ""
+    kind: str = ""
+    cluster: str = ""
+    oid: str = ""
+    tables: str = ""
+    born: str = ""
+    number: str = ""
     path: str = ""
+    machine: str = ""
     address: str = ""
     host: str = ""
     name: str = ""
@@ -32,35 +39,83 @@ class Installation:
     def place(self) -> str:
         """Where it is, as people say it.
 
-        >>> Installation("pg:1:2", host="db1", name="office").place
+        >>> Installation(host="db1", name="office").place
         'db1 (office)'
         """
         return f"{self.host} ({self.name})"
 
 
-def copied(before: Installation, here: Installation) -> Why | None:
+# What makes a copy, and the words for it. The number of a file alone does not: shared folders give a new one at each
+# start.
+SIGNS = (
+    ("rehearsal_sign_kind", ("kind",)),
+    ("rehearsal_sign_cluster", ("cluster",)),
+    ("rehearsal_sign_oid", ("oid",)),
+    ("rehearsal_sign_tables", ("tables",)),
+    ("rehearsal_sign_file", ("born",)),
+    ("rehearsal_sign_machine", ("machine",)),
+    ("rehearsal_sign_file", ("number", "path")),
+)
+
+
+def copied(before: Installation, here: Installation, original_stands: bool = False) -> Why | None:
     """Return how it is known that a database is not where it was, None when it is.
 
-    A file that was renamed is the same file. A container that is made anew has another name and no number of its own:
-    there the file and its path decide.
+    ``original_stands``: another file is still at the path where the database was.
 
-    >>> mail1 = Installation("file:7", "a1", "/srv/office.db", "mail.acme.com", "mail1")
-    >>> copied(mail1, Installation("file:7", "a1", "/data/office.db", "mail.acme.com", "renamed"))
-    >>> copied(mail1, Installation("file:9", "b2", "/srv/office.db", host="trial"))["values"]
-    {'before': 'mail1', 'here': 'trial'}
-    >>> copied(mail1, Installation("file:7", "a1", "/srv/office.db", "trial.acme.com", "mail1"))["code"]
+    >>> mail1 = Installation("sqlite", born="7.1", path="/srv/office.db", address="mail.acme.com", host="mail1")
+    >>> copied(mail1, Installation("sqlite", born="7.1", path="/data/office.db", host="renamed"))
+    >>> copied(mail1, Installation("sqlite", born="9.4", path="/srv/office.db", host="trial"))["values"]["before"]
+    'mail1'
+    >>> copied(mail1, Installation("sqlite", born="7.1", address="trial.acme.com"))["code"]
     'rehearsal_other_address'
     """
-    if before.database != here.database or _is_elsewhere(before, here):
-        named = [one.host if before.host != here.host else one.place for one in (before, here)]
-        return why("rehearsal_copied", before=named[0], here=named[1])
-    if before.address and here.address and before.address != here.address:
+    sign = next((code for code, names in SIGNS if all(_differs(name, before, here) for name in names)), "")
+    if sign:
+        return _copied(before, here, why(sign))
+    if original_stands and _differs("path", before, here):
+        return _copied(before, here, why("rehearsal_sign_original", path=before.path))
+    if _differs("address", before, here):
         return why("rehearsal_other_address", before=before.address, here=here.address)
     return None
 
 
-def _is_elsewhere(before: Installation, here: Installation) -> bool:
-    """Say whether two files with the same number are on two machines."""
-    if before.machine and here.machine:
-        return before.machine != here.machine
-    return before.path != here.path
+def _differs(name: str, before: Installation, here: Installation) -> bool:
+    then, now = getattr(before, name), getattr(here, name)
+    return bool(then and now and then != now)
+
+
+def _copied(before: Installation, here: Installation, sign: Why) -> Why:
+    if before.place == here.place:
+        return why("rehearsal_copied_here", here=here.place, sign=sign)
+    places = [one.host if before.host != here.host else one.place for one in (before, here)]
+    return why("rehearsal_copied", before=places[0], here=places[1], sign=sign)
+
+
+@dataclass(frozen=True)
+class Marks:
+    """How far the folder beside a database counted, in the home that the database names.
+
+    ``is_original``: whether its file is the very one that a worker wrote; one that was put back by a backup is not.
+    """
+
+    known: int = 0
+    is_original: bool = True
+
+
+def restored(counted: int, beside: Marks, here: Installation) -> Why | None:
+    """Return how it is known that a database at its place is older than it was; ``counted``: its own marks.
+
+    >>> restored(500, Marks(500), Installation("sqlite"))
+    >>> restored(100, Marks(500), Installation("sqlite", host="mail1", name="office.db"))["code"]
+    'rehearsal_restored'
+    >>> restored(500, Marks(500, is_original=False), Installation("sqlite"))["code"]
+    'rehearsal_restored_folder'
+    """
+    if beside.known - counted > TOLERATED:
+        return why("rehearsal_restored", here=here.place)
+    # What was restored into PostgreSQL has other numbers, so this folder only moved.
+    together = beside.known and counted - beside.known <= TOLERATED
+    if here.kind == "sqlite" and together and not beside.is_original:
+        return why("rehearsal_restored_folder", here=here.place)
+    return None

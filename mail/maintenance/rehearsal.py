@@ -45,7 +45,7 @@ def begin_where_copied(now: datetime) -> None:
         reason = installation.moved()
         goes_on = rehearsal.is_on()
     if reason is None:
-        installation.settle(now)
+        installation.count_on(now)
     elif not goes_on:
         log.warning("rehearsal: %s", reason["code"])
         begin(reason, now)

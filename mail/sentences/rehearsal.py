@@ -8,9 +8,24 @@ SENTENCES: dict[str, Any] = {
     "rehearsal_by": _l("%(user)s turned it on."),
     "rehearsal_by_command": _l("It was turned on from the command line."),
     "rehearsal_copied": _l(
-        "The database was copied, moved or restored from a backup: it was on %(before)s and is now on %(here)s."
+        "The database may have been copied, moved or restored from a backup: it was on %(before)s and is now on "
+        "%(here)s. %(sign)s"
     ),
+    "rehearsal_copied_here": _l("The database on %(here)s may have been copied or restored from a backup. %(sign)s"),
+    "rehearsal_sign_kind": _l("It is another kind of database than before."),
+    "rehearsal_sign_cluster": _l(
+        "PostgreSQL has a different system identifier; an upgrade of PostgreSQL to a new version changes it, too."
+    ),
+    "rehearsal_sign_oid": _l("The database has a different number (OID): it was created again."),
+    "rehearsal_sign_tables": _l("Its tables were created again."),
+    "rehearsal_sign_file": _l("The database file was created again."),
+    "rehearsal_sign_machine": _l("The machine has a different ID (/etc/machine-id)."),
+    "rehearsal_sign_original": _l("The previous database file is still at %(path)s."),
     "rehearsal_restored": _l("The database on %(here)s is older than it was: it was restored from a backup."),
+    "rehearsal_restored_folder": _l(
+        "The data folder of the database on %(here)s was copied or restored from a backup, and the database is no "
+        "newer: it may have been restored with it."
+    ),
     "rehearsal_other_address": _l(
         "The office is reached at %(here)s now and was at %(before)s before: it may have been copied."
     ),

@@ -5,7 +5,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -20,7 +19,7 @@ from mail.outgoing.lines import whole_mail
 from mail.queue.access_tokens import renewed
 from mail.queue.connections import Connections, access_to, practice_listens_at, practice_target
 from mail.sentences import why
-from mail.settings import config, installation, parameters, rehearsal
+from mail.settings import installation, parameters, rehearsal
 from mail.settings.clock import now
 from mail.settings.parameters import INTERNAL
 from mail.transport.sasl import SignInWaits
@@ -40,7 +39,6 @@ from models import (
     db,
 )
 from models.outgoing import HELD
-from scheduler import create_worker_app
 from scheduler.practice import Receiver
 from tests.integration.mass import Sender, add_contacts, add_server, draft, states
 from tests.office import Office
@@ -288,28 +286,12 @@ def test_a_batch_that_is_under_way_ends_before_its_next_email() -> None:
 # --- where the office is
 
 
-def test_a_database_that_is_older_than_its_folder_was_restored(app: Flask) -> None:
-    with app.app_context():
-        flow.begin_where_copied(now())
-        backup = parameters.stored(installation.KEY)
-        flow.begin_where_copied(now())
-        assert not rehearsal.is_on() and installation.moved() is None
-        parameters.store(installation.KEY, backup, now())
-        db.session.commit()
-        flow.begin_where_copied(now())
-        found = rehearsal.current()
-        assert found is not None and found.why["code"] == "rehearsal_restored"
-        flow.end(False, False, now(), None, "Ann")
-        flow.begin_where_copied(now())
-        assert not rehearsal.is_on(), "it is at home now"
-
-
 def test_a_copy_says_so_once_however_often_it_starts(app: Flask) -> None:
     with app.app_context():
         db.session.add(User(email="boss@office.test", role="admin", contact=Contact(name="Boss")))
         db.session.commit()
         flow.begin_where_copied(now())
-        stored = json.loads(parameters.stored(installation.KEY)) | {"database": "elsewhere", "host": "mail1"}
+        stored = json.loads(parameters.stored(installation.KEY)) | {"kind": "another", "host": "mail1"}
         parameters.store(installation.KEY, json.dumps(stored), now())
         db.session.commit()
         for _ in range(3):
@@ -318,17 +300,6 @@ def test_a_copy_says_so_once_however_often_it_starts(app: Flask) -> None:
         assert found is not None and found.why["values"]["before"] == "mail1"
         (notice,) = db.session.scalars(select(Notification))
         assert notice.why is not None and notice.why["code"] == "notice_rehearsal_asks"
-
-
-@pytest.mark.parametrize(
-    ("url", "address"), [("https://mail.acme.com/x", "mail.acme.com"), ("http://localhost:8000", ""), ("", "")]
-)
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-def test_an_address_that_means_this_machine_says_nothing(database: str, tmp_path: Path, url: str, address: str) -> None:
-    made = create_worker_app(config.read({"COQUI_DATA": str(tmp_path), "DATABASE_URL": database, "COQUI_URL": url}))
-    with made.app_context():
-        assert installation.here().address == address
-        db.engine.dispose()
 
 
 def test_a_clone_that_nothing_tells_from_the_original_is_told_by_a_command(pages: Flask) -> None:
