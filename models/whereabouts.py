@@ -22,9 +22,11 @@ MOUNTS = Path("/proc/self/mountinfo")
 
 NOT_TOLD = ("42501", "42883", "0A000")  # not permitted, no such function, not supported
 
-# statx(2), which Python does not know
+# statx(2) and statfs(2), which Python does not know
 AT_FDCWD, AT_EMPTY_PATH, STATX_BTIME = -100, 0x1000, 0x800
 SIZE, MASK_AT, BTIME_AT = 256, 0, 80
+# File systems that keep what they note: ext, XFS, Btrfs, F2FS, ZFS, bcachefs, tmpfs. Some network shares make it up.
+LOCAL = (0xEF53, 0x58465342, 0x9123683E, 0xF2F52010, 0x2FC12FC1, 0xCA451A4E, 0x01021994)
 
 
 def of_database() -> dict[str, str]:
@@ -66,19 +68,23 @@ def name() -> str:
 def made_at(file: Path | int) -> str:
     """Return when a file was made, to the nanosecond; no copying and restoring takes that along.
 
-    An open file is given by its descriptor. Some file systems do not note it.
+    An open file is given by its descriptor. Some file systems do not note it, or can't be relied on.
     """
-    statx = getattr(ctypes.CDLL(None), "statx", None)
+    libc = ctypes.CDLL(None)
+    statx = getattr(libc, "statx", None)
     if statx is None:
         return ""
-    found = ctypes.create_string_buffer(SIZE)
+    found, system = ctypes.create_string_buffer(SIZE), ctypes.create_string_buffer(SIZE)
     if isinstance(file, int):
-        failed = statx(file, b"", AT_EMPTY_PATH, STATX_BTIME, found)
+        failed = libc.fstatfs(file, system) or statx(file, b"", AT_EMPTY_PATH, STATX_BTIME, found)
     else:
-        failed = statx(AT_FDCWD, os.fsencode(file), 0, STATX_BTIME, found)
-    (mask,) = unpack_from("=I", found, MASK_AT)
+        path = os.fsencode(file)
+        failed = libc.statfs(path, system) or statx(AT_FDCWD, path, 0, STATX_BTIME, found)
+    (kind,), (mask,) = unpack_from("@l", system), unpack_from("=I", found, MASK_AT)
+    if failed or kind & 0xFFFFFFFF not in LOCAL or not mask & STATX_BTIME:
+        return ""
     seconds, nanoseconds = unpack_from("=qI", found, BTIME_AT)
-    return f"{seconds}.{nanoseconds:09}" if not failed and mask & STATX_BTIME and seconds else ""
+    return f"{seconds}.{nanoseconds:09}"
 
 
 def machine() -> str:

@@ -111,8 +111,8 @@ def _beside() -> dict[str, Any]:
     with suppress(OSError, ValueError), _file().open() as file:
         found = json.load(file)
         if isinstance(found, dict) and isinstance(found.get("marks"), dict):
-            born = whereabouts.made_at(file.fileno())
-            return {"marks": found["marks"], "is_original": found.get("born", born) == born}
+            then, born = found.get("born"), whereabouts.made_at(file.fileno())
+            return {"marks": found["marks"], "is_original": not (then and born) or then == born}
     return {"marks": {}, "is_original": True}
 
 

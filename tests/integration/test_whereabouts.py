@@ -79,7 +79,7 @@ def test_what_one_worker_settled_holds_for_one_with_another_folder(app: Flask, d
     with app.app_context():
         count(1)
         backup = parameters.stored(installation.KEY)
-        count(TOLERATED + 1)
+        count(TOLERATED + 3)
         go_back_to(backup)
         flow.begin_where_copied(now())
         assert rehearsal.is_on()
@@ -140,7 +140,7 @@ def test_a_folder_that_is_restored_with_its_database_is_noticed(database: str, t
         db.engine.dispose()
 
 
-def test_a_file_is_known_by_when_it_was_made(tmp_path: Path) -> None:
+def test_a_file_is_known_by_when_it_was_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "office.db"
     file.write_bytes(b"x")
     made = whereabouts.made_at(file)
@@ -156,6 +156,25 @@ def test_a_file_is_known_by_when_it_was_made(tmp_path: Path) -> None:
     shutil.copy2(moved, file)
     assert whereabouts.made_at(file) not in ("", made) and file.stat().st_ino != number
     assert whereabouts.made_at(tmp_path / "none") == whereabouts.made_at(Path("/proc/version")) == ""
+    monkeypatch.setattr(whereabouts, "LOCAL", ())
+    assert whereabouts.made_at(file) == "", "a network share may make it up anew at each change"
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_where_no_file_notes_when_it_was_made_its_number_alone_is_no_reason(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with app.app_context():
+        count(1)
+        monkeypatch.setattr(whereabouts, "LOCAL", ())
+        assert seen() == "", "the folder is on a share now, say"
+        count(1)
+        monkeypatch.setattr(whereabouts, "of_database", lambda: {"kind": "sqlite", "path": "/x.db", "number": "7"})
+        installation.settle(now())
+        monkeypatch.setattr(whereabouts, "of_database", lambda: {"kind": "sqlite", "path": "/x.db", "number": "8"})
+        assert seen() == ""
+        monkeypatch.setattr(whereabouts, "of_database", lambda: {"kind": "sqlite", "path": "/y.db", "number": "8"})
+        assert seen() == "rehearsal_sign_file"
 
 
 def test_a_file_that_stands_where_the_database_was_is_its_original(tmp_path: Path) -> None:
