@@ -59,8 +59,13 @@ class MailWriter:
     def submit(self, mail: push.PushedMail) -> Future[None]:
         """Return what is done once the mail is committed, and fails when it is not."""
         done: Future[None] = Future()
+        done.set_running_or_notify_cancel()  # whoever hangs up meanwhile can't call it off
         self._waiting.put((mail, done))
         return done
+
+    def is_alive(self) -> bool:
+        """Return whether it goes on storing."""
+        return self._thread.is_alive()
 
     def close(self) -> None:
         self._waiting.put(None)
@@ -115,7 +120,7 @@ class ListenerDesk:
     def __init__(self, app: Flask, source: push.Source, memory: Memory) -> None:
         self.memory, self.hostname = memory, "localhost"
         self.storing = 0
-        self._app, self._writer = app, MailWriter(app, source)
+        self._app, self.writer = app, MailWriter(app, source)
         self._known: _OurAddresses | None = None
         self._connections: Counter[str] = Counter()
         self._minute, self._mails = 0, Counter[str]()
@@ -182,7 +187,7 @@ class ListenerDesk:
             recipients = tuple(known.reception.ours(one) for one in envelope.rcpt_tos)
             sender = (envelope.mail_from or "").removeprefix("<>")
             received = self._received(session, protocol)
-            await asyncio.wrap_future(self._writer.submit(push.PushedMail(content, sender, recipients, received)))
+            await asyncio.wrap_future(self.writer.submit(push.PushedMail(content, sender, recipients, received)))
         except Exception as error:
             _say_away(error)
             return "451 4.3.0 The message can't be stored at the moment; try again later"
@@ -199,7 +204,7 @@ class ListenerDesk:
         return f"Received: from {helo} ([{shown}]) by {self.hostname} with {protocol}; {at}"
 
     def close(self) -> None:
-        self._writer.close()
+        self.writer.close()
 
 
 def _is_here(peer: str) -> bool:
@@ -224,9 +229,13 @@ class PushListener:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: asyncio.Event | None = None
+        self._desk: ListenerDesk | None = None
 
     def work(self) -> bool:
         """Open the address, or see that it is open; raises ``NotNow`` with the reason why it can't be."""
+        if self._desk is not None and not self._desk.writer.is_alive():
+            log.error("%s stores nothing any more; it begins anew", self.name)
+            self.close()
         if self._thread is None or not self._thread.is_alive():
             self._open()
         assert self._loop is not None
@@ -238,7 +247,7 @@ class PushListener:
         if self._loop is not None and self._ended is not None and self._thread is not None:
             self._loop.call_soon_threadsafe(self._ended.set)
             self._thread.join(LAST_WORDS + 1)
-        self._thread = self._loop = self._ended = None
+        self._thread = self._loop = self._ended = self._desk = None
 
     def _open(self) -> None:
         opened: Future[None] = Future()
@@ -278,7 +287,7 @@ class PushListener:
         try:
             self._context = tls_server.server_context(*self._certificate) if self._certificate else None
             self._seen = self._written_at()
-            desk = ListenerDesk(self._app, self._address.protocol, _memory)
+            desk = self._desk = ListenerDesk(self._app, self._address.protocol, _memory)
             server = await self._loop.create_server(
                 lambda: make(desk, tls_context=self._context),
                 self._address.host,
@@ -287,6 +296,9 @@ class PushListener:
                 reuse_port=True,  # several workers of one machine share it, and the next one need not wait
             )
         except Exception as error:
+            if self._desk is not None:
+                self._desk.close()
+                self._desk = None
             opened.set_exception(error)
             return
         opened.set_result(None)

@@ -5,6 +5,7 @@ import smtplib
 import socket
 import sqlite3
 import ssl
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +16,7 @@ from flask import Flask
 from sqlalchemy import event, select
 
 from mail.documents.contacts import find_or_make
+from mail.incoming import push
 from mail.settings import parameters
 from mail.settings.clock import now
 from mail.settings.config import ListenAddress
@@ -231,6 +233,51 @@ def test_a_full_disk_and_a_locked_database_are_no_loss(app: Flask, smtp: smtplib
     assert stored(app) == []
     smtp.sendmail(SENDER, ["sales@office.test"], large)
     assert len(stored(app)) == 1
+
+
+@ON_SQLITE
+def test_a_server_that_hangs_up_while_its_mail_is_stored_stops_nobody(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, gone, goes_on = threading.Event(), threading.Event(), threading.Event()
+    store, leave = push.store, listener.ListenerDesk.leave
+    monkeypatch.setattr(push, "store", lambda *mails: (begun.set(), goes_on.wait(20), store(*mails)))
+    monkeypatch.setattr(listener.ListenerDesk, "leave", lambda *given: (leave(*given), gone.set()))
+    with listening(app, "smtp") as port:
+        with closing(smtplib.SMTP("127.0.0.1", port)) as hasty:
+            hasty.ehlo()
+            hasty.mail(SENDER)
+            hasty.rcpt("sales@office.test")
+            assert hasty.docmd("DATA")[0] == 354
+            hasty.send(MAIL.encode() + b".\r\n")
+            assert begun.wait(20)
+        assert gone.wait(20)
+        goes_on.set()
+        with closing(smtplib.SMTP("127.0.0.1", port, timeout=20)) as next_one:
+            next_one.sendmail(SENDER, ["sales@office.test"], MAIL + "Another\r\n")
+    assert len(stored(app)) == 2
+
+
+@ON_SQLITE
+def test_a_listener_that_stores_nothing_any_more_begins_anew(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    writers: list[listener.MailWriter] = []
+    begin = listener.MailWriter.__init__
+    monkeypatch.setattr(
+        listener.MailWriter, "__init__", lambda self, *given: (writers.append(self), begin(self, *given))[1]
+    )
+    opened = PushListener(app, ListenAddress("smtp", "127.0.0.1", port := free_port()), None)
+    with app.app_context():
+        opened.work()
+        opened.work()
+        assert len(writers) == 1
+        writers[0].close()
+        wait_until(lambda: not writers[0].is_alive())
+        opened.work()
+    with closing(smtplib.SMTP("127.0.0.1", port, timeout=20)) as client:
+        client.sendmail(SENDER, ["sales@office.test"], MAIL)
+    opened.close()
+    assert len(stored(app)) == 1
+    assert not any(one.is_alive() for one in writers)
 
 
 @ON_SQLITE
