@@ -44,7 +44,18 @@ _SUBJECT_LINE = re.compile(
     r"|主题|주제|제목)\*?[ \t]*[:：]",
     re.IGNORECASE,
 )
+_DATE_LINE = re.compile(
+    r"[ \t*]*(?:(?:sent|gesendet|envoyé|enviado|inviato|verzonden|skickat|sendt|lähetetty|wysłano|отправлено|gönderilen"
+    r"|送信日時|发送时间)\*?[ \t]*[:：].*\d"
+    r"|(?:date|datum|fecha|data|dato|päivämäärä|日時|날짜)\*?[ \t]*[:：].*\d[:.h]\d\d)",
+    re.IGNORECASE,
+)
 _TIME = re.compile(r"\d[:.h]\d\d")
+# What dashes without the blank of RFC 3676 need below them: how somebody is reached.
+_REACHED = re.compile(
+    r"[\w.+-]{1,64}@[\w-]{1,63}\.\w|\bwww\.\w|\bhttps?://|(?:\+|\b0|\b\d{3}[-.)] ?|\()\d[\d ()/.-]{5,20}\d",
+    re.IGNORECASE,
+)
 _LINE_ABOVE = re.compile(r"[ \t]*[_-]{5,}[ \t]*")
 # What people write above a quote into which they wrote their answers.
 _ANSWERS_BELOW = re.compile(
@@ -176,7 +187,9 @@ def _is_signature(following: list[str], dashes: str) -> bool:
         if len(signed) > _LONGEST_SIGNATURE:
             return False
     longest = 200 if dashes == "-- " else 60  # without the blank of RFC 3676 it may be anything
-    return bool(signed) and all(len(line) <= longest and not _LIST_ITEM.match(line) for line in signed)
+    if not signed or any(len(line) > longest or _LIST_ITEM.match(line) for line in signed):
+        return False
+    return dashes == "-- " or any(_REACHED.search(line) for line in signed)
 
 
 def _begins_quote(lines: list[str], number: int) -> bool:
@@ -210,10 +223,9 @@ def _is_header(lines: list[str], divided: bool) -> bool:
     others = [line for line in block[1:] if _OTHER_LINE.match(line)]
     if len(others) < 2 or not _FROM_LINE.match(block[0]):
         return False
-    if any("@" in line for line in [block[0], *others]):
-        return True
-    has_subject = any(_SUBJECT_LINE.match(line) for line in others)
-    return has_subject and (divided or any(_TIME.search(line) for line in others))
+    if not divided and not any(_DATE_LINE.match(line) for line in others):
+        return False
+    return any("@" in line or _SUBJECT_LINE.match(line) for line in [block[0], *others])
 
 
 def _attribution(lines: list[str], number: int) -> int | None:
@@ -272,7 +284,8 @@ def _fold_html(body: str) -> int | None:
     signatures = _SIGNATURE_MARKS.finditer(body, 0, quote if quote is not None else len(body))
     for signature in islice((one for one in signatures if one.start() >= closed), _MOST_LOOKS):
         below = body[signature.end() : quote][:20_000] if signature[0].rstrip().endswith("--") else ""
-        if not below or _is_signature(text_of_html(below).split("\n"), "--"):
+        dashes = "-- " if signature[0].endswith(" ") else "--"
+        if not below or _is_signature(text_of_html(below).split("\n"), dashes):
             return _with_dashes(body, signature.start())
     return quote
 
@@ -293,17 +306,18 @@ def _html_quote(body: str) -> int | None:
     """Where the quote begins that lasts to the end; None if the person went on writing below it."""
     depth = 0
     start: int | None = None
-    closed = 0
+    closed = silent = 0  # nothing is said between them
     rules = 0
     for mark in _QUOTE_MARKS.finditer(body):
         found = mark[0]
         if found.startswith("</"):
             depth = max(depth - 1, 0)
-            closed = mark.end() if not depth else closed
+            closed = silent = mark.end() if not depth else closed
             continue
         if depth == 0:
-            if start is not None and closed and _says_something(body[closed : mark.start()]):
-                start, closed = None, 0
+            if start is not None and closed:
+                start, closed = (None, 0) if _says_something(body[silent : mark.start()]) else (start, closed)
+                silent = mark.start()
             is_marked = _MARKED_TAG.search(found)
             if not is_marked and not found.startswith("<blockquote"):
                 rules += 1
@@ -346,12 +360,12 @@ def _with_attribution(body: str, start: int) -> int:
         return start
     before = body[max(start - 1500, 0) : start]
     for block in ("<div", "<p", "<br"):
-        at = before.rfind(block)
-        while at >= 0:
-            words = text_of_html(before[at:]).split("\n")
-            if words and len(" ".join(words)) < 400 and _attribution(words, 0) is not None:
-                return start - len(before) + at
-            if len(words) > 3:
-                break
+        at = len(before)
+        for _ in range(_MOST_LOOKS):
             at = before.rfind(block, 0, at)
+            words = text_of_html(before[at:]).split("\n") if at >= 0 else []
+            if not words or len(words) > 3:
+                break
+            if len(" ".join(words)) < 400 and _attribution(words, 0) is not None:
+                return start - len(before) + at
     return start

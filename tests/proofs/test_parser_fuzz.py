@@ -13,6 +13,7 @@ from mail.decide.report import read_report
 from mail.incoming.reader import body_of
 from mail.message.authentication_results import results_in
 from mail.message.parse import message_key, parse
+from mail.message.quoted import folded_parts
 from mail.sentences import say as in_words
 from tests.proofs.scene import Say
 from tests.servers.process import CACHE
@@ -37,7 +38,9 @@ TOKENS = [
     b"On 1 wrote:\n", b"From: a\n", b"begin 644 a\n", b"#0V%T\n", b"M\n", b"`\nend\n",
     b"=ybegin line=1 size=1 name=a\n", b"=ypart begin=1 end=1\n", b"\n=yend size=1\n", b"QUJD", b"QQ==", b"a b\n",
     b"----\n", b"<p>", b"<div>", b"<b>", b"</b>", b"<br>", b"<!--", b"-->", b"<style>", b"<title>",
-    b"<img src=cid:a>", b'<a href="', b"<table><tr><td>", b"<blockquote>", b"<meta charset=", b"&", b"&amp;", b"&#",
+    b"<img src=cid:a>", b'<a href="', b"<table><tr><td>", b"<blockquote>", b"<hr>", b"</div>", b"</blockquote>",
+    b'<blockquote type="cite">q</blockquote>', b'<div style="border-top:solid">', b'<div class="gmail_signature">',
+    b"<meta charset=", b"&", b"&amp;", b"&#",
     b"\xc2\xa0", b"http://a.test/", b"cid:", b"{\\rtf1", b"\\'41", b"\x30\x80", b"\x30\x82\xff\xff", b"\x24\x80",
     b"Re: ", b"spf=pass ", b"dkim=fail (", b"header.d=", b"Final-Recipient: rfc822; ", b"Status: 5.1.1\n",
     b"Action: failed\n", b"Diagnostic-Code: smtp; 550 ", b"-----BEGIN PGP MESSAGE-----\n",
@@ -106,7 +109,10 @@ def trouble_with(raw: bytes) -> str:
     began = time.process_time()
     try:
         message = parse(raw, NOW)
-        body_of(message), message_key(message), authorship(message, {"sales@office.test"})
+        shown = body_of(message)
+        if shown.fold is not None:
+            folded_parts(shown.html or message.text, shown.fold, is_html=bool(shown.html))
+        message_key(message), authorship(message, {"sales@office.test"})
         results_in(raw), read_report(message)
     except Exception as error:
         return repr(error)[:300]

@@ -149,6 +149,14 @@ TEXTS = [
     "From: Ann\nTo: Bob\nDate: today\nSubject: lunch\nThat is how you write a letter.",
     "Hi.\n\n‖_____\nFrom: Ann\nSent: Monday\nTo: Bob\nSubject: Hi\n\nIs it?\n".replace("‖_____\n", "_____\n‖"),
     "Yes.\n\n‖--\nBob Builder\n+49 30 123\n",
+    "Yes.\n\n‖--\nBob\nbob@y.example\n",
+    "Yes.\n\n‖--\nBob\nwww.y.example\n\nOn Mon, 2 Nov 2026, Ann <a@x.test> wrote:\n> Is it?\n",
+    "Yes.\n\n‖--\nBob\nPhone 555-123-4567\n",
+    # what a person writes out, as a program would write it
+    "Order:\n--\nPlease send 300 chairs\nto Main Street 5",
+    "Send it this way:\n\nFrom: sales@ours.example\nTo: bob@y.example\nSubject: Lunch at 10:30\n\nby Friday, please.",
+    "Use these:\n\nFrom: sales@ours.example\nTo: bob@y.example\nDate: tomorrow\nSubject: Hello\n\nand confirm.",
+    "Yes.\n\n_____\n‖From: sales@ours.example\nTo: bob@y.example\nSubject: Hello\n\nIs it?",
 ]
 
 
@@ -191,6 +199,9 @@ HTMLS = [
     "<p>Hi.</p><p>On 2/11 Ann wrote:</p><p>One</p><p>Two</p><p>Three</p><p>Four</p><blockquote>Is it?</blockquote>",
     "<p>By train:</p><hr><p>From: Berlin<br>To: Hamburg<br>Date: 3 May</p><p>Please book it.</p>",
     "<p>A list<br>-- <br>- apples<br>- pears</p>",
+    "<p>Order:<br>--<br>Please send 300 chairs<br>to Main Street 5</p>",
+    "<p>Yes.</p>‖<br>--<br>Bob<br>+49 30 1234567",
+    "<p>So:</p><p>From: sales@ours.example<br>To: bob@y.example<br>Subject: Hello</p><p>by Friday, please.</p>",
     "<p>My answers are below.</p><hr><p>From: Ann<br>Sent: Monday<br>To: Bob<br>Subject: Hi</p><p>How many? Five.</p>",
     "",
 ]

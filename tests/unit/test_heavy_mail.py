@@ -10,7 +10,7 @@ from mail.incoming import reader
 from mail.incoming.reader import LARGE, LONGEST_TEXT, is_heavy, look_at, read_mail
 from mail.message.html import clean_html, text_of_html
 from mail.message.parse import message_key, parse
-from mail.message.quoted import fold_at
+from mail.message.quoted import fold_at, folded_parts
 from tests.effort import little_work
 
 NOW = datetime(2026, 11, 2, tzinfo=UTC)
@@ -39,6 +39,22 @@ def test_a_page_is_work_by_its_length_and_not_by_its_square(unit):
         folds = fold_at(cleaned, is_html=True), fold_at(html)
         words = text_of_html(html)
     assert len(words) <= len(html) and all(0 < fold < len(html) for fold in folds if fold is not None)
+
+
+AFTER_A_QUOTE = [
+    "<hr>", '<div style="border-top: solid"></div>', "<blockquote></blockquote>", '<div class="gmail_quote"></div>',
+]  # fmt: skip
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("unit", AFTER_A_QUOTE)
+@pytest.mark.parametrize("signature", ["", '<div class="gmail_signature">Bob</div>'], ids=["", "signed"])
+def test_many_marks_behind_a_quote_are_little_work(unit, signature):
+    body = f'<p>Hi</p>{signature}<blockquote type="cite">q</blockquote>' + unit * 40_000
+    with little_work():
+        at = fold_at(body, is_html=True)
+        parts = folded_parts(body, at, is_html=True)
+    assert at == len("<p>Hi</p>") and list(parts) == (["signature", "quoted"] if signature else ["quoted"])
 
 
 def test_a_long_text_behind_a_thousand_ampersands_is_little_work():
