@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mail.decide.facts import KnownMessage, SelfTestMail
+from mail.decide.forwarding import ForwardingRequest
 from mail.decide.report import Report
 from mail.message.dmarc_report import AggregateReport
 from mail.sentences import Why
@@ -59,6 +60,21 @@ class Aggregate:
     report: AggregateReport
     registered_domain: str
     target: str = "dmarc"
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardingAsked:
+    """Somebody's provider asks us to confirm that it forwards to us: shown to admins; in doubt, in quarantine."""
+
+    request: ForwardingRequest
+
+    @property
+    def is_doubted(self) -> bool:
+        return bool(self.request.doubt)
+
+    @property
+    def target(self) -> str:
+        return "quarantine" if self.is_doubted else "forwarding"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +179,8 @@ class Quarantined:
 
 
 Outcome = (
-    Duplicate | Ignored | Bounced | Aggregate | SelfTested | AutoNote | Reply | PostTo | NewDocument | Replied
-    | Unsubscribed | Rejected | Quarantined
+    Duplicate | Ignored | Bounced | Aggregate | ForwardingAsked | SelfTested | AutoNote | Reply | PostTo | NewDocument
+    | Replied | Unsubscribed | Rejected | Quarantined
 )  # fmt: skip
 
 
@@ -192,9 +208,9 @@ class Routing:
     def state(self) -> str:
         """The state of the mail in the ledger; one that waits for a person, even in part, is in quarantine."""
         kinds = {type(outcome) for outcome in self.outcomes}
-        if Quarantined in kinds:
+        if any(one.target == "quarantine" for one in self.outcomes):
             return "quarantined"
-        if kinds & {Bounced, Aggregate, AutoNote, Reply, PostTo, NewDocument, Unsubscribed}:
+        if kinds & {Bounced, Aggregate, ForwardingAsked, AutoNote, Reply, PostTo, NewDocument, Unsubscribed}:
             return "processed"
         if Rejected in kinds:
             return "rejected" if self.answer_to else "ignored"
@@ -224,6 +240,7 @@ class Routing:
 
 _RESULTS: dict[type, str] = {
     Aggregate: "dmarc",
+    ForwardingAsked: "forwarding",
     AutoNote: "auto_reply",
     Reply: "reply",
     PostTo: "reply",

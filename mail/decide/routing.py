@@ -18,10 +18,12 @@ from mail.decide.facts import (
     bounce_token,
     unsubscribe_token,
 )
+from mail.decide.forwarding import forwarding_request
 from mail.decide.outcomes import (
     AutoNote,
     Bounced,
     Duplicate,
+    ForwardingAsked,
     Ignored,
     NewDocument,
     Outcome,
@@ -34,6 +36,7 @@ from mail.decide.outcomes import (
     Unsubscribed,
 )
 from mail.decide.reply import answers_itself
+from mail.decide.reported import About
 from mail.decide.routing_case import RoutingCase
 from mail.decide.self_test_mails import came_back
 from mail.decide.verp import PLUS_TEST
@@ -131,6 +134,19 @@ def _aggregate(case: RoutingCase) -> list[Outcome] | None:
         return None
     case.steps += found[0]
     return [found[1]]
+
+
+def _forwarding(case: RoutingCase) -> list[Outcome] | None:
+    """A provider asks to confirm that mail is forwarded to us. No report, but one that names nobody may be one."""
+    if case.report is not None and case.report.about is not About.UNREADABLE:
+        return None
+    found = forwarding_request(case.message, case.facts.checked_by)
+    if found is None:
+        return None
+    case.steps.append(found.reason)
+    written_to = (case.book.find(address) for address in case.recipients)
+    case.hits += [alias.id for alias in written_to if alias is not None]
+    return [ForwardingAsked(found)]
 
 
 def _report(case: RoutingCase) -> list[Outcome] | None:
@@ -317,6 +333,7 @@ RULES: tuple[Callable[[RoutingCase], list[Outcome] | None], ...] = (
     _plus_test,
     _answer_to_rejection,
     _aggregate,
+    _forwarding,
     _report,
     _unsubscribe,
     _automatic_answer,

@@ -15,6 +15,7 @@ from mail.decide.outcomes import (
     Aggregate,
     AutoNote,
     Bounced,
+    ForwardingAsked,
     NewDocument,
     PostTo,
     Replied,
@@ -28,7 +29,7 @@ from mail.documents.documents import DocumentDraft, foresee, open_documents
 from mail.documents.notify import PostNotification, ReadyNotification, relayed_references
 from mail.documents.posts import add_posts, follow_all
 from mail.documents.threads import PostDraft, ThreadView
-from mail.incoming import aggregates, answers, ledger, named, reports, self_test
+from mail.incoming import aggregates, answers, forwarding, ledger, named, reports, self_test
 from mail.incoming.case import Case, storable
 from mail.incoming.lookup import RoutingContext
 from mail.incoming.people import Author, authors
@@ -121,6 +122,8 @@ def _record_reports(cases: Sequence[Case], now: datetime) -> None:
                 reports.record(outcome, case.id, now)
             elif isinstance(outcome, SelfTested):
                 self_test.note(outcome, case)
+            elif isinstance(outcome, ForwardingAsked):
+                forwarding.tell(outcome.request, case.id, now)
             elif isinstance(outcome, Aggregate):
                 aggregates.keep(outcome, case.id, now)
             elif isinstance(outcome, Replied):

@@ -17,6 +17,7 @@ from mail.decide.outcomes import (
     AutoNote,
     Bounced,
     Duplicate,
+    ForwardingAsked,
     Ignored,
     NewDocument,
     Outcome,
@@ -216,6 +217,8 @@ def _consequence(outcome: Outcome, case: Case, context: RoutingContext, placed: 
                                 *(told or [why("arrival_report_blames_nobody")])))  # fmt: skip
         case Aggregate(report):
             return Consequence((why("arrival_aggregate", domain=report.domain),))
+        case ForwardingAsked():
+            return Consequence((why("arrival_forwarding_doubted" if outcome.is_doubted else "arrival_forwarding"),))
         case Replied(trace_id):
             return Consequence((why("arrival_replied", mailing=_mailing(trace_id)),))
         case Unsubscribed(trace_id):

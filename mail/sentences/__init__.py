@@ -19,6 +19,7 @@ from mail.sentences import (
     dkim,
     dmarc_reports,
     dns_checks,
+    forwarding,
     headers,
     incoming,
     mailboxes,
@@ -62,6 +63,7 @@ SUBJECTS = (
     receiving,
     once,
     rehearsal,
+    forwarding,
 )
 SENTENCES: dict[str, Any] = {code: sentence for subject in SUBJECTS for code, sentence in subject.SENTENCES.items()}
 

@@ -2,17 +2,21 @@
 
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from flask import Flask
 from sqlalchemy import event, select
 
+from mail.incoming import flow, forwarding, intake
 from mail.queue.lease import WorkerLease
 from mail.sentences import why
 from mail.settings import config, parameters
+from mail.settings.clock import now
 from mail.settings.config import Settings
-from models import Blob, ReceivedMail, ServerCheck, Worker, db
-from tests.web import Visitor
+from mail.transport.mailbox import FetchedMail
+from models import Blob, Document, Notification, OutgoingMail, ReceivedMail, ServerCheck, Worker, db
+from tests.web import Visitor, words
 from webapp import limits
 from webapp.pages import inbound
 
@@ -166,6 +170,92 @@ def test_online_it_lists_what_to_redirect_while_it_listens(
     ]
     hosted(pages, monkeypatch, "http://localhost:8000")
     assert "Enter the address of this office first." in admin.get(PAGE).text
+
+
+# --- requests to confirm forwarding
+
+REQUESTS = Path(__file__).parents[1] / "data" / "forwarding"
+LINK = "https://mail-settings.google.com/mail/vf-%5BANGjdJ8vJq2-confirm7%5D-Xy_91kQ"
+
+
+def asked(pages: Flask, file: str) -> int:
+    """Let a request arrive at this office; return its number in the ledger."""
+    raw = next(REQUESTS.glob(f"{file}-*.eml")).read_bytes().replace(b"mycompany.test", b"office.test")
+    with pages.app_context():
+        [kept] = intake.keep("practice", [FetchedMail(file, len(raw), None, raw)], now())
+        number: int = kept.id
+        flow.process_waiting(now(), WorkerLease.register(now()))
+    return number
+
+
+@pytest.mark.heavy
+def test_a_request_to_confirm_forwarding_is_a_card_until_it_is_done(pages: Flask, admin: Visitor) -> None:
+    colleague = Visitor(pages).as_role("user")
+    number = asked(pages, "01")
+    details, done = f"/admin/received-mails/details?id={number}", f"{PAGE}forwarding/{number}/done"
+    with pages.app_context():
+        row = db.session.get_one(ReceivedMail, number)
+        assert (row.state, row.result) == ("processed", "forwarding")
+        assert (
+            not db.session.scalars(select(Document.id)).all() and not db.session.scalars(select(OutgoingMail.id)).all()
+        )
+        assert {told.link for told in db.session.scalars(select(Notification))} == {details}
+    assert "Gmail asks to confirm that emails are forwarded to catchall@office.test" in words(admin.get("/inbox").text)
+    assert "forwarded" not in words(colleague.get("/inbox").text)
+    for path in (PAGE, details):
+        page = admin.get(path).text
+        [link] = re.findall(r'<a class="btn btn-primary" href="(https://mail[^"]*)"([^>]*)>', page)
+        assert link[0] == LINK and 'rel="noopener noreferrer"' in link[1]
+        said = words(page)
+        assert "Gmail asks you to confirm forwarding" in said and "728394651" in said
+        assert "ann.desk@gmail.com wants to forward emails to catchall@office.test." in said
+    assert colleague.post(done).status_code == 403
+    assert "The request is done." in words(admin.post(done, {"email": "1"}, follow_redirects=True).text)
+    assert "was already done" in words(admin.post(done, follow_redirects=True).text)
+    assert "asks you to confirm" not in words(admin.get(PAGE).text)
+    page = words(admin.get(details).text)
+    assert "asks you to confirm" not in page and "marked the request to confirm forwarding as done." in page
+    assert "Forwarding request, done" in words(admin.get("/admin/received-mails/").text)
+
+
+@pytest.mark.heavy
+def test_one_in_doubt_waits_in_quarantine_and_its_link_is_text(pages: Flask, admin: Visitor) -> None:
+    number = asked(pages, "28")
+    details = f"/admin/received-mails/details?id={number}"
+    for path in (PAGE, details):
+        page = admin.get(path).text
+        assert 'href="https://registrar.example' not in page
+        said = words(page)
+        assert "https://registrar.example/confirm?t=112233445566" in said
+        assert "no-reply@registrar.example is not a known provider." in said
+    assert "What should happen to this email?" in words(admin.get(details).text)
+    assert "may be a request to confirm" in words(admin.get("/inbox").text)
+    answer = admin.post("/admin/received-mails/decide", {"id": number, "what": "retry"}, follow_redirects=True)
+    assert "stays in quarantine" in words(answer.text)
+    with pages.app_context():
+        assert len(db.session.scalars(select(Notification.id)).all()) == 1
+    admin.post(f"{PAGE}forwarding/{number}/done", {"email": "1"})
+    with pages.app_context():
+        row = db.session.get_one(ReceivedMail, number)
+        assert (row.state, row.result) == ("processed", "forwarding_done")
+
+
+@pytest.mark.heavy
+def test_a_flood_of_requests_floods_no_inbox(pages: Flask, admin: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forwarding, "MOST_TOLD", 2)
+    for file in ("01", "02", "03", "09"):
+        asked(pages, file)
+    with pages.app_context():
+        assert len(db.session.scalars(select(Notification.id)).all()) == 2
+    assert len(re.findall("asks you to confirm forwarding", admin.get(PAGE).text)) == 4
+
+
+def test_the_simulator_says_it_too(admin: Visitor) -> None:
+    for file, said in (("01", "No document would be created."), ("28", "It would stay in quarantine")):
+        raw = next(REQUESTS.glob(f"{file}-*.eml")).read_text()
+        told = admin.post("/simulators/incoming.json", {"mail": raw}).json
+        assert told["consequences"][0]["words"][0]["sentence"].startswith(said)
+        assert told["result"] == "forwarding"
 
 
 def test_only_admins_see_it(pages: Flask) -> None:

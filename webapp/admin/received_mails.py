@@ -10,7 +10,8 @@ from flask_babel import lazy_gettext as _l
 from markupsafe import Markup
 from sqlalchemy import func, select
 
-from mail.incoming import totals
+from mail.incoming import forwarding, totals
+from mail.incoming.forwarding import OpenRequest
 from mail.incoming.reader import look_at
 from mail.message.authentication_results import results_in
 from mail.message.parse import IncomingMessage
@@ -36,6 +37,8 @@ RESULTS = {
     "reply": _l("Reply"),
     "bounce": _l("Bounce"),
     "dmarc": _l("DMARC report"),
+    "forwarding": _l("Forwarding to confirm"),
+    "forwarding_done": _l("Forwarding request, done"),
     "auto_reply": _l("Automatic reply"),
     "complaint": _l("Complaint"),
     "receipt": _l("Receipt"),
@@ -122,6 +125,10 @@ class ReceivedMailView(QuarantinePages):
         """Return the domain that a DMARC report is about, "" for any other mail."""
         steps = (row.decision or []) if row.result == "dmarc" else []
         return next((str(step["values"]["domain"]) for step in steps if step["code"] == "route_dmarc"), "")
+
+    def request_of(self, row: ReceivedMail) -> OpenRequest | None:
+        """Return what an email asks to confirm, as long as nobody did."""
+        return forwarding.open_request(row)
 
     def tested_server(self, row: ReceivedMail) -> int | None:
         """Return the server (0: the default server) whose test this mail belongs to."""

@@ -10,7 +10,7 @@ from flask_login import current_user
 from sqlalchemy import select
 
 from mail.decide.reception import Reception
-from mail.incoming import push
+from mail.incoming import forwarding, push
 from mail.message.address import local_part
 from mail.queue.lease import LEASE
 from mail.sentences import Why, say
@@ -68,6 +68,7 @@ def _page(secret: str = "") -> str:
         receiving_domain=reception.receiving_domain,
         redirects=_redirects(reception) if is_open else [],
         takes_unknown=push.takes_unknown(),
+        requests=forwarding.open_requests(),
         panel=checks.panel(check),
         say=say,
         address_created_at=push_address.created_at(),
@@ -117,6 +118,19 @@ def test() -> ResponseReturnValue:
     else:
         checks.ask("arrival", 0)
     return redirect(url_for(".index", _anchor="listener"))
+
+
+@blueprint.post("/forwarding/<int:received_id>/done")
+@auth.roles_required("admin")
+def forwarding_done(received_id: int) -> ResponseReturnValue:
+    """Take a request to confirm forwarding from the list: it was confirmed, or is not wanted."""
+    if forwarding.mark_done(received_id, current_user.name, now()):
+        flash(gettext("The request is done."), "success")
+    else:
+        flash(gettext("This request was already done."), "info")
+    if "email" in request.form:
+        return redirect(url_for("received_mails.details_view", id=received_id))
+    return redirect(url_for(".index"))
 
 
 @blueprint.post("/address")
