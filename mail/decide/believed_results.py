@@ -8,13 +8,20 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from mail.decide.alignment import organisation_of
-from mail.message.authentication_results import AuthenticationResults, read_received_spf, read_together
+from mail.message.authentication_results import (
+    AuthenticationResults,
+    MethodResult,
+    read_received_spf,
+    read_results,
+    read_together,
+)
 from mail.message.domains import wire_domain
 from mail.message.pasted_header import PastedMail
 from mail.message.received_lines import MOST_HOPS, read_received
 from mail.sentences import Why, why
 
 MOST_RESULT_LINES = 50  # that are looked at
+_RESULTS = "authentication-results"
 
 # Domains of one operator. These receivers remove what came along in their name.
 _MICROSOFT, _APPLE = "outlook.com", "icloud.com"
@@ -53,7 +60,7 @@ class _Receiver:
 def believed(mail: PastedMail) -> Believed:
     """Return the results that are used: those of the server that took the email, else the first, with a warning."""
     receiver = _receiver(mail)
-    found = _results(mail)
+    found = _results(mail, _limit(mail, receiver))
     own = [(number, one) for number, one in found if number < receiver.end and _is_own(one.server, receiver)]
     used = [one for number, one in own if number < receiver.came_in or _operator(one.server) in _LARGE]
     if used and _operator(used[0].server) != _APPLE:
@@ -127,15 +134,24 @@ def _out_of_reach(mail: PastedMail) -> list[AuthenticationResults]:
     Where no line says that it came from outside, the last server's own lines stand above the topmost one.
     """
     receiver = _receiver(mail)
-    limit, is_microsoft = receiver.came_in, _MICROSOFT in receiver.operators
-    if limit == len(mail.lines):
-        limit = next((number for number, line in enumerate(mail.lines) if line.name == "received"), 0)
+    limit, is_microsoft = _limit(mail, receiver), _MICROSOFT in receiver.operators
     return [
-        one
-        for number, one in _results(mail)
+        one if number < limit else _without_login(one)
+        for number, one in _results(mail, limit)
         if (number < limit or (number < receiver.end and _is_own_and_large(one.server, receiver)))
         and (one.server or is_microsoft)
     ]
+
+
+def _limit(mail: PastedMail, receiver: _Receiver) -> int:
+    if receiver.came_in < len(mail.lines):
+        return receiver.came_in
+    return next((number for number, line in enumerate(mail.lines) if line.name == "received"), 0)
+
+
+def _without_login(one: AuthenticationResults) -> AuthenticationResults:
+    """The results of a mail from another server, whose sender can't have logged in: such a word is his own."""
+    return replace(one, results=tuple(result for result in one.results if result.method != "auth"))
 
 
 def _is_own_and_large(server: str, receiver: _Receiver) -> bool:
@@ -146,18 +162,25 @@ def _joined(used: list[AuthenticationResults]) -> AuthenticationResults:
     """The topmost; Apple alone calls each method by a name of its own."""
     if _operator(used[0].server) != _APPLE:
         return used[0]
-    return replace(used[0], results=tuple(result for one in used for result in one.results))
+    results = list[MethodResult]()
+    for one in used:  # from the top down: what an upper line says of a method, no lower one changes
+        known = {result.method for result in results}
+        results += [result for result in one.results if result.method not in known]
+    return replace(used[0], results=tuple(results))
 
 
 # --- the header
 
 
-def _results(mail: PastedMail) -> list[tuple[int, AuthenticationResults]]:
+def _results(mail: PastedMail, came_in: int) -> list[tuple[int, AuthenticationResults]]:
+    """The results with the numbers of their lines; where the sender's own may stand none is added to another."""
     lines, count = list[tuple[str, str]](), 0
     for line in mail.lines:
-        count += line.name == "authentication-results"
+        count += line.name == _RESULTS
         lines.append((line.name, line.value) if count <= MOST_RESULT_LINES else ("", ""))
-    return read_together(lines)
+    above = read_together(lines[:came_in])
+    below = ((came_in + number, line) for number, line in enumerate(lines[came_in:]))
+    return above + [(number, read_results(value)) for number, (name, value) in below if name == _RESULTS]
 
 
 def _receiver(mail: PastedMail) -> _Receiver:
@@ -175,10 +198,10 @@ def _receiver(mail: PastedMail) -> _Receiver:
         if "." in hop.by:
             operators.add(by)
         # What it calls itself counts for nothing, but for servers of Microsoft and the like among themselves.
-        before = hop.seen_as or (hop.sender if by in _LARGE or not hop.address else "")
+        before = hop.seen_as or (hop.sender if by in _LARGE or hop.is_handed_on else "")
         if "may be forged" in line.value:  # sendmail: nothing but the address says that this is its name
             before = ""
-        if not hop.inside and _operator(before) != by:
+        if not hop.inside and not (before and _operator(before) == by):
             came_in = number
     end = len(mail.lines)
     return _Receiver(frozenset(operators), end if came_in is None else came_in, end)

@@ -1,8 +1,8 @@
 """The way of a mail: its Received lines (RFC 5321 4.4), as the servers of this world write them. Pure, never raises."""
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from mail.message.arrival import moment
@@ -16,7 +16,12 @@ _WORD = re.compile(r"(?:^|(?<=\s))(from|by|with|id|for|via)\s++([^\s;]++)", re.I
 _IP = re.compile(
     r"\[?(?:IPv6:)?((?:\d{1,3}\.){3}\d{1,3}|[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,7}(?:\.\d{1,3}){0,3})\]?", re.I
 )
+_BRACKETED = re.compile(r"\[(?:IPv6:)?([0-9a-f:.]++)(?:%\w++)?\]", re.IGNORECASE)
 _SEEN_AS = re.compile(r"\(([A-Za-z0-9._-]++)\s*\[")
+_NAMELESS = re.compile(r"^(\s*+from)\s*+\(", re.IGNORECASE)
+_GREETING = re.compile(r"\b(?:helo|ehlo)[=\s]|\b(?:port|ident)=", re.IGNORECASE)
+# What a server was told and writes into a comment: a greeting, the name of a user or of a certificate.
+_TOLD = re.compile(r"\b(?:(?:helo|ident)=|(?:helo|ehlo)\s++)\S++|\"[^\"]*+\"", re.IGNORECASE)
 _TLS = re.compile(r"\bTLS\s*_?v?(1(?:[._][0-3])?)", re.IGNORECASE)
 _TLS_WORDS = re.compile(r"version=|cipher|using tls|over tls|\btls\b", re.IGNORECASE)
 _ENCRYPTED = re.compile(r"(?:UTF8)?(?:E?SMTP|LMTP)SA?|HTTPS|MAPIS", re.IGNORECASE)  # RFC 3848, 6531
@@ -44,6 +49,7 @@ class Hop:
     inside: bool = False  # from another program of the same machine or network
     at: datetime | None = None
     delay: float | None = None  # seconds since the hop before; below zero: the clocks differ
+    is_handed_on: bool = field(default=False, compare=False)  # in a way that no stranger uses: its names are true
 
 
 def read_received(value: str) -> Hop:
@@ -57,34 +63,30 @@ def read_received(value: str) -> Hop:
     head, semicolon, date = value[:LONGEST_LINE].rpartition(";")
     if not semicolon:
         head, date = value[:LONGEST_LINE], ""
-    words: dict[str, str] = {}
-    bare = _without_comments(head)
-    for found in _WORD.finditer(bare):
-        words.setdefault(found[1].lower(), found[2].strip("<>,"))
-    before_by = re.split(r"(?:^|\s)by\s", head, maxsplit=1, flags=re.IGNORECASE)[0] if "from" in words else ""
-    address = _address(before_by)
-    protocol = words.get("with", "")
+    head = _NAMELESS.sub(r"\1 - (", head)
+    words: dict[str, re.Match[str]] = {}
+    for found in _WORD.finditer(_without_comments(head)):
+        words.setdefault(found[1].lower(), found)
+    told = words.get("from")
+    seen = head[told.end() : words["by"].start() if "by" in words else None] if told else ""
+    by, sender, protocol = _word(words, "by").rstrip("."), _word(words, "from").strip("[]"), _word(words, "with")
+    address, seen_as = _seen(seen, told[2] if told else "")
+    guessed = _last(_BRACKETED, head) or _last(_IP, sender) if told and not address else ""
+    is_outside = "smtp" in protocol.lower() and not (by and is_local_name(sender) and is_local_name(by))
+    is_handed_on = not (address or guessed) and not (told and is_outside)
     tls = _TLS.search(head)
-    sender = words.get("from", "").strip("[]")
-    seen_as = _SEEN_AS.search(before_by)
     return Hop(
-        by=words.get("by", "").rstrip("."),
+        by=by,
         sender=sender,
-        address=address,
-        seen_as=seen_as[1].rstrip(".").lower() if seen_as else "",
+        address=address or guessed,
+        seen_as=seen_as,
         protocol=protocol.upper() if _PROTOCOL.fullmatch(protocol) else "",
         tls=f"TLS {tls[1].replace('_', '.')}" if tls else "",
         encrypted=_encrypted(head, protocol, bool(tls)),
-        inside=_is_inside(sender, address),
+        inside=_INSIDE.match(address) is not None if address else is_handed_on and is_local_name(sender),
+        is_handed_on=is_handed_on,
         at=moment(_without_comments(date)),
     )
-
-
-def _is_inside(sender: str, address: str) -> bool:
-    """Say whether a mail came from the same machine or network: by the address, without one by a name of no domain."""
-    if address:
-        return _INSIDE.match(address) is not None
-    return is_local_name(sender)
 
 
 def read_way(values: Iterable[str]) -> list[Hop]:
@@ -104,16 +106,47 @@ def read_way(values: Iterable[str]) -> list[Hop]:
 
 
 def _without_comments(text: str) -> str:
+    """Blanks instead of comments: what remains stands where it stood."""
     for _ in range(5):  # nested ones, from the inside out
-        text, count = _COMMENT.subn(" ", text)
+        text, count = _COMMENT.subn(lambda found: " " * len(found[0]), text)
         if not count:
             break
     return text
 
 
-def _address(text: str) -> str:
-    """The last address in what stands before "by": what the server saw itself comes after what it was told."""
-    found = [match[1] for match in _IP.finditer(text)]
+def _word(words: dict[str, re.Match[str]], name: str) -> str:
+    return words[name][2].strip("<>,") if name in words else ""
+
+
+def _seen(text: str, told: str) -> tuple[str, str]:
+    """The address that the server itself saw, and its name, from what stands between what it was told and "by"."""
+    comments = [_TOLD.sub(" ", comment) for comment in _comments(text)]
+    for comment in comments:
+        if address := _last(_BRACKETED, comment):
+            name = _SEEN_AS.search(comment)
+            return address, name[1].rstrip(".").lower() if name else ""
+    if address := next((found for comment in reversed(comments) if (found := _last(_IP, comment))), ""):
+        return address, ""
+    return _last(_IP, told) if _GREETING.search(text) else "", ""  # some write the greeting behind the address
+
+
+def _comments(text: str) -> Iterator[str]:
+    """The comments of a text, each with those inside it."""
+    depth = begin = 0
+    for position, mark in enumerate(text):
+        if mark == "(":
+            begin = position if depth == 0 else begin
+            depth += 1
+        elif mark == ")" and depth:
+            depth -= 1
+            if depth == 0:
+                yield text[begin : position + 1]
+    if depth:
+        yield text[begin:]
+
+
+def _last(pattern: re.Pattern[str], text: str) -> str:
+    found = [match[1] for match in pattern.finditer(text)]
     return found[-1].lower() if found else ""
 
 

@@ -113,6 +113,61 @@ def test_only_what_our_server_wrote_itself_counts(lines: list[str], state: str) 
     assert said("\n".join([*lines, "From: Ann <ann@acme.test>"])).split()[0] == state
 
 
+FORGED = [PASS, f"Received: from box ([10.0.0.8]) by {MX} with ESMTP", "From: Ann <ann@acme.test>", "", "x"]
+
+
+@pytest.mark.parametrize(
+    "word", ["by", "with", "for", "id", "from", "via", "[10.0.0.1]", "10.0.0.1", MX, "a)", "(by", ""]
+)
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from {word} (unknown [203.0.113.9]) by {mx} (Postfix) with ESMTPS id 7 for <bob@office.test>",
+        'from {word} (unknown [203.0.113.9]) (Client CN "[10.0.0.1]", Issuer "x" (not verified)) by {mx} with ESMTPS',
+        "from evil.test ([203.0.113.9] helo={word}) by {mx} with esmtps (TLS1.3) tls TLS_AES (Exim 4.96)",
+        "from evil.test ([203.0.113.9] ident={word} helo={word}) by {mx} with esmtps (Exim 4.96)",
+        "from [203.0.113.9] (helo={word}) by {mx} with esmtp (Exim 4.96)",
+        "from unknown (HELO {word}) (203.0.113.9) by {mx} with SMTP",
+        "from 203.0.113.9 (EHLO {word}) by {mx} with SMTP",
+        "from {word} (203.0.113.9) by {mx} with Microsoft SMTP Server",
+        "from {word} by {mx} with ESMTP",
+        "from {word} by {mx} ([203.0.113.9])",
+        "from {word} (unknown [203.0.113.9])",
+    ],
+)
+def test_no_word_that_a_stranger_chooses_makes_his_own_lines_ours(line: str, word: str) -> None:
+    lines = [f"Received: {line.format(word=word, mx=MX)}; now", *FORGED]
+    raw = "\n".join(lines).encode()
+    assert name_in(raw) == NOBODY
+    assert prove(parse(raw, NOW), MX).state == "not_checked"
+
+
+GOOGLE = [
+    "Received: from evil.test (evil.test [203.0.113.9]) by mx.google.com with ESMTPS",
+    "Authentication-Results: mx.google.com; spf=pass smtp.mailfrom=evil.test; dmarc=fail header.from=acme.test",
+]
+
+
+@pytest.mark.parametrize(
+    ("lines", "server"),
+    [
+        ([*GOOGLE, "Authentication-Results: mx.google.com; auth=pass smtp.auth=ann@acme.test"], "google.com"),
+        ([*GOOGLE, "Authentication-Results: mx.google.com; dkim=pass header.d=acme.test"], "google.com"),
+        ([GOOGLE[0], "Authentication-Results: mx.google.com; auth=pass smtp.auth=ann@acme.test"], "google.com"),
+        (
+            [
+                "Received: from evil.test (evil.test [203.0.113.9]) by p00-icloudmx.me.com with ESMTPS",
+                "Authentication-Results: dmarc.icloud.com; dmarc=fail header.from=acme.test",
+                "Authentication-Results: dmarc.icloud.com; dmarc=pass header.from=acme.test",
+            ],
+            "icloud.com",
+        ),
+    ],
+)
+def test_nothing_is_added_where_a_sender_may_have_written_it(lines: list[str], server: str) -> None:
+    assert said("\n".join([*lines, "From: Ann <ann@acme.test>"]), server).split()[0] != "verified"
+
+
 @pytest.mark.parametrize(
     ("sender", "expected"),
     [
