@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-from mail.maintenance import rehearsal
+from mail.maintenance import rehearsal, rehearsal_steps
 from mail.queue import lease
 from mail.queue.lease import LeaseLost, Stopping, WorkerLease
 from mail.settings.clock import now
@@ -196,3 +196,17 @@ class InstallationWatch:
         self._identity.current()
         rehearsal.begin_where_copied(now())
         return False
+
+
+class RehearsalSteps:
+    """The loop that does what the beginning or the end of a rehearsal needs, in one worker of all."""
+
+    def __init__(self, identity: WorkerIdentity) -> None:
+        self._identity = identity
+
+    def work(self) -> bool:
+        """Do the next piece."""
+        if not rehearsal_steps.is_due():
+            return False
+        with self._identity.alone("rehearsal") as held:
+            return held is not None and rehearsal_steps.carry_out(now())

@@ -21,7 +21,7 @@ from models import db, reading
 
 HOST = "127.0.0.1"
 LARGEST = 50 * 1024 * 1024  # octets of a mail
-CLOSED = "550 5.7.1 This office sends its emails for real: the practice mailbox is closed"
+CLOSED = "451 4.7.1 This office sends its emails for real: the practice mailbox is closed"
 
 log = logging.getLogger("coquimail.practice")
 

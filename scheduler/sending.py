@@ -23,6 +23,7 @@ from mail.sentences import Why
 from mail.settings import rehearsal
 from mail.settings.clock import now
 from mail.settings.config import settings
+from mail.settings.wake import wake
 from models import db, reading
 from scheduler.identity import WorkerIdentity
 from scheduler.loops import NotNow
@@ -171,13 +172,16 @@ class ConnectionShares:
 
     def work(self) -> bool:
         """Share what each server allows with the other workers: the limit is one for all of them."""
-        own = self._identity.current().id
+        own, halted = self._identity.current().id, self._connections.halted
         with reading():
-            self._connections.rehearses = rehearsal.is_on()
+            self._connections.heed(rehearsal.current())
             allowed = connections_allowed()
             workers = lease.alive_ids() if any(allowed.values()) else []
         for server, most in allowed.items():
             self._servers.allow(server, share(most, workers, own) if most else None)
+        if halted and not self._connections.halted:
+            wake()
+            wake("mass")
         return False
 
 

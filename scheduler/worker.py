@@ -20,7 +20,7 @@ from scheduler import recovery, signing
 from scheduler.actions import Actions
 from scheduler.checks import Checks
 from scheduler.fetching import Fetcher
-from scheduler.identity import InstallationWatch, WorkerIdentity
+from scheduler.identity import InstallationWatch, RehearsalSteps, WorkerIdentity
 from scheduler.idling import Idler
 from scheduler.listener import PushListener
 from scheduler.loops import PAUSE, Loop, LoopGroup, LoopNotifier
@@ -58,6 +58,7 @@ class WorkerProcess:
         self._listener = WakeListener(self._identity)
         stopping = self._stopping
         self._connections = Connections(ServerConcurrency(found.mass_connections))
+        self._connections.halted = True  # until it was looked whether a rehearsal goes on
         loop = self._loop
         self._heart = Loop("heartbeat", app, self._beat, self._ended, pause=HEARTBEAT)
         self._practice = Loop("practice mailbox", app, Receiver(app, self._ended).work, self._ended)
@@ -75,6 +76,7 @@ class WorkerProcess:
             loop("connections", ConnectionShares(self._connections, self._identity), "rehearsal"),
             loop("slow servers", ServerWatch(self._connections)),
             loop("installation", InstallationWatch(self._identity), pause=60.0),
+            loop("rehearsal", RehearsalSteps(self._identity), "rehearsal", pause=LOOK_EVERY),
         ]
         for address in found.listen:
             receiving = PushListener(app, address, found.listen_certificate)

@@ -145,7 +145,8 @@ def simulate_headers(file: Any, as_json: bool) -> None:
 @with_appcontext
 def rehearse() -> None:
     """Turn rehearsal mode on: for a copy that nothing tells from the original, before its worker starts."""
-    if not rehearsal.is_on():
+    found = rehearsal.current()
+    if found is None or found.end:
         begin_rehearsal(why("rehearsal_by_command"), now())
     click.echo("Rehearsal mode is on: no email reaches anybody. Settings ‣ Rehearsal mode ends it.")
 

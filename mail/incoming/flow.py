@@ -31,7 +31,7 @@ from mail.incoming.position import (
     leave_alone,
     load_server,
     position_in,
-    usable,
+    to_fetch,
 )
 from mail.incoming.reader import TakesLong, is_heavy
 from mail.incoming.retention import look_at
@@ -92,7 +92,7 @@ def fetch(
         return FetchResult(server_id)
     fetched = FetchResult(server_id)
     try:
-        with open_mailbox(usable(server.target)) as mailbox:
+        with open_mailbox(to_fetch(server)) as mailbox:
             server = as_numbered_now(server, mailbox)
             run = _Run(server, mailbox, worker, now, fetched)
             if not server.target.read_only:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from mail.errors import MailboxSecretUnreadable
+from mail.errors import MailboxSecretUnreadable, MailError
 from mail.incoming.case import Retention
 from mail.queue.access_tokens import AccountTokens
 from mail.sentences import why
@@ -83,6 +83,7 @@ class ServerView:
     learns: bool  # which server checks senders
     checks_seen: dict[str, int] | None
     is_numbered_anew: bool = False
+    is_left_alone: bool = False
 
     @property
     def is_imap(self) -> bool:
@@ -114,7 +115,24 @@ def load_server(server_id: int) -> ServerView | None:
             keeps=Retention.of(row),
             learns=row.sender_checks != "off",
             checks_seen=row.checks_seen,
+            is_left_alone=target.kind == "pop3" and _is_perhaps_a_copy(),
         )
+
+
+class LeftAlone(MailError):  # a copy would lock it, or use up what the real office has not fetched yet
+    code, retry = "rehearsal_leaves_pop3", True
+
+
+def to_fetch(server: ServerView) -> MailboxTarget:
+    """Return the mailbox to fetch; raises what ``usable`` does, and ``LeftAlone`` for POP3 in what may be a copy."""
+    if server.is_left_alone:
+        raise LeftAlone()
+    return usable(server.target)
+
+
+def _is_perhaps_a_copy() -> bool:
+    found = rehearsal.current()
+    return found is not None and found.is_automatic
 
 
 # --- how far a mailbox was read

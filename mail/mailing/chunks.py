@@ -118,7 +118,7 @@ def send_some(
     ``LeaseLost``: our chunk may already be another worker's, it is left as it is and recovered by the journal.
     """
     servers = connections.servers
-    work = take_chunk(worker, clock(), servers.full("mass"))
+    work = None if connections.halted else take_chunk(worker, clock(), servers.full("mass"))
     if work is None:
         return False
     if not servers.take(work.server_id or 0, "mass"):

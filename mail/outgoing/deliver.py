@@ -84,7 +84,7 @@ def send_some(
     ``claimed`` is called when they are taken and about to be sent. Runs in a sending thread, in an application context.
     ``LeaseLost`` means that our lines may already be another worker's: they are left as they are.
     """
-    server = next_server(connections.servers)
+    server = None if connections.halted else next_server(connections.servers)
     if server is None or not connections.servers.take(server, "personal"):
         return 0
     try:

@@ -24,7 +24,7 @@ from mail.settings.tokens import TokenKind
 from mail.transport.relay_ids import keep_our_id
 from models import Blob, DeliveryAttempt, LineChange, OutgoingMail, Recipient, change_rows, db
 from models.base import Json, UtcDateTime
-from models.outgoing import Claimed
+from models.outgoing import HELD, Claimed
 from models.slices import by_hundreds
 
 UNSENT = (*FAILED, "unknown", "queued", "cancelled")  # states of a line that may be sent once more
@@ -103,9 +103,12 @@ def note(line_ids: Any, reason: Why, now: datetime) -> None:
 
 
 def free_doubted(server_id: int, now: datetime) -> None:
-    """Their server took another mail: lines in doubt are sent once more now. The caller commits."""
-    waiting = (Recipient.state == "queued", Recipient.server_id == server_id, Recipient.next_try_at > now)
-    change_rows(update(Recipient).where(*waiting, Recipient.doubts > 0).values(next_try_at=now))
+    """Their server took another mail: lines in doubt are sent once more now, unless a rehearsal holds them. The caller
+    commits.
+    """
+    waiting = (Recipient.state == "queued", Recipient.server_id == server_id, Recipient.doubts > 0)
+    later = (Recipient.next_try_at > now, Recipient.next_try_at < HELD)
+    change_rows(update(Recipient).where(*waiting, *later).values(next_try_at=now))
 
 
 # --- what people and reports do to lines

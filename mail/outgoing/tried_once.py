@@ -22,7 +22,7 @@ from mail.queue.connections import Connections
 from mail.queue.journal import Journal
 from mail.queue.lease import WorkerLease
 from mail.sentences import SENTENCES, Why, why
-from mail.settings import office
+from mail.settings import office, rehearsal
 from mail.settings.clock import now
 from mail.transport.smtp import Outcome
 from models import OutgoingMail, OutgoingServer, Recipient, db, reading, writing
@@ -59,6 +59,9 @@ def begin(
     """
     moment = now()
     with reading():
+        goes_on = rehearsal.current()
+        if goes_on and goes_on.halts:
+            raise NotHandedOver(why("rehearsal_halts"))
         server = db.session.get(OutgoingServer, server_id) if server_id else None
         if server_id and server is None:
             raise NotHandedOver(why("check_server_gone"))

@@ -25,6 +25,7 @@ from mail.queue.slowdown import Slowdowns
 from mail.settings import office, rehearsal
 from mail.settings.clock import now
 from mail.settings.config import PRACTICE_NAME, settings
+from mail.settings.rehearsal import Rehearsal
 from mail.settings.signing import signs_itself
 from mail.transport.relay_ids import keep_our_id
 from mail.transport.sasl import AccountMissing
@@ -59,7 +60,11 @@ class ServerAccess:
     headers: str = ""
     signs_itself: bool = False
     shares_sender: bool = False
-    rehearses: bool = False
+    rehearsal: Rehearsal | None = None
+
+    @property
+    def rehearses(self) -> bool:
+        return self.rehearsal is not None
 
 
 @dataclass
@@ -67,10 +72,10 @@ class _Learned:
     """What this process knows of the limits that sending taught about the server at a host."""
 
     host: str
-    mails: int | None
-    connections: int | None
-    largest: int | None
-    read_at: float
+    mails: int | None = None
+    connections: int | None = None
+    largest: int | None = None
+    read_at: float = 0.0
 
     def is_of(self, host: str) -> bool:
         return self.host == host and time.monotonic() - self.read_at < LEARNED_FOR.total_seconds()
@@ -92,6 +97,7 @@ class Connections:
         self.claims: Counter[int] = Counter()  # of personal mail, by server
         self.signing = SigningProcesses()
         self.rehearses = False  # as far as this process knows
+        self.halted = False  # a rehearsal begins or ends: nothing is claimed, and what was claimed goes back
         self._lock = threading.Lock()
         self._idle: dict[int, list[_Kept]] = {}
         self._lent: Counter[int] = Counter()
@@ -107,11 +113,12 @@ class Connections:
         """
         with reading():  # no transaction is open while a server is waited for
             access = access_to(server_id, self._also_inactive)
-        self.rehearses = access.rehearses
+        self.heed(access.rehearsal)
         target = access.target
         self.servers.first_seen(server_id, access.connections)
-        learned = self._what_was_learned(server_id, target.host)
+        learned = self._what_was_learned(server_id, target.host) if not access.rehearses else _Learned(target.host)
         connection = self._take(server_id, target)
+        connection.rehearses = access.rehearses
         connection.keep_transcript(transcript)
         connection.extra_headers = keep_our_id(target.host) + encoded_headers(access.headers)
         connection.signs_itself, connection.shares_sender = access.signs_itself, access.shares_sender
@@ -126,15 +133,22 @@ class Connections:
             raise
         finally:
             self._give_back(server_id, connection)
+        if access.rehearses:
+            return  # it says nothing about the server whose place it takes
         if connection.most_mails != most:
             self._learn(server_id, target.host, mails=connection.most_mails)
         if connection.host is not None and (says := _limit(connection.largest)) != learned.largest:
             self._learn(server_id, target.host, largest=says)
 
     def leads_on(self, connection: ServerConnection) -> bool:
-        """Say whether the next email may go over a connection: none to a real server once a rehearsal has begun."""
-        target = connection.target
-        return not self.rehearses or (target.host == PRACTICE_HOST and target.port == _practice.get("port"))
+        """Say whether the next email may go over a connection: to a real server, or in a rehearsal to the practice
+        mailbox; and nowhere while one begins or ends.
+        """
+        return not self.halted and connection.rehearses == self.rehearses
+
+    def heed(self, found: Rehearsal | None) -> None:
+        """Note how far a rehearsal has come, if there is one."""
+        self.rehearses, self.halted = found is not None, found is not None and found.halts
 
     def others(self, server_id: int) -> int:
         """Return how many connections to a server are lent or kept besides the caller's own."""
@@ -144,8 +158,9 @@ class Connections:
     def takes_fewer(self, server_id: int, connection: ServerConnection, for_good: bool) -> None:
         """A further connection was refused: have no more of them than are open now, for good or until it is well."""
         most = max(self.others(server_id), 1)
-        self.servers.takes_only(server_id, most, LEARNED_FOR.total_seconds() if for_good else IDLE)
-        if for_good:
+        lasts = for_good and not connection.rehearses
+        self.servers.takes_only(server_id, most, LEARNED_FOR.total_seconds() if lasts else IDLE)
+        if lasts:
             self._learn(server_id, connection.target.host, connections=most)
 
     def close_idle(self) -> None:
@@ -234,16 +249,14 @@ def access_to(server_id: int, also_inactive: bool = False) -> ServerAccess:
     During a rehearsal that is the practice mailbox, whatever the server: this is the only way to a server for emails.
     """
     if not server_id:
-        rehearses = rehearsal.is_on()
+        goes_on = rehearsal.current()
         signs = signs_itself("provider", settings().default_server.host)
-        return ServerAccess(
-            practice_target() if rehearses else default_target(), signs_itself=signs, rehearses=rehearses
-        )
+        return ServerAccess(practice_target() if goes_on else default_target(), signs_itself=signs, rehearsal=goes_on)
     asked = select(OutgoingServer, rehearsal.asked()).where(OutgoingServer.id == server_id)
     found = db.session.execute(asked).first()
     if found is None or not (found[0].active or also_inactive):
         raise ServerGone(id=server_id)
-    server, rehearses = found[0], bool(found[1])
+    server, rehearses = found[0], rehearsal.read(found[1])
     return ServerAccess(
         practice_target() if rehearses else target_of_record(server),
         None if rehearses else server.connections,

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, delete, select, update
 from mail.decide import limits
 from mail.decide.limits import DAY, HOUR, MINUTE, SECOND, WINDOWS, Limit, Used
 from mail.sentences import Why, why
-from mail.settings import parameters
+from mail.settings import parameters, rehearsal
 from mail.settings.config import settings
 from models import OutgoingServer, Quota, SlowedDomain, change_rows, db
 from models.store import upsert
@@ -24,21 +24,31 @@ USUAL_ONLINE = 200  # emails a day through the default server, where the office 
 
 
 def limits_of(server_id: int, now: datetime) -> list[Limit]:
-    """Return the limits of a server (0: the default server); none for the practice mailbox."""
+    """Return the limits of a server (0: the default server); none for the practice mailbox, as in a rehearsal."""
     if not server_id:
-        most = 0 if settings().default_server.practice else daily_limit(now)
-        return [Limit(DAY, most)] if most else []
+        return [] if rehearsal.is_on() else _limits_of_default(now)
     return limits_of_all(now, OutgoingServer.id == server_id).get(server_id, [])
 
 
+def _limits_of_default(now: datetime) -> list[Limit]:
+    most = 0 if settings().default_server.practice else daily_limit(now)
+    return [Limit(DAY, most)] if most else []
+
+
 def limits_of_all(now: datetime, *which: ColumnElement[bool]) -> dict[int, list[Limit]]:
-    """Return the limits of all server records, or of those to which a condition applies."""
+    """Return the limits of all server records, or of those to which a condition applies; none in a rehearsal."""
+    return {number: limits for number, limits, rehearses in _limits_of_records(*which) if not rehearses}
+
+
+def _limits_of_records(*which: ColumnElement[bool]) -> list[tuple[int, list[Limit], bool]]:
+    """Return the numbers of server records with what they say, and whether it does not count because of a rehearsal."""
     row = OutgoingServer
-    found = db.session.execute(select(row.id, row.per_second, row.per_minute, row.per_hour, row.per_day).where(*which))
-    return {
-        number: [Limit(seconds, count) for seconds, count in zip(WINDOWS, most, strict=True) if count]
-        for number, *most in found
-    }
+    columns = (row.id, rehearsal.asked(), row.per_second, row.per_minute, row.per_hour, row.per_day)
+    found = db.session.execute(select(*columns).where(*which))
+    return [
+        (number, [Limit(seconds, count) for seconds, count in zip(WINDOWS, most, strict=True) if count], bool(goes_on))
+        for number, goes_on, *most in found
+    ]
 
 
 def daily_limit(now: datetime) -> int:
@@ -143,8 +153,11 @@ def used_of(server_id: int) -> dict[int, Used]:
 
 
 def usage(server_id: int, now: datetime) -> list[tuple[Limit, int]]:
-    """Return the limits of a server with the emails that count now."""
+    """Return the limits of a server with the emails that count now, also while a rehearsal goes on."""
     used = used_of(server_id)
+    records = _limits_of_records(OutgoingServer.id == server_id) if server_id else [(0, _limits_of_default(now), False)]
     return [
-        (limit, limits.used_now(used.get(limit.seconds), now, limit.seconds)) for limit in limits_of(server_id, now)
+        (limit, limits.used_now(used.get(limit.seconds), now, limit.seconds))
+        for _, found, _ in records
+        for limit in found
     ]

@@ -36,6 +36,11 @@ SENTENCES: dict[str, Any] = {
     "rehearsal_is_over": _l(
         "The end of the rehearsal paused this mailing. Resume it only if its recipients are to receive it for real."
     ),
+    "rehearsal_halts": _l("A rehearsal is just beginning or ending. Send another test email in a minute."),
+    "rehearsal_leaves_pop3": _l(
+        "Not fetched during this rehearsal: the real office would notice if somebody else reads its mailbox by POP3. "
+        "The emails stay on the server."
+    ),
     "rehearsal_left_unsent": _l("Written in a rehearsal and not sent when it ended."),
     "rehearsal_sent_for_real": _l(
         "It went to the practice mailbox in a rehearsal. %(user)s had it sent for real when the rehearsal ended."

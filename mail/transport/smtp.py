@@ -93,6 +93,7 @@ class ServerConnection(Connection):
         self.extra_headers = b""  # what the record of the server adds to each mail
         self.signs_itself = False  # it puts DKIM signatures on mails
         self.shares_sender = False  # it takes no sender with a plus
+        self.rehearses = False  # it leads to the practice mailbox in place of a server
         self._last_used = 0.0
         self._phase: Phase = "connect"
         self._new_one_helps = True  # not so after one that changed nothing

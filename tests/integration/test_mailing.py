@@ -618,6 +618,7 @@ def test_a_bounce_may_be_quicker_than_our_record(app, sender, postfix):
             def __init__(self, connection: Any) -> None:
                 self.connection, self.target, self.transcript = connection, connection.target, None
                 self.extra_headers, self.signs_itself = connection.extra_headers, connection.signs_itself
+                self.rehearses = connection.rehearses
 
             def deliver(self, *arguments: Any, **options: Any) -> Any:
                 outcome = self.connection.deliver(*arguments, **options)

@@ -11,20 +11,16 @@ from flask import Flask
 from sqlalchemy import select, update
 
 from mail.mailing.mailing import send
-from mail.maintenance import practice
 from mail.maintenance import rehearsal as flow
 from mail.outgoing import enqueue
 from mail.outgoing.enqueue import OutgoingDraft, To
-from mail.outgoing.lines import whole_mail
 from mail.queue.access_tokens import renewed
-from mail.queue.connections import Connections, access_to, practice_listens_at, practice_target
+from mail.queue.connections import access_to, practice_listens_at
 from mail.sentences import why
 from mail.settings import installation, parameters, rehearsal
 from mail.settings.clock import now
 from mail.settings.parameters import INTERNAL
 from mail.transport.sasl import SignInWaits
-from mail.transport.smtp import ServerConnection
-from mail.transport.smtp_session import SmtpTarget
 from models import (
     Contact,
     Mailing,
@@ -41,6 +37,7 @@ from models import (
 from models.outgoing import HELD
 from scheduler.practice import Receiver
 from tests.integration.mass import Sender, add_contacts, add_server, draft, states
+from tests.integration.rehearsing import begin, deliver_in_practice, end, waiting_mail, work_off
 from tests.office import Office
 from tests.servers.app import App
 from tests.servers.dovecot import Dovecot
@@ -118,20 +115,6 @@ def test_a_copied_office_writes_to_nobody_and_changes_no_mailbox(
 # --- its end, and what stays as it is, on the pages
 
 
-def waiting_mail(address: str) -> None:
-    draft = OutgoingDraft("test", "Ann <ann@x.test>", "Hello", "<p>Hi</p>")
-    enqueue.enqueue(draft, [To(address)], now())
-    db.session.commit()
-
-
-def deliver_in_practice() -> None:
-    """What the worker does with the line that is due: the practice mailbox takes it."""
-    found = db.session.scalars(select(Recipient).where(Recipient.state == "queued", Recipient.next_try_at < HELD)).one()
-    found.state, found.sent_at = "sent", now()
-    practice.store("bounce@office.test", [found.address], whole_mail(found.id) or b"", now())
-    db.session.commit()
-
-
 @pytest.mark.parametrize(
     ("held", "written", "ends_as"),
     [
@@ -150,6 +133,9 @@ def test_whoever_ends_a_rehearsal_says_what_is_sent(
         db.session.commit()
     assert "1 email that waits now goes on waiting" in words(admin.get(PAGE))
     admin.post(f"{PAGE}/begin")
+    assert "1 email is still to be held" in words(admin.get(f"{PAGE}?part=state"))
+    with pages.app_context():
+        work_off()
     page = admin.get(PAGE)
     assert "1 email was waiting when the rehearsal began" in words(page) and "turned it on" in words(page)
     with pages.app_context():
@@ -160,9 +146,11 @@ def test_whoever_ends_a_rehearsal_says_what_is_sent(
     assert "2 emails were written in the rehearsal" in words(admin.get(PAGE))
     answer = admin.post(f"{PAGE}/end", {"held": held, "written": written}, follow_redirects=True)
     ended = bool(held and written)
-    assert ("The rehearsal is over" in words(answer)) is ended
+    assert ("The rehearsal is ending" in words(answer)) is ended
+    assert ("2 emails are left" in words(answer)) is ended
     assert ("choose first what happens to the emails" in words(answer)) is not ended
     with pages.app_context():
+        work_off()
         assert rehearsal.is_on() is not ended
         lines = db.session.scalars(select(Recipient).order_by(Recipient.id)).all()
         assert [one.state for one in lines] == ends_as
@@ -177,8 +165,8 @@ def test_what_was_scheduled_waits_for_its_time_after_a_rehearsal(app: Flask) -> 
         at = now() + timedelta(days=2)
         enqueue.enqueue(draft, [To("later@x.test")], now(), scheduled_at=at)
         db.session.commit()
-        flow.begin(why("rehearsal_by_command"), now())
-        flow.end(True, False, now(), None, "Ann")
+        begin()
+        end(True, False)
         found = db.session.scalars(select(Recipient).execution_options(populate_existing=True)).one()
         assert (found.state, found.wait, found.next_try_at, found.why) == ("queued", "schedule", at, None)
 
@@ -190,7 +178,10 @@ def test_everybody_sees_on_every_page_that_nothing_leaves(pages: Flask, admin: V
         assert "Rehearsal since" in words(visitor.get(path))
     assert user.post(f"{PAGE}/end").status_code == 403
     admin.post(f"{PAGE}/end")
-    assert "Rehearsal since" not in words(admin.get("/inbox"))
+    assert "The rehearsal is ending" in words(user.get("/inbox"))
+    with pages.app_context():
+        work_off()
+    assert "rehearsal" not in words(user.get("/inbox"))
 
 
 def test_nobody_changes_by_hand_what_is_kept_of_it(pages: Flask, admin: Visitor) -> None:
@@ -246,7 +237,7 @@ def test_a_mailing_goes_to_the_practice_mailbox(app: Flask) -> None:
         with app.app_context():
             parameters.put("web.base.url", "http://office.example", now())
             server = add_server(free_port())
-            flow.begin(why("rehearsal_by_command"), now())
+            begin()
             contacts = add_contacts(3)
             db.session.execute(
                 update(Contact)
@@ -269,18 +260,6 @@ def test_a_mailing_goes_to_the_practice_mailbox(app: Flask) -> None:
         ended.set()
         receiver.join(5)
         sender.close()
-
-
-def test_a_batch_that_is_under_way_ends_before_its_next_email() -> None:
-    connections, connection = Connections(), ServerConnection(SmtpTarget("Real", "smtp.x.test", 25))
-    assert connections.leads_on(connection)
-    connections.rehearses = True
-    assert not connections.leads_on(connection)
-    practice_listens_at(2525)
-    try:
-        assert connections.leads_on(ServerConnection(practice_target()))
-    finally:
-        practice_listens_at(None)
 
 
 # --- where the office is
