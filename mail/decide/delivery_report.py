@@ -37,7 +37,7 @@ def _fields(message: IncomingMessage, at_bounce_address: bool) -> str | None:
     parts = [part for part in message.attachments if part.type in STATUS]
     report, machine = is_report(message), from_machine(message)
     if parts and (report or machine or at_bounce_address):
-        return "\n\n".join(text_of(part, 1_000_000) for part in parts)
+        return "\n\n".join(text_of(part, SCANNED) for part in parts[:MOST_RECIPIENTS])[:SCANNED]
     machine = machine and has_machine_voice(message)
     if (report or machine) and _FIELDS_IN_TEXT.search(message.text[:SCANNED]):
         return message.text[:SCANNED]  # a report whose status part is labelled as text
@@ -56,11 +56,11 @@ _FIELDS_IN_TEXT = re.compile(r"^(?:Final|Original)-Recipient[ \t]*:", re.IGNOREC
 
 def _recipients(fields: str, message: IncomingMessage) -> tuple[Reported, ...]:
     """The recipients of a status part; where it names a pipe or only a host, the rest of the mail names them."""
-    groups = _groups(fields)
-    found = [reported for group in groups if (reported := _reported(group, _names(group), message.text)) is not None]
+    groups, words = _groups(fields), message.text[:SCANNED]
+    found = [reported for group in groups if (reported := _reported(group, _names(group), words)) is not None]
     if not found:
         names = failed_in_header(message) or (_in_words(message) if "action" in groups[-1] else [])
-        told = [_reported(groups[-1], [name], message.text) for name in names[:MOST_RECIPIENTS]]
+        told = [_reported(groups[-1], [name], words) for name in names[:MOST_RECIPIENTS]]
         found = [reported for reported in told if reported is not None]
     return tuple(dict.fromkeys(found))
 
@@ -78,7 +78,7 @@ def _in_words(message: IncomingMessage) -> list[str]:
 
 
 def _groups(fields: str) -> list[dict[str, str]]:
-    """The groups of fields, one for each recipient; at least one, which may be empty.
+    """The groups of fields, one for each recipient, as many as count; at least one, which may be empty.
 
     Lines that are no known field continue the one before, with or without white space in front: servers break long
     answers as they like.
@@ -87,6 +87,8 @@ def _groups(fields: str) -> list[dict[str, str]]:
     group: dict[str, str] = {}
     last = ""
     for line in fields.splitlines():
+        if len(groups) >= MOST_RECIPIENTS:
+            return groups
         match = _FIELD.match(line)
         if match:
             last = match[1].lower()
@@ -97,7 +99,7 @@ def _groups(fields: str) -> list[dict[str, str]]:
         elif not line.strip():
             if "final-recipient" in group or "original-recipient" in group:
                 groups.append(group)
-            group = {} if len(groups) < MOST_RECIPIENTS else group
+            group = {}
             last = ""
         elif last and len(group[last]) < LONGEST_TEXT:
             group[last] += " " + line.strip()

@@ -467,6 +467,23 @@ def test_hostile_reports_are_little_work(raw):
     assert len(report.recipients) <= 1000
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "From: MAILER-DAEMON@x.test\n\n" + "Final-Recipient: rfc822; a@b.c\n\n" * 30_000,
+        dsn("Final-Recipient: rfc822; a@b.c\n\n" * 30_000),
+        "From: MAILER-DAEMON@x.test\nContent-Type: message/delivery-status\n\n" + "\n" * 950_000,
+        "From: MAILER-DAEMON@x.test\nContent-Type: message/delivery-status\n\n" + "a\n\n" * 300_000,
+        "From: MAILER-DAEMON@x.test\n\n" + "\n" * 950_000,
+    ],
+    ids=["recipients in text", "recipients", "blank lines", "blocks", "blank lines in text"],
+)  # fmt: skip
+def test_many_groups_and_blank_lines_are_little_work(raw):
+    message = read(raw)
+    with little_work(2):
+        read_report(message, at_bounce_address=True)
+
+
 def test_one_long_line_is_little_work():
     """A hundred patterns of flufl.bounce are tried on each line: this one took them three seconds."""
     message = read("Auto-Submitted: " + "," * 60_000 + "\nReturn-Path: <>\n\n" + "," * 60_000)
