@@ -6,7 +6,15 @@ from mail.decide.failure import FailureKind, is_telling, kind_in_report
 from mail.decide.named import Surety, named_recipients
 from mail.decide.own_words import about_recipients, own_words
 from mail.decide.reported import LONGEST_TEXT, MOST_RECIPIENTS, SCANNED, About, Report, Reported, short, text_of
-from mail.decide.returned import STATUS, from_machine, has_machine_voice, is_challenge, is_report, returned_ids
+from mail.decide.returned import (
+    STATUS,
+    from_machine,
+    has_machine_voice,
+    is_challenge,
+    is_report,
+    names_failed,
+    returned_ids,
+)
 from mail.message.address import normalise, parse_addresses
 from mail.message.parse import IncomingMessage
 
@@ -67,7 +75,7 @@ def _recipients(fields: str, message: IncomingMessage) -> tuple[Reported, ...]:
 
 def failed_in_header(message: IncomingMessage) -> list[str]:
     """Return the recipients that Exim names in a header of its report."""
-    values = message.fields.get("x-failed-recipients", [])
+    values = message.fields["x-failed-recipients"] if names_failed(message) else []
     return [mailbox.key for value in values for mailbox in parse_addresses(value)]
 
 

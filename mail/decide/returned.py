@@ -5,7 +5,7 @@ import re
 from mail.decide.own_words import OwnWords
 from mail.decide.reported import SCANNED, text_of
 from mail.message.absence import is_absence_text
-from mail.message.address import local_part, parse_addresses
+from mail.message.address import first_address, local_part, parse_addresses
 from mail.message.parse import OWN_ID_HEADER, IncomingMessage
 
 MOST_IDS = 100  # of one report: it returns one mail, with its references
@@ -27,12 +27,7 @@ _DAEMON = re.compile(r"(?:mailer|mail|maildrop)[-_.]?(?:daemon|deamon)\b|<?maile
 
 def from_machine(message: IncomingMessage) -> bool:
     """Say whether no person sent a mail: nobody (the null sender), a mailer-daemon, a postmaster's machine."""
-    return (
-        message.return_path == ""
-        or "x-failed-recipients" in message.fields
-        or from_mailer_daemon(message)
-        or from_postmaster(message)
-    )
+    return message.return_path == "" or from_mailer_daemon(message) or from_postmaster(message)
 
 
 def from_postmaster(message: IncomingMessage) -> bool:
@@ -45,8 +40,22 @@ _POSTMASTERS = re.compile(
 )
 
 
+def names_failed(message: IncomingMessage) -> bool:
+    """Say whether a mail server names in the header whom it did not reach, as Exim does; anybody can write that."""
+    nobody = message.return_path == "" or from_mailer_daemon(message)
+    return nobody and "x-failed-recipients" in message.fields
+
+
 def may_be_machine(message: IncomingMessage) -> bool:
-    """Say whether a sender is called as machines are: at the bounce address that is enough to read it as a report."""
+    """Say whether a sender is called as machines are, or people who answer for a firm: worth a closer look."""
+    sender = message.from_
+    return is_called_machine(message) or (
+        sender is not None and bool(_OF_BOTH.match(local_part(sender.address).lower()))
+    )
+
+
+def is_called_machine(message: IncomingMessage) -> bool:
+    """Say whether a sender is called as only machines are: enough at the bounce address, with words about a failure."""
     sender = message.from_
     return sender is None or bool(_MACHINES.match(local_part(sender.address).lower()) or _NAMES.search(sender.name))
 
@@ -58,13 +67,16 @@ def answers_for_somebody(message: IncomingMessage, own: OwnWords) -> bool:
 
 def has_machine_voice(message: IncomingMessage) -> bool:
     """Say whether a mail from a machine is under a machine's name as well; else it may answer for a person."""
-    return "x-failed-recipients" in message.fields or from_postmaster(message) or may_be_machine(message)
+    return (
+        names_failed(message) or from_mailer_daemon(message) or from_postmaster(message) or is_called_machine(message)
+    )
 
 
 _MACHINES = re.compile(
-    r"(?:[\w.-]*[-_.])?(?:no-?reply|do-?not-?reply|mail(?:er|box)?|mail[-_.]?(?:system|server|admin\w*|delivery|gateway|router)"
-    r"|system|daemon|root|(?:sys)?admin(?:istrator)?|bounces?|notif\w*|auto\w*|exchange|security|gateway|antispam|mta\d*|smtp\d*)$"
+    r"(?:[\w.-]*[-_.])?(?:no-?reply|do-?not-?reply|mailer|mail[-_.]?(?:system|server|admin\w*|delivery|gateway|router)"
+    r"|daemon|sysadmin|bounces?|auto\w*|exchange|gateway|antispam|mta\d*|smtp\d*)$"
 )
+_OF_BOTH = re.compile(r"(?:[\w.-]*[-_.])?(?:mail(?:box)?|system|root|admin(?:istrator)?|notif\w*|security)$")
 
 
 _NAMES = re.compile(
@@ -80,25 +92,42 @@ def is_certain(message: IncomingMessage, own: OwnWords, at_bounce_address: bool)
     The less its sender is a mail server's voice, the more it must show: words about a failed delivery, the mail that it
     returns or what servers said to each other.
     """
-    if from_mailer_daemon(message) or is_report(message) or "x-failed-recipients" in message.fields:
+    if from_mailer_daemon(message) or is_report(message) or names_failed(message):
         return True
     is_answer = bool(_ANSWERED.match(message.subject))
     in_subject = not is_answer and bool(_FAILURE.search(message.subject))
     said = _beginning(own.said, 250) if is_answer else _beginning(own.said, 1500)
     if not (in_subject or _FAILURE.search(said)):
         return False
-    returns = any(part.type in _RETURNED for part in message.attachments)
+    returns = any(part.type in (*_RETURNED, *STATUS) for part in message.attachments)
+    if message.is_auto_reply or is_absence_text(own.said):  # who is away may speak of failures and quote codes
+        return returns and has_machine_voice(message) and (from_machine(message) or at_bounce_address)
     shows_mail = returns or bool(_DIALOGUE.search(own.said))
-    if message.is_auto_reply:
-        return shows_mail and has_machine_voice(message) and (from_machine(message) or at_bounce_address)
-    if from_postmaster(message) or message.from_ is None:  # a postmaster may be a person, too
+    if _LOOP_ALERT.match(message.subject) and own.returned:
+        return True
+    if from_postmaster(message):  # may be a person, too
         return in_subject or shows_mail or bool(own.returned) or not (message.references or message.is_list)
-    if at_bounce_address or message.return_path == "":
-        quotes = bool(own.returned) and not answers_for_somebody(message, own)  # who answers quotes as well
-        return may_be_machine(message) or shows_mail or quotes
-    shows_mail = returns or "rcpt to" in own.said.lower() or (in_subject and bool(own.returned))
-    says_so = shows_mail or bool(_MAIL_FAILED.search(said[:200]))
-    return may_be_machine(message) and says_so and not message.is_list and not message.references
+    if at_bounce_address:
+        quotes = bool(own.returned) and not message.references  # who answers quotes as well
+        return is_called_machine(message) or shows_mail or quotes
+    if message.from_ is None:
+        return message.return_path == "" or shows_mail or bool(own.returned)
+    if _answers_go_elsewhere(message):
+        return False
+    if message.return_path == "":
+        return shows_mail or (bool(own.returned) and not message.references)
+    shows_header = in_subject and bool(own.returned or _RETURNED_TO.search(own.said))
+    shows_mail = returns or bool(_NAMES_FAILED.search(own.said)) or shows_header
+    return is_called_machine(message) and shows_mail and not message.is_list and not message.references
+
+
+def _answers_go_elsewhere(message: IncomingMessage) -> bool:
+    """Say whether an answer would reach a person: a form on a website speaks for them under a machine's name."""
+    other = first_address(message.raw_header("reply-to"))
+    if other is None or other.key == message.from_key:
+        return False
+    local = local_part(other.key)
+    return not (_POSTMASTERS.fullmatch(local) or _MACHINES.match(local))
 
 
 def _beginning(said: str, length: int) -> str:
@@ -109,13 +138,13 @@ def _beginning(said: str, length: int) -> str:
 _ANSWERED = re.compile(r"\s*(?:re|aw|sv|antw|fwd?|wg)\s*:", re.IGNORECASE)
 _FAILED = (
     r"undeliver",
-    r"not (?:be |been )*(?:deliver|sen[dt]\b|reach|process|accept)",
+    r"not (?:be |been )*(?:deliver|sen[dt]\b|reach|accept)",
     r"n['’]t (?:be |been )?(?:deliver|sen[dt]\b|reach)|able to deliver",
     r"(?:unable|failed|error|error occurred|problems?|trouble) (?:while |when )?(?:in |to )?(?:deliver|send)",
     r"deliver\w*(?: \w+){0,3} (?:fail|error|problem|trouble|delay|status|impossible)",
     r"fail(?:ed|ure)(?: \w+){0,2} (?:deliver|notice|mail|message|recipient)",
     r"return(?:ed|ing)(?: \w+)? (?:e-?mail|mail|message|to sender)",
-    r"non-?delivery",
+    r"non-?delivery|could not be processed",
     r"did not reach",
     r"(?:mail|message)(?: \w+){0,2} (?:error|failure|rejected|returned|bounced|refused)",
     r"(?:loop|bounce) alert",
@@ -130,13 +159,13 @@ _FAILED = (
     r"投递失败|退信|無法傳[遞送]",
 )
 _FAILURE = re.compile("|".join(_FAILED), re.IGNORECASE)
-_MAIL_FAILED = re.compile(
-    r"\b(?:message|e-?mail|mail)\b[^.]{0,80}?\b(?:not|never) (?:be |been )?delivered"
-    r"|\b(?:deliver|return)\w* (?:the |your )?(?:message|e-?mail|mail)\b",
-    re.IGNORECASE,
-)
-_DIALOGUE = re.compile(
-    r"RCPT TO\b|MAIL FROM\b|^\W{0,8}[45]\d\d[ -]|\b[45]\d\d[ -]#?[45]\.\d\.\d{1,3}\b", re.IGNORECASE | re.MULTILINE
+_LOOP_ALERT = re.compile(r"\s*loop alert\b", re.IGNORECASE)  # of list servers, under the address of who keeps the list
+_NAMES_FAILED = re.compile(r"RCPT TO\b|not be delivered to: ?<[^<>\s@]+@[^<>\s]+>", re.IGNORECASE)
+_DIALOGUE = re.compile(  # a house number is no reply code
+    r"RCPT TO\b|MAIL FROM\b|\b[45]\d\d[ -]#?[45]\.\d\.\d{1,3}\b"
+    r"|^\W{0,8}(?:4[25]|5[0-7])\d[ -][^\n]{0,200}?\b(?:users?|mailbox|recipients?|address(?:ee)?|relay\w*|unknown"
+    r"|reject\w*|refused|denied|blocked|unavailable|spam|quota|smtp|command|transaction|message|e?mail)\b",
+    re.IGNORECASE | re.MULTILINE,
 )
 
 # --- what it holds

@@ -194,6 +194,11 @@ def test_where_the_fields_name_only_a_host_the_rest_names_the_recipient(words, h
     assert [(one.address, one.kind.value, one.status) for one in report.recipients] == named
 
 
+def test_a_report_names_at_most_twenty():
+    groups = "\n".join(ONE.replace("a@", f"a{number}@") for number in range(30))
+    assert len(read_report(read(dsn(groups))).recipients) == 20
+
+
 def test_both_names_of_a_recipient_are_known():
     report = read_report(read(dsn("Original-Recipient: rfc822; sales@x.test\n" + ONE)))
     assert [one.addresses for one in report.recipients] == [("sales@x.test", "a@x.test")]
@@ -294,6 +299,60 @@ def test_ids_of_the_returned_mail(raw, ids):
 def test_what_is_a_report(raw, at_bounce_address, about):
     report = read_report(read(raw), at_bounce_address)
     assert (report.about.value if report else None) == about
+
+
+AWAY = (
+    "Thank you. I am out of office until Monday, your message will not be processed before.\n"
+    "In urgent cases write to ann@x.test.\n\nKarl Schmidt\n500 Main Street\n"
+)
+FORM = (
+    "From: Website <noreply@shop.test>\nReply-To: bob@y.test\nTo: sales@we.test\nSubject: Contact form\n\n"
+    "Name: Bob\nEmail: bob@y.test\nMessage: My mail was not delivered, what now?\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("at_bounce_address", "raw"),
+    [
+        (False, "Return-Path: <noreply@shop.test>\n" + FORM),
+        (False, "Return-Path: <>\n" + FORM),
+        (False, "Return-Path: <>\n" + FORM + "\n---- Original message ----\nTo: ann@we.test\n"),
+        (False, "Return-Path: <noreply@shop.test>\n" + FORM.replace("Reply-To: bob@y.test\n", "")),
+        (False, "From: Ann <mail@shop.test>\nSubject: Question\n\nYour message has not been delivered to me. Please"
+                " send the offer to ann@shop.test again."),
+        (False, "From: Ann <admin@shop.test>\nSubject: Undeliverable\nContent-Type: multipart/mixed; boundary=b\n\n"
+                "--b\n\nYour mail was not delivered to ann@shop.test.\n--b\nContent-Type: message/rfc822\n\n"
+                "To: a@b.test\n--b--"),
+        (False, "Return-Path: <>\nFrom: Parcels <noreply@parcel.test>\nSubject: Your parcel\n\n"
+                "Your parcel could not be delivered today. Questions? help@parcel.test"),
+        (False, "From: Bob <bob@y.test>\nX-Failed-Recipients: vic@z.test\n\nHello"),
+        (True, "From: Bob <bob@y.test>\nX-Failed-Recipients: vic@z.test\n\nHello"),
+        (False, "To: sales@we.test\nSubject: order not delivered\n\nPlease help."),
+        (True, "Auto-Submitted: auto-replied\nFrom: Karl <mail@x.test>\nSubject: Automatic reply: News\n\n" + AWAY),
+        (True, "Return-Path: <>\nAuto-Submitted: auto-replied\nFrom: <noreply@x.test>\nSubject: News\n\n" + AWAY),
+        (True, "Return-Path: <>\nFrom: Karl <mail@x.test>\nSubject: News\n\n" + AWAY),
+        (True, "Return-Path: <>\nFrom: Karl <karl@x.test>\nSubject: Re: News\nReferences: <1@we.test>\n\n" + AWAY),
+    ],
+)  # fmt: skip
+def test_people_are_no_reports(at_bounce_address, raw):
+    """What a form on a website says for them, who is away, who writes from mail@: nobody of them failed."""
+    assert read_report(read(raw), at_bounce_address) is None
+
+
+@pytest.mark.parametrize(
+    ("sender", "text", "is_sure"),
+    [
+        ("karl@x.test", "Your mail was not delivered.\n550 User unknown", True),
+        ("karl@x.test", "Your mail was not delivered.\n... 550-5.1.1 gone", True),
+        ("karl@x.test", "We are on a trip, mail is not delivered.\n500 Main Street\n555-1234", False),
+        ("mail@x.test", "We are on a trip, mail is not delivered.", False),
+        ("noreply@x.test", "Your mail was not delivered.", True),
+        ("noreply@x.test", "I am on vacation, mail is not delivered.", False),
+    ],
+)
+def test_what_may_be_a_report_at_the_bounce_address_blames_nobody(sender, text, is_sure):
+    report = read_report(read(f"Return-Path: <>\nFrom: {sender}\nTo: bounce@we.test\n\n{text}"), True)
+    assert (report is not None and report.is_certain) == is_sure
 
 
 def test_a_detector_that_fails_is_a_note_and_the_report_stays_one(monkeypatch):
