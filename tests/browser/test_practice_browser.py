@@ -45,7 +45,7 @@ def test_practice_and_rehearsal(running_app: App, postfix: Postfix, person: Call
         office.log_in(somebody, "admin@home.test")
         banner = trainee.locator(".banner")
         expect(banner).to_contain_text("no email reaches anybody", timeout=office.LONG)
-        expect(banner).to_contain_text("The database was copied")
+        expect(banner).to_contain_text("The database may have been copied")
         office.open_document(trainee, "opportunity", "20 chairs")
         office.post(trainee, "Only a rehearsal.")
         trainee.goto("/practice")
