@@ -4,9 +4,11 @@ A thread of its own speaks to the servers, another one stores: whatever arrives 
 """
 
 import asyncio
+import errno
 import logging
 import os
 import queue
+import socket
 import threading
 import time
 from collections import Counter
@@ -18,16 +20,18 @@ from urllib.parse import urlsplit
 
 from aiosmtpd.smtp import Envelope, Session
 from flask import Flask
+from sqlalchemy import select
 
 from mail.decide.reception import Reception, Standing
 from mail.incoming import listener_notices, push
 from mail.message.domains import wire_domain
+from mail.queue.lease import LEASE, host
 from mail.sentences import Why, why
-from mail.settings import office
+from mail.settings import office, rehearsal
 from mail.settings.clock import now
 from mail.settings.config import ListenAddress
 from mail.transport import tls_server
-from models import reading, writing
+from models import Worker, database_clock, db, reading, writing
 from models.faults import keeps_waiting
 from scheduler.dialogue import LmtpDialogue, Memory, SmtpDialogue, peer_of
 from scheduler.loops import NotNow, say_once, what_is_missing
@@ -187,7 +191,12 @@ class ListenerDesk:
             recipients = tuple(known.reception.ours(one) for one in envelope.rcpt_tos)
             sender = (envelope.mail_from or "").removeprefix("<>")
             received = self._received(session, protocol)
-            await asyncio.wrap_future(self.writer.submit(push.PushedMail(content, sender, recipients, received)))
+            done = asyncio.wrap_future(self.writer.submit(push.PushedMail(content, sender, recipients, received)))
+            try:
+                await asyncio.shield(done)
+            except asyncio.CancelledError:  # it hung up; the mail still needs its memory
+                await done
+                raise
         except Exception as error:
             _say_away(error)
             return "451 4.3.0 The message can't be stored at the moment; try again later"
@@ -233,6 +242,11 @@ class PushListener:
 
     def work(self) -> bool:
         """Open the address, or see that it is open; raises ``NotNow`` with the reason why it can't be."""
+        with reading():
+            goes_on = rehearsal.current()
+        if goes_on is not None and goes_on.may_be_a_copy:  # then this is the mail of another office
+            self.close()
+            raise NotNow(why("listener_rehearses", address=str(self._address)))
         if self._desk is not None and not self._desk.writer.is_alive():
             log.error("%s stores nothing any more; it begins anew", self.name)
             self.close()
@@ -282,19 +296,12 @@ class PushListener:
 
     async def _serve(self, opened: Future[None]) -> None:
         logging.getLogger("mail.log").setLevel(logging.ERROR)  # aiosmtpd's: it quotes what strangers say
-        make = LmtpDialogue if self._address.protocol == "lmtp" else SmtpDialogue
         self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
         try:
             self._context = tls_server.server_context(*self._certificate) if self._certificate else None
             self._seen = self._written_at()
             desk = self._desk = ListenerDesk(self._app, self._address.protocol, _memory)
-            server = await self._loop.create_server(
-                lambda: make(desk, tls_context=self._context),
-                self._address.host,
-                self._address.port,
-                backlog=BACKLOG,
-                reuse_port=True,  # several workers of one machine share it, and the next one need not wait
-            )
+            server = await self._listen(desk)
         except Exception as error:
             if self._desk is not None:
                 self._desk.close()
@@ -309,6 +316,33 @@ class PushListener:
             await asyncio.sleep(0.02)
         await asyncio.sleep(0.05)  # the last answers leave
         desk.close()
+
+    async def _listen(self, desk: ListenerDesk) -> asyncio.Server:
+        """Open the port, which is shared with no program but the other workers of this office on this machine."""
+        make = LmtpDialogue if self._address.protocol == "lmtp" else SmtpDialogue
+
+        async def listen(reuse_port: bool) -> asyncio.Server:
+            where = self._address.host, self._address.port
+            return await asyncio.get_running_loop().create_server(
+                lambda: make(desk, tls_context=self._context), *where, backlog=BACKLOG, reuse_port=reuse_port
+            )
+
+        try:
+            server = await listen(reuse_port=False)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or not await asyncio.to_thread(self._is_open_elsewhere):
+                raise
+            return await listen(reuse_port=True)
+        for opened in server.sockets:  # only now: it was nobody else's
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        return server
+
+    def _is_open_elsewhere(self) -> bool:
+        """Return whether another worker of this office says that it receives at this address of this machine."""
+        with self._app.app_context(), reading():
+            alive = Worker.ended.is_(False), Worker.seen_at > database_clock() - LEASE, Worker.host == host()
+            said = [loops.get(self.name) for loops in db.session.scalars(select(Worker.loops).where(*alive))]
+        return any(one and one["state"] == "waiting" and one["why"] is None for one in said)
 
     async def _look_after(self) -> None:
         """Show a certificate that was renewed to those who connect from now on."""

@@ -80,7 +80,7 @@ class WorkerProcess:
         ]
         for address in found.listen:
             receiving = PushListener(app, address, found.listen_certificate)
-            self.loops.append(loop(receiving.name, receiving))
+            self.loops.append(loop(receiving.name, receiving, "rehearsal"))
         sending = self._identity, self._connections, stopping.is_set
         for pool in (
             PersonalSenders("send", "queue", found.send_connections, *sending),

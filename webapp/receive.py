@@ -14,7 +14,7 @@ from flask.cli import with_appcontext
 from mail.incoming import push
 from mail.settings.clock import now
 from mail.settings.logs import discreet_traceback
-from models import writing
+from models import reading, writing
 
 TRY_AGAIN = os.EX_TEMPFAIL
 COMMAND = "receive"
@@ -45,8 +45,7 @@ class _TryAgain(click.Command):
 def receive(sender: str | None, recipients: Sequence[str]) -> None:
     """Store one email from standard input. Ends with 0 once it is stored, with 75 (try again later) otherwise."""
     try:
-        with writing():
-            store(sys.stdin.buffer.read(push.LARGEST_MAIL + 1), sender, recipients)
+        store(sys.stdin.buffer.read(push.LARGEST_MAIL + 1), sender, recipients)
     except BaseException as error:  # also Ctrl-C: it is not stored
         refuse(discreet_traceback(error)[-1])
 
@@ -59,8 +58,11 @@ def store(content: bytes, sender: str | None, recipients: Sequence[str]) -> None
         raise ValueError(f"the email is larger than {push.LARGEST_MAIL // 1048576} MB")
     if sender is not None and sender.upper() == "MAILER-DAEMON":  # how Postfix names the null sender
         sender = ""
-    ours = push.reception()
-    push.store("pipe", [push.PushedMail(content, sender, tuple(ours.ours(one) or one for one in recipients))], now())
+    with reading():
+        ours = push.reception()
+    with writing():  # it begins once the mail is packed, which takes a while
+        recipients = tuple(ours.ours(one) or one for one in recipients)
+        push.store("pipe", [push.PushedMail(content, sender, recipients)], now())
 
 
 def refuse(sentence: str) -> NoReturn:

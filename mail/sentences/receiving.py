@@ -16,6 +16,10 @@ SENTENCES: dict[str, Any] = {
         "(%(error)s). Emails wait at the servers that send them. Correct COQUI_LISTEN_TLS_CERT and "
         "COQUI_LISTEN_TLS_KEY, or their files; it keeps trying."
     ),
+    "listener_rehearses": _l(
+        "The worker doesn't receive emails at %(address)s during the rehearsal: they may be meant for the office of "
+        "which this one is a copy. They wait at the servers that send them."
+    ),
     "listener_again": _l("The worker receives emails at %(address)s again."),
     "route_listener_test": _l("This is a test email of Receive by push; nothing is created for it."),
     "listener_test_no_listener": _l(

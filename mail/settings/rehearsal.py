@@ -53,6 +53,11 @@ class Rehearsal:
         return not self.why["code"].startswith("rehearsal_by")
 
     @property
+    def may_be_a_copy(self) -> bool:
+        """Whether the real office may be at work elsewhere: whoever turns it on by the page knows that it is not."""
+        return self.why["code"] != "rehearsal_by"
+
+    @property
     def halts(self) -> bool:
         """Whether it begins or ends: nothing is claimed until that is done."""
         return self.begins or self.end is not None
@@ -63,8 +68,8 @@ def read(text: str | None) -> Rehearsal | None:
 
     >>> stored = '{"since": "2026-11-28T10:00:00+00:00", "why": {"code": "rehearsal_by_command"}, "before": 7}'
     >>> found = read(stored)
-    >>> found.before, found.is_automatic, found.halts, read("")
-    (7, False, False, None)
+    >>> found.before, found.is_automatic, found.may_be_a_copy, found.halts, read("")
+    (7, False, True, False, None)
     """
     if not text:
         return None

@@ -17,17 +17,19 @@ from sqlalchemy import event, select
 
 from mail.documents.contacts import find_or_make
 from mail.incoming import push
-from mail.settings import parameters
+from mail.queue.lease import WorkerLease
+from mail.sentences import why
+from mail.settings import parameters, rehearsal
 from mail.settings.clock import now
 from mail.settings.config import ListenAddress
 from mail.transport import handover
-from models import Notification, User, db
+from models import Notification, User, Worker, db
 from scheduler import dialogue, listener
 from scheduler.listener import PushListener
 from scheduler.loops import NotNow
 from tests.integration.pushing import listening, stored
 from tests.servers.certificates import Authority
-from tests.servers.process import free_port
+from tests.servers.process import answers, free_port
 from tests.waiting import wait_until
 
 ON_SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)  # nothing but the dialogue
@@ -240,9 +242,9 @@ def test_a_server_that_hangs_up_while_its_mail_is_stored_stops_nobody(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, gone, goes_on = threading.Event(), threading.Event(), threading.Event()
-    store, leave = push.store, listener.ListenerDesk.leave
+    store, hang_up = push.store, dialogue.SmtpDialogue.eof_received
     monkeypatch.setattr(push, "store", lambda *mails: (begun.set(), goes_on.wait(20), store(*mails)))
-    monkeypatch.setattr(listener.ListenerDesk, "leave", lambda *given: (leave(*given), gone.set()))
+    monkeypatch.setattr(dialogue.SmtpDialogue, "eof_received", lambda self: (hang_up(self), gone.set())[0])
     with listening(app, "smtp") as port:
         with closing(smtplib.SMTP("127.0.0.1", port)) as hasty:
             hasty.ehlo()
@@ -316,6 +318,51 @@ def test_an_address_that_can_not_be_opened_is_told_and_tried_again(app: Flask) -
         taken.work()
     taken.close()
     assert told(app) == ["listener_failed", "listener_again"]
+
+
+@ON_SQLITE
+def test_only_workers_of_this_office_share_a_port(app: Flask) -> None:
+    address = ListenAddress("smtp", "127.0.0.1", free_port())
+    first, second = PushListener(app, address, None), PushListener(app, address, None)
+    loop = {"state": "waiting", "at": 0.0, "restarts": 0, "why": None}
+    with app.app_context():
+        first.work()
+        worker = db.session.get(Worker, WorkerLease.register(now()).id)
+        assert worker is not None
+        for said in ({}, {first.name: loop | {"why": why("listener_failed")}}, {first.name: loop | {"state": "dead"}}):
+            worker.loops = said
+            db.session.commit()
+            assert failure_of(app, second) == "listener_failed"
+        worker.loops = {first.name: loop}
+        db.session.commit()
+        second.work()
+        first.close()
+        worker.loops = {}
+        db.session.commit()
+        assert failure_of(app, first) == "listener_failed", "the second has it still, for itself"
+    with closing(smtplib.SMTP("127.0.0.1", address.port)) as client:
+        assert client.noop()[0] == 250
+    second.close()
+
+
+@ON_SQLITE
+def test_a_copy_that_rehearses_opens_nothing(app: Flask) -> None:
+    opened = PushListener(app, ListenAddress("smtp", "127.0.0.1", port := free_port()), None)
+    with app.app_context():
+        for _ in range(2):
+            opened.work()
+            assert answers(port)
+            rehearsal.store(rehearsal.Rehearsal(now(), why("rehearsal_by_command")), now())
+            db.session.commit()
+            assert failure_of(app, opened) == "listener_rehearses"
+            assert not answers(port)
+            rehearsal.turn_off(now())
+            db.session.commit()
+        rehearsal.store(rehearsal.Rehearsal(now(), why("rehearsal_by", user="Ada")), now())
+        db.session.commit()
+        opened.work()
+        assert answers(port)
+    opened.close()
 
 
 @pytest.mark.parametrize("protocol", ["lmtp", "smtp"])

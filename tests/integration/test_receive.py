@@ -11,7 +11,9 @@ from flask import Flask
 from sqlalchemy import event, select
 from sqlalchemy.exc import OperationalError
 
+from mail.incoming import intake
 from models import Blob, ReceivedMail, db
+from models.store import Packed, pack
 from tests.servers.app import KEPT, ROOT
 from webapp.receive import TRY_AGAIN
 
@@ -52,6 +54,19 @@ def test_what_is_not_stored_comes_again(pages: Flask, words: tuple[str, ...], in
     code, said = invoke(pages, *words, input=input)
     assert code == TRY_AGAIN and said.startswith("The email is not stored; try again later. ")
     assert stored(pages) == []
+
+
+def test_nobody_waits_while_a_mail_is_packed(pages: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large one takes a third of a second, and SQLite has one writer."""
+    began: list[bool] = []
+
+    def packed(content: bytes) -> Packed:
+        began.append(db.session().in_transaction())
+        return pack(content)
+
+    monkeypatch.setattr(intake, "pack", packed)
+    assert invoke(pages, "--recipient", "sales@office.test")[0] == 0
+    assert began == [False]
 
 
 def test_a_database_that_is_away_asks_for_it_again(pages: Flask) -> None:

@@ -141,6 +141,9 @@ def test_the_page_says_whether_the_listener_is_open(pages: Flask, admin: Visitor
     shown = admin.get(PAGE).text
     assert "can&#39;t receive emails at lmtp://127.0.0.1:8024: Address already in use" in shown
     assert "see it arrive" not in shown
+    reason = why("listener_rehearses", address="lmtp://127.0.0.1:8024")
+    work(pages, {name: said | {"why": reason} for name, said in OPEN.items()})
+    assert "during the rehearsal" in admin.get(PAGE).text
     work(pages, OPEN)
     shown = admin.get(PAGE).text
     assert "lmtp://127.0.0.1:8024" in shown and "see it arrive" in shown and "Redirect these" not in shown

@@ -38,6 +38,10 @@ class RunningListener:
     def is_open(self) -> bool:
         return self.why is None and not self.is_starting
 
+    @property
+    def is_closed_on_purpose(self) -> bool:
+        return self.why is not None and self.why["code"] == "listener_rehearses"
+
 
 @dataclass(frozen=True)
 class Redirect:
