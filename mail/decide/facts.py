@@ -263,18 +263,39 @@ def threads_to_check(
     book: AddressBook,
     signed: Mapping[str, KnownMessage],
     stored: Mapping[str, Sequence[KnownMessage]],
+    mailbox: str = "",
 ) -> frozenset[int]:
     """Return the threads of which ``SenderFacts.follows`` must say whether the sender follows them; mostly none."""
-    named = [found for id in message.references if (found := signed.get(id)) is not None]
+    named = [found for id in named_ids(message) if (found := signed.get(id)) is not None]
     foreign = [] if named else [found for id in message.references for found in stored.get(id, ())]
     threads = {found.thread_id for found in foreign}
     if len(threads) < 2:
         threads = set()
-    aliases = [alias for alias in book.among(message.recipients) if alias.policy == "followers"]
+    aliases = [alias for alias in judging(message, book, mailbox) if alias.policy == "followers"]
     if aliases:
         threads |= {thread for alias in aliases for thread in (alias.fixed_thread_id, alias.parent_thread_id)}
         threads |= {found.thread_id for found in (*named, *foreign)}
     return frozenset(thread for thread in threads if thread is not None)
+
+
+def named_ids(message: IncomingMessage) -> list[str]:
+    """Return the ids by which a mail names the one that it answers."""
+    return [*message.references, *([message.own_id] if message.own_id else [])]
+
+
+def judging(message: IncomingMessage, book: AddressBook, mailbox: str) -> list[AliasRule]:
+    """Return the aliases that say who may write: those that a mail names, else the one of its mailbox."""
+    return book.among(message.recipients) or of_mailbox(message, book, mailbox)
+
+
+def of_mailbox(message: IncomingMessage, book: AddressBook, mailbox: str) -> list[AliasRule]:
+    """Return the recipient of last resort: whose mailbox a mail came to, such as a blind copy.
+
+    A mailbox that takes the mail of a whole domain says which of its addresses was meant: that one counts then.
+    """
+    if any(domain_of(address) in book.domains for address in message.delivered_to):
+        return []
+    return book.among([mailbox])
 
 
 def addressed(message: IncomingMessage) -> list[str]:

@@ -16,6 +16,7 @@ from mail.decide.facts import (
     LookUp,
     bounce_aliases,
     bounce_token,
+    of_mailbox,
     unsubscribe_token,
 )
 from mail.decide.forwarding import forwarding_request
@@ -267,13 +268,8 @@ def _aliases(case: RoutingCase) -> list[Outcome] | None:
 
 
 def _of_mailbox(case: RoutingCase) -> list[AliasRule]:
-    """The recipient of last resort of a mail that names no alias: whose mailbox it came to, such as a blind copy.
-
-    A mailbox that takes the mail of a whole domain says which of its addresses was meant: that one counts then.
-    """
-    if any(domain_of(address) in case.book.domains for address in case.message.delivered_to):
-        return []
-    found = case.book.among([case.facts.mailbox])
+    """The recipient of last resort of a mail that names no alias."""
+    found = of_mailbox(case.message, case.book, case.facts.mailbox)
     for alias in found:
         case.step("route_mailbox", address=alias.address)
     return found

@@ -2,7 +2,7 @@
 
 from functools import cached_property
 
-from mail.decide.facts import Facts, KnownMessage, LookUp, bounce_aliases
+from mail.decide.facts import Facts, KnownMessage, LookUp, bounce_aliases, named_ids
 from mail.decide.outcomes import Outcome
 from mail.decide.reply import answered
 from mail.decide.report import read_report
@@ -52,4 +52,4 @@ class RoutingCase:
 
     @property
     def _named_ids(self) -> list[str]:
-        return [*self.message.references, self.message.own_id or ""]
+        return named_ids(self.message)

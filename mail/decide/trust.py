@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from mail.decide.facts import Facts, LookUp, SenderFacts
+from mail.decide.facts import Facts, LookUp, SenderFacts, judging
 from mail.decide.sender_proof import prove
 from mail.message.parse import IncomingMessage
 from mail.sentences import Why, why
@@ -28,7 +28,7 @@ def trust(message: IncomingMessage, asked: LookUp, facts: Facts) -> Trust:
     sender = facts.sender
     names_us = facts.book.speaks_for_us(asked.sender) or sender.user_id is not None
     author_is_user = asked.authorship.from_reply_to and facts.author.user_id is not None
-    policies = {alias.policy for alias in facts.book.among(message.recipients)} if sender.contact_id else set()
+    policies = {one.policy for one in judging(message, facts.book, facts.mailbox)} if sender.contact_id else set()
     if not (names_us or author_is_user or policies & {"contacts", "followers"}):
         return Trust(sender)
     proof = prove(message, facts.checked_by)

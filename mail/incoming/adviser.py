@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import Update, func, literal_column, select, update
 
 from mail.incoming import aliases
+from mail.incoming.quarantine import DROPPED_STATE
 from mail.message.address import domain_of, local_part
 from mail.sentences import why
 from mail.settings.parameters import CATCHALL_DOMAIN, NotValid
@@ -92,7 +93,7 @@ def take_all(addresses: Sequence[str], now: datetime) -> int:
 
 def drop_all(address: str, now: datetime) -> int:
     """Take the emails to an address out of quarantine for good, unread by anybody; return how many. Commits."""
-    gone = {"state": "ignored", "unknown_address": "", "processed_at": now, "decision": [why("quarantine_dropped")]}
+    gone = {"state": DROPPED_STATE, "unknown_address": "", "processed_at": now, "decision": [why("quarantine_dropped")]}
     return _change(_of([address]).values(gone), now)
 
 

@@ -25,6 +25,8 @@ class TooManyAnswers(Exception):
 
 def prepare(cases: Sequence[Case], context: RoutingContext, now: datetime) -> dict[int, ReadyMail]:
     """Compose what tells the senders of rejected mails why, once each, by the mail: before the transaction."""
+    for case in cases:
+        case.answer_id = None  # that of a try which was rolled back is nobody's, or somebody else's by now
     return {
         case.id: enqueue.prepare(_draft(case, context), [To(case.routing.answer_to)], now)
         for case in cases

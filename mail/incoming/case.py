@@ -12,7 +12,7 @@ from mail.documents.threads import NewFile
 from mail.incoming.reader import read_mail
 from mail.message.address import normalise
 from mail.message.parse import IncomingMessage
-from mail.sentences import Why
+from mail.sentences import Why, why
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,7 @@ class Case:
     routing: Routing = field(default_factory=lambda: Routing((), ()))
     released: str = ""
     answer_id: int | None = None
+    is_written: bool = False  # by us: nobody else was quicker
 
     @property
     def key(self) -> str:
@@ -100,6 +101,12 @@ def read_case(
         if keeps.attachments or part.inline
     ]
     return Case(id, keeps, arrived_at, message, html, fold, files)
+
+
+def failure_of(error: Exception) -> Why:
+    """Return the reason that a mail which could not be processed goes to quarantine with."""
+    said = str(getattr(error, "orig", None) or error).splitlines() or [""]
+    return why("process_failed", error=f"{type(error).__name__}: {said[0]}"[:300])
 
 
 def storable(text: str) -> str:

@@ -20,7 +20,7 @@ from mail.decide.sender_proof import seen_with
 from mail.documents.documents import NumberTaken, types
 from mail.errors import MailboxRefused, MailError
 from mail.incoming import apply, intake, ledger, put_off
-from mail.incoming.case import Case, read_case
+from mail.incoming.case import Case, failure_of, read_case
 from mail.incoming.intake import AT_ONCE, GIVEN_UP, Owed, StoredMail, in_process
 from mail.incoming.lookup import RoutingContext, load_context, load_threads
 from mail.incoming.position import (
@@ -274,7 +274,7 @@ def understand(stored: Sequence[StoredMail], worker: WorkerLease, now: datetime,
             except TakesLong:
                 late.append(one.id)
             except Exception as error:  # a mistake of ours in reading one mail; the others are none the worse for it
-                counts += _give_up(one.id, error, now)
+                counts += give_up(one.id, error, now)
         put_off.put_off(late)
         return counts + _file(cases, worker, now)
 
@@ -289,7 +289,7 @@ def _file(cases: list[Case], worker: WorkerLease | None, now: datetime, last_try
             if keeps_waiting(error):
                 raise
             if last_try:
-                return counts + _give_up(cases[0].id, error, now)
+                return counts + give_up(cases[0].id, error, now)
             return sum((_file([case], worker, now, last_try=True) for case in cases), counts)
         cases = cases[len(decided) :]
         while decided:
@@ -344,7 +344,7 @@ def write_group(
         if not last_try:
             log.warning("a group of %s mails can't be filed at once: %s", len(group), type(error).__name__)
         else:
-            _give_up(group[0].id, error, now, group[0])
+            give_up(group[0].id, error, now, group[0])
         return False
     for case in group:
         log.info("mail %s: %s %s", case.id, case.routing.state, case.routing.result)
@@ -367,28 +367,27 @@ def _write(group: Sequence[Case], context: RoutingContext, now: datetime, state:
             with reading():
                 context.types |= types(context.types.keys())  # with the numbers that come next now
         else:
+            for case in ready.cases:
+                case.is_written = True
             return queued
 
 
-def _give_up(received_id: int, error: Exception, now: datetime, case: Case | None = None) -> Counter[str]:
-    """Put a mail that can't be read or filed into quarantine, with the reason."""
+def give_up(
+    received_id: int, error: Exception, now: datetime, case: Case | None = None, before: Sequence[Why] = ()
+) -> Counter[str]:
+    """Put a mail that can't be read or filed into quarantine, with the reason; commits. ``before``: earlier steps."""
     where = "".join(traceback.format_tb(error.__traceback__)[-3:])  # no values: they are somebody's mail
     log.error("mail %s can't be filed: %s\n%s", received_id, type(error).__name__, where)
-    return _quarantine([received_id], failure_of(error), now, case)
+    return _quarantine([received_id], failure_of(error), now, case, before)
 
 
-def failure_of(error: Exception) -> Why:
-    """Return the reason that a mail which could not be processed goes to quarantine with."""
-    said = str(getattr(error, "orig", None) or error).splitlines() or [""]
-    return why("process_failed", error=f"{type(error).__name__}: {said[0]}"[:300])
-
-
-def _quarantine(ids: Collection[int], reason: Why, now: datetime, case: Case | None = None) -> Counter[str]:
-    """Put mails that wait into quarantine with a reason; commits."""
-    values: dict[str, Any] = {"state": "quarantined", "processed_at": now, "decision": [reason]}
+def _quarantine(
+    ids: Collection[int], reason: Why, now: datetime, case: Case | None = None, before: Sequence[Why] = ()
+) -> Counter[str]:
+    """Put mails that wait into quarantine with a reason; commits. What held them there before stays noted."""
+    values: dict[str, Any] = {"state": "quarantined", "processed_at": now, "decision": [*before, reason]}
     if case is not None:
-        values |= ledger.ledger_values(case) | {"state": "quarantined", "result": ""}
-        values["decision"] = [*case.message.problems, *case.routing.steps, reason]
+        values |= ledger.unfiled_values(case, reason)
         ledger.note_alias_failure(case, reason)
     db.session.execute(
         update(ReceivedMail)

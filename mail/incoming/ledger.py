@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, delete, exists, select, update
+from sqlalchemy import bindparam, delete, exists, func, select, update
 
 from mail.decide.outcomes import Rejected, SelfTested
 from mail.incoming.case import Case, storable
@@ -113,15 +113,27 @@ def ledger_values(case: Case) -> dict[str, Any]:
     }
 
 
+def unfiled_values(case: Case, reason: Why) -> dict[str, Any]:
+    """Return what the ledger shows of a mail that could not be filed: what held it before still does.
+
+    Its answer was rolled back: that number is nobody's, or somebody else's by now.
+    """
+    found = ledger_values(case) | {"state": "quarantined", "result": ""}
+    found["decision"] = [*case.message.problems, *case.routing.steps, reason]
+    kept = {name for name in ("held", "unknown_address") if not found[name]}
+    return {name: value for name, value in found.items() if name not in {*kept, "answer_id"}}
+
+
 _LEDGER: Any = ReceivedMail.__table__
 _LEDGER_COLUMNS = (
     *("message_id", "message_key", "from_key", "from_text", "to_text", "subject"),
     *("state", "result", "held", "answer_id", "unknown_address", "decision", "processed_at"),
 )
+_GIVEN_ANSWER = func.coalesce(bindparam("answer_id_", type_=_LEDGER.c.answer_id.type), _LEDGER.c.answer_id)
 _CLOSED = (
     update(_LEDGER)
     .where(_LEDGER.c.id == bindparam("mail"))
-    .values({name: bindparam(f"{name}_") for name in _LEDGER_COLUMNS})
+    .values({name: bindparam(f"{name}_") for name in _LEDGER_COLUMNS} | {"answer_id": _GIVEN_ANSWER})
 )
 
 

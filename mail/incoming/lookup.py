@@ -214,7 +214,11 @@ def load_context(cases: Sequence[Case], now: datetime) -> RoutingContext:
     found.authors = authors({who for one in asked for who in (one.sender, one.author, one.answer_to) if who})
     _know_unknown_mailboxes(found, cases)
     ids = found.ids
-    threads = {thread for case in cases for thread in threads_to_check(case.message, book, ids.signed, ids.stored)}
+    threads = {
+        thread
+        for case in cases
+        for thread in threads_to_check(case.message, book, ids.signed, ids.stored, case.keeps.mailbox)
+    }
     found.follows = _follows(threads, [author.contact_id for author in found.authors.values()])
     _count(found, cases)
     found.answers = _answers(now)

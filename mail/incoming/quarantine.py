@@ -4,20 +4,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Update, func, literal_column, select, update
+from sqlalchemy import Update, case, exists, func, literal_column, select, update
 
 from mail.decide.answer import AnswerTo, answer_to
-from mail.decide.outcomes import NewDocument, Outcome, PostTo, Rejected, Routing
+from mail.decide.outcomes import Duplicate, NewDocument, Outcome, PostTo, Rejected, Routing
 from mail.decide.trust import trust
 from mail.incoming import intake
 from mail.incoming.answers import BY_HAND
-from mail.incoming.case import Retention, read_case
-from mail.incoming.flow import route_group, write_group
-from mail.incoming.lookup import load_threads
+from mail.incoming.case import Case, Retention, read_case
+from mail.incoming.flow import give_up, route_group, write_group
+from mail.incoming.lookup import RoutingContext, load_context, load_threads
 from mail.incoming.people import address_book
 from mail.incoming.retention import retention_of_others
 from mail.message.parse import IncomingMessage
 from mail.sentences import Why, why
+from mail.settings import office
 from mail.settings.wake import wake
 from mail.transport.mailbox import NOT_GIVEN
 from models import (
@@ -26,13 +27,20 @@ from models import (
     Event,
     IncomingServer,
     ReceivedMail,
+    RouteResult,
     ServerCheck,
     change_rows,
     db,
     reading,
 )
+from models.faults import keeps_waiting
 
 ASKED = "asked"  # its server is asked for the mail again
+# What is left of a mail that is taken out for good: one that reached some of its places was processed.
+DROPPED_STATE = case(
+    (exists().where(RouteResult.received_mail_id == ReceivedMail.id, RouteResult.post_id.is_not(None)), "processed"),
+    else_="ignored",
+)
 PROBLEMS = ("mailbox_mail_too_large", *NOT_GIVEN)  # why a mail was not brought, or only its header
 
 
@@ -93,11 +101,12 @@ def answer_of(message: IncomingMessage) -> AnswerTo:
 def drop(received_id: int, now: datetime) -> str:
     """Take a mail out of quarantine for good, unread by anybody; return its state. Commits."""
     row = _quarantined(received_id)
-    row.state, row.held, row.unknown_address, row.processed_at = "ignored", "", "", now
+    state: str = db.session.scalars(select(DROPPED_STATE).where(ReceivedMail.id == row.id)).one()
+    row.state, row.held, row.unknown_address, row.processed_at = state, "", "", now
     row.decision = [*(row.decision or []), why("quarantine_dropped")]
     Event.add(["incoming"], now)
     db.session.commit()
-    return "ignored"
+    return state
 
 
 # --- what the loop brake holds: one group for each sender and place
@@ -143,7 +152,8 @@ def take_all(sender: str, held: str, now: datetime) -> int:
 def drop_all(sender: str, held: str, now: datetime) -> int:
     """Take a whole group out of quarantine for good, unread by anybody; return how many. Commits."""
     reason = [why("quarantine_dropped")]
-    dropped = change_rows(_of_group(sender, held).values(state="ignored", held="", decision=reason, processed_at=now))
+    gone = {"state": DROPPED_STATE, "held": "", "decision": reason, "processed_at": now}
+    dropped = change_rows(_of_group(sender, held).values(gone))
     Event.add(["incoming"], now)
     db.session.commit()
     return dropped
@@ -167,27 +177,49 @@ def _quarantined(received_id: int, lock: bool = True) -> ReceivedMail:
     return row
 
 
-def _again(received_id: int, forced: tuple[Outcome, Why] | None, now: datetime) -> str:
+Forced = tuple[Outcome, Why]  # what a person says, and the step that tells it
+
+
+def _again(received_id: int, forced: Forced | None, now: datetime) -> str:
     """Take a mail from quarantine through the flow again, to where a person says or by the rules."""
     db.session.rollback()  # nobody waits for the database while the mail is read
     with reading():
         row = _quarantined(received_id, lock=False)
-        arrived_at, held = row.arrived_at, row.held
-        before, problem = list(row.decision or []), None
-        if forced is None and before and before[0]["code"] in PROBLEMS:
-            problem = before[0]
+        arrived_at, held, before = row.arrived_at, row.held, list(row.decision or [])
         raw = Blob.read(row.blob_id) if row.blob_id is not None else b""
         server = db.session.get(IncomingServer, row.incoming_server_id) if row.incoming_server_id else None
         keeps = Retention.of(server) if server is not None else retention_of_others(row.source)
-    case = read_case(received_id, raw, keeps, now, arrived_at, problem)
-    case.released = held  # whoever asks for it again means that it is no loop
-    group, context = route_group([case], now)
-    if forced is not None:
-        answer = answer_to(case.message, context.book) if isinstance(forced[0], Rejected) else AnswerTo()
-        steps = [*before, forced[1], *([answer.why_not] if answer.why_not else [])]
-        believed = trust(case.message, case.asked, context.facts(case))
-        case.routing = Routing((forced[0],), tuple(steps), (), answer.address, believed.mark, believed.reason)
-        with reading():
-            load_threads(context, [case.routing])
-    written = write_group(group, context, now, last_try=True, state="quarantined")
-    return case.routing.state if written else "quarantined"
+    problem = before[0] if forced is None and before and before[0]["code"] in PROBLEMS else None
+    try:
+        mail = read_case(received_id, raw, keeps, now, arrived_at, problem)
+        mail.released = held  # whoever asks for it again means that it is no loop
+        context = _forced(mail, forced, before, now) if forced is not None else route_group([mail], now)[1]
+    except Exception as error:  # a mistake of ours: the mail stays where it is
+        db.session.rollback()
+        if keeps_waiting(error):
+            raise
+        give_up(received_id, error, now, before=[step for step in before if step["code"] != "process_failed"])
+        return "quarantined"
+    if not write_group([mail], context, now, last_try=True, state="quarantined"):
+        return "quarantined"
+    if not mail.is_written:
+        raise NotInQuarantine(f"received mail {received_id}")
+    return mail.routing.state
+
+
+def _forced(mail: Case, forced: Forced, before: Sequence[Why], now: datetime) -> RoutingContext:
+    """Decide about a mail as a person says; a place that has had a copy of it has it once."""
+    office.forget()
+    outcome, step = forced
+    with reading():
+        context = load_context([mail], now)
+        if outcome.target in context.done.get(mail.key, ()):
+            is_there = why("route_duplicate")
+            mail.routing = Routing((Duplicate(is_there),), (*before, step, is_there))
+            return context
+        answer = answer_to(mail.message, context.book) if isinstance(outcome, Rejected) else AnswerTo()
+        steps = [*before, step, *([answer.why_not] if answer.why_not else [])]
+        believed = trust(mail.message, mail.asked, context.facts(mail))
+        mail.routing = Routing((outcome,), tuple(steps), (), answer.address, believed.mark, believed.reason)
+        load_threads(context, [mail.routing])
+    return context

@@ -35,8 +35,7 @@ from mail.documents.notify import ReadyNotification, mark_reasons
 from mail.documents.threads import FollowerView
 from mail.incoming import apply, reports
 from mail.incoming.apply import Placed
-from mail.incoming.case import Case, Retention, read_case
-from mail.incoming.flow import failure_of
+from mail.incoming.case import Case, Retention, failure_of, read_case
 from mail.incoming.lookup import RoutingContext, done_by_others, load_context, load_threads
 from mail.incoming.quarantine import PROBLEMS
 from mail.incoming.reader import TakesLong, is_heavy

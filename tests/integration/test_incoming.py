@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select, update
 
-from mail.incoming import flow, intake, quarantine, reader
+from mail.incoming import apply, flow, intake, quarantine, reader
 from mail.incoming.case import Retention
 from mail.outgoing import delivery_state
 from mail.queue.lease import WorkerLease
@@ -460,6 +460,53 @@ def test_a_person_says_where_it_goes(desk: FrontDesk) -> None:
     with desk.app.app_context(), pytest.raises(quarantine.NotInQuarantine):
         quarantine.drop(rows[0].id, NOW)
     assert "quarantine_routed_document" in {step["code"] for step in desk.ledger()[0].decision or []}
+
+
+def test_both_copies_of_a_mail_can_be_decided(desk: FrontDesk) -> None:
+    raw = mail(ANN, f"hr@{DOMAIN}")
+    first, second, third = desk.receive(raw, raw, mail(ANN, f"hr@{DOMAIN}"))
+    with desk.app.app_context():
+        task = desk.types["task"]
+        assert [quarantine.route_to_type(row.id, task, NOW) for row in (first, second)] == ["processed", "duplicate"]
+        db.session.execute(update(ReceivedMail).where(ReceivedMail.id == first.id).values(state="quarantined"))
+        db.session.commit()
+        assert quarantine.drop(first.id, NOW) == "processed"  # it has its document
+        assert quarantine.drop(third.id, NOW) == "ignored"
+    assert len(desk.documents("task")) == 1
+
+
+def test_a_mistake_of_ours_leaves_a_mail_to_be_decided(desk: FrontDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    (row,) = desk.receive(mail(ANN, f"hr@{DOMAIN}"))
+    with monkeypatch.context() as patch, desk.app.app_context():
+        patch.setattr(quarantine, "route_group", lambda *_: 1 / 0)
+        assert quarantine.retry(row.id, NOW) == "quarantined"
+        patch.setattr(flow.ledger, "note_results", lambda *_: 1 / 0)  # after the answer was queued
+        assert quarantine.reject(row.id, "Sorry.", NOW) == "quarantined"
+    (row,) = desk.ledger()
+    assert (row.state, row.unknown_address, row.answer_id) == ("quarantined", f"hr@{DOMAIN}", None)
+    assert (row.decision or [])[-1]["code"] == "process_failed"
+    assert desk.sent() == []
+    with monkeypatch.context() as patch, desk.app.app_context():
+        patch.setattr(quarantine, "route_group", lambda *_: 1 / 0)  # what a person says needs no rules
+        assert quarantine.reject(row.id, "Sorry.", NOW) == "rejected"
+
+
+def test_who_was_slower_is_told_so(desk: FrontDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    (row,) = desk.receive(mail(ANN, f"hr@{DOMAIN}"))
+    monkeypatch.setattr(apply, "_still_waiting", lambda *_: [])
+    with desk.app.app_context(), pytest.raises(quarantine.NotInQuarantine):
+        quarantine.retry(row.id, NOW)
+
+
+def test_followers_may_write_to_the_mailbox_of_last_resort(desk: FrontDesk) -> None:
+    ann = desk.contact("ann@customer.test")
+    document = desk.document(followers=[ann])
+    desk.set_alias("sales", policy="followers", parent_document_id=document.id)
+    with desk.app.app_context():
+        raw = mail(ANN, "someone@else.test")
+        case = flow.read_case(1, raw, Retention(mailbox=SALES), NOW, NOW)
+        (case,), _context = flow.route_group([case], NOW)
+        assert case.routing.state == "processed"
 
 
 def test_one_broken_mail_does_not_stop_the_others(desk: FrontDesk) -> None:

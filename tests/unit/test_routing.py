@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from mail.decide.answer import answer_to
-from mail.decide.facts import AddressBook, AliasRule, Facts, SenderFacts, look_up, threads_to_check
+from mail.decide.facts import AddressBook, AliasRule, Facts, KnownMessage, SenderFacts, look_up, threads_to_check
 from mail.decide.outcomes import (
     AutoNote,
     Bounced,
@@ -364,6 +364,14 @@ def test_the_ids_to_look_up(file, ids):
 @pytest.mark.parametrize(("file", "threads"), [("61", set()), ("45", {50, 300}), ("75", {50}), ("77", set())])
 def test_following_is_asked_only_where_an_alias_wants_to_know(file, threads):
     assert threads_to_check(read(file), BOOK, SIGNED, STORED) == threads
+
+
+def test_following_is_asked_for_whatever_names_the_thread_and_for_the_mailbox() -> None:
+    book = AddressBook([AliasRule(1, "box@mycompany.test", type_id=1, policy="followers", parent_thread_id=8)])
+    known = {"t1": KnownMessage(1.0, thread_id=7)}
+    for to, mailbox in (("box@mycompany.test", ""), ("a@else.test", "box@mycompany.test")):
+        message = parse(f"To: {to}\nX-CoquiMail-Id: t1\n\nx".encode(), NOW)
+        assert threads_to_check(message, book, known, {}, mailbox) == {7, 8}
 
 
 @pytest.mark.parametrize(
