@@ -5,9 +5,10 @@ names their address and one of our mails went there. One of our own addresses an
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from mail.decide.reported import MOST_RECIPIENTS, Report, Reported
+from mail.decide.failure import FailureKind
+from mail.decide.reported import MOST_RECIPIENTS, About, Report, Reported
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,25 @@ def blamed(report: Report, evidence: Evidence) -> list[tuple[SentTo | None, Repo
     return [(_meant(reported, evidence), reported) for reported in told if not _is_ours(reported, evidence)]
 
 
+def names_nobody(report: Report, evidence: Evidence) -> Reported | None:
+    """Return what is told of the only recipient by a report that names nobody but us, if it blames that one.
+
+    Its kind stays: that a mail of ours was blocked says nothing about who would have got it.
+    """
+    if not report.is_certain or blamed(report, evidence) or evidence.only is None:
+        return None
+    kind = FailureKind.DELAY if report.about is About.DELAY else FailureKind.SOFT
+    told = report.failures[0] if report.failures else Reported("", kind, "", report.text)
+    return replace(told, address=evidence.only.address, also=())
+
+
 def complaining(report: Report, evidence: Evidence) -> list[SentTo]:
-    """Return the recipients of ours who complained: named by the report and proved to have a mail of ours."""
+    """Return the recipients of ours who complained: named by the report and proved to have a mail of ours.
+
+    What only may be a complaint has to hold the mail itself: a token or an id of ours.
+    """
+    if not report.is_certain:
+        evidence = replace(evidence, mailed={})
     if not report.recipients:
         return [evidence.only] if evidence.only else []
     meant = (sent for sent, _ in blamed(report, evidence) if sent is not None)

@@ -5,7 +5,8 @@ import re
 from mail.decide.delivery_report import recipient_in
 from mail.decide.failure import FailureKind
 from mail.decide.reported import MOST_RECIPIENTS, About, Report, Reported, short, text_of
-from mail.decide.returned import returned_ids
+from mail.decide.returned import is_called_machine, returned_ids
+from mail.message.address import local_part
 from mail.message.parse import IncomingMessage
 
 
@@ -29,18 +30,29 @@ _COMPLAINING = re.compile(r"^(?:Original-Rcpt-To|Removal-Recipient)[ \t]*:[ \t]*
 
 
 def _bare_complaint(message: IncomingMessage) -> Report | None:
-    """Hotmail's form: its subject says what it is, and a header of the attached mail says who complained."""
-    if not _SUBJECT.match(message.subject):
+    """Hotmail's form: its subject says what it is, and a header of the attached mail says who complained.
+
+    People who forward spam write such subjects, too. So it needs a provider's sender, and as it is not certain it means
+    only whom an id of ours in the attached mail names.
+    """
+    sender = local_part(message.from_key)
+    if not _SUBJECT.match(message.subject) or not (_PROVIDERS.match(sender) or is_called_machine(message)):
         return None
-    recipients = _complaining(_IN_RETURNED, _returned(message))
-    if not recipients:
+    from_hotmail = bool(_HOTMAIL.search(message.from_key))
+    recipients = _complaining(_IN_RETURNED if from_hotmail else _IN_OTHERS, _returned(message))
+    ids = returned_ids(message, True)
+    if not recipients or not ids:
         return None
-    return Report(About.COMPLAINT, recipients, returned_ids(message, True), "feedback", short(message.text), "abuse")
+    text = short(message.text)
+    return Report(About.COMPLAINT, recipients, ids, "feedback", text, "abuse", is_certain=False)
 
 
 _SUBJECT = re.compile(
     r"\s*(?:complaint about message from|client tos notification|(?:e-?mail )?(?:abuse|feedback|spam) report)", re.I
 )
+_PROVIDERS = re.compile(r"(?:staff|abuse|scomp|fbl|feedback\w*|complaints?|spam[-_.]?reports?)(?:[-_.+]|$)")
+_HOTMAIL = re.compile(r"@(?:[\w-]+\.)*(?:hotmail|outlook|live|msn|microsoft)\.com$")
+_IN_OTHERS = re.compile(r"^X-Original-Rcpt-To[ \t]*:[ \t]*(.+)", re.IGNORECASE | re.MULTILINE)
 _IN_RETURNED = re.compile(
     r"^X-(?:HmXmrOriginalRecipient|Original-Rcpt-To)[ \t]*:[ \t]*(.+)", re.IGNORECASE | re.MULTILINE
 )

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sqlalchemy import or_, select, update
 
-from mail.decide.blame import Evidence, SentTo, blamed, complaining
+from mail.decide.blame import Evidence, SentTo, blamed, complaining, names_nobody
 from mail.decide.domains import without_tag
 from mail.decide.failure import FailureKind
 from mail.decide.outcomes import Bounced
@@ -65,8 +65,8 @@ def would_blame(bounced: Bounced) -> list[tuple[str, str]]:
     if report.about is About.COMPLAINT:
         return [(sent.address, "complaint") for sent in complaining(report, evidence)]
     told = [(sent, reported) for sent, reported in blamed(report, evidence) if sent is not None]
-    if not told and not report.recipients and report.is_certain and evidence.only is not None:
-        return [(evidence.only.address, FailureKind.SOFT.value)]
+    if evidence.only is not None and (alone := names_nobody(report, evidence)):
+        told = [(evidence.only, alone)]
     return [(sent.address, reported.kind.value) for sent, reported in told if reported.kind.failed]
 
 
@@ -185,13 +185,14 @@ def _without_recipient(report: Report, evidence: Evidence, now: datetime) -> lis
     kind = FailureKind.DELAY if report.about is About.DELAY else FailureKind.SOFT
     if not report.is_certain:
         return [(None, Reported("", kind, "", report.text))]
-    only = evidence.only
-    if only is None and kind.failed and evidence.whole:
+    if alone := names_nobody(report, evidence):
+        return [(evidence.only, alone)]
+    if evidence.only is None and kind.failed and evidence.whole:
         mails = {sent.mail_id for sent in evidence.whole}
         reason = why("bounce_names_nobody", text=report.text[:500])
         db.session.execute(update(OutgoingMail).where(OutgoingMail.id.in_(mails)).values(bounce_why=reason))
         mark_failures({sent.post_id for sent in evidence.whole if sent.post_id is not None}, now)
-    return [(only, Reported(only.address if only else "", kind, "", report.text))]
+    return [(None, Reported("", kind, "", report.text))]
 
 
 def _complain(report: Report, evidence: Evidence, received_id: int | None, now: datetime) -> None:

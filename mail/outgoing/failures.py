@@ -6,7 +6,7 @@ One room for both ways a failure is learnt: a refusal while we deliver, and a re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
 
@@ -17,6 +17,7 @@ from models.slices import by_hundreds
 from models.store import upsert
 
 LONGEST_TEXT = 2000
+_SAME_MAIL = timedelta(hours=12)  # reports that prove no mail of ours and come within this time count once
 _COUNTING = {kind.value for kind in FailureKind if kind.counts}
 
 
@@ -41,15 +42,15 @@ def record(failures: Sequence[Failure], now: datetime) -> list[str]:
     """
     rows = []
     risen: list[str] = []
-    counted_before = _counted(failures)
+    counted_before = _counted(failures, now)
     for failure in failures:
         key = normalise(failure.address)
         mail = (failure.recipient_id, failure.trace_id)
-        counts = key is not None and failure.kind in _COUNTING and mail not in counted_before
+        once = key if mail == (None, None) else mail
+        counts = key is not None and failure.kind in _COUNTING and once not in counted_before
         if counts and key is not None:
             risen.append(key)
-            if mail != (None, None):
-                counted_before.add(mail)
+            counted_before.add(once)
         rows.append(
             {
                 "address_key": key,
@@ -69,17 +70,24 @@ def record(failures: Sequence[Failure], now: datetime) -> list[str]:
     return risen
 
 
-def _counted(failures: Sequence[Failure]) -> set[tuple[int | None, int | None]]:
-    """The mails among these that have counted already."""
+def _counted(failures: Sequence[Failure], now: datetime) -> set[tuple[int | None, int | None] | str | None]:
+    """The mails among these that have counted already, and the addresses that just did without a mail that is known."""
     lines = {failure.recipient_id for failure in failures if failure.recipient_id is not None}
     traces = {failure.trace_id for failure in failures if failure.trace_id is not None}
-    found: set[tuple[int | None, int | None]] = set()
+    found: set[tuple[int | None, int | None] | str | None] = set()
+    alone = {key for one in failures if not (one.recipient_id or one.trace_id) and (key := normalise(one.address))}
     for some in by_hundreds(lines):
         query = select(Bounce.recipient_id).where(Bounce.counted, Bounce.recipient_id.in_(some))
         found |= {(line, None) for line in db.session.scalars(query)}
     for some in by_hundreds(traces):
         query = select(Bounce.trace_id).where(Bounce.counted, Bounce.trace_id.in_(some))
         found |= {(None, trace) for trace in db.session.scalars(query)}
+    for keys in by_hundreds(alone):
+        just_now = select(Bounce.address_key).where(
+            Bounce.counted, Bounce.address_key.in_(keys), Bounce.at > now - _SAME_MAIL,
+            Bounce.recipient_id.is_(None), Bounce.trace_id.is_(None),
+        )  # fmt: skip
+        found |= set(db.session.scalars(just_now))
     return found
 
 

@@ -2,11 +2,14 @@
 
 import json
 import sys
+from datetime import timedelta
 
 import pytest
 from flask import Flask
 from sqlalchemy import select
 
+from mail.outgoing import failures
+from mail.outgoing.failures import Failure
 from mail.sentences import say
 from mail.settings import office
 from mail.settings.tokens import TokenKind
@@ -84,7 +87,7 @@ def test_a_complaint_in_the_form_of_hotmail_blacklists_whom_its_id_names(desk: F
     with desk.app.app_context():
         sent_as = office.tokens().message_id(TokenKind.TRACE, trace_id, DOMAIN)
     raw = (
-        f"From: staff@isp.test\r\nTo: bounce@{DOMAIN}\r\nSubject: complaint about message from 192.0.2.1\r\n"
+        f"From: staff@hotmail.com\r\nTo: bounce@{DOMAIN}\r\nSubject: complaint about message from 192.0.2.1\r\n"
         'Content-Type: multipart/mixed; boundary="B"\r\n\r\n--B\r\nContent-Type: message/rfc822\r\n\r\n'
         f"X-HmXmrOriginalRecipient: hidden@isp.test\r\nMessage-ID: {sent_as}\r\n\r\nx\r\n--B--\r\n"
     ).encode()
@@ -135,6 +138,13 @@ def test_a_report_that_names_only_the_address_counts_when_a_mail_of_ours_went_th
     desk.receive(delivery_report(address, FORWARDED))
     with desk.app.app_context():
         assert db.session.execute(select(Bounce.address_key, Bounce.trace_id)).all() == [(address, None)]
+    desk.receive(delivery_report(address, FORWARDED))
+    with desk.app.app_context():
+        assert db.session.scalars(select(Bounce.counted).order_by(Bounce.id)).all() == [True, False], (
+            "the same mail again"
+        )
+        twice = [Failure(address, "hard", "5.1.1", "gone")] * 20
+        assert failures.record(twice, NOW + timedelta(days=2)) == [address], "once for each report"
 
 
 def test_admins_are_told_once_that_the_detectors_are_missing(desk: FrontDesk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mail.decide.blame import Evidence, SentTo, blamed, complaining
+from mail.decide.blame import Evidence, SentTo, blamed, complaining, names_nobody
 from mail.decide.failure import FailureKind
 from mail.decide.reported import MOST_RECIPIENTS, About, Report, Reported
 
@@ -83,6 +83,33 @@ COMPLAINTS = [
 @pytest.mark.parametrize(("told", "evidence", "expected"), COMPLAINTS)
 def test_who_complained(told: Report, evidence: Evidence, expected: list[str]) -> None:
     assert [sent.address for sent in complaining(told, evidence)] == expected
+
+
+def told_by(kind: FailureKind, *, is_certain: bool = True) -> Report:
+    return Report(About.BOUNCE, (Reported("boss@we.test", kind, "5.7.1", "no"),), is_certain=is_certain)
+
+
+@pytest.mark.parametrize(
+    ("told", "evidence", "kind"),
+    [
+        (Report(About.UNREADABLE), Evidence(named=[ANN]), "soft"),
+        (Report(About.DELAY), Evidence(named=[ANN]), "delay"),
+        (told_by(FailureKind.BLOCKED), Evidence(named=[ANN], never=["boss@we.test"]), "blocked"),
+        (told_by(FailureKind.FULL), Evidence(named=[ANN], never=["boss@we.test"]), "full"),
+        (told_by(FailureKind.BLOCKED, is_certain=False), Evidence(named=[ANN], never=["boss@we.test"]), None),
+        (told_by(FailureKind.BLOCKED), Evidence(whole=[ANN, BOB], never=["boss@we.test"]), None),
+        (told_by(FailureKind.BLOCKED), Evidence(named=[ANN]), None),
+    ],
+)
+def test_a_report_that_names_only_us_means_the_only_recipient(told: Report, evidence: Evidence, kind: str) -> None:
+    meant = names_nobody(told, evidence)
+    assert (meant and (meant.address, meant.kind.value)) == (kind and ("ann@x.test", kind))
+
+
+def test_what_only_may_be_a_complaint_has_to_hold_the_mail() -> None:
+    told = Report(About.COMPLAINT, (Reported("ann@x.test", FailureKind.DELIVERED),), is_certain=False)
+    assert complaining(told, Evidence(mailed={"ann@x.test": SentTo("ann@x.test")})) == []
+    assert complaining(told, Evidence(named=[ANN])) == [ANN]
 
 
 def test_one_report_blames_at_most_twenty() -> None:

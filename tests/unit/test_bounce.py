@@ -391,6 +391,28 @@ def test_complaints(kind, about):
     assert report.returned_ids == ("<1@we.test>",) and report.failures == ()
 
 
+@pytest.mark.parametrize(
+    ("sender", "field", "about"),
+    [
+        ("staff@hotmail.com", "X-HmXmrOriginalRecipient: vic@y.test\nMessage-ID: <1@we.test>", "complaint"),
+        ("staff@isp.test", "X-Original-Rcpt-To: vic@y.test\nMessage-ID: <1@we.test>", "complaint"),
+        ("staff@isp.test", "X-HmXmrOriginalRecipient: vic@y.test\nMessage-ID: <1@we.test>", None),
+        ("staff@hotmail.com", "X-HmXmrOriginalRecipient: vic@y.test", None),
+        ("staff@hotmail.com", "Message-ID: <1@we.test>", None),
+        ("bob@hotmail.com", "X-HmXmrOriginalRecipient: vic@y.test\nMessage-ID: <1@we.test>", None),
+        ("bob@y.test", "X-Original-Rcpt-To: vic@y.test\nMessage-ID: <1@we.test>", None),
+    ],
+)
+def test_a_person_who_forwards_spam_does_not_complain_for_somebody(sender, field, about):
+    raw = (
+        f"From: {sender}\nSubject: Spam report: is this really from you?\nContent-Type: multipart/mixed; boundary=b\n\n"
+        f"--b\n\nMy colleague got this.\n--b\nContent-Type: message/rfc822\n\n{field}\n\nx\n--b--"
+    )
+    report = read_report(read(raw))
+    assert (report.about if report else None) == about
+    assert report is None or not report.is_certain
+
+
 def test_read_receipts():
     report = read_report(
         read(

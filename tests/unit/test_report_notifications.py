@@ -92,7 +92,7 @@ def test_a_person_may_send_json() -> None:
 
 def complaint(subject: str, header: str) -> Report | None:
     raw = (
-        f"From: staff@isp.test\nTo: abuse@we.test\nSubject: {subject}\nContent-Type: multipart/mixed; boundary=b\n"
+        f"From: staff@hotmail.com\nTo: abuse@we.test\nSubject: {subject}\nContent-Type: multipart/mixed; boundary=b\n"
         f"\n--b\nContent-Type: message/rfc822\n\n{header}Message-ID: <1@we.test>\nFrom: news@we.test\n\nHello\n--b--\n"
     )
     return read_report(parse(raw.encode(), NOW))
