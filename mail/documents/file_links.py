@@ -1,5 +1,7 @@
 """Files that are too large for an email: they leave as links that expire, and anybody who has the link may load them.
 
+The files of an internal note are for those who log in.
+
 A link names a number of 62 bits that its file alone has, signed together with the day on which it expires.
 """
 
@@ -18,7 +20,7 @@ from mail.message.html import shown_ids
 from mail.settings import office, parameters
 from mail.settings.config import settings
 from mail.settings.tokens import TokenKind
-from models import Attachment, OutgoingServer, ServerLimit, db
+from models import Attachment, OutgoingServer, Post, ServerLimit, db
 
 LINK_DAYS = 30
 MEGABYTE = 1_000_000
@@ -65,15 +67,20 @@ def mailed_files(post: PostDraft) -> Sequence[NewFile]:
 
 
 def links_to(post: PostDraft, now: datetime) -> tuple[str, str]:
-    """Return HTML and text that lead to the files that are not in the mail of a post."""
+    """Return HTML and text that lead to the files that are not in the mail of a post; those of a note need a log-in."""
     html, text = [], []
+    inside = post.kind == "note"
     until = now + timedelta(days=LINK_DAYS)
     for place, number in post.linked.items():
         file = post.files[place]
-        address = f"{office.base_url()}/d/{office.tokens().make(TokenKind.DOWNLOAD, number, until)}"
+        if inside:
+            address = f"{office.base_url()}/attachments/linked/{number}"
+            load = gettext("Log in to download it")
+        else:
+            address = f"{office.base_url()}/d/{office.tokens().make(TokenKind.DOWNLOAD, number, until)}"
+            load = gettext("Download it until %(day)s", day=format_date(until))
         values = {"name": file.name or gettext("Attachment"), "size": round(len(file.content) / MEGABYTE, 1)}
         said = gettext("“%(name)s” (%(size)s MB) is too large for an email.", **values)
-        load = gettext("Download it until %(day)s", day=format_date(until))
         html.append(Markup('<p style="margin-top:16px">{} <a href="{}">{}</a></p>').format(said, address, load))
         text.append(f"{said}\n{load}: {address}")
     return "".join(html), "\n\n".join(text)
@@ -94,5 +101,6 @@ def find(token: str, now: datetime) -> LinkedFile | None:
     if named is None or named.kind is not TokenKind.DOWNLOAD:
         return None
     columns = select(Attachment.name, Attachment.size, Attachment.blob_id)
-    row = db.session.execute(columns.where(Attachment.link_id == named.id)).first()
+    of_message = columns.join(Post, Post.id == Attachment.post_id).where(Post.kind != "note")
+    row = db.session.execute(of_message.where(Attachment.link_id == named.id)).first()
     return LinkedFile(row.name, row.size, row.blob_id) if row else None

@@ -35,7 +35,8 @@ class OfferedRecipient:
 def offered(place: ThreadView, told: Collection[str]) -> list[OfferedRecipient]:
     """Return whom the last mail of a thread named beside us and beside those who are ``told`` (keys) in any case.
 
-    Whoever opened the document and does not follow it was left out by its alias: offered, but not ticked.
+    Whoever opened the document and does not follow it was left out by its alias: offered, but not ticked. So is whom a
+    mail named that may be forged, or that comes in the name of one of us and nothing proves it.
     """
     last = _last_mail(place.thread_id)
     if last is None:
@@ -45,9 +46,12 @@ def offered(place: ThreadView, told: Collection[str]) -> list[OfferedRecipient]:
     if author is not None and last.mark not in ("not_checked", "forged"):
         opened = last.message_id is not None and last.message_id == place.root_message_id
         _offer(found, author, "offered_author", author, ticked=not opened)
-    for header, code in (("to", "offered_to"), ("cc", "offered_cc")):
+    doubted = last.mark == "forged" or (last.mark == "not_checked" and author is not None and bool(_ours({author.key})))
+    codes = ("offered_to_doubted", "offered_cc_doubted") if doubted else ("offered_to", "offered_cc")
+    for header, code in zip(("to", "cc"), codes, strict=True):
         for text in (last.addressed or {}).get(header, ()):
-            _offer(found, first_address(text), code, author or Address("", last.author_address))
+            person, sender = first_address(text), author or Address("", last.author_address)
+            _offer(found, person, code, sender, ticked=not doubted)
     ours = _ours(found.keys())
     return [one for key, one in found.items() if key not in told and key not in ours][:MOST_OTHERS]
 

@@ -8,4 +8,6 @@ SENTENCES: dict[str, Any] = {
     "offered_author": _l("sent the last email"),
     "offered_to": _l("in To of the email from %(author)s"),
     "offered_cc": _l("in Cc of the email from %(author)s"),
+    "offered_to_doubted": _l("in To of an email whose sender is not verified: %(author)s"),
+    "offered_cc_doubted": _l("in Cc of an email whose sender is not verified: %(author)s"),
 }

@@ -71,7 +71,8 @@ function measure(composer) {
   const linked = upload ? toLink(files, size, most) : [];
   const note = composer.querySelector("[data-sent-as-link]");
   note.hidden = linked.length === 0;
-  note.textContent = note.dataset.sentAsLink.replace("#names", () => linked.map((file) => file.name).join(", "));
+  const isNote = composer.querySelector('[name="kind"]:checked').value === "note";
+  note.textContent = (isNote ? note.dataset.sentInside : note.dataset.sentAsLink).replace("#names", () => linked.map((file) => file.name).join(", "));
   const raw = files.reduce((sum, file) => sum + file.size, 100000);
   const tooMuch = upload > 0 && raw > upload;
   const warning = composer.querySelector("[data-too-large]");
@@ -93,7 +94,7 @@ for (const composer of document.querySelectorAll("[data-composer]")) {
     for (const audience of composer.querySelectorAll("[data-audience]")) audience.hidden = audience.dataset.audience !== kind;
     for (const box of composer.querySelectorAll('[name="also"]')) if (decided.has(box.value)) box.checked = decided.get(box.value);
   };
-  composer.querySelectorAll('[name="kind"]').forEach((choice) => choice.addEventListener("change", show));
+  composer.querySelectorAll('[name="kind"]').forEach((choice) => choice.addEventListener("change", () => { show(); measure(composer); }));
   composer.addEventListener("change", (event) => { if (event.target.name === "also") decided.set(event.target.value, event.target.checked); });
   composer.addEventListener("coqui:fresh", show);
   composer.querySelector("[data-files]").addEventListener("change", () => measure(composer));

@@ -122,6 +122,27 @@ def test_what_is_too_large_for_an_email_leaves_as_a_link(app, clerk):
         assert stranger.get(f"{wrong}/file").status_code == 303
 
 
+def test_a_large_file_of_a_note_is_for_those_who_log_in(app, clerk):
+    Visitor(app).as_role("admin")
+    with app.app_context():
+        parameters.put("mail.max_size", "1", AT)
+        db.session.execute(update(User).values(notify="mail"))
+        posts.follow(1, db.session.scalar(select(User.contact_id).where(User.email != "user@home.test").limit(1)))
+        db.session.commit()
+    movie = bytes(range(256)) * 4_000
+    assert write(clerk, "Between us", ("film.mp4", movie), kind="note").status_code == 302
+    with app.app_context():
+        content = Blob.read(db.session.scalars(select(OutgoingMail)).one().content_blob_id)
+        text = message_from_bytes(content, policy=policy.default).get_body(("plain",)).get_content()
+        number = db.session.scalar(select(Attachment.link_id))
+        made_up = office.tokens().make(TokenKind.DOWNLOAD, number, now() + timedelta(days=1))
+    (link,) = re.findall(r"/attachments/linked/\d+", text)
+    assert "/d/" not in text and "Log in to download it: http" in text
+    stranger = app.test_client()
+    assert stranger.get(link).status_code == 302 and stranger.get(f"/d/{made_up}").status_code == 404
+    assert clerk.get(link).data == movie and clerk.get(link[:-3]).status_code == 404
+
+
 def test_a_text_that_is_too_long_is_not_called_a_file(app, clerk):
     with app.app_context():
         parameters.put("mail.max_size", "1", AT)

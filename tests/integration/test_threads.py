@@ -102,6 +102,21 @@ def test_whom_a_customer_copied_is_offered_and_written_to(desk: FrontDesk) -> No
     assert others_of(desk, document.thread_id) == {BOB: ("offered_author", True)}
 
 
+def test_whom_a_doubtful_mail_copied_is_offered_but_not_ticked(desk: FrontDesk) -> None:
+    desk.user("Clerk")
+    for author, found in [(ANN, ("offered_cc", True)), ("Clerk <clerk@home.test>", ("offered_cc_doubted", False))]:
+        desk.receive(mail(author, Cc=EVE))
+        thread_id = max(document.thread_id for document in desk.documents())
+        with desk.app.app_context():
+            db.session.execute(update(Post).where(Post.thread_id == thread_id).values(mark="not_checked"))
+            db.session.commit()
+        assert others_of(desk, thread_id)[EVE] == found
+        with desk.app.app_context():
+            db.session.execute(update(Post).where(Post.thread_id == thread_id).values(mark="forged"))
+            db.session.commit()
+        assert others_of(desk, thread_id)[EVE] == ("offered_cc_doubted", False)
+
+
 def test_a_sender_whom_the_alias_leaves_out_is_offered_but_not_ticked(desk: FrontDesk) -> None:
     desk.set_alias("sales", make_contact=False)
     desk.receive(mail(ANN))

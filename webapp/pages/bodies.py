@@ -88,6 +88,13 @@ def download(attachment_id: int) -> Response:
     return as_download(Blob.read(attachment.blob_id), attachment.name)
 
 
+@blueprint.get("/attachments/linked/<int(max=9223372036854775807):number>")
+@login_required
+def linked(number: int) -> Response:
+    """Answer a file that was too large for the email of an internal note."""
+    return download(db.session.scalar(select(Attachment.id).where(Attachment.link_id == number)) or abort(404))
+
+
 @blueprint.get("/received/<int:received_id>/original")
 @roles_required("admin")
 def original(received_id: int) -> Response:
