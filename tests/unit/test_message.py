@@ -480,6 +480,7 @@ def test_limits_lead_to_quarantine_and_keep_what_was_read(raw, code):
         (lambda: b"Subject: s\nTo: " + b"a@x.test, " * 20_000 + b"\n\nbody", None),
         (lambda: b"Content-Type: " + b"?" * 250_000 + b"\n\nbody", None),
         (lambda: b"Subject: " + b"=?utf-8?q?a b" * 20_000 + b"\n\nbody", None),
+        (lambda: b"From: " + b"=?a?q?x" * 36_000 + b" <a@x.test>\n\nbody", None),
         (lambda: b"Subject: s\n\n" + b"begin 644 a\n#0V%T\n" * 50_000, None),
         (lambda: b"Subject: s\n\n" + b"=ybegin line=1 size=1 name=a\n" * 40_000, None),
         (lambda: b"Content-Type: multipart/mixed\n\n" + b"--" * 500_000, None),
