@@ -90,7 +90,10 @@ class IncomingServer(Model):
 
 
 class MailboxState(Model):
-    """How far a folder was read (IMAP): everything up to ``last_uid`` is stored; ``start_uid`` was there before us."""
+    """How far a folder was read (IMAP): everything up to ``last_uid`` is stored; ``start_uid`` was there before us.
+
+    Above ``last_uid`` and up to ``start_uid`` the mails got new numbers: only their date tells what was there before.
+    """
 
     __tablename__ = "mailbox_state"
     __table_args__ = (UniqueConstraint("incoming_server_id", "folder", "uidvalidity"),)

@@ -25,6 +25,7 @@ from models import (
 )
 from models.store import insert_rows, upsert
 
+LAST_UID = 2**32 - 1  # RFC 3501 2.3.1.1
 REFUSED = ("mailbox_refused", "mailbox_later")  # the last run ended because the server did not give a mail
 
 
@@ -82,7 +83,6 @@ class ServerView:
     keeps: Retention
     learns: bool  # which server checks senders
     checks_seen: dict[str, int] | None
-    is_numbered_anew: bool = False
     is_left_alone: bool = False
 
     @property
@@ -154,9 +154,18 @@ def as_numbered_now(server: ServerView, mailbox: Mailbox) -> ServerView:
     confirmed_at = row.confirmed_at
     row.become_another()
     row.confirmed_at = confirmed_at  # what arrived before is still not ours
-    begin_after(server.id, server.target.folder, mailbox.uidvalidity, 0)
+    return _tell_by_date(replace(server, mailbox=row.mailbox, source=row.source, states={}), mailbox)
+
+
+def _tell_by_date(server: ServerView, mailbox: Mailbox) -> ServerView:
+    """Note that all numbers are new: up to the last of now, the date of arrival tells what was there before us.
+
+    It is noted before the first mail comes, so that a run which ends early does not take the rest for new. Commits.
+    """
+    start = mailbox.uidnext - 1 if mailbox.uidnext else LAST_UID
+    begin_after(server.id, server.target.folder, mailbox.uidvalidity, 0, start)
     db.session.commit()
-    return replace(server, mailbox=row.mailbox, source=row.source, states={}, is_numbered_anew=True)
+    return replace(server, states={**server.states, mailbox.uidvalidity: (0, start)})
 
 
 def position_in(server: ServerView, mailbox: Mailbox) -> Position:
@@ -168,30 +177,33 @@ def _position(server: ServerView, mailbox: Mailbox) -> Position:
     if not server.is_imap:
         return Position(unknown=lambda keys: _unknown(server, keys))
     uidvalidity = mailbox.uidvalidity
+    if server.fetch_existing and uidvalidity not in server.states:
+        return Position(uidvalidity, 0)
+    if server.states and uidvalidity not in server.states:
+        server = _tell_by_date(server, mailbox)
     if uidvalidity in server.states:
         last, start = server.states[uidvalidity]
-        # Whoever asks for the old mails afterwards gets them; those that are here already are not kept twice.
-        return Position(uidvalidity, 0 if server.fetch_existing and start else last)
-    if server.fetch_existing:
-        return Position(uidvalidity, 0)
-    if (
-        server.states or server.is_numbered_anew
-    ):  # all numbers are new: the date of arrival tells what was there before us
-        return Position(uidvalidity, 0, since=server.confirmed_at)
+        if server.fetch_existing and start:
+            # Whoever asks for the old mails afterwards gets them; those that are here already are not kept twice.
+            return Position(uidvalidity, 0)
+        return Position(uidvalidity, last, old=(start, server.confirmed_at) if server.confirmed_at else None)
     start = max(mailbox.look().uidnext - 1, 0)
     begin_after(server.id, server.target.folder, uidvalidity, start)
     db.session.commit()
     return Position(uidvalidity, start)
 
 
-def begin_after(server_id: int, folder: str, uidvalidity: int, uid: int) -> None:
-    """Note what was in a folder before us; in one that we know already we stay where we are."""
+def begin_after(server_id: int, folder: str, uidvalidity: int, uid: int, start: int | None = None) -> None:
+    """Note what was in a folder before us; in one that we know already we stay where we are.
+
+    ``start``: above ``uid`` and up to there, only the date of arrival tells it.
+    """
     row = {
         "incoming_server_id": server_id,
         "folder": folder,
         "uidvalidity": uidvalidity,
         "last_uid": uid,
-        "start_uid": uid,
+        "start_uid": uid if start is None else start,
     }
     db.session.execute(upsert(MailboxState).values(row).on_conflict_do_nothing())
 

@@ -257,8 +257,7 @@ _ONE_MAILBOX = re.compile(
     rf"""[ \t]*+(?:(?:"([A-Za-z0-9 .,_-]*+)"[ ]*+|([A-Za-z0-9 ._-]*+))<([.{_ATEXT}]++@[A-Za-z0-9.-]++)>"""
     rf"""|([.{_ATEXT}]++@[A-Za-z0-9.-]++))[ \t]*+"""
 )
-# An encoded word: what is in it divides nothing. It ends before the next one, or many without an end would take long.
-_WORD = r"=\?[^?\s]{0,60}\?[bBqQ]\?(?:[^?\s<>=]++|=(?!\?[^=])|\?(?!=))*+\?="
+_WORD = r"=\?[^?\s]{0,60}\?[bBqQ]\?(?:[^?\s<>=]++|=(?!\?[^=])|\?(?!=))*+\?="  # what is in it divides nothing
 _PIECES = re.compile(
     rf"""{_WORD} | "(?:[^"\\]|\\.)*+" | <\s*+"(?:[^"\\<>]|\\.)*+"[^<>"]*+> | <[^<>"]*+>"""
     r""" | (?:(?!=\?)[^"<>(),;:])++ | .""",

@@ -89,17 +89,16 @@ class ImapMailbox(ImapSession):
         """Yield the mails above ``after.last_uid``; all of them when the server counts anew (another UIDVALIDITY)."""
         last = after.last_uid if after.uidvalidity == self.uidvalidity else 0
         for listed, upto in self._windows(last):
-            wanted = [mail for mail in listed if after.since is None or not mail.arrived or mail.arrived >= after.since]
-            for group in in_batches(wanted):
+            for group in in_batches([mail for mail in listed if not _is_old(mail, after)]):
                 found = sort_out(self._answers(group, after.again), after.again)
                 if found.last is not None:
                     last = found.last.number
-                    yield self._batch(found, self._position(after, last))
+                    yield self._batch(found, Position(self.uidvalidity, last))
                 if found.refusal is not None:
                     raise found.refusal
             if upto > last:  # nothing of ours up to here: the next run need not look again
                 last = upto
-                yield FetchedBatch((), self._position(after, last))
+                yield FetchedBatch((), Position(self.uidvalidity, last))
 
     def look_again(self, keys: Sequence[str]) -> Iterator[FetchedBatch]:
         """Yield mails that were listed once and not given, as far as the server gives them now."""
@@ -116,9 +115,6 @@ class ImapMailbox(ImapSession):
 
     def _batch(self, found: SortedAnswers, position: Position) -> FetchedBatch:
         return FetchedBatch(tuple(found.mails), position, tuple(found.gone), found.listed)
-
-    def _position(self, after: Position, last: int) -> Position:
-        return Position(self.uidvalidity, last, after.unknown, after.since)
 
     def _windows(self, last: int) -> Iterator[tuple[list[ListedMail], int]]:
         """Yield what lies above a UID, in pieces that do not grow with the mailbox.
@@ -259,3 +255,7 @@ class ImapMailbox(ImapSession):
             return
         if self._listed(uids):  # without the right to expunge (RFC 4314) some servers say OK and keep them
             raise MailboxExpungeRefused(folder=self.target.folder, user=self.target.user)
+
+
+def _is_old(mail: ListedMail, after: Position) -> bool:
+    return bool(after.old and mail.number <= after.old[0] and mail.arrived and mail.arrived < after.old[1])

@@ -79,14 +79,14 @@ class Position:
     """How far the caller has read.
 
     IMAP goes on after ``last_uid`` as long as the server's ``uidvalidity`` is the same; with another one it begins at
-    the first mail. POP3 has no order to rely on: ``unknown`` is asked which keys of a list are new. Mails that arrived
-    before ``since`` are left alone (IMAP). ``again``: the server refused a mail last time, each is asked for alone now.
+    the first mail. POP3 has no order to rely on: ``unknown`` is asked which keys of a list are new. Mails up to the
+    UID and before the date of ``old`` are left alone (IMAP). ``again``: a mail was refused, each is asked for alone.
     """
 
     uidvalidity: int = 0
     last_uid: int = 0
     unknown: Callable[[Sequence[str]], Collection[str]] = all_of_them
-    since: datetime | None = None
+    old: tuple[int, datetime] | None = None
     again: bool = False
 
 

@@ -10,9 +10,11 @@ from flask import Flask
 from sqlalchemy import event, select
 from sqlalchemy.exc import OperationalError
 
+from mail.errors import ConnectionLost
 from mail.incoming import flow
+from mail.transport import imap_mailbox
 from mail.transport.imap_mailbox import ImapMailbox
-from mail.transport.mailbox import After
+from mail.transport.mailbox import After, FetchedBatch
 from models import MailboxState, ReceivedMail, db
 from scheduler import open_mailboxes
 from tests.integration.frontdesk import mail
@@ -77,14 +79,32 @@ def test_a_full_disk_of_ours_leaves_the_mails_where_they_are(fetching: Fetching)
     assert fetching.fetch().listed == 0
 
 
-def test_numbers_that_begin_again_hide_no_mail(fetching: Fetching) -> None:
+@pytest.mark.parametrize("change", ["numbers", "uidvalidity"])
+def test_new_numbers_hide_no_mail_and_bring_nothing_old_even_if_the_first_run_is_cut(
+    fetching: Fetching, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
     """RFC 3501 forbids it, servers that were restored do it: the same UIDVALIDITY, and the numbers from one on."""
     fetching.set(confirmed_at=datetime.now(UTC))
     later = datetime.now(UTC) + timedelta(seconds=5)
 
-    def arrive(subject: str) -> None:
+    def arrive(subject: str, when: datetime = later) -> None:
         raw = mail(f"{subject}@customer.test", subject=subject, message_id=f"<{subject}@customer.test>")
-        fetching.dovecot.append(fetching.user, raw, arrived=later)
+        fetching.dovecot.append(fetching.user, raw, arrived=when)
+
+    def run_that_is_cut(numbers: int) -> None:
+        """Bring no more than the mails of so many numbers."""
+        take, taken = flow._Run.take, list[FetchedBatch]()
+
+        def once(run: flow._Run, batch: FetchedBatch) -> None:
+            if len(taken) == numbers:
+                raise ConnectionLost(host="imap.test")
+            taken.append(batch)
+            take(run, batch)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(imap_mailbox, "WINDOW", 1)
+            patch.setattr(flow._Run, "take", once)
+            assert fetching.fetch().why is not None
 
     for subject in ("one", "two", "three"):
         arrive(subject)
@@ -93,13 +113,23 @@ def test_numbers_that_begin_again_hide_no_mail(fetching: Fetching) -> None:
         uidvalidity = db.session.scalars(select(MailboxState.uidvalidity)).one()
     fetching.dovecot.remove_mailbox(fetching.user)
     fetching.dovecot.add_mailbox(fetching.user)
+    long_ago = later - timedelta(days=400)
     arrive("four")
-    fetching.dovecot.count_anew(fetching.user, uidvalidity)
-    assert fetching.fetch().counts == Counter(processed=1)
+    arrive("before-us", long_ago)
+    if change == "numbers":
+        fetching.dovecot.count_anew(fetching.user, uidvalidity)
+        run_that_is_cut(0)
+    else:
+        arrive("before-us-too", long_ago)
+        fetching.dovecot.count_anew(fetching.user, uidvalidity + 1)
+        run_that_is_cut(1)
+    fetching.fetch()
     arrive("five")
-    assert fetching.fetch().counts == Counter(processed=1)
+    arrive("moved-here", long_ago)
+    assert fetching.fetch().counts == Counter(processed=2)
     assert fetching.fetch().listed == 0
-    assert sorted(fetching.titles()) == ["five", "four", "one", "three", "two"]
+    titles = sorted(fetching.titles())
+    assert titles == ["five", "four", "moved-here", "one", "three", "two"]
 
 
 @ONE_DATABASE
