@@ -117,7 +117,7 @@ def test_what_arrived_before_a_date_is_left_alone(dovecot: Dovecot, mailbox: str
     dovecot.append(mailbox, mail("old"), arrived=datetime(2024, 1, 1, tzinfo=UTC))
     dovecot.append(mailbox, mail("new"), arrived=datetime(2026, 1, 1, tzinfo=UTC))
     dovecot.append(mailbox, mail("old again"), arrived=datetime(2024, 1, 2, tzinfo=UTC))
-    batches = all_batches(target, Position(since=datetime(2025, 1, 1, tzinfo=UTC)))
+    batches = all_batches(target, Position(old=(2**32 - 1, datetime(2025, 1, 1, tzinfo=UTC))))
     assert subjects(batches) == ["new"]
     assert batches[0].mails[0].arrived == datetime(2026, 1, 1, tzinfo=UTC)
     assert all_batches(target, batches[-1].position) == []  # the old ones are not looked at again
