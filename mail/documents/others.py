@@ -14,6 +14,7 @@ from mail.settings import office
 from models import Contact, Post, User, db
 
 MOST_OTHERS = 30
+MOST_POSTS = 500  # of a thread, in which its last mail is looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +58,11 @@ def offered(place: ThreadView, told: Collection[str]) -> list[OfferedRecipient]:
 
 
 def _last_mail(thread_id: int) -> Any:
-    columns = select(Post.author_address, Post.addressed, Post.message_id, Post.mark)
-    of_thread = columns.where(Post.thread_id == thread_id, Post.kind == "message", Post.received_mail_id.is_not(None))
-    return db.session.execute(of_thread.order_by(Post.id.desc()).limit(1)).first()
+    columns = select(Post.id, Post.author_address, Post.addressed, Post.message_id, Post.mark)
+    columns = columns.add_columns(Post.kind, Post.received_mail_id).where(Post.thread_id == thread_id)
+    recent = columns.order_by(Post.id.desc()).limit(MOST_POSTS).subquery()
+    mails = select(recent).where(recent.c.kind == "message", recent.c.received_mail_id.is_not(None))
+    return db.session.execute(mails.order_by(recent.c.id.desc()).limit(1)).first()
 
 
 def _offer(
