@@ -31,6 +31,7 @@ class Idler:
 
     def __init__(self, leads: Callable[[], bool], fetcher: Fetcher, mailboxes: OpenMailboxes) -> None:
         self._leads, self._fetcher, self._mailboxes = leads, fetcher, mailboxes
+        self._heard: set[int] = set()  # servers with new mail whose fetch has not begun
         self._shown: Shown | None = None  # as the rows have it; None: what another worker left is in them
 
     def work(self) -> bool:
@@ -44,9 +45,12 @@ class Idler:
         for server_id in self._mailboxes.due():
             if not self._fetcher.is_fetching(server_id):  # one that began before goes by what was set up then
                 self._fetcher.start(server_id)
-        for server_id in self._mailboxes.listen(LISTEN if len(self._mailboxes) else 0):
-            log.info("server %s has new mail", server_id)
-            self._fetcher.start(server_id)
+        self._heard.update(self._mailboxes.listen(LISTEN if len(self._mailboxes) else 0))
+        for server_id in list(self._heard):
+            if not self._fetcher.is_fetching(server_id):  # a fetch that is nearly over looked before this mail came
+                log.info("server %s has new mail", server_id)
+                self._heard.discard(server_id)
+                self._fetcher.start(server_id)
         return bool(len(self._mailboxes))
 
     def close(self) -> None:

@@ -240,15 +240,17 @@ class OpenMailboxes:
         reply = str(reason["values"].get("reply", ""))
         if not limits_connections(reply):
             return False
-        until = time.monotonic() + OFF_FOR
+        until, has_room = time.monotonic() + OFF_FOR, False
         for server_id, one in self._courses.items():
             if one.host != course.host:
                 continue
             if server_id in self._waiting:
                 close_quietly(self._remove(server_id))
+                has_room = True
             one.off_until, one.due, one.since = until, until, None
             one.why = why("idle_too_many", host=one.host, reply=reply)
-        course.due = time.monotonic() + RECONNECT_AFTER[1]  # there is room now for its fetch
+        if has_room:  # for its fetch; else each further try would be one log-in more
+            course.due = time.monotonic() + RECONNECT_AFTER[1]
         return True
 
     def _remove(self, server_id: int) -> WaitingMailbox:

@@ -55,9 +55,10 @@ ABOUT_PASSWORDS = (AppPasswordWanted, PasswordLoginOff, LoginRefused)
 _TAKE_NO_PASSWORDS = re.compile(r"(?:.+\.)?(?:outlook\.office(?:365)?|outlook|hotmail)\.com\.?", re.IGNORECASE)
 
 
+_AT_ONCE = r"(?:connections?|sessions?(?! +(?:life)?time)|(?:simultaneous|concurrent) +log-?ins?)\b"
 _CONNECTIONS = re.compile(
-    r"(?:too many|maximum|exceed\w*|limit)[^.]{0,40}\b(?:connections?|sessions?|log-?ins?)\b"
-    r"|\b(?:connections?|sessions?|log-?ins?)\b[^.]{0,30}\b(?:limit|exceeded|maximum)",
+    rf"(?:too many|maximum|exceed\w*|limit)(?![^.]*\bfail)[^.]{{0,40}}\b{_AT_ONCE}"
+    rf"|\b{_AT_ONCE}(?![^.]*\bfail)[^.]{{0,30}}\b(?:limit|exceeded|maximum)",
     re.IGNORECASE,
 )
 
@@ -71,6 +72,10 @@ def limits_connections(reply: str) -> bool:
     True
     >>> limits_connections("User x has exceeded the connection limit"), limits_connections("[LIMIT] Too many requests")
     (True, False)
+    >>> limits_connections("Too many concurrent logins"), limits_connections("Too many failed login attempts")
+    (True, False)
+    >>> limits_connections("Session time limit exceeded"), limits_connections("Too many failed connections, locked")
+    (False, False)
     """
     return _CONNECTIONS.search(reply) is not None
 
