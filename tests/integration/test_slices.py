@@ -106,7 +106,9 @@ def test_no_statement_names_more_than_a_database_takes(app: Flask) -> None:
         assert delivery_state.envelopes(ids) == {}
         delivery_state.mark_failures(ids, NOW)
         delivery_state.show_progress(ids, NOW)
-        assert failures._counted([failures.Failure(None, "hard", "", "", recipient_id=one) for one in ids]) == set()
+        assert (
+            failures._counted([failures.Failure(None, "hard", "", "", recipient_id=one) for one in ids], NOW) == set()
+        )
         failures.heard_from(keys)
         assert thread_views(ids) == {}
         assert lookup._follows(set(ids), [1]) == {}
