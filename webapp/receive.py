@@ -12,6 +12,7 @@ import click
 from flask.cli import with_appcontext
 
 from mail.incoming import push
+from mail.queue.lease import is_one_at_work
 from mail.settings.clock import now
 from mail.settings.logs import discreet_traceback
 from models import reading, writing
@@ -51,7 +52,10 @@ def receive(sender: str | None, recipients: Sequence[str]) -> None:
 
 
 def store(content: bytes, sender: str | None, recipients: Sequence[str]) -> None:
-    """Store what came through the pipe; raises ``ValueError`` for what is no email, or too large a one."""
+    """Store what came through the pipe; raises ``ValueError`` for what is no email, or too large a one.
+
+    Nor is it stored where nobody would find it: in the database of before, by settings that were not changed with it.
+    """
     if not content.strip():
         raise ValueError("standard input is empty")
     if len(content) > push.LARGEST_MAIL:
@@ -59,6 +63,8 @@ def store(content: bytes, sender: str | None, recipients: Sequence[str]) -> None
     if sender is not None and sender.upper() == "MAILER-DAEMON":  # how Postfix names the null sender
         sender = ""
     with reading():
+        if not is_one_at_work():
+            raise ValueError("no worker is at work on this database: start it, or correct the settings of this command")
         ours = push.reception()
     with writing():  # it begins once the mail is packed, which takes a while
         recipients = tuple(ours.ours(one) or one for one in recipients)

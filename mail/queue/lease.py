@@ -224,6 +224,12 @@ def release(worker_id: int, name: str | None = None) -> None:
 # --- where its journal lies
 
 
+def is_one_at_work() -> bool:
+    """Return whether a worker works on this database."""
+    alive = select(Worker.id).where(Worker.ended.is_(False), Worker.seen_at > database_clock() - LEASE)
+    return db.session.scalar(alive.limit(1)) is not None
+
+
 def leave_mark(worker_id: int) -> None:
     """Mark our journal folder as the one of this worker: only then a journal that is not there says something."""
     folder = settings().journal_folder

@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from sqlalchemy import event, select
 from sqlalchemy.exc import OperationalError
 
 from mail.incoming import intake
-from models import Blob, ReceivedMail, db
+from mail.queue.lease import LEASE, WorkerLease
+from mail.settings.clock import now
+from models import Blob, ReceivedMail, Worker, database_clock, db
 from models.store import Packed, pack
 from tests.servers.app import KEPT, ROOT
 from webapp.receive import TRY_AGAIN
@@ -20,10 +23,24 @@ from webapp.receive import TRY_AGAIN
 MAIL = b"Received: from a by b id 7; Mon, 23 Nov 2026 09:00:00 +0100\nFrom: ann@home.test\nSubject: Desks\n\nHello\n"
 
 
-def invoke(pages: Flask, *words: str, input: bytes = MAIL, env: Mapping[str, str] | None = None) -> tuple[int, str]:
+def invoke(
+    pages: Flask, *words: str, input: bytes = MAIL, env: Mapping[str, str] | None = None, works: bool = True
+) -> tuple[int, str]:
+    """Run the command; a worker is at work."""
+    if works:
+        with pages.app_context():
+            at_work()
     done = pages.test_cli_runner().invoke(args=["receive", *words], input=input, env={"SENDER": None} | dict(env or {}))
     assert "Traceback" not in done.output
     return done.exit_code, done.output
+
+
+def at_work(seen: float = 3600.0) -> None:
+    """Let a worker be there for as long as a test takes, whatever the machine does besides."""
+    row = db.session.get(Worker, WorkerLease.register(now()).id)
+    assert row is not None
+    row.seen_at = database_clock() + seen
+    db.session.commit()
 
 
 def stored(pages: Flask) -> list[tuple[str, str, bytes]]:
@@ -56,6 +73,35 @@ def test_what_is_not_stored_comes_again(pages: Flask, words: tuple[str, ...], in
     assert stored(pages) == []
 
 
+def test_nothing_is_stored_where_no_worker_would_find_it(pages: Flask) -> None:
+    with pages.app_context():
+        at_work(seen=-LEASE)
+    code, said = invoke(pages, works=False)
+    assert code == TRY_AGAIN and "no worker is at work on this database" in said
+    assert stored(pages) == []
+
+
+SETTINGS = r"""A=x&y z
+# B=1
+ B = 'it''s $1 \ "'
+;C=1
+what
+D="1 \$ \n"
+E=a'b\\c\
+d
+F=
+G=`id`$(id)"""
+
+
+def test_settings_are_read_as_systemd_reads_them_and_not_run(tmp_path: Path) -> None:
+    (tmp_path / "environment").write_text(SETTINGS)
+    program = sys.executable, "-I", str(ROOT / "scripts/with_settings.py"), str(tmp_path / "environment"), "env"
+    said = subprocess.run(program, env={"PATH": os.defpath}, capture_output=True, text=True, check=True).stdout
+    assert dict(line.split("=", 1) for line in said.splitlines() if line[1] == "=") == {
+        "A": "x&y z", "B": 'its $1 \\ "', "D": "1 $ \\n", "E": "a'b\\cd", "F": "", "G": "`id`$(id)",
+    }  # fmt: skip
+
+
 def test_nobody_waits_while_a_mail_is_packed(pages: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     """A large one takes a third of a second, and SQLite has one writer."""
     began: list[bool] = []
@@ -77,7 +123,7 @@ def test_a_database_that_is_away_asks_for_it_again(pages: Flask) -> None:
         engine = db.engine
     event.listen(engine, "before_cursor_execute", away)
     try:
-        code, said = invoke(pages)
+        code, said = invoke(pages, works=False)
     finally:
         event.remove(engine, "before_cursor_execute", away)
     assert code == TRY_AGAIN and "Desks" not in said
@@ -92,7 +138,9 @@ def test_the_program_for_mail_servers_says_so_without_its_settings(tmp_path: Pat
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-def test_the_program_for_mail_servers_stores_a_mail(tmp_path: Path, database: str) -> None:
+def test_the_program_for_mail_servers_stores_a_mail(tmp_path: Path, app: Flask, database: str) -> None:
+    with app.app_context():
+        at_work()
     (tmp_path / "environment").write_text(f"DATABASE_URL={database}\nCOQUI_DATA={tmp_path / 'data'}\n")
     assert run_program(tmp_path, ROOT) == 0
     with sqlite3.connect(database.removeprefix("sqlite:///")) as connection:
