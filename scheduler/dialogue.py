@@ -6,6 +6,7 @@ answer to each recipient. There is no log-in: this server takes mail for its own
 
 import asyncio
 import threading
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -15,29 +16,39 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 PIECE = 64 * 1024  # octets of a mail that are read at once
 END = b"\r\n.\r\n"
 MOST_RECIPIENTS = 1000  # of one mail (RFC 5321 asks for a hundred)
-MOST_STRANGERS = 20  # recipients that are not ours, in one connection
+MOST_STRANGERS = 20  # recipients that are not ours, from a server elsewhere, since its last mail
 SILENCE = 300.0  # seconds (RFC 5321 4.5.3.2.7)
+LONGEST = 1200.0  # seconds of one mail: the largest at 42 KB a second
 TOO_MUCH = "452 4.3.1 Too many messages at once; try again later"
 TOO_MANY_CONNECTIONS = "421 4.7.0 Too many connections; try again later"
 
 
 class Memory:
-    """The octets that mails on their way in may need together."""
+    """The octets that mails on their way in may need together, and those of one address elsewhere.
 
-    def __init__(self, most: int) -> None:
-        self._left, self._lock = most, threading.Lock()
+    ``for_others`` of them nobody gets for what was only announced.
+    """
 
-    def take(self, octets: int) -> bool:
+    def __init__(self, most: int, of_one: int | None = None, for_others: int = 0) -> None:
+        self._left, self._of_one, self._for_others = most, most if of_one is None else of_one, for_others
+        self._taken: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def take(self, octets: int, peer: str = "", is_announced: bool = False) -> bool:
         """Reserve memory; returns whether there was enough."""
         with self._lock:
-            if octets > self._left:
+            if octets > self._left - (self._for_others if is_announced else 0):
+                return False
+            if not is_here(peer) and self._taken[peer] + octets > self._of_one:
                 return False
             self._left -= octets
+            self._taken[peer] += octets
             return True
 
-    def give_back(self, octets: int) -> None:
+    def give_back(self, octets: int, peer: str = "") -> None:
         with self._lock:
             self._left += octets
+            self._taken -= Counter({peer: octets})  # nothing is kept of those that have none
 
 
 @dataclass
@@ -46,15 +57,16 @@ class ArrivingMail:
 
     memory: Memory
     limit: int
+    peer: str = ""
     pieces: list[bytes] = field(default_factory=list)
     taken: int = 0
     size: int = 0
     refusal: str = ""
 
-    def reserve(self, octets: int) -> bool:
+    def reserve(self, octets: int, is_announced: bool = False) -> bool:
         """Have memory for so many octets in all; returns whether there is enough."""
         more = max(octets - self.taken, 0)
-        if not self.memory.take(more):
+        if more and not self.memory.take(more, self.peer, is_announced):
             return False
         self.taken += more
         return True
@@ -83,7 +95,7 @@ class ArrivingMail:
         return raw[1:] if raw.startswith(b".") else raw
 
     def close(self) -> None:
-        self.memory.give_back(self.taken)
+        self.memory.give_back(self.taken, self.peer)
         self.taken = 0
 
 
@@ -106,7 +118,7 @@ class _Hooks:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._strangers = 0
+        self.strangers = 0
 
     async def handle_EHLO(
         self, _server: SMTP, session: Session, _envelope: Envelope, hostname: str, answers: list[str]
@@ -127,7 +139,7 @@ class _Hooks:
         return "250 2.1.0 OK"
 
     async def handle_RCPT(
-        self, server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, _options: list[str]
     ) -> str:
         """Take the recipients that are ours."""
         if len(envelope.rcpt_tos) >= MOST_RECIPIENTS:
@@ -136,8 +148,8 @@ class _Hooks:
         if not refusal:
             envelope.rcpt_tos.append(address)
             return "250 2.1.5 OK"
-        self._strangers += refusal.startswith("5")
-        if self._strangers > MOST_STRANGERS and server.transport is not None:
+        self.strangers += refusal.startswith("5") and not is_here(peer_of(session))
+        if self.strangers > MOST_STRANGERS and server.transport is not None:
             asyncio.get_running_loop().call_later(0.1, server.transport.close)
             return "421 4.7.0 Too many recipients that are not here"
         return refusal
@@ -154,8 +166,9 @@ class _Dialogue(SMTP):
     one_answer_each = False
 
     def __init__(self, desk: Desk, **options: Any) -> None:
+        self._hooks = _Hooks(desk)
         super().__init__(
-            _Hooks(desk),
+            self._hooks,
             data_size_limit=desk.largest,
             enable_SMTPUTF8=True,
             hostname=desk.hostname,
@@ -192,16 +205,27 @@ class _Dialogue(SMTP):
         if not envelope.rcpt_tos or arg:
             await self.push("501 5.5.4 Syntax: DATA" if arg else "503 5.5.1 No valid recipients")
             return
-        content = ArrivingMail(self._desk.memory, self._desk.largest)
-        if not content.reserve(_declared_size(envelope)):  # rather than in the middle of two that are both large
+        content = ArrivingMail(self._desk.memory, self._desk.largest, peer_of(session))
+        if not content.reserve(
+            _declared_size(envelope), is_announced=True
+        ):  # rather than in the middle of two that are both large
             await self.push(TOO_MUCH)
             return
         try:
             await self.push("354 End data with <CR><LF>.<CR><LF>")
-            await self._read(content)
+            async with asyncio.timeout(LONGEST):
+                await self._read(content)
             said = content.refusal or await self._desk.take(session, envelope, content.whole(), self._protocol_name)
+        except TimeoutError:
+            await self.push("421 4.4.2 The message took too long")
+            assert self._handler_coroutine is not None
+            self._handler_coroutine.cancel()  # what it has sent since are no commands
+            self._writer.close()
+            return
         finally:
             content.close()
+        if said.startswith("250"):
+            self._hooks.strangers = 0
         self._set_post_data_state()  # type: ignore[no-untyped-call]
         await self.push("\r\n".join([said] * (len(envelope.rcpt_tos) if self.one_answer_each else 1)))
 
@@ -242,6 +266,11 @@ def _declared_size(envelope: Envelope) -> int:
     """The octets that the sender said the mail has; aiosmtpd has compared it with the limit."""
     sizes = [option[5:] for option in envelope.mail_options if option.startswith("SIZE=")]
     return int(sizes[0]) if sizes else 0
+
+
+def is_here(peer: str) -> bool:
+    """Return whether an IP address is this machine's own; "": by no network."""
+    return peer.startswith("127.") or peer in ("::1", "::ffff:127.0.0.1", "")
 
 
 def peer_of(session: Session) -> str:

@@ -33,12 +33,13 @@ from mail.settings.config import ListenAddress
 from mail.transport import tls_server
 from models import Worker, database_clock, db, reading, writing
 from models.faults import keeps_waiting
-from scheduler.dialogue import LmtpDialogue, Memory, SmtpDialogue, peer_of
+from scheduler.dialogue import LmtpDialogue, Memory, SmtpDialogue, is_here, peer_of
 from scheduler.loops import NotNow, say_once, what_is_missing
 
 log = logging.getLogger("coquimail.listener")
 
 MEMORY = 64 * 1024 * 1024  # octets of all mails that are being read: one of the largest, and others beside it
+FOR_OTHERS = 8 * 1024 * 1024  # of them, which nobody gets by announcing a large one
 MOST_CONNECTIONS = 100
 MOST_OF_ONE = 20  # connections of one address elsewhere; a mail server of this machine may have them all
 MAILS_A_MINUTE = 600  # of one address elsewhere
@@ -135,7 +136,7 @@ class ListenerDesk:
         """Count a connection, unless there are too many."""
         if self._connections.total() >= MOST_CONNECTIONS:
             return False
-        if not _is_here(peer) and self._connections[peer] >= MOST_OF_ONE:
+        if not is_here(peer) and self._connections[peer] >= MOST_OF_ONE:
             return False
         self._connections[peer] += 1
         return True
@@ -146,7 +147,7 @@ class ListenerDesk:
 
     def may_send(self, peer: str) -> bool:
         """Count a mail of a server elsewhere, unless it has sent very many in this minute."""
-        if _is_here(peer):
+        if is_here(peer):
             return True
         minute = int(time.monotonic() // 60)
         if minute != self._minute:
@@ -214,10 +215,6 @@ class ListenerDesk:
 
     def close(self) -> None:
         self.writer.close()
-
-
-def _is_here(peer: str) -> bool:
-    return peer.startswith("127.") or peer in ("::1", "::ffff:127.0.0.1", "")
 
 
 def _say_away(error: Exception) -> None:
@@ -361,4 +358,4 @@ class PushListener:
             return 0.0
 
 
-_memory = Memory(MEMORY)
+_memory = Memory(MEMORY, of_one=push.LARGEST_MAIL, for_others=FOR_OTHERS)

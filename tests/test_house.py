@@ -16,6 +16,7 @@ import pytest
 from tests.servers.app import App
 from tests.servers.process import HOST, Program, answers
 from tests.waiting import wait_until
+from webapp.security import LARGEST_POST
 
 ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENTS = sorted(ROOT.glob("requirements*.txt"))
@@ -118,6 +119,13 @@ def test_a_unit_may_do_no_more_than_it_needs(unit: Path) -> None:
     done = subprocess.run(asked, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-200:]  # 3.0 of 10 or better
     assert "UMask=0077" in unit.read_text()
+
+
+def test_a_proxy_lets_pass_what_an_office_takes_and_writes_no_secret_down() -> None:
+    conf = (ROOT / "docs/systemd/nginx.conf").read_text()
+    found = re.search(r"client_max_body_size (\d+)m;", conf)
+    assert found is not None and int(found[1]) * 2**20 > LARGEST_POST
+    assert "access_log off;" in conf.partition("location /inbound/ {")[2].partition("}")[0]
 
 
 def test_a_port_that_is_taken_is_said_at_once(tmp_path: Path) -> None:

@@ -127,6 +127,11 @@ def test_nobody_logs_in_and_nobody_is_listed(smtp: smtplib.SMTP) -> None:
 def test_a_guesser_of_addresses_is_sent_away(smtp: smtplib.SMTP, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dialogue, "MOST_STRANGERS", 2)
     smtp.mail(SENDER)
+    assert [smtp.rcpt(f"{n}@elsewhere.test")[0] for n in range(9)] == [550] * 9, "a server of this machine passes on"
+    monkeypatch.setattr(dialogue, "is_here", lambda _peer: False)
+    smtp.rcpt("sales@office.test")
+    assert [smtp.rcpt(f"{n}@elsewhere.test")[0] for n in range(2)] == [550] * 2
+    assert data(smtp, MAIL.encode())[0][0] == smtp.mail(SENDER)[0] == 250
     assert [smtp.rcpt(f"{n}@elsewhere.test")[0] for n in range(3)] == [550, 550, 421]
 
 
@@ -161,6 +166,34 @@ def test_what_is_too_large_or_too_much_is_not_kept(app: Flask, monkeypatch: pyte
         assert client.docmd("DATA")[0] == 452
     assert len(stored(app)) == 2
     assert memory.take(300_000), "all of it was given back"
+
+
+@ON_SQLITE
+def test_a_mail_that_never_ends_gives_back_its_memory(
+    app: Flask, smtp: smtplib.SMTP, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dialogue, "LONGEST", 0.05)
+    smtp.mail(SENDER, [f"SIZE={listener.push.LARGEST_MAIL}"])
+    smtp.rcpt("sales@office.test")
+    assert smtp.docmd("DATA", "")[0] == 354
+    smtp.send(b"Subject: Desks\r\n")
+    assert smtp.getreply() == (421, b"4.4.2 The message took too long")
+    with pytest.raises(smtplib.SMTPServerDisconnected):
+        smtp.noop()
+    wait_until(lambda: listener._memory.take(listener.MEMORY))
+    listener._memory.give_back(listener.MEMORY)
+    assert stored(app) == []
+
+
+def test_nobody_elsewhere_gets_all_of_the_memory() -> None:
+    memory = dialogue.Memory(100, of_one=60, for_others=20)
+    assert not memory.take(61, "192.0.2.1")
+    assert memory.take(60, "192.0.2.1", is_announced=True) and not memory.take(1, "192.0.2.1")
+    assert not memory.take(21, "192.0.2.2", is_announced=True)
+    assert memory.take(20, "192.0.2.2", is_announced=True) and memory.take(20, "192.0.2.3")
+    for octets, peer in ((60, "192.0.2.1"), (20, "192.0.2.2"), (20, "192.0.2.3")):
+        memory.give_back(octets, peer)
+    assert memory.take(60, "192.0.2.1") and memory.take(40, "127.0.0.1"), "this machine may have all"
 
 
 @ON_SQLITE

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import event, select
 
-from mail.incoming import flow, forwarding, intake
+from mail.incoming import flow, forwarding, intake, push
 from mail.queue.lease import WorkerLease
 from mail.sentences import why
 from mail.settings import config, parameters
@@ -108,6 +108,15 @@ def test_an_email_that_can_not_be_stored_is_to_be_sent_again(pages: Flask, addre
     finally:
         event.remove(engine, "before_cursor_execute", no_room)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "60")
+
+
+def test_a_mistake_of_ours_is_no_loss_either(
+    pages: Flask, address: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(push, "store", lambda *_: 1 / 0)
+    answer = Visitor(pages).client.post(address, data=MAIL)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "60")
+    assert "ZeroDivisionError" in caplog.text
 
 
 def test_a_guesser_is_held_off_and_the_others_are_not(

@@ -1,16 +1,18 @@
 """``POST /inbound/<token>``: a raw email from a program or a provider, stored before the answer is given."""
 
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 
 from mail.incoming import push
 from mail.settings import push_address
 from mail.settings.clock import now
+from mail.settings.logs import discreet_traceback
 from models import reading, writing
 from models.faults import keeps_waiting
 from webapp import limits
@@ -18,6 +20,8 @@ from webapp import limits
 LARGE = 4 * 1024 * 1024  # octets
 LARGE_AT_ONCE = 2  # such bodies, in one process: each needs several times its size
 RETRY_AFTER = 60  # seconds
+
+log = logging.getLogger("coquimail.inbound")
 
 blueprint = Blueprint("inbound", __name__)
 _large = threading.BoundedSemaphore(LARGE_AT_ONCE)
@@ -46,9 +50,11 @@ def take(token: str) -> ResponseReturnValue:
         return _answer(400, "the request ended before the email did")
     except _TooMuch:
         return _answer(503, "too many large emails at once: send it again")
-    except Exception as error:
+    except HTTPException:
+        raise
+    except Exception as error:  # whatever it is: the email is not stored, and its sender has it still
         if not keeps_waiting(error):
-            raise
+            log.error("an email can't be stored\n%s", "".join(discreet_traceback(error)))
         return _answer(503, "the email can't be stored at the moment: send it again")
     return _answer(200, "stored")
 
