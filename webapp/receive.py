@@ -12,12 +12,13 @@ import click
 from flask.cli import with_appcontext
 
 from mail.incoming import push
-from mail.queue.lease import is_one_at_work
+from mail.queue.lease import was_one_at_work
 from mail.settings.clock import now
 from mail.settings.logs import discreet_traceback
 from models import reading, writing
 
 TRY_AGAIN = os.EX_TEMPFAIL
+SEEN_WITHIN = 600.0  # seconds: a worker that starts again, or is late, keeps no mail waiting
 COMMAND = "receive"
 
 
@@ -63,7 +64,7 @@ def store(content: bytes, sender: str | None, recipients: Sequence[str]) -> None
     if sender is not None and sender.upper() == "MAILER-DAEMON":  # how Postfix names the null sender
         sender = ""
     with reading():
-        if not is_one_at_work():
+        if not was_one_at_work(SEEN_WITHIN):
             raise ValueError("no worker is at work on this database: start it, or correct the settings of this command")
         ours = push.reception()
     with writing():  # it begins once the mail is packed, which takes a while

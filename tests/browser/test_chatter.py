@@ -15,6 +15,7 @@ from models import db
 from tests.browser import office
 from tests.servers.app import App
 from tests.servers.browser import Person
+from tests.waiting import wait_until
 from webapp import create_app
 
 ANN = "Ann Lee <ann@customer.test>"
@@ -61,8 +62,9 @@ def test_a_discussion_on_a_phone(running_app: App, person: Callable[..., Person]
     office.add_account(running_app, "clerk@home.test", "Clerk", "user")
     allow_a_megabyte(running_app)
     first = letter()
-    running_app.flask("receive", input=first.as_string())
     running_app.start()
+    wait_until(lambda: running_app.worker is not None and "worker started" in running_app.worker.output(), 60)
+    running_app.flask("receive", input=first.as_string())
     someone = person(running_app.url, width=390, height=844)
     page = office.log_in(someone, "clerk@home.test")
     office.open_document(page, "opportunity", "20 chairs")

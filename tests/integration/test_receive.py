@@ -13,12 +13,12 @@ from sqlalchemy import event, select
 from sqlalchemy.exc import OperationalError
 
 from mail.incoming import intake
-from mail.queue.lease import LEASE, WorkerLease
+from mail.queue.lease import WorkerLease
 from mail.settings.clock import now
 from models import Blob, ReceivedMail, Worker, database_clock, db
 from models.store import Packed, pack
 from tests.servers.app import KEPT, ROOT
-from webapp.receive import TRY_AGAIN
+from webapp.receive import SEEN_WITHIN, TRY_AGAIN
 
 MAIL = b"Received: from a by b id 7; Mon, 23 Nov 2026 09:00:00 +0100\nFrom: ann@home.test\nSubject: Desks\n\nHello\n"
 
@@ -75,7 +75,7 @@ def test_what_is_not_stored_comes_again(pages: Flask, words: tuple[str, ...], in
 
 def test_nothing_is_stored_where_no_worker_would_find_it(pages: Flask) -> None:
     with pages.app_context():
-        at_work(seen=-LEASE)
+        at_work(seen=-SEEN_WITHIN)
     code, said = invoke(pages, works=False)
     assert code == TRY_AGAIN and "no worker is at work on this database" in said
     assert stored(pages) == []
