@@ -1,4 +1,4 @@
-"""What a recipient of the practice mailbox does by itself, as its address says: ``refuse-550@…``, ``bounce@…``."""
+"""What a recipient of the practice mailbox does automatically, as its address says: ``refuse-550@…``, ``bounce@…``."""
 
 import re
 from dataclasses import dataclass

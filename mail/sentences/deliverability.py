@@ -185,7 +185,7 @@ SENTENCES: dict[str, Any] = {
         "The new record is made of %(count)s records. Delete the old ones.",
         "The new record is made of %(count)s records. Delete the old ones.",
     ),
-    "spf_change_mended": _l("The new record has “%(mended)s” in place of “%(term)s”."),
+    "spf_change_mended": _l("The new record has “%(mended)s” instead of “%(term)s”."),
     "spf_change_unreadable": _l("The new record leaves out “%(term)s”, which no receiver can read."),
     "spf_change_twice": _l("The new record leaves out “%(term)s”: a record may have only one of these."),
     "spf_change_ptr": _l(
@@ -197,7 +197,7 @@ SENTENCES: dict[str, Any] = {
     "spf_change_void": _l("The new record leaves out “%(term)s”, which finds no address."),
     "spf_change_dead": _l("The new record leaves out “%(term)s”: after “all” it never had any effect."),
     "spf_change_all": _l(
-        "The new record ends with “~all” in place of “%(term)s”: email from other servers is suspicious."
+        "The new record ends with “~all” instead of “%(term)s”: email from other servers is suspicious."
     ),
     "spf_change_end": _l("The new record ends with “~all”: email from other servers is suspicious."),
     "spf_change_given_up": _l(
@@ -368,7 +368,7 @@ SENTENCES: dict[str, Any] = {
         "SPF does not help: the return path is in %(envelope)s, but the sender is in %(sender)s."
     ),
     "passes_spf_providers": _l(
-        "SPF does not help: the provider puts its own return path (%(envelope)s) in place of one in %(sender)s."
+        "SPF does not help: the provider puts its own return path (%(envelope)s) instead of one in %(sender)s."
     ),
     "passes_return_path_missing": _l(
         "SPF does not help: the return path %(envelope)s has no SPF record. Add the records for it that the "

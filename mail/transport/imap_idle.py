@@ -164,7 +164,7 @@ class WaitingMailbox(ImapMailbox):
 
     def _hear(self, line: bytes) -> None:
         words = line.upper().split(None, 2)
-        if words[:1] == [self._tag]:  # the server ended it by itself, or was asked to
+        if words[:1] == [self._tag]:  # the server ended it unasked, or was asked to
             self._tag, self._news = b"", True
         elif words[:1] == [b"*"] and words[1:2] == [b"BYE"]:
             raise imaplib.IMAP4.abort(line.split(None, 2)[2].decode("utf-8", "replace") if len(words) > 2 else "BYE")

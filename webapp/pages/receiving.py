@@ -97,7 +97,7 @@ def _listeners() -> tuple[list[RunningListener], int]:
 
 
 def _redirects(reception: Reception) -> list[Redirect]:
-    """Where mail to each address of ours must be redirected to; none if all of it arrives by itself."""
+    """Where mail to each address of ours must be redirected to; none if all of it arrives here already."""
     aliases = db.session.execute(
         select(Alias.address_key, Alias.one_domain)
         .where(Alias.role == "alias", Alias.state == "active")
