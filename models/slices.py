@@ -14,7 +14,7 @@ from models.base import db
 Item = TypeVar("Item")
 
 MOST_IDS = 500  # ids that one statement names: a database takes some ten thousand parameters, and plans them one by one
-SHORT = 0.020  # seconds that a slice may take on SQLite, where nobody else writes meanwhile
+SHORT = 0.012  # seconds that a slice may take on SQLite, where nobody else writes meanwhile
 # On PostgreSQL only who changes the same rows waits, and a transaction alone costs more.
 SHORT_BESIDE_OTHERS = 0.100
 GAP = 0.002  # seconds that who waits needs to notice that it is its turn
@@ -72,6 +72,8 @@ class SliceSize:
 
 
 def give_way(seconds: float) -> None:
-    """Leave a gap of so many seconds if somebody waits for SQLite's write lock; call it after a commit."""
-    if db.engine.dialect.name == "sqlite" and sqlite.someone_waits(db.engine):
-        time.sleep(max(seconds, GAP))
+    """Let who waits for SQLite's write lock have its turn, for so many seconds at most; call it after a commit."""
+    if db.engine.dialect.name == "sqlite":
+        until = time.monotonic() + max(seconds, GAP)
+        while sqlite.someone_waits(db.engine) and time.monotonic() < until:
+            time.sleep(GAP)
