@@ -64,11 +64,10 @@ def read_received(value: str) -> Hop:
     if not semicolon:
         head, date = value[:LONGEST_LINE], ""
     head = _NAMELESS.sub(r"\1 - (", head)
-    words: dict[str, re.Match[str]] = {}
-    for found in _WORD.finditer(_without_comments(head)):
-        words.setdefault(found[1].lower(), found)
+    words = _words(head)
     told = words.get("from")
     seen = head[told.end() : words["by"].start() if "by" in words else None] if told else ""
+    addresses = _addresses(told[2], seen) if told else []
     by, sender, protocol = _word(words, "by").rstrip("."), _word(words, "from").strip("[]"), _word(words, "with")
     address, seen_as = _seen(seen, told[2] if told else "")
     guessed = _last(_BRACKETED, head) or _last(_IP, sender) if told and not address else ""
@@ -83,7 +82,7 @@ def read_received(value: str) -> Hop:
         protocol=protocol.upper() if _PROTOCOL.fullmatch(protocol) else "",
         tls=f"TLS {tls[1].replace('_', '.')}" if tls else "",
         encrypted=_encrypted(head, protocol, bool(tls)),
-        inside=_INSIDE.match(address) is not None if address else is_handed_on and is_local_name(sender),
+        inside=all(map(_INSIDE.match, [address, *addresses])) if address else is_handed_on and is_local_name(sender),
         is_handed_on=is_handed_on,
         at=moment(_without_comments(date)),
     )
@@ -105,6 +104,19 @@ def read_way(values: Iterable[str]) -> list[Hop]:
     return hops
 
 
+def _words(head: str) -> dict[str, re.Match[str]]:
+    """The words that say who, each with what follows; of several "by" the last: a greeting may hold any words."""
+    found = [(word[1].lower(), word) for word in _WORD.finditer(_without_comments(head))]
+    by = max((number for number, (name, _) in enumerate(found) if name == "by"), default=0)
+    first, behind = dict(reversed(found)), dict(reversed(found[by:]))
+    return first | behind | {name: word for name, word in found[:1] if name == "from"}
+
+
+def _addresses(told: str, seen: str) -> list[str]:
+    """All addresses that a line names before "by": of several, a greeting may have made up some."""
+    return [match[1] for text in (told, *_comments(seen)) for match in _IP.finditer(text)]
+
+
 def _without_comments(text: str) -> str:
     """Blanks instead of comments: what remains stands where it stood."""
     for _ in range(5):  # nested ones, from the inside out
@@ -121,10 +133,9 @@ def _word(words: dict[str, re.Match[str]], name: str) -> str:
 def _seen(text: str, told: str) -> tuple[str, str]:
     """The address that the server itself saw, and its name, from what stands between what it was told and "by"."""
     comments = [_TOLD.sub(" ", comment) for comment in _comments(text)]
-    for comment in comments:
-        if address := _last(_BRACKETED, comment):
-            name = _SEEN_AS.search(comment)
-            return address, name[1].rstrip(".").lower() if name else ""
+    if bracketed := [comment for comment in comments if _BRACKETED.search(comment)]:
+        name = _SEEN_AS.search(bracketed[-1]) if len(_addresses(told, text)) == 1 else None
+        return _last(_BRACKETED, bracketed[-1]), name[1].rstrip(".").lower() if name else ""
     if address := next((found for comment in reversed(comments) if (found := _last(_IP, comment))), ""):
         return address, ""
     return _last(_IP, told) if _GREETING.search(text) else "", ""  # some write the greeting behind the address

@@ -94,7 +94,7 @@ RECEIVED = [
     (
         "from [10.0.0.5] (unknown [203.0.113.9]) (using TLSv1.3 with cipher TLS_AES (256/256 bits) (No client "
         f"certificate requested)) by mx.x.test (Postfix) with ESMTPSA id 12; {DATE}",
-        Hop("mx.x.test", "10.0.0.5", "203.0.113.9", "unknown", "ESMTPSA", "TLS 1.3", True, False, AT),
+        Hop("mx.x.test", "10.0.0.5", "203.0.113.9", "", "ESMTPSA", "TLS 1.3", True, False, AT),
     ),
     (f"from localhost (localhost [127.0.0.1]) by mail.office.test. (Postfix) with ESMTP id 4Fz; {DATE}",
      Hop("mail.office.test", "localhost", "127.0.0.1", "localhost", "ESMTP", encrypted=False, inside=True, at=AT)),
