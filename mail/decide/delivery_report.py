@@ -10,6 +10,7 @@ from mail.decide.returned import (
     STATUS,
     from_machine,
     has_machine_voice,
+    is_answer,
     is_challenge,
     is_report,
     names_failed,
@@ -44,7 +45,7 @@ def _fields(message: IncomingMessage, at_bounce_address: bool) -> str | None:
     """The fields about the recipients; None when the mail is no report."""
     parts = [part for part in message.attachments if part.type in STATUS]
     report, machine = is_report(message), from_machine(message)
-    if parts and (report or machine or at_bounce_address):
+    if parts and (report or machine or (at_bounce_address and not is_answer(message))):
         return "\n\n".join(text_of(part, SCANNED) for part in parts[:MOST_RECIPIENTS])[:SCANNED]
     machine = machine and has_machine_voice(message)
     if (report or machine) and _FIELDS_IN_TEXT.search(message.text[:SCANNED]):

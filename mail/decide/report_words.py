@@ -86,6 +86,8 @@ def report_in_words(message: IncomingMessage, at_bounce_address: bool) -> Report
 
 def _read(words: _Words, at_home: bool) -> Report | None:
     said = words.own.said
+    if words.certain and _has_arrived(said):
+        return Report(About.DELIVERED, (), words.ids, "words", short(said))
     late = _is_late(words.message.subject, said)
     found = next((named for read in _READERS if (named := read(words))), [])[:MOST_RECIPIENTS]
     problems = (words.problem,) if words.problem else ()
@@ -189,6 +191,19 @@ def _is_late(subject: str, said: str) -> bool:
     """Say whether the mail is still being tried."""
     text = " ".join(f"{subject}\n{said}".split())
     return bool(_ONLY_WARNING.search(text) or (_LATE.search(text) and not _FINAL.search(text)))
+
+
+def _has_arrived(said: str) -> bool:
+    """Say whether a report tells of success alone, as servers did when somebody asked for a receipt."""
+    return bool(_ARRIVED.search(said)) and not _NOT_ALL.search(said)
+
+
+_ARRIVED = re.compile(
+    r"successful(?:ly)? (?:been )?deliver(?:ed|y)|deliver(?:ed|y was) successful|erfolgreich zugestellt", re.IGNORECASE
+)
+_NOT_ALL = re.compile(
+    r"fail|undeliver|\bunable|\bnot\b|n['’]t\b|\bnicht\b|error|reject|refus|unknown|\b[45]\d\d\b", re.IGNORECASE
+)
 
 
 def _any_of(*phrases: str) -> re.Pattern[str]:

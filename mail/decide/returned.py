@@ -62,7 +62,21 @@ def is_called_machine(message: IncomingMessage) -> bool:
 
 def answers_for_somebody(message: IncomingMessage, own: OwnWords) -> bool:
     """Say whether a mail from nobody answers one, as programs do for people who are away."""
-    return bool(message.references) or is_absence_text(own.said)
+    return bool(message.references) or _speaks_for_people(own)
+
+
+def _speaks_for_people(own: OwnWords) -> bool:
+    """Say whether a mail speaks for who is away, or thanks for a request: it may quote failures."""
+    return is_absence_text(own.said) or bool(_THANKS.search(own.said[:600]))
+
+
+_THANKS = re.compile(
+    r"\bthank(?:s| you) for (?:contacting|writing|your (?:e-?mail|message|mail|request|order|in?e?nquiry))"
+    r"|\b(?:we|I)(?:['’]ve| have)? (?:received|got) your (?:e-?mail|message|mail|request|order|in?e?nquiry)"
+    r"|\bticket (?:number|#|id\b)|\b(?:vielen )?dank(?:e)? für ihre|\bmerci (?:de|pour) votre"
+    r"|\bgracias por (?:su|contact)|\bgrazie per (?:la sua|averci)|\bobrigad[oa] (?:pelo|por)|\bbedankt voor uw",
+    re.IGNORECASE,
+)
 
 
 def has_machine_voice(message: IncomingMessage) -> bool:
@@ -74,14 +88,14 @@ def has_machine_voice(message: IncomingMessage) -> bool:
 
 _MACHINES = re.compile(
     r"(?:[\w.-]*[-_.])?(?:no-?reply|do-?not-?reply|mailer|mail[-_.]?(?:system|server|admin\w*|delivery|gateway|router)"
-    r"|daemon|sysadmin|bounces?|auto\w*|exchange|gateway|antispam|mta\d*|smtp\d*)$"
+    r"|daemon|sysadmin|bounces?|auto[-_.]?(?:mat(?:ic|ed)|re|mail|answer|notif)\w*|antispam|mta\d*|smtp\d*)$"
 )
 _OF_BOTH = re.compile(r"(?:[\w.-]*[-_.])?(?:mail(?:box)?|system|root|admin(?:istrator)?|notif\w*|security)$")
 
 
-_NAMES = re.compile(
-    r"\b(?:mail (?:delivery|administrator|system|server|router|gateway|deliver)|delivery (?:sub)?system|postmaster"
-    r"|system administrator|mailer[- ]daemon)\b",
+_NAMES = re.compile(  # "Bob Miller, System Administrator" is a person
+    r"^\W*(?:(?:mail|system) administrator|postmaster)\b"
+    r"|\b(?:mail (?:delivery|system|server|router|gateway|deliver)|delivery (?:sub)?system|mailer[- ]daemon)\b",
     re.IGNORECASE,
 )
 
@@ -94,31 +108,41 @@ def is_certain(message: IncomingMessage, own: OwnWords, at_bounce_address: bool)
     """
     if from_mailer_daemon(message) or is_report(message) or names_failed(message):
         return True
-    is_answer = bool(_ANSWERED.match(message.subject))
-    in_subject = not is_answer and bool(_FAILURE.search(message.subject))
-    said = _beginning(own.said, 250) if is_answer else _beginning(own.said, 1500)
+    answers = is_answer(message)
+    in_subject = not answers and bool(_FAILURE.search(message.subject))
+    said = _beginning(own.said, 250) if answers else _beginning(own.said, 1500)
     if not (in_subject or _FAILURE.search(said)):
         return False
     returns = any(part.type in (*_RETURNED, *STATUS) for part in message.attachments)
-    if message.is_auto_reply or is_absence_text(own.said):  # who is away may speak of failures and quote codes
+    if message.is_auto_reply or _speaks_for_people(own):  # who is away may speak of failures and quote codes
         return returns and has_machine_voice(message) and (from_machine(message) or at_bounce_address)
+    if _OF_READER.search(f"{message.subject}\n{said}"):
+        return returns
     shows_mail = returns or bool(_DIALOGUE.search(own.said))
     if _LOOP_ALERT.match(message.subject) and own.returned:
         return True
     if from_postmaster(message):  # may be a person, too
-        return in_subject or shows_mail or bool(own.returned) or not (message.references or message.is_list)
+        if answers or message.references:
+            return returns or bool(_NAMES_FAILED.search(own.said))
+        return in_subject or shows_mail or bool(own.returned)
     if at_bounce_address:
         quotes = bool(own.returned) and not message.references  # who answers quotes as well
         return is_called_machine(message) or shows_mail or quotes
     if message.from_ is None:
         return message.return_path == "" or shows_mail or bool(own.returned)
-    if _answers_go_elsewhere(message):
+    if answers or _answers_go_elsewhere(message):
         return False
     if message.return_path == "":
         return shows_mail or (bool(own.returned) and not message.references)
-    shows_header = in_subject and bool(own.returned or _RETURNED_TO.search(own.said))
+    of_mail = in_subject and bool(_OF_MAIL.search(message.subject))
+    shows_header = of_mail and bool(own.returned or _RETURNED_TO.search(own.said))
     shows_mail = returns or bool(_NAMES_FAILED.search(own.said)) or shows_header
     return is_called_machine(message) and shows_mail and not message.is_list and not message.references
+
+
+def is_answer(message: IncomingMessage) -> bool:
+    """Say whether a mail's subject is one that people's programs make when they answer or forward."""
+    return bool(_ANSWERED.match(message.subject))
 
 
 def _answers_go_elsewhere(message: IncomingMessage) -> bool:
@@ -152,7 +176,7 @@ _FAILED = (
     r"over quota|mailbox (?:is )?full",
     r"unzustellbar|nicht zugestellt",
     r"non (?:remis|distribu|recapitat|consegnat)",
-    r"no (?:se )?(?:pud|entreg)",
+    r"no (?:se )?(?:pu[de]|entreg)",
     r"onbestelbaar",
     r"не (?:может быть|был\w* )?доставлен|недоставлен",
     r"送信(?:できません|に失敗)|配信|エラー",
@@ -160,7 +184,15 @@ _FAILED = (
 )
 _FAILURE = re.compile("|".join(_FAILED), re.IGNORECASE)
 _LOOP_ALERT = re.compile(r"\s*loop alert\b", re.IGNORECASE)  # of list servers, under the address of who keeps the list
-_NAMES_FAILED = re.compile(r"RCPT TO\b|not be delivered to: ?<[^<>\s@]+@[^<>\s]+>", re.IGNORECASE)
+_OF_READER = re.compile(  # a warning to who reads it
+    r"\b(?:your|ihr|votre|uw) (?:e-?mail |mail )?(?:mailbox|inbox|account|postfach|bo[iî]te)\b[^.\n]{0,80}"
+    r"\b(?:full|quota|voll|pleine|vol|exceed\w*|limit)\b",
+    re.IGNORECASE,
+)
+_OF_MAIL = re.compile(r"mail|messag|nachricht|mensaje|messaggio|bericht|メール", re.IGNORECASE)
+_NAMES_FAILED = re.compile(
+    r"RCPT TO\b|\b(?:mail|message)\b[^<>]{0,100}not be delivered to: ?<[^<>\s@]+@[^<>\s]+>", re.IGNORECASE
+)
 _DIALOGUE = re.compile(  # a house number is no reply code
     r"RCPT TO\b|MAIL FROM\b|\b[45]\d\d[ -]#?[45]\.\d\.\d{1,3}\b"
     r"|^\W{0,8}(?:4[25]|5[0-7])\d[ -][^\n]{0,200}?\b(?:users?|mailbox|recipients?|address(?:ee)?|relay\w*|unknown"

@@ -263,6 +263,11 @@ def test_ids_of_the_returned_mail(raw, ids):
         ("From: MAILER-DAEMON@x.test\n\nWarning: your message to <b@x.test> is delayed and will be retried", False,
          "delay"),
         ("From: MAILER-DAEMON@x.test\n\nTHIS IS A WARNING MESSAGE ONLY", False, "delay"),
+        ("From: MAILER-DAEMON@x.test\nSubject: Return receipt\n\n- These addresses had successful delivery"
+         " notifications -\n<b@x.test> (successfully delivered to mailbox)", False, "delivered"),
+        ("From: MAILER-DAEMON@x.test\n\nIt was successfully delivered to a@x.test.\nb@x.test: user unknown", False,
+         "bounce"),
+        ("From: postmaster@x.test\nSubject: No se puede entregar: Hola\n\nb@x.test", False, "bounce"),
         ("From: MAILER-DAEMON@x.test\nList-Id: <l.x.test>\n\nb@x.test: no such user", False, "bounce"),
         ("Return-Path: <>\nFrom: MAILER-DAEMON@x.test\nAuto-Submitted: auto-replied\n\n<b@x.test>: user unknown",
          False, "bounce"),
@@ -311,9 +316,47 @@ FORM = (
 )
 
 
+RETURNS = (
+    "\nSubject: Undeliverable mail\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nYour mail was not delivered to"
+    " ann@shop.test.\n--b\nContent-Type: message/rfc822\n\nTo: ann@shop.test\n--b--"
+)
+LOG = "\nSubject: Your mail was not delivered\n\nOur log:\nRCPT TO:<ann@shop.test>\n550 5.7.1 blocked\n\nBob"
+ABOVE_A_QUOTE = (
+    "\nSubject: News\n\n{0}\nUrgent: help@shop.test\n\n"
+    "-----Original Message-----\nFrom: news@we.test\nTo: ann@shop.test\n"
+)
+
+
 @pytest.mark.parametrize(
     ("at_bounce_address", "raw"),
     [
+        (False, 'From: "Bob Miller, System Administrator" <bob@shop.test>' + LOG),
+        (False, "From: Bob | Mail Administrator <bob@shop.test>" + RETURNS),
+        (False, "From: Car dealer <autohaus@shop.test>" + RETURNS),
+        (False, "From: Vending <automaten@shop.test>" + RETURNS),
+        (False, "From: Currency <exchange@shop.test>" + RETURNS),
+        (False, "From: Us <sysadmin@shop.test>" + RETURNS.replace("Subject: ", "Subject: FW: ")),
+        (False, "From: Karl <postmaster@shop.test>\nSubject: Mail from your server\n\nWe see that your mail is not"
+                " delivered to ann@shop.test since Monday. Your server has no name."),
+        (False, "From: Karl <postmaster@shop.test>\nReferences: <1@we.test>\nSubject: Re: Mail to Ann\n\nIt was not"
+                " delivered since:\n550 5.7.1 Client host blocked"),
+        (False, "From: Parcels <noreply@shop.test>\nSubject: Undeliverable shipment\n\nYour shipment could not be"
+                " delivered to: <ann@shop.test>."),
+        (False, "From: Bank <noreply@shop.test>\nSubject: Payment returned to sender\n\nTo: ann@shop.test"),
+        (False, "From: postmaster@host.test\nSubject: Your mailbox is full\n\nYour mailbox sales@we.test is full."),
+        (False, "Return-Path: <>\nFrom: Help <help@shop.test>\nSubject: [Ticket 7] Mail not delivered\n\nThank you for"
+                " your message: 550 5.1.1 user unknown ann@y.test"),
+        (True, "From: Bob <bob@y.test>\nSubject: FW: Undeliverable\nContent-Type: multipart/mixed; boundary=b\n\n"
+               "--b\n\nWhat is it?\n--b\nContent-Type: message/delivery-status\n\n" + ONE + "--b--"),
+        (True, "Return-Path: <>\nFrom: ann@shop.test"
+               + ABOVE_A_QUOTE.format("Our office is closed and we cannot be reached.")),
+        (True, "From: noreply@shop.test" + ABOVE_A_QUOTE.format("Our office is closed and we cannot be reached.")),
+        (True, "Return-Path: <>\nFrom: ann@shop.test"
+               + ABOVE_A_QUOTE.format("Wir haben Betriebsferien. Ihre Nachricht wurde nicht zugestellt.")),
+        (True, "Return-Path: <>\nFrom: ann@shop.test"
+               + ABOVE_A_QUOTE.format("Ab sofort bin ich in Elternzeit. Die Mail wird nicht zugestellt.\n550 5.1.1")),
+        (True, "Return-Path: <>\nFrom: ann@shop.test"
+               + ABOVE_A_QUOTE.format("I no longer work here. Your message was not delivered to anybody else.")),
         (False, "Return-Path: <noreply@shop.test>\n" + FORM),
         (False, "Return-Path: <>\n" + FORM),
         (False, "Return-Path: <>\n" + FORM + "\n---- Original message ----\nTo: ann@we.test\n"),
