@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Update, func, literal_column, select, update
+from sqlalchemy import ColumnElement, func, literal_column, select
 
 from mail.incoming import aliases
-from mail.incoming.quarantine import DROPPED_STATE
+from mail.incoming.people import address_book
+from mail.incoming.quarantine_groups import discard, release
 from mail.message.address import domain_of, local_part
-from mail.sentences import why
 from mail.settings.parameters import CATCHALL_DOMAIN, NotValid
-from models import Alias, Event, ReceivedMail, change_rows, db
+from models import Alias, ReceivedMail, db
 
 MOST_SHOWN = 100  # addresses at once: whoever tries names at random makes many
 IS_UNKNOWN = ReceivedMail.unknown_address != literal_column("''")  # as the index has it
@@ -70,41 +70,36 @@ def _fits(address: str) -> bool:
     return True
 
 
+def has_alias(address: str) -> bool:
+    """Say whether an address that nobody had belongs to an alias by now."""
+    found = address_book()[0].find(address)
+    return found is not None and found.role == "alias"
+
+
 def make_alias(address: str, type_id: int, now: datetime) -> int:
-    """Make an alias of an address, and let the emails to it go on; return how many do, by the worker.
+    """Make an alias of an address, and let the emails to it go on, in each domain that it works on; return how many do.
 
     Commits, then call ``wake("received")``. Raises ``NotValid``.
     """
     domain = domain_of(address)
-    aliases.add(local_part(address), type_id, "" if domain == CATCHALL_DOMAIN.get() else domain)
-    return take_all([address], now)
+    return take_for(aliases.add(local_part(address), type_id, "" if domain == CATCHALL_DOMAIN.get() else domain), now)
 
 
 def take_for(alias: Alias, now: datetime) -> int:
     """Let the emails in quarantine to the addresses of an alias go on; return how many. Commits, then ``wake``."""
-    return take_all(aliases.addresses_of(alias), now)
+    its = aliases.places(alias.local_part) if alias.any_domain else aliases.addresses_of(alias)
+    return take_all(its, now)
 
 
 def take_all(addresses: Sequence[str], now: datetime) -> int:
     """Route the emails to these addresses anew, by the worker; return how many. Commits, then call ``wake``."""
-    anew = {"state": "received", "decision": None, "worker_id": None, "attempts": 0, "unknown_address": ""}
-    return _change(_of(addresses).values(anew), now)
+    return release(_sent_to(addresses), now)
 
 
 def drop_all(address: str, now: datetime) -> int:
     """Take the emails to an address out of quarantine for good, unread by anybody; return how many. Commits."""
-    gone = {"state": DROPPED_STATE, "unknown_address": "", "processed_at": now, "decision": [why("quarantine_dropped")]}
-    return _change(_of([address]).values(gone), now)
+    return discard(_sent_to([address]), now)
 
 
-def _of(addresses: Sequence[str]) -> Update:
-    return update(ReceivedMail).where(
-        IS_UNKNOWN, ReceivedMail.unknown_address.in_(addresses), ReceivedMail.state == "quarantined"
-    )
-
-
-def _change(change: Update, now: datetime) -> int:
-    changed = change_rows(change)
-    Event.add(["incoming"], now)
-    db.session.commit()
-    return changed
+def _sent_to(addresses: Sequence[str]) -> Sequence[ColumnElement[bool]]:
+    return (IS_UNKNOWN, ReceivedMail.unknown_address.in_(addresses))

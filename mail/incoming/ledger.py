@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import bindparam, delete, exists, func, select, update
+from sqlalchemy import case as sql_case
 
 from mail.decide.outcomes import Rejected, SelfTested
 from mail.incoming.case import Case, storable
@@ -38,20 +39,22 @@ def note_results(cases: Sequence[Case], posts: Mapping[tuple[int, str], tuple[in
 
 
 _ALIASES: Any = Alias.__table__
+# Only an edit makes such an alias valid, and no reply that it lets through.
+_MISCONFIGURED = func.coalesce(_ALIASES.c.why["code"].as_string(), "") == "reject_followers_of_nothing"
 _HIT = (
     update(_ALIASES)
     .where(_ALIASES.c.id == bindparam("alias"))
     .values(
         hits=_ALIASES.c.hits + bindparam("count"),
         last_hit_at=bindparam("at"),
-        valid=bindparam("is_valid"),
-        why=bindparam("reason"),
+        valid=sql_case((_MISCONFIGURED, _ALIASES.c.valid), else_=bindparam("is_valid", type_=_ALIASES.c.valid.type)),
+        why=sql_case((_MISCONFIGURED, _ALIASES.c.why), else_=bindparam("reason", type_=_ALIASES.c.why.type)),
     )
 )
 
 
 def note_aliases(cases: Iterable[Case], now: datetime) -> None:
-    """Count the mails of each alias, and note whether its last one could be taken."""
+    """Count the mails of each alias, and note whether its last one could be taken, or none can before it is edited."""
     hits: Counter[int] = Counter()
     wrong: dict[int, Why] = {}
     with_plus: set[int] = set()
@@ -60,7 +63,6 @@ def note_aliases(cases: Iterable[Case], now: datetime) -> None:
             with_plus.update(case.routing.hits)
         for alias_id in case.routing.hits:
             hits[alias_id] += 1
-            wrong.pop(alias_id, None)
         for outcome in case.routing.outcomes:
             if isinstance(outcome, Rejected) and outcome.misconfigured and outcome.alias_id is not None:
                 wrong[outcome.alias_id] = outcome.reason
@@ -90,7 +92,9 @@ def note_alias_failure(case: Case, reason: Why) -> None:
     aliases = sorted(case.routing.hits)
     if aliases:
         db.session.execute(
-            update(Alias).where(Alias.id.in_(aliases), Alias.role == "alias").values(valid=False, why=reason)
+            update(_ALIASES)
+            .where(_ALIASES.c.id.in_(aliases), _ALIASES.c.role == "alias", ~_MISCONFIGURED)
+            .values(valid=False, why=reason)
         )
 
 

@@ -1,10 +1,9 @@
 """What a person does with an email in quarantine."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Update, case, exists, func, literal_column, select, update
+from sqlalchemy import select
 
 from mail.decide.answer import AnswerTo, answer_to
 from mail.decide.outcomes import Duplicate, NewDocument, Outcome, PostTo, Rejected, Routing
@@ -15,6 +14,7 @@ from mail.incoming.case import Case, Retention, read_case
 from mail.incoming.flow import give_up, route_group, write_group
 from mail.incoming.lookup import RoutingContext, load_context, load_threads
 from mail.incoming.people import address_book
+from mail.incoming.quarantine_groups import DROPPED_STATE, kept_problem, release
 from mail.incoming.retention import retention_of_others
 from mail.message.parse import IncomingMessage
 from mail.sentences import Why, why
@@ -27,21 +27,13 @@ from models import (
     Event,
     IncomingServer,
     ReceivedMail,
-    RouteResult,
     ServerCheck,
-    change_rows,
     db,
     reading,
 )
 from models.faults import keeps_waiting
 
 ASKED = "asked"  # its server is asked for the mail again
-# What is left of a mail that is taken out for good: one that reached some of its places was processed.
-DROPPED_STATE = case(
-    (exists().where(RouteResult.received_mail_id == ReceivedMail.id, RouteResult.post_id.is_not(None)), "processed"),
-    else_="ignored",
-)
-PROBLEMS = ("mailbox_mail_too_large", *NOT_GIVEN)  # why a mail was not brought, or only its header
 
 
 class NotInQuarantine(LookupError):
@@ -53,10 +45,24 @@ def retry(received_id: int, now: datetime) -> str:
 
     One whose server did not give it out is asked for once more: it stays until the worker has fetched it (``ASKED``).
     """
-    row = _quarantined(received_id)
+    if _ask_again(_quarantined(received_id), now):
+        return ASKED
+    db.session.rollback()
+    return _again(received_id, None, now)
+
+
+def retry_later(received_id: int, now: datetime) -> str:
+    """Let the worker do what ``retry`` does: it may take long. Commits, then call ``wake("received")``."""
+    if _ask_again(_quarantined(received_id), now):
+        return ASKED
+    release([ReceivedMail.id == received_id], now)
+    return "received"
+
+
+def _ask_again(row: ReceivedMail, now: datetime) -> bool:
+    """Ask a server once more for a mail that it did not give out, and commit; False for any other mail."""
     if row.incoming_server_id is None or not {step["code"] for step in row.decision or []} & set(NOT_GIVEN):
-        db.session.rollback()
-        return _again(received_id, None, now)
+        return False
     row.result, row.attempts = intake.NOT_BROUGHT, 0
     row.decision = [step for step in row.decision or [] if step["code"] != "mailbox_mail_asked_again"]
     row.decision = [*row.decision, why("mailbox_mail_asked_again")]
@@ -64,7 +70,7 @@ def retry(received_id: int, now: datetime) -> str:
     Event.add(["incoming"], now)
     db.session.commit()
     wake("check")
-    return ASKED
+    return True
 
 
 def _ask_for_fetch(server_id: int, now: datetime) -> None:
@@ -109,62 +115,6 @@ def drop(received_id: int, now: datetime) -> str:
     return state
 
 
-# --- what the loop brake holds: one group for each sender and place
-
-
-@dataclass(frozen=True, slots=True)
-class HeldGroup:
-    """Mails of one sender to one place (``held``: the target of a route), which look like a loop."""
-
-    sender: str
-    held: str
-    count: int
-    first_at: datetime
-    last_at: datetime
-
-
-def held_groups() -> Sequence[HeldGroup]:
-    """Return the groups that wait for a person, the largest first."""
-    count = func.count()
-    rows = db.session.execute(
-        select(
-            ReceivedMail.from_key,
-            ReceivedMail.held,
-            count.label("n"),
-            func.min(ReceivedMail.arrived_at).label("first_at"),
-            func.max(ReceivedMail.arrived_at).label("last_at"),
-        )
-        .where(ReceivedMail.held != literal_column("''"), ReceivedMail.state == "quarantined")
-        .group_by(ReceivedMail.from_key, ReceivedMail.held)
-        .order_by(count.desc())
-    )
-    return [HeldGroup(row.from_key or "", row.held, row.n, row.first_at, row.last_at) for row in rows]
-
-
-def take_all(sender: str, held: str, now: datetime) -> int:
-    """Let a whole group pass the loop brake; return how many go on, by the worker. Commits, then call ``wake()``."""
-    taken = change_rows(_of_group(sender, held).values(state="received", decision=None, worker_id=None, attempts=0))
-    Event.add(["incoming"], now)
-    db.session.commit()
-    return taken
-
-
-def drop_all(sender: str, held: str, now: datetime) -> int:
-    """Take a whole group out of quarantine for good, unread by anybody; return how many. Commits."""
-    reason = [why("quarantine_dropped")]
-    gone = {"state": DROPPED_STATE, "held": "", "decision": reason, "processed_at": now}
-    dropped = change_rows(_of_group(sender, held).values(gone))
-    Event.add(["incoming"], now)
-    db.session.commit()
-    return dropped
-
-
-def _of_group(sender: str, held: str) -> Update:
-    is_sender = ReceivedMail.from_key == sender if sender else ReceivedMail.from_key.is_(None)
-    of_group = (ReceivedMail.state == "quarantined", ReceivedMail.held == held, is_sender)
-    return update(ReceivedMail).where(ReceivedMail.held != literal_column("''"), *of_group)
-
-
 # --- one mail again
 
 
@@ -189,9 +139,9 @@ def _again(received_id: int, forced: Forced | None, now: datetime) -> str:
         raw = Blob.read(row.blob_id) if row.blob_id is not None else b""
         server = db.session.get(IncomingServer, row.incoming_server_id) if row.incoming_server_id else None
         keeps = Retention.of(server) if server is not None else retention_of_others(row.source)
-    problem = before[0] if forced is None and before and before[0]["code"] in PROBLEMS else None
+    problem = kept_problem(before) if forced is None else None
     try:
-        mail = read_case(received_id, raw, keeps, now, arrived_at, problem)
+        mail = read_case(received_id, raw, keeps, now, arrived_at, problem[0] if problem else None)
         mail.released = held  # whoever asks for it again means that it is no loop
         context = _forced(mail, forced, before, now) if forced is not None else route_group([mail], now)[1]
     except Exception as error:  # a mistake of ours: the mail stays where it is

@@ -37,7 +37,7 @@ from mail.incoming import apply, reports
 from mail.incoming.apply import Placed
 from mail.incoming.case import Case, Retention, failure_of, read_case
 from mail.incoming.lookup import RoutingContext, done_by_others, load_context, load_threads
-from mail.incoming.quarantine import PROBLEMS
+from mail.incoming.quarantine_groups import PROBLEMS
 from mail.incoming.reader import TakesLong, is_heavy
 from mail.incoming.retention import retention_of_others
 from mail.sentences import Why, say, why

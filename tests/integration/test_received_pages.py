@@ -16,6 +16,7 @@ from mail.settings.clock import now
 from mail.transport.mailbox import FetchedMail
 from models import Alias, Document, DocumentType, OfficeDomain, OutgoingMail, Post, ReceivedMail, Recipient, User, db
 from tests.web import Visitor, words
+from webapp.admin import quarantine_pages
 
 
 def received(app: Flask, to: str) -> int:
@@ -76,8 +77,10 @@ def type_id(app: Flask, code: str) -> int:
         return db.session.scalars(select(DocumentType.id).where(DocumentType.code == code)).one()
 
 
+@pytest.mark.heavy
 def test_one_click_makes_an_alias_and_processes_all_that_waited_for_it(pages: Flask, admin: Visitor) -> None:
-    numbers = [received(pages, f"{local}@office.test") for local in ("info", "info", "jobs", "a+b")]
+    numbers = [received(pages, f"{local}@office.test") for local in ("info", "info", "jobs")]
+    numbers.append(received(pages, "zoe@zed.test\r\nDelivered-To: a+b@office.test"))
     page = words(admin.get(f"/admin/received-mails/details?id={numbers[0]}"))
     assert "starting with the 2 emails to it in quarantine." in page
     for path in ("/admin/received-mails/", "/admin/aliases/"):
@@ -85,6 +88,8 @@ def test_one_click_makes_an_alias_and_processes_all_that_waited_for_it(pages: Fl
     rows = re.findall(r"<tr>.*?</tr>", admin.get("/admin/received-mails/unknown-addresses").text, re.DOTALL)
     told = [(words(row).split()[0], "Make it an alias" in row) for row in rows[1:]]
     assert told == [("info@office.test", True), ("a+b@office.test", False), ("jobs@office.test", True)]
+    blind_copy = html.unescape(re.findall(r'href="([^"]*)"', rows[2])[0])
+    assert admin.get(blind_copy).text.count('name="rowid"') == 1
     form = {"address": "info@office.test", "type": type_id(pages, "ticket")}
     answer = admin.post("/admin/received-mails/unknown-address", {**form, "what": "alias"}, follow_redirects=True)
     assert "info@office.test is now an alias." in answer.text and "2 emails are being processed." in answer.text
@@ -99,6 +104,8 @@ def test_one_click_makes_an_alias_and_processes_all_that_waited_for_it(pages: Fl
             == 2
         )
     assert [state_of(pages, number) for number in numbers] == ["processed", "processed", "ignored", "quarantined"]
+    page = words(admin.get(f"/admin/received-mails/details?id={numbers[2]}"))
+    assert "jobs@office.test is not one of our addresses" in page and "A user reviewed and discarded" in page
 
 
 @pytest.mark.parametrize(
@@ -119,25 +126,36 @@ def test_an_alias_that_cannot_be_made_says_why(
     assert says in html.unescape(answer.text)
 
 
-def test_in_another_domain_the_alias_works_there_alone(pages: Flask, admin: Visitor) -> None:
+@pytest.mark.heavy
+def test_with_two_domains_an_alias_takes_what_waited_in_those_it_works_on(pages: Flask, admin: Visitor) -> None:
     with pages.app_context():
         db.session.add(OfficeDomain(name="second.test", name_key="second.test"))
         db.session.commit()
         office.forget()
-    number = received(pages, "info@second.test")
-    decide(admin, number, what="alias", type=type_id(pages, "ticket"))
+    info, *jobs, shop = [received(pages, to) for to in (
+        "info@second.test", "jobs@office.test", "jobs@second.test", "shop@second.test"
+    )]  # fmt: skip
+    ticket, task = (type_id(pages, code) for code in ("ticket", "task"))
+    decide(admin, info, what="alias", type=ticket)
+    said = decide(admin, jobs[0], what="alias", type=ticket)
+    assert "2 emails are being processed." in said
     with pages.app_context():
         alias = db.session.scalars(select(Alias).where(Alias.local_part == "info")).one()
         assert (alias.address_key, alias.one_domain) == ("info@second.test", True)
+        aliases.add("shop", task)
+        db.session.commit()
+    said = decide(admin, shop, what="alias", type=ticket)
+    assert "shop@second.test already has an alias. Its settings apply." in said
+    assert [state_of(pages, number) for number in (info, *jobs, shop)] == ["received"] * 4
 
 
 @pytest.mark.heavy
-def test_many_are_decided_in_one_step(pages: Flask, admin: Visitor) -> None:
+def test_many_are_decided_in_one_step(pages: Flask, admin: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
     received(pages, "sales@office.test")
-    numbers = [received(pages, f"{local}@office.test") for local in ("info", "info", "jobs", "jobs", "shop", "shop")]
+    numbers = [received(pages, f"{local}@office.test") for local in ("info",) * 3 + ("jobs",) * 2 + ("shop",) * 2]
     form = {"action": "decide", "rowid": [str(number) for number in numbers]}
     page = admin.post("/admin/received-mails/action", form)
-    assert "What should happen to 6 emails?" in page.text and "Make it an alias" not in page.text
+    assert "What should happen to 7 emails?" in page.text and "Make it an alias" not in page.text
     assert "Make it an alias" in admin.post("/admin/received-mails/action", form | {"rowid": form["rowid"][:2]}).text
     with pages.app_context():
         document = db.session.scalars(select(Document)).one().number
@@ -146,13 +164,18 @@ def test_many_are_decided_in_one_step(pages: Flask, admin: Visitor) -> None:
         {"what": "document", "document": document},
         {"what": "reject", "text": "Please call us."},
     )
-    for step, some in zip(steps, (numbers[:2], numbers[2:4], numbers[4:]), strict=True):
+    with monkeypatch.context() as patch:
+        patch.setattr(quarantine_pages, "PATIENCE", -1)
+        of_three = {"id": numbers[:3], **steps[0]}
+        answer = words(admin.post("/admin/received-mails/decide", of_three, follow_redirects=True))
+        assert "1 email left the quarantine." in answer and "2 emails are still in quarantine: select them" in answer
+    for step, some in zip(steps, (numbers[1:3], numbers[3:5], numbers[5:]), strict=True):
         answer = admin.post("/admin/received-mails/decide", {"id": some, **step}, follow_redirects=True)
         assert "2 emails left the quarantine." in answer.text
-    assert [state_of(pages, number) for number in numbers] == ["processed"] * 4 + ["rejected"] * 2
+    assert [state_of(pages, number) for number in numbers] == ["processed"] * 5 + ["rejected"] * 2
     with pages.app_context():
         assert len(db.session.scalars(select(OutgoingMail).where(OutgoingMail.kind == "rejection")).all()) == 2
-        assert len(db.session.scalars(select(Document.id)).all()) == 3
+        assert len(db.session.scalars(select(Document.id)).all()) == 4
     page = admin.post("/admin/received-mails/action", form, follow_redirects=True)
     assert "None of the selected emails is in quarantine." in page.text
 
@@ -226,11 +249,12 @@ def test_a_person_decides(pages: Flask, admin: Visitor, form: dict[str, str], st
         assert "Someone else was faster" in decide(admin, number, **form)
 
 
-def test_retrying_many_says_how_many_stay(pages: Flask, admin: Visitor) -> None:
+def test_retrying_many_is_left_to_the_worker(pages: Flask, admin: Visitor) -> None:
     numbers = [received(pages, f"{local}@office.test") for local in ("info", "sales", "a")]
     form = {"action": "retry", "rowid": [str(number) for number in numbers]}
     page = words(admin.post("/admin/received-mails/action", form, follow_redirects=True))
-    assert "Nothing has changed for 2 emails: they stay in quarantine" in page and "left the quarantine" not in page
+    assert "2 emails are being processed." in page and "left the quarantine" not in page
+    assert [state_of(pages, number) for number in numbers] == ["received", "processed", "received"]
     form["rowid"] = [str(numbers[1])]
     page = words(admin.post("/admin/received-mails/action", form, follow_redirects=True))
     assert "None of the selected emails is in quarantine" in page

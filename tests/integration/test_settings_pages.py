@@ -18,6 +18,7 @@ from models import (
     DocumentType,
     IncomingServer,
     OutgoingServer,
+    ReceivedMail,
     ScheduledAction,
     Stage,
     SystemParameter,
@@ -606,7 +607,11 @@ def type_form(**changes):
 def test_a_new_type_gets_a_code_stages_and_an_alias(app, admin):
     new = type_form(name="Service order", plural="Service orders", number_pattern="SRV/{number}")
     new |= {"stages_text": "Open\r\n\r\n Done ", "alias_text": "service"}
-    assert admin.post(f"{TYPES}/new", new).status_code == 302
+    with app.app_context():
+        waits = {"state": "quarantined", "unknown_address": "service@office.test", "size": 0, "received_at": now()}
+        db.session.add(ReceivedMail(source="pipe", source_key="1", **waits))
+        db.session.commit()
+    assert "1 email is being processed." in admin.post(f"{TYPES}/new", new, follow_redirects=True).text
     assert [name for _, name in stages(app, "service_order")] == ["Open", "Done"]
     assert alias_row(app, "service@office.test")["type_id"] == type_id(app, "service_order")
     assert "Service orders" in admin.get(f"{TYPES}/").text

@@ -7,10 +7,11 @@ import pytest
 from flask import Flask
 from sqlalchemy import select, update
 
-from mail.incoming import flow, intake, quarantine
+from mail.incoming import flow, intake, quarantine, quarantine_groups
 from mail.sentences import say
 from mail.transport.mailbox import FetchedMail
 from models import Alias, Contact, Notification, ReceivedMail, db
+from models.slices import SliceSize
 from tests.integration.frontdesk import DOMAIN, NOW, FrontDesk, mail, sentences
 
 SALES, ORDERS, CATCHALL = f"sales@{DOMAIN}", f"orders@{DOMAIN}", f"catchall@{DOMAIN}"
@@ -358,7 +359,10 @@ def test_an_outage_of_ours_makes_no_loop(desk: FrontDesk, minutes: int, states: 
     assert Counter(row.state for row in rows) == states
 
 
-def test_what_the_loop_brake_holds_is_one_group_that_a_person_takes_or_drops(desk: FrontDesk) -> None:
+def test_what_the_loop_brake_holds_is_one_group_that_a_person_takes_or_drops(
+    desk: FrontDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quarantine_groups, "_slices", SliceSize(12, least=12, most=12))  # 36 are three, and none left
     desk.set_parameter("mail.gateway.loop.threshold", "4")
     robot = {"Auto-Submitted": "auto-generated"}
     rows = arriving(desk, [mail("robot@shop.test", subject=f"Order {n}", **robot) for n in range(40)], 0)
@@ -367,16 +371,18 @@ def test_what_the_loop_brake_holds_is_one_group_that_a_person_takes_or_drops(des
     assert [sent.to for sent in desk.sent(kind="rejection")] == [{"bob@customer.test"}], "a program can't be told"
     with desk.app.app_context():
         alias = db.session.scalar(select(Alias.id).where(Alias.address_key == SALES))
-        robots, bobs = quarantine.held_groups()
+        robots, bobs = quarantine_groups.held_groups()
         assert (robots.sender, robots.held, robots.count) == ("robot@shop.test", f"alias:{alias}", 36)
         assert (bobs.sender, bobs.count) == ("bob@customer.test", 2)
-        assert quarantine.take_all("robot@shop.test", robots.held, NOW) == 36
-        assert quarantine.take_all("robot@shop.test", robots.held, NOW) == 0
+        assert quarantine_groups.take_held("robot@shop.test", robots.held, NOW) == 36
+        assert quarantine_groups.take_held("robot@shop.test", robots.held, NOW) == 0
         assert flow.process_waiting(NOW, desk.worker) == Counter(processed=36)
-        assert quarantine.drop_all("bob@customer.test", bobs.held, NOW) == 2
-        assert quarantine.held_groups() == []
+        assert quarantine_groups.discard_held("bob@customer.test", bobs.held, NOW) == 2
+        assert quarantine_groups.held_groups() == []
     assert desk.states() == Counter(processed=44, rejected=1, ignored=2)
     assert len(desk.documents()) == 44
+    steps = [step["code"] for step in desk.ledger([rows[-1].id])[0].decision or []]
+    assert steps[0] == "route_no_own_answer" and steps[-1] == "quarantine_dropped"
 
 
 def test_one_mail_that_the_loop_brake_holds_comes_in_by_retry(desk: FrontDesk) -> None:
@@ -385,7 +391,7 @@ def test_one_mail_that_the_loop_brake_holds_comes_in_by_retry(desk: FrontDesk) -
     assert [row.state for row in rows] == ["processed", "rejected", "quarantined"]
     with desk.app.app_context():
         assert quarantine.retry(rows[2].id, NOW) == "processed"
-        assert quarantine.held_groups() == []
+        assert quarantine_groups.held_groups() == []
 
 
 @pytest.mark.parametrize(("threshold", "processed"), [("3", 3), ("0", 9)])

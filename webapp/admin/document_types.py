@@ -12,13 +12,15 @@ from wtforms.validators import ValidationError
 
 from mail.documents import types
 from mail.documents.types import MOST_STAGES
-from mail.incoming import alias_rules
+from mail.incoming import adviser, alias_rules
 from mail.settings import office
+from mail.settings.clock import now
 from mail.settings.parameters import CATCHALL_DOMAIN
 from models import Alias, Document, DocumentType, Stage, db
 from webapp import meanwhile, template_helpers
 from webapp.admin import servers
 from webapp.admin.base import AdminView, Empty, FieldGroup
+from webapp.admin.quarantine_pages import say_processed
 
 PATTERN = re.compile(r"[^{}\r\n]*\{number(?::0?\d{1,2}d)?\}[^{}\r\n]*")
 ICONS = (
@@ -166,7 +168,10 @@ class DocumentTypeView(AdminView):
             alias_rules.give(row, form.alias_text.data or "")
 
     def after_save(self, row: DocumentType, is_new: bool) -> None:
+        """Let the emails go on that waited in quarantine for its alias."""
         office.forget()
+        if count := sum(adviser.take_for(alias, now()) for alias in alias_rules.of_type(row)):
+            say_processed(count)
 
     # --- deleting
 

@@ -1,6 +1,8 @@
 """What a person does with emails in quarantine: one, those that were ticked, a loop, all to an address nobody has."""
 
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from flask import flash, redirect, request, url_for
@@ -10,9 +12,9 @@ from flask_babel import lazy_gettext as _l
 from sqlalchemy import func, select
 
 from mail.decide.answer import AnswerTo
-from mail.incoming import adviser, quarantine
+from mail.incoming import adviser, quarantine, quarantine_groups
 from mail.incoming.adviser import UnknownAddress
-from mail.incoming.quarantine import HeldGroup
+from mail.incoming.quarantine_groups import HeldGroup
 from mail.maintenance.simulate_arrival import foretold
 from mail.message.parse import IncomingMessage
 from mail.sentences import Why, say
@@ -22,6 +24,8 @@ from mail.settings.wake import wake
 from models import Alias, Document, DocumentType, ReceivedMail, db
 from webapp import template_helpers
 from webapp.admin.base import ActionRefused, AdminView, action, expose
+
+PATIENCE = 10  # seconds that a page works on several emails; some take long, and each is finished
 
 
 class QuarantinePages(AdminView):
@@ -60,7 +64,7 @@ class QuarantinePages(AdminView):
             if what == "alias":
                 self._make_alias({row.unknown_address for row in rows})
                 return back
-            do = self._decision(what)
+            do = self._decision(what, several=len(rows) > 1)
         except ActionRefused as refused:
             flash(str(refused), "error")
             return back
@@ -70,10 +74,11 @@ class QuarantinePages(AdminView):
             self._each(rows, do)
         return back
 
-    def _decision(self, what: str) -> Callable[[int], str]:
+    def _decision(self, what: str, several: bool) -> Callable[[int], str]:
         match what:
             case "retry":
-                return lambda mail: quarantine.retry(mail, now())
+                retry = quarantine.retry_later if several else quarantine.retry
+                return lambda mail: retry(mail, now())
             case "drop":
                 return lambda mail: quarantine.drop(mail, now())
             case "reject":
@@ -127,7 +132,7 @@ class QuarantinePages(AdminView):
     @action("retry", _l("Retry"), _l("Route the selected quarantined emails again?"))
     def retry(self, ids: list[str]) -> None:
         """Route emails of the quarantine again, by the rules as they are now."""
-        self._each(self.chosen(ids), self._decision("retry"))
+        self._each(self.chosen(ids), self._decision("retry", several=True))
 
     @action(
         "drop",
@@ -136,23 +141,34 @@ class QuarantinePages(AdminView):
     )
     def drop(self, ids: list[str]) -> None:
         """Take emails out of quarantine for good."""
-        self._each(self.chosen(ids), self._decision("drop"))
+        self._each(self.chosen(ids), self._decision("drop", several=True))
 
     def _each(self, rows: Sequence[Any], do: Callable[[int], str]) -> None:
-        states = []
-        for mail_id in [row.id for row in rows if row.state == "quarantined"]:
-            try:
-                states.append(do(mail_id))
-            except quarantine.NotInQuarantine:
-                continue
+        states, until = [], time.monotonic() + PATIENCE
+        waiting = [row.id for row in rows if row.state == "quarantined"]
+        while waiting:
+            with suppress(quarantine.NotInQuarantine):
+                states.append(do(waiting.pop(0)))
+            if time.monotonic() > until:
+                break
         wake()
         self._tell(states)
+        if waiting:
+            words = ngettext(
+                "Stopped, because this takes long. %(num)s email is still in quarantine: select it again to continue.",
+                "Stopped, because this takes long. %(num)s emails are still in quarantine: select them again to "
+                "continue.",
+                len(waiting),
+            )
+            flash(words, "warning")
 
     @staticmethod
     def _tell(states: list[str]) -> None:
         """Say how many emails left the quarantine, and that the others did not."""
-        stayed, asked = states.count("quarantined"), states.count(quarantine.ASKED)
-        if released := len(states) - stayed - asked:
+        stayed, asked, goes_on = (states.count(word) for word in ("quarantined", quarantine.ASKED, "received"))
+        if goes_on:
+            say_processed(goes_on)
+        if released := len(states) - stayed - asked - goes_on:
             words = ngettext("%(num)s email left the quarantine.", "%(num)s emails left the quarantine.", released)
             flash(words, "success")
         if asked:
@@ -172,7 +188,7 @@ class QuarantinePages(AdminView):
 
     def held(self) -> Sequence[HeldGroup]:
         """Return the groups of emails that look like a loop."""
-        return quarantine.held_groups()
+        return quarantine_groups.held_groups()
 
     def place_of(self, group: HeldGroup) -> str:
         """Return where the emails of a group would have gone."""
@@ -189,9 +205,9 @@ class QuarantinePages(AdminView):
         """Take or discard a whole group that loop protection holds."""
         sender, place = request.form.get("sender", ""), request.form.get("place", "")
         if request.form.get("what") == "take":
-            say_processed(quarantine.take_all(sender, place, now()))
+            say_processed(quarantine_groups.take_held(sender, place, now()))
         else:
-            say_discarded(quarantine.drop_all(sender, place, now()))
+            say_discarded(quarantine_groups.discard_held(sender, place, now()))
         return redirect(self.get_url(".index_view"))
 
     # --- the alias adviser
@@ -227,6 +243,10 @@ class QuarantinePages(AdminView):
         type_id = self._type_id()
         if len(addresses) != 1 or not adviser.waiting_for(address := next(iter(addresses))):
             raise ActionRefused(gettext("No email in quarantine was sent to this address."))
+        if adviser.has_alias(address):
+            flash(gettext("%(address)s already has an alias. Its settings apply.", address=address), "success")
+            say_processed(adviser.take_all([address], now()))
+            return
         try:
             count = adviser.make_alias(address, type_id, now())
         except NotValid as error:

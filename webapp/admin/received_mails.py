@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-from flask import url_for
+from flask import request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import format_decimal, gettext
 from flask_babel import lazy_gettext as _l
 from markupsafe import Markup
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 
 from mail.incoming import forwarding, totals
+from mail.incoming.adviser import IS_UNKNOWN
 from mail.incoming.forwarding import OpenRequest
 from mail.incoming.reader import look_at
 from mail.message.authentication_results import results_in
@@ -63,6 +64,17 @@ STATE_WORDS = {
 }  # as parts of a sum
 
 
+class UnknownAddressFilter(ChoiceFilter):
+    """Offers the one address that the page of unknown addresses asked for: there may be very many."""
+
+    def options(self) -> Sequence[tuple[str, Any]]:
+        asked = request.args.get(self.name, "")
+        return ((asked, asked),) if asked else ()
+
+    def clause(self, column: Any, value: str) -> ColumnElement[bool]:
+        return IS_UNKNOWN & (column == value)
+
+
 class ReceivedMailView(QuarantinePages):
     model, page, path = ReceivedMail, "received_mails", "received-mails"
     title, one = _l("Received emails"), _l("received email")
@@ -78,6 +90,7 @@ class ReceivedMailView(QuarantinePages):
         ChoiceFilter(
             "state", _l("State"), tuple((state, template_helpers.STATES[state][1]) for state in RECEIVED_STATES)
         ),
+        UnknownAddressFilter("unknown_address", _l("Unknown address")),
     )
     default_sort = "-id"
     labels = {"from_text": _l("From"), "to_text": _l("To"), "result": _l("Result"), "received_at": _l("When")}

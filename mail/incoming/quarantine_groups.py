@@ -1,0 +1,131 @@
+"""What a person does with many emails of the quarantine at once: they go on by the worker, or are taken out for good.
+
+In slices: nobody waits for a group, however large it is.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, bindparam, case, exists, func, literal_column, select, update
+
+from mail.sentences import Why, why
+from mail.transport.mailbox import NOT_GIVEN
+from models import Event, ReceivedMail, RouteResult, db, writing
+from models.slices import SliceSize
+
+PROBLEMS = ("mailbox_mail_too_large", *NOT_GIVEN)  # why a mail was not brought, or only its header
+# What is left of a mail that is taken out for good: one that reached some of its places was processed.
+DROPPED_STATE = case(
+    (exists().where(RouteResult.received_mail_id == ReceivedMail.id, RouteResult.post_id.is_not(None)), "processed"),
+    else_="ignored",
+)
+
+_LEDGER: Any = ReceivedMail.__table__
+_ONE = update(_LEDGER).where(_LEDGER.c.id == bindparam("mail"))
+_RELEASED = _ONE.values(
+    state="received", decision=bindparam("steps"), worker_id=None, attempts=0, unknown_address=""
+)  # ``held`` stays: there it may pass now
+_DISCARDED = _ONE.values(
+    state=DROPPED_STATE, decision=bindparam("steps"), held="", unknown_address="", processed_at=bindparam("at")
+)
+_slices = SliceSize(200, least=20, most=500)
+
+Conditions = Sequence[ColumnElement[bool]]
+
+
+def release(which: Conditions, now: datetime) -> int:
+    """Route the mails of the quarantine that fit anew, by the worker; return how many.
+
+    Commits, then call ``wake("received")``.
+    """
+    return _change(which, now, discards=False)
+
+
+def discard(which: Conditions, now: datetime) -> int:
+    """Take the mails that fit out of quarantine for good, unread by anybody; return how many. Commits."""
+    return _change(which, now, discards=True)
+
+
+def _change(which: Conditions, now: datetime, discards: bool) -> int:
+    """Change the mails of the quarantine that fit, slice by slice."""
+    waiting = select(ReceivedMail.id, ReceivedMail.decision).where(*which, ReceivedMail.state == "quarantined")
+    changed, last = 0, 0
+    with writing():
+        while True:
+            with _slices.slice() as size:
+                some = waiting.where(ReceivedMail.id > last).order_by(ReceivedMail.id).limit(size)
+                rows = db.session.execute(some.with_for_update()).all()
+                if rows:
+                    _write(rows, now, discards)
+                    Event.add(["incoming"], now)
+                db.session.commit()
+            changed += len(rows)
+            if len(rows) < size:
+                return changed
+            last = rows[-1].id
+
+
+def _write(rows: Sequence[Any], now: datetime, discards: bool) -> None:
+    statement, values = _RELEASED, [{"mail": row.id, "steps": kept_problem(row.decision)} for row in rows]
+    if discards:
+        dropped = why("quarantine_dropped")
+        statement = _DISCARDED
+        values = [{"mail": row.id, "steps": [*(row.decision or []), dropped], "at": now} for row in rows]
+    db.session.connection().execute(statement, values)
+
+
+def kept_problem(decision: Sequence[Why] | None) -> list[Why] | None:
+    """Return what stays of a decision when its mail is routed anew: why only its header is here."""
+    return list(decision[:1]) if decision and decision[0]["code"] in PROBLEMS else None
+
+
+# --- what the loop brake holds: one group for each sender and place
+
+
+@dataclass(frozen=True, slots=True)
+class HeldGroup:
+    """Mails of one sender to one place (``held``: the target of a route), which look like a loop."""
+
+    sender: str
+    held: str
+    count: int
+    first_at: datetime
+    last_at: datetime
+
+
+_IS_HELD = ReceivedMail.held != literal_column("''")  # as the index has it
+
+
+def held_groups() -> Sequence[HeldGroup]:
+    """Return the groups that wait for a person, the largest first."""
+    count = func.count()
+    rows = db.session.execute(
+        select(
+            ReceivedMail.from_key,
+            ReceivedMail.held,
+            count.label("n"),
+            func.min(ReceivedMail.arrived_at).label("first_at"),
+            func.max(ReceivedMail.arrived_at).label("last_at"),
+        )
+        .where(_IS_HELD, ReceivedMail.state == "quarantined")
+        .group_by(ReceivedMail.from_key, ReceivedMail.held)
+        .order_by(count.desc())
+    )
+    return [HeldGroup(row.from_key or "", row.held, row.n, row.first_at, row.last_at) for row in rows]
+
+
+def take_held(sender: str, held: str, now: datetime) -> int:
+    """Let a whole group pass the loop brake; return how many go on, by the worker. Commits, then call ``wake``."""
+    return release(_of_group(sender, held), now)
+
+
+def discard_held(sender: str, held: str, now: datetime) -> int:
+    """Take a whole group out of quarantine for good, unread by anybody; return how many. Commits."""
+    return discard(_of_group(sender, held), now)
+
+
+def _of_group(sender: str, held: str) -> Conditions:
+    is_sender = ReceivedMail.from_key == sender if sender else ReceivedMail.from_key.is_(None)
+    return (_IS_HELD, ReceivedMail.held == held, is_sender)
