@@ -78,7 +78,7 @@ def _write(rows: Sequence[Any], now: datetime, discards: bool) -> None:
 
 def kept_problem(decision: Sequence[Why] | None) -> list[Why] | None:
     """Return what stays of a decision when its mail is routed anew: why only its header is here."""
-    return list(decision[:1]) if decision and decision[0]["code"] in PROBLEMS else None
+    return [step for step in decision or () if step["code"] in PROBLEMS][:1] or None
 
 
 # --- what the loop brake holds: one group for each sender and place

@@ -14,7 +14,7 @@ from cryptography.fernet import Fernet, MultiFernet
 from flask import Flask
 from sqlalchemy import func, select, update
 
-from mail.incoming import flow, intake, position, server_rules
+from mail.incoming import flow, intake, position, quarantine, server_rules
 from mail.incoming.case import Retention
 from mail.incoming.flow import FetchResult
 from mail.sentences import say, why
@@ -263,12 +263,17 @@ def test_a_mail_that_could_not_be_brought_whole_goes_to_quarantine_with_the_reas
     desk = FrontDesk(app)
     reason = why("mailbox_mail_too_large", megabytes=80, limit=50)
     with app.app_context():
-        head = FetchedMail("7.1", 80_000_000, None, b"From: ann@customer.test\r\nSubject: Film\r\n\r\n", reason)
-        kept = intake.keep("server:1", [head], NOW, keeps=Retention(), worker=desk.worker)
-        flow.understand(kept, desk.worker, NOW)
-    (row,) = desk.ledger()
-    assert (row.state, row.subject, row.size) == ("quarantined", "Film", 80_000_000)
-    assert reason in (row.decision or [])
+        raw = b"From: ann@customer.test\r\nTo: sales@mycompany.test\r\nSubject: Film\r\nDate: today\r\n\r\n"
+        head = FetchedMail("7.1", 80_000_000, None, raw, reason)
+        (kept,) = intake.keep("server:1", [head], NOW, keeps=Retention(), worker=desk.worker)
+        flow.understand([kept], desk.worker, NOW)
+        (row,) = desk.ledger()
+        assert (row.state, row.subject, row.size) == ("quarantined", "Film", 80_000_000)
+        assert row.decision and reason in row.decision[1:], "what is odd about it stands before"
+        assert quarantine.retry(kept.id, NOW) == "quarantined"
+        assert quarantine.retry_later(kept.id, NOW) == "received"
+        assert flow.process_waiting(NOW, desk.worker) == Counter(quarantined=1)
+    assert reason in (desk.ledger()[0].decision or [])
 
 
 @pytest.mark.parametrize(("values", "code"), [({"password": "wrong"}, "mailbox_login_refused"), ({"port": 0}, None)])
