@@ -90,7 +90,7 @@ class ReceivedMailView(QuarantinePages):
         ChoiceFilter(
             "state", _l("State"), tuple((state, template_helpers.STATES[state][1]) for state in RECEIVED_STATES)
         ),
-        UnknownAddressFilter("unknown_address", _l("Unknown address")),
+        UnknownAddressFilter("unknown_address", _l("Sent to")),
     )
     default_sort = "-id"
     labels = {"from_text": _l("From"), "to_text": _l("To"), "result": _l("Result"), "received_at": _l("When")}
