@@ -128,6 +128,8 @@ def _reported(group: dict[str, str], names: list[str], words: str) -> Reported |
     if not status.strip("0.245") and (match := STATUS_CODE.search(text)):
         status = match[0]  # 5.0.0 says nothing; the server's own words often do
     status, said = told_on(status, text)
+    if not said and not is_telling(status):
+        status, said = _code_in_words(names, words) or status, short(words)
     action = group.get("action", "").partition("(")[0].strip().lower()
     if action.startswith("delay"):
         kind = FailureKind.DELAY
@@ -136,8 +138,15 @@ def _reported(group: dict[str, str], names: list[str], words: str) -> Reported |
     elif not action and status.startswith("4"):
         kind = FailureKind.DELAY
     else:
-        kind = kind_in_report(status, said or ("" if is_telling(status) else short(words)), words)
+        kind = kind_in_report(status, said, words)
     return Reported(names[0], kind, status, text, tuple(names[1:]))
+
+
+def _code_in_words(names: list[str], words: str) -> str:
+    """The code that a report gives in words for a recipient whose fields say nothing; "" if there is none."""
+    place = max(words.lower().find(name) for name in names)
+    code = STATUS_CODE.search(words, place, place + 600) if place >= 0 else None
+    return code[0] if code else ""
 
 
 def told_on(status: str, text: str) -> tuple[str, str]:
@@ -168,6 +177,8 @@ def recipient_in(value: str) -> str:
     """Return the address of `rfc822; ann@x.test`, of `RFC822;<Ann@X.test>`, of `ann@x.test`; "" if there is none."""
     kind, semicolon, rest = value.partition(";")
     value = rest if semicolon and "@" not in kind else value
+    if value.lstrip().startswith("@"):
+        return ""  # a host, or a way by hosts: no mailbox that anybody wrote to
     value = _ESCAPED.sub(lambda match: chr(int(match[1], 16)), value[:LONGEST_TEXT]).strip()
     found = normalise(value.strip("<>").strip())
     if found is None:

@@ -99,12 +99,13 @@ def _any_of(*phrases: str) -> re.Pattern[str]:
 
 _FULL = _any_of(
     r"(?:mail)?box (?:is |size |was )?(?:full|over|exceed)",
-    r"(?:over|exceed\w{0,3}|out of|disk|mail|user|message|storage)[ -]?(?:(?:the|its|their|mailbox|disk) ){0,3}quota",
+    r"(?:over|exceed\w{0,3}|out of|disk|mail|user|message|storage)[ -]?(?:(?:the|its|their|mailbox|disk"
+    r"|allowed|allocated|storage) ){0,3}quota",
     r"quota (?:is )?(?:exceeded|full|violation)",
     r"exceeded (?:its |the |his )?(?:storage|mailbox)",
     r"out of storage",
     r"insufficient (?:disk |system )?(?:space|quota)",
-    r"not enough (?:storage )?space",
+    r"not (?:have )?(?:enough|sufficient) (?:storage |disk |free )?space",
     r"mail(?:box|folder) full",
     r"QuotaExceeded",
     r"too much mail data",
@@ -127,7 +128,8 @@ _GONE = _any_of(
     r"(?:host|domain)(?: or domain)?(?: name)?(?: lookup)? (?:was )?not found",
     r"recip(?:ient)?notfound",
     r"not our customer",
-    r"no (?:valid )?(?:mx|a) record|null ?mx|no smtp service",
+    r"no (?:valid )?(?:mx|a)(?: or (?:mx|a))? (?:record|host)|null ?mx|no smtp service",
+    r"non-?exist[ae]nt (?:user|recipient|mailbox|address|account|domain|host|e-?mail)",
     r"n[o']t accept (?:any )?(?:e-?)?mail",
     r"have any \w{1,20} entries",
     r"listed as (?:an )?unknown|not listed in",
@@ -151,7 +153,11 @@ _GONE = _any_of(
     r"(?:empf(?:ä|ae)nger|benutzer|adresse)[^.]{0,30} (?:unbekannt|existiert nicht|nicht gefunden)",
 )
 # What some say of a mailbox, and others of any mail that they do not want.
-_PERHAPS_GONE = _any_of(r"action not taken: mailbox unavailable")
+_PERHAPS_GONE = _any_of(
+    r"action not taken: mailbox unavailable",
+    r"mailbox <?[^\s<>@]{1,64}@[^\s<>@]{1,250}>? (?:is )?unavailable",
+    r"recipient (?:address )?rejected\.?(?: \(in reply to rcpt|$)",
+)
 _MICROSOFT_UNKNOWN = _any_of(r"recipient address rejected: access denied")
 _SENDER_REFUSED = _any_of(
     r"sender (?:address |domain |verify |verification |is )?(?:(?:[^.;]|\.(?=\w)){0,60} )?"
@@ -163,7 +169,7 @@ _SENDER_REFUSED = _any_of(
 _DNS_TROUBLE = _any_of(r"servfail", r"dns (?:failure|error|timeout|lookup|server failure)", r"temporary lookup")
 _ABOUT_SENDER = _any_of(
     r"sender (?:address |domain |verify )(?:[^.;]|\.(?=\w)){0,60}(?:reject|fail|not found|not exist|unknown)",
-    r"relay",
+    r"relay(?! recipient|=)",  # not the name of a table, nor of who asked
     r"spf",
     r"dmarc",
     r"reverse|\bptr\b|\brdns\b|\b[he][eh]lo\b|client host",

@@ -199,7 +199,9 @@ def _has_arrived(said: str) -> bool:
 
 
 _ARRIVED = re.compile(
-    r"successful(?:ly)? (?:been )?deliver(?:ed|y)|deliver(?:ed|y was) successful|erfolgreich zugestellt", re.IGNORECASE
+    r"successful(?:ly)? (?:been )?deliver(?:ed|y)|deliver(?:ed|y was) successful|erfolgreich zugestellt"
+    r"|delivery report that you requested",
+    re.IGNORECASE,
 )
 _NOT_ALL = re.compile(
     r"fail|undeliver|\bunable|\bnot\b|n['’]t\b|\bnicht\b|error|reject|refus|unknown|\b[45]\d\d\b", re.IGNORECASE
@@ -225,7 +227,7 @@ _LATE = _any_of(
     r"(?:delivery|it|attempts?) (?:attempts )?will (?:continue|be (?:made|attempted|retried))",
     r"(?:is|was|has been|been|message|delivery|mail) (?:being |temporarily )?delayed|\(delay\)|delayed (?:e-?)?mail",
     r"warning: (?:could not|message|mail|delivery)",
-    r"verzögert|retardé|retrasad|遅延|задержк",
+    r"verzögert|retardé|différée|retrasad|atrasad|ritardat|vertraagd|opóźni|försenad|遅延|задержк",
 )
 _FINAL = _any_of(
     r"giving up|given up|retry timeout exceeded|retry time not reached|permanent(?:ly)?|fatal|no further attempts",

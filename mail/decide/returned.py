@@ -36,7 +36,8 @@ def from_postmaster(message: IncomingMessage) -> bool:
 
 
 _POSTMASTERS = re.compile(
-    r"post[-_.]?master\w*|mdaemon|bounces?|mail(?:er)?[-_.]?(?:system|delivery|robot|admin)\w*|imss"
+    r"post[-_.]?master\w*|mdaemon|microsoftexchange[\da-f]{20,40}|bounces?"
+    r"|mail(?:er)?[-_.]?(?:system|delivery|robot|admin)\w*|imss"
 )
 
 
@@ -175,12 +176,15 @@ _FAILED = (
     r"user unknown|no such user|unknown user|invalid (?:user|recipient|address)",
     r"over quota|mailbox (?:is )?full",
     r"unzustellbar|nicht zugestellt",
-    r"non (?:remis|distribu|recapitat|consegnat)",
-    r"no (?:se )?(?:pu[de]|entreg)",
-    r"onbestelbaar",
+    r"non (?:remis|distribu|recapitat|consegnat)|(?:recapito|consegna) non riuscit|mancata consegna",
+    r"no (?:se )?(?:pu[de]|entreg)|não (?:foi )?entreg|falha na entrega",
+    r"onbestelbaar|(?:kan inte|kan ikke|ikke) lever|olevererbar|ei voi(?:da|tu) toimittaa|toimitus epäonnistui",
+    r"niedostarczaln|nie dostarczono|nedoručiteln|nedoručen|kézbesíthetetlen|nelivr|teslim edilemedi|μη παραδοτέο",
     r"не (?:может быть|был\w* )?доставлен|недоставлен",
+    r"(?:zustellung|remise|entrega|recapito|bezorging|dostarczeni\w|leverans\w*)[^.\n]{0,60}"
+    r"(?:verzögert|différée|retrasad|atrasad|ritardat|vertraagd|opóźni|försenad)|verzögerte zustellung",
     r"送信(?:できません|に失敗)|配信|エラー",
-    r"投递失败|退信|無法傳[遞送]",
+    r"投递失败|退信|無法傳[遞送]|无法[传投]|배달되지|전송 ?실패",
 )
 _FAILURE = re.compile("|".join(_FAILED), re.IGNORECASE)
 _LOOP_ALERT = re.compile(r"\s*loop alert\b", re.IGNORECASE)  # of list servers, under the address of who keeps the list

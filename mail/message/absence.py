@@ -24,6 +24,8 @@ _PHRASES = """
     автоответ*; автоматический ответ; вне офиса
     răspuns automat; αυτόματη απάντηση; automaatvastus; automātiskā atbilde; automatinis atsakymas
     автоматична відповідь; автоматичен отговор; samodejni odgovor; automatski odgovor; otomatik yanıt
+    ārpus biroja; kontorist väljas; ne biure; izvan ureda; odsoten*; mimo kanceláriu; mimo kancelárie; ikke til stede
+    fora de l'oficina; în afara biroului; εκτός γραφείου; извън офиса; поза офісом
     رد تلقائي; תשובה אוטומטית; מענה אוטומטי; ตอบกลับอัตโนมัติ*; trả lời tự động; balasan otomatis; balasan automatik
     message automatique; on annual leave; on maternity leave; on parental leave; on sick leave; i am on leave
     this mailbox is not monitored; this mailbox is no longer monitored; unattended mailbox; unmonitored mailbox

@@ -5,6 +5,10 @@ import pytest
 from mail.message.absence import is_absence_subject
 
 AWAY = """
+Ārpus biroja: piedāvājums
+Kontorist väljas: pakkumine
+Izvan ureda: ponuda
+Ikke til stede: tilbud
 Out of Office
 Out of office: Your order
 Out-of-Office: Your order

@@ -156,6 +156,8 @@ ONE = "Final-Recipient: rfc822; a@x.test\nAction: failed\nStatus: 5.1.1\n"
          [("jürgen@x.test", "hard", "5.1.1")]),
         ("Final-Recipient: rfc822; @x.test\nOriginal-Recipient: rfc822; a@x.test\nAction: failed\nStatus: 5.1.1",
          [("a@x.test", "hard", "5.1.1")]),
+        ("Final-Recipient: rfc822; @mx.x.test:25@lmtp.y.test\nOriginal-Recipient: rfc822; a@x.test\nAction: failed\n"
+         "Status: 5.1.1", [("a@x.test", "hard", "5.1.1")]),
         (ONE + "\n" + ONE.replace("a@", "b@"), [("a@x.test", "hard", "5.1.1"), ("b@x.test", "hard", "5.1.1")]),
         (ONE + ONE.replace("a@", "b@"), [("a@x.test", "hard", "5.1.1"), ("b@x.test", "hard", "5.1.1")]),
         (ONE + "\n" + ONE, [("a@x.test", "hard", "5.1.1")]),
@@ -192,6 +194,19 @@ def test_where_the_fields_name_only_a_host_the_rest_names_the_recipient(words, h
     fields = "Final-Recipient: rfc822; @x.test\nAction: failed\nStatus: 5.2.2\n"
     report = read_report(read(dsn(fields, words=words, header=header)))
     assert [(one.address, one.kind.value, one.status) for one in report.recipients] == named
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "status"),
+    [
+        ("<a@x.test> failed:\nthe server there said 550 5.1.1 unknown", "hard", "5.1.1"),
+        ("Error 5.1.1 is explained elsewhere.\n<a@x.test>: mailbox full", "full", "5.0.0"),
+        ("5.1.1 happens", "soft", "5.0.0"),
+    ],
+)
+def test_where_the_fields_say_nothing_the_words_about_the_recipient_give_the_code(words, kind, status):
+    (one,) = read_report(read(dsn(ONE.replace("5.1.1", "5.0.0"), words=words))).recipients
+    assert (one.kind.value, one.status) == (kind, status)
 
 
 def test_a_report_names_at_most_twenty():
@@ -268,6 +283,12 @@ def test_ids_of_the_returned_mail(raw, ids):
         ("From: MAILER-DAEMON@x.test\n\nIt was successfully delivered to a@x.test.\nb@x.test: user unknown", False,
          "bounce"),
         ("From: postmaster@x.test\nSubject: No se puede entregar: Hola\n\nb@x.test", False, "bounce"),
+        *((f"From: postmaster@x.test\nSubject: {subject}\n\nb@x.test", False, "delay")
+          for subject in ("Verzögerte Zustellung: s", "Remise différée : s", "Entrega retrasada: s",
+                          "Recapito ritardato: s", "Bezorging vertraagd: s")),
+        *((f"From: MAILER-DAEMON@x.test\n\n{said}:\n\n<b@x.test>: {answer}", False, about)
+          for said in ("It was successfully delivered to", "This is the delivery report that you requested")
+          for answer, about in (("250 OK", "delivered"), ("550 5.1.1 unknown", "bounce"))),
         ("From: MAILER-DAEMON@x.test\nList-Id: <l.x.test>\n\nb@x.test: no such user", False, "bounce"),
         ("Return-Path: <>\nFrom: MAILER-DAEMON@x.test\nAuto-Submitted: auto-replied\n\n<b@x.test>: user unknown",
          False, "bounce"),
@@ -284,6 +305,11 @@ def test_ids_of_the_returned_mail(raw, ids):
         ("From: a@x.test\nAuto-Submitted: auto-replied\n\nI am away", True, None),
         ("From: a@x.test\nSubject: Automatic reply: x\n\nI am away", True, None),
         ("Return-Path: <>\nFrom: a@x.test\nAuto-Submitted: auto-replied\n\nI am away", True, None),
+        *((f"From: {sender}\nSubject: {subject}\n\nb@x.test\n550 5.1.1 b@x.test", False, "bounce")
+          for sender in ("postmaster@x.test", f"MicrosoftExchange{'0a' * 16}@x.test")
+          for subject in ("Undeliverable: s", "Recapito non riuscito: s", "Não entregue: s", "Kan ikke leveres: s",
+                          "Niedostarczalne: s", "Nedoručitelné: s", "Kézbesíthetetlen: s", "Teslim edilemedi: s",
+                          "无法投递: s", "[메일 전송 실패] s")),
         ("From: MAILER-DAEMON\n\nsomething", False, "unreadable"),
         ("From: Mail Delivery <MAILER-DAEMON@x.test>\n\nsomething", False, "unreadable"),
         ("From: mailer-daemon@x.test\nAuto-Submitted: auto-replied\n\nsomething", False, "unreadable"),
@@ -518,6 +544,17 @@ def test_read_receipts():
         ("", "553 sorry, your envelope recipient is in my badrcptto list", "hard"),
         ("4.1.1", "User unknown, greylisted", "soft"),
         ("4.4.7", "message expired", "soft"),
+        ("5.7.1", "554 Rejected: nonexistent user", "hard"),
+        ("", "no MX hosts for the domain", "hard"),
+        ("", "No MX or A records for y.test", "hard"),
+        ("5.2.1", "Addressee unknown, relay=[192.0.2.1]", "hard"),
+        ("5.1.1", "unknown in relay recipient table", "hard"),
+        ("5.7.1", "no such domain: relay not permitted", "blocked"),
+        ("", "mailbox ann@y.test is unavailable", "hard"),
+        ("5.0.0", "550 <a@y.test>: Recipient address rejected. (in reply to RCPT TO command)", "hard"),
+        ("5.7.1", "Recipient address rejected: Policy", "blocked"),
+        ("", "folder is over its allowed quota. Or does the user not exist?", "full"),
+        ("", "has not enough disk space", "full"),
         ("5.0.0", "", "soft"),
         ("", "", "soft"),
     ],
