@@ -146,7 +146,7 @@ def simulate_headers(file: Any, as_json: bool) -> None:
 def rehearse() -> None:
     """Turn rehearsal mode on: for a copy that nothing tells from the original, before its worker starts."""
     found = rehearsal.current()
-    if found is None or found.end:
+    if found is None or found.end or not found.may_be_a_copy:
         begin_rehearsal(why("rehearsal_by_command"), now())
     click.echo("Rehearsal mode is on: no email reaches anybody. Settings ‣ Rehearsal mode ends it.")
 

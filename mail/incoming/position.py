@@ -132,7 +132,7 @@ def to_fetch(server: ServerView) -> MailboxTarget:
 
 def _is_perhaps_a_copy() -> bool:
     found = rehearsal.current()
-    return found is not None and found.is_automatic
+    return found is not None and found.may_be_a_copy
 
 
 # --- how far a mailbox was read

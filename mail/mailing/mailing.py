@@ -39,6 +39,8 @@ from models.slices import SliceSize
 
 log = logging.getLogger("coquimail.mailing")
 
+BY_REHEARSAL = ("rehearsal_holds_mailing", "rehearsal_is_over")  # why a mailing is paused
+
 # Contacts that become traces in one transaction, traces of a cancelled mailing that are closed in one, and deferred
 # recipients that get chunks in one: short ones, so that nobody waits for them.
 _preparing = SliceSize(2_000, least=1_000, most=20_000)
@@ -131,8 +133,11 @@ def cancel(mailing_id: int, now: datetime, user: User | None = None) -> bool:
 
 
 def paused_by_rehearsal(reason: Why, now: datetime) -> None:
-    """Pause what is being sent or scheduled: a person resumes each, knowing where it goes. The caller commits."""
-    under_way = update(Mailing).where(Mailing.state.in_(("sending", "scheduled")))
+    """Pause what is being sent or scheduled: a person resumes each, knowing where it goes. What a rehearsal paused before
+    says so, too. The caller commits.
+    """
+    by_one = and_(Mailing.state == "paused", Mailing.why["code"].as_string().in_(BY_REHEARSAL))
+    under_way = update(Mailing).where(or_(Mailing.state.in_(("sending", "scheduled")), by_one))
     for mailing_id in db.session.scalars(under_way.values(state="paused", why=reason).returning(Mailing.id)):
         Mailing.tell(mailing_id, now)
 
