@@ -163,7 +163,7 @@ def test_the_pins_are_those_that_were_asked_for(name: str) -> None:
 
 @pytest.mark.parametrize("script", [
     "scripts/bootstrap.sh", "scripts/unpack-postfix.sh", "scripts/unpack-mail-programs.sh",
-    "docs/systemd/coquimail-receive",
+    "docs/systemd/coquimail", "docs/systemd/coquimail-receive",
 ])  # fmt: skip
 def test_shell_scripts_are_plain_sh(script: str) -> None:
     subprocess.run(["sh", "-n", script], cwd=ROOT, check=True)

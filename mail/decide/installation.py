@@ -5,7 +5,9 @@ from typing import Any
 
 from mail.sentences import Why, why
 
-TOLERATED = 10  # marks: a standby that takes over may lack the last minutes
+# Marks that a database may lack: a standby that takes over has not got the last minutes, a file has lost nothing.
+TOLERATED = {"postgresql": 10, "sqlite": 1}
+TAKES = 10  # marks, one a minute: how much newer one part of a backup may be than the other
 
 
 @dataclass(frozen=True)
@@ -112,10 +114,10 @@ def restored(counted: int, beside: Marks, here: Installation) -> Why | None:
     >>> restored(500, Marks(500, is_original=False), Installation("sqlite"))["code"]
     'rehearsal_restored_folder'
     """
-    if beside.known - counted > TOLERATED:
+    if beside.known - counted > TOLERATED[here.kind]:
         return why("rehearsal_restored", here=here.place)
     # What was restored into PostgreSQL has other numbers, so this folder only moved.
-    together = beside.known and counted - beside.known <= TOLERATED
+    together = beside.known and counted - beside.known <= TAKES
     if here.kind == "sqlite" and together and not beside.is_original:
         return why("rehearsal_restored_folder", here=here.place)
     return None

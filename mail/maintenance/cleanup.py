@@ -7,9 +7,10 @@ from collections.abc import Callable, Collection, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from mail.settings import rehearsal
 from mail.settings.parameters import (
     KEEP_DMARC_DAYS,
     KEEP_EVENT_DAYS,
@@ -73,6 +74,20 @@ def _older(table: Any, at: Any, days: Callable[[], int]) -> Callable[[datetime],
             yield _delete(table, old)
 
     return remove
+
+
+def _practice_mails(now: datetime) -> Iterator[int]:
+    """Keep what the end of a rehearsal may send for real, and the last one: SQLite would give its number again, and
+    rehearsals tell by it what was taken before them.
+    """
+    before = now - timedelta(days=KEEP_RAW_DAYS.get())
+    with reading():
+        goes_on = rehearsal.current()
+    newest = select(func.max(PracticeMail.id)).scalar_subquery()
+    old = select(PracticeMail.id).where(PracticeMail.at < before, PracticeMail.id < newest)
+    if goes_on is not None:
+        old = old.where(or_(PracticeMail.id <= goes_on.before, PracticeMail.line_id.is_(None)))
+    return _all_of(PracticeMail, old)
 
 
 def _raw_mails(now: datetime) -> Iterator[int]:
@@ -229,7 +244,7 @@ STEPS: tuple[tuple[str, Callable[[datetime], Iterator[int]]], ...] = (
     ("events", _older(Event, Event.at, KEEP_EVENT_DAYS.get)),
     ("dialogues", _older(DeliveryAttempt, DeliveryAttempt.at, KEEP_TRANSCRIPT_DAYS.get)),
     ("raw_mails", _raw_mails),
-    ("practice_mails", _older(PracticeMail, PracticeMail.at, KEEP_RAW_DAYS.get)),
+    ("practice_mails", _practice_mails),
     ("tests", _older(ServerCheck, ServerCheck.requested_at, KEEP_TRANSCRIPT_DAYS.get)),
     ("sign_ins", _older(OauthSignIn, OauthSignIn.requested_at, KEEP_TRANSCRIPT_DAYS.get)),
     ("log_ins", _older(LoginAttempt, LoginAttempt.at, lambda: KEEP_LOGIN_DAYS)),

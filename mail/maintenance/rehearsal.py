@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, select
 
 from mail.mailing.mailing import paused_by_rehearsal
 from mail.sentences import Why, why
@@ -43,12 +43,12 @@ def begin_where_copied(now: datetime) -> None:
         goes_on = rehearsal.current()
     if reason is None:
         installation.count_on(now)
-    elif goes_on is None or not goes_on.is_automatic:
+    elif goes_on is None or not goes_on.is_automatic or installation.is_elsewhere(goes_on.place):
         log.warning("rehearsal: %s", reason["code"])
-        begin(reason, now)
+        begin(reason, now, place=installation.place())
 
 
-def begin(reason: Why, now: datetime, user_id: int | None = None) -> None:
+def begin(reason: Why, now: datetime, user_id: int | None = None, place: dict[str, str] | None = None) -> None:
     """Let nothing leave from now on. Commits, and wakes the workers.
 
     One that goes on does so for this reason, and does not end: an office may be copied in the middle of a rehearsal,
@@ -56,9 +56,8 @@ def begin(reason: Why, now: datetime, user_id: int | None = None) -> None:
     """
     with writing():
         found = rehearsal.locked(now)
-        fresh = Rehearsal(now, reason, _last(PracticeMail.id), _last(OutgoingMail.id), begins=True)
-        if found is not None:
-            fresh = replace(found, why=reason, end=None, begins=found.begins or found.end is not None)
+        fresh = found or Rehearsal(now, reason, _last(PracticeMail.id), _last(OutgoingMail.id), begins=True)
+        fresh = replace(fresh, why=reason, end=None, begins=fresh.halts, place=place or fresh.place)
         if fresh != found:
             rehearsal.store(fresh, now, user_id)
             paused_by_rehearsal(why("rehearsal_holds_mailing"), now)
@@ -117,8 +116,7 @@ def rehearsed(found: Rehearsal) -> ColumnElement[bool]:
 
 
 def _taken_in(found: Rehearsal) -> ColumnElement[bool]:
-    # SQLite gives numbers again when all emails of the practice mailbox were cleaned up.
-    return or_(PracticeMail.id > found.before, PracticeMail.at >= found.since)
+    return PracticeMail.id > found.before  # the clean-up leaves the last one, so no number is given again
 
 
 @dataclass(frozen=True)

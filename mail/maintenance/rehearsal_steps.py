@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, exists, false, or_, select, update
+from sqlalchemy import ColumnElement, and_, exists, false, func, or_, select, update
 
 from mail.maintenance.rehearsal import PAGE, TOPIC, count_lines, rehearsed, tell, written_before, written_in_it
 from mail.outgoing import lines
@@ -28,6 +28,7 @@ from models.slices import give_way
 log = logging.getLogger("coquimail.rehearsal")
 
 AT_ONCE = 200  # lines of one transaction
+ANEW_AT_ONCE = 20  # whose server is chosen anew, email by email
 
 
 def is_due() -> bool:
@@ -60,7 +61,7 @@ def _hold(found: Rehearsal, now: datetime) -> bool:
     because somebody who had taken it died.
     """
     waits = _not_held(found)
-    some = _some(waits)
+    some = _some(waits, AT_ONCE)
     if not some and not found.begins:
         return False
     with writing():
@@ -118,12 +119,12 @@ class _Undecided:
 def _end(found: Rehearsal, now: datetime) -> bool:
     """Cancel, let go and queue again what was chosen; then, once nothing is under way, emails are sent for real."""
     undecided = _Undecided.of(found)
-    for which, decide in (
-        (undecided.to_leave, _leave),
-        (undecided.held, _release),
-        (undecided.to_send_for_real, _send_for_real),
+    for which, decide, most in (
+        (undecided.to_leave, _leave, AT_ONCE),
+        (undecided.held, _release, AT_ONCE),
+        (undecided.to_send_for_real, _send_for_real, ANEW_AT_ONCE),
     ):
-        if some := _some(which):
+        if some := _some(which, most):
             with writing():
                 if rehearsal.locked(now) == found:
                     decide(found, some, now)
@@ -158,17 +159,21 @@ def _send_for_real(found: Rehearsal, some: Sequence[int], now: datetime) -> None
 
 @dataclass(frozen=True)
 class ToDo:
-    """What the beginning or the end of a rehearsal waits for: lines to decide about, and what is under way."""
+    """What the beginning or the end of a rehearsal waits for: lines to decide about, and what is under way, in lines
+    and in parts of mailings.
+    """
 
     lines: int
-    under_way: int
+    under_way: int = 0
+    chunks: int = 0
 
 
 def to_do(found: Rehearsal) -> ToDo:
     """Return what is left until it has begun, or is over."""
     if found.end is None:
-        return ToDo(count_lines(_not_held(found)), 0)
-    return ToDo(count_lines(*_Undecided.of(found).kinds), count_lines(holds(Recipient.state, "sending")))
+        return ToDo(count_lines(_not_held(found)))
+    chunks = db.session.scalar(select(func.count(Chunk.id)).where(holds(Chunk.state, "taken"))) or 0
+    return ToDo(count_lines(*_Undecided.of(found).kinds), count_lines(holds(Recipient.state, "sending")), chunks)
 
 
 def _finish(found: Rehearsal, undecided: _Undecided, now: datetime) -> bool:
@@ -193,9 +198,9 @@ def _finish(found: Rehearsal, undecided: _Undecided, now: datetime) -> bool:
     return False
 
 
-def _some(which: ColumnElement[bool]) -> Sequence[int]:
+def _some(which: ColumnElement[bool], most: int) -> Sequence[int]:
     with reading():
-        return db.session.scalars(select(Recipient.id).where(which).limit(AT_ONCE)).all()
+        return db.session.scalars(select(Recipient.id).where(which).limit(most)).all()
 
 
 def _show(some: Sequence[int], now: datetime) -> None:

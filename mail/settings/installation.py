@@ -44,6 +44,17 @@ def moved() -> Why | None:
     return reason and _seen()
 
 
+def place() -> dict[str, str]:
+    """Return what this database is known by, without what people call it."""
+    return {name: value for name, value in here().__dict__.items() if name not in ("address", "host", "name")}
+
+
+def is_elsewhere(known: dict[str, str]) -> bool:
+    """Say whether this database is a copy of one that was known by this."""
+    before, now_here = Installation.of(known), here()
+    return copied(before, now_here, _stands(before.path, now_here.path)) is not None
+
+
 def _seen() -> Why | None:
     beside = _beside()  # first: another worker may count on meanwhile
     found, now_here = _stored(), here()

@@ -5,7 +5,7 @@ It is kept among the parameters, which everything that sends or fetches reads an
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
 from sqlalchemy import ScalarSelect, select
@@ -38,6 +38,7 @@ class Rehearsal:
 
     ``mails`` and ``before``: the last email of the office, and of the practice mailbox, that was there when it began.
     These numbers say what was written before: no claim, retry or recovery changes them, and no clock.
+    ``place``: where it asks whether this is the real office, as ``installation`` knows it.
     """
 
     since: datetime
@@ -46,6 +47,7 @@ class Rehearsal:
     mails: int = 0
     begins: bool = False
     end: RehearsalEnd | None = None
+    place: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_automatic(self) -> bool:

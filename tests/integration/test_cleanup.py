@@ -9,8 +9,10 @@ from flask import Flask
 from sqlalchemy import func, select
 
 from mail.maintenance import cleanup
+from mail.maintenance.rehearsal import begin
 from mail.outgoing.enqueue import OutgoingDraft, To, enqueue
-from mail.settings import parameters
+from mail.sentences import why
+from mail.settings import parameters, rehearsal
 from models import (
     ActionRun,
     Attachment,
@@ -114,6 +116,25 @@ def test_what_is_old_goes(what: str, make: Any, old: int, young: int) -> None:
     assert clean() == {what: 1}
     assert list(db.session.scalars(select(table.id))) == [kept_id]
     assert clean() == {}
+
+
+def test_what_the_end_of_a_rehearsal_may_send_for_real_stays() -> None:
+    def practice_mail(line_id: int | None = None) -> int:
+        db.session.add(
+            mail := PracticeMail(at=days_ago(999), recipient="a@x.test", blob_id=blob(b"x"), line_id=line_id)
+        )
+        db.session.commit()
+        return mail.id
+
+    before = practice_mail(1)
+    begin(why("rehearsal_by_command"), days_ago(400))
+    of_a_mailing, of_a_line = practice_mail(), practice_mail(2)
+    last = practice_mail()
+    assert clean()["practice_mails"] == 2 and before < of_a_mailing
+    assert list(db.session.scalars(select(PracticeMail.id))) == [of_a_line, last]
+    rehearsal.turn_off(NOW)
+    clean()
+    assert list(db.session.scalars(select(PracticeMail.id))) == [last], "its number is not given again"
 
 
 def test_old_raw_mails_go_and_their_lines_in_the_ledger_stay() -> None:

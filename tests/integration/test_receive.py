@@ -1,6 +1,7 @@
 """Mail through a pipe: 0 once it is stored, 75 in every other case, and never a traceback."""
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -137,6 +138,24 @@ def test_the_program_for_mail_servers_says_so_without_its_settings(tmp_path: Pat
 
 
 @pytest.mark.heavy
+def test_a_command_has_the_settings_of_the_services_and_no_others(tmp_path: Path) -> None:
+    """What an administrator exported for something else must not lead it to another database."""
+    shutil.copytree(ROOT / "scripts", tmp_path / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / ".venv/bin/python").symlink_to(sys.executable)
+    (tmp_path / ".venv/bin/flask").write_text('#!/bin/sh\nenv; for word in "$@"; do echo "word=$word"; done\n')
+    (tmp_path / ".venv/bin/flask").chmod(0o700)
+    (tmp_path / "environment").write_text("COQUI_DATA=/srv/office\n")
+    program = (ROOT / "docs/systemd/coquimail").read_text().replace("/etc/coquimail.env", str(tmp_path / "environment"))
+    program = program.replace("setpriv --reuid=coqui --regid=coqui --clear-groups ", "")
+    (tmp_path / "coquimail").write_text(program.replace("/opt/coquimail", str(tmp_path)))
+    env = {"PATH": os.environ["PATH"], "DATABASE_URL": "sqlite:////tmp/trial.db", "COQUI_DATA": "/tmp/trial"}
+    done = subprocess.run(["sh", tmp_path / "coquimail", "create-user", "a b"], env=env, capture_output=True, text=True)
+    said = done.stdout.splitlines()
+    assert "COQUI_DATA=/srv/office" in said and not any(line.startswith("DATABASE_URL") for line in said), done.stderr
+    assert said[-4:] == ["word=--app", "word=wsgi", "word=create-user", "word=a b"]
+
+
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_the_program_for_mail_servers_stores_a_mail(tmp_path: Path, app: Flask, database: str) -> None:
     with app.app_context():

@@ -15,6 +15,7 @@ from mail.incoming import flow as fetching
 from mail.incoming.position import load_server
 from mail.maintenance import rehearsal as flow
 from mail.maintenance import rehearsal_steps
+from mail.maintenance.rehearsal_steps import ToDo
 from mail.outgoing import deliver
 from mail.outgoing.lines import free_doubted
 from mail.outgoing.waiting import hand_back
@@ -28,7 +29,8 @@ from mail.settings.clock import now
 from mail.settings.config import settings
 from mail.transport.smtp import ServerConnection
 from mail.transport.smtp_session import SmtpTarget
-from models import IncomingServer, PracticeMail, Recipient, ServerLimit, db
+from models import Chunk, IncomingServer, Mailing, PracticeMail, Recipient, ServerLimit, db
+from models.chunk import leave
 from models.outgoing import HELD, claim
 from scheduler.practice import Receiver
 from tests.integration.mass import add_server
@@ -51,6 +53,15 @@ def test_its_end_waits_for_what_is_under_way(app: Flask, written: bool, state: s
         end(False, written)
         assert rehearsal.is_on() and rehearsal_steps.to_do(flow.rehearsal.current()).under_way == 1  # type: ignore[arg-type]
         hand_back(ids, worker.id)
+        mailing = Mailing(subject="News", state="paused", created_at=now())
+        db.session.add(mailing)
+        db.session.flush()
+        db.session.add(Chunk(mailing_id=mailing.id, first_id=1, last_id=2, state="taken", worker_id=worker.id))
+        db.session.commit()
+        work_off()
+        assert rehearsal.is_on() and rehearsal_steps.to_do(flow.rehearsal.current()) == ToDo(0, 0, chunks=1)  # type: ignore[arg-type]
+        leave(db.session.scalars(select(Chunk.id)).one(), worker.id, "waiting")
+        db.session.commit()
         work_off()
         assert [line.state for line in lines()] == [state] and not rehearsal.is_on()
 
@@ -94,12 +105,13 @@ def test_what_is_written_after_somebody_ended_it_is_sent_for_real(app: Flask) ->
 
 
 @pytest.mark.parametrize("ends", [False, True])
-def test_a_copy_of_an_office_that_rehearses_by_hand_asks_and_does_not_end(
-    app: Flask, monkeypatch: pytest.MonkeyPatch, ends: bool
+@pytest.mark.parametrize("by", ["rehearsal_by", "rehearsal_other_address"])
+def test_a_copy_of_an_office_that_rehearses_asks_and_does_not_end(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, ends: bool, by: str
 ) -> None:
     with app.app_context():
         waiting_mail("before@x.test")
-        flow.begin(why("rehearsal_by", user="Ann"), now())
+        flow.begin(why(by, user="Ann"), now(), place=installation.place() | {"kind": "another"})
         work_off()
         if ends:
             flow.end(True, True, now(), None, "Ann")
@@ -108,6 +120,8 @@ def test_a_copy_of_an_office_that_rehearses_by_hand_asks_and_does_not_end(
         monkeypatch.setattr(installation, "moved", lambda: copied)
         for _ in range(2):
             flow.begin_where_copied(now())
+            found = rehearsal.current()
+            assert found is not None and found.end is None, "nothing was sent for real meanwhile"
             work_off()
         found = rehearsal.current()
         assert found is not None and found.why == copied and not found.halts
@@ -154,6 +168,7 @@ def test_a_kill_at_any_moment_costs_nothing(
     app: Flask, monkeypatch: pytest.MonkeyPatch, held: bool, written: bool, states: list[str]
 ) -> None:
     monkeypatch.setattr(rehearsal_steps, "AT_ONCE", 1)
+    monkeypatch.setattr(rehearsal_steps, "ANEW_AT_ONCE", 1)
     with app.app_context():
         waiting_mail("before-1@x.test", "before-2@x.test")
         moment, killed = 1, True  # one commit later each time: the first is the one of who asks
@@ -326,7 +341,12 @@ def test_a_line_in_doubt_is_not_let_go_by_what_the_practice_mailbox_takes(app: F
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("reason", "kind", "read"),
-    [("rehearsal_copied", "pop3", False), ("rehearsal_copied", "imap", True), ("rehearsal_by", "pop3", True)],
+    [
+        ("rehearsal_copied", "pop3", False),
+        ("rehearsal_by_command", "pop3", False),
+        ("rehearsal_copied", "imap", True),
+        ("rehearsal_by", "pop3", True),
+    ],
 )
 def test_what_may_be_a_copy_reads_no_mailbox_by_pop3(app: Flask, reason: str, kind: str, read: bool) -> None:
     with app.app_context():

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from mail.decide.installation import TOLERATED, Installation, Marks, copied, restored
+from mail.decide.installation import Installation, Marks, copied, restored
 from mail.sentences import say
 
 FILE = Installation(
@@ -74,9 +74,10 @@ def test_no_sentence_names_one_place_twice(changes, named):
     [
         (FILE, 500, Marks(500), ""),
         (FILE, 501, Marks(), ""),  # a folder that was lost, or a home of which it does not know
-        (FILE, 500 - TOLERATED, Marks(500), ""),  # a standby took over
-        (FILE, 499 - TOLERATED, Marks(500), "rehearsal_restored"),
-        (CLUSTER, 499 - TOLERATED, Marks(500), "rehearsal_restored"),
+        (FILE, 499, Marks(500), ""),  # a disk that had not written the last minute
+        (FILE, 498, Marks(500), "rehearsal_restored"),  # an upgrade went wrong, and its backup is put back
+        (CLUSTER, 490, Marks(500), ""),  # a standby took over
+        (CLUSTER, 489, Marks(500), "rehearsal_restored"),
         (FILE, 501, Marks(500, is_original=False), "rehearsal_restored_folder"),
         (FILE, 900, Marks(500, is_original=False), ""),  # only the folder was restored
         (FILE, 1, Marks(0, is_original=False), ""),
