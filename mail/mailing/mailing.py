@@ -133,8 +133,8 @@ def cancel(mailing_id: int, now: datetime, user: User | None = None) -> bool:
 
 
 def paused_by_rehearsal(reason: Why, now: datetime) -> None:
-    """Pause what is being sent or scheduled: a person resumes each, knowing where it goes. What a rehearsal paused before
-    says so, too. The caller commits.
+    """Pause what is being sent or scheduled: a person resumes each, knowing where it goes. What was paused by a
+    rehearsal before says so, too. The caller commits.
     """
     by_one = and_(Mailing.state == "paused", Mailing.why["code"].as_string().in_(BY_REHEARSAL))
     under_way = update(Mailing).where(or_(Mailing.state.in_(("sending", "scheduled")), by_one))

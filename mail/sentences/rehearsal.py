@@ -34,7 +34,8 @@ SENTENCES: dict[str, Any] = {
         "The rehearsal paused this mailing. Resumed now, its emails go to the practice mailbox and reach nobody."
     ),
     "rehearsal_is_over": _l(
-        "This mailing was paused by a rehearsal that is over. Resume it only if its recipients are to receive it for real."
+        "This mailing was paused by a rehearsal that is over. Resume it only if its recipients are to receive it for "
+        "real."
     ),
     "rehearsal_halts": _l("A rehearsal is just beginning or ending. Send another test email in a minute."),
     "rehearsal_leaves_pop3": _l(
