@@ -33,10 +33,10 @@ class Post(Model):
     answer that came in. ``fold_at`` is where the quoted part of ``html`` (or of ``text``, without html) begins.
     ``mark``, on a received mail that names one of us: ``verified`` when our receiving server confirms it, ``forged``
     when it denies it, ``not_checked`` when nothing proves it, with ``mark_why``; ``from_outside`` when it answers an
-    internal note and does not come from a user, ``signed`` when it has a signature that was not checked,
-    ``encrypted`` when it needs a key to be read.
+    internal note and does not come from a user.
+    ``sealed``: ``signed`` when it has a signature that was not checked, ``encrypted`` when it needs a key to be read.
     ``why``: what a log post says, or how the author of a mail was found. ``addressed``: whom a received mail names in
-    its To and Cc, as "Name <address>", where it names more than one.
+    its To and Cc, as "Name <address>", where it names more than one, and how many ``more`` there are.
     """
 
     __tablename__ = "post"
@@ -60,6 +60,7 @@ class Post(Model):
     why: Mapped[dict[str, Any] | None] = mapped_column(Json)
     mark: Mapped[str] = mapped_column(String(20), default="")
     mark_why: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    sealed: Mapped[str] = mapped_column(String(20), default="", server_default="")
     addressed: Mapped[dict[str, Any] | None] = mapped_column(Json)
     message_id: Mapped[str | None] = mapped_column(String(1000))
     message_key: Mapped[str] = mapped_column(String(64))

@@ -159,6 +159,7 @@ def _row(post: PostDraft) -> dict[str, Any]:
         "why": post.why,
         "mark": post.mark,
         "mark_why": post.mark_why,
+        "sealed": post.sealed,
         "addressed": post.addressed,
         "message_id": post.message_id[:1000] if post.message_id else None,
         "message_key": post.message_key,

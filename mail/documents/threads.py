@@ -13,6 +13,8 @@ from models import Contact, Document, DocumentType, Follower, OutgoingMail, Post
 from models.slices import by_hundreds
 from models.store import Packed, pack
 
+LARGEST_DERIVED = 200_000  # characters of HTML from which a text part is made
+
 
 @dataclass(frozen=True, slots=True)
 class FollowerView:
@@ -107,11 +109,17 @@ class PostDraft:
     why: Why | None = None
     mark: str = ""
     mark_why: Why | None = None
-    addressed: dict[str, list[str]] | None = None
+    sealed: str = ""
+    addressed: dict[str, Any] | None = None
     linked: dict[int, int] = field(default_factory=dict)
     has_root: bool = False  # the thread knows its first message already
     id: int = 0
     domain: str = ""
+
+    @property
+    def derives_text(self) -> bool:
+        """Whether the text part of its mail is made of its HTML, with its paragraphs and links."""
+        return not self.has_text and 0 < len(self.html) <= LARGEST_DERIVED
 
 
 _FOLLOWER = (

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select
 
@@ -223,26 +224,30 @@ def _post(case: Case, outcome: NewDocument | PostTo | Reply | AutoNote, context:
         why=case.asked.authorship.reason,
         mark=_mark(case, outcome),
         mark_why=case.routing.mark_why,
+        sealed=_sealed(case),
         addressed=_addressed(case),
     )
 
 
-def _addressed(case: Case) -> dict[str, list[str]] | None:
+def _addressed(case: Case) -> dict[str, Any] | None:
     message = case.message
     named = addressed(message.raw_header("to"), message.raw_header("cc")) if message.cc or len(message.to) > 1 else None
-    return named and {header: [storable(one) for one in people] for header, people in named.items()}
+    return named and named | {header: [storable(one) for one in named[header]] for header in ("to", "cc")}
 
 
 def _mark(case: Case, outcome: NewDocument | PostTo | Reply | AutoNote) -> str:
     """What the reader of a post must know of its sender before anything else."""
     if case.routing.is_doubted:
         return case.routing.mark
-    if isinstance(outcome, Reply) and outcome.from_outside:
-        return "from_outside"
+    return "from_outside" if isinstance(outcome, Reply) and outcome.from_outside else case.routing.mark
+
+
+def _sealed(case: Case) -> str:
+    """Whether a mail needs a key to be read, or has a signature: nobody checks it, so it proves nothing."""
     problems = {problem["code"] for problem in case.message.problems}
     if "parse_encrypted" in problems:
         return "encrypted"
-    return "signed" if "parse_signature_not_checked" in problems else case.routing.mark
+    return "signed" if "parse_signature_not_checked" in problems else ""
 
 
 def _document(case: Case, outcome: NewDocument, context: RoutingContext) -> DocumentDraft:
