@@ -33,15 +33,16 @@ class OfferedRecipient:
         return str(Address(self.name, self.address))
 
 
-def offered(place: ThreadView, told: Collection[str]) -> list[OfferedRecipient]:
+def offered(place: ThreadView, told: Collection[str]) -> tuple[list[OfferedRecipient], int]:
     """Return whom the last mail of a thread named beside us and beside those who are ``told`` (keys) in any case.
 
+    Of very many the first ones, and how many others it named.
     Whoever opened the document and does not follow it was left out by its alias: offered, but not ticked. So is whom a
     mail named that may be forged, or that comes in the name of one of us and nothing proves it.
     """
     last = _last_mail(place.thread_id)
     if last is None:
-        return []
+        return [], 0
     author = first_address(last.author_address)
     found: dict[str, OfferedRecipient] = {}
     if author is not None and last.mark not in ("not_checked", "forged"):
@@ -49,12 +50,14 @@ def offered(place: ThreadView, told: Collection[str]) -> list[OfferedRecipient]:
         _offer(found, author, "offered_author", author, ticked=not opened)
     doubted = last.mark == "forged" or (last.mark == "not_checked" and author is not None and bool(_ours({author.key})))
     codes = ("offered_to_doubted", "offered_cc_doubted") if doubted else ("offered_to", "offered_cc")
+    named: dict[str, Any] = last.addressed or {}
     for header, code in zip(("to", "cc"), codes, strict=True):
-        for text in (last.addressed or {}).get(header, ()):
+        for text in named.get(header, ()):
             person, sender = first_address(text), author or Address("", last.author_address)
             _offer(found, person, code, sender, ticked=not doubted)
     ours = _ours(found.keys())
-    return [one for key, one in found.items() if key not in told and key not in ours][:MOST_OTHERS]
+    people = [one for key, one in found.items() if key not in told and key not in ours]
+    return people[:MOST_OTHERS], len(people[MOST_OTHERS:]) + named.get("more", 0)
 
 
 def _last_mail(thread_id: int) -> Any:

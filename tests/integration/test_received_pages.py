@@ -318,11 +318,14 @@ def test_a_mail_that_names_a_colleague_is_marked_in_the_chatter_and_in_his_inbox
     clerk = Visitor(pages).as_role("user")
     with pages.app_context():
         address = db.session.scalars(select(User.email).order_by(User.id.desc())).first()
-    receive(pages, f"From: The Clerk <{address}>\r\nTo: sales@office.test\r\nSubject: Pay\r\n\r\nAt once.\r\n")
+    crowd = ", ".join(f"p{n}@x.test" for n in range(60))
+    head = f"From: The Clerk <{address}>\r\nTo: sales@office.test\r\nCc: {crowd}\r\nSubject: Pay\r\n"
+    receive(pages, f"{head}\r\nAt once.\r\n")
     with pages.app_context():
         document = db.session.scalars(select(Document)).one()
     page = words(clerk.get(f"/document/{document.id}").text)
     assert "Not checked" in page
+    assert "30 more people named in this email are not listed here." in page and "p29@x.test" in page
     assert f'Not checked: this email names "The Clerk" <{address}> as its author, but nothing proves it.' in page
     assert "An email in your name. Did you write it?" in words(clerk.get("/inbox").text)
 
@@ -357,10 +360,9 @@ def test_a_documents_priority_is_shown_and_changed(pages: Flask) -> None:
 
 
 @pytest.mark.parametrize(
-    ("protocol", "mark", "said"),
-    [("signed", "signed", "Signature not checked"), ("encrypted", "encrypted", "Encrypted: can't be read here")],
+    ("protocol", "said"), [("signed", "Signature not checked"), ("encrypted", "Encrypted: can't be read here")]
 )
-def test_a_signature_and_a_cipher_are_named_in_the_chatter(pages: Flask, protocol: str, mark: str, said: str) -> None:
+def test_a_signature_and_a_cipher_are_named_in_the_chatter(pages: Flask, protocol: str, said: str) -> None:
     raw = (
         b"From: Ann <ann@customer.test>\r\nTo: sales@office.test\r\nSubject: Sealed\r\nMessage-ID: <sealed@x.test>\r\n"
         b"Content-Type: multipart/%s; boundary=b\r\n\r\n--b\r\n\r\nHello\r\n"
@@ -369,7 +371,7 @@ def test_a_signature_and_a_cipher_are_named_in_the_chatter(pages: Flask, protoco
     with pages.app_context():
         intake.keep("practice", [FetchedMail("sealed", len(raw), None, raw)], now())
         assert flow.process_waiting(now(), WorkerLease.register(now())) == {"processed": 1}
-        assert db.session.scalars(select(Post.mark).where(Post.subject == "Sealed")).one() == mark
+        assert db.session.scalars(select(Post.sealed).where(Post.subject == "Sealed")).one() == protocol
         document_id = db.session.scalars(select(Document.id).where(Document.title == "Sealed")).one()
     page = Visitor(pages).as_role("user").get(f"/document/{document_id}").text
     assert said in html.unescape(page) and "post-doubt" not in page

@@ -218,9 +218,9 @@ def _audience(document: Document, ticked: Sequence[str] | None = None) -> dict[s
     place = thread_views([document.thread_id])[document.thread_id]
     told = {kind: notification_targets(place, kind, current_user.contact_id) for kind in ("message", "note")}
     keys = {key for one in told["message"] if (key := normalise(one.address))}
-    found = others.offered(place, keys)
+    found, left_out = others.offered(place, keys)
     chosen = {one.key for one in found if (one.ticked if ticked is None else one.written in ticked)}
-    return {"told": told, "offered": found, "ticked": chosen, "say": say}
+    return {"told": told, "offered": found, "left_out": left_out, "ticked": chosen, "say": say}
 
 
 def _followers(thread_id: int) -> Sequence[Follower]:
