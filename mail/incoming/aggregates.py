@@ -24,14 +24,15 @@ def key_of(report: AggregateReport) -> Key:
     return storable(report.domain), storable(report.organisation), storable(report.report_id)
 
 
-def known(asked: Iterable[LookUp]) -> set[Key]:
-    """Return which of the reports among some mails are stored already."""
+def known(asked: Iterable[LookUp], but: int = 0) -> set[Key]:
+    """Return which of the reports among some mails are stored already; what the mail ``but`` brought does not count."""
     keys = {key_of(one.aggregate) for one in asked if isinstance(one.aggregate, AggregateReport)}
     if not keys:
         return set()
     row = DmarcReport
     same = [and_(row.domain == key[0], row.organisation == key[1], row.report_id == key[2]) for key in keys]
-    rows = db.session.execute(select(row.domain, row.organisation, row.report_id).where(or_(*same)))
+    others = row.received_mail_id.is_distinct_from(but)
+    rows = db.session.execute(select(row.domain, row.organisation, row.report_id).where(or_(*same), others))
     return {(found.domain, found.organisation, found.report_id) for found in rows}
 
 

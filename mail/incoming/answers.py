@@ -8,15 +8,13 @@ from flask_babel import gettext
 from mail.decide.facts import ANSWERS_AN_HOUR
 from mail.decide.outcomes import Rejected
 from mail.incoming.case import Case
-from mail.incoming.lookup import RoutingContext, answers_since
+from mail.incoming.lookup import BY_HAND, RoutingContext, answers_since
 from mail.message.parse import LOOP_HEADER
 from mail.outgoing import enqueue
 from mail.outgoing.enqueue import OutgoingDraft, ReadyMail, To
 from mail.sentences import say
 from mail.settings import office
 from mail.settings.tokens import TokenKind
-
-BY_HAND = "quarantine_answer"  # the target of a rejection that a person wrote
 
 
 class TooManyAnswers(Exception):

@@ -20,6 +20,7 @@ from mail.decide.sender_proof import seen_with
 from mail.documents.documents import NumberTaken, types
 from mail.errors import MailboxRefused, MailError
 from mail.incoming import apply, intake, ledger, put_off
+from mail.incoming.answers import TooManyAnswers
 from mail.incoming.case import Case, failure_of, read_case
 from mail.incoming.intake import AT_ONCE, GIVEN_UP, Owed, StoredMail, in_process
 from mail.incoming.lookup import RoutingContext, load_context, load_threads
@@ -208,11 +209,9 @@ def _note_run(server: ServerView, fetched: FetchResult, now: datetime) -> None:
     db.session.execute(update(IncomingServer).where(IncomingServer.id == server.id).values(values))
     Event.add(["incoming"], now)
     db.session.commit()
-    log.info(
-        "server %s: listed %s: kept %s, known %s, gone %s %s",
-        *(server.id, fetched.listed, fetched.kept, fetched.known, fetched.gone),
-        values["why"]["code"] if values["why"] else "",
-    )
+    counts = (server.id, fetched.listed, fetched.kept, fetched.known, fetched.gone)
+    reason = values["why"]["code"] if values["why"] else ""
+    log.info("server %s: listed %s: kept %s, known %s, gone %s %s", *counts, reason)
 
 
 # --- what waits
@@ -268,9 +267,8 @@ def understand(stored: Sequence[StoredMail], worker: WorkerLease, now: datetime,
             try:
                 if hurry and is_heavy(raw) and (late or put_off.waiting()):
                     raise TakesLong
-                case = read_case(one.id, raw, one.keeps, now, one.arrived_at, one.problem, hurry)
-                case.released = one.released
-                cases.append(case)
+                cases.append(read_case(one.id, raw, one.keeps, now, one.arrived_at, one.problem, hurry))
+                cases[-1].released = one.released
             except TakesLong:
                 late.append(one.id)
             except Exception as error:  # a mistake of ours in reading one mail; the others are none the worse for it
@@ -279,7 +277,7 @@ def understand(stored: Sequence[StoredMail], worker: WorkerLease, now: datetime,
         return counts + _file(cases, worker, now)
 
 
-def _file(cases: list[Case], worker: WorkerLease | None, now: datetime, last_try: bool = False) -> Counter[str]:
+def _file(cases: list[Case], worker: WorkerLease, now: datetime, last_try: bool = False) -> Counter[str]:
     """Route and write down mails, group by group; a group that fails is taken apart to find out which one it is."""
     counts: Counter[str] = Counter()
     while cases:
@@ -293,10 +291,13 @@ def _file(cases: list[Case], worker: WorkerLease | None, now: datetime, last_try
             return sum((_file([case], worker, now, last_try=True) for case in cases), counts)
         cases = cases[len(decided) :]
         while decided:
-            if worker is not None:
-                worker.assert_alive()
+            worker.assert_alive()
             group, decided = decided[:GROUP], decided[GROUP:]
-            if write_group(group, context, now, last_try):
+            try:
+                is_written = write_group(group, context, now, last_try)
+            except TooManyAnswers:
+                return counts + _file([*group, *decided, *cases], worker, now, last_try)
+            if is_written:
                 counts.update(case.routing.state for case in group)
             elif last_try:
                 counts["quarantined"] += 1
@@ -333,13 +334,13 @@ def write_group(
 ) -> bool:
     """Write down what was decided and commit; False if that failed and each mail is to be tried alone.
 
-    On the last try a mail that can't be filed goes to quarantine. ``state``: in which they wait.
+    On the last try such a mail goes to quarantine; ``TooManyAnswers``: decide again. ``state``: in which they wait.
     """
     try:
         queued = _write(group, context, now, state)
     except Exception as error:
         db.session.rollback()
-        if keeps_waiting(error):
+        if keeps_waiting(error) or isinstance(error, TooManyAnswers):
             raise
         if not last_try:
             log.warning("a group of %s mails can't be filed at once: %s", len(group), type(error).__name__)

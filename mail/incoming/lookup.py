@@ -1,11 +1,10 @@
 """What routing must know about a batch of mails, asked for in few statements: the database's side of ``facts``."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Select, false, or_, select
+from sqlalchemy import ColumnElement, and_, exists, false, or_, select
 
 from mail.decide.facts import (
     ANSWERS_AN_HOUR,
@@ -34,6 +33,7 @@ from models.base import holds
 from models.slices import listed
 
 TOLD = "told:"  # the prefix of the target of a sender that the loop brake stopped
+BY_HAND = "quarantine_answer"  # the target of a rejection that a person wrote
 HOUR = timedelta(hours=1)
 
 Arrivals = dict[str, dict[str, list[datetime]]]  # sender -> target -> when his mails arrived
@@ -202,15 +202,18 @@ def targets(routing: Routing) -> list[str]:
     return reached
 
 
-def load_context(cases: Sequence[Case], now: datetime) -> RoutingContext:
-    """Return what must be known to route these mails: about ten statements, however many mails."""
+def load_context(cases: Sequence[Case], now: datetime, but: int = 0) -> RoutingContext:
+    """Return what must be known to route these mails: about ten statements, however many mails.
+
+    ``but``: a mail of the ledger that is looked at as if it had not come yet; what it did counts for nothing.
+    """
     book, openings = address_book()
     found = RoutingContext(now, _loop_brake(), book, openings)
     for case in cases:
         case.asked = look_up(case.message, book, case.id)
     asked = [case.asked for case in cases]
     found.ids = known_ids({id for one in asked for id in one.ids})
-    found.done = _done({one.message_key for one in asked})
+    found.done = _done({one.message_key for one in asked}, but)
     found.authors = authors({who for one in asked for who in (one.sender, one.author, one.answer_to) if who})
     _know_unknown_mailboxes(found, cases)
     ids = found.ids
@@ -220,10 +223,10 @@ def load_context(cases: Sequence[Case], now: datetime) -> RoutingContext:
         for thread in threads_to_check(case.message, book, ids.signed, ids.stored, case.keeps.mailbox)
     }
     found.follows = _follows(threads, [author.contact_id for author in found.authors.values()])
-    _count(found, cases)
-    found.answers = _answers(now)
+    _count(found, cases, but)
+    found.answers = _answers(now, but)
     if any(one.aggregate is not None for one in asked):
-        found.sends_as, found.reports = frozenset(sending_domains()), aggregates.known(asked)
+        found.sends_as, found.reports = frozenset(sending_domains()), aggregates.known(asked, but)
     return found
 
 
@@ -254,20 +257,10 @@ def load_threads(found: RoutingContext, routings: Iterable[Routing]) -> None:
     found.users |= users({alias.responsible_id for alias in aliases} - found.users.keys() - {0})
 
 
-def _done(keys: set[str]) -> dict[str, set[str]]:
-    return _reached(select(RouteResult.message_key, RouteResult.target).where(RouteResult.message_key.in_(keys)))
-
-
-def done_by_others(message_key: str, received_id: int) -> dict[str, set[str]]:
-    """Return which destinations the copies of a mail have reached, but not the mail itself."""
-    copies = (RouteResult.message_key == message_key, RouteResult.received_mail_id != received_id)
-    return _reached(select(RouteResult.message_key, RouteResult.target).where(*copies))
-
-
-def _reached(query: Select[*tuple[Any, ...]]) -> dict[str, set[str]]:
+def _done(keys: set[str], but: int) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
-    rows = db.session.execute(query)
-    for row in rows:
+    had_it = (RouteResult.message_key.in_(keys), RouteResult.received_mail_id != but)
+    for row in db.session.execute(select(RouteResult.message_key, RouteResult.target).where(*had_it)):
         found.setdefault(row.message_key, set()).add(row.target)
     return found
 
@@ -285,22 +278,18 @@ def _follows(threads: set[int], contacts: Sequence[int]) -> dict[int, set[int]]:
     return found
 
 
-def _count(found: RoutingContext, cases: Sequence[Case]) -> None:
+def _count(found: RoutingContext, cases: Sequence[Case], but: int) -> None:
     """Find when the mails of each sender arrived that may count for the loop brake, and when he was told of it."""
     allowed, window = found.brake.allowed, found.brake.window
     braked = [one for one in cases if one.sender not in allowed and domain_of(one.sender) not in allowed]
     if not braked or not found.brake.threshold:
         return
-    arrivals = [case.arrived_at for case in braked]
-    senders = {case.sender for case in braked}
-    nobody = ReceivedMail.from_key.is_(None) if "" in senders else false()
     rows = db.session.execute(
         select(ReceivedMail.from_key, ReceivedMail.arrived_at, RouteResult.target)
         .join(RouteResult, RouteResult.received_mail_id == ReceivedMail.id)
         .where(
-            or_(ReceivedMail.from_key.in_(senders - {""}), nobody),
-            ReceivedMail.arrived_at > min(arrivals) - window,
-            ReceivedMail.arrived_at < max(arrivals) + window,
+            or_(*(_around(some, window) for some in _near_each_other(braked, window))),
+            ReceivedMail.id != but,
             or_(RouteResult.post_id.is_not(None), RouteResult.target.startswith(TOLD)),
         )
     )
@@ -309,17 +298,45 @@ def _count(found: RoutingContext, cases: Sequence[Case]) -> None:
         of_kind.setdefault(row.from_key or "", {}).setdefault(row.target.removeprefix(TOLD), []).append(row.arrived_at)
 
 
-def _answers(now: datetime) -> list[tuple[str, datetime]]:
-    """To whom the system wrote answers of late, and when: never many, because they are limited."""
+def _near_each_other(cases: Sequence[Case], window: timedelta) -> Iterator[list[Case]]:
+    """Cut mails, by the time they arrived, where two windows leave a gap: nobody asks for the years between two."""
+    near: list[Case] = []
+    for case in sorted(cases, key=lambda one: one.arrived_at):
+        if near and case.arrived_at - near[-1].arrived_at > 2 * window:
+            yield near
+            near = []
+        near.append(case)
+    yield near
+
+
+def _around(cases: Sequence[Case], window: timedelta) -> ColumnElement[bool]:
+    """The mails of the same senders from a window before the first of these to a window after the last."""
+    senders = {case.sender for case in cases}
+    nobody = ReceivedMail.from_key.is_(None) if "" in senders else false()
+    return and_(
+        or_(ReceivedMail.from_key.in_(senders - {""}), nobody),
+        ReceivedMail.arrived_at > cases[0].arrived_at - window,
+        ReceivedMail.arrived_at < cases[-1].arrived_at + window,
+    )
+
+
+def _answers(now: datetime, but: int = 0) -> list[tuple[str, datetime]]:
+    """To whom the system wrote replies of late, and when: never many, because they are limited.
+
+    What a person wrote to the sender of a mail in quarantine is none of them.
+    """
     since = now - max(HOUR, timedelta(minutes=parameters.LOOP_MINUTES.get()))
+    by_hand = exists().where(RouteResult.received_mail_id == ReceivedMail.id, RouteResult.target == BY_HAND)
     rows = db.session.execute(
         select(Recipient.address_key, OutgoingMail.created_at)
         .join(OutgoingMail, OutgoingMail.id == Recipient.mail_id)
+        .outerjoin(ReceivedMail, ReceivedMail.answer_id == OutgoingMail.id)
         .where(holds(OutgoingMail.kind, "rejection"), OutgoingMail.created_at > since)
+        .where(or_(ReceivedMail.id.is_(None), and_(ReceivedMail.id != but, ~by_hand)))
     )
     return [(row.address_key, row.created_at) for row in rows]
 
 
 def answers_since(now: datetime) -> int:
-    """Return how many answers the system wrote within the last hour."""
+    """Return how many replies the system wrote within the last hour."""
     return sum(at > now - HOUR for _, at in _answers(now))

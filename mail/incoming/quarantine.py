@@ -9,10 +9,10 @@ from mail.decide.answer import AnswerTo, answer_to
 from mail.decide.outcomes import Duplicate, NewDocument, Outcome, PostTo, Rejected, Routing
 from mail.decide.trust import trust
 from mail.incoming import intake
-from mail.incoming.answers import BY_HAND
+from mail.incoming.answers import TooManyAnswers
 from mail.incoming.case import Case, Retention, read_case
 from mail.incoming.flow import give_up, route_group, write_group
-from mail.incoming.lookup import RoutingContext, load_context, load_threads
+from mail.incoming.lookup import BY_HAND, RoutingContext, load_context, load_threads
 from mail.incoming.people import address_book
 from mail.incoming.quarantine_groups import DROPPED_STATE, kept_problem, release
 from mail.incoming.retention import retention_of_others
@@ -150,8 +150,11 @@ def _again(received_id: int, forced: Forced | None, now: datetime) -> str:
             raise
         give_up(received_id, error, now, before=[step for step in before if step["code"] != "process_failed"])
         return "quarantined"
-    if not write_group([mail], context, now, last_try=True, state="quarantined"):
-        return "quarantined"
+    try:
+        if not write_group([mail], context, now, last_try=True, state="quarantined"):
+            return "quarantined"
+    except TooManyAnswers:
+        return _again(received_id, forced, now)
     if not mail.is_written:
         raise NotInQuarantine(f"received mail {received_id}")
     return mail.routing.state

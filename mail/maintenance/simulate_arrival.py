@@ -36,7 +36,7 @@ from mail.documents.threads import FollowerView
 from mail.incoming import apply, reports
 from mail.incoming.apply import Placed
 from mail.incoming.case import Case, Retention, failure_of, read_case
-from mail.incoming.lookup import RoutingContext, done_by_others, load_context, load_threads
+from mail.incoming.lookup import RoutingContext, load_context, load_threads
 from mail.incoming.quarantine_groups import PROBLEMS
 from mail.incoming.reader import TakesLong, is_heavy
 from mail.incoming.retention import retention_of_others
@@ -50,8 +50,9 @@ class GivenMail:
     """An email to simulate: its bytes, or only what its header would say. ``server_id``: who would fetch it.
 
     ``envelope_to`` (several are separated by commas) and ``envelope_from`` ("<>" for none) are what a mail server says
-    beside the header. ``received_id``: the row of the ledger, if it has arrived already. ``released``: the place at
-    which it may pass the loop brake. ``source``: how it came, if no server fetched it.
+    beside the header. ``received_id``: the row of the ledger, if it has arrived already. ``is_waiting``: it is in
+    quarantine, where it is not new: what it did before counts. ``released``: the place at which it may pass the loop
+    brake. ``source``: how it came, if no server fetched it.
     """
 
     raw: bytes = b""
@@ -63,6 +64,7 @@ class GivenMail:
     envelope_from: str = ""
     server_id: int | None = None
     received_id: int | None = None
+    is_waiting: bool = False
     released: str = ""
     source: str = "pasted"
 
@@ -139,6 +141,7 @@ def given_from_ledger(received_id: int) -> GivenMail | None:
         Blob.read(row.blob_id),
         server_id=row.incoming_server_id,
         received_id=row.id,
+        is_waiting=row.state == "quarantined",
         released=row.held if row.state == "quarantined" else "",
         source=row.source,
     )
@@ -173,9 +176,7 @@ def _line(text: str) -> str:
 
 
 def _simulated(case: Case, given: GivenMail, now: datetime) -> SimulatedArrival:
-    context = load_context([case], now)
-    if given.received_id is not None:
-        context.done = done_by_others(case.key, given.received_id)
+    context = load_context([case], now, but=0 if given.is_waiting else case.id)
     case.routing = routing = route(case.message, case.asked, context.facts(case))
     load_threads(context, [routing])
     ready = apply.prepare([case], context, now)

@@ -14,6 +14,7 @@ from mail.deliverability import checks, reported, senders
 from mail.dns_answers import DnsAnswer, Kind, Question
 from mail.incoming import aggregates, flow, intake, lookup
 from mail.maintenance import cleanup
+from mail.maintenance.simulate_arrival import given_from_ledger, simulate_arrival
 from mail.message.dmarc_report import read_aggregate
 from mail.message.parse import parse
 from mail.queue.lease import WorkerLease
@@ -69,6 +70,10 @@ def test_the_same_report_counts_once(desk: FrontDesk) -> None:
     [later] = desk.receive(report())
     assert [row.state for row in (first, again, other, later)] == ["processed", "duplicate", "processed", "duplicate"]
     assert len(stored(desk)) == 2
+    with desk.app.app_context():
+        given = [given_from_ledger(row.id) for row in (first, again)]
+        foretold = [simulate_arrival(one, NOW).state for one in given if one is not None]
+    assert foretold == ["processed", "duplicate"], "the first one brought it"
 
 
 def test_reports_about_others_broken_ones_and_from_filters(desk: FrontDesk) -> None:

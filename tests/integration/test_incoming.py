@@ -10,6 +10,7 @@ from sqlalchemy import select, update
 
 from mail.incoming import apply, flow, intake, quarantine, reader
 from mail.incoming.case import Retention
+from mail.maintenance.simulate_arrival import given_from_ledger, simulate_arrival
 from mail.outgoing import delivery_state
 from mail.queue.lease import WorkerLease
 from mail.sentences import say
@@ -359,10 +360,13 @@ def test_who_is_told_that_a_mail_was_rejected(
 
 def test_answers_to_one_sender_come_to_an_end(desk: FrontDesk) -> None:
     desk.set_parameter("mail.gateway.loop.threshold", "3")
-    for _ in range(6):
-        desk.receive(mail(ANN, CATCHALL))
+    rows = [desk.receive(mail(ANN, CATCHALL))[0] for _ in range(6)]
     assert len(desk.sent(kind="rejection")) == 3
     assert desk.states() == Counter(rejected=3, ignored=3)
+    with desk.app.app_context():
+        given = [given_from_ledger(row.id) for row in rows]
+        foretold = [simulate_arrival(one, desk.now).state for one in given if one is not None]
+    assert foretold == ["rejected"] * 3 + ["ignored"] * 3, "the reply to the email itself does not count"
 
 
 def test_each_alias_judges_by_itself(desk: FrontDesk) -> None:

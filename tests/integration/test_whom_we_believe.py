@@ -7,7 +7,10 @@ import pytest
 from flask import Flask
 from sqlalchemy import select, update
 
-from mail.incoming import flow, intake, quarantine, quarantine_groups
+from mail.incoming import flow, intake, lookup, quarantine, quarantine_groups
+from mail.incoming.answers import TooManyAnswers
+from mail.incoming.case import Retention
+from mail.maintenance.simulate_arrival import SimulatedArrival, given_from_ledger, simulate_arrival
 from mail.sentences import say
 from mail.transport.mailbox import FetchedMail
 from models import Alias, Contact, Notification, ReceivedMail, db
@@ -89,6 +92,13 @@ def pushed(desk: FrontDesk, *raws: bytes) -> list[ReceivedMail]:
     return desk.receive(*raws, source="lmtp")
 
 
+def signed(raw: bytes) -> bytes:
+    """Return a mail as a program signs it (S/MIME)."""
+    head, kind, text = raw.partition(b"Content-Type: ")
+    signature = b"--b\nContent-Type: application/pkcs7-signature; name=smime.p7s\n\nxyz\n--b--\n"
+    return head + b"Content-Type: multipart/signed; boundary=b\n\n--b\n" + kind + text + signature
+
+
 CLERK = "The Clerk <clerk@home.test>"
 FORGED = "dmarc=fail (p=reject) header.from=home.test"
 
@@ -139,9 +149,9 @@ def test_a_colleague_whom_our_server_confirms_keeps_his_name_and_hears_nothing(d
     document = desk.document(followers=[boss, dora.contact_id])
     sent = desk.sent(post_id=desk.post(dora, document.thread_id).id)[0]
     raw = mail(f"Boss <boss@{DOMAIN}>", CATCHALL, "Re:", "Agreed.", answers=[sent.message_id])
-    pushed(desk, checked(f"dkim=pass header.d={DOMAIN}", raw))
+    pushed(desk, checked(f"dkim=pass header.d={DOMAIN}", signed(raw)))
     post = desk.posts(document.thread_id)[-1]
-    assert post.mark == "verified"
+    assert (post.mark, post.sealed) == ("verified", "signed")
     (relay,) = desk.sent(post_id=post.id)
     assert relay.from_header == f'"Boss" <boss@{DOMAIN}>'
     assert "not checked" not in relay.text
@@ -251,7 +261,9 @@ def test_two_batches_that_were_decided_together_do_not_answer_twice_as_much(desk
         )
         cases = [flow.read_case(one.id, one.raw, one.keeps, NOW, one.arrived_at) for one in kept]
         halves = [flow.route_group(half, NOW) for half in (cases[:12], cases[12:])]
-        assert [flow.write_group(*half, NOW) for half in halves] == [True, False]
+        assert flow.write_group(*halves[0], NOW)
+        with pytest.raises(TooManyAnswers):
+            flow.write_group(*halves[1], NOW, last_try=True)
         flow.understand(kept[12:], desk.worker, NOW)
     assert desk.states() == Counter(rejected=20, ignored=4)
     assert len(desk.sent(kind="rejection")) == 20
@@ -261,6 +273,7 @@ def test_what_a_person_answers_from_quarantine_goes_to_who_may_be_answered(desk:
     rows = desk.receive(mail(ANN, "x@else.test"), mail(ANN, "x@else.test", Return_Path="<>"))
     with desk.app.app_context():
         assert [quarantine.reject(row.id, "Sorry.", NOW) for row in rows] == ["rejected", "ignored"]
+        assert lookup.answers_since(NOW) == 0, "they are no automatic replies"
     assert [sent.to for sent in desk.sent()] == [{"ann@customer.test"}]
 
 
@@ -346,17 +359,29 @@ def arriving(desk: FrontDesk, raws: list[bytes], minutes: int) -> list[ReceivedM
         return desk.ledger([one.id for one in kept])
 
 
+def simulated(desk: FrontDesk, row: ReceivedMail) -> SimulatedArrival:
+    """Ask the simulator about a mail of the ledger."""
+    with desk.app.app_context():
+        given = given_from_ledger(row.id)
+        assert given is not None
+        return simulate_arrival(given, desk.now)
+
+
 @pytest.mark.parametrize(
-    ("minutes", "states"),
+    ("minutes", "states", "near"),
     [
-        (120, Counter(processed=60)),
-        (7, Counter(processed=60)),
-        (0, Counter(processed=20, rejected=1, quarantined=39)),
+        (120, Counter(processed=60), 2),
+        (7, Counter(processed=60), 36),
+        (0, Counter(processed=20, rejected=1, quarantined=39), 20),
     ],
 )
-def test_an_outage_of_ours_makes_no_loop(desk: FrontDesk, minutes: int, states: Counter[str]) -> None:
+def test_an_outage_of_ours_makes_no_loop(desk: FrontDesk, minutes: int, states: Counter[str], near: int) -> None:
     rows = arriving(desk, [mail(ANN, subject=f"Number {n}") for n in range(60)], minutes)
     assert Counter(row.state for row in rows) == states
+    with desk.app.app_context():
+        ends = [flow.read_case(0, mail(ANN), Retention(), NOW, row.arrived_at) for row in (rows[-1], rows[0])]
+        (posted,) = lookup.load_context(ends, NOW).posted["ann@customer.test"].values()
+        assert len(posted) == near, "what came between the two is not asked for"
 
 
 def test_what_the_loop_brake_holds_is_one_group_that_a_person_takes_or_drops(
@@ -389,7 +414,12 @@ def test_one_mail_that_the_loop_brake_holds_comes_in_by_retry(desk: FrontDesk) -
     desk.set_parameter("mail.gateway.loop.threshold", "1")
     rows = desk.receive(mail(ANN), mail(ANN), mail(ANN))
     assert [row.state for row in rows] == ["processed", "rejected", "quarantined"]
+    assert [simulated(desk, row).state for row in rows] == ["processed", "rejected", "processed"], "it is not counted"
+    (partly,) = desk.receive(mail(ANN, f"{SALES}, support@{DOMAIN}"))
+    assert len(desk.documents("ticket")) == 1
+    assert len(simulated(desk, partly).consequences) == 1, "the ticket is there"
     with desk.app.app_context():
+        assert quarantine.retry(partly.id, NOW) == "processed"
         assert quarantine.retry(rows[2].id, NOW) == "processed"
         assert quarantine_groups.held_groups() == []
 
