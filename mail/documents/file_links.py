@@ -12,28 +12,34 @@ from datetime import datetime, timedelta
 
 from flask_babel import format_date, gettext
 from markupsafe import Markup
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import and_, func, select
 
-from mail.decide.large_files import size_as_sent, to_link
+from mail.decide.large_files import octets_of_text, size_as_sent, to_link
 from mail.documents.threads import NewFile, PostDraft
 from mail.message.html import shown_ids
-from mail.settings import office, parameters
+from mail.settings import clock, office, parameters
 from mail.settings.config import settings
 from mail.settings.tokens import TokenKind
 from models import Attachment, OutgoingServer, Post, ServerLimit, db
 
 LINK_DAYS = 30
+SAID_LATELY = timedelta(days=30)  # what a server takes is noted once a day at least while emails go there
 MEGABYTE = 1_000_000
 
 
 def most_octets() -> int:
-    """Return how large an email may be, as it is sent: by our parameter, and by what the servers in use say."""
+    """Return how large an email may be, as it is sent: by our parameter, and by what the servers in use said of late.
+
+    The default server is in use where no other one is.
+    """
     ours = parameters.MAX_SIZE.get() * MEGABYTE
-    in_use = and_(OutgoingServer.active, OutgoingServer.host == ServerLimit.host)
-    default = and_(ServerLimit.server_id == 0, ServerLimit.host == settings().default_server.host)
-    limits = select(func.min(ServerLimit.largest))
-    limits = limits.outerjoin(OutgoingServer, OutgoingServer.id == ServerLimit.server_id).where(or_(in_use, default))
-    return min(ours, db.session.scalar(limits) or ours)
+    said = select(func.min(ServerLimit.largest)).where(ServerLimit.learned_at > clock.now() - SAID_LATELY)
+    if office.sends_through() == "servers":
+        same = and_(OutgoingServer.id == ServerLimit.server_id, OutgoingServer.host == ServerLimit.host)
+        said = said.join(OutgoingServer, same).where(OutgoingServer.active)
+    else:
+        said = said.where(ServerLimit.server_id == 0, ServerLimit.host == settings().default_server.host)
+    return min(ours, db.session.scalar(said) or ours)
 
 
 def is_small(size: int) -> bool:
@@ -57,8 +63,9 @@ def link_large_files(post: PostDraft) -> None:
 
 
 def octets_of(post: PostDraft) -> tuple[int, list[int]]:
-    """Return the octets of a post's words, and of each file that is in its mail."""
-    return len(post.html.encode()) + len(post.text.encode()), [len(file.content) for file in mailed_files(post)]
+    """Return the octets of a post's words as they are sent, and of each file that is in its mail."""
+    text = post.html if post.derives_text else post.text  # at most
+    return octets_of_text(post.html) + octets_of_text(text), [len(file.content) for file in mailed_files(post)]
 
 
 def mailed_files(post: PostDraft) -> Sequence[NewFile]:

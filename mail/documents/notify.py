@@ -20,7 +20,6 @@ from mail.sentences import Why, why
 from mail.settings import office, parameters
 from mail.settings.tokens import TokenKind
 
-LARGEST_DERIVED = 200_000  # characters of HTML from which a text part is made
 MOST_REFERENCES = 12  # ids that a relayed mail repeats: the first ones of its thread and the last ones
 
 
@@ -220,9 +219,8 @@ def mark_reasons(mark: str, author: str, reason: Why | None) -> list[Why]:
 
 
 def _text_of(post: PostDraft) -> str:
-    """The text part of a post: as its writer's program made it, else of the HTML, with its paragraphs and links."""
-    is_derived = not post.has_text and 0 < len(post.html) <= LARGEST_DERIVED
-    return html_to_text(post.html) if is_derived else post.text
+    """The text part of a post: as its writer's program made it, else of the HTML."""
+    return html_to_text(post.html) if post.derives_text else post.text
 
 
 def notification_bodies(post: PostDraft, place: ThreadView, links: tuple[str, str] = ("", "")) -> tuple[str, str]:

@@ -75,6 +75,7 @@ class _Learned:
     mails: int | None = None
     connections: int | None = None
     largest: int | None = None
+    is_old: bool = False  # what the server says is to be noted again, although it may be the same
     read_at: float = 0.0
 
     def is_of(self, host: str) -> bool:
@@ -137,7 +138,8 @@ class Connections:
             return  # it says nothing about the server whose place it takes
         if connection.most_mails != most:
             self._learn(server_id, target.host, mails=connection.most_mails)
-        if connection.host is not None and (says := _limit(connection.largest)) != learned.largest:
+        says = _limit(connection.largest)
+        if connection.host is not None and (says != learned.largest or learned.is_old):
             self._learn(server_id, target.host, largest=says)
 
     def leads_on(self, connection: ServerConnection) -> bool:
@@ -212,10 +214,11 @@ class Connections:
         if known is None or not known.is_of(host):
             with reading():
                 row = db.session.get(ServerLimit, server_id)
-                holds = row is not None and row.host == host and now() - row.learned_at < LEARNED_FOR
-                kept = (row.mails, row.connections) if row and holds else (None, None)
-                largest = row.largest if row and row.host == host else None
-            known = self._learned[server_id] = _Learned(host, *kept, largest, time.monotonic())
+                known = _Learned(host, read_at=time.monotonic())
+                if row is not None and row.host == host:
+                    known.largest, known.is_old = row.largest, now() - row.learned_at >= LEARNED_FOR
+                    known.mails, known.connections = (None, None) if known.is_old else (row.mails, row.connections)
+            self._learned[server_id] = known
             self.servers.takes_only(server_id, known.connections, LEARNED_FOR.total_seconds())
         return known
 
@@ -224,7 +227,7 @@ class Connections:
         known = self._what_was_learned(server_id, host)
         known.mails = limits.get("mails", known.mails)
         known.connections = limits.get("connections", known.connections)
-        known.largest = limits.get("largest", known.largest)
+        known.largest, known.is_old = limits.get("largest", known.largest), False
         learned = {name: getattr(known, name) for name in ("host", "mails", "connections", "largest")}
         learned["learned_at"] = now()
         row = upsert(ServerLimit).values(server_id=server_id, **learned)

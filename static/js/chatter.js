@@ -43,9 +43,14 @@ function connect(part) {
   }
 }
 
-// Files as they will be sent: base64, four octets for three, in lines of 76 letters. Those that make the email too large
-// leave as links, the largest first. Returns whether all of it can be sent.
+// Files as they will be sent: base64, four octets for three, in lines of 76 letters. Words as well, or with three letters
+// for each that is not ASCII. Files that make the email too large leave as links, the largest first.
 const asSent = (octets) => Math.ceil(octets / 57) * 78;
+function wordsAsSent(text) {
+  const octets = new TextEncoder().encode(text);
+  const beyond = octets.filter((one) => one > 127).length;
+  return beyond * 3 > octets.length ? asSent(octets.length) : Math.ceil((octets.length + 2 * beyond) * 1.05);
+}
 const inMegabytes = (octets) => (octets / 1e6).toLocaleString(document.documentElement.lang, { maximumFractionDigits: 1 });
 const HEADERS = 4000;
 const LINK = 2000;
@@ -60,12 +65,14 @@ function toLink(files, size, most) {
   return linked;
 }
 
+// Returns whether all of it can be sent.
 function measure(composer) {
   const files = [...composer.querySelector("[data-files]").files];
   const attached = composer.querySelector("[data-attached]");
   const words = (file) => attached.dataset.asSent.replace("#name", () => file.name).replace("#size", inMegabytes(asSent(file.size)));
   attached.textContent = files.map((file) => (file.size > 1e6 ? words(file) : file.name)).join(", ");
-  const size = files.reduce((sum, file) => sum + asSent(file.size) + HEADERS, 8000);
+  const twice = 2 * wordsAsSent(composer.querySelector("textarea").value); // as text and as HTML
+  const size = files.reduce((sum, file) => sum + asSent(file.size) + HEADERS, HEADERS + twice);
   const most = Number(composer.dataset.most);
   const upload = Number(composer.dataset.links) || 0; // how much can be sent at once, where links can be followed
   const linked = upload ? toLink(files, size, most) : [];
@@ -97,7 +104,7 @@ for (const composer of document.querySelectorAll("[data-composer]")) {
   composer.querySelectorAll('[name="kind"]').forEach((choice) => choice.addEventListener("change", () => { show(); measure(composer); }));
   composer.addEventListener("change", (event) => { if (event.target.name === "also") decided.set(event.target.value, event.target.checked); });
   composer.addEventListener("coqui:fresh", show);
-  composer.querySelector("[data-files]").addEventListener("change", () => measure(composer));
+  for (const field of [words, composer.querySelector("[data-files]")]) field.addEventListener("change", () => measure(composer));
   composer.addEventListener("submit", (event) => { if (!measure(composer)) event.preventDefault(); });
   keepDraft(composer);
   show();

@@ -505,12 +505,26 @@ def test_how_large_an_email_a_server_takes_is_learned(desk: Desk) -> None:
         server_id = desk.server(port)
         desk.mail("ann@x.test")
         desk.send_all()
+        with desk.app.app_context():
+            kept = db.session.get(ServerLimit, server_id)
+            assert kept is not None and (kept.largest, kept.mails) == (2_000_000, None)
+            assert most_octets() == 2_000_000
+            kept.learned_at -= timedelta(days=31)
+            db.session.commit()
+            assert most_octets() == 25_000_000, "nobody used it for long: it may take more by now"
+        desk.connections.close()
+        desk.connections = Connections()
+        desk.mail("bob@x.test")
+        desk.send_all()
     with desk.app.app_context():
-        kept = db.session.get(ServerLimit, server_id)
-        assert kept is not None and (kept.largest, kept.mails) == (2_000_000, None)
-        assert most_octets() == 2_000_000
+        assert most_octets() == 2_000_000, "it said so again"
+        host, at = settings().default_server.host, datetime.now(UTC)
+        db.session.add(ServerLimit(server_id=0, host=host, largest=1_500_000, learned_at=at))
+        assert most_octets() == 2_000_000, "the default server is not in use"
         db.session.execute(update(OutgoingServer).values(active=False))
-        assert most_octets() == 25_000_000, "it is not in use"
+        assert most_octets() == 1_500_000, "no other one is"
+        db.session.execute(update(ServerLimit).where(ServerLimit.server_id == 0).values(host="127.0.0.2"))
+        assert most_octets() == 25_000_000, "it was another one"
         db.session.execute(update(OutgoingServer).values(active=True, host="127.0.0.2"))
         assert most_octets() == 25_000_000, "it leads elsewhere"
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mail.decide.large_files import octets_of_text
 from mail.errors import InvalidAddress
 from mail.message.address import needs_smtputf8, parse_addresses
 from mail.message.compose import (
@@ -207,6 +208,7 @@ def test_names_of_files_that_can_not_stand(name, written):
 def test_how_a_text_is_coded(text, coding):
     mail = read(text=text)
     assert (mail["Content-Transfer-Encoding"], text_of(mail)) == (coding, text)
+    assert len(mail.get_payload()) <= octets_of_text(text)
 
 
 def test_ids_are_never_folded_in_the_middle():
@@ -372,6 +374,7 @@ def test_a_parser_reads_what_was_given(subject, text, data, file_name):
     attached = next(iter(mail.iter_attachments()))
     assert mail["Subject"] == one_line(subject)
     assert text_of(mail.get_body(("plain",))) == text.rstrip("\n")
+    assert len(mail.get_body(("plain",)).get_payload()) <= octets_of_text(text)
     assert text_of(mail.get_body(("html",))) == f"<p>{text}</p>"
     assert attached.get_content() == data
     assert attached["Content-Disposition"].params["filename"] == file_name  # get_filename() unquotes twice
