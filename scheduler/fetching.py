@@ -12,7 +12,7 @@ from mail.queue.lease import LeaseLost
 from mail.sentences import Why, why
 from mail.settings.clock import now
 from scheduler.identity import WorkerIdentity
-from scheduler.loops import NotNow, database_away
+from scheduler.loops import NotNow, what_is_missing
 from scheduler.open_mailboxes import Opening, OpenMailboxes
 
 log = logging.getLogger("coquimail.fetch")
@@ -57,19 +57,20 @@ class Fetcher:
             return server_id in self._running
 
     def _run(self, server_id: int, promise: Future[FetchSummary]) -> None:
-        fetched = FetchSummary(server_id, why=why("fetch_interrupted"), elsewhere=True)
+        fetched, missing = FetchSummary(server_id, why=why("fetch_interrupted"), elsewhere=True), None
         opening = self._mailboxes.opening(server_id)
         try:
             fetched = self._fetch(server_id, opening)
         except (NotNow, LeaseLost):
             log.info("fetching server %s was interrupted", server_id)
         except Exception as error:
-            if not database_away(error):
+            missing = what_is_missing(error)
+            if missing is None:
                 log.exception("fetching server %s failed", server_id)
-            reason = why("unexpected_failure", error=type(error).__name__, detail=str(error)[:300])
+            reason = missing or why("unexpected_failure", error=type(error).__name__, detail=str(error)[:300])
             fetched = FetchSummary(server_id, why=reason)
         finally:
-            self._mailboxes.ended(opening, fetched.why, fetched.elsewhere)
+            self._mailboxes.ended(opening, fetched.why, soon=fetched.elsewhere or missing is not None)
             with self._lock:
                 del self._running[server_id]
             promise.set_result(fetched)

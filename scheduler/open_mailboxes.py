@@ -25,7 +25,7 @@ STEADY = 600.0  # seconds after which a connection that ends counts as the first
 RENEW_AFTER = 25 * 60.0  # a server may end IDLE after 30 minutes (RFC 2177); a fetch begins it anew
 MOST_ROUNDS = 20  # fetches in a row over one connection
 OFF_FOR = 3600.0  # seconds without waiting, after a server refused to
-ELSEWHERE = 2.0  # seconds until a mailbox that another worker fetches is looked at again
+SOON = 2.0  # seconds until a mailbox is looked at again that another worker fetches, or that no database was there for
 NO_ANSWER = frozenset(  # a second try locks out nobody
     ("mailbox_connection_refused", "mailbox_timed_out", "mailbox_connection_lost", "mailbox_ended", "unreachable",
      "name_lookup_failed")
@@ -39,7 +39,7 @@ class Course:
     host: str
     settings: Any  # what stands for all that a connection depends on
     due: float | None  # when to fetch of our own accord; None: when its server says so, or the scheduled action
-    connected_at: float = 0.0
+    waits_from: float = 0.0
     off_until: float = 0.0
     losses: int = 0
     since: datetime | None = None  # has been waiting, for people to see
@@ -112,7 +112,7 @@ class OpenMailboxes:
                 server_id
                 for server_id, course in self._courses.items()
                 if (course.due is not None and course.due <= moment)
-                or (server_id in self._waiting and moment - course.connected_at > RENEW_AFTER)
+                or (server_id in self._waiting and moment - course.waits_from > RENEW_AFTER)
             ]
 
     def shown(self) -> dict[int, tuple[datetime | None, Why | None]]:
@@ -139,20 +139,21 @@ class OpenMailboxes:
                         news.append(server_id)
                 except MailError as error:
                     lost.append(self._remove(server_id))
-                    self._lose(server_id, error)
+                    self._lose(server_id, mailbox, error)
         for mailbox in lost:
             close_quietly(mailbox)
         return news
 
-    def _lose(self, server_id: int, error: MailError) -> None:
+    def _lose(self, server_id: int, mailbox: WaitingMailbox, error: MailError) -> None:
         course = self._courses.get(server_id)
         if course is None or self._turned_off(course, error.why):
             return
-        course.losses = 0 if time.monotonic() - course.connected_at > STEADY else course.losses + 1
-        course.why = why("idle_lost", host=course.host, seconds=round(self._reconnect(course)))
+        course.why = why("idle_lost", host=course.host, seconds=round(self._reconnect(course, mailbox)))
 
-    def _reconnect(self, course: Course) -> float:
-        """Plan the next try and return in how many seconds it is."""
+    def _reconnect(self, course: Course, lost: WaitingMailbox | None) -> float:
+        """Plan the next try and return in how many seconds it is; ``lost`` None: there was no connection."""
+        was_steady = lost is not None and time.monotonic() - lost.opened_at > STEADY
+        course.losses = 0 if was_steady else course.losses + 1
         seconds = RECONNECT_AFTER[min(course.losses, len(RECONNECT_AFTER) - 1)]
         course.due, course.since, course.why = time.monotonic() + seconds, None, None
         return seconds
@@ -197,7 +198,7 @@ class OpenMailboxes:
             if self._courses.get(opening.server_id) is course:
                 self._waiting[opening.server_id] = mailbox
                 self._selector.register(mailbox, selectors.EVENT_READ, opening.server_id)
-                course.connected_at = time.monotonic()
+                course.waits_from = time.monotonic()
                 course.since, course.why = course.since or clock_now(), None
                 return False
         close_quietly(mailbox)  # it is not wanted any more, or was set up anew
@@ -210,15 +211,14 @@ class OpenMailboxes:
             if self._turned_off(course, error.why):
                 return
             if not isinstance(error, IdleNotOffered | IdleRefused):
-                course.losses += 1
-                self._reconnect(course)
+                self._reconnect(course, opening.mailbox)
                 return
             course.since, course.why = None, error.why
             if isinstance(error, IdleRefused):
                 course.off_until = course.due = time.monotonic() + OFF_FOR
 
-    def ended(self, opening: Opening, reason: Why | None, elsewhere: bool) -> None:
-        """Note how a fetch ended."""
+    def ended(self, opening: Opening, reason: Why | None, soon: bool) -> None:
+        """Note how a fetch ended; ``soon``: it is to be tried again, through no fault of its server."""
         course = opening.course
         with self._lock:
             left = opening.mailbox if self._waiting.get(opening.server_id) is not opening.mailbox else None
@@ -227,13 +227,12 @@ class OpenMailboxes:
         with self._lock:
             if course is None or self._courses.get(opening.server_id) is not course:
                 return
-            if elsewhere:
-                course.due = time.monotonic() + ELSEWHERE
+            if soon:
+                course.due = time.monotonic() + SOON
             elif reason is not None and not self._turned_off(course, reason):
                 course.since = course.why = None  # what the fetch said is shown
                 if reason["code"] in NO_ANSWER:
-                    course.losses += 1
-                    self._reconnect(course)
+                    self._reconnect(course, opening.mailbox)
 
     def _turned_off(self, course: Course, reason: Why) -> bool:
         """Let no mailbox of a host wait for a while when it allows too few connections; say whether that was it."""

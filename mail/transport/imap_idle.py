@@ -6,6 +6,7 @@ The next fetch goes on over the same connection, so a mailbox never has more tha
 
 import imaplib
 import ssl
+import time
 from collections.abc import Collection, Sequence
 from itertools import count as numbers_from
 from types import TracebackType
@@ -46,6 +47,7 @@ class WaitingMailbox(ImapMailbox):
 
     def __init__(self, target: MailboxTarget) -> None:
         super().__init__(target)
+        self.opened_at = time.monotonic()
         self._first_end = self.uidnext
 
     def __exit__(

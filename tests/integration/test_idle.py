@@ -2,6 +2,7 @@
 
 import selectors
 import socket
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,8 +11,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from flask import Flask
 from sqlalchemy import select, update
+from sqlalchemy.exc import OperationalError
 
 from mail import errors
+from mail.incoming import flow
 from mail.sentences import say
 from mail.transport.imap_idle import IdleRefused, WaitingMailbox
 from mail.transport.mailbox import After, MailboxTarget, Position
@@ -296,6 +299,31 @@ def test_a_lost_connection_is_made_again_and_later_each_time(desk: Desk, monkeyp
         assert "3,600" in say(desk.row(server_id).idle_why) or "3600" in say(desk.row(server_id).idle_why)
         assert desk.fetcher.start(server_id).result(10).why is None, "the scheduled fetch does not wait for that"
         desk.until(lambda: desk.waits(server_id) and not desk.why(server_id))
+        desk.mailboxes._waiting[server_id].opened_at -= open_mailboxes.STEADY
+        assert desk.fetcher.start(server_id).result(10).why is None, "it goes over the connection of before"
+        desk.rest()
+        server.connections[0].shutdown(socket.SHUT_RDWR)
+        desk.until(lambda: desk.mailboxes._courses[server_id].losses == 0)
+        desk.until(lambda: desk.waits(server_id))
+
+
+@ONE_DATABASE
+def test_a_database_that_was_away_is_no_reason_to_wait_for_the_schedule(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_mailboxes, "SOON", 0.0)
+    with scripted() as (server, port), monkeypatch.context() as away:
+        server_id = desk.add(port)
+        desk.until(lambda: desk.waits(server_id))
+        desk.rest()
+        locked = OperationalError("INSERT", {}, sqlite3.OperationalError("database is locked"))
+        away.setattr(flow.intake, "unacknowledged", lambda *_: (_ for _ in ()).throw(locked))
+        reason = desk.fetcher.start(server_id).result(10).why
+        assert reason is not None and reason["code"] == "database_away"
+        desk.rest()
+        away.undo()
+        server.mails[2] = letter(2)
+        desk.until(lambda: desk.arrived() == 2)
 
 
 @ONE_DATABASE
