@@ -83,8 +83,13 @@ PROVIDERS = (
 
 # Words that also mean something else ("transfert", "redirect") count beside a word for email alone.
 _EMAIL = r"(?:e-?mails?|mails?|messages?|courriels?|messagerie|correo|posta|gmail)"
+# "We look forward to your email", "going forward, we will email you"
+_OTHER_SENSE = "".join(
+    rf"(?<!\b{word}\s)"
+    for word in ("look", "looks", "looking", "looked", "going", "moving", "step", "way", "brought", "carried")
+)
 FORWARDING = re.compile(
-    rf"forward(?:ing|er)|forward\b.{{0,40}}\b{_EMAIL}|redirect\w*.{{0,30}}\b{_EMAIL}|{_EMAIL}.{{0,10}}\bredirect"
+    rf"(?<!freight[\s-])forward(?:ing|er)|{_OTHER_SENSE}\b(?:auto)?forward\b.{{0,40}}\b{_EMAIL}|redirect\w*.{{0,30}}\b{_EMAIL}|{_EMAIL}.{{0,10}}\bredirect"
     r"|email routing|weiterleit|weiterzuleiten|e-?mail-?umleitung"
     rf"|transf[eé]r\w*.{{0,30}}\b{_EMAIL}|(?:redirection|réexpédition).{{0,30}}\b{_EMAIL}"
     rf"|reenv[ií]|redirec\w*.{{0,30}}\b{_EMAIL}|encaminh|reencaminh"
