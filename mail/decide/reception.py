@@ -10,6 +10,7 @@ from enum import Enum
 
 from mail.decide.facts import AddressBook
 from mail.message.address import domain_of, local_part, normalise
+from mail.message.domains import normalise_domain, wire_domain
 
 
 class Standing(Enum):
@@ -34,8 +35,9 @@ class Reception:
         address = normalise(address) or ""
         if not address or not self._only_receives(address):
             return address if address and self._is_in_house(address) else ""
-        local, equals, domain = local_part(address).rpartition("=")
-        if equals and local and self._has(domain):
+        local, equals, name = local_part(address).rpartition("=")
+        domain = normalise_domain(name) if equals and local else None
+        if domain and self._has(domain):
             return f"{local}@{domain}"
         return f"{local_part(address)}@{self.alias_domain}" if self.alias_domain else ""
 
@@ -52,7 +54,8 @@ class Reception:
         domain = domain_of(address)
         if not self.receiving_domain or domain == self.receiving_domain:
             return ""
-        local = local_part(address) if domain == self.alias_domain else f"{local_part(address)}={domain}"
+        name = wire_domain(domain) or domain  # before an @ few providers take other letters than ASCII
+        local = local_part(address) if domain == self.alias_domain else f"{local_part(address)}={name}"
         return f"{local}@{self.receiving_domain}"
 
     def _only_receives(self, address: str) -> bool:
