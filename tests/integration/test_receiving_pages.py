@@ -92,7 +92,10 @@ def test_what_is_no_email_or_too_large_is_told_so(pages: Flask, address: str, mo
             inbound._large.release()
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "60")
     assert stored(pages) == []
+    free, store = [], push.store
+    monkeypatch.setattr(push, "store", lambda *given: (free.append(inbound._large._value), store(*given)))  # type: ignore[attr-defined]
     assert client.post(address, data=MAIL).status_code == 200
+    assert free == [inbound.LARGE_AT_ONCE - 1], "its place is its own until it is stored"
 
 
 def test_an_email_that_can_not_be_stored_is_to_be_sent_again(pages: Flask, address: str) -> None:

@@ -36,14 +36,14 @@ def take(token: str) -> ResponseReturnValue:
                 limits.count("inbound.wrong")
                 return _answer(404, "no such address")
             ours = push.reception()
-        with _room():
-            content = request.get_data(cache=False)
-        if not content.strip():
-            return _answer(400, "the body is empty: send the raw email as the body of the request")
         recipients = tuple(ours.ours(one) or one for one in _given("recipient", "X-Envelope-To"))
         sender = next(iter(_given("sender", "X-Envelope-From")), None)
-        with writing():
-            push.store("http", [push.PushedMail(content, sender, recipients)], now())
+        with _room():
+            content = request.get_data(cache=False)
+            if not content.strip():
+                return _answer(400, "the body is empty: send the raw email as the body of the request")
+            with writing():
+                push.store("http", [push.PushedMail(content, sender, recipients)], now())
     except RequestEntityTooLarge:
         return _answer(413, f"the email is larger than {push.LARGEST_MAIL // 1048576} MB")
     except ClientDisconnected:
@@ -68,7 +68,7 @@ class _TooMuch(Exception):
 
 @contextmanager
 def _room() -> Iterator[None]:
-    """Read few large bodies at the same time."""
+    """Read and store few large bodies at the same time."""
     is_large = request.content_length is None or request.content_length > LARGE
     if is_large and not _large.acquire(blocking=False):
         raise _TooMuch
