@@ -8,10 +8,11 @@ import asyncio
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from typing import Any, Protocol
 
 from aiosmtpd.lmtp import LMTP
-from aiosmtpd.smtp import SMTP, Envelope, Session
+from aiosmtpd.smtp import SMTP, Envelope, Session, TLSSetupException
 
 PIECE = 64 * 1024  # octets of a mail that are read at once
 END = b"\r\n.\r\n"
@@ -111,6 +112,7 @@ class Desk(Protocol):
     def may_send(self, peer: str) -> bool: ...
     async def refusal(self, recipient: str) -> str: ...
     async def take(self, session: Session, envelope: Envelope, content: bytes, protocol: str) -> str: ...
+    def failed(self, error: Exception) -> None: ...
 
 
 class _Hooks:
@@ -132,7 +134,7 @@ class _Hooks:
         self, _server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         """Begin a mail, unless its sender has sent very many of late."""
-        if not self._desk.may_send(peer_of(session)):
+        if not self._desk.may_send(caller_of(session)):
             return "451 4.7.1 Too many messages from your address; try again later"
         envelope.mail_from = address
         envelope.mail_options.extend(options)
@@ -154,8 +156,10 @@ class _Hooks:
             return "421 4.7.0 Too many recipients that are not here"
         return refusal
 
-    async def handle_exception(self, _error: Exception) -> str:
-        """Say nothing of our insides."""
+    async def handle_exception(self, error: Exception) -> str:
+        """Say nothing of our insides to a stranger, and in the log what went wrong."""
+        if not isinstance(error, TLSSetupException):
+            self._desk.failed(error)
         return "451 4.3.0 Something went wrong here; try again later"
 
 
@@ -183,7 +187,7 @@ class _Dialogue(SMTP):
 
     async def _handle_client(self) -> None:
         assert self.session is not None
-        self._admitted = self._desk.admit(peer_of(self.session))
+        self._admitted = self._desk.admit(caller_of(self.session))
         if self._admitted:
             await super()._handle_client()
             return
@@ -193,8 +197,15 @@ class _Dialogue(SMTP):
     def connection_lost(self, error: Exception | None) -> None:
         if self._admitted and self.session is not None:
             self._admitted = False
-            self._desk.leave(peer_of(self.session))
+            self._desk.leave(caller_of(self.session))
         super().connection_lost(error)
+
+    def _getaddr(self, arg: str) -> tuple[str | None, str | None]:
+        try:
+            found: tuple[str | None, str | None] = super()._getaddr(arg)
+        except IndexError:  # what its parser makes of "<": the address is malformed
+            return None, None
+        return found
 
     async def smtp_DATA(self, arg: str) -> None:
         """Read a mail and say what became of it."""
@@ -205,7 +216,7 @@ class _Dialogue(SMTP):
         if not envelope.rcpt_tos or arg:
             await self.push("501 5.5.4 Syntax: DATA" if arg else "503 5.5.1 No valid recipients")
             return
-        content = ArrivingMail(self._desk.memory, self._desk.largest, peer_of(session))
+        content = ArrivingMail(self._desk.memory, self._desk.largest, caller_of(session))
         if not content.reserve(
             _declared_size(envelope), is_announced=True
         ):  # rather than in the middle of two that are both large
@@ -276,3 +287,16 @@ def is_here(peer: str) -> bool:
 def peer_of(session: Session) -> str:
     """Return the IP address of whoever is connected."""
     return str(session.peer[0]) if session.peer else ""
+
+
+def caller_of(session: Session) -> str:
+    """Return what a connection counts for: an IP address; by IPv6 its network, of which one machine has all addresses.
+
+    >>> from types import SimpleNamespace as session
+    >>> [caller_of(session(peer=(one, 7))) for one in ("192.0.2.1", "2001:db8::7", "fe80::7%eth0", "::1")]
+    ['192.0.2.1', '2001:db8::/64', 'fe80::/64', '::1']
+    """
+    peer = peer_of(session)
+    if is_here(peer) or ":" not in peer:
+        return peer
+    return str(ip_network((peer.partition("%")[0], 64), strict=False))

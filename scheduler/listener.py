@@ -8,6 +8,7 @@ import errno
 import logging
 import os
 import queue
+import re
 import socket
 import threading
 import time
@@ -25,16 +26,17 @@ from sqlalchemy import select
 from mail.decide.reception import Reception, Standing
 from mail.incoming import listener_notices, push
 from mail.message.domains import wire_domain
-from mail.queue.lease import LEASE, host
+from mail.queue.lease import LEASE, host, is_gone
 from mail.sentences import Why, why
 from mail.settings import office, rehearsal
 from mail.settings.clock import now
 from mail.settings.config import ListenAddress
+from mail.settings.logs import discreet_traceback
 from mail.transport import tls_server
 from models import Worker, database_clock, db, reading, writing
 from models.faults import keeps_waiting
 from scheduler.dialogue import LmtpDialogue, Memory, SmtpDialogue, is_here, peer_of
-from scheduler.loops import NotNow, say_once, what_is_missing
+from scheduler.loops import NotNow, is_time_to_say, say_once, what_is_missing
 
 log = logging.getLogger("coquimail.listener")
 
@@ -50,6 +52,7 @@ TOLD_AFTER = 3  # tries that failed, some two seconds apart
 TOLD_AGAIN = 30  # tries after which those are told who were no admins before
 LAST_WORDS = 5.0  # seconds for mails that are being stored when the worker ends
 BACKLOG = 100
+_NO_NAME = re.compile(r"[^A-Za-z0-9._:\[\]-]")  # a greeting with a comment would say where it came from itself
 
 
 class MailWriter:
@@ -127,6 +130,7 @@ class ListenerDesk:
         self.storing = 0
         self._app, self.writer = app, MailWriter(app, source)
         self._known: _OurAddresses | None = None
+        self._looking: asyncio.Future[_OurAddresses] | None = None
         self._connections: Counter[str] = Counter()
         self._minute, self._mails = 0, Counter[str]()
 
@@ -162,7 +166,7 @@ class ListenerDesk:
         try:
             known = await self._our_addresses()
         except Exception as error:
-            _say_away(error)
+            self.failed(error)
             return "451 4.3.0 Our addresses can't be looked up at the moment; try again later"
         standing = known.reception.standing(recipient)
         if standing is Standing.FOREIGN:
@@ -173,7 +177,9 @@ class ListenerDesk:
 
     async def _our_addresses(self) -> _OurAddresses:
         if self._known is None or self._known.until < time.monotonic():
-            self._known = await asyncio.to_thread(self._look)
+            if self._looking is None or self._looking.done():  # one look for all who ask meanwhile
+                self._looking = asyncio.ensure_future(asyncio.to_thread(self._look))
+            self._known = await asyncio.shield(self._looking)
         return self._known
 
     def _look(self) -> _OurAddresses:
@@ -189,40 +195,49 @@ class ListenerDesk:
         self.storing += 1
         try:
             known = await self._our_addresses()
-            recipients = tuple(known.reception.ours(one) for one in envelope.rcpt_tos)
+            recipients = tuple(known.reception.ours(one) or one for one in envelope.rcpt_tos)
             sender = (envelope.mail_from or "").removeprefix("<>")
             received = self._received(session, protocol)
             done = asyncio.wrap_future(self.writer.submit(push.PushedMail(content, sender, recipients, received)))
-            try:
-                await asyncio.shield(done)
-            except asyncio.CancelledError:  # it hung up; the mail still needs its memory
-                await done
-                raise
+            await _to_its_end(done)
         except Exception as error:
-            _say_away(error)
+            self.failed(error)
             return "451 4.3.0 The message can't be stored at the moment; try again later"
         finally:
             self.storing -= 1
         return "250 2.0.0 Stored"
 
     def _received(self, session: Session, protocol: str) -> str:
-        helo = "".join(one for one in session.host_name or "" if "!" <= one <= "~")[:255] or "unknown"
+        helo = _NO_NAME.sub("", session.host_name or "")[:255] or "unknown"
         peer = peer_of(session)
         shown = f"IPv6:{peer}" if ":" in peer else peer
         with self._app.app_context():
             at = format_datetime(now())
         return f"Received: from {helo} ([{shown}]) by {self.hostname} with {protocol}; {at}"
 
+    def failed(self, error: Exception) -> None:
+        """Write into the log why a mail was not taken, once a minute for all that fail like this one."""
+        reason = what_is_missing(error)
+        if reason is not None:
+            say_once(reason)
+        elif is_time_to_say(type(error).__name__):
+            log.error("a mail can't be taken\n%s", "".join(discreet_traceback(error)))
+
     def close(self) -> None:
         self.writer.close()
 
 
-def _say_away(error: Exception) -> None:
-    reason = what_is_missing(error)
-    if reason is not None:
-        say_once(reason)
-    else:
-        log.error("a mail can't be taken: %s", type(error).__name__)
+async def _to_its_end(done: asyncio.Future[None]) -> None:
+    """Wait for a mail that is being stored, whose server may hang up meanwhile, and be cut off as well."""
+    hung_up = False
+    while not done.done():
+        try:
+            await asyncio.wait([done])
+        except asyncio.CancelledError:  # the mail still needs its memory
+            hung_up = True
+    if hung_up:
+        raise asyncio.CancelledError
+    done.result()
 
 
 class PushListener:
@@ -338,7 +353,8 @@ class PushListener:
         """Return whether another worker of this office says that it receives at this address of this machine."""
         with self._app.app_context(), reading():
             alive = Worker.ended.is_(False), Worker.seen_at > database_clock() - LEASE, Worker.host == host()
-            said = [loops.get(self.name) for loops in db.session.scalars(select(Worker.loops).where(*alive))]
+            workers = [one for one in db.session.scalars(select(Worker).where(*alive)) if not is_gone(one)]
+            said = [worker.loops.get(self.name) for worker in workers]
         return any(one and one["state"] == "waiting" and one["why"] is None for one in said)
 
     async def _look_after(self) -> None:

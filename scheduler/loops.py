@@ -232,9 +232,14 @@ class _Said:
 _said = _Said()
 
 
+def is_time_to_say(code: str) -> bool:
+    """Return whether the log was not told of this within a minute, by any thread of this process."""
+    return _said.is_time(code)
+
+
 def say_once(reason: Why) -> None:
     """Write into the log what is missing, once a minute for all loops of this process."""
-    if _said.is_time(reason["code"]):
+    if is_time_to_say(reason["code"]):
         log.warning("waiting: %s", say(reason))
 
 

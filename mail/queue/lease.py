@@ -133,7 +133,7 @@ def dead_workers() -> Sequence[Any]:
     silence = (database_clock() - Worker.seen_at).label("silence")
     columns = (Worker.id, Worker.host, Worker.boot, Worker.pid, Worker.seen_at, Worker.fenced, silence)
     rows = db.session.execute(select(*columns).where(Worker.ended.is_(False)).order_by(Worker.id)).all()
-    return [row for row in rows if row.fenced or row.silence > LEASE or _is_gone(row)]
+    return [row for row in rows if row.fenced or row.silence > LEASE or is_gone(row)]
 
 
 def alive_ids() -> list[int]:
@@ -186,7 +186,8 @@ def fence(worker: Any) -> bool:
     return bool(fenced)
 
 
-def _is_gone(worker: Any) -> bool:
+def is_gone(worker: Any) -> bool:
+    """Return whether the process of a worker of this machine has ended."""
     if (worker.host, worker.boot) != (host(), boot()) or not worker.boot:
         return False
     try:

@@ -1,5 +1,6 @@
 """Mail by LMTP and SMTP: only ours, only once it is stored, and never more than there is room for."""
 
+import asyncio
 import os
 import smtplib
 import socket
@@ -15,6 +16,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import event, select
 
+from mail.decide.reception import Reception
 from mail.documents.contacts import find_or_make
 from mail.incoming import push
 from mail.queue.lease import WorkerLease
@@ -24,7 +26,7 @@ from mail.settings.clock import now
 from mail.settings.config import ListenAddress
 from mail.transport import handover
 from models import Notification, User, Worker, db
-from scheduler import dialogue, listener
+from scheduler import dialogue, listener, loops
 from scheduler.listener import PushListener
 from scheduler.loops import NotNow
 from tests.integration.pushing import listening, stored
@@ -60,7 +62,7 @@ def data(client: smtplib.SMTP, raw: bytes, recipients: int = 1) -> list[tuple[in
 
 
 def test_a_mail_is_stored_with_its_envelope_before_it_is_accepted(app: Flask, lmtp: smtplib.LMTP) -> None:
-    lmtp.ehlo("mx.home.test")
+    lmtp.ehlo("mx.home.test([10.0.0.1])")  # no comment of a stranger says where he is
     assert {"size", "pipelining", "8bitmime", "smtputf8"} <= lmtp.esmtp_features.keys()
     assert "auth" not in lmtp.esmtp_features
     lmtp.mail(SENDER, ["SIZE=500", "BODY=8BITMIME"])
@@ -73,7 +75,7 @@ def test_a_mail_is_stored_with_its_envelope_before_it_is_accepted(app: Flask, lm
     head, _, rest = raw.partition(b" by office.example with LMTP; ")
     assert head == (
         b"Return-Path: <ann@home.test>\r\nDelivered-To: sales@office.test\r\nDelivered-To: bounce+x@office.test\r\n"
-        b"Received: from mx.home.test ([127.0.0.1])"
+        b"Received: from mx.home.test[10.0.0.1] ([127.0.0.1])"
     )
     assert rest.partition(b"\r\n")[2] == MAIL.encode() + b".\r\n. dots\r\n\xe4" + b"x" * 5000 + b"\r\n"
 
@@ -103,14 +105,20 @@ RECIPIENTS = {
 def test_it_is_no_open_relay(smtp: smtplib.SMTP, sender: str) -> None:
     smtp.mail(sender)  # whoever says to be one of us is still nobody
     assert {one: smtp.docmd("RCPT", f"TO:<{one}>")[0] for one in RECIPIENTS} == RECIPIENTS
+    assert smtp.docmd("RCPT", "TO:<")[0] == 553
 
 
-def test_unknown_recipients_are_refused_where_an_admin_wants_it(app: Flask, smtp: smtplib.SMTP) -> None:
+def test_unknown_recipients_are_refused_where_an_admin_wants_it(
+    app: Flask, smtp: smtplib.SMTP, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with app.app_context():
         parameters.put(parameters.TAKE_UNKNOWN.key, "0", now())
         db.session.commit()
     smtp.mail(SENDER)
     assert [smtp.rcpt(f"{one}@office.test")[0] for one in ("nobody", "sales", "postmaster")] == [550, 250, 250]
+    monkeypatch.setattr(Reception, "ours", lambda *_: "")  # the domain was removed meanwhile
+    assert data(smtp, MAIL.encode())[0][0] == 250
+    assert b"Delivered-To: sales@office.test" in stored(app)[0]
 
 
 @ON_SQLITE
@@ -121,6 +129,17 @@ def test_nobody_logs_in_and_nobody_is_listed(smtp: smtplib.SMTP) -> None:
         503,
     ]
     assert smtp.docmd("VRFY", "<sales@office.test>")[0] == 252
+
+
+@ON_SQLITE
+def test_a_mistake_of_ours_is_in_the_log(
+    smtp: smtplib.SMTP, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(loops, "_said", loops._Said())
+    monkeypatch.setattr(Reception, "standing", lambda *_: 1 / 0)
+    smtp.mail(SENDER)
+    assert [smtp.rcpt("sales@office.test")[0] for _ in range(2)] == [451, 451]
+    assert caplog.text.count("ZeroDivisionError") == 1, "once a minute"
 
 
 @ON_SQLITE
@@ -211,6 +230,20 @@ def test_one_address_elsewhere_has_few_connections_and_sends_not_too_much(app: F
 
 
 @ON_SQLITE
+def test_one_look_at_our_addresses_is_enough_for_all(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk, looks = listener.ListenerDesk(app, "smtp", dialogue.Memory(1)), []
+    reception = push.reception
+    monkeypatch.setattr(push, "reception", lambda: (looks.append(1), reception())[1])
+
+    async def asked() -> list[str]:
+        return await asyncio.gather(*(desk.refusal(f"sales@{one}.test") for one in ("office", "elsewhere")))
+
+    assert [reply[:3] for reply in asyncio.run(asked())] == ["", "550"]
+    assert len(looks) == 1
+    desk.close()
+
+
+@ON_SQLITE
 def test_too_many_connections_are_told_so(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "MOST_CONNECTIONS", 1)
     with listening(app, "smtp") as port, closing(smtplib.SMTP("127.0.0.1", port)):
@@ -271,22 +304,28 @@ def test_a_full_disk_and_a_locked_database_are_no_loss(app: Flask, smtp: smtplib
 
 
 @ON_SQLITE
+@pytest.mark.parametrize(("encrypted", "end"), [(False, "eof_received"), (True, "connection_lost")])
 def test_a_server_that_hangs_up_while_its_mail_is_stored_stops_nobody(
-    app: Flask, monkeypatch: pytest.MonkeyPatch
+    app: Flask, monkeypatch: pytest.MonkeyPatch, authority: Authority, tmp_path: Path, encrypted: bool, end: str
 ) -> None:
     begun, gone, goes_on = threading.Event(), threading.Event(), threading.Event()
-    store, hang_up = push.store, dialogue.SmtpDialogue.eof_received
+    store, hang_up = push.store, getattr(dialogue.SmtpDialogue, end)
     monkeypatch.setattr(push, "store", lambda *mails: (begun.set(), goes_on.wait(20), store(*mails)))
-    monkeypatch.setattr(dialogue.SmtpDialogue, "eof_received", lambda self: (hang_up(self), gone.set())[0])
-    with listening(app, "smtp") as port:
+    monkeypatch.setattr(dialogue.SmtpDialogue, end, lambda *given: (hang_up(*given), gone.set())[0])
+    key, certificate = authority.issue("localhost", tmp_path)
+    with listening(app, "smtp", (certificate, key)) as port:
         with closing(smtplib.SMTP("127.0.0.1", port)) as hasty:
             hasty.ehlo()
+            if encrypted:
+                hasty.starttls()
+                hasty.ehlo()
             hasty.mail(SENDER)
             hasty.rcpt("sales@office.test")
             assert hasty.docmd("DATA")[0] == 354
             hasty.send(MAIL.encode() + b".\r\n")
             assert begun.wait(20)
         assert gone.wait(20)
+        assert not listener._memory.take(listener.MEMORY), "the mail is still in it"
         goes_on.set()
         with closing(smtplib.SMTP("127.0.0.1", port, timeout=20)) as next_one:
             next_one.sendmail(SENDER, ["sales@office.test"], MAIL + "Another\r\n")
@@ -366,7 +405,10 @@ def test_only_workers_of_this_office_share_a_port(app: Flask) -> None:
             worker.loops = said
             db.session.commit()
             assert failure_of(app, second) == "listener_failed"
-        worker.loops = {first.name: loop}
+        worker.loops, worker.pid = {first.name: loop}, 2**22 + 1  # no process has that number: it was killed
+        db.session.commit()
+        assert failure_of(app, second) == "listener_failed"
+        worker.pid = os.getpid()
         db.session.commit()
         second.work()
         first.close()
