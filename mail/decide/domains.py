@@ -4,7 +4,7 @@ The first is the alias domain of General Settings: its addresses come from the s
 """
 
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from mail.decide.servers import Server
@@ -54,8 +54,8 @@ class Office:
     """What the office has set: the system parameters as they are, and the default server of the environment.
 
     ``default_from_filter`` is the parameter ``mail.default.from_filter``, read by ``parse_filter``; ``company`` the
-    name of the company. ``domains``: those beside the alias domain, which is the first. ``signing``: the domains whose
-    emails we sign (DKIM).
+    name of the company. ``domains``: those beside the alias domain, which is the first of ``all_domains``.
+    ``signing``: the domains whose emails we sign (DKIM).
     """
 
     default_from: str = ""
@@ -70,6 +70,12 @@ class Office:
     default_from_filter: tuple[str, ...] = ()
     domains: tuple[MailDomain, ...] = ()
     signing: frozenset[str] = frozenset()
+    all_domains: tuple[MailDomain, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Put the alias domain before the others, once: each mail asks."""
+        first = self.first
+        object.__setattr__(self, "all_domains", (first, *self.domains) if first.name else self.domains)
 
     @property
     def default_address(self) -> str | None:
@@ -99,12 +105,6 @@ class Office:
         """The alias domain; without a name while there is none."""
         name = domain_of(f"x@{self.catchall_domain}")
         return MailDomain(name, self.bounce_address, self.catchall_address, self.default_address, self.company)
-
-    @property
-    def all_domains(self) -> tuple[MailDomain, ...]:
-        """All domains that are ours, the alias domain first."""
-        first = self.first
-        return (first, *self.domains) if first.name else self.domains
 
     def verp_on(self, bounce_address: str | None, server: Server) -> bool:
         """Say whether a server may be given addresses for each recipient that are made of this bounce address.

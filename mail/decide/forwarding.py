@@ -35,6 +35,7 @@ MOST_LINKS = 60
 LONGEST_LINK = 1500
 CODES = ("route_forwarding", "route_forwarding_unknown", "route_forwarding_forged")
 
+_OF_DOMAIN = {domain: provider for provider in reversed(PROVIDERS) for domain in provider.domains}
 _SUBJECT_CODE = re.compile(r"#\s?(\d{6,12})\b")
 _LINK = re.compile(r"https?://[!#-&(-;=?-\[\]-~]{4,2000}")  # ASCII without quotes, <, > and backslash
 _HREF = re.compile(r"""href\s{0,3}=\s{0,3}["']?\s{0,3}(https?://[^\s"'<>\\]{4,2000})""", re.IGNORECASE)
@@ -79,8 +80,10 @@ def forwarding_request(message: IncomingMessage, checked_by: str) -> ForwardingR
 
     ``checked_by``: the server whose word on the sender counts.
     """
+    if message.references or message.is_list:
+        return None
     provider = _provider(message.from_key)
-    if not (_is_by_program(message, provider) and not message.is_list):
+    if not _is_by_program(message, provider):
         return None
     text = message.text[:BEGINNING]
     links = list(islice(_links(message), MOST_LINKS))
@@ -110,9 +113,10 @@ def forwarding_request(message: IncomingMessage, checked_by: str) -> ForwardingR
 def _provider(sender: str) -> ForwardingProvider | None:
     """The provider whose domain an address is in, or below."""
     domain = domain_of(sender)
-    for provider in PROVIDERS:
-        if _is_below(domain, provider):
-            return provider
+    while domain:
+        if (found := _OF_DOMAIN.get(domain)) is not None:
+            return found
+        domain = domain.partition(".")[2]
     return None
 
 
@@ -122,7 +126,7 @@ def _is_below(domain: str, provider: ForwardingProvider) -> bool:
 
 def _is_by_program(message: IncomingMessage, provider: ForwardingProvider | None) -> bool:
     sender = message.from_key
-    if not sender or message.references or (provider is not None and not sender.startswith(provider.sender)):
+    if not sender or (provider is not None and not sender.startswith(provider.sender)):
         return False
     is_program = is_no_person(sender) or message.auto_submitted == "auto-generated"
     return is_program or (provider is None and local_part(sender) in HOSTING_PROGRAMS)

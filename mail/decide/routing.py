@@ -171,9 +171,7 @@ def _report(case: RoutingCase) -> list[Outcome] | None:
 def _automatic_answer(case: RoutingCase) -> list[Outcome] | None:
     """Rule 3."""
     message = case.message
-    is_away = bool(message.references) and is_absence_text(message.text)
-    by_nobody = message.return_path == "" and (is_away or bool(bounce_aliases(message, case.book)))
-    if not (message.is_auto_reply or by_nobody):
+    if not (message.is_auto_reply or (message.return_path == "" and _is_by_nobody(message, case))):
         case.step("route_no_auto_reply")
         return None
     known = case.answered()
@@ -181,6 +179,11 @@ def _automatic_answer(case: RoutingCase) -> list[Outcome] | None:
         return [Ignored(case.step("route_auto_reply_ignored"))]
     case.step("route_auto_reply_noted", thread=known.thread_id)
     return [AutoNote(known.thread_id, known.post_id)]
+
+
+def _is_by_nobody(message: IncomingMessage, case: RoutingCase) -> bool:
+    """Say whether what has no envelope sender is the answer of a program, though no header says so."""
+    return bool(bounce_aliases(message, case.book)) or (bool(message.references) and is_absence_text(message.text))
 
 
 def _reply(case: RoutingCase) -> list[Outcome] | None:
