@@ -131,7 +131,7 @@ def _reported(group: dict[str, str], names: list[str], words: str) -> Reported |
     if not said and not is_telling(status):
         status, said = _code_in_words(names, words) or status, short(words)
     action = group.get("action", "").partition("(")[0].strip().lower()
-    if action.startswith("delay"):
+    if action.startswith(("delay", "defer", "warn", "transient")):
         kind = FailureKind.DELAY
     elif action.startswith(("deliver", "relay", "expand")) or (not action and status.startswith("2")):
         kind = FailureKind.DELIVERED

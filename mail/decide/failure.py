@@ -89,7 +89,8 @@ def kind_in_report(status: str, text: str, words: str) -> FailureKind:
     return kind if knows else FailureKind.SOFT
 
 
-_ABOUT_SENDER_DETAILS = {"1.7", "1.8"}  # RFC 3463 3.2: bad sender's address, bad sender's system
+# RFC 3463 3.2: bad sender's address, bad sender's system; RFC 7505 4.2: the sender's domain takes no mail
+_ABOUT_SENDER_DETAILS = {"1.7", "1.8", "7.27"}
 _HARD_DETAILS = {"1.0", "1.1", "1.2", "1.3", "1.6", "1.10", "1.351", "4.4"}
 
 

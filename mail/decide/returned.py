@@ -122,10 +122,11 @@ def is_certain(message: IncomingMessage, own: OwnWords, at_bounce_address: bool)
     shows_mail = returns or bool(_DIALOGUE.search(own.said))
     if _LOOP_ALERT.match(message.subject) and own.returned:
         return True
-    if from_postmaster(message):  # may be a person, too
+    if from_postmaster(message):  # may be a person, too, but no person writes as nobody
+        by_nobody = message.return_path == "" and not message.references
         if answers or message.references:
-            return returns or bool(_NAMES_FAILED.search(own.said))
-        return in_subject or shows_mail or bool(own.returned)
+            return returns or bool(_NAMES_FAILED.search(own.said)) or (by_nobody and shows_mail)
+        return in_subject or shows_mail or bool(own.returned) or by_nobody
     if at_bounce_address:
         quotes = bool(own.returned) and not message.references  # who answers quotes as well
         return is_called_machine(message) or shows_mail or quotes
@@ -175,7 +176,7 @@ _FAILED = (
     r"(?:loop|bounce) alert",
     r"user unknown|no such user|unknown user|invalid (?:user|recipient|address)",
     r"over quota|mailbox (?:is )?full",
-    r"unzustellbar|nicht zugestellt",
+    r"unzustellbar|nicht zugestellt|zustellung (?:ist )?fehlgeschlagen",
     r"non (?:remis|distribu|recapitat|consegnat)|(?:recapito|consegna) non riuscit|mancata consegna",
     r"no (?:se )?(?:pu[de]|entreg)|não (?:foi )?entreg|falha na entrega",
     r"onbestelbaar|(?:kan inte|kan ikke|ikke) lever|olevererbar|ei voi(?:da|tu) toimittaa|toimitus epäonnistui",
