@@ -188,11 +188,11 @@ def confirm(server: IncomingServer, look: Look, now: datetime) -> None:
     """Turn a tested server from draft into confirmed; the caller commits.
 
     What is in its mailbox at the first time is left alone, unless the admin asked for it (``fetch_existing``). What
-    came between a change of the password and the next test does not: it is fetched.
+    came between a change of the password and the next test is not: it is fetched, whatever numbers it has by then.
     """
     first = server.confirmed_at is None
     server.state, server.confirmed_at, server.why = "confirmed", server.confirmed_at or now, None
-    if server.kind == "imap":
+    if first and server.kind == "imap":
         begin_after(server.id, server.folder or "INBOX", look.uidvalidity, max(look.uidnext - 1, 0))
     elif first and not server.fetch_existing:
         leave_alone(server, look.keys, now)

@@ -310,17 +310,14 @@ class ImapSession(mailbox.ProtocolSession):
     def look(self) -> Look:
         """Return what is in the folder."""
         seen = self.select(readonly=True)
-        newest = None
         with self.our_errors():
-            if seen[b"EXISTS"]:
-                arrivals = (mail.arrived for mail in self.last_listed().values())
-                newest = max((arrived for arrived in arrivals if arrived), default=None)
+            last = self.last_listed() if seen[b"EXISTS"] else {}
         return Look(
             capabilities=self.capabilities(),
             mails=seen[b"EXISTS"],
-            newest=newest,
+            newest=max((mail.arrived for mail in last.values() if mail.arrived), default=None),
             uidvalidity=seen[b"UIDVALIDITY"],
-            uidnext=seen.get(b"UIDNEXT") or 0,
+            uidnext=seen.get(b"UIDNEXT") or max(last, default=0) + 1,
         )
 
     def last_listed(self) -> dict[int, mailbox.ListedMail]:

@@ -232,6 +232,7 @@ def test_new_numbers_bring_nothing_twice_and_nothing_old(by_imap: Fetching) -> N
     by_imap.dovecot.change_uidvalidity(by_imap.user)
     raw = mail(subject="three", message_id="<three@customer.test>")
     by_imap.dovecot.append(by_imap.user, raw, arrived=later)
+    by_imap.confirm()  # tested again before the next fetch
     assert by_imap.fetch().counts == Counter(processed=1, duplicate=2)
     assert by_imap.titles() == ["one", "two", "three"]
     with by_imap.app.app_context():

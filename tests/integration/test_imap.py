@@ -312,6 +312,13 @@ def test_a_server_that_misbehaves_is_an_error_with_a_name(script: object, error:
     assert say(caught.value.why)
 
 
+def test_what_is_there_is_known_of_a_server_that_does_not_tell_its_next_number() -> None:
+    selected = SELECTED.replace(b"* OK [UIDNEXT 2] ok\r\n", b"")
+    script = dialogue(GREETING, SPEAKS | {b"SELECT": selected, b"EXAMINE": selected}, OK)
+    with misbehaving(script) as port, open_mailbox(reach(port)) as box:
+        assert (box.look().uidnext, box.uidnext) == (2, 0)
+
+
 def test_starttls_that_is_not_offered_gets_no_password() -> None:
     heard: list[bytes] = []
 
