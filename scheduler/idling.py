@@ -55,6 +55,7 @@ class Idler:
 
     def close(self) -> None:
         """Let go of all connections."""
+        self._heard.clear()
         self._mailboxes.want({})
 
     def _show(self) -> None:

@@ -4,6 +4,7 @@ A mailbox is in one place at a time: it waits here, or a fetch has taken it. So 
 ours, whoever asks for the fetch: its server, the scheduled action, or a person.
 """
 
+import math
 import selectors
 import threading
 import time
@@ -109,11 +110,14 @@ class OpenMailboxes:
         moment = time.monotonic()
         with self._lock:
             return [
-                server_id
-                for server_id, course in self._courses.items()
-                if (course.due is not None and course.due <= moment)
-                or (server_id in self._waiting and moment - course.waits_from > RENEW_AFTER)
+                server_id for server_id, course in self._courses.items() if moment >= self._due_at(server_id, course)
             ]
+
+    def _due_at(self, server_id: int, course: Course) -> float:
+        """When a server is to be fetched; one that another worker fetches is not asked for before its time."""
+        if course.due is not None:
+            return course.due
+        return course.waits_from + RENEW_AFTER if server_id in self._waiting else math.inf
 
     def shown(self) -> dict[int, tuple[datetime | None, Why | None]]:
         """Return for each server since when its mail is waited for, or why it is not."""

@@ -3,6 +3,7 @@
 import selectors
 import socket
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 
 from mail import errors
 from mail.incoming import flow
-from mail.sentences import say
+from mail.sentences import say, why
 from mail.transport.imap_idle import IdleRefused, WaitingMailbox
 from mail.transport.mailbox import After, MailboxTarget, Position
 from models import IncomingServer, ReceivedMail, ScheduledAction, db
@@ -246,6 +247,22 @@ def test_one_connection_for_each_mailbox_whoever_fetches(desk: Desk, dovecot: Do
 
 
 @ONE_DATABASE
+def test_what_is_heard_while_a_fetch_ends_is_fetched_next(
+    desk: Desk, dovecot: Dovecot, mailbox: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server_id = desk.add(dovecot.port("imap"), mailbox, dovecot.password)
+    desk.until(lambda: desk.waits(server_id))
+    desk.rest()
+    with monkeypatch.context() as ends:
+        ends.setattr(desk.fetcher, "is_fetching", lambda _server_id: True)
+        dovecot.append(mailbox, letter(1))
+        desk.until(lambda: desk.idler._heard)
+    assert desk.arrived() == 0
+    desk.until(lambda: desk.arrived() == 1)
+    assert not desk.idler._heard
+
+
+@ONE_DATABASE
 @pytest.mark.parametrize(
     "change",
     [
@@ -267,6 +284,7 @@ def test_what_is_not_wanted_any_more_ends_at_once(desk: Desk, change: object) ->
             desk.set(server_id, **change)
         elif change == "follows":
             desk.leads = False
+            desk.idler._heard.add(server_id)
         else:
             with desk.app.app_context():
                 if change == "gone":
@@ -276,7 +294,7 @@ def test_what_is_not_wanted_any_more_ends_at_once(desk: Desk, change: object) ->
                 db.session.commit()
         desk.look()
         wait_until(lambda: before not in server.connections)
-        assert "DONE" in server.heard
+        assert "DONE" in server.heard and not desk.idler._heard
         if isinstance(change, dict) and not {"active", "state"} & set(change):
             desk.until(lambda: desk.waits(server_id) and server_id in desk.mailboxes._waiting)
             assert len(server.connections) == 1
@@ -373,6 +391,19 @@ def test_a_wrong_password_is_left_to_the_schedule(desk: Desk, dovecot: Dovecot, 
     desk.rest()
     desk.look()
     assert desk.mailboxes._courses[server_id].due is None and not desk.mailboxes.due()
+
+
+def test_a_mailbox_that_another_worker_fetches_is_looked_at_again_in_its_time() -> None:
+    mailboxes = OpenMailboxes()
+    mailboxes.want({1: ("mail.test", ())})
+    opening = mailboxes.opening(1)
+    mailboxes._waiting[1] = object()  # type: ignore[assignment]
+    mailboxes._courses[1].waits_from -= open_mailboxes.RENEW_AFTER + time.monotonic()
+    assert mailboxes.due() == [1], "its connection is old"
+    mailboxes.ended(opening, why("fetch_under_way"), soon=True)
+    assert mailboxes.due() == []
+    mailboxes._courses[1].due = time.monotonic()
+    assert mailboxes.due() == [1]
 
 
 @ONE_DATABASE
