@@ -12,7 +12,7 @@ LONGEST_FILE_NAME = 150
 _TYPE = re.compile(r"\s*+([a-z0-9!#$&^_.+-]++(?:\s*+/\s*+[a-z0-9!#$&^_.+-]++)?)", re.IGNORECASE)
 _PARAMETER = re.compile(r"""(?<![^\s=;"])([^\s=;"]++)\s*+=\s*+("(?:[^"\\]|\\.)*+"?|[^;]*+)""", re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
-_ABBREVIATED = {"text": "text/plain", "html": "text/html", "pdf": "application/pdf"}
+_MEANT = {"text": "text/plain", "plain/text": "text/plain", "html": "text/html", "pdf": "application/pdf"}
 
 
 def content_type(value: str, default: str) -> tuple[str, dict[str, str]]:
@@ -45,8 +45,8 @@ def file_name(name: str) -> str:
 def _parsed(value: str, default: str) -> tuple[str, dict[str, str]]:
     token = _TYPE.match(value)
     kind, rest = ("".join(token[1].lower().split()), value[token.end() :]) if token else ("", value)
-    if default and "/" not in kind:
-        kind = _ABBREVIATED.get(kind, default)
+    if default:
+        kind = _MEANT.get(kind, kind if "/" in kind else default)
     found: dict[str, str] = {}
     pieces: dict[str, list[tuple[int, bool, str]]] = {}
     for name, text in _PARAMETER.findall(rest):

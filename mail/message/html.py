@@ -286,7 +286,16 @@ def says_something(html: str) -> bool:
     >>> says_something("<style>p {}</style><p>&nbsp;</p>"), says_something("<p>Hi"), says_something("<img src=a>")
     (False, True, True)
     """
-    return bool(_PICTURE.search(html) or _WORD.search(_seen(html)) or text_of_html(html))
+    return bool(_PICTURE.search(html)) or has_words(html)
+
+
+def has_words(html: str) -> bool:
+    """Say whether HTML shows a word.
+
+    >>> has_words("<p>Hi"), has_words("<img src=a>"), has_words("<p>&nbsp;</p>")
+    (True, False, False)
+    """
+    return bool(_WORD.search(_seen(html)) or text_of_html(html))
 
 
 _WORD = re.compile(r">\s*+[^<>&\s]")
@@ -300,7 +309,7 @@ def _marks_of(tag: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
 
 
 _TITLE = _marks_of("title")
-_UNSEEN = [(re.compile("<!--"), re.compile("-->")), _marks_of("style"), _marks_of("script"), _TITLE]
+_UNSEEN = [(re.compile("<!(?=--)"), re.compile("(?<=--)!?>")), _marks_of("style"), _marks_of("script"), _TITLE]
 
 
 def _seen(html: str) -> str:

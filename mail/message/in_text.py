@@ -9,11 +9,13 @@ MOST_FILES = 100
 
 _UU_BEGINS = re.compile(rb"^begin [0-7]{3,4} (\S[^\r\n]{0,200})\r?\n", re.MULTILINE)
 _UU_LINES = re.compile(rb"((?:[!-M][ -`]{1,90}\r?\n)++)(?:[` ]?\r?\n)?end[ \t]*(?:\r?\n|\Z)")
-_YENC_BEGINS = re.compile(
-    rb"^=ybegin [^\r\n]{0,200}?\bname=([^\r\n]{1,200})\r?\n(=ypart [^\r\n]{0,200}\n)?", re.MULTILINE
+_YENC_MARKS = re.compile(
+    rb"^=y(?:begin [^\r\n]{0,200}?\bname=([^\r\n]{1,200})\r?\n(?:=ypart [^\r\n]{0,200}\n)?"
+    rb"|end ([^\r\n]{0,200})(?:\r?\n|\Z))",
+    re.MULTILINE,
 )
-_YENC_ENDS = re.compile(rb"\n=yend ([^\r\n]{0,200})(?:\r?\n|\Z)")
 _YENC_SAYS = re.compile(rb"\b(size|p?crc32)=([0-9A-Fa-f]+)")
+_IN_NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")  # an escape begins Japanese
 _BY_42 = bytes((octet - 42) % 256 for octet in range(256))
 
 
@@ -101,15 +103,19 @@ def _uudecode_line(line: bytes) -> bytes:
 
 def _take_yenc(text: bytes, files: list[FileInText]) -> bytes:
     kept, position = [], 0
-    while len(files) < MOST_FILES:
-        begins = _YENC_BEGINS.search(text, position)
-        ends = _YENC_ENDS.search(text, begins.end() - 1) if begins else None
-        if begins is None or ends is None:
-            break
-        content = _undo_yenc(text[begins.end() : ends.start()])
-        files.append(FileInText(begins[1].strip(), content, _is_as_said(content, ends[1])))
-        kept.append(text[position : begins.start()])
-        position = ends.end()
+    begins = None
+    for mark in _YENC_MARKS.finditer(text):
+        if mark[1] is not None:
+            begins = mark
+        elif begins is not None and len(files) < MOST_FILES:
+            lines, said = text[begins.end() : mark.start()], dict(_YENC_SAYS.findall(mark[2]))
+            content = _undo_yenc(lines)
+            fits = said.get(b"size") == b"%d" % len(content)
+            if fits or _IN_NO_TEXT.search(lines):  # else it may be what a person wrote
+                files.append(FileInText(begins[1].strip(), content, fits and _checksum_fits(content, said)))
+                kept.append(text[position : begins.start()])
+                position = mark.end()
+            begins = None
     return b"".join([*kept, text[position:]])
 
 
@@ -119,7 +125,6 @@ def _undo_yenc(lines: bytes) -> bytes:
     return b"".join([first, *escaped]).translate(_BY_42)
 
 
-def _is_as_said(content: bytes, end: bytes) -> bool:
-    said = dict(_YENC_SAYS.findall(end))
+def _checksum_fits(content: bytes, said: dict[bytes, bytes]) -> bool:
     checksum = said.get(b"pcrc32", said.get(b"crc32"))
-    return said.get(b"size") == b"%d" % len(content) and checksum in (None, b"%08x" % zlib.crc32(content))
+    return checksum is None or int(checksum, 16) == zlib.crc32(content)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 
 from mail.message.absence import is_absence_subject
 from mail.message.address import Address, parse_addresses
@@ -18,7 +19,7 @@ from mail.message.content_type import content_type
 from mail.message.contents import body_text
 from mail.message.html import text_of_html
 from mail.message.parts import Part, named_parts, words_among
-from mail.message.structure import KNOWN_FIELD, LARGEST_HEADER, Bodies, StructureReader, first_field
+from mail.message.structure import KNOWN_FIELD, LARGEST_HEADER, MOST_PARTS, Bodies, StructureReader, first_field
 from mail.message.words import decode_words
 from mail.sentences import Why, why
 
@@ -160,7 +161,9 @@ def _parse(raw: bytes, arrived_at: datetime) -> IncomingMessage:
     message.html, message.text = bodies.html, bodies.text or ""
     if bodies.html is not None and bodies.text is None:
         message.text, message.has_text = text_of_html(bodies.html), False
-    message.attachments = list(named_parts(reader.leaves, message.html or ""))
+    message.attachments = list(islice(named_parts(reader.leaves, message.html or ""), MOST_PARTS + 1))
+    if len(message.attachments) > MOST_PARTS:  # a winmail.dat may hold as many as it likes
+        message.too_much = message.too_much or why("parse_too_many_parts", limit=MOST_PARTS)
     return message
 
 
@@ -187,13 +190,20 @@ def _from_its_first_line(raw: bytes) -> bytes:
 def _other_bodies(
     bodies: Bodies, reader: StructureReader, fields: dict[str, list[str]], body: int
 ) -> tuple[Bodies, StructureReader]:
-    """Where a mail without a body has its words: in a text that has a file name, in what Outlook packed."""
+    """Where a mail without a body has its words: above its parts, in a text with a name, in what Outlook packed."""
+    above = body_text(reader.raw[slice(*reader.above)], "", reader.problems).strip()
+    if above and not _SAID_BY_PROGRAMS.search(above):
+        return Bodies(text=above), reader
     again = StructureReader(reader.raw, reader.problems, named_are_bodies=True)
     named = again.part(fields, body, len(reader.raw), depth=0, default="text/plain")
     if not named.are_empty:
         return named, again
     among = words_among(reader.leaves)
     return (bodies if among.are_empty else among), reader
+
+
+# Above the parts of nearly every mail: "This is a multi-part message in MIME format."
+_SAID_BY_PROGRAMS = re.compile(r"\bMIME\b|multi-?part", re.IGNORECASE)
 
 
 def _read_header(message: IncomingMessage) -> None:

@@ -5,12 +5,13 @@ reference it is compared with in the tests.
 """
 
 import re
+from bisect import bisect_right
 from dataclasses import dataclass
 
 from mail.message.charsets import to_text
 from mail.message.content_type import content_type, file_name
 from mail.message.contents import body_text, undo_transfer_encoding
-from mail.message.html import says_something, text_of_html, text_to_html
+from mail.message.html import has_words, says_something, text_of_html, text_to_html
 from mail.message.in_text import flowing, take_files
 from mail.message.smime import is_encrypted, signed_content
 from mail.message.words import repair
@@ -19,6 +20,12 @@ from mail.sentences import Why, why
 MOST_PARTS = 1000
 DEEPEST = 100
 LARGEST_HEADER = 256 * 1024  # octets
+KNOWN_FIELD = re.compile(
+    r"(?:from|to|cc|subject|date|message-id|mime-version|content-[a-z-]{1,30}|received|references|in-reply-to"
+    r"|reply-to|return-path|sender|x-[a-z0-9-]{1,60})[ \t]*:",
+    re.IGNORECASE,
+)
+_FIELD_OF_PART = re.compile(r"content-[a-z-]{1,30}[ \t]*:", re.IGNORECASE)
 
 Fields = dict[str, list[str]]
 
@@ -60,17 +67,24 @@ class StructureReader:
         self.named_are_bodies = named_are_bodies
         self.leaves: list[Leaf] = []
         self.parts = 0
+        self.is_untouched = True  # no leaf was read
+        self.above = (0, 0)  # where something stands above the first part of all
         self.too_much: Why | None = None
 
-    def header(self, start: int, end: int) -> tuple[Fields, int]:
-        """Return the fields of the header that begins at ``start``, unfolded, and where the body begins."""
-        lines, body = self.header_lines(start, end)
+    def header(self, start: int, end: int, known: re.Pattern[str] = KNOWN_FIELD) -> tuple[Fields, int]:
+        """Return the fields of the header that begins at ``start``, unfolded, and where the body begins.
+
+        ``known``: by which a line that is no field is told from the first one of the body.
+        """
+        lines, body = self.header_lines(start, end, known)
         fields: Fields = {}
         for name, value in lines:
             fields.setdefault(name, []).append(value)
         return fields, body
 
-    def header_lines(self, start: int, end: int) -> tuple[list[tuple[str, str]], int]:
+    def header_lines(
+        self, start: int, end: int, known: re.Pattern[str] = KNOWN_FIELD
+    ) -> tuple[list[tuple[str, str]], int]:
         """Return the same in the order in which it stands there, the topmost first."""
         stop, body = _end_of_header(self.raw, start, end)
         if stop - start > LARGEST_HEADER:
@@ -81,6 +95,7 @@ class StructureReader:
             self._note("parse_zero_bytes")
             text = text.replace("\0", " ")
         lines = text.split("\n")
+        fields: list[int] | None = None  # the lines that are fields for certain, once it matters
         unfolded: list[tuple[str, list[str]]] = []
         last: list[str] | None = None
         for number, line in enumerate(lines):
@@ -99,7 +114,9 @@ class StructureReader:
                 continue  # the line that mbox files put between mails
             elif line.strip():
                 last = None
-                if not self._goes_on(lines, number):
+                if fields is None:
+                    fields = [at for at, other in enumerate(lines) if known.match(other)]
+                if not self._goes_on(fields, number):
                     body = start + sum(len(done.encode("utf-8", "surrogateescape")) + 1 for done in lines[:number])
                     break
         return [(name, repair("".join(pieces))) for name, pieces in unfolded], body
@@ -117,6 +134,8 @@ class StructureReader:
             return self._leaf(fields, "text/plain", {}, start, end, depth)
         if not closed:
             self._note("parse_not_closed")
+        if depth == 0:
+            self.above = start, max(self.raw.rfind(b"\n", start, spans[0][0] - 1), start)
         if depth >= DEEPEST:
             self._stop(why("parse_too_deep", limit=DEEPEST))
             return Bodies()
@@ -138,13 +157,30 @@ class StructureReader:
     def _children(self, spans: list[tuple[int, int]], depth: int, default: str) -> list[Bodies]:
         children = []
         for first, last in spans:
-            self.parts += 1
+            self._count(1)
             if self.parts > MOST_PARTS:
-                self._stop(why("parse_too_many_parts", limit=MOST_PARTS))
                 break
-            fields, body = self.header(first, last)
+            fields, body = self._part_header(first, last)
             children.append(self.part(fields, min(body, last), last, depth + 1, default))
         return children
+
+    def _part_header(self, start: int, end: int) -> tuple[Fields, int]:
+        """The header of a part. Some programs write none: then words of a person may look like fields."""
+        fields, body = self.header(start, end, _FIELD_OF_PART)
+        first = self.raw[start : min(start + 100, end)].decode("ascii", "replace")
+        if (
+            first[:1] in ("", "\r", "\n")
+            or KNOWN_FIELD.match(first)
+            or any(name.startswith("content-") for name in fields)
+        ):
+            return fields, body
+        self._note("parse_no_blank_line")
+        return {}, start
+
+    def _count(self, parts: int) -> None:
+        self.parts += parts
+        if self.parts > MOST_PARTS:
+            self._stop(why("parse_too_many_parts", limit=MOST_PARTS))
 
     def _leaf(self, fields: Fields, kind: str, parameters: dict[str, str], start: int, end: int, depth: int) -> Bodies:
         disposition, about = content_type(first_field(fields, "content-disposition"), "")
@@ -155,6 +191,9 @@ class StructureReader:
             self._note(problem["code"])
         name = file_name(about.get("filename") or parameters.get("name") or "")
         charset = parameters.get("charset", "")
+        if is_text and name and self.is_untouched and disposition != "attachment":
+            self.named_are_bodies = True  # a file would come behind what was written
+        self.is_untouched = False
         attached = disposition == "attachment" or (name and depth > 0 and not self.named_are_bodies)
         if is_text and not attached:
             if kind == "text/html":
@@ -176,6 +215,7 @@ class StructureReader:
     def _plain_text(self, content: bytes, charset: str, parameters: dict[str, str]) -> Bodies:
         """A text, without the files that old programs write into it, which come with the mail like others."""
         content, files = take_files(content)
+        self._count(len(files))
         for file in files:
             if not file.is_whole:
                 self._note("parse_file_damaged")
@@ -201,9 +241,10 @@ class StructureReader:
         self.parts, self.too_much = inner.parts, self.too_much or inner.too_much
         return bodies
 
-    def _goes_on(self, lines: list[str], number: int) -> bool:
-        """Say whether the header goes on below a line that is no field."""
-        goes_on = any(KNOWN_FIELD.match(later) for later in lines[number + 1 : number + 200])
+    def _goes_on(self, fields: list[int], number: int) -> bool:
+        """Say whether the header goes on below a line that is no field: there is one a few lines below."""
+        later = bisect_right(fields, number)
+        goes_on = later < len(fields) and fields[later] < number + 200
         self._note("parse_line_noise" if goes_on else "parse_no_blank_line")
         return goes_on
 
@@ -218,11 +259,6 @@ class StructureReader:
 _PKCS7 = ("application/pkcs7-mime", "application/x-pkcs7-mime")
 _SIGNATURES = ("application/pkcs7-signature", "application/x-pkcs7-signature", "application/pgp-signature")
 _FIELD_NAME = re.compile(r"[!-9;-~]+")
-KNOWN_FIELD = re.compile(
-    r"(?:from|to|cc|subject|date|message-id|mime-version|content-[a-z-]{1,30}|received|references|in-reply-to"
-    r"|reply-to|return-path|sender|x-[a-z0-9-]{1,60})[ \t]*:",
-    re.IGNORECASE,
-)
 
 
 def first_field(fields: Fields, name: str) -> str:
@@ -280,11 +316,22 @@ _BOUNDARY_TAIL = re.compile(rb"(--)?[ \t]*+(?:\r?\n|\Z|\r(?=\n|\Z))")
 
 
 def _alternative(children: list[Bodies]) -> Bodies:
-    """The same thing in several forms: the last HTML (the richest) and the first text; a blank one only if all are."""
+    """The same thing in several forms: an HTML and a text, each the one that says most; a blank one only if all are.
+
+    A page without a word does not hide the words of the text.
+    """
     pages = [child.html for child in reversed(children) if child.html is not None]
-    text = next((child.text for child in children if child.text is not None), None)
-    html = next((page for page in pages if says_something(page)), pages[0] if pages and text is None else None)
+    text = max((child.text for child in children if child.text is not None), key=len, default=None)
+    said = [page for page in pages if says_something(page)]
+    html = max(said, key=lambda page: len(text_of_html(page))) if len(said) > 1 else next(iter(said), None)
+    if html is None:
+        return Bodies(pages[0] if pages and text is None else None, text)
+    if text and not has_words(html) and _BESIDE_PICTURES.sub("", text):
+        html = f"{text_to_html(text)}\n{html}"
     return Bodies(html, text)
+
+
+_BESIDE_PICTURES = re.compile(r"\[[^\[\]]{0,300}+\]|[\s\ufffc]+")  # what programs write in place of a picture
 
 
 def _sequence(children: list[Bodies]) -> Bodies:

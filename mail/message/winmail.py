@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from mail.message.charsets import to_text
 from mail.message.contents import body_text
 from mail.message.rtf import read_rtf, unpack_rtf
+from mail.message.structure import MOST_PARTS
 
 _SIGNATURE = 0x223E9F78
 _NEXT_ATTACHMENT = 0x00069002  # attAttachRenddata
@@ -47,7 +48,7 @@ def unpack_winmail(content: bytes) -> Winmail:
     code_page = "cp1252"
     files: list[tuple[str, bytes]] = []
     for identity, value in _attributes(content):
-        if identity == _NEXT_ATTACHMENT:
+        if identity == _NEXT_ATTACHMENT and len(files) <= MOST_PARTS:
             files.append(("", b""))
         elif identity == _CODE_PAGE and len(value) >= 4:
             code_page = f"cp{struct.unpack_from('<I', value)[0]}"

@@ -252,7 +252,8 @@ def test_our_own_headers():
          "<p>marked</p>", "words", ["a.pdf"]),
         ("From: a@x.test\nContent-Type: text/plain; name=letter.txt\n\nhello", None, "hello", []),
         ("From: a@x.test\nContent-Type: application/pdf\n\n%PDF", None, "", ["attachment-1.pdf"]),
-        (multipart("Content-Type: multipart/digest; boundary=c\n\n--c\n\nSubject: I\n\nx\n--c--"), None, "", ["I.eml"]),
+        (multipart("Content-Type: multipart/digest; boundary=c\n\n--c\n\nSubject: I\n\nx\n--c--"),
+         None, "preamble", ["I.eml"]),
     ],
 )  # fmt: skip
 def test_bodies_and_attachments(raw, html, text, attachments):
@@ -352,10 +353,11 @@ def test_transfer_encodings(encoding, body, text, problem):
     assert problem is None or problem in codes(message)
 
 
-def test_winmail_is_unpacked():
-    def attribute(identity: int, value: bytes) -> bytes:
-        return b"\x02" + struct.pack("<II", identity, len(value)) + value + b"\0\0"
+def attribute(identity: int, value: bytes) -> bytes:
+    return b"\x02" + struct.pack("<II", identity, len(value)) + value + b"\0\0"
 
+
+def test_winmail_is_unpacked():
     tnef = struct.pack("<IH", 0x223E9F78, 1) + attribute(0x00069002, b"x" * 14)
     tnef += attribute(0x00018010, b"offer.doc\0") + attribute(0x0006800F, b"contents")
     raw = multipart(
@@ -483,6 +485,16 @@ def test_limits_lead_to_quarantine_and_keep_what_was_read(raw, code):
         (lambda: b"From: " + b"=?a?q?x" * 36_000 + b" <a@x.test>\n\nbody", None),
         (lambda: b"Subject: s\n\n" + b"begin 644 a\n#0V%T\n" * 50_000, None),
         (lambda: b"Subject: s\n\n" + b"=ybegin line=1 size=1 name=a\n" * 40_000, None),
+        (lambda: multipart(*["\n" + "begin 644 a\n#0V%T\n`\nend\n" * 120] * 99).encode(), "parse_too_many_parts"),
+        (
+            lambda: (
+                b"Content-Type: application/ms-tnef\n\n"
+                + struct.pack("<IH", 0x223E9F78, 1)
+                + (attribute(0x00069002, b"") + attribute(0x0006800F, b"x")) * 30_000
+            ),
+            "parse_too_many_parts",
+        ),
+        (lambda: b"Subject: s\n" + (b"x\n" * 190 + b"To: a@x.test\n") * 600 + b"\nbody", None),
         (lambda: b"Content-Type: multipart/mixed\n\n" + b"--" * 500_000, None),
         (lambda: b"Content-Type: text/plain\nContent-Transfer-Encoding: base64\n\n" + b"=" * 1_000_001, None),
     ],
