@@ -325,7 +325,7 @@ def test_a_mail_that_names_a_colleague_is_marked_in_the_chatter_and_in_his_inbox
         document = db.session.scalars(select(Document)).one()
     page = words(clerk.get(f"/document/{document.id}").text)
     assert "Not checked" in page
-    assert "30 more people named in this email are not listed here." in page and "p29@x.test" in page
+    assert "30 more people named in the last email are not listed here." in page and "p29@x.test" in page
     assert f'Not checked: this email names "The Clerk" <{address}> as its author, but nothing proves it.' in page
     assert "An email in your name. Did you write it?" in words(clerk.get("/inbox").text)
 
