@@ -30,6 +30,7 @@ from mail.message.parse import IncomingMessage
 from mail.sentences import Why, why
 
 BEGINNING = 6000  # characters of the text that are looked at
+BESIDE = 80  # characters
 HTML_READ = 200_000
 MOST_LINKS = 60
 LONGEST_LINK = 1500
@@ -92,7 +93,7 @@ def forwarding_request(message: IncomingMessage, checked_by: str) -> ForwardingR
     if not (link or code) or not (_is_certain(link, provider) or _speaks_of_it(message.subject, text)):
         return None
     address = _named(message, text)
-    if provider is None and not address:
+    if provider is None and not (address and _forwards_an_address(message.subject, text)):
         return None
     doubt = _doubt(message, provider, checked_by)
     return ForwardingRequest(
@@ -146,6 +147,15 @@ def _speaks_of_it(subject: str, text: str) -> bool:
     is_subject = FORWARDING.search(subject[:500]) or CONFIRM.search(subject[:500])
     both = f"{subject[:500]}\n{text}"
     return bool(is_subject and FORWARDING.search(both) and CONFIRM.search(both))
+
+
+def _forwards_an_address(subject: str, text: str) -> bool:
+    """Say whether an address stands beside the word: a link, goods and a question are forwarded as well."""
+    if FORWARDING.search(subject[:500]):
+        return True
+    return any(
+        "@" in text[max(found.start() - BESIDE, 0) : found.end() + BESIDE] for found in FORWARDING.finditer(text)
+    )
 
 
 def _code(subject: str, text: str) -> str:
