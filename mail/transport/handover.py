@@ -16,10 +16,12 @@ class Handed(NamedTuple):
 def hand_over(protocol: Literal["lmtp", "smtp"], host: str, port: int, recipient: str, content: bytes) -> Handed:
     """Hand an email with the null sender to a listener and return its reply; raises ``OSError`` without one."""
     speak = smtplib.LMTP if protocol == "lmtp" else smtplib.SMTP
-    client = speak(host, port, timeout=TIMEOUT)
+    client = speak(timeout=TIMEOUT)
     try:
-        client.ehlo_or_helo_if_needed()
-        code, words = client.mail("")
+        code, words = client.connect(host, port)
+        if code < 400:
+            client.ehlo_or_helo_if_needed()
+            code, words = client.mail("")
         if code < 400:
             code, words = client.rcpt(recipient)
         if code < 400:

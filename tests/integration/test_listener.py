@@ -250,6 +250,8 @@ def test_too_many_connections_are_told_so(app: Flask, monkeypatch: pytest.Monkey
         refused = pytest.raises(smtplib.SMTPConnectError, match="421")
         with refused:
             smtplib.SMTP("127.0.0.1", port)
+        handed = handover.hand_over("smtp", "127.0.0.1", port, "sales@office.test", b"")
+        assert handed == (False, "421 4.7.0 Too many connections; try again later")
 
 
 def test_a_mail_that_can_not_be_stored_is_to_come_again(app: Flask, smtp: smtplib.SMTP) -> None:
