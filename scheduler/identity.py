@@ -22,6 +22,7 @@ from scheduler.loops import Loop, NotNow
 log = logging.getLogger("coquimail.worker")
 
 FINISH = 40.0  # seconds that the others have to finish before the row is let go of: more than any answer of a database
+COUNT_EVERY = 60.0  # seconds between two marks by which a database that was restored is known
 HELD = 15.0  # seconds that a lease of a single thing outlives its last heartbeat
 
 
@@ -186,15 +187,19 @@ class WorkerIdentity:
 
 
 class InstallationWatch:
-    """The loop that finds out when a backup is restored while the worker runs."""
+    """The loop that finds out when a backup is restored while the worker runs: until then its old queue is sent."""
 
     def __init__(self, identity: WorkerIdentity) -> None:
         self._identity = identity
+        self._counted_at = lease.elapsed()
 
     def work(self) -> bool:
-        """Look once."""
+        """Look once, and count once a minute."""
         self._identity.current()
-        rehearsal.begin_where_copied(now())
+        counts = lease.elapsed() - self._counted_at > COUNT_EVERY
+        rehearsal.begin_where_copied(now(), counts)
+        if counts:
+            self._counted_at = lease.elapsed()
         return False
 
 

@@ -75,7 +75,7 @@ class WorkerProcess:
             loop("recovery", Recovery(self._identity, stopping), "recovery", pause=2.0),
             loop("connections", ConnectionShares(self._connections, self._identity), "rehearsal"),
             loop("slow servers", ServerWatch(self._connections)),
-            loop("installation", InstallationWatch(self._identity), pause=60.0),
+            loop("installation", InstallationWatch(self._identity), pause=LOOK_EVERY),
             loop("rehearsal", RehearsalSteps(self._identity), "rehearsal", pause=LOOK_EVERY),
         ]
         for address in found.listen:

@@ -32,17 +32,19 @@ MAILINGS_SHOWN = 10
 # --- its beginning
 
 
-def begin_where_copied(now: datetime) -> None:
-    """Rehearse if the database is not where it was, or is older than it was; else note that it is at home. Commits.
+def begin_where_copied(now: datetime, counts: bool = True) -> None:
+    """Rehearse if the database is not where it was, or is older than it was; else note that it is at home, if this look
+    counts. Commits.
 
-    For each worker, before it claims anything, and every minute: a backup may be restored under its feet.
+    For each worker, before it claims anything, and again and again: a backup may be restored under its feet.
     """
     office.forget()
     with reading():
         reason = installation.moved()
         goes_on = rehearsal.current()
     if reason is None:
-        installation.count_on(now)
+        if counts:
+            installation.count_on(now)
     elif goes_on is None or not goes_on.is_automatic or installation.is_elsewhere(goes_on.place):
         log.warning("rehearsal: %s", reason["code"])
         begin(reason, now, place=installation.place())

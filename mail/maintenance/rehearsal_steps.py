@@ -97,12 +97,13 @@ class _Undecided:
     """Lines that the end has not come to yet."""
 
     to_leave: ColumnElement[bool]
+    taken_before: ColumnElement[bool]  # they wait no more because the practice mailbox took them: left like the others
     held: ColumnElement[bool]
     to_send_for_real: ColumnElement[bool]
 
     @property
     def kinds(self) -> tuple[ColumnElement[bool], ...]:
-        return self.to_leave, self.held, self.to_send_for_real
+        return self.to_leave, self.taken_before, self.held, self.to_send_for_real
 
     @classmethod
     def of(cls, found: Rehearsal) -> "_Undecided":
@@ -111,6 +112,7 @@ class _Undecided:
         queued, left = holds(Recipient.state, "queued"), or_(false(), *(which for which, sends in chosen if not sends))
         return cls(
             queued & left,
+            rehearsed(found) & or_(false(), *(() if found.end.send_held else (written_before(found),))),
             queued & (Recipient.next_try_at >= HELD) & ~left,
             rehearsed(found) & or_(false(), *(which for which, sends in chosen if sends)),
         )
@@ -121,6 +123,7 @@ def _end(found: Rehearsal, now: datetime) -> bool:
     undecided = _Undecided.of(found)
     for which, decide, most in (
         (undecided.to_leave, _leave, AT_ONCE),
+        (undecided.taken_before, _leave, AT_ONCE),
         (undecided.held, _release, AT_ONCE),
         (undecided.to_send_for_real, _send_for_real, ANEW_AT_ONCE),
     ):
@@ -137,7 +140,9 @@ def _end(found: Rehearsal, now: datetime) -> bool:
 
 def _leave(found: Rehearsal, some: Sequence[int], now: datetime) -> None:
     assert found.end is not None
-    lines.note(some, why("rehearsal_left_unsent"), now)
+    taken = update(Recipient).where(Recipient.id.in_(some), Recipient.state == "sent")
+    change_rows(taken.values(state="queued", sent_at=None))
+    lines.note(some, why("rehearsal_left_unsent", user=found.end.who), now)
     lines.cancel(some, now, found.end.who)
 
 

@@ -42,7 +42,7 @@ SENTENCES: dict[str, Any] = {
         "Not fetched during this rehearsal: the real office would notice if somebody else reads its mailbox by POP3. "
         "The emails stay on the server."
     ),
-    "rehearsal_left_unsent": _l("Written in a rehearsal and not sent when it ended."),
+    "rehearsal_left_unsent": _l("Not sent when the rehearsal ended, as %(user)s chose."),
     "rehearsal_sent_for_real": _l(
         "It went to the practice mailbox in a rehearsal. %(user)s had it sent for real when the rehearsal ended."
     ),

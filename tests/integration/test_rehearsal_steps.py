@@ -79,7 +79,7 @@ def test_what_was_under_way_when_it_began_waits_once_it_comes_back(app: Flask) -
         assert line.is_held and line.why == why("rehearsal_holds")
 
 
-@pytest.mark.parametrize(("held", "state"), [(True, "queued"), (False, "sent")])
+@pytest.mark.parametrize(("held", "state"), [(True, "queued"), (False, "cancelled")])
 def test_what_was_written_before_counts_as_that_although_it_went_to_the_practice_mailbox(
     app: Flask, held: bool, state: str
 ) -> None:

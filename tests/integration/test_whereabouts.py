@@ -1,5 +1,6 @@
 """How an office finds out that it was copied, moved or restored, and what it never takes for that."""
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -16,10 +17,12 @@ from mail.decide.installation import TAKES, TOLERATED
 from mail.maintenance import rehearsal as flow
 from mail.outgoing import enqueue
 from mail.outgoing.enqueue import OutgoingDraft, To
+from mail.queue import lease
 from mail.settings import config, installation, office, parameters, rehearsal
 from mail.settings.clock import now
 from models import db, whereabouts
 from scheduler import create_worker_app
+from scheduler.identity import InstallationWatch, WorkerIdentity
 
 MACHINE = "0123456789abcdef0123456789abcdef"
 
@@ -89,6 +92,21 @@ def test_what_one_worker_settled_holds_for_one_with_another_folder(app: Flask, d
         db.engine.dispose()
     with app.app_context():
         assert seen() == ""
+
+
+def test_a_worker_looks_often_and_counts_once_a_minute(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch, began = InstallationWatch(WorkerIdentity()), lease.elapsed()
+    monkeypatch.setattr(watch._identity, "current", lambda: None)
+    with app.app_context():
+        counted = []
+        for seconds in (0, 61, 90):
+            monkeypatch.setattr(lease, "elapsed", lambda seconds=seconds: began + seconds)
+            watch.work()
+            counted.append(json.loads(parameters.stored(installation.KEY) or "{}").get("marks", 0))
+        assert counted == [0, 1, 1]
+        go_back_to(json.dumps({"kind": "another", "marks": 1}))
+        watch.work()
+        assert rehearsal.is_on()
 
 
 # --- SQLite: files
