@@ -50,7 +50,6 @@ _DATE_LINE = re.compile(
     r"|(?:date|datum|fecha|data|dato|päivämäärä|日時|날짜)\*?[ \t]*[:：].*\d[:.h]\d\d)",
     re.IGNORECASE,
 )
-_TIME = re.compile(r"\d[:.h]\d\d")
 # What dashes without the blank of RFC 3676 need below them: how somebody is reached.
 _REACHED = re.compile(
     r"[\w.+-]{1,64}@[\w-]{1,63}\.\w|\bwww\.\w|\bhttps?://|(?:\+|\b0|\b\d{3}[-.)] ?|\()\d[\d ()/.-]{5,20}\d",
@@ -208,7 +207,7 @@ def _begins_quote(lines: list[str], number: int) -> bool:
     if end is None:
         return False
     after = next((other for other in lines[end + 1 : end + 20] if other.strip()), "")
-    said_by_program = any("@" in other or _TIME.search(other[:_LONGEST_LINE]) for other in lines[number : end + 1])
+    said_by_program = any("@" in other for other in lines[number : end + 1])
     return said_by_program and bool(after) and not after.lstrip().startswith(">")
 
 
@@ -283,11 +282,31 @@ def _fold_html(body: str) -> int | None:
     closed = 0 if quote is not None else body.rfind("</blockquote")
     signatures = _SIGNATURE_MARKS.finditer(body, 0, quote if quote is not None else len(body))
     for signature in islice((one for one in signatures if one.start() >= closed), _MOST_LOOKS):
-        below = body[signature.end() : quote][:20_000] if signature[0].rstrip().endswith("--") else ""
-        dashes = "-- " if signature[0].endswith(" ") else "--"
-        if not below or _is_signature(text_of_html(below).split("\n"), dashes):
+        if _lasts(body[signature.start() : quote], signature[0]):
             return _with_dashes(body, signature.start())
     return quote
+
+
+def _lasts(html: str, mark: str) -> bool:
+    """Say whether all of some HTML, which begins with the mark of a signature, is that signature."""
+    if not mark.rstrip().endswith("--"):
+        return not _says_something(html[_end_of_element(html) :])
+    below = text_of_html(html[len(mark) :][:20_000])
+    return not below or _is_signature(below.split("\n"), "-- " if mark.endswith(" ") else "--")
+
+
+def _end_of_element(html: str) -> int:
+    """Where the element ends that some HTML begins with."""
+    name = _TAG_NAME.match(html)
+    depth = 0
+    for tag in re.finditer(rf"<(/?){name[1]}\b[^<>]*>", html) if name else ():
+        depth += -1 if tag[1] else 1
+        if not depth:
+            return tag.end()
+    return len(html)
+
+
+_TAG_NAME = re.compile(r"<(\w+)")
 
 
 def _with_dashes(body: str, start: int) -> int:
@@ -343,7 +362,10 @@ def _says_something(html: str) -> bool:
 def _is_cited(body: str, mark: re.Match[str]) -> bool:
     """Say whether a block is a quote: people also indent their own words by one."""
     tag = body[mark.start() : mark.start() + 500].partition(">")[0]
-    return "cite" in tag or "class=" in tag or _with_attribution(body, mark.start()) != mark.start()
+    return bool(_CITED.search(tag)) or _with_attribution(body, mark.start()) != mark.start()
+
+
+_CITED = re.compile(r'\bcite\b|\bclass="[^"]')
 
 
 def _outlook_header(body: str, mark: re.Match[str]) -> bool:

@@ -153,6 +153,7 @@ TEXTS = [
     "Yes.\n\n‖--\nBob\nwww.y.example\n\nOn Mon, 2 Nov 2026, Ann <a@x.test> wrote:\n> Is it?\n",
     "Yes.\n\n‖--\nBob\nPhone 555-123-4567\n",
     # what a person writes out, as a program would write it
+    "On 3 May 2026 at 10:30 your colleague wrote:\nWe deliver on Monday.\n\nThat did not happen!",
     "Order:\n--\nPlease send 300 chairs\nto Main Street 5",
     "Send it this way:\n\nFrom: sales@ours.example\nTo: bob@y.example\nSubject: Lunch at 10:30\n\nby Friday, please.",
     "Use these:\n\nFrom: sales@ours.example\nTo: bob@y.example\nDate: tomorrow\nSubject: Hello\n\nand confirm.",
@@ -193,6 +194,12 @@ HTMLS = [
     "<p>One</p><hr><p>Two</p>",
     '<p>One</p><div style="border-top:solid red 1px">Two</div>',
     "<blockquote>only quoted</blockquote>",
+    # what stands below a signature is no part of it
+    '<p>Hi</p><div id="Signature"><div>Bob</div></div><div>PS: 300 chairs, please.</div>',
+    '<p>Hi</p><div class="gmail_signature">Bob</div><p>300 chairs</p>‖<div class="gmail_quote">'
+    "<blockquote>a</blockquote></div>",
+    '<p>Hi</p><div class="moz-signature">-- <br>Bob</div><p>Yes.</p>‖<div class="moz-signature">-- <br>Bob</div><br>',
+    '<p>Hi</p><blockquote class="own">300 chairs</blockquote>',
     # in doubt nothing is folded
     "<p>The address:</p><blockquote style='margin:0 0 0 40px;border:none'>Main Road 1</blockquote>",
     "<p>Yes.</p><blockquote>Is it?</blockquote>",
