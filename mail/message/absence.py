@@ -32,6 +32,12 @@ _PHRASES = """
     自動応答*; 自动答复*; 不在のお知らせ*
     自動返信*; 不在通知*; 自动回复*; 自動回覆*; 자동 회신*; 자동회신*; 자동 응답*; 부재중*
 """
+# With these people begin subjects as well: "Abwesenheit von Max am Montag".
+_PEOPLES_OWN = """
+    on vacation; on annual leave; on maternity leave; on parental leave; on sick leave; i am on leave
+    abwesend; abwesenheit; afwezig; afwezigheid*; fuori sede; fuori ufficio; frånvaro*; fravær*; poissa; poissaolo*
+    不在のお知らせ*; 不在通知*; 부재중*
+"""
 # "Out of office hours": somebody writes about it, nobody is away.
 _ABOUT_IT = "hours|supplies|equipment|furniture|work|workers?|policy|policies|messages?|templates?|settings?|assistant"
 _TAG = re.compile(
@@ -42,21 +48,33 @@ _PREFIX = re.compile(
 )
 
 
-def is_absence_subject(subject: str) -> bool:
+def is_absence_subject(subject: str, alone: bool = False) -> bool:
     """Say whether a subject is that of an absence note: a known phrase, whatever hyphens and tags stand around it.
 
-    A person's answer to one begins with "Re:" or the like, and is a person's mail.
+    A person's answer to one begins with "Re:" or the like, and is a person's mail. ``alone``: nothing else says that a
+    program answered; then it must be what only programs write, up to a colon or to the end.
 
     >>> is_absence_subject("[EXT] Out-of-Office: Ann Lee"), is_absence_subject("Re: Out of office")
     (True, False)
+    >>> [is_absence_subject(text, alone=True) for text in ("Automatic reply: Offer", "Automatic reply cards: offer")]
+    [True, False]
     """
     rest = subject[:500]
     while (tag := _TAG.match(rest)) or (prefix := _PREFIX.match(rest)):
-        if tag and _KNOWN.match(_plain(next(filter(None, tag.groups()), ""))):
+        if tag and _is_known(next(filter(None, tag.groups()), ""), alone):
             return True
         rest = rest[(tag or prefix).end() :]  # type: ignore[union-attr]
-    words = _plain(rest)
-    return bool(_KNOWN.match(words) or _SOMEBODY.fullmatch(words))
+    return _is_known(rest, alone) or (not alone and bool(_SOMEBODY.fullmatch(_plain(rest))))
+
+
+def _is_known(text: str, alone: bool) -> bool:
+    if not alone:
+        return bool(_KNOWN.match(_plain(text)))
+    words = _plain(_COLON.split(text, maxsplit=1)[0])
+    return bool(_KNOWN.fullmatch(words)) and not _PEOPLES.fullmatch(words)
+
+
+_COLON = re.compile(r"[:：|]|\s[-–—]\s")
 
 
 def is_absence_text(text: str) -> bool:
@@ -118,8 +136,12 @@ def _pattern(phrase: str) -> str:
     return words + (r"\w*" if phrase.endswith("*") else r"(?!\w)")
 
 
-_PHRASE = [phrase.strip() for phrase in _PHRASES.replace("\n", ";").split(";") if phrase.strip()]
-_KNOWN = re.compile(rf"(?:{'|'.join(map(_pattern, _PHRASE))})(?! (?:{_ABOUT_IT})\b)")
+def _any_of(phrases: str) -> str:
+    return "|".join(_pattern(phrase) for one in phrases.replace("\n", ";").split(";") if (phrase := one.strip()))
+
+
+_KNOWN = re.compile(rf"(?:{_any_of(_PHRASES)})(?! (?:{_ABOUT_IT})\b)")
+_PEOPLES = re.compile(_any_of(_PEOPLES_OWN))
 _SOMEBODY = re.compile(
     r"(?!who |wer |qui |quien )\w+(?: \w+){0,3} (?:is|ist|est|esta) (?:currently |derzeit |momentan |actuellement )?"
     r"(?:out of (?:the )?office|on (?:annual |maternity |parental |sick )?leave|abwesend|ausser haus|nicht im buro"

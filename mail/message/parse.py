@@ -309,6 +309,8 @@ def _date(value: str, arrived_at: datetime, problems: list[Why]) -> datetime:
 
 _AUTO_HEADERS = ("x-autoreply", "x-autorespond", "x-autoreply-from", "x-mail-autoreply", "x-autoresponder")
 
+_OF_PROGRAMS = ("auto-submitted", "precedence", "x-auto-response-suppress")
+
 
 def _is_auto_reply(message: IncomingMessage) -> bool:
     """Say whether a machine answered (RFC 3834): absence notes, acknowledgements; not mail that is only generated."""
@@ -320,7 +322,12 @@ def _is_auto_reply(message: IncomingMessage) -> bool:
         return message.raw_header("x-autoreply").strip().lower() != "no"
     if message.raw_header("precedence").strip().lower() in ("auto_reply", "auto-reply", "autoreply"):
         return True
-    return is_absence_subject(message.subject)
+    return is_absence_subject(message.subject, alone=not _answers_by_program(message))
+
+
+def _answers_by_program(message: IncomingMessage) -> bool:
+    """Say whether a mail shows something of an answer that a program sent."""
+    return bool(message.references) or message.return_path == "" or any(name in message.fields for name in _OF_PROGRAMS)
 
 
 def _is_list(message: IncomingMessage) -> bool:

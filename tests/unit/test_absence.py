@@ -138,6 +138,22 @@ Is the offer automatic?
 []
 ***
 """
+PEOPLES_OWN = """
+Abwesenheit von Max am 3. Mai
+Abwesenheit: Max Müller, 3b
+Frånvaro Lisa 3B
+Frånvaroanmälan: Lisa
+Fravær i dag
+Afwezig maandag
+On vacation rentals in Italy
+On vacation from 3 May: please pause my delivery
+Out of office on Friday
+Automatic reply cards: quotation
+Automatic answer machine needed
+Vacation message for our hotel
+Ann Lee is on sick leave
+不在通知が届きました
+"""
 
 
 @pytest.mark.parametrize("subject", AWAY.strip().splitlines())
@@ -148,6 +164,11 @@ def test_these_are_absence_notes(subject):
 @pytest.mark.parametrize("subject", ["", *PERSONS.strip().splitlines()])
 def test_these_are_a_persons_words(subject):
     assert not is_absence_subject(subject)
+
+
+@pytest.mark.parametrize("subject", PEOPLES_OWN.strip().splitlines())
+def test_with_these_people_begin_as_well(subject):
+    assert is_absence_subject(subject) and not is_absence_subject(subject, alone=True)
 
 
 @pytest.mark.parametrize(
