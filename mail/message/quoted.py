@@ -297,16 +297,13 @@ def _lasts(html: str, mark: str) -> bool:
 
 def _end_of_element(html: str) -> int:
     """Where the element ends that some HTML begins with."""
-    name = _TAG_NAME.match(html)
+    name = re.split(r"[\s>]", html[1:20], maxsplit=1)[0]
     depth = 0
-    for tag in re.finditer(rf"<(/?){name[1]}\b[^<>]*>", html) if name else ():
+    for tag in re.finditer(rf"<(/?){name}\b[^<>]*>", html):
         depth += -1 if tag[1] else 1
         if not depth:
             return tag.end()
     return len(html)
-
-
-_TAG_NAME = re.compile(r"<(\w+)")
 
 
 def _with_dashes(body: str, start: int) -> int:

@@ -195,6 +195,7 @@ HTMLS = [
     '<p>One</p><div style="border-top:solid red 1px">Two</div>',
     "<blockquote>only quoted</blockquote>",
     # what stands below a signature is no part of it
+    '<p>Hi</p>‖<div class="signature">Bob<blockquote cite="mid:1@x">Is it?</blockquote></div>',
     '<p>Hi</p><div id="Signature"><div>Bob</div></div><div>PS: 300 chairs, please.</div>',
     '<p>Hi</p><div class="gmail_signature">Bob</div><p>300 chairs</p>‖<div class="gmail_quote">'
     "<blockquote>a</blockquote></div>",
