@@ -1,5 +1,6 @@
 """What the benchmarks share: pairs of runs, what else the machine did, databases that really write, memory and CPU."""
 
+import ctypes
 import json
 import os
 import platform
@@ -16,6 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 MOST_STEAL, MOST_BUSY = 5.0, 20.0  # percent: a pair is dropped when others had more of the machine
+PR_SET_CHILD_SUBREAPER = 36  # of linux/prctl.h
 
 # What PostgreSQL does by default, against the quick settings of the tests: everything acknowledged is on the disk.
 DURABLE = {
@@ -72,6 +74,7 @@ NOISE_HEAD = f"{'steal':>7}{'busy':>7}"
 @contextmanager
 def noise() -> Iterator[Noise]:
     """Measure, during a block, the steal and how busy the machine was with what is not ours."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)  # what outlives a server that it belonged to stays ours
     measured = Noise()
     began, ours = processor_times(), our_ticks()
     yield measured
