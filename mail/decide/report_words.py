@@ -21,6 +21,7 @@ from mail.decide.returned import (
     answers_for_somebody,
     from_machine,
     has_machine_voice,
+    is_answer,
     is_certain,
     is_challenge,
     is_report,
@@ -134,11 +135,14 @@ def _few_lines(raw: bytes) -> bytes:
 
 def _by_detectors(words: _Words) -> list[str]:
     """What flufl.bounce finds; whatever it raises is a note, not an accident."""
-    if words.message.is_auto_reply and not has_machine_voice(words.message):
+    message = words.message
+    if message.is_auto_reply and not has_machine_voice(message):
         return []  # somebody is away, whatever their note quotes
+    if not words.certain and is_answer(message) and not from_machine(message):
+        return []  # somebody passes a report on
     try:
         detectors = import_module("flufl.bounce")  # loaded by the first report, not by every process
-        tree = _without_returned(email.message_from_bytes(_few_lines(words.message.raw)))
+        tree = _without_returned(email.message_from_bytes(_few_lines(message.raw)))
         temporary, permanent = detectors.all_failures(tree)
     except ImportError:
         words.problem = why(DETECTORS_MISSING)

@@ -115,11 +115,12 @@ def is_certain(message: IncomingMessage, own: OwnWords, at_bounce_address: bool)
     if not (in_subject or _FAILURE.search(said)):
         return False
     returns = any(part.type in (*_RETURNED, *STATUS) for part in message.attachments)
+    shows_mail = returns or bool(_DIALOGUE.search(own.said))
     if message.is_auto_reply or _speaks_for_people(own):  # who is away may speak of failures and quote codes
-        return returns and has_machine_voice(message) and (from_machine(message) or at_bounce_address)
+        begins = shows_mail and bool(_FAILURE.match(message.subject)) and not _speaks_for_people(own)
+        return (returns or begins) and has_machine_voice(message) and (from_machine(message) or at_bounce_address)
     if _OF_READER.search(f"{message.subject}\n{said}"):
         return returns
-    shows_mail = returns or bool(_DIALOGUE.search(own.said))
     if _LOOP_ALERT.match(message.subject) and own.returned:
         return True
     if from_postmaster(message):  # may be a person, too, but no person writes as nobody
@@ -129,7 +130,8 @@ def is_certain(message: IncomingMessage, own: OwnWords, at_bounce_address: bool)
         return in_subject or shows_mail or bool(own.returned) or by_nobody
     if at_bounce_address:
         quotes = bool(own.returned) and not message.references  # who answers quotes as well
-        return is_called_machine(message) or shows_mail or quotes
+        by_people = answers or _answers_go_elsewhere(message)
+        return (is_called_machine(message) or shows_mail or quotes) and (returns or not by_people)
     if message.from_ is None:
         return message.return_path == "" or shows_mail or bool(own.returned)
     if answers or _answers_go_elsewhere(message):
