@@ -178,4 +178,5 @@ def run_program(folder: Path, office: Path) -> int:
     done = subprocess.run(["sh", path], env=env, input=MAIL, capture_output=True, timeout=60)
     said = done.stderr.decode()
     assert "Traceback" not in said and "secret" not in said, said
+    assert bool(said) == bool(done.returncode), "whoever waits is told why"
     return done.returncode

@@ -175,6 +175,7 @@ def test_programs_that_deliver_for_a_mail_server(
     rules = deliver.folder / file
     rules.write_text(stand_in.in_place(recipe(file)))
     rules.chmod(0o600)
+    os.chown(rules, MAIL_USER.pw_uid, MAIL_USER.pw_gid)
     words = ["-m", rules] if "procmail" in program else [rules]
     line = b"From ann@home.test Mon Nov 23 09:00:00 2026\n"
     assert deliver.run(words, line + MAIL) == 0
