@@ -35,6 +35,7 @@ SENTENCES: dict[str, Any] = {
     "self_test_refused": _l("The outgoing server did not take the email to %(address)s."),
     "self_test_not_sent": _l("The email could not be sent."),
     "self_test_not_tried": _l("Not tested: the email could not be sent."),
+    "self_test_rehearses": _l("A rehearsal has begun: it would go to the practice mailbox and never arrive."),
     "self_test_server_failed": _l("Not tested: the outgoing server did not take the first email."),
     "self_test_needs_delivery": _l("Not tested: the email did not arrive."),
     "self_test_nothing_fetched": _l(

@@ -15,6 +15,7 @@ from mail.decide.self_test import PATIENCE, not_sent
 from mail.decide.verp import PLACE
 from mail.incoming import flow, position
 from mail.maintenance import self_test, self_test_rows
+from mail.maintenance.rehearsal import begin
 from mail.outgoing import tried_once
 from mail.outgoing.enqueue import OutgoingDraft, To, enqueue
 from mail.queue.journal import Journal
@@ -478,6 +479,20 @@ def test_a_server_that_nobody_asked_is_not_said_to_refuse(app: Flask) -> None:
         ]
         assert [(one or {}).get("code") for one in said] == ["self_test_not_tried"] * 3
         assert all(one["values"]["cause"] == "no_server" for one in said if one)
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_rehearsal_that_begins_meanwhile_is_no_fault_of_the_server(app: Flask) -> None:
+    with app.app_context():
+        identity = WorkerIdentity()
+        identity.begin()
+        add_server(9)
+        check_id = self_test_rows.ask(1, self_test_rows.Target(INBOX), None, now()).id
+        begin(why("rehearsal_by_command"), now())
+        with Journal.open(settings().journal_folder, identity.current().id, "self-1") as journal:
+            self_test.send(check_id, "plus", journal, identity.current())
+        plus = self_test_rows.parts_of(check_id)["plus"]
+        assert (plus.state, plus.why) == ("skipped", not_sent("plus", why("self_test_rehearses")).why)
 
 
 NAMES_THE_ADDRESS_ONLY = (
