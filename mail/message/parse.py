@@ -78,6 +78,11 @@ class IncomingMessage:
         return list(dict.fromkeys([*self.to, *self.delivered_to, *self.resent_to, *self.cc]))
 
     @property
+    def goes_on(self) -> bool:
+        """Say whether it answers another mail, or passes one on."""
+        return bool(self.references or _GOES_ON.match(self.subject))
+
+    @property
     def auto_submitted(self) -> str:
         """The keyword of Auto-Submitted (RFC 3834), lower-case; "no" when it is missing."""
         return self.header("Auto-Submitted").partition(";")[0].strip().lower() or "no"
@@ -90,6 +95,13 @@ class IncomingMessage:
         """Return the value of the first such header, unfolded but not decoded; "" if it is missing."""
         values = self.fields.get(name.lower())
         return values[0] if values else ""
+
+
+_GOES_ON = re.compile(
+    r"\s*(?:\[[^\[\]]{0,60}\]\s*)?(?:re|aw|antw?|sv|vs|odp|ynt|res|rif|r|ref|fwd?|wg|tr|rv|enc|i|doorst|pd|vl|vb|回复|答复"
+    r"|回覆|转发|轉寄)(?:\[\d+\]|\(\d+\))?\s*[:：]",
+    re.IGNORECASE,
+)
 
 
 # --- parsing

@@ -6,63 +6,21 @@ Every pattern here runs over what strangers wrote: none may backtrack over more 
 import re
 from itertools import islice
 
-from mail.message.html import text_of_html
+from mail.message.html import says_something, text_of_html
+from mail.message.quoted_words import (
+    ANSWERS_BELOW,
+    DATE_LINE,
+    FROM_LINE,
+    HTML_HEADER,
+    LINE_ABOVE,
+    OTHER_LINE,
+    POSTSCRIPT,
+    REACHED,
+    SEPARATORS,
+    SUBJECT_LINE,
+    WROTE,
+)
 
-_WROTE = (
-    "wrote", "schrieb", "écrit", "ecrit", "escribió", "escribio", "ha scritto", "scritto", "schreef", "escreveu",
-    "napisał", "pisze", "skrev", "kirjoitti", "написал", "пишет", "yazdı", "napsal", "napísal", "írta", "έγραψε",
-    "a scris", "写道", "寫道", "のメール", "님이 작성",
-)  # fmt: skip
-_SEPARATORS = re.compile(
-    r"[ \t]*-{2,20}[ \t]*(?:original message|ursprüngliche nachricht|message d'origine|mensaje original"
-    r"|messaggio originale"
-    r"|oorspronkelijk bericht|mensagem original|oprindelig meddelelse|originalmeddelande|wiadomość oryginalna"
-    r"|исходное сообщение|forwarded message|weitergeleitete nachricht|message transféré|mensaje reenviado"
-    r"|messaggio inoltrato|begin forwarded message|reply message)[ \t]*-{0,20}[ \t]*",
-    re.IGNORECASE,
-)
-# The block that Outlook puts above what it quotes: a line for the sender, and below it at least two of the others.
-_FROM_LINE = re.compile(
-    r"[ \t*]*(?:from|von|de|da|van|från|fra|lähettäjä|od|от|kimden|feladó|差出人|发件人|發件人|보낸 ?사람)"
-    r"\*?[ \t]*[:：]\*?[ \t]*\S",
-    re.IGNORECASE,
-)
-_HTML_HEADER = (  # the same block in HTML, where no rule or mark stands above: of GMX, Notes and others
-    r"(?:<(?:div|p|span|b|strong|font|table|tbody|tr|td)\b[^<>]*+>\s*+){1,8}"
-    r"(?i:from|von|de|da|van|från|fra|od|от|sent|gesendet|envoyé|enviado|inviato|verzonden)"
-    r"(?:</b>|</strong>)?(?: |&nbsp;)?:"
-)
-_OTHER_LINE = re.compile(
-    r"[ \t*]*(?:sent|gesendet|envoyé|enviado|inviato|verzonden|skickat|sendt|lähetetty|wysłano|отправлено|gönderilen"
-    r"|date|datum|fecha|data|dato|datum|päivämäärä|to|an|à|para|a|aan|till|til|vastaanottaja|do|кому|kime|címzett"
-    r"|cc|kopie|subject|betreff|objet|asunto|oggetto|onderwerp|assunto|ämne|emne|aihe|temat|тема|konu|tárgy"
-    r"|送信日時|日時|宛先|件名|发送时间|收件人|主题|주제|제목|받는 ?사람|날짜)\*?[ \t]*[:：]",
-    re.IGNORECASE,
-)
-_SUBJECT_LINE = re.compile(
-    r"[ \t*]*(?:subject|betreff|objet|asunto|oggetto|onderwerp|assunto|ämne|emne|aihe|temat|тема|konu|tárgy|件名"
-    r"|主题|주제|제목)\*?[ \t]*[:：]",
-    re.IGNORECASE,
-)
-_DATE_LINE = re.compile(
-    r"[ \t*]*(?:(?:sent|gesendet|envoyé|enviado|inviato|verzonden|skickat|sendt|lähetetty|wysłano|отправлено|gönderilen"
-    r"|送信日時|发送时间)\*?[ \t]*[:：].*\d"
-    r"|(?:date|datum|fecha|data|dato|päivämäärä|日時|날짜)\*?[ \t]*[:：].*\d[:.h]\d\d)",
-    re.IGNORECASE,
-)
-# What dashes without the blank of RFC 3676 need below them: how somebody is reached.
-_REACHED = re.compile(
-    r"[\w.+-]{1,64}@[\w-]{1,63}\.\w|\bwww\.\w|\bhttps?://|(?:\+|\b0|\b\d{3}[-.)] ?|\()\d[\d ()/.-]{5,20}\d",
-    re.IGNORECASE,
-)
-_LINE_ABOVE = re.compile(r"[ \t]*[_-]{5,}[ \t]*")
-# What people write above a quote into which they wrote their answers.
-_ANSWERS_BELOW = re.compile(
-    r"\b(?:below|in-?line|between the lines|in (?:red|blue|green|capitals)|unten|inline|im text|in (?:rot|blau|grün)"
-    r"|ci-dessous|dans le texte|en (?:rouge|bleu)|abajo|más abajo|en (?:rojo|azul)|sotto|in (?:rosso|blu)|hieronder"
-    r"|abaixo|nedan|nedenfor|poniżej|ниже)\b",
-    re.IGNORECASE,
-)
 _LIST_ITEM = re.compile(r"[ \t]*(?:[-*•–+]|\d{1,3}[.)])[ \t]")
 _LONGEST_SIGNATURE = 12  # lines
 _MOST_LOOKS = 20  # lines of dashes below which a signature is looked for
@@ -70,11 +28,12 @@ _LONGEST_LINE = 1000  # of a line more than this is not looked at
 _MOST_RULES = 100  # horizontal rules of a page behind which a quoted header is looked for
 
 
-def fold_at(body: str, is_html: bool = False) -> int | None:
+def fold_at(body: str, is_html: bool = False, *, goes_on: bool = True) -> int | None:
     """Return where the quoted part or the signature begins, as an offset into ``body``; None if all of it is shown.
 
     Only what is at the end is folded, and in doubt nothing: an answer below or between the quoted lines, text that
     only looks like a header, a list below dashes stay in view; so does a mail that would show nothing. Linear.
+    ``goes_on``: the mail answers another one or passes it on; else lines like a header are a form that somebody filled.
 
     >>> text = "Fine, thanks.\\n\\nOn 3 May 2024, Ann <ann@a.example> wrote:\\n> How are you?\\n"
     >>> text[: fold_at(text)]
@@ -83,7 +42,16 @@ def fold_at(body: str, is_html: bool = False) -> int | None:
     at = _fold_html(body) if is_html else _fold_text(body)
     if at is None or not (text_of_html(body[:at]) if is_html else body[:at].strip()):
         return None
-    return at
+    return at if goes_on or not _begins_as_form(body, at, is_html) else None
+
+
+def _begins_as_form(body: str, at: int, is_html: bool) -> bool:
+    """Say whether what is folded begins with the lines of a header, without the mark of a program."""
+    if is_html and _MARKED_TAG.match(body, at):
+        return False
+    piece = body[at : at + 3000]
+    first = (text_of_html(piece) if is_html else piece).partition("\n")[0][:_LONGEST_LINE]
+    return bool(FROM_LINE.match(first) or OTHER_LINE.match(first))
 
 
 def folded_parts(body: str, at: int, is_html: bool = False) -> dict[str, tuple[int, int]]:
@@ -154,7 +122,7 @@ def _first_folded(lines: list[str]) -> int:
                 return number
         if _begins_quote(lines, number):
             above = "\n".join(lines[max(number - 50, 0) : number])[-20 * _LONGEST_LINE :]
-            in_doubt = _words_between_quotes(lines[number:]) or _ANSWERS_BELOW.search(above)
+            in_doubt = _words_between_quotes(lines[number:]) or ANSWERS_BELOW.search(above)
             return len(lines) if in_doubt else number
     return len(lines)
 
@@ -165,7 +133,7 @@ def _words_between_quotes(lines: list[str]) -> bool:
     for number, line in enumerate(lines):
         if line.lstrip().startswith(">"):
             quoted = True
-        elif quoted and line.strip() and not _LINE_ABOVE.fullmatch(line[:_LONGEST_LINE]):
+        elif quoted and line.strip() and not LINE_ABOVE.fullmatch(line[:_LONGEST_LINE]):
             return not _ends_as_signature(lines[number:])
     return False
 
@@ -186,9 +154,9 @@ def _is_signature(following: list[str], dashes: str) -> bool:
         if len(signed) > _LONGEST_SIGNATURE:
             return False
     longest = 200 if dashes == "-- " else 60  # without the blank of RFC 3676 it may be anything
-    if not signed or any(len(line) > longest or _LIST_ITEM.match(line) for line in signed):
+    if not signed or any(len(line) > longest or _LIST_ITEM.match(line) or POSTSCRIPT.match(line) for line in signed):
         return False
-    return dashes == "-- " or any(_REACHED.search(line) for line in signed)
+    return dashes == "-- " or any(REACHED.search(line) for line in signed)
 
 
 def _begins_quote(lines: list[str], number: int) -> bool:
@@ -196,11 +164,11 @@ def _begins_quote(lines: list[str], number: int) -> bool:
     line = lines[number][:_LONGEST_LINE]
     if not line.strip():
         return False
-    if _SEPARATORS.fullmatch(line):
+    if SEPARATORS.fullmatch(line):
         return True
-    if _FROM_LINE.match(line):
+    if FROM_LINE.match(line):
         above = next((other for other in reversed(lines[max(number - 3, 0) : number]) if other.strip()), "")
-        if _is_header(lines[number : number + 8], bool(_LINE_ABOVE.fullmatch(above[:_LONGEST_LINE]))):
+        if _is_header(lines[number : number + 8], bool(LINE_ABOVE.fullmatch(above[:_LONGEST_LINE]))):
             return True
     end = _attribution(lines, number)
     # Without marks in front of them: Outlook on phones. With marks, only the quote at the very end is folded.
@@ -217,14 +185,14 @@ def _is_header(lines: list[str], divided: bool) -> bool:
     ``divided``: a rule stands above.
     """
     block = [line[:_LONGEST_LINE] for line in lines if line.strip()][:6]
-    if len(block) > 2 and _OTHER_LINE.match(block[0]) and _FROM_LINE.match(block[1]):
+    if len(block) > 2 and OTHER_LINE.match(block[0]) and FROM_LINE.match(block[1]):
         block[:2] = block[1], block[0]  # some write the date first
-    others = [line for line in block[1:] if _OTHER_LINE.match(line)]
-    if len(others) < 2 or not _FROM_LINE.match(block[0]):
+    others = [line for line in block[1:] if OTHER_LINE.match(line)]
+    if len(others) < 2 or not FROM_LINE.match(block[0]):
         return False
-    if not divided and not any(_DATE_LINE.match(line) for line in others):
+    if not divided and not any(DATE_LINE.match(line) for line in others):
         return False
-    return any("@" in line or _SUBJECT_LINE.match(line) for line in [block[0], *others])
+    return any("@" in line or SUBJECT_LINE.match(line) for line in [block[0], *others])
 
 
 def _attribution(lines: list[str], number: int) -> int | None:
@@ -238,7 +206,7 @@ def _attribution(lines: list[str], number: int) -> int | None:
         if line[-1] in (":", "："):
             lowered = joined.lower()
             dated = any(character.isdigit() for character in joined)
-            return end if dated and len(joined) < 400 and any(word in lowered for word in _WROTE) else None
+            return end if dated and len(joined) < 400 and any(word in lowered for word in WROTE) else None
     return None
 
 
@@ -264,10 +232,14 @@ _MARKED = (
     r'|mail-editor-reference-message-container)")'
 )
 _MARKED_TAG = re.compile(_MARKED)
+_CONTAINER = re.compile(  # the marks of elements that hold the whole quote; the others stand above it
+    r'<div\b[^<>]*\b(?:class="[^"<>]*(?:gmail_quote|yahoo_quoted|protonmail_quote|zmail_extra)'
+    r'|id="(?:OLK_SRC_BODY_SECTION|mail-editor-reference-message-container)")'
+)
 _QUOTE_MARKS = re.compile(
     _MARKED
     + r"|<blockquote\b|</blockquote\b|<(?:div|p|td)[^<>]*\bborder-top: ?solid[^<>]*>|<hr\b[^<>]*>|"
-    + _HTML_HEADER
+    + HTML_HEADER
 )
 _SIGNATURE_MARKS = re.compile(
     r'<(?:div|span|p|pre|table)[^<>]*\b(?:class="(?:[^"<>]*(?:gmail_signature|moz-signature|k9mail-signature'
@@ -279,12 +251,15 @@ _SIGNATURE_MARKS = re.compile(
 
 def _fold_html(body: str) -> int | None:
     quote = _html_quote(body)
-    closed = 0 if quote is not None else body.rfind("</blockquote")
-    signatures = _SIGNATURE_MARKS.finditer(body, 0, quote if quote is not None else len(body))
-    for signature in islice((one for one in signatures if one.start() >= closed), _MOST_LOOKS):
-        if _lasts(body[signature.start() : quote], signature[0]):
-            return _with_dashes(body, signature.start())
-    return quote
+    closed = 0 if quote is not None else max(body.rfind("</blockquote"), 0)
+    signature = _signature_in(body, closed, quote if quote is not None else len(body))
+    return quote if signature is None else _with_dashes(body, signature)
+
+
+def _signature_in(body: str, start: int, end: int) -> int | None:
+    """Where the signature begins that is the last thing before an end; None if there is none."""
+    marks = islice(_SIGNATURE_MARKS.finditer(body, start, end), _MOST_LOOKS)
+    return next((mark.start() for mark in marks if _lasts(body[mark.start() : end], mark[0])), None)
 
 
 def _lasts(html: str, mark: str) -> bool:
@@ -312,7 +287,7 @@ def _with_dashes(body: str, start: int) -> int:
     return dashes.start() if dashes else start
 
 
-_DASHES_BELOW = re.compile(r"(?:<(?:div|span|p|br)[^<>]*+>\s*+){1,4}--")
+_DASHES_BELOW = re.compile(r"(?:<(?:div|span|p|br)[^<>]*+>\s*+){1,4}--(?!-)")
 _DASHES_ABOVE = re.compile(
     r"(?:<(?:div|span|p|br)[^<>]*+>\s*+){0,4}(?<=>)--(?: |&nbsp;)?(?:\s*+</?(?:div|span|p|br)[^<>]*+>)*+\s*+\Z"
 )
@@ -338,18 +313,21 @@ def _html_quote(body: str) -> int | None:
             if not is_marked and not found.startswith("<blockquote"):
                 rules += 1
                 if start is None and rules <= _MOST_RULES and _outlook_header(body, mark):
-                    return None if _ANSWERS_BELOW.search(text_of_html(body[: mark.start()])) else mark.start()
+                    return None if ANSWERS_BELOW.search(text_of_html(body[: mark.start()])) else mark.start()
             elif start is None:
                 rules += not is_marked
                 if is_marked or (rules <= _MOST_RULES and _is_cited(body, mark)):
                     start = mark.start()
         if found.startswith("<blockquote"):
             depth += 1
-    if start is None:
+    if start is None or not says_something(body[start:]):
         return None
-    rest = body[closed:] if closed else ""
-    signature = _SIGNATURE_MARKS.search(rest)
-    return None if _says_something(rest[: signature.start()] if signature else rest) else _with_attribution(body, start)
+    if not closed and _CONTAINER.match(body, start):
+        closed = start + _end_of_element(body[start:])
+    signature = _signature_in(body, closed, len(body)) if closed else None
+    if closed and _says_something(body[closed:signature]):
+        return None
+    return None if ANSWERS_BELOW.search(text_of_html(body[:start])) else _with_attribution(body, start)
 
 
 def _says_something(html: str) -> bool:

@@ -152,6 +152,9 @@ TEXTS = [
     "Yes.\n\n‖--\nBob\nbob@y.example\n",
     "Yes.\n\n‖--\nBob\nwww.y.example\n\nOn Mon, 2 Nov 2026, Ann <a@x.test> wrote:\n> Is it?\n",
     "Yes.\n\n‖--\nBob\nPhone 555-123-4567\n",
+    "Yes.\n\n-- \nBob\nBob Ltd\n\nPS: three, please.\n",
+    "Yes.\n\n‖-- \nBob\nPSI Ltd\n",
+    "My comments are marked.\n\nFrom: Ann <a@x.test>\nSent: Monday 11:00\nTo: Bob\n\nHow many?\n[Five.]\n",
     # what a person writes out, as a program would write it
     "On 3 May 2026 at 10:30 your colleague wrote:\nWe deliver on Monday.\n\nThat did not happen!",
     "Order:\n--\nPlease send 300 chairs\nto Main Street 5",
@@ -190,6 +193,16 @@ HTMLS = [
     "<blockquote>Is it?</blockquote><p>Yes.</p>‖<blockquote type='cite'>A <blockquote>so</blockquote> on</blockquote>",
     '<p>Yes.</p><blockquote>Is it?</blockquote><p>More.</p>‖<div class="moz-signature">-- <br>Bob</div>',
     "<blockquote cite='mid:1@x'>Is it?</blockquote><p>Yes.</p>‖<blockquote cite='mid:1@x'>Really?</blockquote>",
+    '<p>Look:</p><div class="gmail_quote"><div>Please send two.</div></div><p>What do you think?</p>',
+    '<p>Yes.</p>‖<div class="yahoo_quoted"><div>Is it?</div></div><div>&nbsp;</div>',
+    '<p>Yes.</p><div id="Signature"><div>Bob</div></div><p>And three chairs.</p>',
+    '<p>Yes.</p>‖<div id="Signature"><div>Bob</div></div><div id="appendonsend"></div><p>Is it?</p>',
+    '<p>Yes.</p><blockquote type="cite">Is it?</blockquote><div class="moz-signature">Bob</div><p>And three.</p>',
+    '<p>See <span class="signature">the signature</span> of the contract.</p>',
+    '<p>My answers are below.</p><div id="divRplyFwdMsg"><b>From:</b> Ann</div><p>How many? Five.</p>',
+    '<p>Inline.</p><div class="gmail_quote"><blockquote class="gmail_quote">How many? <b>Five.</b></blockquote></div>',
+    # nothing is quoted
+    '<p>Yes.</p><div id="appendonsend"></div>',
     # a rule or a border is not yet a quote
     "<p>One</p><hr><p>Two</p>",
     '<p>One</p><div style="border-top:solid red 1px">Two</div>',

@@ -1,8 +1,12 @@
 """What mail programs quote and sign, as it comes through our cleaner: folded under its own name; words stay in view."""
 
+from datetime import UTC, datetime
+
 import pytest
 
+from mail.incoming.reader import body_of
 from mail.message.html import clean_html, text_of_html
+from mail.message.parse import parse
 from mail.message.quoted import fold_at, folded_parts
 
 # program, what came; the words that are shown, those of the signature, those that are quoted ("…": they begin so)
@@ -79,6 +83,9 @@ HTMLS = [
      'class="protonmail_quote">On Monday, November 2nd, 2026 at 11:00, Ann &lt;a@x.test&gt; wrote:<br><blockquote '
      'class="protonmail_quote" type="cite">Is it?</blockquote></div>',
      "Yes.", "Sent with Proton Mail.", "On Monday, November 2nd, 2026 at 11:00…"),
+    ("Zoho", '<div>Yes.</div><div class="zmail_extra"><br><div>---- On Mon, 02 Nov 2026 11:00:00 +0100 <b>Ann</b> '
+     "wrote ---</div><br><blockquote>Is it?</blockquote></div>",
+     "Yes.", "", "---- On Mon, 02 Nov 2026 11:00:00 +0100 Ann wrote ---\nIs it?"),
     # words that only look like it
     ("a form filled in by hand", "<div><b>From:</b> Berlin<br><b>To:</b> Hamburg<br><b>Date:</b> 3 May</div><p>Two "
      "people.</p>", "From: Berlin\nTo: Hamburg\nDate: 3 May\nTwo people.", "", ""),
@@ -123,6 +130,28 @@ def test_a_signature_and_a_quote_of_text(case: str, shown: str, signature: str, 
     assert at == len(shown)
     parts = {name: body[start:end] for name, (start, end) in folded_parts(body, at).items()}
     assert parts == {name: text for name, text in (("signature", signature), ("quoted", quoted)) if text}
+
+
+FORM = "From: Ann <a@x.test>\nTo: sales@office.test\nDate: 2.11.2026 11:00\nSubject: Chairs\n"
+
+
+@pytest.mark.parametrize(
+    ("subject", "kind", "body", "folded"),
+    [
+        ("Contact form", "plain", f"A customer writes\n\n{FORM}\nPlease send two.", ""),
+        ("Contact form", "html", f"<p>A customer writes<p>{FORM.replace(chr(10), '<br>')}<p>Please send two.", ""),
+        ("Re: Chairs", "plain", f"Yes.\n\n{FORM}\nIs it?", f"{FORM}\nIs it?"),
+        ("[EXT] AW[2]: Chairs", "plain", f"Ja.\n\n{FORM}\nNa?", f"{FORM}\nNa?"),
+        ("Chairs\nIn-Reply-To: <1@x.test>", "plain", f"Yes.\n\n{FORM}\nIs it?", f"{FORM}\nIs it?"),
+        ("Chairs", "plain", "Yes.\n\n> Is it?", "> Is it?"),
+        ("Chairs", "html", '<p>Yes.</p><div class="gmail_quote">Is it?</div>', '<div class="gmail_quote">Is it?</div>'),
+    ],
+)
+def test_a_form_is_no_quote_where_nothing_is_answered(subject: str, kind: str, body: str, folded: str) -> None:
+    raw = f"From: web@office.test\nSubject: {subject}\nContent-Type: text/{kind}\n\n{body}"
+    read = body_of(parse(raw.encode(), datetime(2026, 11, 2, tzinfo=UTC)))
+    shown = read.html or read.message.text
+    assert (shown[read.fold :] if read.fold is not None else "") == folded
 
 
 def test_a_signature_below_the_quote_of_text() -> None:

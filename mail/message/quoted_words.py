@@ -1,0 +1,70 @@
+"""The words by which mail programs introduce what they quote, and people what they answer in between. Pure.
+
+Every pattern here runs over what strangers wrote: none may backtrack over more than a line.
+"""
+
+import re
+
+WROTE = (
+    "wrote", "schrieb", "écrit", "ecrit", "escribió", "escribio", "ha scritto", "scritto", "schreef", "escreveu",
+    "napisał", "pisze", "skrev", "kirjoitti", "написал", "пишет", "yazdı", "napsal", "napísal", "írta", "έγραψε",
+    "a scris", "写道", "寫道", "のメール", "님이 작성",
+)  # fmt: skip
+SEPARATORS = re.compile(
+    r"[ \t]*-{2,20}[ \t]*(?:original message|ursprüngliche nachricht|message d'origine|mensaje original"
+    r"|messaggio originale"
+    r"|oorspronkelijk bericht|mensagem original|oprindelig meddelelse|originalmeddelande|wiadomość oryginalna"
+    r"|исходное сообщение|forwarded message|weitergeleitete nachricht|message transféré|mensaje reenviado"
+    r"|messaggio inoltrato|begin forwarded message|reply message)[ \t]*-{0,20}[ \t]*",
+    re.IGNORECASE,
+)
+# The block that Outlook puts above what it quotes: a line for the sender, and below it at least two of the others.
+FROM_LINE = re.compile(
+    r"[ \t*]*(?:from|von|de|da|van|från|fra|lähettäjä|od|от|kimden|feladó|差出人|发件人|發件人|보낸 ?사람)"
+    r"\*?[ \t]*[:：]\*?[ \t]*\S",
+    re.IGNORECASE,
+)
+HTML_HEADER = (  # the same block in HTML, where no rule or mark stands above: of GMX, Notes and others
+    r"(?:<(?:div|p|span|b|strong|font|table|tbody|tr|td)\b[^<>]*+>\s*+){1,8}"
+    r"(?i:from|von|de|da|van|från|fra|od|от|sent|gesendet|envoyé|enviado|inviato|verzonden)"
+    r"(?:</b>|</strong>)?(?: |&nbsp;)?:"
+)
+OTHER_LINE = re.compile(
+    r"[ \t*]*(?:sent|gesendet|envoyé|enviado|inviato|verzonden|skickat|sendt|lähetetty|wysłano|отправлено|gönderilen"
+    r"|date|datum|fecha|data|dato|datum|päivämäärä|to|an|à|para|a|aan|till|til|vastaanottaja|do|кому|kime|címzett"
+    r"|cc|kopie|subject|betreff|objet|asunto|oggetto|onderwerp|assunto|ämne|emne|aihe|temat|тема|konu|tárgy"
+    r"|送信日時|日時|宛先|件名|发送时间|收件人|主题|주제|제목|받는 ?사람|날짜)\*?[ \t]*[:：]",
+    re.IGNORECASE,
+)
+SUBJECT_LINE = re.compile(
+    r"[ \t*]*(?:subject|betreff|objet|asunto|oggetto|onderwerp|assunto|ämne|emne|aihe|temat|тема|konu|tárgy|件名"
+    r"|主题|주제|제목)\*?[ \t]*[:：]",
+    re.IGNORECASE,
+)
+DATE_LINE = re.compile(
+    r"[ \t*]*(?:(?:sent|gesendet|envoyé|enviado|inviato|verzonden|skickat|sendt|lähetetty|wysłano|отправлено|gönderilen"
+    r"|送信日時|发送时间)\*?[ \t]*[:：].*\d"
+    r"|(?:date|datum|fecha|data|dato|päivämäärä|日時|날짜)\*?[ \t]*[:：].*\d[:.h]\d\d)",
+    re.IGNORECASE,
+)
+# What dashes without the blank of RFC 3676 need below them: how somebody is reached.
+REACHED = re.compile(
+    r"[\w.+-]{1,64}@[\w-]{1,63}\.\w|\bwww\.\w|\bhttps?://|(?:\+|\b0|\b\d{3}[-.)] ?|\()\d[\d ()/.-]{5,20}\d",
+    re.IGNORECASE,
+)
+LINE_ABOVE = re.compile(r"[ \t]*[_-]{5,}[ \t]*")
+# What people write above a quote into which they wrote their answers.
+ANSWERS_BELOW = re.compile(
+    r"\b(?:below|hereunder|beneath|in-?line|between the lines|in (?:red|blue|green|bold|capitals|caps|colou?r)"
+    r"|(?:my|our) (?:answers|comments|replies|remarks|notes)|see (?:the )?(?:answers|comments|remarks)"
+    r"|unten|inline|im text|in (?:rot|blau|grün|fett|farbe)|farbig"
+    r"|(?:meine|unsere) (?:antworten|anmerkungen|kommentare)"
+    r"|ci-dessous|dans le texte|en (?:rouge|bleu|vert|gras|couleur|majuscules)"
+    r"|(?:mes|nos) (?:réponses|commentaires|remarques)"
+    r"|abajo|más abajo|en (?:rojo|azul|verde|negrita|mayúsculas)|(?:mis|nuestras|nuestros) (?:respuestas|comentarios)"
+    r"|sotto|in (?:rosso|blu|verde|grassetto|maiuscolo)|(?:mie|nostre|miei|nostri) (?:risposte|commenti)"
+    r"|hieronder|onderstaand|(?:mijn|onze) (?:antwoorden|opmerkingen)"
+    r"|abaixo|em (?:vermelho|azul|negrito)|nedan|nedenfor|poniżej|ниже)\b",
+    re.IGNORECASE,
+)
+POSTSCRIPT = re.compile(r"[ \t]*(?:p\. ?){0,2}p?\.? ?s\.?[ \t]*[:;,–-]|[ \t]*p\.? ?s\.[ \t]", re.IGNORECASE)
