@@ -269,6 +269,18 @@ def test_a_server_that_does_not_answer_is_no_other_server(app: Flask) -> None:
 
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_who_may_not_ask_for_the_number_of_the_cluster_does_not(app: Flask) -> None:
+    with app.app_context():
+        assert installation.here().cluster
+        for statement in ("REVOKE ALL ON FUNCTION pg_control_system() FROM PUBLIC", "SET LOCAL ROLE pg_read_all_stats"):
+            db.session.execute(text(statement))
+        errors: list[object] = []
+        event.listen(db.engine, "handle_error", errors.append)
+        here = installation.here()
+        assert (here.cluster, bool(here.oid), errors) == ("", True, [])
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_tables_that_were_restored_are_others(app: Flask) -> None:
     with app.app_context():
         count(1)
