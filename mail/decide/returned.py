@@ -119,7 +119,7 @@ def is_certain(message: IncomingMessage, own: OwnWords, at_bounce_address: bool)
     if message.is_auto_reply or _speaks_for_people(own):  # who is away may speak of failures and quote codes
         begins = shows_mail and bool(_FAILURE.match(message.subject)) and not _speaks_for_people(own)
         return (returns or begins) and has_machine_voice(message) and (from_machine(message) or at_bounce_address)
-    if _OF_READER.search(f"{message.subject}\n{said}"):
+    if "list-unsubscribe" in message.fields or _OF_READER.search(f"{message.subject}\n{said}"):
         return returns
     if _LOOP_ALERT.match(message.subject) and own.returned:
         return True
@@ -127,6 +127,7 @@ def is_certain(message: IncomingMessage, own: OwnWords, at_bounce_address: bool)
         by_nobody = message.return_path == "" and not message.references
         if answers or message.references:
             return returns or bool(_NAMES_FAILED.search(own.said)) or (by_nobody and shows_mail)
+        in_subject = in_subject and message.return_path != message.from_key  # whose program sends as they do
         return in_subject or shows_mail or bool(own.returned) or by_nobody
     if at_bounce_address:
         quotes = bool(own.returned) and not message.references  # who answers quotes as well
@@ -138,7 +139,7 @@ def is_certain(message: IncomingMessage, own: OwnWords, at_bounce_address: bool)
         return False
     if message.return_path == "":
         return shows_mail or (bool(own.returned) and not message.references)
-    of_mail = in_subject and bool(_OF_MAIL.search(message.subject))
+    of_mail = bool(_OF_MAIL.search(message.subject))
     shows_header = of_mail and bool(own.returned or _RETURNED_TO.search(own.said))
     shows_mail = returns or bool(_NAMES_FAILED.search(own.said)) or shows_header
     return is_called_machine(message) and shows_mail and not message.is_list and not message.references
@@ -193,10 +194,15 @@ _FAILURE = re.compile("|".join(_FAILED), re.IGNORECASE)
 _LOOP_ALERT = re.compile(r"\s*loop alert\b", re.IGNORECASE)  # of list servers, under the address of who keeps the list
 _OF_READER = re.compile(  # a warning to who reads it
     r"\b(?:your|ihr|votre|uw) (?:e-?mail |mail )?(?:mailbox|inbox|account|postfach|bo[iî]te)\b[^.\n]{0,80}"
-    r"\b(?:full|quota|voll|pleine|vol|exceed\w*|limit)\b",
+    r"\b(?:full|quota|voll|pleine|vol|exceed\w*|limit)\b"
+    r"|\bquarant[aä]i?n\w*|\bspam (?:digest|summary)\b|\b(?:delivered|addressed) to you\b",
     re.IGNORECASE,
 )
-_OF_MAIL = re.compile(r"mail|messag|nachricht|mensaje|messaggio|bericht|メール", re.IGNORECASE)
+_OF_MAIL = re.compile(  # parcels, payments and orders come back as well
+    r"undeliver\w* (?:e-?mail|message)|\b(?:e-?mail|message|nachricht|mensaje|messaggio|bericht)\w*\b[^:]{0,20}"
+    r"(?:fail|return|undeliver|error|reject|not (?:be )?deliver|unzustellbar|nicht zugestellt)",
+    re.IGNORECASE,
+)
 _NAMES_FAILED = re.compile(
     r"RCPT TO\b|\b(?:mail|message)\b[^<>]{0,100}not be delivered to: ?<[^<>\s@]+@[^<>\s]+>", re.IGNORECASE
 )

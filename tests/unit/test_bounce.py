@@ -385,6 +385,14 @@ ABOVE_A_QUOTE = (
                 " delivered to: <ann@shop.test>."),
         (False, "From: Bank <noreply@shop.test>\nSubject: Payment returned to sender\n\nTo: ann@shop.test"),
         (False, "From: postmaster@host.test\nSubject: Your mailbox is full\n\nYour mailbox sales@we.test is full."),
+        (False, "From: bounces@shop.test\nList-Unsubscribe: <x>\nSubject: Why mail delivery failed\n\nann@y.test"),
+        (False, "Return-Path: <>\nFrom: postmaster@we.test\nSubject: Spam\n\nSome messages were not delivered to you:\n"
+                "ann@y.test Buy now\nbob@z.test Cheap"),
+        (False, "Return-Path: <postmaster@shop.test>\nFrom: Karl <postmaster@shop.test>\nSubject: Undeliverable mail"
+                "\n\nYour mail to ann@shop.test was rejected, for your SPF is broken. Karl"),
+        (False, "From: Market <noreply@shop.test>\nSubject: Message from buyer: item not delivered\n\nTo: ann@y.test"),
+        (True, "Return-Path: <>\nFrom: karl@shop.test"
+               + ABOVE_A_QUOTE.format("Herr Karl ist nicht mehr im Unternehmen. Die Mail wurde nicht zugestellt.")),
         (False, "Return-Path: <>\nFrom: Help <help@shop.test>\nSubject: [Ticket 7] Mail not delivered\n\nThank you for"
                 " your message: 550 5.1.1 user unknown ann@y.test"),
         (True, "From: Bob <bob@y.test>\nSubject: FW: Undeliverable\nContent-Type: multipart/mixed; boundary=b\n\n"

@@ -78,6 +78,8 @@ def test_late_or_failed(subject: str, words: str, is_late: bool) -> None:
         ("To: list@x.test\nNobody got it", Surety.PERHAPS, ["list@x.test"]),
         ('<"ann lee"@x.test>: unknown', Surety.SURELY, ['"ann lee"@x.test']),
         ("宛先a@x.testへ", Surety.SURELY, ["a@x.test"]),
+        ("Bitte wenden Sie sich an c@z.test", Surety.NO, []),
+        ("In urgent cases write to c@z.test", Surety.NO, []),
         ("Ask postmaster@x.test", Surety.NO, []),
         ("here is postmaster@x.test", Surety.NO, []),
         ("nobody", Surety.NO, []),
