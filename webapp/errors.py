@@ -14,7 +14,7 @@ from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from werkzeug.exceptions import BadRequest, HTTPException
+from werkzeug.exceptions import BadRequest, HTTPException, TooManyRequests
 
 from mail.settings.config import settings
 from models import db
@@ -121,7 +121,10 @@ def explain(error: HTTPException) -> ResponseReturnValue:
         return apologise(original)
     keep = isinstance(error, CSRFError | Unstorable)
     again = isinstance(error, Unstorable) or (isinstance(error, CSRFError) and _is_from_our_page())
-    return _answer(_page_for(error), typed_fields() if keep else [], again=again)
+    answer = make_response(_answer(_page_for(error), typed_fields() if keep else [], again=again))
+    if isinstance(error, TooManyRequests):
+        answer.headers["Retry-After"] = str(error.retry_after)
+    return answer
 
 
 def _is_from_our_page() -> bool:

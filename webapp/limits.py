@@ -7,7 +7,8 @@ through. Guesses at passwords are counted exactly, and in the database: ``guesse
 import threading
 import time
 
-from flask import Flask, abort, current_app, request
+from flask import Flask, current_app, request
+from werkzeug.exceptions import TooManyRequests
 
 from webapp.guesses import caller_network
 
@@ -64,7 +65,7 @@ def count(route: str) -> None:
     """Count a request, or what it turned out to be; beyond the limit it is refused."""
     limits: RateLimits = current_app.extensions["rate_limits"]
     if route in LIMITS and not limits.allows(route, caller_network(), time.time()):
-        abort(429)
+        raise TooManyRequests(retry_after=WINDOW)
 
 
 def init_app(app: Flask) -> None:
