@@ -57,7 +57,7 @@ def kind_of(status: str, text: str) -> FailureKind:
         return FailureKind.HARD
     if _BLOCKED.search(text):
         return FailureKind.BLOCKED
-    if lasting and _PERHAPS_GONE.search(text):
+    if lasting and _PERHAPS_GONE.search(text) and not detail.startswith("7."):  # that is a matter of policy
         return FailureKind.HARD
     if detail.startswith(("7.", "6.")) or detail in ("3.4", "2.3"):
         return FailureKind.BLOCKED

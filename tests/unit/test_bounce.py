@@ -543,6 +543,8 @@ def test_read_receipts():
         ("", "554 Message rejected as spam", "blocked"),
         ("5.1.8", "Sender address rejected: Domain not found", "blocked"),
         ("5.1.7", "", "blocked"),
+        ("5.7.1", "550 5.7.1 <a@x.test>: Recipient address rejected", "blocked"),
+        ("5.5.0", "550 5.5.0 <a@x.test>: Recipient address rejected", "hard"),
         ("5.7.27", "Sender address has null MX", "blocked"),
         ("5.1.10", "Recipient address has null MX", "hard"),
         ("5.1.0", "Sender rejected: <office@we.test> is unknown here", "blocked"),
