@@ -240,6 +240,9 @@ _FINAL = _any_of(
 )
 
 
+_FOOTER = re.compile(r"\n(?:-- ?|_{8,}[^\n]*)\n")  # of a scanner, which speaks of spam and viruses in every mail
+
+
 def _said_about(addresses: Collection[str], words: str, kind: FailureKind | None) -> tuple[Reported, ...]:
     """Recipients with what the report says after each of their addresses, and the kind which that means."""
     lowered = words.lower()
@@ -247,7 +250,7 @@ def _said_about(addresses: Collection[str], words: str, kind: FailureKind | None
     found = []
     for number, (start, address) in enumerate(places):
         end = places[number + 1][0] if number + 1 < len(places) else len(words)
-        said = words[start:end][:600] if start >= 0 else words
+        said = _FOOTER.split(words[start:end][:600], maxsplit=1)[0] if start >= 0 else words
         status = match[0] if (match := STATUS_CODE.search(said)) else ""
         status, told = told_on(status, said)
         reason = kind or kind_in_report(status, told.lower().replace(address, ""), words)

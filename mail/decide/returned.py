@@ -4,7 +4,7 @@ import re
 
 from mail.decide.own_words import OwnWords
 from mail.decide.reported import SCANNED, text_of
-from mail.message.absence import is_absence_text
+from mail.message.absence import is_absence_subject, is_absence_text
 from mail.message.address import first_address, local_part, parse_addresses
 from mail.message.parse import OWN_ID_HEADER, IncomingMessage
 
@@ -117,17 +117,19 @@ def is_certain(message: IncomingMessage, own: OwnWords, at_bounce_address: bool)
     returns = any(part.type in (*_RETURNED, *STATUS) for part in message.attachments)
     shows_mail = returns or bool(_DIALOGUE.search(own.said))
     if message.is_auto_reply or _speaks_for_people(own):  # who is away may speak of failures and quote codes
-        begins = shows_mail and bool(_FAILURE.match(message.subject)) and not _speaks_for_people(own)
-        return (returns or begins) and has_machine_voice(message) and (from_machine(message) or at_bounce_address)
+        named_so = in_subject and not (_speaks_for_people(own) or is_absence_subject(message.subject))
+        shows_mail = returns or (named_so and (shows_mail or message.return_path == ""))
+        return shows_mail and has_machine_voice(message) and (from_machine(message) or at_bounce_address)
     if "list-unsubscribe" in message.fields or _OF_READER.search(f"{message.subject}\n{said}"):
         return returns
     if _LOOP_ALERT.match(message.subject) and own.returned:
         return True
     if from_postmaster(message):  # may be a person, too, but no person writes as nobody
-        by_nobody = message.return_path == "" and not message.references
-        if answers or message.references:
-            return returns or bool(_NAMES_FAILED.search(own.said)) or (by_nobody and shows_mail)
+        by_nobody = message.return_path == ""
         in_subject = in_subject and message.return_path != message.from_key  # whose program sends as they do
+        if answers or message.references:
+            shows_mail = shows_mail and (by_nobody or in_subject)
+            return returns or bool(_NAMES_FAILED.search(own.said)) or shows_mail or (by_nobody and in_subject)
         return in_subject or shows_mail or bool(own.returned) or by_nobody
     if at_bounce_address:
         quotes = bool(own.returned) and not message.references  # who answers quotes as well

@@ -24,7 +24,9 @@ _PHRASES = """
     автоответ*; автоматический ответ; вне офиса
     răspuns automat; αυτόματη απάντηση; automaatvastus; automātiskā atbilde; automatinis atsakymas
     автоматична відповідь; автоматичен отговор; samodejni odgovor; automatski odgovor; otomatik yanıt
-    ārpus biroja; kontorist väljas; ne biure; izvan ureda; odsoten*; mimo kanceláriu; mimo kancelárie; ikke til stede
+    ārpus biroja atrašanās automātiskā atbilde; ārpus biroja
+    kontorist väljas; ne biure; izvan ureda; odsoten*; mimo kanceláriu
+    mimo kancelárie; ikke til stede
     fora de l'oficina; în afara biroului; εκτός γραφείου; извън офиса; поза офісом
     رد تلقائي; תשובה אוטומטית; מענה אוטומטי; ตอบกลับอัตโนมัติ*; trả lời tự động; balasan otomatis; balasan automatik
     message automatique; on annual leave; on maternity leave; on parental leave; on sick leave; i am on leave
@@ -58,8 +60,11 @@ def is_absence_subject(subject: str, alone: bool = False) -> bool:
     (True, False)
     >>> [is_absence_subject(text, alone=True) for text in ("Automatic reply: Offer", "Automatic reply cards: offer")]
     [True, False]
+    >>> [is_absence_subject(f"{word} Ann Lee is out of the office", alone=True) for word in ("AUTO:", "Auto:")]
+    [True, False]
     """
     rest = subject[:500]
+    alone = alone and not rest.startswith("AUTO:")  # HCL Notes writes so before who is away
     while (tag := _TAG.match(rest)) or (prefix := _PREFIX.match(rest)):
         if tag and _is_known(next(filter(None, tag.groups()), ""), alone):
             return True

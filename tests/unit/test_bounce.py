@@ -211,6 +211,11 @@ def test_where_the_fields_say_nothing_the_words_about_the_recipient_give_the_cod
     assert (one.kind.value, one.status) == (kind, status)
 
 
+def test_a_scanners_footer_says_nothing_of_the_failure():
+    text = "From: MAILER-DAEMON@x.test\n\n<b@x.test>: 550 5.1.0 Address rejected\n\n-- \nScanned for spam and viruses\n"
+    assert [one.kind.value for one in read_report(read(text)).recipients] == ["hard"]
+
+
 def test_a_report_names_at_most_twenty():
     groups = "\n".join(ONE.replace("a@", f"a{number}@") for number in range(30))
     assert len(read_report(read(dsn(groups))).recipients) == 20
@@ -312,10 +317,16 @@ def test_ids_of_the_returned_mail(raw, ids):
           for subject in ("Undeliverable: s", "Recapito non riuscito: s", "Não entregue: s", "Kan ikke leveres: s",
                           "Niedostarczalne: s", "Nedoručitelné: s", "Kézbesíthetetlen: s", "Teslim edilemedi: s",
                           "无法投递: s", "[메일 전송 실패] s")),
-        ("From: postmaster@x.test\nAuto-Submitted: auto-replied\nSubject: Undeliverable: s\n\nb@x.test: 550 5.1.1 no",
-         False, "bounce"),
-        ("From: postmaster@x.test\nAuto-Submitted: auto-replied\nSubject: Away, undeliverable: s\n\n550 5.1.1 no",
-         False, None),
+        *((f"From: postmaster@x.test\n{head}\n\n{text}", False, about) for head, text, about in (
+            ("Auto-Submitted: auto-replied\nSubject: Undeliverable: s", "b@x.test: 550 5.1.1 no", "bounce"),
+            ("Auto-Submitted: auto-replied\nSubject: Undeliverable: s", "b@x.test", None),
+            ("Return-Path: <>\nAuto-Submitted: auto-replied\nSubject: Undeliverable: s", "b@x.test", "bounce"),
+            ("Auto-Submitted: auto-replied\nSubject: Automatic reply: undeliverable", "b@x.test: 550 5.1.1 no", None),
+            ("References: <1@we.test>\nSubject: Undeliverable: s", "b@x.test: 550 5.1.1 no", "bounce"),
+            ("References: <1@we.test>\nSubject: Undeliverable: s", "b@x.test", None),
+            ("Return-Path: <>\nReferences: <1@we.test>\nSubject: Undeliverable: s", "b@x.test", "bounce"),
+            ("Return-Path: <>\nReferences: <1@we.test>\nSubject: s", "It failed to deliver to b@x.test", None),
+        )),
         ("From: admin@x.test\nSubject: Undeliverable\n\nb@x.test\n550 5.1.1 unknown", True, "bounce"),
         ("From: admin@x.test\nSubject: Fwd: Undeliverable\n\nb@x.test\n550 5.1.1 unknown", True, None),
         ("From: admin@x.test\nSubject: Fwd: s\n\nThis is the qmail-send program at x.test.\n\n<b@x.test>:\nno", True,

@@ -81,6 +81,11 @@ def test_late_or_failed(subject: str, words: str, is_late: bool) -> None:
         ("Bitte wenden Sie sich an c@z.test", Surety.NO, []),
         ("In urgent cases write to c@z.test", Surety.NO, []),
         ("Ask postmaster@x.test", Surety.NO, []),
+        (
+            "Doubts? Write to it@z.test. Report spam to abuse@z.test.\nNot delivered to a@x.test",
+            Surety.PROBABLY,
+            ["a@x.test"],
+        ),
         ("here is postmaster@x.test", Surety.NO, []),
         ("nobody", Surety.NO, []),
     ],
