@@ -286,15 +286,19 @@ def says_something(html: str) -> bool:
     >>> says_something("<style>p {}</style><p>&nbsp;</p>"), says_something("<p>Hi"), says_something("<img src=a>")
     (False, True, True)
     """
-    return bool(_PICTURE.search(html)) or has_words(html)
+    return bool(_PICTURE.search(html)) or _has_words(html)
 
 
-def has_words(html: str) -> bool:
-    """Say whether HTML shows a word.
+def shows_only_pictures(html: str) -> bool:
+    """Say whether HTML shows pictures and no word.
 
-    >>> has_words("<p>Hi"), has_words("<img src=a>"), has_words("<p>&nbsp;</p>")
-    (True, False, False)
+    >>> [shows_only_pictures(html) for html in ("<p>Hi <img src=a>", "<img src=a>", "<p>&nbsp;</p>")]
+    [False, True, False]
     """
+    return bool(_PICTURE.search(html)) and not _has_words(html)
+
+
+def _has_words(html: str) -> bool:
     return bool(_WORD.search(_seen(html)) or text_of_html(html))
 
 

@@ -25,6 +25,7 @@ _LIST_ITEM = re.compile(r"[ \t]*(?:[-*•–+]|\d{1,3}[.)])[ \t]")
 _LONGEST_SIGNATURE = 12  # lines
 _MOST_LOOKS = 20  # lines of dashes below which a signature is looked for
 _LONGEST_LINE = 1000  # of a line more than this is not looked at
+_LOOKED_ABOVE = 10_000  # characters of a page above a quote
 _MOST_RULES = 100  # horizontal rules of a page behind which a quoted header is looked for
 
 
@@ -313,7 +314,7 @@ def _html_quote(body: str) -> int | None:
             if not is_marked and not found.startswith("<blockquote"):
                 rules += 1
                 if start is None and rules <= _MOST_RULES and _outlook_header(body, mark):
-                    return None if ANSWERS_BELOW.search(text_of_html(body[: mark.start()])) else mark.start()
+                    return None if _announces_answers(body, mark.start()) else mark.start()
             elif start is None:
                 rules += not is_marked
                 if is_marked or (rules <= _MOST_RULES and _is_cited(body, mark)):
@@ -327,7 +328,12 @@ def _html_quote(body: str) -> int | None:
     signature = _signature_in(body, closed, len(body)) if closed else None
     if closed and _says_something(body[closed:signature]):
         return None
-    return None if ANSWERS_BELOW.search(text_of_html(body[:start])) else _with_attribution(body, start)
+    return None if _announces_answers(body, start) else _with_attribution(body, start)
+
+
+def _announces_answers(body: str, quote: int) -> bool:
+    """Say whether the words above a quote tell of answers in it."""
+    return bool(ANSWERS_BELOW.search(text_of_html(body[max(quote - _LOOKED_ABOVE, 0) : quote])))
 
 
 def _says_something(html: str) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from mail.message.charsets import to_text
 from mail.message.content_type import content_type, file_name
 from mail.message.contents import body_text, undo_transfer_encoding
-from mail.message.html import has_words, says_something, text_of_html, text_to_html
+from mail.message.html import says_something, shows_only_pictures, text_of_html, text_to_html
 from mail.message.in_text import flowing, take_files
 from mail.message.smime import is_encrypted, signed_content
 from mail.message.words import repair
@@ -19,6 +19,7 @@ from mail.sentences import Why, why
 
 MOST_PARTS = 1000
 DEEPEST = 100
+LEVELS_OF_SIGNED = 10  # for which a signed block counts: each needs the memory of all within
 LARGEST_HEADER = 256 * 1024  # octets
 KNOWN_FIELD = re.compile(
     r"(?:from|to|cc|subject|date|message-id|mime-version|content-[a-z-]{1,30}|received|references|in-reply-to"
@@ -195,7 +196,7 @@ class StructureReader:
             self.named_are_bodies = True  # a file would come behind what was written
         self.is_untouched = False
         attached = disposition == "attachment" or (name and depth > 0 and not self.named_are_bodies)
-        if is_text and not attached:
+        if is_text and (not attached or _SPLIT_OFF.fullmatch(name)):
             if kind == "text/html":
                 page = body_text(content, charset, self.problems, is_page=True)
                 return Bodies(html=page if page.strip() else None)
@@ -237,7 +238,7 @@ class StructureReader:
         inner = StructureReader(content, self.problems, self.named_are_bodies)
         inner.parts, inner.leaves = self.parts, self.leaves
         fields, body = inner.header(0, len(content))
-        bodies = inner.part(fields, body, len(content), depth + 1, "text/plain")
+        bodies = inner.part(fields, body, len(content), depth + LEVELS_OF_SIGNED, "text/plain")
         self.parts, self.too_much = inner.parts, self.too_much or inner.too_much
         return bodies
 
@@ -256,6 +257,8 @@ class StructureReader:
             self.problems.append(why(code))
 
 
+# What Exchange makes of words that stand below a file.
+_SPLIT_OFF = re.compile(r"ATT\d{4,6}\.(?:html?|txt)", re.IGNORECASE)
 _PKCS7 = ("application/pkcs7-mime", "application/x-pkcs7-mime")
 _SIGNATURES = ("application/pkcs7-signature", "application/x-pkcs7-signature", "application/pgp-signature")
 _FIELD_NAME = re.compile(r"[!-9;-~]+")
@@ -326,7 +329,7 @@ def _alternative(children: list[Bodies]) -> Bodies:
     html = max(said, key=lambda page: len(text_of_html(page))) if len(said) > 1 else next(iter(said), None)
     if html is None:
         return Bodies(pages[0] if pages and text is None else None, text)
-    if text and not has_words(html) and _BESIDE_PICTURES.sub("", text):
+    if text and shows_only_pictures(html) and _BESIDE_PICTURES.sub("", text):
         html = f"{text_to_html(text)}\n{html}"
     return Bodies(html, text)
 

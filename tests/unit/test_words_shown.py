@@ -287,6 +287,15 @@ def test_signed_twice(signer):
     assert message.text.strip() == "the words"
 
 
+def test_signed_more_than_ten_times_stays_an_attachment(signer):
+    raw = "Content-Type: text/plain\n\nthe words"
+    for _ in range(10):
+        raw = in_one_block(block(signer, raw))
+    assert read(raw).text.strip() == "the words"
+    raw = in_one_block(block(signer, raw))
+    assert [one.name for one in read(raw).attachments] == ["smime.p7m"]
+
+
 @pytest.mark.parametrize("end", [0, 1, 2, 5, 20, 40, 60, -1])
 def test_a_broken_block_stays_an_attachment_or_is_read_as_far_as_it_goes(signer, end):
     message = read(in_one_block(block(signer, "Content-Type: text/plain\n\nthe words")[:end]))
