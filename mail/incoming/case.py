@@ -92,6 +92,8 @@ def read_case(
     """
     message, html, fold, is_whole = read_mail(raw, now, hurry)
     message.too_much = message.too_much or problem
+    if message.date == now:  # it has no usable date of its own
+        message.date = arrived_at
     html, message.text = storable(html), storable(message.text)
     if not is_whole:
         keeps = replace(keeps, original=True)

@@ -13,7 +13,7 @@ from mail.incoming.case import Case, storable
 from mail.incoming.lookup import targets
 from mail.sentences import Why
 from mail.settings.parameters import VERP
-from models import Alias, Attachment, Blob, OutgoingMail, PracticeMail, ReceivedMail, RouteResult, db
+from models import Alias, Attachment, Blob, IncomingServer, OutgoingMail, PracticeMail, ReceivedMail, RouteResult, db
 from models.store import insert_rows
 
 
@@ -149,6 +149,13 @@ def close(cases: Sequence[Case], now: datetime) -> None:
         rows.append({"mail": case.id, **{f"{name}_": value for name, value in values.items()}})
     db.session.connection().execute(_CLOSED, rows)
     _forget_originals([case.id for case in cases if not case.keeps.original and case.routing.state != "quarantined"])
+
+
+def forget_discarded(ids: Sequence[int]) -> None:
+    """Let go of the originals of mails that were discarded, where their incoming server keeps none."""
+    unwanted = select(ReceivedMail.id).join(IncomingServer, IncomingServer.id == ReceivedMail.incoming_server_id)
+    unwanted = unwanted.where(ReceivedMail.id.in_(ids), IncomingServer.keep_original.is_(False))
+    _forget_originals(db.session.scalars(unwanted).all())
 
 
 def _forget_originals(ids: Sequence[int]) -> None:

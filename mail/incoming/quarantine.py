@@ -8,7 +8,7 @@ from sqlalchemy import select
 from mail.decide.answer import AnswerTo, answer_to
 from mail.decide.outcomes import Duplicate, NewDocument, Outcome, PostTo, Rejected, Routing
 from mail.decide.trust import trust
-from mail.incoming import intake
+from mail.incoming import intake, ledger
 from mail.incoming.answers import TooManyAnswers
 from mail.incoming.case import Case, Retention, read_case
 from mail.incoming.flow import give_up, route_group, write_group
@@ -110,6 +110,7 @@ def drop(received_id: int, now: datetime) -> str:
     state: str = db.session.scalars(select(DROPPED_STATE).where(ReceivedMail.id == row.id)).one()
     row.state, row.held, row.unknown_address, row.processed_at = state, "", "", now
     row.decision = [*(row.decision or []), why("quarantine_dropped")]
+    ledger.forget_discarded([row.id])
     Event.add(["incoming"], now)
     db.session.commit()
     return state

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, case, exists, func, literal_column, select, update
 
+from mail.incoming import ledger
 from mail.sentences import Why, why
 from mail.transport.mailbox import NOT_GIVEN
 from models import Event, ReceivedMail, RouteResult, db, writing
@@ -74,6 +75,8 @@ def _write(rows: Sequence[Any], now: datetime, discards: bool) -> None:
         statement = _DISCARDED
         values = [{"mail": row.id, "steps": [*(row.decision or []), dropped], "at": now} for row in rows]
     db.session.connection().execute(statement, values)
+    if discards:
+        ledger.forget_discarded([row.id for row in rows])
 
 
 def kept_problem(decision: Sequence[Why] | None) -> list[Why] | None:
