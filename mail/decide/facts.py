@@ -184,6 +184,7 @@ class Facts:
     loop_threshold: int = 20  # 0: no brake
     loop_minutes: int = 120
     loop_allowed: frozenset[str] = frozenset()  # senders that the brake leaves alone: addresses or domains
+    answers_unknown: bool = False  # senders are told that an address of ours does not exist
     answers_left: int = ANSWERS_AN_HOUR  # that the system may still write in this hour
     answers_to_sender: int = 0  # that this sender got within the window of the brake
     sends_as: frozenset[str] = frozenset()  # our sending domains; only for a mail that is a DMARC report

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from mail.decide.aggregate_rule import aggregate_outcome
-from mail.decide.destinations import each_once
+from mail.decide.destinations import each_once, may_answer
 from mail.decide.facts import (
     AliasRule,
     Facts,
@@ -314,7 +314,7 @@ def _nobody(case: RoutingCase) -> list[Outcome] | None:
     ours = (address for address in strangers if domain_of(address) in case.book.domains)
     unknown = next((address for address in ours if "+" in address or address not in case.book), "")
     if unknown:
-        return [Quarantined(case.step("route_unknown_address", address=unknown), unknown)]
+        return [_unknown(case, unknown)]
     own = next((address for address in strangers if address in case.book), "")
     if own:
         return [Quarantined(case.step("route_own_sender", address=own))]
@@ -322,6 +322,16 @@ def _nobody(case: RoutingCase) -> list[Outcome] | None:
     if former:
         return [Quarantined(case.step("route_former_domain", address=former, domain=domain_of(former)))]
     return [Quarantined(case.step("route_nobody"))]
+
+
+def _unknown(case: RoutingCase, address: str) -> Rejected | Quarantined:
+    """What becomes of a mail to an address of ours that nobody has."""
+    reason = case.step("route_unknown_address", address=address)
+    if not case.facts.answers_unknown or may_answer(case.message, case.facts).why_not is not None:
+        return Quarantined(reason, address)
+    instead = case.book.for_new_mail(domain_of(address))
+    code = "reject_unknown" if instead else "reject_unknown_only"
+    return Rejected(case.step(code, address=address, instead=instead), "unknown")
 
 
 RULES: tuple[Callable[[RoutingCase], list[Outcome] | None], ...] = (

@@ -1,5 +1,6 @@
 """What may be saved of an alias: its address, what it gives to new documents, and who may write to it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -62,5 +63,10 @@ def give(type_: DocumentType, local_part: str) -> None:
 
 def of_type(type_: DocumentType) -> list[Alias]:
     """Return the aliases that open new documents of a type."""
+    return [alias for alias in all_of_type(type_) if alias.fixed_document_id is None]
+
+
+def all_of_type(type_: DocumentType) -> Sequence[Alias]:
+    """Return the aliases of a type, with those whose mail is posted on a fixed document."""
     own = select(Alias).where(Alias.type_id == type_.id, Alias.role == "alias", Alias.state == "active")
-    return list(db.session.scalars(own.where(Alias.fixed_document_id.is_(None)).order_by(Alias.id)))
+    return db.session.scalars(own.order_by(Alias.id)).all()

@@ -81,6 +81,7 @@ class RoutingContext:
     new_people: set[str] = field(default_factory=set)
     sends_as: frozenset[str] = frozenset()  # asked for only if a mail is a DMARC report
     reports: set[aggregates.Key] = field(default_factory=set)  # that are stored
+    answers_unknown: bool = False
     sources: int = 0  # that the DMARC reports of this batch will store
 
     def author_of(self, address: str) -> Author | None:
@@ -121,6 +122,7 @@ class RoutingContext:
             loop_threshold=self.brake.threshold,
             loop_minutes=self.brake.minutes,
             loop_allowed=self.brake.allowed,
+            answers_unknown=self.answers_unknown,
             answers_left=ANSWERS_AN_HOUR - sum(at > self.now - HOUR for _, at in self.answers),
             sends_as=self.sends_as,
             report_is_known=isinstance(asked.aggregate, AggregateReport)
@@ -209,6 +211,7 @@ def load_context(cases: Sequence[Case], now: datetime, but: int = 0) -> RoutingC
     """
     book, openings = address_book()
     found = RoutingContext(now, _loop_brake(), book, openings)
+    found.answers_unknown = bool(parameters.ANSWER_UNKNOWN.get())
     for case in cases:
         case.asked = look_up(case.message, book, case.id)
     asked = [case.asked for case in cases]

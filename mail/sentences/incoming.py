@@ -93,6 +93,8 @@ SENTENCES: dict[str, Any] = {
     ),
     "reject_catchall": _l("%(address)s only accepts replies to our emails. Please write to %(instead)s instead."),
     "reject_catchall_only": _l("%(address)s only accepts replies to our emails; new emails can't be sent to it."),
+    "reject_unknown": _l("The address %(address)s does not exist. Please write to %(instead)s instead."),
+    "reject_unknown_only": _l("The address %(address)s does not exist. Please check it and write again."),
     "reject_users": _l("Only members of our team may write to %(address)s."),
     "reject_contacts": _l("Only known contacts may write to %(address)s."),
     "reject_followers": _l("Only followers of the discussion may write to %(address)s."),

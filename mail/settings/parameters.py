@@ -169,6 +169,16 @@ TAKE_UNKNOWN = Parameter(
     ),
     YES_OR_NO,
 )
+ANSWER_UNKNOWN = Parameter(
+    "mail.gateway.answer_unknown",
+    0,
+    a_number,
+    _l(
+        "1 if senders (also of spam) get a reply when they write to an address of your domains that does not exist, 0 "
+        "if their emails wait in quarantine without one."
+    ),
+    YES_OR_NO,
+)
 CHECKED_BY = Parameter(
     "mail.gateway.checked_by",
     "",

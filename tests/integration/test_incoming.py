@@ -15,7 +15,7 @@ from mail.maintenance.simulate_arrival import given_from_ledger, simulate_arriva
 from mail.outgoing import delivery_state
 from mail.queue.lease import WorkerLease
 from mail.sentences import say
-from mail.settings import office
+from mail.settings import office, parameters
 from mail.settings.tokens import TokenKind
 from mail.transport.mailbox import FetchedMail
 from models import (
@@ -453,6 +453,13 @@ def test_nobodys_mail_waits_for_a_person(desk: FrontDesk) -> None:
     (document,) = desk.documents("applicant")
     assert desk.posts(document.thread_id)[0].at == NOW, "without a date of its own it is from when it arrived"
     assert desk.sent() == []
+    with desk.app.app_context():
+        parameters.put(parameters.ANSWER_UNKNOWN.key, "1", NOW)
+        db.session.commit()
+    (row,) = desk.receive(mail(ANN, f"slaes@{DOMAIN}"))
+    (answer,) = desk.sent()
+    assert (row.state, answer.to) == ("rejected", {"ann@customer.test"})
+    assert answer.text.startswith(f"The address slaes@{DOMAIN} does not exist. Please write to {SALES} instead.")
 
 
 def test_a_person_says_where_it_goes(desk: FrontDesk) -> None:

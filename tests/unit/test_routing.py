@@ -255,9 +255,25 @@ def test_the_place_that_the_brake_keeps_a_mail_from(file, changes, held):
     assert routed(read(file), **changes).held == held
 
 
-@pytest.mark.parametrize(("file", "address"), [("85", "nobody@mycompany.test"), ("84", ""), ("61", "")])
-def test_the_address_that_nobody_has(file, address):
-    assert routed(read(file)).unknown_address == address
+TOLD = {"answers_unknown": True}
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "state", "address"),
+    [
+        ("85", {}, "quarantined", "nobody@mycompany.test"),
+        ("85", TOLD, "rejected", ""),
+        ("85", {**TOLD, "answers_left": 0}, "quarantined", "nobody@mycompany.test"),
+        ("84", TOLD, "quarantined", ""),
+        ("61", TOLD, "processed", ""),
+    ],
+)
+def test_the_address_that_nobody_has(file, changes, state, address):
+    routing = routed(read(file), **changes)
+    assert (routing.state, routing.unknown_address) == (state, address)
+    if state == "rejected":
+        words = "The address nobody@mycompany.test does not exist. Please write to sales@mycompany.test instead."
+        assert [say(outcome.reason) for outcome in routing.outcomes] == [words]
 
 
 @pytest.mark.parametrize(
