@@ -685,8 +685,17 @@ def test_a_type_that_can_not_work_is_refused(app, admin, changes, sentence):
 
 
 def test_the_alias_of_a_type_is_edited_beside_it(app, admin):
+    document_id = make_document(app)
     path = f"{TYPES}/edit?id={type_id(app)}"
-    assert 'value="sales"' in admin.get(path).text
+    with app.app_context():
+        fixed = {"fixed_document_id": document_id, "policy": "users", "type_id": type_id(app)}
+        db.session.add(Alias(local_part="board", address_key="board@office.test", **fixed))
+        db.session.commit()
+    page = admin.get(path).text
+    assert 'value="sales"' in page
+    listed = [words(row) for row in re.findall("<tr>.*?</tr>", page, re.DOTALL)[1:]]
+    assert [row.split()[0] for row in listed] == ["sales", "board"]
+    assert "Everyone" in listed[0] and "one fixed document Users of this office" in listed[1]
     admin.post(path, type_form(alias_text="leads"))
     assert alias_row(app, "leads@office.test")["state"] == "active"
     assert alias_row(app, "sales@office.test")["state"] == "retired"

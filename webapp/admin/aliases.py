@@ -176,7 +176,8 @@ class AliasView(AdminView):
         """Say whether emails to addresses that nobody has wait."""
         return adviser.is_there_any()
 
-    def address_of(self, row: Alias) -> Markup:
+    @staticmethod
+    def address_of(row: Alias) -> Markup:
         """Return the address; without an alias domain only its first part is known."""
         local, at, domain = row.address_key.rpartition("@")
         if not at:
@@ -188,7 +189,8 @@ class AliasView(AdminView):
             local, shown, more
         )
 
-    def opens(self, row: Alias) -> Any:
+    @staticmethod
+    def opens(row: Alias) -> Any:
         """Return what the mail to an alias becomes."""
         if row.role in ROLES:
             words = gettext("replies") if row.role == "catchall" else gettext("delivery failures")
@@ -196,11 +198,13 @@ class AliasView(AdminView):
         name = row.type.name if row.type else "–"
         return gettext("%(type)s, one fixed document", type=name) if row.fixed_document_id else name
 
-    def policy_of(self, row: Alias) -> str:
+    @staticmethod
+    def policy_of(row: Alias) -> str:
         """Return who may write, in a word or two."""
         return str(dict(POLICIES)[row.policy]) if row.role == "alias" else ""
 
-    def health_of(self, row: Alias) -> Markup:
+    @staticmethod
+    def health_of(row: Alias) -> Markup:
         """Return whether the last mail to an alias became what it should."""
         if row.state == "retired":
             return template_helpers.state("retired")

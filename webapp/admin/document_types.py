@@ -1,6 +1,7 @@
 """Document types: what kinds of documents there are, their numbers, stages and aliases."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from flask_babel import gettext, ngettext
@@ -19,6 +20,7 @@ from mail.settings.parameters import CATCHALL_DOMAIN
 from models import Alias, Document, DocumentType, Stage, db
 from webapp import meanwhile, template_helpers
 from webapp.admin import servers
+from webapp.admin.aliases import AliasView
 from webapp.admin.base import AdminView, Empty, FieldGroup
 from webapp.admin.quarantine_pages import say_processed
 
@@ -84,6 +86,7 @@ class DocumentTypeView(AdminView):
     icon = "files"
     small = True
     can_export = False
+    edit_template = "admin/document_type.html"
     columns = ("name", "stages", "alias", "example", "active")
     default_sort = "position"
     searchable = ("name", "plural")
@@ -135,6 +138,14 @@ class DocumentTypeView(AdminView):
     def aliases_of(self, row: DocumentType) -> str:
         """Return the addresses whose mail opens documents of a type."""
         return ", ".join(alias.address_key for alias in alias_rules.of_type(row))
+
+    def addresses_of(self, row: DocumentType) -> Sequence[Alias]:
+        """Return all aliases of a type, also those whose mail is posted on one document."""
+        return alias_rules.all_of_type(row)
+
+    def alias_view(self) -> type[AliasView]:
+        """Return what says in words how an alias is doing."""
+        return AliasView
 
     # --- the form
 
