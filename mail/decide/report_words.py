@@ -207,8 +207,10 @@ _ARRIVED = re.compile(
     r"|delivery report that you requested",
     re.IGNORECASE,
 )
-_NOT_ALL = re.compile(
-    r"fail|undeliver|\bunable|\bnot\b|n['’]t\b|\bnicht\b|error|reject|refus|unknown|\b[45]\d\d\b", re.IGNORECASE
+_NOT_ALL = re.compile(  # a warning that a mail filter puts in says "do not click", too
+    r"fail|undeliver|\bunable|(?:\bnot|n['’]t) (?:\w{1,12} ){0,4}(?:deliver|sen[dt]|reach|accept|found|exist)"
+    r"|\bnicht (?:\w{1,20} )?(?:zugestellt|erreicht|gefunden)|error|reject|refus|unknown|\b[45]\d\d\b",
+    re.IGNORECASE,
 )
 
 
@@ -227,7 +229,8 @@ _ONLY_WARNING = _any_of(
 _LATE = _any_of(
     r"still (?:being tried|trying|attempting|in (?:the )?(?:\w+ )?queue|undelivered)",
     r"remains in (?:the )?(?:\w+ )?queue",
-    r"n(?:o|')t yet (?:been )?delivered|n(?:o|')t been delivered yet|could not be delivered (?:yet|so far)",
+    r"n(?:o|')t yet (?:been )?(?:successfully )?delivered|n(?:o|')t been delivered yet",
+    r"could not be delivered (?:yet|so far)",
     r"(?:delivery|it|attempts?) (?:attempts )?will (?:continue|be (?:made|attempted|retried))",
     r"(?:is|was|has been|been|message|delivery|mail) (?:being |temporarily )?delayed|\(delay\)|delayed (?:e-?)?mail",
     r"warning: (?:could not|message|mail|delivery)",

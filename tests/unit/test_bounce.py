@@ -287,6 +287,10 @@ def test_ids_of_the_returned_mail(raw, ids):
         ("From: MAILER-DAEMON@x.test\n\nTHIS IS A WARNING MESSAGE ONLY", False, "delay"),
         ("From: MAILER-DAEMON@x.test\nSubject: Return receipt\n\n- These addresses had successful delivery"
          " notifications -\n<b@x.test> (successfully delivered to mailbox)", False, "delivered"),
+        ("From: MAILER-DAEMON@x.test\n\nDo not click here.\n\nIt was successfully delivered to a@x.test.", False,
+         "delivered"),
+        ("From: MAILER-DAEMON@x.test\n\nIt has not yet been successfully delivered to a@x.test.", False, "delay"),
+        ("From: MAILER-DAEMON@x.test\n\nIt couldn't be successfully delivered to a@x.test.", False, "bounce"),
         ("From: MAILER-DAEMON@x.test\n\nIt was successfully delivered to a@x.test.\nb@x.test: user unknown", False,
          "bounce"),
         ("From: postmaster@x.test\nSubject: No se puede entregar: Hola\n\nb@x.test", False, "bounce"),
