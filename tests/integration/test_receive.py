@@ -18,7 +18,8 @@ from mail.queue.lease import WorkerLease
 from mail.settings.clock import now
 from models import Blob, ReceivedMail, Worker, database_clock, db
 from models.store import Packed, pack
-from tests.servers.app import KEPT, ROOT
+from tests.servers.app import KEPT
+from tests.servers.launcher import ROOT
 from webapp.receive import SEEN_WITHIN, TRY_AGAIN
 
 MAIL = b"Received: from a by b id 7; Mon, 23 Nov 2026 09:00:00 +0100\nFrom: ann@home.test\nSubject: Desks\n\nHello\n"

@@ -18,8 +18,8 @@ from tests.conftest import started
 from tests.integration.pushing import listening, stored
 from tests.integration.test_receive import invoke
 from tests.integration.test_receive import stored as stored_pages
-from tests.servers.app import ROOT
 from tests.servers.certificates import Authority
+from tests.servers.launcher import ROOT
 from tests.servers.mail_programs import EXIM, MailProgram
 from tests.servers.postfix import Postfix
 from tests.servers.process import MAIL_USER, remove_folder, temporary_folder

@@ -3,15 +3,13 @@
 import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
-from tests.servers.launcher import ROOT, launcher
+from tests.servers.launcher import launcher
 from tests.servers.process import HOST, Program, free_port, remove_folder, temporary_folder
 from tests.waiting import wait_until
 
@@ -55,9 +53,9 @@ class App:
                 source.backup(there)
         return made
 
-    def flask(self, *words: str, input: str | None = None) -> str:
-        """Return what a command of ``flask --app wsgi`` prints; an AssertionError shows why it failed."""
-        return run_flask(words, self.env, input)
+    def flask(self, *words: str, input: str = "") -> None:
+        """Run a command of ``flask --app wsgi``; an AssertionError shows why it failed."""
+        run_flask(words, self.env, input)
 
     def move_clock(self, seconds: float) -> None:
         """Move the business time of all processes by so many seconds from the real time."""
@@ -135,9 +133,16 @@ class App:
         remove_folder(self.folder)
 
 
-def run_flask(words: tuple[str, ...], env: Mapping[str, str], input: str | None = None) -> str:
-    """Return what a command of ``flask --app wsgi`` prints."""
-    command = [sys.executable, "-m", "flask", "--app", "wsgi", *words]
-    done = subprocess.run(command, env=dict(env), cwd=ROOT, input=input, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, f"flask {' '.join(words)} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
-    return done.stdout
+def run_flask(words: tuple[str, ...], env: Mapping[str, str], input: str = "") -> None:
+    """Run a command of ``flask --app wsgi``; an AssertionError shows why it failed."""
+    folder = temporary_folder("flask")
+    reads, log = folder / "input", folder / "output"
+    reads.write_text(input)
+    command = Program("flask", launcher().start(("flask", "--app", "wsgi", *words), log, env, reads), log)
+    try:
+        status = command.process.wait(120)
+        assert status == 0, f"flask {' '.join(words)} ended with {status}:\n{command.output()}"
+    finally:
+        if command.running():
+            command.kill()
+        remove_folder(folder)

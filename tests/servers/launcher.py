@@ -4,6 +4,7 @@ Importing takes most of a start and is the same each time. All else happens in t
 session of its own, its own environment, the module run as ``__main__`` from its first line to its exit status.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -29,15 +30,18 @@ class Launcher:
     def __init__(self) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, "-u", "-m", __name__, str(theirs.fileno())]
-        subprocess.Popen(command, cwd=ROOT, pass_fds=[theirs.fileno()], start_new_session=True)
+        nobody = subprocess.DEVNULL
+        subprocess.Popen(command, stdin=nobody, cwd=ROOT, pass_fds=[theirs.fileno()], start_new_session=True)
         theirs.close()
 
-    def start(self, words: Sequence[str], log: Path, env: Mapping[str, str]) -> "Launched":
+    def start(
+        self, words: Sequence[str], log: Path, env: Mapping[str, str], reads: Path = Path(os.devnull)
+    ) -> "Launched":
         """Run ``python -m`` these words with this environment alone; what it says is appended to ``log``."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs, log.open("ab") as output:
+        with theirs, reads.open("rb") as given, log.open("ab") as output:
             request = json.dumps([list(words), dict(env)]).encode()
-            socket.send_fds(self._socket, [request], [theirs.fileno(), output.fileno()])
+            socket.send_fds(self._socket, [request], [theirs.fileno(), given.fileno(), output.fileno()])
         return Launched(ours)
 
 
@@ -82,10 +86,11 @@ class Launched:
         self.send_signal(signal.SIGTERM)
 
 
-def wait_for_work(requests: socket.socket) -> tuple[list[str], dict[str, str], int] | None:
+def wait_for_work(requests: socket.socket) -> tuple[list[str], dict[str, str], int, int] | None:
     """Start a copy for each request and tell how it ended.
 
-    Returns in each copy what it is to run, in which environment, and where its output goes; None at the end.
+    Returns in each copy what it is to run, in which environment, what it reads and where its output goes; None at the
+    end.
     """
     woken, wake = os.pipe2(os.O_NONBLOCK)
     signal.set_wakeup_fd(wake)
@@ -97,7 +102,7 @@ def wait_for_work(requests: socket.socket) -> tuple[list[str], dict[str, str], i
             os.read(woken, 4096)
             report_the_ended(children)
         if requests in ready:
-            request, given, _, _ = socket.recv_fds(requests, LARGEST_REQUEST, 2)
+            request, given, _, _ = socket.recv_fds(requests, LARGEST_REQUEST, 3)
             if not request:
                 return None
             teller = socket.socket(fileno=given[0])
@@ -109,8 +114,9 @@ def wait_for_work(requests: socket.socket) -> tuple[list[str], dict[str, str], i
                     ours.close()
                 os.close(woken)
                 os.close(wake)
-                return *json.loads(request), given[1]
+                return *json.loads(request), *given[1:]
             os.close(given[1])
+            os.close(given[2])
             children[pid] = teller
             teller.send(str(pid).encode())
 
@@ -126,10 +132,10 @@ def report_the_ended(children: dict[int, socket.socket]) -> None:
                 teller.send(str(os.waitstatus_to_exitcode(status)).encode())
 
 
-def become(env: dict[str, str], output: int) -> None:
+def become(env: dict[str, str], reads: int, output: int) -> None:
     """Turn this copy into a process of its own."""
     os.setsid()
-    for source, target in ((os.open(os.devnull, os.O_RDONLY), 0), (output, 1), (output, 2)):
+    for source, target in ((reads, 0), (output, 1), (output, 2)):
         os.dup2(source, target)
     os.closerange(3, 64)
     os.environ.clear()
@@ -139,6 +145,7 @@ def become(env: dict[str, str], output: int) -> None:
 if __name__ == "__main__":
     for name in IMPORTED:
         importlib.import_module(name)
+    gc.freeze()  # no copy looks through what was imported, nor makes pages of its own of it
     work = wait_for_work(socket.socket(fileno=int(sys.argv[1])))
     if work:
         sys.argv = ["", *work[0][1:]]
