@@ -14,7 +14,11 @@ from tests.servers.postfix import Postfix
 CUSTOMER = "Carla Customer <carla@customer.test>"
 
 
-@pytest.mark.parametrize(("kind", "encryption"), [("imap", "tls"), ("pop3", "starttls")])
+# Each database and each kind of mailbox once; tests/integration/test_fetch.py has every pair of them.
+@pytest.mark.parametrize(
+    ("database", "kind", "encryption"), [("sqlite", "imap", "tls"), ("postgresql", "pop3", "starttls")],
+    indirect=["database"],
+)  # fmt: skip
 def test_from_a_customers_mail_to_the_answer_and_back(
     running_app: App,
     dovecot: Dovecot,
