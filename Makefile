@@ -8,6 +8,8 @@ MEMORY := $(shell test -w /dev/shm && df -Pk /dev/shm | awk 'NR == 2 && $$4 > 60
 # What pytest makes of the tests is kept for the next run, wherever Python is told to keep nothing: each process would
 # make it anew.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(PYTHON) -m pytest -o faulthandler_timeout=300
+# What needs no server: ``coverage`` runs it, so ``test`` need not do it again.
+PURE := tests/unit mail/message mail/decide
 
 help:
 	@echo "make run     start CoquiMail on http://127.0.0.1:8000 (PORT=8001 make run for another port)"
@@ -25,9 +27,9 @@ run:
 
 test:
 	@sh scripts/bootstrap.sh test
-	@$(MAKE) --no-print-directory check $(if $(PYTEST_ARGS),,coverage)
+	@$(MAKE) --no-print-directory -j 2 check $(if $(PYTEST_ARGS),,coverage)
 	@$(MEMORY) $(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder -m "not slow" \
-		$(if $(PYTEST_ARGS),$(PYTEST_ARGS),--ignore=tests/unit)
+		$(if $(PYTEST_ARGS),$(PYTEST_ARGS),$(addprefix --ignore=,$(PURE)))
 
 quick:
 	@sh scripts/bootstrap.sh check
@@ -44,7 +46,7 @@ check:
 coverage:
 	@sh scripts/bootstrap.sh check
 	@$(MEMORY) $(PYTEST) -n 2 --cov=mail/message --cov=mail/decide --cov-fail-under=100 \
-		--cov-report=term-missing:skip-covered tests/unit mail/message mail/decide
+		--cov-report=term-missing:skip-covered $(PURE)
 
 soak:
 	@sh scripts/bootstrap.sh soak
