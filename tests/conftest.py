@@ -4,6 +4,7 @@ A part that this machine lacks skips its tests with the reason; on CI that is a 
 """
 
 import fcntl
+import gc
 import os
 import shutil
 import sqlite3
@@ -270,6 +271,7 @@ SLOW_PARTS = {
     "_named",
     "_postfix",
     "_second_postfix",
+    "checked",
     "smtp_sink",
     "postgres",
     "running_app",
@@ -306,6 +308,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return next((number for number, part in enumerate(FIRST) if item.nodeid.startswith(part)), len(FIRST))
 
     items.sort(key=place)
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass by what was collected: it stays to the end, and looking through it takes long."""
+    gc.freeze()
 
 
 # --- what the report says
