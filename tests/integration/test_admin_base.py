@@ -21,6 +21,8 @@ from webapp import meanwhile
 from webapp.admin import list_pages, listing
 from webapp.admin.base import ActionRefused, AdminView, Button, ChoiceFilter, Empty, FieldGroup, Since, YesNo
 
+ONE_DATABASE = pytest.mark.parametrize("kept", ["sqlite"], indirect=True)  # what has nothing to do with databases
+
 SECRET = "swordfish-7321"
 
 
@@ -157,6 +159,7 @@ FIELDS = {"name": "New", "host": "new.example", "port": "465", "encryption": "tl
 
 @pytest.mark.parametrize("path", ["/", "/new", "/edit?id=1", "/export", "/lookup/host"])
 @pytest.mark.parametrize(("role", "code"), [("", 302), ("user", 403), ("marketing", 403)])
+@ONE_DATABASE
 def test_a_list_for_admins_is_for_admins(app, role, code, path):
     visitor = Visitor(app).as_role(role) if role else Visitor(app)
     assert visitor.get(f"/admin/sample-servers{path}").status_code == code

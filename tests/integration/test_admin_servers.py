@@ -31,6 +31,9 @@ from scheduler.recovery import lose_check
 from tests.servers.certificates import own_certificate
 from tests.web import Visitor, web_app, words
 
+# What has nothing to do with databases.
+ONE_DATABASE = pytest.mark.parametrize("_kept_pages", ["sqlite"], indirect=True)
+
 CERTIFICATE, KEY = own_certificate("client.office.test")
 OUTGOING, INCOMING, ACTIONS = "/admin/outgoing-servers", "/admin/incoming-servers", "/admin/scheduled-actions"
 SERVER = {
@@ -103,6 +106,7 @@ def developer(visitor: Visitor) -> Visitor:
 
 @pytest.mark.parametrize("path", [OUTGOING, INCOMING, "/admin/aliases", ACTIONS, "/admin/document-types"])
 @pytest.mark.parametrize(("role", "code"), [("user", 403), ("marketing", 403), ("admin", 200)])
+@ONE_DATABASE
 def test_only_admins_see_the_technical_pages(app, path, role, code):
     assert Visitor(app).as_role(role).get(f"{path}/").status_code == code
 
@@ -203,6 +207,7 @@ def test_a_server_is_added_and_its_secret_is_never_shown(app, admin):
         ({"name": ""}, "Fill in this field"),
     ],
 )
+@ONE_DATABASE
 def test_what_can_not_work_is_refused_beside_its_field(app, admin, changes, sentence):
     answer = admin.post(f"{OUTGOING}/new", {**SERVER, **changes})
     assert answer.status_code == 200
@@ -626,6 +631,7 @@ def test_another_mailbox_is_read_from_its_own_beginning(app, admin, changes, ano
         ({"sender_checks": "set", "checked_by": "mx.office.test; dmarc=pass"}, "Enter the first word of that server"),
     ],
 )
+@ONE_DATABASE
 def test_what_a_mailbox_can_not_do_is_refused(app, admin, changes, sentence):
     answer = admin.post(f"{INCOMING}/new", {**MAILBOX, **changes})
     assert answer.status_code == 200

@@ -13,6 +13,8 @@ from tests.web import PASSWORD, Visitor, account, forget, kept_app, web_app
 from webapp import auth
 from webapp.passwords import hash_checked
 
+ONE_DATABASE = pytest.mark.parametrize("kept", ["sqlite"], indirect=True)  # what has nothing to do with databases
+
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def kept(request, tmp_path_factory) -> Iterator[Flask]:
@@ -152,6 +154,7 @@ def test_passwords_are_kept_as_argon2(app):
 
 
 @pytest.mark.parametrize("path", ["/login", "/nowhere", "/healthz", "/static/css/app.css", "/breaks", "/events"])
+@ONE_DATABASE
 def test_every_answer_has_the_strict_headers(visitor, path):
     headers = visitor.get(path).headers
     policy = dict(part.split(" ", 1) for part in headers["Content-Security-Policy"].split("; "))

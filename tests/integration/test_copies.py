@@ -23,6 +23,8 @@ from tests.servers.dovecot import Dovecot
 from tests.servers.process import HOST
 from tests.servers.scripted import LOST, NOT_NOW, Fault, ScriptedImap, none, refuse
 
+ONE_DATABASE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)  # what has nothing to do with databases
+
 FOLDER = "Done.Büro 処理"
 ON_DISK = "Done.B&APw-ro &UeZ0Bg-"
 WITH_UIDPLUS, BARE = (b"IMAP4REV1", b"UIDPLUS"), (b"IMAP4REV1",)
@@ -229,6 +231,8 @@ def test_the_folder_is_looked_into_only_after_a_run_that_was_cut_off(app: Flask)
 
 @pytest.mark.parametrize("reply", [*NOT_NOW, ""])
 @pytest.mark.parametrize("step", ["EXAMINE", "MESSAGE-ID", r"BODY.PEEK\[\]", "SELECT"])
+@pytest.mark.heavy
+@ONE_DATABASE
 def test_not_now_while_it_looks_for_copies_makes_no_second_one(app: Flask, step: str, reply: str) -> None:
     with copied_unheard(app) as (server, office):
         refusals = [2 if step == "SELECT" else 1]  # the first SELECT opens the mailbox

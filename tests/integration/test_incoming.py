@@ -360,6 +360,7 @@ def test_who_is_told_that_a_mail_was_rejected(
     assert [set(sent.lines) for sent in desk.sent()] == ([{answered}] if answered else [])
 
 
+@pytest.mark.heavy
 def test_answers_to_one_sender_come_to_an_end(desk: FrontDesk) -> None:
     desk.set_parameter("mail.gateway.loop.threshold", "3")
     rows = [desk.receive(mail(ANN, CATCHALL))[0] for _ in range(6)]
@@ -420,6 +421,7 @@ def test_an_absence_note_is_a_note_that_nobody_is_sent(desk: FrontDesk) -> None:
     assert len(desk.documents()) == 1
 
 
+@pytest.mark.heavy
 def test_the_loop_brake_tells_once_and_lets_go_with_time(desk: FrontDesk) -> None:
     desk.set_parameter("mail.gateway.loop.threshold", "4")
     rows = [row for _ in range(4) for row in desk.receive(mail(ANN), mail(ANN))]
@@ -588,6 +590,7 @@ def test_a_mail_that_kills_its_worker_three_times_is_put_aside(desk: FrontDesk) 
     assert desk.ledger()[2].decision == [{"code": "process_gave_up", "values": {"attempts": 3}}]
 
 
+@pytest.mark.heavy
 def test_a_mail_that_was_not_alone_with_the_workers_that_died_is_not_put_aside(desk: FrontDesk) -> None:
     with desk.app.app_context():
         raws = [mail(f"a{n}@customer.test", subject=f"{n}") for n in range(20)]

@@ -34,6 +34,9 @@ from models import (
 from tests.integration.mass import HTML, add_contacts, draft, prepare, states
 from tests.web import Visitor, account, words
 
+# What has nothing to do with databases.
+ONE_DATABASE = pytest.mark.parametrize("_kept_pages", ["sqlite"], indirect=True)
+
 PAGES = (
     "/mailings/",
     "/mailings/new",
@@ -125,6 +128,7 @@ def test_marketing_is_for_those_who_do_it(furnished, role, code):
         "/email-marketing/settings",
     ],
 )
+@ONE_DATABASE
 def test_others_can_do_nothing_either(furnished, path):
     assert Visitor(furnished).as_role("user").post(path, FORM | {"id": "1", "lines": "x@y.test"}).status_code == 403
     assert row(furnished, Mailing).state == "draft"

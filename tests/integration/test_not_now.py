@@ -23,6 +23,8 @@ from tests.servers.misbehaving import misbehaving, says
 from tests.servers.process import HOST
 from tests.servers.scripted import LOST, NOT_NOW, Fault, ScriptedImap, ScriptedPop3, none, refuse
 
+ONE_DATABASE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)  # what has nothing to do with databases
+
 Server = ScriptedImap | ScriptedPop3
 
 
@@ -268,6 +270,7 @@ def test_a_mailbox_that_is_chosen_while_another_one_is_fetched_is_read_from_its_
 
 @pytest.mark.parametrize("after_fetch", ["mark_read", "move", "delete"])
 @pytest.mark.parametrize("reply", ["NO [OVERQUOTA] full", "NO [NOPERM] no right", "NO no", "BAD no", "NO [LIMIT] wait"])
+@ONE_DATABASE
 def test_a_server_that_cannot_mark_move_or_delete_stops_nothing(
     app: Flask, monkeypatch: pytest.MonkeyPatch, after_fetch: str, reply: str
 ) -> None:

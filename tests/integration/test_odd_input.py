@@ -12,6 +12,9 @@ from tests.integration.frontdesk import FrontDesk
 from tests.web import Visitor
 from webapp import auth
 
+# What has nothing to do with databases.
+ONE_DATABASE = pytest.mark.parametrize("_kept_pages", ["sqlite"], indirect=True)
+
 ODD = (str(2**63), "9" * 5000, "٣" * 30, "a\0b")
 BRIEF = {"Accept": "application/json"}  # an answer of two lines where there is no page
 SOURCES = Path(__file__).resolve().parents[2] / "webapp"
@@ -116,6 +119,7 @@ def test_a_page_of_ours_is_one(address: str) -> None:
 
 
 @pytest.mark.parametrize("address", STRANGE, ids=repr)
+@ONE_DATABASE
 def test_no_other_address_is_gone_to(admin: Visitor, address: str) -> None:
     assert auth.own_page(address) == ""
     token = admin.token()

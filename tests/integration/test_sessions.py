@@ -15,6 +15,8 @@ from models import LoginAttempt, LoginSession, User, db
 from tests.web import PASSWORD, TOKEN, Visitor, account, forget, kept_app
 from webapp import auth, guesses, limits, sessions
 
+ONE_DATABASE = pytest.mark.parametrize("kept", ["sqlite"], indirect=True)  # what has nothing to do with databases
+
 BOSS = "admin@home.test"
 NEW = {"name": "Eva", "email": "eva@home.test", "role": "user", "active": "y", "notify": "inbox", "zone": "UTC"}
 
@@ -359,6 +361,7 @@ ababababababababab asdfghjkl; sunshine2024 coquimail1 aaaaaaaaaaaaaaab 2024-11-2
 
 
 @pytest.mark.parametrize("weak", WEAK.split())
+@ONE_DATABASE
 def test_a_password_that_is_guessed_first_is_refused_everywhere(app, boss, weak):
     said = "easy to guess"
     assert said in boss.post("/admin/users/new", {**NEW, "password": weak}).text

@@ -27,6 +27,9 @@ from models import (
 from tests.web import Visitor, web_app, words
 from webapp.admin.base import AdminView
 
+# What has nothing to do with databases.
+ONE_DATABASE = pytest.mark.parametrize("_kept_pages", ["sqlite"], indirect=True)
+
 SETTINGS, PARAMETERS = "/settings/", "/admin/system-parameters"
 ALIASES, TYPES = "/admin/aliases", "/admin/document-types"
 OFFICE = {"custom_servers": "1", "domain": "office.test", "company": "My Company", "address": "1 Calle Sol"}
@@ -62,6 +65,7 @@ def type_id(app, code="opportunity"):
 
 @pytest.mark.parametrize("path", [SETTINGS, f"{PARAMETERS}/", f"{PARAMETERS}/new", f"{PARAMETERS}/edit?key=x"])
 @pytest.mark.parametrize("role", ["user", "marketing"])
+@ONE_DATABASE
 def test_settings_are_for_admins(app, path, role):
     assert Visitor(app).as_role(role).get(path).status_code == 403
 
@@ -255,6 +259,7 @@ def test_keys_values_and_explanations_are_searched(admin, search, found, missing
         ("mail.bounce.alias", "re turns", None, "part before the @"),
     ],
 )
+@ONE_DATABASE
 def test_values_are_checked_by_their_kind(app, admin, key, text, stored, sentence):
     before = stored_value(app, key)
     answer = admin.post(f"{PARAMETERS}/edit?key={key}", {"value": text})
