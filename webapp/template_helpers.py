@@ -88,6 +88,7 @@ def fixer(reason: Why | None, to_administrator: bool = False) -> Markup:
 
 
 PRIORITIES = (_l("Normal"), _l("Medium"), _l("High"), _l("Very high"))
+LONG_WORD = 40  # letters: one that is longer may break anywhere
 
 
 def priority_name(value: int) -> str:
@@ -230,11 +231,23 @@ def correspondent(header: str, names: bool = True) -> Markup:
     """
     found = [(name, address) for name, address in getaddresses([header or ""]) if "@" in address]
     if not found:
-        return escape(header or "")
+        return _breakable(header or "")
     if not names:
-        return joined(address for _name, address in found)
+        return joined(_breakable(address) for _name, address in found)
     both = Markup("{}<small>{}</small>")
-    return Markup("").join(both.format(name, address) if name else escape(address) for name, address in found)
+    return Markup("").join(
+        both.format(_breakable(name), address) if name else _breakable(address) for name, address in found
+    )
+
+
+def _breakable(words: str) -> Markup:
+    """Return words that may break anywhere if one is so long that it would push other columns out of sight.
+
+    >>> _breakable("a" * 40 + "@office.test")
+    Markup('<span class="wrap-anywhere">aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa@office.test</span>')
+    """
+    is_long = any(len(word) > LONG_WORD for word in words.split())
+    return Markup('<span class="wrap-anywhere">{}</span>').format(words) if is_long else escape(words)
 
 
 def joined(values: Iterable[Any], by: str = ", ") -> Markup:
