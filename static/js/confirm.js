@@ -5,6 +5,7 @@ export function connectConfirm() {
     if (!button || button.dataset.confirmed) return;
     event.preventDefault();
     event.stopImmediatePropagation();
+    if (button.form && !button.form.noValidate && !button.formNoValidate && !button.form.reportValidity()) return; // nobody agrees to what can't be sent
     ask(button).then((yes) => {
       if (!yes) return;
       button.dataset.confirmed = "1";
@@ -18,7 +19,8 @@ export function ask(button) {
   const dialog = document.getElementById("ask");
   dialog.querySelector("h2").textContent = button.dataset.confirm;
   const yes = dialog.querySelector("#ask-yes");
-  yes.textContent = button.dataset.confirmYes || yes.textContent;
+  yes.dataset.usual ||= yes.textContent; // another button of this page may have had its own word
+  yes.textContent = button.dataset.confirmYes || yes.dataset.usual;
   yes.className = button.dataset.confirmLook === "danger" ? "btn btn-danger" : "btn btn-primary";
   dialog.returnValue = "no";
   dialog.showModal();

@@ -52,7 +52,7 @@ def test_a_server_is_tested_from_end_to_end(
     page.get_by_label("Send to").select_option(INBOX)
     page.get_by_role("button", name="Start test").click()
     expect(page.locator(".self-test progress").first).to_be_visible(timeout=office.LONG)
-    expect(page.get_by_text("The test goes on if you leave this page.")).to_be_visible()
+    expect(page.get_by_text("The test continues if you leave this page.")).to_be_visible()
     assert looks_well(someone) == []
     postfix.slow_down(0)
     expect(page.get_by_text("Everything arrived")).to_be_visible(timeout=2 * office.LONG)

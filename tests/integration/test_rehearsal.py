@@ -131,7 +131,7 @@ def test_whoever_ends_a_rehearsal_says_what_is_sent(
         later = Mailing(subject="News", state="scheduled", scheduled_at=now(), created_at=now())
         db.session.add(later)
         db.session.commit()
-    assert "1 email that waits now goes on waiting" in words(admin.get(PAGE))
+    assert "1 email that is waiting now is held until the end" in words(admin.get(PAGE))
     admin.post(f"{PAGE}/begin")
     assert "1 email is still to be held" in words(admin.get(f"{PAGE}?part=state"))
     with pages.app_context():

@@ -28,7 +28,7 @@ def index() -> ResponseReturnValue:
     return _page("rehearsal_state" if request.args.get("part") else "rehearsal")
 
 
-def _page(template: str = "rehearsal", missing: bool = False) -> ResponseReturnValue:
+def _page(template: str = "rehearsal") -> ResponseReturnValue:
     found = rehearsal.current()
     halts = found is not None and found.halts
     waits = select(func.count(Recipient.id)).where(holds(Recipient.state, "queued"))
@@ -42,7 +42,6 @@ def _page(template: str = "rehearsal", missing: bool = False) -> ResponseReturnV
         place=installation.here().place,
         waiting=db.session.scalar(waits),
         mailings=db.session.scalar(runs),
-        missing=missing,
     )
 
 
@@ -69,7 +68,7 @@ def end() -> ResponseReturnValue:
     held, written = (CHOICES.get(request.form.get(name, "")) for name in ("held", "written"))
     if (left.held and held is None) or (left.written and written is None):
         flash(gettext("The rehearsal goes on: choose first what happens to the emails."), "error")
-        return _page(missing=True)
+        return _page()
     flow.end(bool(held), bool(written), now(), current_user.id, current_user.name)
     flash(gettext("The rehearsal ends: the worker now does what you chose."), "success")
     return redirect(url_for(".index"))
