@@ -90,7 +90,7 @@ def read_case(
 
     In a hurry it raises ``TakesLong``, otherwise nothing.
     """
-    message, html, fold, is_whole = read_mail(raw, now, hurry)
+    message, html, fold, is_whole = read_mail(raw, max(now, arrived_at), hurry)  # it may have come since the run began
     message.too_much = message.too_much or problem
     if message.date == now:  # it has no usable date of its own
         message.date = arrived_at

@@ -95,8 +95,8 @@ def route_to_type(received_id: int, type_id: int, now: datetime) -> str:
 
 def reject(received_id: int, text: str, now: datetime) -> str:
     """Answer a mail from quarantine with a text of ours; return the state it comes to. Commits."""
-    step = why("quarantine_rejected")
-    return _again(received_id, (Rejected(step, BY_HAND, text=text.strip()), step), now)
+    outcome = Rejected(why("quarantine_rejected"), BY_HAND, text=text.strip())
+    return _again(received_id, (outcome, why("quarantine_rejected_by_hand")), now)
 
 
 def answer_of(message: IncomingMessage) -> AnswerTo:

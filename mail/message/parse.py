@@ -312,7 +312,7 @@ def _date(value: str, arrived_at: datetime, problems: list[Why]) -> datetime:
         problems.append(why("parse_date_unreadable", date=value[:100]))
         return arrived_at
     if date > arrived_at:
-        problems.append(why("parse_date_future", date=date.isoformat()))
+        problems.append(why("parse_date_future", date=f"{date:%Y-%m-%d %H:%M} UTC"))
         return arrived_at
     return date
 

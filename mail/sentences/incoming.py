@@ -156,5 +156,6 @@ SENTENCES: dict[str, Any] = {
     "quarantine_routed_document": _l("A user chose the document %(number)s for this email."),
     "quarantine_routed_type": _l("A user created a new document from this email."),
     "quarantine_rejected": _l("Your email could not be delivered. Please use another address or call us."),
+    "quarantine_rejected_by_hand": _l("A user rejected this email."),
     "quarantine_dropped": _l("A user reviewed and discarded this email."),
 }

@@ -34,7 +34,7 @@ SENTENCES: dict[str, Any] = {
     "listener_test_understood": _l("It was stored and processed %(seconds)s seconds after it was sent."),
     "listener_test_missing": Counted(
         "seconds",
-        "The email was accepted, but was not processed within %(seconds)s second. Look for it under Received mails.",
-        "The email was accepted, but was not processed within %(seconds)s seconds. Look for it under Received mails.",
+        "The email was accepted, but was not processed within %(seconds)s second. Look for it under Received emails.",
+        "The email was accepted, but was not processed within %(seconds)s seconds. Look for it under Received emails.",
     ),
 }

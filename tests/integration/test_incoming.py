@@ -482,7 +482,9 @@ def test_a_person_says_where_it_goes(desk: FrontDesk) -> None:
     assert answer.text.startswith("Wrong address, sorry.")
     with desk.app.app_context(), pytest.raises(quarantine.NotInQuarantine):
         quarantine.drop(rows[0].id, NOW)
-    assert "quarantine_routed_document" in {step["code"] for step in desk.ledger()[0].decision or []}
+    steps = [[step["code"] for step in row.decision or []] for row in desk.ledger()]
+    assert "quarantine_routed_document" in steps[0]
+    assert steps[2][-1] == "quarantine_rejected_by_hand", "not the standard text, which nobody got"
     assert [row.blob_id is None for row in desk.ledger()] == [False, False, False, True], (
         "its server keeps no originals"
     )
