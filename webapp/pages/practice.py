@@ -1,5 +1,8 @@
 """The practice mailbox: read what was sent, and answer, bounce or write as somebody outside would."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from flask import Blueprint, Response, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
@@ -24,16 +27,18 @@ SEVERAL = _l("Not sent: enter one sender and one recipient. For another recipien
 INCOMPLETE = _l("Enter both addresses in full, such as ann@customer.test and sales@office.test.")
 
 
+_BOUNCES = ("bounce", "full", "blocked", "odd-bounce")
 _RED = _l("The delivery report is on its way: the envelope of the message turns red.")
-SAID = {
-    "bounce": _RED,
-    "full": _RED,
-    "blocked": _RED,
-    "odd-bounce": _RED,
-    "delay": _l("The report is on its way: it says that the email is late, so the envelope stays as it is."),
+SAID = dict.fromkeys(_BOUNCES, _RED) | {
+    "delay": _l("The report is on its way: it says that the email is late, so it is not marked as failed."),
     "complaint": _l("The complaint is on its way: the address is put on the blacklist."),
     "out-of-office": _l("The automatic reply is on its way: it becomes a note on the document, and nobody is emailed."),
 }
+_SEEN_IN_LEDGER = _l("It is on its way: Received emails shows the result.")
+SAID_WITHOUT_DOCUMENT = SAID | dict.fromkeys((*_BOUNCES, "out-of-office"), _SEEN_IN_LEDGER)
+SAID_OF_MAILING = SAID_WITHOUT_DOCUMENT | dict.fromkeys(
+    _BOUNCES, _l("The delivery report is on its way: the mailing shows this recipient as bounced.")
+)
 NO_RETURN_PATH = _l("Nothing was sent: this email has no return address, so no mail server reports about it.")
 ADDRESSES = (
     ("refuse-550@customer.test", _l("refused for good: the envelope turns red at once")),
@@ -175,14 +180,16 @@ def original(mail_id: int) -> Response:
 @roles_required("admin")
 def answer(mail_id: int) -> ResponseReturnValue:
     """Answer as the recipient: the answer comes in by the real pipeline."""
-    _mail(mail_id)
+    mail = _mail(mail_id)
     _assert_open()
     words = request.form.get("words", "").strip()
     if not words:
         flash(gettext("Write a reply first."), "error")
         return redirect(url_for(".show", mail_id=mail_id))
     practice.answer(mail_id, words, now())
-    flash(gettext("The reply is being sent: look at the document it belongs to."), "success")
+    is_seen_there = _document_of(practice.read(mail)) is not None
+    seen = gettext("The reply is being sent: look at the document it belongs to.")
+    flash(seen if is_seen_there else str(_SEEN_IN_LEDGER), "success")
     return redirect(url_for(".show", mail_id=mail_id))
 
 
@@ -190,11 +197,18 @@ def answer(mail_id: int) -> ResponseReturnValue:
 @roles_required("admin")
 def act(mail_id: int) -> ResponseReturnValue:
     """Do with the mail what a mail server or another recipient would do; it comes in by the real pipeline."""
-    _mail(mail_id)
+    mail = _mail(mail_id)
     _assert_open()
     action = request.form.get("action", "")
     if action not in SAID:
         abort(400)
     done = practice.act(mail_id, action, now())
-    flash(str(SAID[action] if done else NO_RETURN_PATH), "success" if done else "error")
+    flash(str(_said_of(mail)[action] if done else NO_RETURN_PATH), "success" if done else "error")
     return redirect(url_for(".show", mail_id=mail_id))
+
+
+def _said_of(mail: PracticeMail) -> Mapping[str, Any]:
+    """Return what is said after each action: where its effect shows depends on what the mail belongs to."""
+    if _mailing_of(mail) is not None:
+        return SAID_OF_MAILING
+    return SAID if _document_of(practice.read(mail)) is not None else SAID_WITHOUT_DOCUMENT
