@@ -179,6 +179,8 @@ def test_a_server_is_added_and_its_secret_is_never_shown(app, admin):
     admin.post(f"{OUTGOING}/edit?id={row['id']}", {**SERVER, "password": "", "priority": "20"})
     again = only(app, OutgoingServer)
     assert (again["password"], again["priority"]) == ("swordfish", 20)
+    refused = admin.post(f"{OUTGOING}/edit?id={row['id']}", {**SERVER, "password": "marlin", "port": "99999"})
+    assert "marlin" not in refused.text and "Enter it again: what you typed here was not saved." in words(refused)
 
 
 @pytest.mark.parametrize(
