@@ -12,7 +12,7 @@ from flask_babel import lazy_gettext as _l
 from flask_wtf import FlaskForm
 from sqlalchemy import exists, select, text
 from wtforms import PasswordField, StringField
-from wtforms.validators import EqualTo, InputRequired, Length
+from wtforms.validators import DataRequired, EqualTo, InputRequired, Length
 
 from mail.settings import office
 from mail.settings.clock import now
@@ -57,7 +57,7 @@ class FirstAccountForm(FlaskForm):
     """The account of the admin."""
 
     name = StringField(
-        _l("Your name"), [InputRequired(), Length(max=200)], render_kw={"autocomplete": "name", "autofocus": True}
+        _l("Your name"), [DataRequired(), Length(max=200)], render_kw={"autocomplete": "name", "autofocus": True}
     )
     email = StringField(
         _l("Your email address"), [InputRequired(), Length(max=320)], render_kw={"autocomplete": "username"}

@@ -9,7 +9,7 @@ from flask_login import current_user
 from markupsafe import Markup
 from wtforms import SelectField, StringField
 from wtforms.fields.choices import SelectChoice
-from wtforms.validators import InputRequired, Length
+from wtforms.validators import DataRequired, InputRequired, Length
 
 from mail.documents.contacts import find_or_make
 from mail.settings.clock import now
@@ -100,7 +100,7 @@ class UserView(AdminView):
     choices = {"role": ROLES, "notify": NOTIFY}
     formats = {"name": lambda view, row: Markup("{} {}").format(template_helpers.person(row.name), row.name)}
     form_extra_fields = {
-        "name": NameField(_l("Name"), [InputRequired(), Length(max=200)]),
+        "name": NameField(_l("Name"), [DataRequired(), Length(max=200)]),
         "email": StringField(_l("Email address"), [InputRequired(), Length(max=320)]),
         "password": PasswordField(_l("Password")),
         "zone": SelectField(_l("Time zone"), choices=zones, default="UTC", render_kw={"data-search": "1"}),

@@ -10,7 +10,7 @@ from flask_login import current_user, login_required
 from flask_wtf import FlaskForm
 from wtforms import BooleanField, PasswordField, RadioField, SelectField, StringField
 from wtforms.fields.choices import SelectChoice
-from wtforms.validators import EqualTo, InputRequired, Length
+from wtforms.validators import DataRequired, EqualTo, InputRequired, Length
 
 from models import User, db
 from webapp import auth, sessions
@@ -23,7 +23,7 @@ blueprint = Blueprint("account", __name__, url_prefix="/account")
 class ProfileForm(FlaskForm):
     """What others see of somebody, and what that somebody likes."""
 
-    name = StringField(_l("Name"), [InputRequired(), Length(max=200)], description=_l("Shown as the sender name."))
+    name = StringField(_l("Name"), [DataRequired(), Length(max=200)], description=_l("Shown as the sender name."))
     zone = SelectField(
         _l("Time zone"),
         choices=zones,
