@@ -137,7 +137,7 @@ SENTENCES: dict[str, Any] = {
     "follow_author": _l("sent the original email"),
     "follow_posted": _l("has posted"),
     "follow_opened": _l("created this document"),
-    "follow_wrote": _l("wrote to the address of this document"),
+    "follow_wrote": _l("sent an email that was posted here"),
     "left_alone": _l(
         "This email was in the mailbox before CoquiMail was connected to it, so it was not fetched. The incoming "
         "server has a setting that also fetches existing emails."
