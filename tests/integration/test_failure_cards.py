@@ -81,6 +81,17 @@ def test_the_page_of_an_outgoing_email_says_the_same(app, admin, state, code, wh
     assert offered(page) == buttons
 
 
+def test_a_report_that_names_nobody_can_be_ignored(app, admin):
+    with app.app_context():
+        db.session.execute(update(OutgoingMail).values(bounce_why=why("bounce_names_nobody", text="no")))
+        mark_failures(db.session.scalars(select(OutgoingMail.post_id)).all(), now())
+        db.session.commit()
+    [ignore] = re.findall(r'action="([^"]*/seen)"', admin.get("/document/1").text)
+    assert 'href="/document/1"' in admin.get("/documents/ticket?failed=on").text
+    assert offered(admin.post(ignore, follow_redirects=True), {"Ignore"}) == set()
+    assert 'href="/document/1"' not in admin.get("/documents/ticket?failed=on").text
+
+
 def test_servers_are_for_administrators(app):
     fail(app, "failed", "login_refused")
     page = Visitor(app).as_role("marketing").get("/document/1")

@@ -5,7 +5,7 @@ import re
 
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from mail.documents.documents import start_document
 from mail.incoming import aliases, flow, intake
@@ -335,9 +335,14 @@ def test_the_page_says_who_is_behind_a_web_form(pages: Flask, admin: Visitor) ->
     receive(pages, f"{head}Subject: Hello\r\n\r\nHi.\r\n")
     with pages.app_context():
         document = db.session.scalars(select(Document)).one()
-    page = words(admin.get(f"/document/{document.id}").text)
-    assert "zoe@zed.test" in page
-    assert "sales@office.test" in page, "both are shown"
+    page = admin.get(f"/document/{document.id}").text
+    assert "zoe@zed.test" in words(page)
+    assert "sales@office.test" in words(page), "both are shown"
+    assert "Download original email" in page
+    with pages.app_context():
+        db.session.execute(update(ReceivedMail).values(blob_id=None))
+        db.session.commit()
+    assert "Download original email" not in admin.get(f"/document/{document.id}").text, "none is kept"
 
 
 def test_a_documents_priority_is_shown_and_changed(pages: Flask) -> None:

@@ -25,7 +25,8 @@ from mail.outgoing import delivery_state
 from mail.sentences import say
 from mail.settings import office
 from mail.settings.clock import now
-from models import Attachment, Document, DocumentType, Event, Follower, Post, Stage, User, db, writing
+from models import Attachment, Document, DocumentType, Event, Follower, Post, ReceivedMail, Stage, User, db, writing
+from models.slices import listed
 from webapp import searching
 from webapp.auth import own_page
 from webapp.pages import bodies
@@ -208,9 +209,19 @@ def _chatter(document: Document) -> dict[str, Any]:
         "unread": documents_posts.has_unread(current_user.id, document.thread_id),
         "words": words_of,
         "files": files_of,
+        "originals": _originals(posts[:limit]),
         "folded": bodies.folded,
         "link_days": file_links.LINK_DAYS,
     }
+
+
+def _originals(posts: Sequence[Post]) -> Sequence[int]:
+    """Return which received emails among these posts can be saved as they came: admins may, as long as it is kept."""
+    received = [post.received_mail_id for post in posts if post.received_mail_id is not None]
+    if current_user.role != "admin" or not received:
+        return ()
+    kept = select(ReceivedMail.id).where(ReceivedMail.id.in_(listed(received)), ReceivedMail.blob_id.is_not(None))
+    return db.session.scalars(kept).all()
 
 
 def _audience(document: Document, ticked: Sequence[str] | None = None) -> dict[str, Any]:
