@@ -154,7 +154,7 @@ class IncomingServerView(AdminView):
             "folder is fetched, including emails that were read long ago."
         ),
         "keep_attachments": _l("Off: only the text of an email is kept."),
-        "keep_original": _l("Off: the original is deleted after the email has been read successfully."),
+        "keep_original": _l("Off: the original is deleted once the email has been filed or discarded."),
         "sender_checks": _l(
             "If an email claims to be from a colleague or one of your addresses and the check failed, it is marked as "
             "possibly forged and not treated as that person's. Without results, such emails are marked “Not checked”."
