@@ -260,6 +260,8 @@ FIRST = (
     "tests/integration/test_incoming.py",
     "tests/integration/test_auth.py",
     "tests/browser/test_mailing.py",
+    "tests/test_house.py",
+    "tests/browser/test_chatter.py",
     "tests/integration",
 )
 

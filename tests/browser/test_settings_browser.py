@@ -13,6 +13,9 @@ from tests.servers.dovecot import Dovecot
 from tests.servers.process import free_port
 from tests.servers.sink import SmtpSink
 
+# Where the browser is what is tried; that a worker hears of it on both databases stands in test_worker.py.
+ONE_DATABASE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+
 
 @pytest.fixture
 def admin(running_app: App, person: Callable[..., Person]) -> Page:
@@ -22,7 +25,7 @@ def admin(running_app: App, person: Callable[..., Person]) -> Page:
     return office.log_in(person(running_app.url), "ada@home.test")
 
 
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@ONE_DATABASE
 def test_forms_help_while_they_are_filled(admin: Page) -> None:
     admin.goto("/settings/")
     admin.locator("main").get_by_role("link", name="Outgoing Email Servers").click()
@@ -42,7 +45,7 @@ def test_forms_help_while_they_are_filled(admin: Page) -> None:
     expect(admin.locator("#client_key")).to_be_visible()
 
 
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@ONE_DATABASE
 def test_a_provider_fills_in_the_form_and_nothing_typed_is_lost(admin: Page) -> None:
     def choose(name: str) -> None:
         admin.locator("#provider + .ts-wrapper .ts-control").click()
@@ -89,7 +92,7 @@ def test_a_provider_fills_in_the_form_and_nothing_typed_is_lost(admin: Page) -> 
     expect(host).to_have_value("smtp.gmail.com")
 
 
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@ONE_DATABASE
 def test_the_port_of_a_mailbox_depends_on_type_and_encryption(admin: Page) -> None:
     admin.goto("/admin/incoming-servers/new")
     port = admin.locator("#port")
@@ -123,6 +126,7 @@ def test_a_test_waits_for_the_worker_and_shows_each_step(admin: Page, running_ap
     expect(admin.get_by_role("row", name="Ours")).to_contain_text("failed")
 
 
+@ONE_DATABASE
 def test_the_banner_goes_when_the_first_server_has_passed_its_test(
     admin: Page, running_app: App, smtp_sink: SmtpSink
 ) -> None:
@@ -133,6 +137,7 @@ def test_the_banner_goes_when_the_first_server_has_passed_its_test(
     expect(admin.locator(".banner")).to_have_count(0, timeout=office.LONG)
 
 
+@ONE_DATABASE
 def test_a_mailbox_is_confirmed_and_fetched_before_ones_eyes(
     admin: Page, running_app: App, dovecot: Dovecot, mailbox: str
 ) -> None:
