@@ -234,6 +234,7 @@ ADDRESSES = st.builds(
 )
 
 
+@pytest.mark.heavy
 @given(NAMES, ADDRESSES)
 def test_a_name_never_forges_a_header_and_is_read_back(name, address):
     header = format_address(name, address)

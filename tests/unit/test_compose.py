@@ -326,6 +326,7 @@ SET_BY_US = {
 }
 
 
+@pytest.mark.heavy
 @given(ANY, ANY, ANY, ANY, ANY, ANY)
 def test_no_value_can_forge_a_header(subject, name, reference, file_name, mime_type, note):
     content = compose(
@@ -361,6 +362,7 @@ PLAIN = st.characters(codec="utf-8", exclude_categories=["Cc", "Cf", "Zl", "Zp",
 LINES = st.lists(st.text(PLAIN | st.sampled_from(" \t=_.-"), max_size=200), max_size=8).map("\n".join)
 
 
+@pytest.mark.heavy
 @given(
     st.text(PLAIN | st.just(" "), max_size=300),
     LINES,

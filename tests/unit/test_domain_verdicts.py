@@ -255,6 +255,7 @@ PIECES = st.sampled_from(
 )
 
 
+@pytest.mark.heavy
 @given(records=st.lists(st.lists(PIECES, max_size=8).map(" ".join), max_size=2), glue=st.sampled_from([" ", ""]))
 def test_no_record_is_too_odd(records, glue):
     case = ZoneCase.read(FOLDER / "dkim-ed25519.zone")
