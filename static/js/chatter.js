@@ -12,12 +12,13 @@ function fit(frame) {
     const scrollbar = frame.contentWindow.innerHeight - page.clientHeight;
     frame.style.height = `${Math.min(needed + scrollbar + 2, 4000)}px`;
   };
-  frame.addEventListener("load", () => {
+  const follow = () => {
     resize();
     const seen = frame.contentDocument?.body;
     if (seen) new ResizeObserver(resize).observe(seen);
-  });
-  if (frame.contentDocument?.readyState === "complete") resize();
+  };
+  frame.addEventListener("load", follow);
+  if (frame.contentDocument?.readyState === "complete") follow(); // it came before this script: it grows on a turned phone as well
 }
 
 function connect(part) {
