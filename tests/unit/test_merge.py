@@ -294,6 +294,7 @@ def usable(pieces) -> bool:
 @example(
     subject=["=?x"], html=["a\n.", MergeField("contact.name", ""), "."], text=["x "], values=dict.fromkeys(NAMES, "")
 )
+@pytest.mark.heavy
 def test_a_rendered_mail_reads_exactly_as_written(subject, html, text, values):
     text = [*text, "x"]  # an empty text part would be derived from the HTML
     mailing = compiled(subject=written(subject), html=written(html), text=written(text))

@@ -150,6 +150,7 @@ def test_a_name_of_an_address_that_dns_does_not_tell_does_not_match(name, record
     assert (result.outcome, [match.term for match in result.path], answers.open) == ("pass", ["ip4:192.0.2.9"], [])
 
 
+@pytest.mark.heavy
 @given(record=RECORDS, address=st.sampled_from(ADDRESSES))
 def test_pyspf_finds_the_same(record, address):
     with pytest.MonkeyPatch.context() as monkeypatch:

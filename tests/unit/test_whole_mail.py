@@ -3,6 +3,7 @@
 import email.policy
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,6 +54,7 @@ KNOWN = {
 }  # fmt: skip
 
 
+@pytest.mark.heavy
 @given(REQUESTS, OFFICES, SERVERS, ANY, ANY, ADDRESSES, ANY, ANY)
 def test_a_mail_reads_as_it_was_meant(request, office, servers, subject, to_name, to_address, reference, tag):
     decision = decide(request, servers, office)
