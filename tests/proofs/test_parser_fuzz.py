@@ -119,7 +119,7 @@ def trouble_with(raw: bytes) -> str:
     seconds = time.process_time() - began
     if message.too_much is not None and message.too_much["code"] == "parse_failed":
         return str(message.too_much)
-    unsaid = [problem for problem in message.problems if "%(" in in_words(problem)]
+    unsaid = [one for one in message.problems if "%(" in in_words(one) and "%(" not in str(one["values"])]
     return f"{seconds:.1f} s" if seconds > MOST_SECONDS else str(unsaid or "")
 
 
