@@ -8,6 +8,7 @@ import sqlite3
 import ssl
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -238,7 +239,9 @@ def test_one_look_at_our_addresses_is_enough_for_all(app: Flask, monkeypatch: py
     async def asked() -> list[str]:
         return await asyncio.gather(*(desk.refusal(f"sales@{one}.test") for one in ("office", "elsewhere")))
 
-    assert [reply[:3] for reply in asyncio.run(asked())] == ["", "550"]
+    with ThreadPoolExecutor(1) as elsewhere:  # an open browser has a loop in this thread
+        replies = elsewhere.submit(lambda: asyncio.run(asked())).result()
+    assert [reply[:3] for reply in replies] == ["", "550"]
     assert len(looks) == 1
     desk.close()
 
