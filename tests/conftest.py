@@ -250,6 +250,7 @@ def person(_browser: Browser) -> Iterator[Callable[..., Person]]:
 FIRST = (
     "tests/browser/test_walk.py",
     "tests/integration/test_scheduler.py",
+    "tests/proofs/test_parser_fuzz.py",
     "tests/integration/test_worker.py",
     "tests/integration/test_large_lists.py",
     "tests/browser/test_loop.py",

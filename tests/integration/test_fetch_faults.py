@@ -12,6 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from mail.errors import ConnectionLost
 from mail.incoming import flow
+from mail.sentences import say
 from mail.transport import imap_mailbox
 from mail.transport.imap_mailbox import ImapMailbox
 from mail.transport.mailbox import After, FetchedBatch
@@ -20,10 +21,20 @@ from scheduler import open_mailboxes
 from tests.integration.frontdesk import mail
 from tests.integration.test_fetch import Fetching
 from tests.integration.test_idle import Desk, letter
+from tests.servers.certificates import Authority
 from tests.servers.dovecot import Dovecot
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.heavy
+# A mailbox takes 2 KB, whatever is in it already; a server without MOVE copies, and a copy needs room.
+QUOTA = """
+mail_plugins = acl quota
+imap_capability = IMAP4rev1 UIDPLUS
+plugin {
+  quota = maildir:Everything
+  quota_rule = *:bytes=2K
+}
+"""
 ONE_DATABASE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 
 
@@ -77,6 +88,30 @@ def test_a_full_disk_of_ours_leaves_the_mails_where_they_are(fetching: Fetching)
     assert not any(one.seen for one in fetching.dovecot.mails(fetching.user))
     assert fetching.fetch().counts == Counter(processed=2)
     assert fetching.fetch().listed == 0
+
+
+@ONE_DATABASE
+def test_a_mailbox_over_its_quota_is_fetched_and_tidied_once_there_is_room(app: Flask, authority: Authority) -> None:
+    server = Dovecot(authority, settings=QUOTA)
+    try:
+        fetching = Fetching(app, server, server.add_mailbox("full@office.test"), "imap")
+        fetching.confirm()
+        fetching.set(after_fetch="move", move_to="Done")
+        server.append(fetching.user, mail("big@customer.test", subject="big", text="x" * 3000))
+        full = fetching.fetch()
+        assert (full.kept, full.why, fetching.titles()) == (1, None, ["big"])
+        assert full.remark is not None
+        assert "could not be moved to the folder “Done”: “[OVERQUOTA] Quota exceeded" in say(full.remark)
+        assert len(server.mails(fetching.user)) == 1
+        configuration = server.folder / "dovecot.conf"
+        configuration.write_text(configuration.read_text().replace("bytes=2K", "bytes=2M"))
+        server.kill()
+        server.start()
+        room = fetching.fetch()
+        assert (room.kept, room.why, room.remark) == (0, None, None)
+        assert (len(server.mails(fetching.user)), len(server.mails(fetching.user, "Done"))) == (0, 1)
+    finally:
+        server.close()
 
 
 @pytest.mark.parametrize("change", ["numbers", "uidvalidity"])
