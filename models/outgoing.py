@@ -12,6 +12,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    case,
     func,
     select,
     text,
@@ -258,7 +259,8 @@ def _take(which: ColumnElement[bool], worker_id: int, now: datetime) -> list[Cla
             wait="",
             worker_id=worker_id,
             attempts=Recipient.attempts + 1,
-            first_try_at=func.coalesce(Recipient.first_try_at, now),
+            # None, or by a clock that was ahead: then it would be tried for as long as that
+            first_try_at=case((Recipient.first_try_at <= now, Recipient.first_try_at), else_=now),
         )
         .returning(Recipient.id)
     ).all()

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 SECOND, MINUTE, HOUR, DAY = 1, 60, 3_600, 86_400
 WINDOWS = (SECOND, MINUTE, HOUR, DAY)
+MARGIN = timedelta(minutes=2)  # the clocks of machines that work together differ a little
 
 
 class Limit(NamedTuple):
@@ -59,6 +60,16 @@ def used_now(used: Used | None, moment: datetime, seconds: int) -> int:
     A window that lies ahead is one that was counted while a clock was ahead: its emails count now.
     """
     return used.emails if used and used.window_start >= window_start(moment, seconds) else 0
+
+
+def is_of_a_wrong_clock(used: Used, moment: datetime, seconds: int) -> bool:
+    """Say whether a window lies so far ahead that the clocks of two machines that differ a little do not explain it.
+
+    >>> noon = datetime(2026, 11, 27, 12, tzinfo=UTC)
+    >>> [is_of_a_wrong_clock(Used(noon + timedelta(hours=hours), 5), noon, DAY) for hours in (12, 36)]
+    [False, True]
+    """
+    return used.window_start > moment + max(timedelta(seconds=seconds), MARGIN)
 
 
 def share(most: int, workers: Sequence[int], own: int) -> int:

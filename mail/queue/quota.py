@@ -130,7 +130,17 @@ def _used(server_id: int, found: Sequence[Limit], now: datetime) -> dict[int, Us
         .order_by(Quota.seconds)
         .with_for_update()
     )
-    return {row.seconds: Used(row.window_start, row.used) for row in locked}
+    return {row.seconds: _of_now(server_id, row.seconds, Used(row.window_start, row.used), now) for row in locked}
+
+
+def _of_now(server_id: int, seconds: int, used: Used, now: datetime) -> Used:
+    """What was counted while a clock was far ahead counts in the present window, and not until that time comes."""
+    if not limits.is_of_a_wrong_clock(used, now, seconds):
+        return used
+    start = limits.window_start(now, seconds)
+    row = update(Quota).where(Quota.server_id == server_id, Quota.seconds == seconds)
+    change_rows(row.values(window_start=start))
+    return Used(start, used.emails)
 
 
 def _name(server_id: int) -> str:

@@ -12,6 +12,7 @@ from mail.outgoing.enqueue import OutgoingDraft, To
 from mail.queue import outages, waits
 from mail.sentences import why
 from models import Outage, Recipient, ScheduledAction, Trace, Worker, db
+from models.outgoing import claim
 from scheduler.actions import Actions
 from scheduler.identity import WorkerIdentity
 from tests.integration.mass import add_contacts, add_server, draft
@@ -68,6 +69,17 @@ def test_a_line_waits_no_longer_than_its_interval(line, values, ahead, due):
     db.session.commit()
     waits.bring_forward(NOW)
     assert db.session.scalar(select(Recipient.next_try_at)) - NOW == due
+
+
+@pytest.mark.parametrize(("first", "counts"), [(None, NOW), (NOW - DAY, NOW - DAY), (NOW + 365 * DAY, NOW)])
+def test_a_first_try_by_a_clock_that_was_ahead_was_now(line, first, counts):
+    """Else it would be tried for as long as the clock was ahead, and nobody would hear of it."""
+    db.session.execute(update(Recipient).values(first_try_at=first))
+    db.session.commit()
+    identity = WorkerIdentity()
+    identity.begin()
+    [claimed] = claim(identity.current().id, db.session.scalar(select(Recipient.server_id)), NOW, 1)
+    assert claimed.id == line and claimed.first_try_at == counts
 
 
 @pytest.mark.parametrize(

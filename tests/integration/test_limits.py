@@ -103,6 +103,15 @@ def test_what_was_not_accepted_is_given_back_to_its_own_window_only(app: Flask) 
     assert (used(app, server), used(app, server, 3600)) == (13, 5)
 
 
+def test_what_was_counted_by_a_clock_that_was_ahead_counts_today_and_not_for_ever(app: Flask) -> None:
+    with app.app_context():
+        server = add_server(2525, per_day=5, per_minute=5)
+        db.session.commit()
+        for ahead, room in ((365, 5), (0, 0), (1, 5), (0, 0)):  # the last one: a clock that is a day behind
+            assert quota.reserve(server, 5, NOW + timedelta(days=ahead)).emails == room
+            db.session.commit()
+
+
 def test_a_server_without_limits_is_not_counted(app: Flask) -> None:
     with app.app_context():
         server = add_server(2525)
