@@ -28,12 +28,14 @@ class Evidence:
     """What is known of the mail that a report is about.
 
     ``named``: recipients that a token or an id names one by one; ``whole``: all recipients of the returned mail;
-    ``mailed``: of the addresses that the report names, those that one of our mails went to; ``never``: our own
-    addresses and the senders of the returned mail.
+    ``former``: addresses that were corrected since this mail went there, of no recipient any more; ``mailed``: of the
+    addresses that the report names, those that one of our mails went to; ``never``: our own addresses and the senders
+    of the returned mail.
     """
 
     named: Sequence[SentTo] = ()
     whole: Sequence[SentTo] = ()
+    former: Collection[str] = ()
     mailed: Mapping[str, SentTo] = field(default_factory=dict)
     never: Collection[str] = ()
 
@@ -84,6 +86,8 @@ def _meant(reported: Reported, evidence: Evidence) -> SentTo | None:
     for sent in (*evidence.named, *evidence.whole):
         if sent.address in reported.addresses:
             return sent
+    if former := next((key for key in reported.addresses if key in evidence.former), None):
+        return SentTo(former)
     if evidence.only is not None:
         return evidence.only
     return next((evidence.mailed[key] for key in reported.addresses if key in evidence.mailed), None)

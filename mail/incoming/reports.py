@@ -4,7 +4,7 @@ Lines and traces that failed turn red, the address is counted once per mail, and
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from sqlalchemy import or_, select, update
@@ -25,7 +25,8 @@ from mail.settings import office
 from mail.settings.notices import tell_admins
 from mail.settings.tokens import TokenKind
 from mail.transport.smtp_answers import Answer, cause_of
-from models import Alias, Contact, Notification, OutgoingMail, Recipient, Trace, db
+from models import Alias, Contact, LineChange, Notification, OutgoingMail, Recipient, Trace, db
+from models.slices import listed
 
 SILENT = (About.DELIVERED, About.RECEIPT, About.FEEDBACK, About.CHALLENGE)  # the ledger shows them, and that is all
 
@@ -89,7 +90,8 @@ def _evidence(bounced: Bounced) -> Evidence:
     whole = [sent for sent in of_mail if not mail_ids or sent.mail_id in mail_ids]
     keys = {key for reported in bounced.report.recipients[:MOST_RECIPIENTS] for key in reported.addresses}
     never = _own_addresses(keys) | _senders({sent.mail_id for sent in of_mail if sent.mail_id is not None})
-    return Evidence(named, whole, _mailed(keys), never)
+    former = _former([sent.line_id for sent in of_mail if sent.line_id is not None])
+    return Evidence(named, whole, former, _mailed(keys), never)
 
 
 def _named_ids(bounced: Bounced) -> tuple[set[int], set[int]]:
@@ -118,6 +120,15 @@ def _lines(ids: set[int], mail_id: int | None) -> list[SentTo]:
         .order_by(Recipient.id)
     )
     return [SentTo(row.address_key, line_id=row.id, mail_id=row.mail_id, post_id=row.post_id) for row in rows]
+
+
+def _former(line_ids: Collection[int]) -> set[str]:
+    """Where the mail of these lines went before a person corrected their addresses."""
+    if not line_ids:
+        return set()
+    changes = select(LineChange.why).where(LineChange.recipient_id.in_(listed(line_ids)))
+    corrected = changes.where(LineChange.why["code"].as_string() == "address_corrected_by")
+    return {key for said in db.session.scalars(corrected) if (key := normalise(said["values"]["before"]))}
 
 
 def _traces(ids: set[int]) -> list[SentTo]:

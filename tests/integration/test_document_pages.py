@@ -10,12 +10,17 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select, update
 
+from mail.decide.failure import FailureKind
+from mail.decide.outcomes import Bounced
+from mail.decide.reported import About, Report, Reported
 from mail.documents import contacts, posts
 from mail.documents.documents import start_document
+from mail.incoming import reports
 from mail.settings import office, parameters
 from mail.settings.clock import now
 from mail.settings.tokens import TokenKind
 from models import (
+    AddressHealth,
     Attachment,
     Blob,
     Contact,
@@ -292,6 +297,21 @@ def test_a_correction_says_who_made_it_and_keeps_no_capital_in_the_domain(app, c
         assert (db.session.get(Recipient, failed).address, contact.address) == ("Right@x.test", "Right@x.test")
         log = db.session.scalars(select(Post.why).where(Post.thread_id == contact.thread_id)).all()
         assert log[-1]["values"]["who"] == "User"
+
+
+def test_a_late_report_about_the_dead_address_says_nothing_about_the_right_one(app, clerk, failed):
+    correct(clerk, failed, "right@x.test", "email")
+    with app.app_context():
+        token = office.tokens().make(TokenKind.LINE_BOUNCE, failed)
+        for address in ("gone@x.test", "gone@x.test", "right@x.test"):
+            report = Report(About.BOUNCE, (Reported(address, FailureKind.HARD, "5.1.1", "no such user"),))
+            reports.record(Bounced(report, None, token), None, datetime.now(UTC))
+            db.session.expire_all()
+            line = db.session.get(Recipient, failed)
+            assert line.state == ("queued" if address == "gone@x.test" else "bounced")
+        assert dict(db.session.execute(select(AddressHealth.address_key, AddressHealth.bounces)).all()) == {
+            "gone@x.test": 1, "right@x.test": 1,
+        }  # fmt: skip
 
 
 def test_a_cancelled_email_is_not_due(app, clerk):

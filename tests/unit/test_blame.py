@@ -37,6 +37,10 @@ CASES = [
     (report("other@forward.test"), Evidence(whole=[ANN]), ["ann@x.test"]),
     (report("other@forward.test"), Evidence(whole=[ANN, BOB]), NOBODY),
     (report("other@forward.test", "bob@x.test"), Evidence(whole=[ANN, BOB]), [None, "bob@x.test"]),
+    # the address was corrected meanwhile: a late report about the dead one says nothing about the right one
+    (report("anna@x.test"), Evidence(named=[ANN], whole=[ANN], former=["anna@x.test"]), ["anna@x.test"]),
+    (report("ann@x.test"), Evidence(named=[ANN], former=["anna@x.test"]), ["ann@x.test"]),
+    (report("other@forward.test"), Evidence(whole=[ANN], former=["anna@x.test"]), ["ann@x.test"]),
     # nothing of ours is proved: only who got a mail of ours
     (report("ann@x.test"), Evidence(), NOBODY),
     (report("ann@x.test"), Evidence(mailed={"ann@x.test": SentTo("ann@x.test")}), ["ann@x.test"]),
