@@ -21,7 +21,7 @@ from mail.outgoing import mail_to_me, server_rules, tried_once
 from mail.queue.connections import default_target, target_of_record
 from mail.queue.journal import Journal
 from mail.queue.lease import WorkerLease
-from mail.sentences import why
+from mail.sentences import ended, why
 from mail.settings import office, rehearsal
 from mail.settings.clock import now
 from mail.settings.config import settings
@@ -124,7 +124,7 @@ class Checks:
             steps.append(ConnectionStep("lost", "failed", why("check_lost"), 0.0))
         except MailError as error:
             failed = True
-            steps.append(ConnectionStep("server", "failed", error.why, 0.0))
+            steps.append(ConnectionStep("server", "failed", ended(error.why), 0.0))
         except Exception as error:
             if database_away(error):
                 raise

@@ -18,9 +18,9 @@ from flask_babel import format_datetime as _format_datetime
 from flask_babel import lazy_gettext as _l
 from markupsafe import Markup, escape
 
-from mail.decide.advice import Fixer, advice_for, is_known
+from mail.decide.advice import advice_for, is_known, told_fixer
 from mail.decide.limits import DAY, HOUR, MINUTE, SECOND, Limit
-from mail.sentences import Why, say, why
+from mail.sentences import Why, say
 from mail.settings.clock import now
 from mail.settings.dns_hosts import DnsHost
 from mail.settings.providers import Provider, ProviderDns, PublishedLimit, Quirk
@@ -78,12 +78,9 @@ def state(name: str, title: str = "") -> Markup:
     return Markup('<span class="state state-{}" title="{}">{}</span>').format(look, title, label)
 
 
-def fixer(reason: Why | None, to_administrator: bool = False) -> Markup:
-    """Return the line that says who can fix a failure; on pages that only administrators see that may be the reader."""
-    found = advice_for(reason).fixer
-    if to_administrator and found is Fixer.ADMINISTRATOR:
-        found = Fixer.YOU
-    said = say(why(f"fixer_{found.value}"))
+def fixer(reason: Why | None, to_administrator: bool = False, goes_on: bool = False) -> Markup:
+    """Return the line that says who can fix a failure; ``goes_on``: it is tried again automatically."""
+    said = say(told_fixer(reason, has_ended=not goes_on, to_administrator=to_administrator))
     return Markup('<span class="fixer">{}</span>').format(said)
 
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from mail.decide.oauth import kind_at
-from mail.sentences import Why
+from mail.sentences import Why, why
 
 
 class Fixer(StrEnum):
@@ -63,6 +63,20 @@ def advice_for(reason: Why | None) -> Advice:
     advice = ADVICE.get(code, _UNKNOWN)
     sign_in = _sign_in_with(code, str(reason["values"].get("host", "")))
     return advice._replace(sign_in=sign_in) if sign_in else advice
+
+
+def told_fixer(reason: Why | None, *, has_ended: bool, to_administrator: bool = False) -> Why:
+    """Return the sentence that says who can fix a failure; on pages of administrators that may be the reader.
+
+    What has ended passes as well, but nothing is tried again then unless somebody wants it.
+
+    >>> [told_fixer(why("greylisted"), has_ended=ended)["code"] for ended in (False, True)]
+    ['fixer_nobody', 'fixer_nobody_ended']
+    """
+    fixer = advice_for(reason).fixer
+    if fixer is Fixer.NOBODY and has_ended:
+        return why("fixer_nobody_ended")
+    return why(f"fixer_{Fixer.YOU if to_administrator and fixer is Fixer.ADMINISTRATOR else fixer}")
 
 
 def _sign_in_with(code: str, host: str) -> str:
@@ -120,7 +134,7 @@ _UNKNOWN = _advice(Fixer.ADMINISTRATOR, Remedy.RETRY)
 _TABLE: tuple[tuple[Advice, tuple[str, ...]], ...] = (
     # --- the address, the recipient
     (_advice(Fixer.YOU, Remedy.CORRECT, Remedy.BLACKLIST), ("no_such_mailbox", "no_such_domain", "bounced_hard")),
-    (_advice(Fixer.YOU, Remedy.CORRECT), ("invalid_address",)),
+    (_advice(Fixer.YOU, Remedy.CORRECT), ("invalid_address", "address_unusable")),
     (
         _advice(Fixer.YOU, Remedy.CORRECT, Remedy.RETRY),
         ("recipient_refused", "no_such_mailbox_now", "no_such_domain_now"),
@@ -169,7 +183,7 @@ _TABLE: tuple[tuple[Advice, tuple[str, ...]], ...] = (
         _advice(Fixer.ADMINISTRATOR, Remedy.RETRY),
         (
             "from_missing", "from_invalid", "from_not_verified_alone", "journal_failed", "name_lookup_failed",
-            "delivery_unexpected", "refused",
+            "delivery_unexpected", "refused", "larger_than_allowed",
         ),
     ),
     # --- a mailbox that is fetched

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from mail.sentences import Why, why
+from mail.sentences import Why, ended, why
 
 DELAYS = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 30, 60))  # the last one again and again
 GIVE_UP_AFTER = timedelta(hours=48)
@@ -42,4 +42,4 @@ def gives_up(first_try_at: datetime, now: datetime, outages: Sequence[Span] = ()
 
 def gave_up(reason: Why | None) -> Why:
     """Return the explanation of a mail that was tried for too long; it keeps the cause of the last failure."""
-    return why("gave_up", last=reason or "", cause=reason["code"] if reason else "")
+    return why("gave_up", last=ended(reason) if reason else "", cause=reason["code"] if reason else "")

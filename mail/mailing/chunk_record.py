@@ -20,7 +20,7 @@ from mail.outgoing.delivery import remember_live
 from mail.outgoing.lines import free_doubted
 from mail.queue.lease import LeaseLost, WorkerLease
 from mail.queue.quota import Reservation
-from mail.sentences import Why, why
+from mail.sentences import Why, ended, why
 from mail.settings import parameters
 from models import Mailing, RelayId, db
 from models import chunk as chunk_rows
@@ -100,7 +100,10 @@ class ChunkResults:
 
     def strip(self, reason: Why) -> None:
         """Leave out the words of the servers and what they say about addresses."""
-        self.others = [result._replace(why=reason, code=None, reply=None) for result in self.others]
+        self.others = [
+            result._replace(why=ended(reason) if result.state == "failed" else reason, code=None, reply=None)
+            for result in self.others
+        ]
         self.failures, self.is_bare = [], True
 
     @property
@@ -217,7 +220,7 @@ def _change_mailing(work: ChunkWork, results: ChunkResults, changed: Mapping[str
     if mailing.state != "sending":
         values.pop("why", None)  # what a person said stays
     elif stop:
-        values |= {"state": "paused", "why": stop, "next_try_at": None, "tries": 0}
+        values |= {"state": "paused", "why": ended(stop), "next_try_at": None, "tries": 0}
         log.warning("mailing %s: paused automatically (%s)", work.mailing_id, stop["code"])
     if values:
         Mailing.change(work.mailing_id, values)

@@ -35,7 +35,7 @@ from mail.queue import outages, quota
 from mail.queue.connections import Connections
 from mail.queue.journal import Journal, State
 from mail.queue.lease import LeaseLost, WorkerLease
-from mail.sentences import Why, why
+from mail.sentences import Why, ended, why
 from mail.settings.clock import now as clock_now
 from mail.settings.signing import signing_keys
 from mail.settings.wake import wake
@@ -314,7 +314,7 @@ def _result(recipient: Any, outcome: Outcome, now: datetime) -> Result:
         return Result(recipient.id, "unknown", outcome.why)
     said = " ".join(filter(None, (outcome.enhanced, outcome.text)))
     if not outcome.temporary:
-        return Result(recipient.id, "failed", outcome.why, outcome.code, said)
+        return Result(recipient.id, "failed", outcome.why and ended(outcome.why), outcome.code, said)
     first = recipient.first_try_at or now
     again = next_try(recipient.attempts + 1, first, now, outages.known())
     if again:

@@ -17,14 +17,14 @@ from markupsafe import Markup
 from sqlalchemy import ColumnElement, and_, bindparam, exists, func, not_, or_, select, update
 from sqlalchemy.exc import DBAPIError
 
-from mail.decide.advice import advice_for
+from mail.decide.advice import told_fixer
 from mail.errors import MailError, NotHandedOver
 from mail.message.address import show_address
 from mail.message.compose import html_to_text
 from mail.outgoing import enqueue
 from mail.outgoing.delivery_state import FAILED, Envelope, envelopes
 from mail.outgoing.enqueue import OutgoingDraft, To
-from mail.sentences import Why, say, why
+from mail.sentences import Why, say
 from mail.settings import office
 from models import (
     Document,
@@ -267,7 +267,7 @@ def _post(user: User, one: _Failed, url: str) -> Markup:
     lines = one.envelope.failed
     for line in lines[:MOST_RECIPIENTS]:
         reason: Why | None = line.why  # type: ignore[assignment]
-        fixer = say(why(f"fixer_{advice_for(reason).fixer.value}"))
+        fixer = say(told_fixer(reason, has_ended=True))
         to = show_address(line.name or (line.contact.name if line.contact else ""), line.address)
         parts.append(Markup("<p><b>{}</b><br>{}<br><i>{}</i></p>").format(to, say(reason), fixer))
     rest = len(lines) - MOST_RECIPIENTS

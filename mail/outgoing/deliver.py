@@ -40,7 +40,7 @@ from mail.queue.concurrency import ServerConcurrency
 from mail.queue.connections import Connections
 from mail.queue.journal import Journal, State
 from mail.queue.lease import WorkerLease
-from mail.sentences import Why, why
+from mail.sentences import Why, ended, why
 from mail.settings import office
 from mail.settings.clock import now as clock_now
 from mail.settings.signing import signing_keys
@@ -310,6 +310,7 @@ class LineBatch(DeliveryBatch[Claimed]):
             if keeps_waiting(error):
                 raise
             reason = why("delivery_unexpected", error=type(error).__name__, detail="")
+            reason = ended(reason) if result["state"] == "failed" else reason
             bare = {"enhanced": "", "reply": "", "why": None if tried.outcome.accepted else reason}
             db.session.connection().execute(RESULT, [result | bare | {"holder": self.worker.id}])
             db.session.commit()

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, update
 from mail.decide.retry import gave_up, next_try
 from mail.outgoing.delivery import Try
 from mail.queue import outages
-from mail.sentences import why
+from mail.sentences import ended, why
 from models import Recipient
 from models.outgoing import Claimed
 
@@ -37,7 +37,8 @@ def result_of(line: Claimed, outcome: Any, now: datetime) -> dict[str, Any]:
     again = next_try(line.attempts, line.first_try_at, now, outages.known()) if outcome.temporary else None
     if again:
         return result | {"state": "queued", "wait": "retry", "next_try_at": again}
-    return result | {"state": "failed"} | ({"why": gave_up(outcome.why)} if outcome.temporary else {})
+    reason = gave_up(outcome.why) if outcome.temporary else outcome.why
+    return result | {"state": "failed", "why": reason and ended(reason)}
 
 
 def attempt_of(line: Claimed, tried: Try, now: datetime, server_id: int, server_name: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import re
 from typing import Any, TypedDict
 
 from flask_babel import get_translations
+from flask_babel import lazy_gettext as _l
 
 from mail.sentences import (
     arrival,
@@ -77,6 +78,8 @@ class Why(TypedDict):
     values: dict[str, Any]
 
 
+AGAIN = _l("CoquiMail will try again automatically.")
+_PROMISE = "%(again)s"  # where a sentence says so, unless it is about what has ended
 _MERGE_FIELD = re.compile(r'\{\{[^{}"]*(?:"([^"]*)")?[^{}"]*\}\}')
 
 
@@ -91,6 +94,19 @@ def why(code: str, /, **values: Any) -> Why:
     return {"code": code, "values": values}
 
 
+def ended(reason: Why) -> Why:
+    """Return a reason for what has ended: nothing is tried again automatically, so nothing of the kind is promised.
+
+    >>> say(why("mailbox_full_now", address="ann@x.test", reply="452 full"))
+    'The mailbox of ann@x.test is full: “452 full”. CoquiMail will try again automatically.'
+    >>> say(ended(why("mailbox_full_now", address="ann@x.test", reply="452 full")))
+    'The mailbox of ann@x.test is full: “452 full”.'
+    """
+    sentence = SENTENCES.get(reason["code"], "")
+    promises = _PROMISE in str(sentence.many if isinstance(sentence, Counted) else sentence)
+    return Why(code=reason["code"], values=reason["values"] | {"again": ""}) if promises else reason
+
+
 def say(reason: Why | None) -> str:
     """Return the sentence for a stored explanation, in the language of the reader ("" for none)."""
     if not reason:
@@ -103,6 +119,8 @@ def say(reason: Why | None) -> str:
         text: str = get_translations().ungettext(sentence.one, sentence.many, _number(values[sentence.by]))
     else:
         text = str(sentence)
+    if values.get("again") == "":
+        text = text.replace(f" {_PROMISE}", "")
     return text % values
 
 
@@ -130,4 +148,4 @@ class _Named(dict[str, Any]):
     """Values for a sentence; one that an old record does not have is shown as a question mark."""
 
     def __missing__(self, key: str) -> str:
-        return "?"
+        return str(AGAIN) if key == "again" else "?"

@@ -12,8 +12,8 @@ SENTENCES: dict[str, Any] = {
         "provider."
     ),
     "name_lookup_failed": _l(
-        "The server name %(host)s could not be looked up (%(detail)s). CoquiMail will try again automatically. If the "
-        "problem persists, ask your network administrator to check the name service (DNS) of this server."
+        "The server name %(host)s could not be looked up (%(detail)s). %(again)s If the problem persists, ask your "
+        "network administrator to check the name service (DNS) of this server."
     ),
     "address_not_allowed": _l(
         "%(host)s resolves to %(address)s, and this installation does not connect to such addresses. If the mail "
@@ -38,13 +38,12 @@ SENTENCES: dict[str, Any] = {
     "timed_out": Counted(
         "seconds",
         "%(host)s did not respond within %(seconds)s second. A firewall may be blocking the port, or the encryption "
-        "may not match the port (465 for TLS, 587 for STARTTLS). CoquiMail will try again automatically.",
+        "may not match the port (465 for TLS, 587 for STARTTLS). %(again)s",
         "%(host)s did not respond within %(seconds)s seconds. A firewall may be blocking the port, or the encryption "
-        "may not match the port (465 for TLS, 587 for STARTTLS). CoquiMail will try again automatically.",
+        "may not match the port (465 for TLS, 587 for STARTTLS). %(again)s",
     ),
     "connection_lost": _l(
-        "%(host)s closed the connection before the email was handed over. Nothing was sent. CoquiMail will try again "
-        "automatically."
+        "%(host)s closed the connection before the email was handed over. Nothing was sent. %(again)s"
     ),
     "not_understood": _l(
         "The service at %(host)s, port %(port)s does not speak the expected mail protocol. Check the port, and that "
@@ -64,8 +63,8 @@ SENTENCES: dict[str, Any] = {
         "connection and press “Trust this certificate”."
     ),
     "certificate_expired": _l(
-        "The certificate of %(host)s has expired. The provider must renew it; emails wait until then. If this is your "
-        "own server, test the connection and press “Trust this certificate”."
+        "The certificate of %(host)s has expired. The provider must renew it. %(again)s If this is your own server, "
+        "test the connection and press “Trust this certificate”."
     ),
     "certificate_changed": _l(
         "%(host)s presents another certificate than the one you trust, so nothing was sent. If it was replaced on your "
@@ -102,12 +101,10 @@ SENTENCES: dict[str, Any] = {
         "%(host)s does not accept emails at all: “%(reply)s”. Enter the host name that the email provider gives for "
         "sending."
     ),
-    "greeting_deferred": _l(
-        "%(host)s is not accepting connections right now: “%(reply)s”. CoquiMail tries again automatically."
-    ),
+    "greeting_deferred": _l("%(host)s is not accepting connections right now: “%(reply)s”. %(again)s"),
     "too_many_connections": _l(
-        "%(host)s does not accept more simultaneous connections: “%(reply)s”. CoquiMail uses fewer from now on and "
-        "tries again automatically."
+        "%(host)s does not accept more simultaneous connections: “%(reply)s”. CoquiMail uses fewer from now on. "
+        "%(again)s"
     ),
     "helo_unusable": _l(
         "The HELO name “%(name)s” can't be used: enter a host name such as mail.example.com on the outgoing server, or "
@@ -131,8 +128,8 @@ SENTENCES: dict[str, Any] = {
         "server must be allowed first: log in to the account in a browser and look for a notice, or ask the provider."
     ),
     "login_deferred": _l(
-        "%(host)s could not check the login of %(user)s right now: “%(reply)s”. The password may well be right; "
-        "CoquiMail tries again automatically."
+        "%(host)s could not check the login of %(user)s right now: “%(reply)s”. The password may well be right. "
+        "%(again)s"
     ),
     "login_not_offered": _l(
         "%(host)s offers no login method that CoquiMail supports (it offers: %(offered)s). Login is often offered only "
@@ -152,8 +149,8 @@ SENTENCES: dict[str, Any] = {
         "or COQUI_SECRET_KEY). Restore that key, or enter the password again; emails stay on their server until then."
     ),
     "delivery_unexpected": _l(
-        "Something unexpected happened while this was being sent (%(error)s: %(detail)s). CoquiMail tries again "
-        "automatically; if the problem persists, report it together with the log of the worker."
+        "Something unexpected happened while this was being sent (%(error)s: %(detail)s). %(again)s If the problem "
+        "persists, report it together with the log of the worker."
     ),
     "journal_failed": _l(
         "The sending journal can't be written (%(detail)s), so nothing is sent. The person who maintains this server "

@@ -22,7 +22,7 @@ SENTENCES: dict[str, Any] = {
     ),
     "sender_not_found_now": _l(
         "The server can't find the sender %(address)s or its domain at the moment: “%(reply)s”. Check the DNS records "
-        "of the domain. CoquiMail will try again automatically."
+        "of the domain. %(again)s"
     ),
     "account_blocked": _l(
         "The email provider does not let your account send emails: “%(reply)s”. Ask the provider to unblock it; if "
@@ -45,16 +45,14 @@ SENTENCES: dict[str, Any] = {
         "one."
     ),
     "no_such_mailbox_now": _l(
-        "The server does not know the mailbox %(address)s at the moment: “%(reply)s”. Check the address. CoquiMail "
-        "will try again automatically."
+        "The server does not know the mailbox %(address)s at the moment: “%(reply)s”. Check the address. %(again)s"
     ),
     "no_such_domain": _l(
         "The domain of %(address)s does not exist or does not accept emails: “%(reply)s”. Check the part after the @, "
         "or ask the recipient for the correct address."
     ),
     "no_such_domain_now": _l(
-        "The domain of %(address)s can't be found at the moment: “%(reply)s”. Check the part after the @. CoquiMail "
-        "will try again automatically."
+        "The domain of %(address)s can't be found at the moment: “%(reply)s”. Check the part after the @. %(again)s"
     ),
     "recipient_refused": _l(
         "The server refused the recipient %(address)s: “%(reply)s”. Check the address. If it is correct, ask the "
@@ -68,8 +66,7 @@ SENTENCES: dict[str, Any] = {
         "The mailbox %(address)s is disabled: “%(reply)s”. Contact the recipient another way, or use another address."
     ),
     "recipient_disabled_now": _l(
-        "The mailbox %(address)s does not accept emails at the moment: “%(reply)s”. CoquiMail will try again "
-        "automatically."
+        "The mailbox %(address)s does not accept emails at the moment: “%(reply)s”. %(again)s"
     ),
     "relay_denied": _l(
         "The outgoing server does not deliver to %(address)s for us: “%(reply)s”. It usually requires a login first, "
@@ -89,7 +86,7 @@ SENTENCES: dict[str, Any] = {
     ),
     "blocked_by_list_now": _l(
         "The server refuses the sending IP address for now because of its reputation, not the recipient: “%(reply)s”. "
-        "If this persists, ask the provider of the outgoing server. CoquiMail will try again automatically."
+        "If this persists, ask the provider of the outgoing server. %(again)s"
     ),
     "no_reverse_name": _l(
         "The server refuses the sending IP address because it has no valid host name (reverse DNS): “%(reply)s”. The "
@@ -97,7 +94,7 @@ SENTENCES: dict[str, Any] = {
     ),
     "no_reverse_name_now": _l(
         "The server refuses the sending IP address for now because it has no valid host name (reverse DNS): "
-        "“%(reply)s”. The provider of the outgoing server must set one. CoquiMail will try again automatically."
+        "“%(reply)s”. The provider of the outgoing server must set one. %(again)s"
     ),
     "blocked_without_proof": _l(
         "The server could not verify the sender's domain (SPF, DKIM or DMARC): “%(reply)s”. Have the DNS records of "
@@ -105,15 +102,13 @@ SENTENCES: dict[str, Any] = {
     ),
     "blocked_without_proof_now": _l(
         "The server accepts few emails because it could not verify the sender's domain (SPF, DKIM or DMARC): "
-        "“%(reply)s”. Have the DNS records of the domain corrected. CoquiMail will try again automatically."
+        "“%(reply)s”. Have the DNS records of the domain corrected. %(again)s"
     ),
     "blocked_as_spam": _l(
         "The server treats the email as spam: “%(reply)s”. Change its text or links, or ask the recipient to allow "
         "your emails; the address is not the reason."
     ),
-    "blocked_as_spam_now": _l(
-        "The server suspects the email of being spam: “%(reply)s”. CoquiMail will try again automatically."
-    ),
+    "blocked_as_spam_now": _l("The server suspects the email of being spam: “%(reply)s”. %(again)s"),
     "blocked_as_dangerous": _l(
         "The server treats an attachment or link of the email as dangerous: “%(reply)s”. Send it without that "
         "attachment, or share a link to the file."
@@ -122,34 +117,22 @@ SENTENCES: dict[str, Any] = {
     "mailbox_full": _l(
         "The mailbox of %(address)s is full: “%(reply)s”. Contact the recipient another way, and retry later."
     ),
-    "mailbox_full_now": _l("The mailbox of %(address)s is full: “%(reply)s”. CoquiMail will try again automatically."),
+    "mailbox_full_now": _l("The mailbox of %(address)s is full: “%(reply)s”. %(again)s"),
     "sending_limit": _l(
         "The sending limit of your email provider has been reached: “%(reply)s”. Retry later, or ask the provider for "
         "a higher limit."
     ),
     "provider_limit_now": _l(
-        "The sending limit of your email provider has been reached: “%(reply)s”. For a higher limit, ask the "
-        "provider. CoquiMail will try again automatically."
+        "The sending limit of your email provider has been reached: “%(reply)s”. For a higher limit, ask the provider. "
+        "%(again)s"
     ),
     "recipient_limit": _l("The mailbox %(address)s gets too many emails at the moment: “%(reply)s”. Retry later."),
-    "recipient_limit_now": _l(
-        "The mailbox %(address)s gets too many emails at the moment: “%(reply)s”. CoquiMail will try again "
-        "automatically."
-    ),
-    "sending_limit_now": _l(
-        "The server asks to send more slowly: “%(reply)s”. CoquiMail will try again automatically."
-    ),
-    "greylisted": _l(
-        "The server makes unknown senders wait for a few minutes (greylisting): “%(reply)s”. CoquiMail will try again "
-        "automatically."
-    ),
-    "session_full": _l(
-        "The server accepts no more emails over this connection: “%(reply)s”. CoquiMail opens a new one automatically."
-    ),
-    "server_busy": _l(
-        "The server is busy or has a problem of its own: “%(reply)s”. CoquiMail will try again automatically."
-    ),
-    "deferred": _l("The server did not accept the email yet: “%(reply)s”. CoquiMail will try again automatically."),
+    "recipient_limit_now": _l("The mailbox %(address)s gets too many emails at the moment: “%(reply)s”. %(again)s"),
+    "sending_limit_now": _l("The server asks to send more slowly: “%(reply)s”. %(again)s"),
+    "greylisted": _l("The server makes unknown senders wait for a few minutes (greylisting): “%(reply)s”. %(again)s"),
+    "session_full": _l("The server accepts no more emails over this connection: “%(reply)s”. %(again)s"),
+    "server_busy": _l("The server is busy or has a problem of its own: “%(reply)s”. %(again)s"),
+    "deferred": _l("The server did not accept the email yet: “%(reply)s”. %(again)s"),
     "too_large": _l(
         "The email is %(size)s bytes; %(host)s accepts at most %(limit)s. Send it with smaller attachments."
     ),
@@ -175,7 +158,7 @@ SENTENCES: dict[str, Any] = {
         "arrived. Ask the recipient before sending it again."
     ),
     "server_away": _l("The chosen outgoing server was deleted or turned off. CoquiMail looks for another one."),
-    "practice_away": _l("The practice mailbox is not ready yet; the email is sent as soon as it is."),
+    "practice_away": _l("The practice mailbox is not ready yet. %(again)s"),
     "larger_than_allowed": _l(
         "The email is %(size)s MB; the limit is %(limit)s MB (mail.max_size). Send a smaller file."
     ),

@@ -13,6 +13,7 @@ SENTENCES: dict[str, Any] = {
     "fixer_recipient": _l("Who can fix this: the recipient"),
     "fixer_their_administrator": _l("Who can fix this: the recipient's administrator"),
     "fixer_nobody": _l("Who can fix this: nobody; just wait"),
+    "fixer_nobody_ended": _l("Who can fix this: nobody; try again later"),
     # --- what people do with the recipients of an email, and its history (lines.py, another_server.py, timeline.py)
     "again_sent": Counted(
         "count",
@@ -90,10 +91,10 @@ SENTENCES: dict[str, Any] = {
         "seconds",
         "%(host)s did not respond within %(seconds)s second. A firewall may be blocking the port, or the encryption "
         "may not match the port (IMAP: 993 for TLS, 143 for STARTTLS; POP3: 995 and 110). Emails stay on the server. "
-        "CoquiMail will try again automatically.",
+        "%(again)s",
         "%(host)s did not respond within %(seconds)s seconds. A firewall may be blocking the port, or the encryption "
         "may not match the port (IMAP: 993 for TLS, 143 for STARTTLS; POP3: 995 and 110). Emails stay on the server. "
-        "CoquiMail will try again automatically.",
+        "%(again)s",
     ),
     "mailbox_connection_lost": _l(
         "%(host)s closed the connection. Emails that were not stored yet stay on the server and are fetched next time."
@@ -107,8 +108,7 @@ SENTENCES: dict[str, Any] = {
         "and that the encryption matches it (IMAP: 993 for TLS, 143 for STARTTLS; POP3: 995 and 110)."
     ),
     "mailbox_greeting_refused": _l(
-        "%(host)s refused the connection: “%(reply)s”. CoquiMail will try again automatically. If the problem "
-        "persists, show this to the provider."
+        "%(host)s refused the connection: “%(reply)s”. %(again)s If the problem persists, show this to the provider."
     ),
     "mailbox_login_refused": _l(
         "%(host)s refused the user %(user)s: “%(reply)s”. Enter the user and the password again, and check that the "
@@ -152,8 +152,7 @@ SENTENCES: dict[str, Any] = {
         "receiving. If this name is correct, the provider must correct the certificate."
     ),
     "mailbox_busy": _l(
-        "%(host)s can't open the mailbox of %(user)s: “%(reply)s”. Another program may be using it. CoquiMail will try "
-        "again automatically."
+        "%(host)s can't open the mailbox of %(user)s: “%(reply)s”. Another program may be using it. %(again)s"
     ),
     "mailbox_later": _l(
         "%(host)s asks to wait: “%(reply)s”. Nothing is lost: the emails stay on the server, and the next fetch "
@@ -163,8 +162,8 @@ SENTENCES: dict[str, Any] = {
         "The mailbox has no folder “%(folder)s”. Available folders: %(folders)s. Enter one of these."
     ),
     "mailbox_folder_refused": _l(
-        "%(host)s did not open the folder “%(folder)s”: “%(reply)s”. CoquiMail will try again automatically. If the "
-        "problem persists, show this to the provider."
+        "%(host)s did not open the folder “%(folder)s”: “%(reply)s”. %(again)s If the problem persists, show this to "
+        "the provider."
     ),
     "mailbox_folder_not_made": _l(
         "%(host)s has no folder “%(folder)s” and did not create it: “%(reply)s”. Create it in an email program, or "
@@ -213,8 +212,7 @@ SENTENCES: dict[str, Any] = {
         "already has. Choose the other type (IMAP or POP3), or ask the provider."
     ),
     "mailbox_refused": _l(
-        "%(host)s refused a request: “%(reply)s”. CoquiMail will try again automatically. If the problem persists, "
-        "show this to the provider."
+        "%(host)s refused a request: “%(reply)s”. %(again)s If the problem persists, show this to the provider."
     ),
     "mailbox_took_too_long": Counted(
         "seconds",

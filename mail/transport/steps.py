@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 from cryptography import x509
 
 from mail.errors import CertificateRefused, MailError
-from mail.sentences import Why, why
+from mail.sentences import Why, ended, why
 from mail.transport.network import HostAddress, fingerprint
 
 StepState = Literal["ok", "warning", "failed", "skipped"]
@@ -105,7 +105,7 @@ class ConnectionTest(ABC):
         try:
             state, reason = action()
         except MailError as error:
-            state, reason = "failed", self.reason(error)
+            state, reason = "failed", ended(self.reason(error))
             self._refused = isinstance(error, CertificateRefused)
             late = self.out_of_time()
             self._blocked = why("test_out_of_time", seconds=round(self.seconds)) if late else why("test_not_tried")

@@ -469,7 +469,7 @@ def test_each_address_has_a_row_of_the_matrix(app, admin):
         "a@x.test in FROM Filtering, default address accepted accepted You can send from this address.",
         f"b@x.test bounce address refused not tried {say(refused)} Who can fix this: you",
         "c@x.test for a domain in FROM Filtering not now not tried The server does not accept emails from c@x.test at "
-        "the moment: “450 later”. Test again in a few minutes. Who can fix this: nobody; just wait",
+        "the moment: “450 later”. Test again in a few minutes. Who can fix this: nobody; try again later",
         f"d@x.test bounce address not tried not tried {say(why('test_bounce_unused', address='d@x.test'))}",
         f"e@x.test in FROM Filtering not tried not tried {say(why('test_out_of_time', seconds=20))}",
     ]

@@ -28,6 +28,7 @@ CARDS = [
     ("bounced", "bounced_hard", "you", {"Correct address"}),
     ("bounced", "bounced_blocked", "the recipient's administrator", {"Retry"}),
     ("unknown", "unknown_final", "you", {"Retry"}),
+    ("failed", "recipient_limit", "nobody; try again later", {"Retry"}),
 ]
 OFFERED = {"Retry", "Correct address", "Server settings", "Choose another server"}
 

@@ -1,5 +1,6 @@
 """Every cause of a failure has advice, and no advice is what does not help."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,7 @@ from mail.decide.reported import Reported
 from mail.decide.retry import gave_up
 from mail.incoming.reports import TOLD_BY_REPORTS, bounce_reason
 from mail.sentences import SENTENCES, say, why
+from mail.transport.sasl import SignInWaits
 from mail.transport.smtp_meanings import FINAL, GREETING, LOGIN, TEMPORARY
 
 ANSWERED = {line.cause for line in (*FINAL, *TEMPORARY)} | {
@@ -20,7 +22,8 @@ ANSWERED = {line.cause for line in (*FINAL, *TEMPORARY)} | {
     "recipient_refused",
 }
 FOR_NOW = {line.cause for line in TEMPORARY} | {"deferred"}
-DECIDED = {"no_server", "server_off", "server_gone", "from_missing", "from_invalid", "from_not_verified_alone"}
+DECIDED = {"no_server", "server_off", "server_gone", "from_missing", "from_invalid", "from_not_verified_alone",
+           "address_unusable", "larger_than_allowed"}  # fmt: skip
 TRACED = {"gave_up", "unknown_once", "unknown_final", "unknown_power_cut", "doubt_waits", "doubt_left",
           "doubt_sent_again", "trace_in_doubt", "left_the_queue", "cancelled_in_doubt", "unknown_test_email",
           "test_email_lost"}  # fmt: skip
@@ -38,6 +41,12 @@ SENDING = {
     for base in (errors.ConnectionFailed, errors.DeliveryFailed, errors.JournalFailed)
     for error in kinds_of(base)
     if not error.code.startswith("mailbox_")  # these are about fetching
+}
+# What a mail is given up for in the end; what waits for a person is not tried meanwhile.
+GIVEN_UP = FOR_NOW | {
+    error.code
+    for error in kinds_of(errors.ConnectionFailed)
+    if error.code in SENDING and not issubclass(error, SignInWaits | errors.SecretUnreadable)
 }
 
 
@@ -74,8 +83,8 @@ def test_only_an_address_that_may_be_wrong_is_to_be_corrected():
     corrected = {code for code in ADVICE if ADVICE[code].offers("correct")}
     assert corrected == {
         "no_such_mailbox", "no_such_mailbox_now", "no_such_domain", "no_such_domain_now", "bounced_hard",
-        "invalid_address", "recipient_refused", "recipient_disabled", "recipient_disabled_now", "needs_smtputf8",
-        "needs_smtputf8_there",
+        "invalid_address", "address_unusable", "recipient_refused", "recipient_disabled", "recipient_disabled_now",
+        "needs_smtputf8", "needs_smtputf8_there",
     }  # fmt: skip
     assert {code for code in ADVICE if ADVICE[code].offers("blacklist")} <= corrected
 
@@ -92,6 +101,12 @@ def test_a_mail_that_was_given_up_keeps_the_cause_of_its_last_failure():
     reason = gave_up(why("mailbox_full_now", address="ann@x.test", reply="452 full"))
     assert advice_for(reason).fixer is Fixer.RECIPIENT and "452 full" in say(reason)
     assert advice_for(gave_up(None)).offers("retry")
+
+
+@pytest.mark.parametrize("code", sorted(GIVEN_UP))
+def test_nothing_is_promised_of_a_mail_that_was_given_up(code):
+    said = say(gave_up(why(code)))
+    assert not re.search(r"automatically|\bwaits? until|is sent as soon|  | $", said), said
 
 
 def test_a_reason_of_an_older_version_may_be_tried_again():
