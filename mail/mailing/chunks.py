@@ -315,7 +315,7 @@ def _result(recipient: Any, outcome: Outcome, now: datetime) -> Result:
     said = " ".join(filter(None, (outcome.enhanced, outcome.text)))
     if not outcome.temporary:
         return Result(recipient.id, "failed", outcome.why and ended(outcome.why), outcome.code, said)
-    first = recipient.first_try_at or now
+    first = min(recipient.first_try_at or now, now)  # a clock may have been ahead
     again = next_try(recipient.attempts + 1, first, now, outages.known())
     if again:
         return Result(recipient.id, "deferred", outcome.why, outcome.code, said, again, first)

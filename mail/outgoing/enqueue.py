@@ -149,7 +149,7 @@ def prepare(
         "created_at": now,
         **decision_columns(decision),
     }
-    return ReadyMail(values, pack(content), decision.failure or _too_large(len(content)), recipients, domain)
+    return ReadyMail(values, pack(content), decision.failure or too_large(len(content)), recipients, domain)
 
 
 def request_of(draft: OutgoingDraft, snapshot: Snapshot) -> Request:
@@ -185,7 +185,8 @@ def _add_lines(mails: Sequence[tuple[int, ReadyMail]], now: datetime) -> None:
     mark_failures(failed, now)
 
 
-def _too_large(size: int) -> Why | None:
+def too_large(size: int) -> Why | None:
+    """Return why an email of so many octets may not be sent, None when it may."""
     limit = parameters.MAX_SIZE.get()
     if size <= limit * 1_000_000:
         return None
@@ -224,7 +225,7 @@ def _lines(mail_id: int, mail: ReadyMail, now: datetime) -> list[dict[str, Any]]
                 "address": to.address[:320],
                 "address_key": (key or to.address)[:320],
                 "state": "failed" if reason and not waits_for_server(reason) else "queued",
-                "wait": "schedule" if scheduled_at and not reason else "",
+                "wait": "schedule" if scheduled_at and (not reason or waits_for_server(reason)) else "",
                 "next_try_at": scheduled_at or now,
                 "why": reason,
             },

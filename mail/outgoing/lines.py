@@ -16,7 +16,7 @@ from mail.message.address import normalise, show_address
 from mail.message.compose import header, with_addresses, with_id
 from mail.message.extra_headers import encoded_headers
 from mail.outgoing.delivery_state import FAILED, SENDING, mark_doubts, mark_failures, show_progress
-from mail.outgoing.enqueue import decision_columns, waits_for_server
+from mail.outgoing.enqueue import decision_columns, too_large, waits_for_server
 from mail.queue.journal import State
 from mail.sentences import Why, why
 from mail.settings import office
@@ -27,6 +27,7 @@ from models.base import Json, UtcDateTime
 from models.outgoing import HELD, Claimed
 from models.slices import by_hundreds
 
+_REPLY = "reply_to_"  # how the codes of its steps begin
 UNSENT = (*FAILED, "unknown", "queued", "cancelled")  # states of a line that may be sent once more
 
 
@@ -58,21 +59,30 @@ def decide_again(mail_ids: Collection[int], now: datetime) -> dict[int, Why]:
     for mail in db.session.scalars(select(OutgoingMail).where(OutgoingMail.id.in_(mail_ids))):
         before = Decision.from_json(mail.decision or {})
         decision = decide(request_of_mail(mail, mail.forced_server_id), snapshot.servers, snapshot.office)
-        for name, value in decision_columns(replace(decision, reply_to=mail.reply_to)).items():
+        for name, value in decision_columns(_replied_to_as(before, decision, mail.reply_to)).items():
             setattr(mail, name, value)
         values: dict[str, Any] = {"server_id": decision.server_id or 0}
-        waits = waits_for_server(decision.failure)
-        if decision.failure:
-            values |= {"why": decision.failure} if waits else {"state": "failed", "why": decision.failure, "wait": ""}
-        if decision.failure and waits:
-            without[mail.id] = decision.failure
+        failure = decision.failure or too_large(mail.size)
+        waits = waits_for_server(failure)
+        if failure:
+            values |= {"why": failure} if waits else {"state": "failed", "why": failure, "wait": ""}
+        if failure and waits:
+            without[mail.id] = failure
         db.session.flush()
         _note_decision(mail.id, before, decision, now)
         waiting = update(Recipient).where(Recipient.mail_id == mail.id, Recipient.state.in_(SENDING))
         change_rows(waiting.values(values))
-        if decision.failure and not waits and mail.post_id:
+        if failure and not waits and mail.post_id:
             mark_failures([mail.post_id], now)
     return without
+
+
+def _replied_to_as(before: Decision, after: Decision, reply_to: str) -> Decision:
+    """The Reply-To is part of the email since it was written: it stays, and so does its reason."""
+    kept = [step for step in before.steps if step["code"].startswith(_REPLY)]
+    steps = [step for step in after.steps if not (kept and step["code"].startswith(_REPLY))] + kept
+    warnings = [*after.warnings, *(one for one in before.warnings if one["code"].startswith(_REPLY))]
+    return replace(after, reply_to=reply_to, steps=steps, warnings=warnings)
 
 
 def request_of_mail(mail: OutgoingMail, forced_server: int | None) -> Request:

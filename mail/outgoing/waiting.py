@@ -249,7 +249,8 @@ def is_there_a_server() -> bool:
 
 def free_waiting(now: datetime) -> None:
     """There is a server again: lines that waited for one go on now; commits."""
-    for_one = (Recipient.state == "queued", Recipient.why["code"].as_string() == "no_server")
+    unscheduled = (Recipient.state == "queued", Recipient.wait != "schedule")
+    for_one = (*unscheduled, Recipient.why["code"].as_string() == "no_server")
     if change_rows(update(Recipient).where(*for_one).values(next_try_at=now)):
         wake()
     db.session.commit()

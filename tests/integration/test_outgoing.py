@@ -13,12 +13,13 @@ from mail.message.compose import File
 from mail.outgoing import deliver, enqueue, lines, waiting
 from mail.outgoing.delivery import Try, not_tried
 from mail.outgoing.enqueue import OutgoingDraft, To
+from mail.queue import waits
 from mail.queue.concurrency import ServerConcurrency
 from mail.queue.connections import Connections
 from mail.queue.journal import Journal, read_folder
 from mail.queue.lease import WorkerLease
 from mail.sentences import say
-from mail.settings import parameters
+from mail.settings import office, parameters
 from models import (
     Bounce,
     Contact,
@@ -233,6 +234,9 @@ def test_an_unusable_address_and_a_mail_that_is_too_large_say_so(desk: Desk) -> 
         "ann@x.test": None,
         "bob@x.test": "larger_than_allowed",
     }
+    with desk.app.app_context():
+        again = lines.retry([desk.line("bob@x.test").id], NOW, "Bob")
+        assert again.queued == 0 and again.failed and again.failed["code"] == "larger_than_allowed"
 
 
 def test_what_a_dead_worker_held_is_recovered_by_its_journal(desk: Desk) -> None:
@@ -323,6 +327,21 @@ def test_a_scheduled_mail_waits(desk: Desk) -> None:
     assert desk.send_all() == 0
     with desk.app.app_context():
         assert desk.line("ann@x.test").wait == "schedule"
+
+
+def test_a_scheduled_mail_waits_for_its_time_also_without_a_server(desk: Desk) -> None:
+    at = datetime.now(UTC) + timedelta(hours=1)
+    with desk.app.app_context():
+        parameters.put("mail.live", "1", NOW)
+        db.session.execute(update(OutgoingServer).values(active=False))
+        db.session.commit()
+        office.forget()
+        draft = OutgoingDraft(kind="test", author="a@mycompany.test", subject="Later", html="<p>x</p>")
+        enqueue.enqueue(draft, [To("ann@x.test")], NOW, scheduled_at=at)
+        waits.bring_forward(datetime.now(UTC))
+        waiting.free_waiting(datetime.now(UTC))
+        line = desk.line("ann@x.test")
+        assert (line.why["code"], line.wait, line.next_try_at) == ("no_server", "schedule", at)
 
 
 def test_the_dialogue_is_kept(desk: Desk) -> None:

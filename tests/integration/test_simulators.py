@@ -14,6 +14,7 @@ from mail.documents import contacts
 from mail.documents.documents import start_document
 from mail.mailing.rendered import decide_for
 from mail.outgoing.enqueue import OutgoingDraft, To, enqueue
+from mail.outgoing.lines import decide_again
 from mail.settings import office, parameters
 from models import DocumentType, Mailing, OutgoingMail, OutgoingServer, Recipient, Thread, db
 from tests.web import Visitor, words
@@ -130,8 +131,9 @@ MAILS = [
 ]
 
 
+@pytest.mark.parametrize("again", [False, True])
 @pytest.mark.parametrize("mail", MAILS)
-def test_the_link_of_a_mail_leads_to_the_very_decision_that_was_stored_with_it(app, admin, mail):
+def test_the_link_of_a_mail_leads_to_the_very_decision_that_was_stored_with_it(app, admin, mail, again):
     forced = server_id(app, mail["server"]) if "server" in mail else None
     with app.app_context():
         type_ = db.session.scalars(select(DocumentType).where(DocumentType.code == "ticket")).one()
@@ -151,6 +153,10 @@ def test_the_link_of_a_mail_leads_to_the_very_decision_that_was_stored_with_it(a
         row = enqueue(draft, [To("cat@x.test")], AT)
         if mail.get("document"):
             row.post_id = post_of_document(type_, "Help with chairs")
+        if again:
+            first = row.decision
+            decide_again([row.id], AT)
+            assert row.decision == first
         db.session.commit()
         stored, line = row.decision, row.lines[0].id
     page = admin.get(f"/admin/outgoing-mails/details?id={line}").text
