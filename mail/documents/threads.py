@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Row, Select, func, select
@@ -166,6 +167,7 @@ def _rows_of(thread_ids: Collection[int]) -> Iterator[Row[Any]]:
         yield from db.session.execute(_threads_with_followers().where(Thread.id.in_(some)))
 
 
+@cache  # to build it takes longer than to ask
 def _threads_with_followers() -> Select[*tuple[Any, ...]]:
     message, said = aliased(Post), aliased(Post)
     return (

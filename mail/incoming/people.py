@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import aliased
 
 from mail.decide.facts import AddressBook, AliasRule
@@ -35,29 +36,7 @@ class AliasDefaults:
 
 def address_book() -> tuple[AddressBook, dict[int, AliasDefaults]]:
     """Return our addresses, and what each alias gives to the documents that its mail opens."""
-    fixed, parent = aliased(Document), aliased(Document)
-    rows = db.session.execute(
-        select(
-            Alias.id,
-            Alias.role,
-            Alias.address_key,
-            Alias.type_id,
-            Alias.policy,
-            Alias.any_domain,
-            Alias.one_domain,
-            Alias.make_contact,
-            Alias.follow_fixed,
-            Alias.refusal,
-            Alias.state,
-            Alias.defaults,
-            fixed.thread_id.label("fixed_thread_id"),
-            parent.thread_id.label("parent_thread_id"),
-            Alias.responsible_id,
-        )
-        .outerjoin(fixed, fixed.id == Alias.fixed_document_id)
-        .outerjoin(parent, parent.id == Alias.parent_document_id)
-        .order_by(Alias.id)
-    ).all()
+    rows = db.session.execute(_all_aliases()).all()
     aliases = [
         AliasRule(
             id=row.id,
@@ -81,6 +60,33 @@ def address_book() -> tuple[AddressBook, dict[int, AliasDefaults]]:
     own = [key for one in ours for key in (one.default_address, one.catchall_address, one.bounce_address) if key]
     book = AddressBook(aliases, own, [domain.name for domain in known.all_domains])
     return book, {row.id: _defaults(row) for row in rows}
+
+
+@cache  # to build it takes longer than to ask
+def _all_aliases() -> Select[*tuple[Any, ...]]:
+    fixed, parent = aliased(Document), aliased(Document)
+    return (
+        select(
+            Alias.id,
+            Alias.role,
+            Alias.address_key,
+            Alias.type_id,
+            Alias.policy,
+            Alias.any_domain,
+            Alias.one_domain,
+            Alias.make_contact,
+            Alias.follow_fixed,
+            Alias.refusal,
+            Alias.state,
+            Alias.defaults,
+            fixed.thread_id.label("fixed_thread_id"),
+            parent.thread_id.label("parent_thread_id"),
+            Alias.responsible_id,
+        )
+        .outerjoin(fixed, fixed.id == Alias.fixed_document_id)
+        .outerjoin(parent, parent.id == Alias.parent_document_id)
+        .order_by(Alias.id)
+    )
 
 
 def _defaults(row: Any) -> AliasDefaults:

@@ -5,13 +5,13 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cache, cached_property
 from ipaddress import ip_address
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from flask import current_app, g
-from sqlalchemy import exists, literal, null, or_, select
+from sqlalchemy import CompoundSelect, exists, literal, null, or_, select
 
 from mail.decide.domains import MailDomain, Office, OwnAddresses, TypeAlias, alias_on
 from mail.decide.sender import Decision
@@ -300,6 +300,15 @@ def _aliases_and_domains() -> tuple[Sequence[Any], frozenset[str], Sequence[Any]
 
     In one statement: every email asks for all of them.
     """
+    rows = sorted(db.session.execute(_all_of_ours()), key=lambda row: row.id)
+    signs = frozenset(row.address_key for row in rows if row.role == "signing")
+    with_plus = frozenset(row.address_key for row in rows if row.role == "bounce")
+    of_domains = [row for row in rows if row.role == "domain"]
+    return [row for row in rows if row.role == "alias"], with_plus, of_domains, signs
+
+
+@cache  # to build it takes longer than to ask
+def _all_of_ours() -> CompoundSelect[*tuple[Any, ...]]:
     domain = OfficeDomain
     is_alias, takes_plus = Alias.role == "alias", (Alias.role == "bounce") & Alias.plus_at.is_not(None)
     aliases = select(
@@ -314,11 +323,7 @@ def _aliases_and_domains() -> tuple[Sequence[Any], frozenset[str], Sequence[Any]
     signing = select(
         literal("signing"), DkimKeyPair.id, DkimKeyPair.domain, null(), null(), null(), null(), null(), null(), null()
     ).where(DkimKeyPair.state == "signing")
-    rows = sorted(db.session.execute(aliases.union_all(domains, signing)), key=lambda row: row.id)
-    signs = frozenset(row.address_key for row in rows if row.role == "signing")
-    with_plus = frozenset(row.address_key for row in rows if row.role == "bounce")
-    of_domains = [row for row in rows if row.role == "domain"]
-    return [row for row in rows if row.role == "alias"], with_plus, of_domains, signs
+    return aliases.union_all(domains, signing)
 
 
 def _type_aliases(rows: Sequence[Any]) -> dict[int, list[TypeAlias]]:
