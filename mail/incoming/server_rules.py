@@ -41,8 +41,10 @@ def check(server: IncomingServer, password_given: bool) -> list[Consequence]:
             follows.append("tested_anew")
         server.state = "draft"
     if any(was_changed(server, name) for name in ANOTHER_MAILBOX):
-        left = server.become_another()
-        follows += ["another_mailbox", "left_behind"] if left else ["another_mailbox"]
+        if server.confirmed_at is not None:  # one that was never confirmed was never read
+            follows.append("another_mailbox")
+        if server.become_another():
+            follows.append("left_behind")
     return follows
 
 

@@ -609,11 +609,17 @@ def test_another_mailbox_is_read_from_its_own_beginning(app, admin, changes, ano
     change(app, IncomingServer, number, state="confirmed", confirmed_at=now())
     progress = MailboxState(incoming_server_id=number, folder="INBOX", uidvalidity=1, last_uid=500)
     in_app(app, lambda: db.session.add(progress))
-    admin.post(f"{INCOMING}/edit?id={number}", {**MAILBOX, **changes})
+    edit = f"{INCOMING}/edit?id={number}"
+    told = words(admin.post(edit, {**MAILBOX, **changes}, follow_redirects=True).text)
     after = only(app, IncomingServer)
     assert (after["mailbox"] != before["mailbox"]) is another
     assert (after["confirmed_at"] is None) is another
     assert (only(app, MailboxState) is None) is another
+    assert ("treated as a different mailbox" in told) is another and "press TEST & CONFIRM. Nothing" in told
+    change(app, IncomingServer, number, state="confirmed", confirmed_at=None)
+    told = words(admin.post(edit, {**MAILBOX, "folder": "New", "_then": "test"}, follow_redirects=True).text)
+    assert "treated as a different mailbox" not in told  # it was never read
+    assert "press TEST & CONFIRM. Nothing" not in told  # that is what was pressed
 
 
 @pytest.mark.parametrize(
@@ -679,9 +685,14 @@ def test_mailboxes_are_fetched_from_the_form_the_list_and_together(app, admin):
     assert "Only mailboxes that are confirmed" in refused.text
     assert only(app, ServerCheck) is None
     change(app, IncomingServer, number, state="confirmed")
-    assert "Fetch now" in admin.get(f"{INCOMING}/").text
+    for path in (f"{INCOMING}/", f"{INCOMING}/{number}/state"):  # an open page has the button once its test passed
+        assert "Fetch now" in admin.get(path).text
     assert admin.post(f"{INCOMING}/press/fetch", {"id": number}).status_code == 302
-    assert only(app, ServerCheck)["kind"] == "fetch"
+    check = only(app, ServerCheck)
+    assert check["kind"] == "fetch"
+    for state, said in (("done", "Fetching is complete."), ("failed", "Fetching failed")):
+        change(app, ServerCheck, check["id"], state=state)
+        assert said in admin.get(f"/checks/{check['id']}").text
     together = admin.post(f"{INCOMING}/action", {"action": "fetch", "rowid": number}, follow_redirects=True)
     assert together.status_code == 200
     assert "sales@" in together.text and f"/checks/{only(app, ServerCheck)['id']}" in together.text

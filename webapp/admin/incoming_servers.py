@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import flash, g, redirect, url_for
+from flask import flash, g, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
@@ -340,7 +340,7 @@ class IncomingServerView(AdminView):
         """Check what belongs together; another mailbox has to be tested anew."""
         with servers.rules_of(form), servers.account_noticed(row):
             follows = server_rules.check(row, password_given=bool(form.password.data))
-        if "tested_anew" in follows:
+        if "tested_anew" in follows and request.form.get("_then") != "test":
             flash(
                 gettext("Server, login or folder has changed: press TEST & CONFIRM. Nothing is fetched until then."),
                 "warning",
@@ -353,7 +353,6 @@ class IncomingServerView(AdminView):
                 ),
                 "warning",
             )
-
         if "left_behind" in follows:
             flash(
                 gettext(
