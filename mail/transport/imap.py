@@ -34,7 +34,6 @@ from mail.errors import (
     NotUnderstood,
     SharedMailboxMissing,
     StarttlsMissing,
-    TokenLoginNotOffered,
     TookTooLong,
 )
 from mail.sentences import Why, why
@@ -42,6 +41,7 @@ from mail.transport import mailbox, network, refusal, sasl
 from mail.transport.imap_answers import numbers, plain
 from mail.transport.imap_folders import folder_for, shared_folder
 from mail.transport.mailbox import LARGEST_MAIL, Look, MailboxConnection, MailboxTarget, translate
+from mail.transport.mailbox_sign_in import sign_in_by_token
 from mail.transport.spool import IN_MEMORY, PIECE, Spool
 
 _NONSENSE = ("unexpected", "got more than", "a literal of")  # imaplib's words for what is no IMAP
@@ -245,20 +245,8 @@ class ImapSession(mailbox.ProtocolSession):
         target, session = self.target, self.session
         if not session.waiting_for_login():  # PREAUTH
             return
-        way = sasl.way_of([way for way in sasl.WAYS if session.has_capability(f"AUTH={way}")])
-        if way is None:
-            raise TokenLoginNotOffered(host=target.host, offered=", ".join(self.capabilities()))
-        assert target.tokens is not None, "a target that signs in with tokens has them"
-
-        def attempt(token: str) -> MailError | None:
-            words = sasl.first_words(way, target.user, token, target.host, target.port)
-            refused = session.say_token(way, words)
-            if refused is None:
-                return None
-            said, explained = refused[0], sasl.said_in_challenge(refused[1])
-            return self.login_refused(*(sasl.masked(one, sasl.encoded(words), token) for one in (said, explained)))
-
-        sasl.sign_in(target.tokens, attempt)
+        ways = [way for way in sasl.WAYS if session.has_capability(f"AUTH={way}")]
+        sign_in_by_token(session, target, ways, self.capabilities(), self.login_refused)
 
     @property
     def folder(self) -> str:

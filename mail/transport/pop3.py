@@ -19,7 +19,6 @@ from mail.errors import (
     MailError,
     NotUnderstood,
     StarttlsMissing,
-    TokenLoginNotOffered,
     TookTooLong,
 )
 from mail.transport import mailbox, network, refusal, sasl
@@ -35,6 +34,7 @@ from mail.transport.mailbox import (
     in_batches,
     translate,
 )
+from mail.transport.mailbox_sign_in import sign_in_by_token
 from mail.transport.sort_out import Answer, SortedAnswers, sort_out
 from mail.transport.spool import IN_MEMORY, Spool
 
@@ -212,7 +212,8 @@ class Pop3Session(mailbox.ProtocolSession):
         offers = self.capabilities()
         with self.our_errors():
             if self.target.auth == "oauth2":
-                self._sign_in_by_token(offers)
+                ways = self._offers.get("SASL", [])
+                sign_in_by_token(self.session, self.target, ways, offers, self.login_refused)
             else:
                 self._say_password(offers)
         self.capabilities()  # some servers offer more to those they know
@@ -229,23 +230,6 @@ class Pop3Session(mailbox.ProtocolSession):
             if not said.startswith("-ERR"):
                 raise
             raise self.login_refused(said.removeprefix("-ERR").strip()) from error
-
-    def _sign_in_by_token(self, offers: Sequence[str]) -> None:
-        target, session = self.target, self.session
-        way = sasl.way_of(self._offers.get("SASL", []))
-        if way is None:
-            raise TokenLoginNotOffered(host=target.host, offered=", ".join(offers))
-        assert target.tokens is not None, "a target that signs in with tokens has them"
-
-        def attempt(token: str) -> MailError | None:
-            words = sasl.first_words(way, target.user, token, target.host, target.port)
-            refused = session.say_token(way, words)
-            if refused is None:
-                return None
-            said, explained = refused[0], sasl.said_in_challenge(refused[1])
-            return self.login_refused(*(sasl.masked(one, sasl.encoded(words), token) for one in (said, explained)))
-
-        sasl.sign_in(target.tokens, attempt)
 
     def look(self) -> Look:
         """Return what is in the mailbox."""
