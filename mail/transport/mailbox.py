@@ -36,8 +36,7 @@ from mail.transport.spool import Spool, bytes_of
 Kind = Literal["imap", "pop3"]
 After = Literal["mark_read", "move", "delete"]
 
-BATCH_MAILS = 50
-BATCH_BYTES = 8 * 1024 * 1024
+BATCH_MAILS, BATCH_BYTES = 50, 8 * 1024 * 1024
 LARGEST_MAIL = 50 * 1024 * 1024  # above it only the header is brought
 LARGEST_HEADER = 256 * 1024
 NOT_GIVEN = ("mailbox_mail_unreadable", "mailbox_mail_missing")  # a mail that is listed and did not come
@@ -237,13 +236,14 @@ class MailboxConnection:
         self.target = target
         self.addresses: list[network.HostAddress] = []
         self.socket: socket.socket | None = None
-        self.late = False
         self.seconds = seconds or target.timeout_run
+        self.late, self._watch = False, threading.Timer(self.seconds, self._cut)
         self.go_on()
 
     def go_on(self) -> None:
         """Let the time for all together begin: that of a socket is for each piece, which a server may drip."""
         self.started = time.monotonic()
+        self._watch.cancel()
         self._watch = threading.Timer(self.seconds, self._cut)
         self._watch.daemon = True
         self._watch.start()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -18,7 +19,7 @@ from mail import errors
 from mail.incoming import flow
 from mail.sentences import say, why
 from mail.transport.imap_idle import IdleRefused, WaitingMailbox
-from mail.transport.mailbox import After, MailboxTarget, Position
+from mail.transport.mailbox import After, FetchedBatch, MailboxTarget, Position
 from models import IncomingServer, ReceivedMail, ScheduledAction, db
 from scheduler import open_mailboxes
 from scheduler.fetching import Fetcher
@@ -233,14 +234,26 @@ def scripted(**values: object) -> Iterator[tuple[ScriptedImap, int]]:
 ONE_DATABASE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 
 
-def test_one_connection_for_each_mailbox_whoever_fetches(desk: Desk, dovecot: Dovecot, mailbox: str) -> None:
+def test_one_connection_for_each_mailbox_whoever_fetches(
+    desk: Desk, dovecot: Dovecot, mailbox: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take, watches = flow._Run.take, list[Any]()
+
+    def one_more(run: flow._Run, batch: FetchedBatch) -> None:
+        take(run, batch)
+        if not watches:
+            dovecot.append(mailbox, letter(2))
+        watches.append(run.mailbox.line._watch)  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(flow._Run, "take", one_more)
     server_id = desk.add(dovecot.port("imap"), mailbox, dovecot.password)
     dovecot.append(mailbox, letter(1))
     desk.until(lambda: desk.waits(server_id))
-    assert desk.arrived() == 1
+    assert desk.arrived() == 2, "what came during the fetch was fetched at once"
+    assert watches and all(watch.finished.is_set() for watch in watches), "they would cut it while it waits"
     box = desk.mailboxes._waiting[server_id]
-    dovecot.append(mailbox, letter(2))
-    desk.until(lambda: desk.arrived() == 2)
+    dovecot.append(mailbox, letter(3))
+    desk.until(lambda: desk.arrived() == 3)
     desk.rest()
     assert desk.fetcher.start(server_id).result(10).why is None
     assert desk.mailboxes._waiting[server_id] is box, "the scheduled fetch went over it as well"
@@ -330,6 +343,7 @@ def test_a_database_that_was_away_is_no_reason_to_wait_for_the_schedule(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(open_mailboxes, "SOON", 0.0)
+    monkeypatch.setattr(open_mailboxes, "RECONNECT_AFTER", (3600.0, 3600.0))
     with scripted() as (server, port), monkeypatch.context() as away:
         server_id = desk.add(port)
         desk.until(lambda: desk.waits(server_id))
@@ -338,6 +352,11 @@ def test_a_database_that_was_away_is_no_reason_to_wait_for_the_schedule(
         away.setattr(flow.intake, "unacknowledged", lambda *_: (_ for _ in ()).throw(locked))
         reason = desk.fetcher.start(server_id).result(10).why
         assert reason is not None and reason["code"] == "database_away"
+        desk.rest()
+        desk.look()
+        assert desk.why(server_id) == "database_away" and not desk.mailboxes.due(), "each try would be a log-in"
+        away.setattr(desk.fetcher._identity, "alone", lambda _thing: (_ for _ in ()).throw(locked))
+        assert desk.fetcher.start(server_id).result(10).why == reason
         desk.rest()
         away.undo()
         server.mails[2] = letter(2)
