@@ -55,10 +55,12 @@ class Opening:
     server_id: int
     course: Course | None
     mailbox: WaitingMailbox | None = field(default=None, repr=False)
+    asked: bool = False  # its server: one that was not is asked again soon
     rounds: int = 0  # how often more had arrived when it was to wait
 
     def __call__(self, target: MailboxTarget) -> Mailbox:
         """Return the mailbox, open."""
+        self.asked = True
         kept, self.mailbox = self.mailbox or self.mailboxes.take(self.server_id), None
         if kept is not None and _is_same(kept.target, target):
             try:
@@ -231,12 +233,20 @@ class OpenMailboxes:
         with self._lock:
             if course is None or self._courses.get(opening.server_id) is not course:
                 return
-            if soon:
+            if soon and not opening.asked:
                 course.due = time.monotonic() + SOON
+            elif soon:
+                self._try_later(course, opening.mailbox, reason)
             elif reason is not None and not self._turned_off(course, reason):
                 course.since = course.why = None  # what the fetch said is shown
                 if reason["code"] in NO_ANSWER:
                     self._reconnect(course, opening.mailbox)
+
+    def _try_later(self, course: Course, mailbox: WaitingMailbox | None, reason: Why | None) -> None:
+        """Plan the next try where each is one log-in more, and brings once more what can't be stored."""
+        if self.accepts(course):
+            self._reconnect(course, mailbox)
+            course.why = reason
 
     def _turned_off(self, course: Course, reason: Why) -> bool:
         """Let no mailbox of a host wait for a while when it allows too few connections; say whether that was it."""
