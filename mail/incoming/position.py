@@ -13,6 +13,8 @@ from mail.queue.access_tokens import AccountTokens
 from mail.sentences import why
 from mail.settings import rehearsal
 from mail.settings.config import settings
+from mail.transport import imap_numbers
+from mail.transport.imap_numbers import KnownMail
 from mail.transport.mailbox import After, Mailbox, MailboxTarget, Position, translate
 from mail.transport.sasl import AccountMissing
 from models import (
@@ -26,6 +28,7 @@ from models import (
 from models.store import insert_rows, upsert
 
 LAST_UID = 2**32 - 1  # RFC 3501 2.3.1.1
+LAST_NUMBERS = 10  # that are looked at in each run
 REFUSED = ("mailbox_refused", "mailbox_later")  # the last run ended because the server did not give a mail
 
 
@@ -141,11 +144,13 @@ def _is_perhaps_a_copy() -> bool:
 def as_numbered_now(server: ServerView, mailbox: Mailbox) -> ServerView:
     """Return a server as its mailbox numbers its mails now; commits.
 
-    A mailbox that was restored may count from one again and keep its UIDVALIDITY, although no server may do that (RFC
-    3501, 2.3.1.1). Then its numbers mean other mails than those that we have: it becomes another mailbox for us.
+    A mailbox that was restored may count from one again, or from where it was when it was saved, and keep its
+    UIDVALIDITY, although no server may do that (RFC 3501, 2.3.1.1). Then its numbers mean other mails than those that
+    we have: it becomes another mailbox for us.
     """
     last, _ = server.states.get(mailbox.uidvalidity, (0, 0))
-    if not mailbox.uidnext or mailbox.uidnext > last:
+    counts_on = not mailbox.uidnext or mailbox.uidnext > last
+    if counts_on and not imap_numbers.stand_for_others(mailbox, _last_known(server, mailbox.uidvalidity, last)):
         return server
     row = db.session.get(IncomingServer, server.id, with_for_update=True, populate_existing=True)
     if row is None or row.mailbox != server.mailbox:
@@ -155,6 +160,16 @@ def as_numbered_now(server: ServerView, mailbox: Mailbox) -> ServerView:
     row.become_another()
     row.confirmed_at = confirmed_at  # what arrived before is still not ours
     return _tell_by_date(replace(server, mailbox=row.mailbox, source=row.source, states={}), mailbox)
+
+
+def _last_known(server: ServerView, uidvalidity: int, last: int) -> list[KnownMail]:
+    """Return the mails that came under the last numbers; of those that were given twice they are the end."""
+    keys = [f"{uidvalidity}.{uid}" for uid in range(max(last - LAST_NUMBERS, 0) + 1, last + 1)]
+    row = ReceivedMail
+    came = (row.source == server.source, row.source_key.in_(keys), row.message_id.is_not(None))
+    with reading():
+        rows = db.session.execute(select(row.source_key, row.size, row.message_id).where(*came)).all() if keys else ()
+    return [KnownMail(int(key.partition(".")[2]), size, message_id or "") for key, size, message_id in rows]
 
 
 def _tell_by_date(server: ServerView, mailbox: Mailbox) -> ServerView:

@@ -103,7 +103,7 @@ class ImapMailbox(ImapSession):
     def look_again(self, keys: Sequence[str]) -> Iterator[FetchedBatch]:
         """Yield mails that were listed once and not given, as far as the server gives them now."""
         uids = self._uids(keys)
-        listed = self._listed(uids)
+        listed = self.listed(uids)
         gone = tuple(key for key in keys if self._uid(key) not in listed)
         if gone:
             yield FetchedBatch((), Position(), gone, listed=len(gone))
@@ -138,7 +138,7 @@ class ImapMailbox(ImapSession):
             listed = numbers(self.session.fetched(uids, LISTING))
         return {uid: mail._replace(key=f"{self.uidvalidity}.{uid}") for uid, mail in listed.items()}
 
-    def _listed(self, uids: Sequence[int]) -> dict[int, ListedMail]:
+    def listed(self, uids: Sequence[int]) -> dict[int, ListedMail]:
         """Return those of some mails that are still in the folder."""
         listed = self._named(",".join(map(str, uids))) if uids else {}
         return {uid: listed[uid] for uid in uids if uid in listed}
@@ -154,7 +154,7 @@ class ImapMailbox(ImapSession):
                 return
             texts = {}
         missing = [mail.number for mail in whole if not texts.get(mail.number)]
-        there = self._listed(missing) if missing else {}
+        there = self.listed(missing) if missing else {}
         for mail in group:
             text = texts.pop(mail.number, None)
             if text or (text is not None and not mail.size):
@@ -235,7 +235,7 @@ class ImapMailbox(ImapSession):
 
     def _found_copied(self, session: ImapConnection, uids: list[int]) -> set[str]:
         """Return the keys of those mails that have their copy already; the folder is opened anew."""
-        mails = self._listed(uids)
+        mails = self.listed(uids)
         sought = traits(session, mails.values())
         try:
             alike, copies = copies_in(session, self._move_to, self.uidvalidity, set(sought.values()))
@@ -253,7 +253,7 @@ class ImapMailbox(ImapSession):
             session.expunge()
         else:  # a plain EXPUNGE would also remove what a person has marked; the marks stay for the person to do it
             return
-        if self._listed(uids):  # without the right to expunge (RFC 4314) some servers say OK and keep them
+        if self.listed(uids):  # without the right to expunge (RFC 4314) some servers say OK and keep them
             raise MailboxExpungeRefused(folder=self.target.folder, user=self.target.user)
 
 

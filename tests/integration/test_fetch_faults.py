@@ -114,7 +114,7 @@ def test_a_mailbox_over_its_quota_is_fetched_and_tidied_once_there_is_room(app: 
         server.close()
 
 
-@pytest.mark.parametrize("change", ["numbers", "uidvalidity"])
+@pytest.mark.parametrize("change", ["numbers", "more numbers", "uidvalidity"])
 def test_new_numbers_hide_no_mail_and_bring_nothing_old_even_if_the_first_run_is_cut(
     fetching: Fetching, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
@@ -151,7 +151,10 @@ def test_new_numbers_hide_no_mail_and_bring_nothing_old_even_if_the_first_run_is
     long_ago = later - timedelta(days=400)
     arrive("four")
     arrive("before-us", long_ago)
-    if change == "numbers":
+    if change == "more numbers":  # than we had fetched before: the next one is above ours
+        for subject in ("six", "seven"):
+            arrive(subject)
+    if change != "uidvalidity":
         fetching.dovecot.count_anew(fetching.user, uidvalidity)
         run_that_is_cut(0)
     else:
@@ -163,8 +166,8 @@ def test_new_numbers_hide_no_mail_and_bring_nothing_old_even_if_the_first_run_is
     arrive("moved-here", long_ago)
     assert fetching.fetch().counts == Counter(processed=2)
     assert fetching.fetch().listed == 0
-    titles = sorted(fetching.titles())
-    assert titles == ["five", "four", "moved-here", "one", "three", "two"]
+    more = ["seven", "six"] if change == "more numbers" else []
+    assert sorted(fetching.titles()) == sorted(["five", "four", "moved-here", "one", "three", "two", *more])
 
 
 @ONE_DATABASE
