@@ -10,7 +10,6 @@ from mail.decide.returned import (
     STATUS,
     from_machine,
     has_machine_voice,
-    is_answer,
     is_challenge,
     is_report,
     names_failed,
@@ -33,7 +32,7 @@ def delivery_report(message: IncomingMessage, at_bounce_address: bool) -> Report
     if fields is None:
         return None
     ids = returned_ids(message, at_bounce_address)
-    if is_challenge(message):
+    if is_challenge(own_words(message.text)):
         return Report(About.CHALLENGE, (), ids, "delivery_status", short(message.text))
     recipients = _recipients(fields, message)
     if not recipients:
@@ -45,7 +44,7 @@ def _fields(message: IncomingMessage, at_bounce_address: bool) -> str | None:
     """The fields about the recipients; None when the mail is no report."""
     parts = [part for part in message.attachments if part.type in STATUS]
     report, machine = is_report(message), from_machine(message)
-    if parts and (report or machine or (at_bounce_address and not is_answer(message))):
+    if parts and (report or machine or (at_bounce_address and not message.is_answer)):
         return "\n\n".join(text_of(part, SCANNED) for part in parts[:MOST_RECIPIENTS])[:SCANNED]
     machine = machine and has_machine_voice(message)
     if (report or machine) and _FIELDS_IN_TEXT.search(message.text[:SCANNED]):

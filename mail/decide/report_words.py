@@ -21,7 +21,6 @@ from mail.decide.returned import (
     answers_for_somebody,
     from_machine,
     has_machine_voice,
-    is_answer,
     is_certain,
     is_challenge,
     is_report,
@@ -78,7 +77,7 @@ def report_in_words(message: IncomingMessage, at_bounce_address: bool) -> Report
     if not (certain or machine or at_bounce_address):
         return None
     ids = returned_ids(message, at_bounce_address or certain)
-    if is_challenge(message):
+    if is_challenge(own):
         return Report(About.CHALLENGE, (), ids, "words", short(own.said))
     answers = machine and not has_machine_voice(message) and answers_for_somebody(message, own)
     at_home = at_bounce_address and (bool(ids) or machine) and not answers
@@ -138,7 +137,7 @@ def _by_detectors(words: _Words) -> list[str]:
     message = words.message
     if message.is_auto_reply and not has_machine_voice(message):
         return []  # somebody is away, whatever their note quotes
-    if not words.certain and is_answer(message) and not from_machine(message):
+    if not words.certain and message.is_answer and not from_machine(message):
         return []  # somebody passes a report on
     try:
         detectors = import_module("flufl.bounce")  # loaded by the first report, not by every process

@@ -109,7 +109,7 @@ def is_certain(message: IncomingMessage, own: OwnWords, at_bounce_address: bool)
     """
     if from_mailer_daemon(message) or is_report(message) or names_failed(message):
         return True
-    answers = is_answer(message)
+    answers = message.is_answer
     in_subject = not answers and bool(_FAILURE.search(message.subject))
     said = _beginning(own.said, 250) if answers else _beginning(own.said, 1500)
     if not (in_subject or _FAILURE.search(said)):
@@ -147,11 +147,6 @@ def is_certain(message: IncomingMessage, own: OwnWords, at_bounce_address: bool)
     return is_called_machine(message) and shows_mail and not message.is_list and not message.references
 
 
-def is_answer(message: IncomingMessage) -> bool:
-    """Say whether a mail's subject is one that people's programs make when they answer or forward."""
-    return bool(_ANSWERED.match(message.subject))
-
-
 def _answers_go_elsewhere(message: IncomingMessage) -> bool:
     """Say whether an answer would reach a person: a form on a website speaks for them under a machine's name."""
     other = first_address(message.raw_header("reply-to"))
@@ -166,7 +161,6 @@ def _beginning(said: str, length: int) -> str:
     return " ".join(" ".join(line for line in said.splitlines() if not line.startswith(">")).split())[:length]
 
 
-_ANSWERED = re.compile(r"\s*(?:re|aw|sv|antw|fwd?|wg)\s*:", re.IGNORECASE)
 _FAILED = (
     r"undeliver",
     r"not (?:be |been )*(?:deliver|sen[dt]\b|reach|accept)",
@@ -257,15 +251,15 @@ def is_json(message: IncomingMessage) -> bool:
     return message.text[:100].lstrip().startswith("{")
 
 
-def is_challenge(message: IncomingMessage) -> bool:
+def is_challenge(own: OwnWords) -> bool:
     """Say whether a mail asks its reader to prove that he is a person; some come dressed as a report."""
-    return bool(_CHALLENGE.search(message.text[:2000]))
+    return bool(_CHALLENGE.search(own.said[:2000]))
 
 
 _CHALLENGE = re.compile(
-    r"boxbe\.com|(?<!\d )sender verification(?! (?:fail|error|callout|unsuccess|reject))"
+    r"(?<!@)boxbe\.com|(?<!\d )sender verification(?! (?:fail|error|callout|unsuccess|reject))"
     r"|verify that you are (?:a )?(?:human|person|real)|challenge[/-]response"
-    r"|spam ?arrest|\btmda\b.{0,80}confirm|confirm that you are (?:not a (?:spammer|robot)|a (?:human|person))",
+    r"|(?<!@)spam ?arrest|\btmda\b.{0,80}confirm|confirm that you are (?:not a (?:spammer|robot)|a (?:human|person))",
     re.IGNORECASE | re.DOTALL,
 )
 

@@ -183,7 +183,9 @@ def _automatic_answer(case: RoutingCase) -> list[Outcome] | None:
 
 def _is_by_nobody(message: IncomingMessage, case: RoutingCase) -> bool:
     """Say whether what has no envelope sender is the answer of a program, though no header says so."""
-    return bool(bounce_aliases(message, case.book)) or (bool(message.references) and is_absence_text(message.text))
+    if bounce_aliases(message, case.book):
+        return True
+    return bool(message.references) and (message.is_generated or is_absence_text(message.text))
 
 
 def _reply(case: RoutingCase) -> list[Outcome] | None:

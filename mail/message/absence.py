@@ -91,33 +91,41 @@ def is_absence_text(text: str) -> bool:
     return bool(_I_AM_AWAY.search(text[:600]))
 
 
-_MEANWHILE = r"(?:[^\s.!?]{1,20}\s+){0,4}"
+_MEANWHILE = r"(?:(?:[^\s.!?]{1,20}|\d{1,4}[./][\d./]{0,8})\s+){0,4}"  # a few words of the same sentence, or dates
+_WHEN = r"(?:[^.!?\n]|(?<=\d)\.){0,60}"
 _I_AM_AWAY = re.compile(
     rf"\bI(?:['’]m| am| will be)\s+{_MEANWHILE}(?:away|travell?ing|(?:out of|not in) (?:the |my )?office|ooo\b"
-    rf"|on\s+{_MEANWHILE}(?:holidays?|vacation|leave))"
+    rf"|out of the country|on\s+{_MEANWHILE}(?:holidays?|vacation|leave|pto)\b)"
     r"|\bno longer (?:works?|employed|with (?:us|the company|our))\b|\bhas (?:retired|left (?:us|the|our))\b"
+    r"|\bI(?:['’]ll| will) be back\b|\bwhen I return\b"
     r"|\b(?:I|we) (?:can ?not|can['’]t|will not|won['’]t) be (?:reached|reachable|available)"
     r"|\bI (?:no longer|don['’]t|do not) work (?:for|at|here|with)|\bI have left (?:the )?"
     rf"|\b(?:our|the) offices?\s+{_MEANWHILE}closed\b|\bwe(?:['’]re| are| will be)\s+{_MEANWHILE}closed\b"
-    rf"|\b(?:ich bin|bin ich)\s+{_MEANWHILE}(?:im urlaub|abwesend|verreist|außer haus"
-    r"|nicht (?:mehr )?(?:im|in|bei|für)\b|in (?:elternzeit|mutterschutz|den ferien))"
+    rf"|\b(?:ich bin|bin ich|ich befinde mich|befinde ich mich)\s+{_MEANWHILE}(?:im urlaub|abwesend|verreist|außer haus"
+    r"|nicht (?:mehr )?(?:im|in|bei|für)\b|in (?:elternzeit|mutterschutz|den ferien)|(?:nicht|wieder) erreichbar"
+    r"|wieder im büro)|\bich habe (?:(?:noch|derzeit|momentan|bis \S{1,20}|vom \S{1,20} bis \S{1,20}) ){0,2}urlaub\b"
+    rf"|\bwir haben (?:vom?|bis|ab|am|über|zwischen)\b{_WHEN}\bgeschlossen\b|\baus dem unternehmen ausgeschieden\b"
     r"|\bbetriebs(?:ferien|urlaub)\b|\bnicht mehr (?:(?:bei|für) uns|in unserem|im (?:unternehmen|haus)|gelesen)\b"
-    r"|\bbüro\s+[^.!?\n]{0,60}(?:geschlossen|nicht besetzt)"
-    rf"|\bje (?:suis|serai|ne suis)\s+{_MEANWHILE}(?:absente?\b|en (?:congés?|vacances)|en déplacement|pas au bureau)"
-    r"|\bbureaux?\s+[^.!?\n]{0,60}fermés?\b|\bje ne travaille plus\b"
-    rf"|\b(?:estoy|estaré)\s+{_MEANWHILE}(?:de vacaciones|fuera de la oficina|ausente)"
-    r"|\boficinas?\s+[^.!?\n]{0,60}cerradas?\b|\bya no trabajo\b"
-    rf"|\b(?:sono|sarò)\s+{_MEANWHILE}(?:in ferie|fuori (?:ufficio|sede)|assente)"
-    r"|\buffici(?:o)?\s+[^.!?\n]{0,60}chius[oi]\b|\bnon lavoro più\b"
-    rf"|\b(?:estou|estarei)\s+{_MEANWHILE}(?:de férias|fora do escritório|ausente)"
-    rf"|\b(?:ik ben|ben ik)\s+{_MEANWHILE}(?:afwezig|op vakantie|met vakantie|niet (?:op kantoor|aanwezig))"
-    r"|\bkantoor\s+[^.!?\n]{0,60}gesloten\b"
-    rf"|\b(?:jag är|är jag)\s+{_MEANWHILE}(?:på semester|bortrest|ledig|inte på kontoret)|\bjag har semester\b"
+    rf"|\bbüro\s+{_WHEN}(?:geschlossen|nicht besetzt)"
+    rf"|\bje (?:suis|serai|ne suis)\s+{_MEANWHILE}(?:absente?\b|en (?:congés?|vacances)|en déplacement|pas au bureau"
+    r"|de retour)"
+    rf"|\bnous sommes\s+{_MEANWHILE}fermés?\b|\bje ne fais plus partie\b"
+    rf"|\bbureaux?\s+{_WHEN}fermés?\b|\bje ne travaille plus\b"
+    rf"|\b(?:estoy|estaré|me encuentro)\s+{_MEANWHILE}(?:de vacaciones|fuera de la oficina|ausente)"
+    rf"|\boficinas?\s+{_WHEN}cerradas?\b|\bya no trabajo\b"
+    rf"|\b(?:sono|sarò|mi trovo)\s+{_MEANWHILE}(?:in ferie|fuori (?:ufficio|sede)|assente)"
+    rf"|\b(?:uffici|ufficio|studio)\s+{_WHEN}chius[oi]\b|\bnon lavoro più\b"
+    rf"|\b(?:estou|estarei|encontro-me)\s+{_MEANWHILE}(?:de férias|fora do escritório|ausente)"
+    rf"|\b(?:ik ben|ben ik)\s+{_MEANWHILE}(?:afwezig|(?:op|met) (?:vakantie|verlof)|niet (?:op kantoor|aanwezig))"
+    rf"|\bkantoor\s+{_WHEN}gesloten\b"
+    rf"|\b(?:jag är|är jag)\s+{_MEANWHILE}(?:på semester|bortrest|(?:föräldra)?ledig|inte på kontoret)"
+    r"|\bjag har semester\b"
     rf"|\b(?:jeg er|er jeg)\s+{_MEANWHILE}(?:på ferie|bortreist)|\bjeg (?:har|holder) ferie\b"
     rf"|\bolen\s+{_MEANWHILE}(?:lomalla|poissa)\b|\bjsem\s+{_MEANWHILE}(?:na dovolené|mimo kancelář)"
     r"|\bszabadságon vagyok\b|\bizin(?:de|li)yim\b"
-    rf"|\bjestem\s+{_MEANWHILE}(?:na urlopie|nieobecn)|я\s+{_MEANWHILE}(?:в отпуске|в командировке|отсутствую)"
-    r"|不在にして|休暇|休假|出差|부재중|휴가",
+    rf"|\b(?:jestem|przebywam)\s+{_MEANWHILE}(?:na urlopie|nieobecn)"
+    rf"|\b(?:я|нахожусь)\s+{_MEANWHILE}(?:в отпуске|в командировке|отсутствую)"
+    r"|不在にして|出張中|自動返信|休暇|休假|出差|부재중|휴가",
     re.IGNORECASE,
 )
 

@@ -103,6 +103,22 @@ QUOTES = {
         "Estoy de vacaciones. No se pudo entregar el paquete.",
         "Sono in ferie. Il messaggio non è stato recapitato ai colleghi.",
         "Ik ben tot maandag afwezig. Het pakket was onbestelbaar.",
+        "Ich befinde mich derzeit im Urlaub. Die Mail wird nicht zugestellt.",
+        "Ich habe bis 5.11. Urlaub.",
+        "Bis zum 9.11. bin ich nicht erreichbar.",
+        "Ich bin ab dem 9.11. wieder im Büro.",
+        "Wir haben vom 1. bis 9. November geschlossen.",
+        "I will answer when I return.",
+        "I'm out of the country until Monday.",
+        "Nous sommes fermés du 1 au 9 novembre.",
+        "Actualmente me encuentro fuera de la oficina.",
+        "Mi trovo in ferie fino al 9.",
+        "Encontro-me de férias.",
+        "Ik ben met verlof tot 9 november.",
+        "Jag är föräldraledig.",
+        "Przebywam na urlopie do 9.",
+        "Нахожусь в отпуске.",
+        "出張中です。",
     ],
 )
 def test_who_is_away_and_writes_of_failures_is_no_failure(text: str, quote: str) -> None:
@@ -118,3 +134,22 @@ def test_who_is_away_and_writes_of_failures_is_no_failure(text: str, quote: str)
         assert outcome(whole) == "AutoNote"
         assert outcome(IN_THREAD.sub(b"", whole)) == lost
         assert routed(whole).answer_to == ""
+
+
+NOBODY = "Return-Path: <>\nFrom: Ann Lee <ann@home.test>\nTo: notifications@mycompany.test\nMessage-ID: <z@home.test>\n"
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("Auto-Submitted: auto-generated\nX-Auto-Response-Suppress: All\nSubject: Sjálfvirkt svar: Offer", "AutoNote"),
+        ("X-Auto-Response-Suppress: All\nSubject: Re: Offer", "AutoNote"),
+        ("Auto-Submitted: no\nSubject: Re: Offer", "Reply"),
+        ("Subject: Re: Offer", "Reply"),
+        ("Return-Path: <ann@home.test>\nAuto-Submitted: auto-generated\nSubject: [SUP-12] Offer", "Reply"),
+    ],
+)
+def test_what_a_program_answers_as_nobody_needs_no_known_words(header: str, expected: str) -> None:
+    first, _, rest = header.partition("\n") if header.startswith("Return-Path") else ("Return-Path: <>", "", header)
+    raw = NOBODY.replace("Return-Path: <>", first) + f"{rest}\nIn-Reply-To: <n1@mycompany.test>\n\nTakk.\n"
+    assert outcome(raw.encode()) == expected
