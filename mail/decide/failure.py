@@ -98,6 +98,8 @@ def _any_of(*phrases: str) -> re.Pattern[str]:
     return re.compile("|".join(phrases), re.IGNORECASE)
 
 
+_NEAR = r"(?:[^.;\n]|\.(?=\w)){0,60}"  # words of the same sentence, with an address among them
+
 _FULL = _any_of(
     r"(?:mail)?box (?:is |size |was )?(?:full|over|exceed)",
     r"(?:over|exceed\w{0,3}|out of|disk|mail|user|message|storage)[ -]?(?:(?:the|its|their|mailbox|disk"
@@ -110,6 +112,12 @@ _FULL = _any_of(
     r"mail(?:box|folder) full",
     r"QuotaExceeded",
     r"too much mail data",
+    rf"mail ?box{_NEAR}is (?:over)?full|(?:account|disk) (?:is )?full|message storage limit",
+    rf"(?:postfach|mailbox|kontingent|speicher\w{{0,12}}){_NEAR}\b(?:voll|überfüllt|überschritten|erschöpft|vol)\b",
+    rf"\bbo[iî]te{_NEAR}\b(?:pleine|saturée)\b|quota {_NEAR}dépassé",
+    rf"\b(?:buzón|bandeja|cuota){_NEAR}\b(?:llen[oa]|excedida|superada)\b|\bcasella{_NEAR}\bpiena\b|\bcaixa{_NEAR}\bcheia\b",
+    rf"\bskrzynk\w{{1,3}}{_NEAR}(?:pełna|przepełnion)|\bящик{_NEAR}(?:переполнен|заполнен)|\bbrevlåda{_NEAR}\bfull\b",
+    r"(?:メールボックス|容量)[^。]{0,30}(?:一杯|いっぱい|満杯|超え|超過)|(?:邮箱|收件箱|信箱)[^。]{0,10}(?:已满|已滿)",
 )
 _GONE = _any_of(
     r"user[\w\s'-]{0,20}unknown",
@@ -148,10 +156,18 @@ _GONE = _any_of(
     r"(?:does(?: not|n't)|not) have an account|addressee unknown|bad[ -]recipient",
     r"unknown (?:host|domain|e-?mail)|name or service not known|mail domain [^.]{0,40}unknown",
     r"has been replaced by",
-    r"(?:destinatari[oa]|usuari[oa]|utente|cuenta|correo)[^.]{0,30} "
-    r"(?:desconocid|sconosciut|inexistente|no existe|non esist|não exist)",
-    r"(?:utilisateur|destinataire|adresse)[^.]{0,30} (?:inconnu|invalide|n'existe)",
-    r"(?:empf(?:ä|ae)nger|benutzer|adresse)[^.]{0,30} (?:unbekannt|existiert nicht|nicht gefunden)",
+    rf"\b(?:destinatari[oa]|us[uú][aá]ri[oa]|utente|cuenta|correo|dirección|indirizzo|casella|endereço)\b{_NEAR} "
+    r"(?:desconocid|sconosciut|desconhecid|ine[sx]istente|no existe|non esist|não exist|non trovat|não encontrad)",
+    r"no se (?:ha )?encontr\w{1,6} (?:la dirección|el (?:usuario|destinatario|buzón))",
+    rf"\b(?:utilisateur|destinataire|adresse|boîte)\b{_NEAR} (?:inconnue?|invalide|introuvable|n['’]existe)",
+    rf"\b(?:empf(?:ä|ae)nger\w{{0,12}}|benutzer\w{{0,12}}|(?:e-?mail-?)?adresse|postfach)\b{_NEAR} "
+    r"(?:unbekannt|existiert nicht|nicht gefunden)",
+    r"\bunbekannter? (?:empfänger|benutzer|adresse)|\bkein solche[rs]? (?:empfänger|benutzer|postfach)",
+    rf"\b(?:gebruiker|ontvanger|adres|mailbox)\b{_NEAR} (?:onbekend|bestaat niet|niet gevonden)|\bonbekende gebruiker",
+    rf"\b(?:użytkownik|adres|odbiorca){_NEAR} nie istnieje|\bnieznany (?:użytkownik|adres|odbiorca)",
+    rf"\b(?:пользователь|адрес|ящик|получатель){_NEAR} не (?:найден|существует)",
+    r"宛先不明|(?:宛先|ユーザー?|アドレス)[^。]{0,20}(?:存在しません|見つかりません)",
+    r"(?:收件人|用户|邮箱|地址)[^。]{0,12}(?:不存在|未找到)",
 )
 # What some say of a mailbox, and others of any mail that they do not want.
 _PERHAPS_GONE = _any_of(
@@ -170,6 +186,7 @@ _SENDER_REFUSED = _any_of(
 _DNS_TROUBLE = _any_of(r"servfail", r"dns (?:failure|error|timeout|lookup|server failure)", r"temporary lookup")
 _ABOUT_SENDER = _any_of(
     r"sender (?:address |domain |verify )(?:[^.;]|\.(?=\w)){0,60}(?:reject|fail|not found|not exist|unknown)",
+    rf"\b(?:absender\w{{0,12}}|expéditeur|remitente|mittente)\b{_NEAR} (?:unbekannt|nicht|inconnu|no existe|inesist)",
     r"relay(?! recipient|=)",  # not the name of a table, nor of who asked
     r"spf",
     r"dmarc",
@@ -190,6 +207,7 @@ _LATER = _any_of(
 )
 _BLOCKED = _any_of(
     r"\bspam|unsolicited|bulk mail|virus|malware|banned|prohibited",
+    r"\brelay(?:ing)? (?:access )?(?:denied|not permitted)|unable to relay|bad dns ptr",
     r"\bblock(?:ed|list|ing)|black ?list|\brbls?\b|dnsbl|\bpolicy|reputation",
     r"\bdmarc|\bspf\b|\bdkim",
     r"not (?:authori[sz]ed|permitted|allowed) to send",

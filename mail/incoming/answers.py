@@ -56,7 +56,10 @@ def _draft(case: Case, context: RoutingContext) -> OutgoingDraft:
     address = _written_to(case, context, alias_id) if alias_id else ""
     subject = gettext("Your email to %(address)s", address=address) if address else gettext("Your email to us")
     texts = dict.fromkeys(outcome.text.strip() or say(outcome.reason) for outcome in rejected)
-    about = gettext("This is about your email that arrived on %(date)s UTC.", date=f"{case.arrived_at:%Y-%m-%d %H:%M}")
+    about = gettext(
+        "This is about your email that arrived on %(date)s UTC. Replies to this message are not read.",
+        date=f"{case.arrived_at:%Y-%m-%d %H:%M}",
+    )
     return OutgoingDraft(
         kind="rejection",
         author=office.mailbox(case.message.recipients),

@@ -313,6 +313,9 @@ def test_ids_of_the_returned_mail(raw, ids):
          " person.", True, "challenge"),
         (dsn(ONE, words="<a@x.test>: mx.test said: 550 Sender verification failed"), False, "bounce"),
         (dsn(ONE, words="Boxbe.com asks you to verify"), False, "challenge"),
+        (dsn(ONE, words="Not delivered to b@boxbe.com"), False, "bounce"),
+        ("From: MAILER-DAEMON@x.test\n\n<b@x.test>: user unknown\n\n---- Original message ----\nFrom: a@we.test\n\n"
+         "Please confirm that you are a person.", False, "bounce"),
         ("From: a@x.test\nAuto-Submitted: auto-replied\n\nI am away", True, None),
         ("From: a@x.test\nSubject: Automatic reply: x\n\nI am away", True, None),
         ("Return-Path: <>\nFrom: a@x.test\nAuto-Submitted: auto-replied\n\nI am away", True, None),
@@ -332,7 +335,9 @@ def test_ids_of_the_returned_mail(raw, ids):
             ("Return-Path: <>\nReferences: <1@we.test>\nSubject: s", "It failed to deliver to b@x.test", None),
         )),
         ("From: admin@x.test\nSubject: Undeliverable\n\nb@x.test\n550 5.1.1 unknown", True, "bounce"),
-        ("From: admin@x.test\nSubject: Fwd: Undeliverable\n\nb@x.test\n550 5.1.1 unknown", True, None),
+        *((f"From: {sender}@x.test\nSubject: {marked}: Undeliverable\n\nb@x.test\n550 5.1.1 unknown", at_bounce, None)
+          for sender, at_bounce in (("admin", True), ("postmaster", False))
+          for marked in ("Fwd", "TR", "RV", "I", "VB", "转发", "[ext] 転送")),
         ("From: admin@x.test\nSubject: Fwd: s\n\nThis is the qmail-send program at x.test.\n\n<b@x.test>:\nno", True,
          None),
         ("Return-Path: <>\nFrom: postmaster@x.test\nSubject: Re:s\n\nIt failed to deliver.\n550 5.1.1 b@x.test", False,
@@ -598,6 +603,43 @@ def test_read_receipts():
         ("5.7.1", "Recipient address rejected: Policy", "blocked"),
         ("", "folder is over its allowed quota. Or does the user not exist?", "full"),
         ("", "has not enough disk space", "full"),
+        *(
+            ("", words, "full")
+            for words in (
+                "Das Postfach von b@y.test ist voll.",
+                "La boîte de b@y.test est pleine",
+                "El buzón del destinatario está lleno",
+                "La casella di b@y.test è piena",
+                "A caixa de correio está cheia",
+                "De mailbox is vol",
+                "Skrzynka jest pełna",
+                "Почтовый ящик переполнен",
+                "メールボックスが一杯です",
+                "收件箱已满",
+                "The mailbox of b@y.test is full",
+            )
+        ),
+        *(
+            ("", words, "hard")
+            for words in (
+                "Das Postfach b@y.test existiert nicht",
+                "Unbekannter Empfänger",
+                "La dirección b@y.test no existe",
+                "No se encontró la dirección",
+                "Indirizzo inesistente",
+                "L’adresse b@y.test n’existe pas",
+                "Endereço não encontrado",
+                "De ontvanger bestaat niet",
+                "Nieznany użytkownik",
+                "Пользователь не найден",
+                "宛先不明",
+                "ユーザーが存在しません",
+                "收件人不存在",
+            )
+        ),
+        ("", "Absenderadresse existiert nicht", "soft"),
+        ("", "Die Adresse des Absenders ist unbekannt", "soft"),
+        ("", "550 relay not permitted", "blocked"),
         ("5.0.0", "", "soft"),
         ("", "", "soft"),
     ],
