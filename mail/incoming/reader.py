@@ -63,7 +63,9 @@ def is_heavy(raw: bytes) -> bool:
 def body_of(message: IncomingMessage) -> ReadMail:
     """Return a mail with what is shown of it."""
     html = clean_html(message.html) if message.html is not None else ""
-    return ReadMail(message, html, fold_at(html or message.text, bool(html), goes_on=message.goes_on))
+    author = message.from_.name if message.from_ else ""
+    fold = fold_at(html or message.text, bool(html), answers=message.answers, author=author)
+    return ReadMail(message, html, fold)
 
 
 def _read_within_limits(raw: bytes, now: datetime, hurry: bool) -> ReadMail:

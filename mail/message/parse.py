@@ -78,14 +78,14 @@ class IncomingMessage:
         return list(dict.fromkeys([*self.to, *self.delivered_to, *self.resent_to, *self.cc]))
 
     @property
-    def goes_on(self) -> bool:
-        """Say whether it answers another mail, or passes one on."""
-        return bool(self.references) or self.is_answer
+    def answers(self) -> bool:
+        """Say whether it answers another mail; who passes one on does not."""
+        return not _PASSES_ON.match(self.subject) and (bool(self.references) or self.is_answer)
 
     @property
     def is_answer(self) -> bool:
         """Say whether its subject is one that people's programs make when they answer or forward."""
-        return bool(_ANSWERS.match(self.subject))
+        return bool(_ANSWERS.match(self.subject) or _PASSES_ON.match(self.subject))
 
     @property
     def is_generated(self) -> bool:
@@ -107,10 +107,16 @@ class IncomingMessage:
         return values[0] if values else ""
 
 
-_ANSWERS = re.compile(
-    r"\s*(?:\[[^\[\]]{0,60}\]\s*)?(?:re|aw|antw?|sv|vs|odp|ynt|res|rif|r|ref|fwd?|wg|tr|rv|enc|i|doorst|pd|vl|vb|bls"
-    r"|trs|ilt|vá|отв|απ|πρθ|回复|答复|回覆|转发|轉寄|返信|転送|답장|전달)(?:\[\d+\]|\(\d+\))?\s*[:：]",
-    re.IGNORECASE,
+def _begins_with(prefixes: str) -> re.Pattern[str]:
+    """A subject with one of these words before its first colon, perhaps behind the tag of a list or a filter."""
+    return re.compile(rf"\s*(?:\[[^\[\]]{{0,60}}\]\s*){{0,3}}(?:{prefixes})(?:\[\d+\]|\(\d+\))?\s*[:：]", re.IGNORECASE)
+
+
+_ANSWERS = _begins_with(
+    "re|aw|antw?|antwort|sv|vs|odp|ynt|res|rif|r|ref|rép|bls|vá|отв|απ|σχετ|رد|השב|תשובה|回复|答复|回覆|返信|답장|회신"
+)
+_PASSES_ON = _begins_with(
+    "fwd?|wg|tr|trs|rv|enc|i|doorst|pd|vl|vb|i̇?lt|πρθ|továbbítás|إعادة توجيه|הועבר|转发|轉寄|転送|전달"
 )
 
 

@@ -10,6 +10,7 @@ from mail.message.html import says_something, text_of_html
 from mail.message.quoted_words import (
     ANSWERS_BELOW,
     DATE_LINE,
+    FORWARDED,
     FROM_LINE,
     HTML_HEADER,
     LINE_ABOVE,
@@ -25,16 +26,17 @@ _LIST_ITEM = re.compile(r"[ \t]*(?:[-*•–+]|\d{1,3}[.)])[ \t]")
 _LONGEST_SIGNATURE = 12  # lines
 _MOST_LOOKS = 20  # lines of dashes below which a signature is looked for
 _LONGEST_LINE = 1000  # of a line more than this is not looked at
-_LOOKED_ABOVE = 10_000  # characters of a page above a quote
+_LOOKED_ABOVE = 10_000  # characters above a quote
 _MOST_RULES = 100  # horizontal rules of a page behind which a quoted header is looked for
 
 
-def fold_at(body: str, is_html: bool = False, *, goes_on: bool = True) -> int | None:
+def fold_at(body: str, is_html: bool = False, *, answers: bool = True, author: str = "") -> int | None:
     """Return where the quoted part or the signature begins, as an offset into ``body``; None if all of it is shown.
 
     Only what is at the end is folded, and in doubt nothing: an answer below or between the quoted lines, text that
     only looks like a header, a list below dashes stay in view; so does a mail that would show nothing. Linear.
-    ``goes_on``: the mail answers another one or passes it on; else lines like a header are a form that somebody filled.
+    ``answers``: the mail answers another one; else what looks like a quote is what it is about. ``author``: the name
+    of its writer.
 
     >>> text = "Fine, thanks.\\n\\nOn 3 May 2024, Ann <ann@a.example> wrote:\\n> How are you?\\n"
     >>> text[: fold_at(text)]
@@ -43,16 +45,23 @@ def fold_at(body: str, is_html: bool = False, *, goes_on: bool = True) -> int | 
     at = _fold_html(body) if is_html else _fold_text(body)
     if at is None or not (text_of_html(body[:at]) if is_html else body[:at].strip()):
         return None
-    return at if goes_on or not _begins_as_form(body, at, is_html) else None
+    start, end = folded_parts(body, at, is_html).get("quoted", (0, 0))
+    if not end:
+        return at
+    above, quote = body[max(start - _LOOKED_ABOVE, 0) : start], body[start:end]
+    if is_html:
+        above, quote = text_of_html(above), text_of_html(quote)
+    return at if answers and not _is_to_be_read(quote, above, author) else None
 
 
-def _begins_as_form(body: str, at: int, is_html: bool) -> bool:
-    """Say whether what is folded begins with the lines of a header, without the mark of a program."""
-    if is_html and _MARKED_TAG.match(body, at):
-        return False
-    piece = body[at : at + 3000]
-    first = (text_of_html(piece) if is_html else piece).partition("\n")[0][:_LONGEST_LINE]
-    return bool(FROM_LINE.match(first) or OTHER_LINE.match(first))
+def _is_to_be_read(quote: str, above: str, author: str) -> bool:
+    """Say whether a quote is passed on, or holds words of the writer: those above it tell so, or a program marked them.
+
+    Outlook puts the name of who writes into a quote before each answer, in brackets.
+    """
+    if FORWARDED.search(quote[:200].strip().partition("\n")[0]) or ANSWERS_BELOW.search(above):
+        return True
+    return bool(author) and f"[{author}]" in quote
 
 
 def folded_parts(body: str, at: int, is_html: bool = False) -> dict[str, tuple[int, int]]:
@@ -122,9 +131,7 @@ def _first_folded(lines: list[str]) -> int:
             if dashes <= _MOST_LOOKS and _is_signature(lines[number + 1 : number + 200], line):
                 return number
         if _begins_quote(lines, number):
-            above = "\n".join(lines[max(number - 50, 0) : number])[-20 * _LONGEST_LINE :]
-            in_doubt = _words_between_quotes(lines[number:]) or ANSWERS_BELOW.search(above)
-            return len(lines) if in_doubt else number
+            return len(lines) if _words_between_quotes(lines[number:]) else number
     return len(lines)
 
 
@@ -176,8 +183,11 @@ def _begins_quote(lines: list[str], number: int) -> bool:
     if end is None:
         return False
     after = next((other for other in lines[end + 1 : end + 20] if other.strip()), "")
-    said_by_program = any("@" in other for other in lines[number : end + 1])
+    said_by_program = any(_NAMED.search(other[:_LONGEST_LINE]) for other in lines[number : end + 1])
     return said_by_program and bool(after) and not after.lstrip().startswith(">")
+
+
+_NAMED = re.compile(r"<[^<>\s]*@|\[mailto:|<mailto:")  # as programs write an address; people leave out the brackets
 
 
 def _is_header(lines: list[str], divided: bool) -> bool:
@@ -266,7 +276,9 @@ def _signature_in(body: str, start: int, end: int) -> int | None:
 def _lasts(html: str, mark: str) -> bool:
     """Say whether all of some HTML, which begins with the mark of a signature, is that signature."""
     if not mark.rstrip().endswith("--"):
-        return not _says_something(html[_end_of_element(html) :])
+        end = _end_of_element(html)
+        signed = text_of_html(html[:end][:20_000]).split("\n")
+        return not any(map(POSTSCRIPT.match, signed)) and not _says_something(html[end:])
     below = text_of_html(html[len(mark) :][:20_000])
     return not below or _is_signature(below.split("\n"), "-- " if mark.endswith(" ") else "--")
 
@@ -300,25 +312,28 @@ def _html_quote(body: str) -> int | None:
     start: int | None = None
     closed = silent = 0  # nothing is said between them
     rules = 0
+    is_own = False  # a block that is no quote: its words count as said
     for mark in _QUOTE_MARKS.finditer(body):
         found = mark[0]
         if found.startswith("</"):
             depth = max(depth - 1, 0)
-            closed = silent = mark.end() if not depth else closed
+            if not depth:
+                closed, silent = (closed, silent) if is_own else (mark.end(), mark.end())
+                is_own = False
             continue
         if depth == 0:
+            is_marked = _MARKED_TAG.search(found)
+            is_block = found.startswith("<blockquote")
+            rules += not is_marked
+            is_quote = is_marked or (is_block and rules <= _MOST_RULES and _is_cited(body, mark))
             if start is not None and closed:
                 start, closed = (None, 0) if _says_something(body[silent : mark.start()]) else (start, closed)
                 silent = mark.start()
-            is_marked = _MARKED_TAG.search(found)
-            if not is_marked and not found.startswith("<blockquote"):
-                rules += 1
-                if start is None and rules <= _MOST_RULES and _outlook_header(body, mark):
-                    return None if _announces_answers(body, mark.start()) else mark.start()
-            elif start is None:
-                rules += not is_marked
-                if is_marked or (rules <= _MOST_RULES and _is_cited(body, mark)):
-                    start = mark.start()
+                is_own = is_block and not is_quote
+            if start is None and is_quote:
+                start, closed = mark.start(), 0
+            elif start is None and not is_block and rules <= _MOST_RULES and _outlook_header(body, mark):
+                return mark.start()
         if found.startswith("<blockquote"):
             depth += 1
     if start is None or not says_something(body[start:]):
@@ -328,12 +343,7 @@ def _html_quote(body: str) -> int | None:
     signature = _signature_in(body, closed, len(body)) if closed else None
     if closed and _says_something(body[closed:signature]):
         return None
-    return None if _announces_answers(body, start) else _with_attribution(body, start)
-
-
-def _announces_answers(body: str, quote: int) -> bool:
-    """Say whether the words above a quote tell of answers in it."""
-    return bool(ANSWERS_BELOW.search(text_of_html(body[max(quote - _LOOKED_ABOVE, 0) : quote])))
+    return _with_attribution(body, start)
 
 
 def _says_something(html: str) -> bool:
@@ -343,10 +353,7 @@ def _says_something(html: str) -> bool:
 def _is_cited(body: str, mark: re.Match[str]) -> bool:
     """Say whether a block is a quote: people also indent their own words by one."""
     tag = body[mark.start() : mark.start() + 500].partition(">")[0]
-    return bool(_CITED.search(tag)) or _with_attribution(body, mark.start()) != mark.start()
-
-
-_CITED = re.compile(r'\bcite\b|\bclass="[^"]')
+    return bool(re.search(r"\bcite\b", tag)) or _with_attribution(body, mark.start()) != mark.start()
 
 
 def _outlook_header(body: str, mark: re.Match[str]) -> bool:
@@ -369,6 +376,6 @@ def _with_attribution(body: str, start: int) -> int:
             words = text_of_html(before[at:]).split("\n") if at >= 0 else []
             if not words or len(words) > 3:
                 break
-            if len(" ".join(words)) < 400 and _attribution(words, 0) is not None:
+            if len(" ".join(words)) < 400 and _attribution(words, 0) == len(words) - 1:
                 return start - len(before) + at
     return start

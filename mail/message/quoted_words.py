@@ -52,19 +52,35 @@ REACHED = re.compile(
     r"[\w.+-]{1,64}@[\w-]{1,63}\.\w|\bwww\.\w|\bhttps?://|(?:\+|\b0|\b\d{3}[-.)] ?|\()\d[\d ()/.-]{5,20}\d",
     re.IGNORECASE,
 )
+# The first line of what is passed on: of Gmail, Apple, Thunderbird, Outlook.
+FORWARDED = re.compile(
+    r"\b(?:forwarded|weitergeleitete|transféré|reenviado|inoltrato|doorgestuurd|encaminhada|vidarebefordrat"
+    r"|videresendt|przekazana|пересылаемое)\b|転送|转发|轉寄",
+    re.IGNORECASE,
+)
 LINE_ABOVE = re.compile(r"[ \t]*[_-]{5,}[ \t]*")
 # What people write above a quote into which they wrote their answers.
 ANSWERS_BELOW = re.compile(
     r"\b(?:below|hereunder|beneath|in-?line|between the lines|in (?:red|blue|green|bold|capitals|caps|colou?r)"
     r"|(?:my|our) (?:answers|comments|replies|remarks|notes)|see (?:the )?(?:answers|comments|remarks)"
-    r"|unten|inline|im text|in (?:rot|blau|grün|fett|farbe)|farbig"
-    r"|(?:meine|unsere) (?:antworten|anmerkungen|kommentare)"
-    r"|ci-dessous|dans le texte|en (?:rouge|bleu|vert|gras|couleur|majuscules)"
+    r"|(?:answers|comments|replies|responses) (?:in|within|between|to your)|underneath|further down|in between"
+    r"|unten|inline|im text|in (?:rot|blau|grün|fett|farbe)|farbig|direkt (?:in|im|zwischen)|zwischen den zeilen"
+    r"|(?:meine|unsere) (?:antworten|anmerkungen|kommentare)|(?:antworten|anmerkungen) (?:in|im|direkt|zwischen)"
+    r"|in (?:deiner|eurer|ihrer) (?:e-?mail|nachricht)"
+    r"|ci-dessous|dans le (?:texte|corps)|en (?:rouge|bleu|vert|gras|couleur|majuscules)|plus bas|en dessous"
+    r"|dans (?:ton|votre) (?:e-?mail|message|courriel)|réponses? (?:dans|entre|en|au)"
     r"|(?:mes|nos) (?:réponses|commentaires|remarques)"
     r"|abajo|más abajo|en (?:rojo|azul|verde|negrita|mayúsculas)|(?:mis|nuestras|nuestros) (?:respuestas|comentarios)"
     r"|sotto|in (?:rosso|blu|verde|grassetto|maiuscolo)|(?:mie|nostre|miei|nostri) (?:risposte|commenti)"
     r"|hieronder|onderstaand|(?:mijn|onze) (?:antwoorden|opmerkingen)"
-    r"|abaixo|em (?:vermelho|azul|negrito)|nedan|nedenfor|poniżej|ниже)\b",
+    r"|respuestas? (?:en|dentro|entre)|en (?:su|tu) (?:correo|mensaje)|risposte (?:in|nel|tra|fra)|nel testo"
+    r"|abaixo|em (?:vermelho|azul|negrito)|nedan|nedenfor|poniżej|ниже)\b"
+    r"|\b[ts]\. ?u\.|\bzie onder|下記|以下に(?:お答え|回答|記)|文中|赤字|青字|インライン|见下|見下|如下|红色|紅色|아래"
+    r"|أدناه|بالأحمر|للأسفل|להלן|למטה|באדום",
     re.IGNORECASE,
 )
-POSTSCRIPT = re.compile(r"[ \t]*(?:p\. ?){0,2}p?\.? ?s\.?[ \t]*[:;,–-]|[ \t]*p\.? ?s\.[ \t]", re.IGNORECASE)
+POSTSCRIPT = re.compile(
+    r"[ \t]*(?:(?:p\. ?){0,2}p?\.? ?s\.?[ \t]*[:;,–-]|p\.? ?s\.[ \t]|p\.-s|p\.? ?d\.?[ \t]*[:;,–-]|p\. ?d\."
+    r"|n\.?b\.?[ \t]*:|nachtrag|追伸|追记|ملاحظة)",
+    re.IGNORECASE,
+)

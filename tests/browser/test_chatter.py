@@ -39,6 +39,7 @@ def letter() -> EmailMessage:
     mail["From"], mail["To"], mail["Subject"] = ANN, "sales@office.test", "20 chairs"
     mail["Cc"] = "Rob <refuse-550@partner.test>, Eve <eve@partner.test>"
     mail["Message-ID"] = make_msgid(domain="customer.test")
+    mail["In-Reply-To"] = "<question@home.test>"
     mail.set_content("We need 20 chairs.")
     mail.add_alternative(PAGE, subtype="html")
     page = mail.get_payload()[1]

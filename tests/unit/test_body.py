@@ -161,6 +161,13 @@ TEXTS = [
     "Send it this way:\n\nFrom: sales@ours.example\nTo: bob@y.example\nSubject: Lunch at 10:30\n\nby Friday, please.",
     "Use these:\n\nFrom: sales@ours.example\nTo: bob@y.example\nDate: tomorrow\nSubject: Hello\n\nand confirm.",
     "Yes.\n\n_____\n‖From: sales@ours.example\nTo: bob@y.example\nSubject: Hello\n\nIs it?",
+    "Hi,\nam 3.5. um 10:30 schrieb Ihr Kollege max@x.example:\nWir liefern am Montag.\n\nDas ist nicht passiert!",
+    # what is passed on, and quotes into which somebody wrote
+    "FYI\n\n---------- Forwarded message ---------\nFrom: Ann <a@x.test>\nDate: Mon, 2 Nov 2026 11:00\n\n300 chairs.",
+    "My answers are below.\n\nOn Mon, 2 Nov 2026, Ann <a@x.test> wrote:\n> How many?\n> Five.\n",
+    "Hallo,\ns.u.\n\nVon: Ann <a@x.test>\nGesendet: Montag, 2. November 2026\nAn: Bob\n\nWie viele?\nFünf.\n",
+    "以下にお答えします。\n\n差出人: Ann <a@x.test>\n送信日時: 2026年11月2日\n宛先: Bob\n\n何脚ですか？\n300脚です。\n",
+    "Hi.\n\nFrom: Ann <a@x.test>\nSent: Monday, 2 November 2026 11:00\nTo: Bob\n\nHow many?\n[Bob Builder] Five.\n",
 ]
 
 
@@ -168,7 +175,7 @@ TEXTS = [
 def test_the_quoted_part_of_text_is_folded(example):
     shown, mark, _ = example.partition("‖")
     body = example.replace("‖", "")
-    assert fold_at(body) == (len(shown) if mark else None)
+    assert fold_at(body, author="Bob Builder") == (len(shown) if mark else None)
 
 
 HTMLS = [
@@ -214,6 +221,14 @@ HTMLS = [
     "<blockquote>a</blockquote></div>",
     '<p>Hi</p><div class="moz-signature">-- <br>Bob</div><p>Yes.</p>‖<div class="moz-signature">-- <br>Bob</div><br>',
     '<p>Hi</p><blockquote class="own">300 chairs</blockquote>',
+    '<p>Print this:</p><blockquote class="gmail_quote">300 chairs</blockquote>‖<div class="gmail_quote"><div class='
+    '"gmail_attr">On Mon, Ann wrote:<br></div><blockquote class="gmail_quote">What text?</blockquote></div>',
+    '<p>So:</p><div class="moz-cite-prefix">On 2/11/26, Ann wrote:</div><blockquote cite="mid:1@x">Is it?</blockquote>'
+    "<blockquote>300 chairs</blockquote>",
+    '<p>Hi</p><div class="gmail_signature">Bob<br><br>PS: 300 chairs</div>',
+    '<p>Hola</p><div id="Signature"><div>Bob</div><div>P.D.: 300 sillas</div></div>',
+    '<p>FYI</p><div class="gmail_signature">Bob</div><blockquote type="cite"><div>Begin forwarded message:</div>300'
+    "</blockquote>",
     # in doubt nothing is folded
     "<p>The address:</p><blockquote style='margin:0 0 0 40px;border:none'>Main Road 1</blockquote>",
     "<p>Yes.</p><blockquote>Is it?</blockquote>",

@@ -143,11 +143,17 @@ FORM = "From: Ann <a@x.test>\nTo: sales@office.test\nDate: 2.11.2026 11:00\nSubj
         ("Re: Chairs", "plain", f"Yes.\n\n{FORM}\nIs it?", f"{FORM}\nIs it?"),
         ("[EXT] AW[2]: Chairs", "plain", f"Ja.\n\n{FORM}\nNa?", f"{FORM}\nNa?"),
         ("Chairs\nIn-Reply-To: <1@x.test>", "plain", f"Yes.\n\n{FORM}\nIs it?", f"{FORM}\nIs it?"),
-        ("Chairs", "plain", "Yes.\n\n> Is it?", "> Is it?"),
-        ("Chairs", "html", '<p>Yes.</p><div class="gmail_quote">Is it?</div>', '<div class="gmail_quote">Is it?</div>'),
+        ("Antwort: Chairs", "plain", "Yes.\n\n> Is it?", "> Is it?"),
+        ("Chairs", "plain", "It says:\n\n> npm ERR! code 1", ""),
+        ("Chairs", "plain", "Hi.\n\n-- \nBob\n", "-- \nBob\n"),
+        ("Chairs", "html", '<p>Print:</p><blockquote class="gmail_quote">Hello</blockquote>', ""),
+        ("Chairs", "html", '<p>It says:</p><blockquote type="cite">Hello</blockquote>', ""),
+        ("[EXT] WG: AW: Chairs\nIn-Reply-To: <1@x.test>", "plain", f"z.K.\n\n-- \nBob\n\n{FORM}\nNa?", ""),
+        ("Fwd: Chairs", "html", '<p>FYI</p><div class="gmail_quote">Is it?</div>', ""),
+        ("Re: Fwd: Chairs", "html", '<p>Yes</p><div class="gmail_quote">Hm</div>', '<div class="gmail_quote">Hm</div>'),
     ],
 )
-def test_a_form_is_no_quote_where_nothing_is_answered(subject: str, kind: str, body: str, folded: str) -> None:
+def test_only_what_a_mail_answers_is_folded_as_a_quote(subject: str, kind: str, body: str, folded: str) -> None:
     raw = f"From: web@office.test\nSubject: {subject}\nContent-Type: text/{kind}\n\n{body}"
     read = body_of(parse(raw.encode(), datetime(2026, 11, 2, tzinfo=UTC)))
     shown = read.html or read.message.text
