@@ -49,7 +49,7 @@ _FOR_PROGRAMS = frozenset(f"text/{kind}" for kind in _TEXT_FOR_PROGRAMS.split())
 
 
 def named_parts(leaves: list[Leaf], html: str) -> Iterable[Part]:
-    """Return the leaves as parts, each with a name; a ``winmail.dat`` gives what it holds."""
+    """Return the leaves as parts, each with a name; a ``winmail.dat`` gives its files, and itself if it holds more."""
     shown = content_ids(html)
     for number, leaf in enumerate(leaves, 1):
         if is_winmail(leaf.type, leaf.name):
@@ -57,7 +57,8 @@ def named_parts(leaves: list[Leaf], html: str) -> Iterable[Part]:
             if files.files or files.text or files.html:
                 for name, content in files.files:
                     yield Part(file_name(name) or f"attachment-{number}", "application/octet-stream", content)
-                continue
+                if files.is_whole:
+                    continue
         if html and not leaf.name and leaf.type in _OTHER_FORMS:
             continue
         name = leaf.name or _name_for(leaf, number)

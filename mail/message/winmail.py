@@ -15,6 +15,7 @@ _TITLE = 0x00018010  # attAttachTitle
 _DATA = 0x0006800F  # attAttachData
 _PROPERTIES = 0x00069005  # attAttachment: MAPI properties of a file
 _BODY = 0x0002800C  # attBody
+_CLASS = 0x00078008  # attMessageClass
 _MESSAGE_PROPERTIES = 0x00069003  # attMsgProps: MAPI properties of the message
 _CODE_PAGE = 0x00069007  # attOemCodepage
 
@@ -29,11 +30,15 @@ _MOST_PROPERTIES = 2000
 
 @dataclass(slots=True)
 class Winmail:
-    """What a ``winmail.dat`` holds: (name, content) of its files, and the words of the mail."""
+    """What a ``winmail.dat`` holds: (name, content) of its files, and the words of the mail.
+
+    ``is_whole``: it is not cut off, and holds nothing else, like an email that was attached or the time of a meeting.
+    """
 
     files: list[tuple[str, bytes]] = field(default_factory=list)
     html: str | None = None
     text: str = ""
+    is_whole: bool = True
 
 
 def is_winmail(kind: str, name: str) -> bool:
@@ -47,11 +52,14 @@ def unpack_winmail(content: bytes) -> Winmail:
     words: dict[int, bytes | str] = {}
     code_page = "cp1252"
     files: list[tuple[str, bytes]] = []
-    for identity, value in _attributes(content):
+    for identity, size, value in _attributes(content):
+        found.is_whole &= len(value) == size
         if identity == _NEXT_ATTACHMENT and len(files) <= MOST_PARTS:
             files.append(("", b""))
         elif identity == _CODE_PAGE and len(value) >= 4:
             code_page = f"cp{struct.unpack_from('<I', value)[0]}"
+        elif identity == _CLASS:
+            found.is_whole &= b"Note" in value  # "IPM.Microsoft Mail.Note": no meeting, task or contact
         elif identity == _BODY:
             words.setdefault(_BODY, value)
         elif identity == _MESSAGE_PROPERTIES:
@@ -64,6 +72,7 @@ def unpack_winmail(content: bytes) -> Winmail:
             name = _properties(value, code_page).get(_LONG_NAME)
             files[-1] = (_line(name) if isinstance(name, str) else files[-1][0], files[-1][1])
     found.files = [(name, data) for name, data in files if data]
+    found.is_whole &= len(found.files) == len(files)
     _read_words(found, words, code_page)
     return found
 
@@ -85,13 +94,13 @@ def _read_words(found: Winmail, words: dict[int, bytes | str], code_page: str) -
         found.text = body_text(plain, code_page, [])
 
 
-def _attributes(content: bytes) -> Iterator[tuple[int, bytes]]:
+def _attributes(content: bytes) -> Iterator[tuple[int, int, bytes]]:
     if len(content) < 6 or struct.unpack_from("<I", content)[0] != _SIGNATURE:
         return
     position = 6
     while position + 9 <= len(content):
         identity, size = struct.unpack_from("<II", content, position + 1)
-        yield identity, content[position + 9 : position + 9 + size]
+        yield identity, size, content[position + 9 : position + 9 + size]
         position += 9 + size + 2  # a checksum follows
 
 

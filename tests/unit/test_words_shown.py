@@ -152,9 +152,21 @@ def test_a_file_in_winmail_has_its_long_name(said, name):
     assert [(one.name, one.content) for one in message.attachments] == [(name, b"contents")]
 
 
-def test_a_body_beside_winmail_wins():
-    message = read(multipart(part("text/plain", "body"), winmail(attribute(0x0002800C, b"other\0"), FILE)))
-    assert message.text == "body" and [one.name for one in message.attachments] == ["offer.doc"]
+@pytest.mark.parametrize(
+    ("inside", "more"),
+    [
+        (FILE, []),
+        (attribute(0x00078008, b"IPM.Microsoft Mail.Note\0") + FILE, []),
+        # what can't be unpacked stays in it: a meeting, an attached email, what is cut off
+        (attribute(0x00078008, b"IPM.Microsoft Schedule.MtgReq\0") + FILE, ["winmail.dat"]),
+        (FILE + attribute(0x00069002, b"x" * 14) + properties((0x3701, 0x000D, b"an email"), of=0x00069005),
+         ["winmail.dat"]),
+        (FILE + FILE[:-8], ["offer.doc", "winmail.dat"]),
+    ],
+)  # fmt: skip
+def test_a_body_beside_winmail_wins_and_none_of_its_files_is_lost(inside, more):
+    message = read(multipart(part("text/plain", "body"), winmail(attribute(0x0002800C, b"other\0"), inside)))
+    assert message.text == "body" and [one.name for one in message.attachments] == ["offer.doc", *more]
 
 
 def test_winmail_that_is_broken_anywhere_is_still_a_mail():
