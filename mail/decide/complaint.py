@@ -13,7 +13,8 @@ from mail.message.parse import IncomingMessage
 def complaint(message: IncomingMessage, at_bounce_address: bool) -> Report | None:
     """Return what a feedback loop tells; None if the mail is nothing like that."""
     part = next((part for part in message.attachments if part.type == "message/feedback-report"), None)
-    if part is not None and message.content_type in ("multipart/report", "multipart/mixed"):
+    is_passed_on = message.content_type == "multipart/mixed" and message.is_answer
+    if part is not None and message.content_type in ("multipart/report", "multipart/mixed") and not is_passed_on:
         return _feedback(message, text_of(part, 100_000), at_bounce_address)
     return _bare_complaint(message)
 

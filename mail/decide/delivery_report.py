@@ -82,7 +82,11 @@ def failed_in_header(message: IncomingMessage) -> list[str]:
 def _in_words(message: IncomingMessage) -> list[str]:
     nobody = {message.from_key, *message.recipients}
     surety, names = named_recipients(about_recipients(own_words(message.text).said), nobody)
-    return names if surety is Surety.SURELY else []
+    return names if surety is Surety.SURELY or (surety is Surety.PROBABLY and len(names) == 1) else []
+
+
+_RECIPIENT = frozenset(("final-recipient", "original-recipient"))
+_OUTCOME = frozenset(("action", "status"))
 
 
 def _groups(fields: str) -> list[dict[str, str]]:
@@ -93,22 +97,25 @@ def _groups(fields: str) -> list[dict[str, str]]:
     """
     groups: list[dict[str, str]] = []
     group: dict[str, str] = {}
-    last = ""
+    last, after_blank = "", False
     for line in fields.splitlines():
         if len(groups) >= MOST_RECIPIENTS:
             return groups
         match = _FIELD.match(line)
         if match:
             last = match[1].lower()
-            if last in group and last in ("final-recipient", "original-recipient"):
+            if last in _RECIPIENT and (last in group or (after_blank and _RECIPIENT & group.keys())):
                 groups.append(group)
                 group = {}
+            after_blank = False
             group.setdefault(last, match[2].strip())
         elif not line.strip():
-            if "final-recipient" in group or "original-recipient" in group:
+            last, after_blank = "", True
+            if _RECIPIENT & group.keys():
+                if not _OUTCOME & group.keys():
+                    continue  # a blank line too many: what became of the mail stands below it
                 groups.append(group)
             group = {}
-            last = ""
         elif last and len(group[last]) < LONGEST_TEXT:
             group[last] += " " + line.strip()
     return groups if groups and not group else [*groups, group]

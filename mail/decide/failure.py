@@ -207,7 +207,7 @@ _LATER = _any_of(
 )
 _BLOCKED = _any_of(
     r"\bspam|unsolicited|bulk mail|virus|malware|banned|prohibited",
-    r"\brelay(?:ing)? (?:access )?(?:denied|not permitted)|unable to relay|bad dns ptr",
+    r"\brelay(?:ing)? (?:access )?(?:denied|not permitted)|unable to relay|bad dns ptr|dial-?up|\bip not allowed",
     r"\bblock(?:ed|list|ing)|black ?list|\brbls?\b|dnsbl|\bpolicy|reputation",
     r"\bdmarc|\bspf\b|\bdkim",
     r"not (?:authori[sz]ed|permitted|allowed) to send",

@@ -161,6 +161,9 @@ ONE = "Final-Recipient: rfc822; a@x.test\nAction: failed\nStatus: 5.1.1\n"
         (ONE + "\n" + ONE.replace("a@", "b@"), [("a@x.test", "hard", "5.1.1"), ("b@x.test", "hard", "5.1.1")]),
         (ONE + ONE.replace("a@", "b@"), [("a@x.test", "hard", "5.1.1"), ("b@x.test", "hard", "5.1.1")]),
         (ONE + "\n" + ONE, [("a@x.test", "hard", "5.1.1")]),
+        (ONE.replace("Action", "\nAction"), [("a@x.test", "hard", "5.1.1")]),
+        ("Final-Recipient: rfc822; a@x.test\n\nOriginal-Recipient: rfc822; b@x.test\nAction: failed\nStatus: 5.1.1",
+         [("a@x.test", "soft", ""), ("b@x.test", "hard", "5.1.1")]),
         ("Diagnostic-Code: smtp; 550 a long\nanswer without blanks in front\n" + ONE, [("a@x.test", "hard", "5.1.1")]),
         (ONE.replace("failed", "failed (bad mailbox)"), [("a@x.test", "hard", "5.1.1")]),
         (ONE.replace("failed", "expired").replace("5.1.1", "4.4.7"), [("a@x.test", "soft", "4.4.7")]),
@@ -189,6 +192,8 @@ def test_groups_are_read_tolerantly(groups, expected):
         ("The following address failed:\n\n  a@x.test\n", "", [("a@x.test", "full", "5.2.2")]),
         ("  |/usr/bin/vacation\n", "X-Failed-Recipients: a@x.test\n", [("a@x.test", "full", "5.2.2")]),
         ("It failed somewhere, says a@x.test\n", "", [("a@x.test", "soft", "")]),
+        ("Your message did not reach a@x.test.\n", "", [("a@x.test", "full", "5.2.2")]),
+        ("It did not reach a@x.test or b@x.test.\n", "", [("a@x.test", "soft", ""), ("b@x.test", "soft", "")]),
         ("It failed.\n", "", []),
     ],
 )
@@ -524,6 +529,19 @@ def test_a_person_who_forwards_spam_does_not_complain_for_somebody(sender, field
     report = read_report(read(raw))
     assert (report.about if report else None) == about
     assert report is None or not report.is_certain
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject", "about"),
+    [("report", "Fwd: s", "complaint"), ("mixed", "Complaint", "complaint"), ("mixed", "Fwd: Complaint", None)],
+)
+def test_who_passes_a_complaint_on_does_not_complain(kind, subject, about):
+    raw = (
+        f"From: bob@y.test\nSubject: {subject}\nContent-Type: multipart/{kind}; boundary=b\n\n--b\n\nLook.\n--b\n"
+        "Content-Type: message/feedback-report\n\nFeedback-Type: abuse\nOriginal-Rcpt-To: vic@y.test\n--b--"
+    )
+    report = read_report(read(raw))
+    assert (report.about if report else None) == about
 
 
 def test_read_receipts():
