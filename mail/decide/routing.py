@@ -174,7 +174,7 @@ def _automatic_answer(case: RoutingCase) -> list[Outcome] | None:
     if not (message.is_auto_reply or (message.return_path == "" and _is_by_nobody(message, case))):
         case.step("route_no_auto_reply")
         return None
-    known = case.answered()
+    known = case.answered() or case.facts.signed.get(bounce_token(message, case.book))
     if known is None or known.thread_id is None:
         return [Ignored(case.step("route_auto_reply_ignored"))]
     case.step("route_auto_reply_noted", thread=known.thread_id)
