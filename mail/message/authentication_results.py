@@ -20,7 +20,9 @@ _PIECE = re.compile(r'"((?:[^"\\]|\\.)*+)"|\\.|[();]|[^"\\();]++|["\\]', re.DOTA
 _IN_COMMENT = re.compile(r"\\.|[()]|[^\\()]++|\\", re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _PAIR = re.compile(
-    r"(?<![a-z0-9_.-])([a-z0-9][a-z0-9_.-]*+)(?:\s*+/\s*+\d++)?\s*+=\s*+(\0[^\0]*+\0[^\s\0]*+|[^\s\0]*+)", re.IGNORECASE
+    r"(?<![a-z0-9_.-])([a-z0-9][a-z0-9_.-]*+)(?:\s*+/\s*+\d++)?\s*+="
+    r"(?:\s++(?!(?:smtp|header|body|policy)\.))?+(\0[^\0]*+\0[^\s\0]*+|[^\s\0]*+)",
+    re.IGNORECASE,
 )
 _SPACED_PROPERTY = re.compile(r"\b(smtp|header|body|policy)\s++\.\s*+|\b(smtp|header|body|policy)\.\s++", re.IGNORECASE)
 _METHODS = frozenset(("spf", "dkim", "dmarc", "arc", "iprev", "compauth", "sender-id", "domainkeys"))

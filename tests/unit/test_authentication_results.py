@@ -46,6 +46,8 @@ LINES: list[tuple[str, str, list[str]]] = [
      ["dkim=pass header.d=a", "dkim=fail header.d=b"]),
     ("mx.example; spf=pass (5\" (nested; \\) it) is) x=y", "mx.example",
      ["spf=pass x=y comment: 5\" (nested; \\) it) is"]),
+    ("mx.example; spf=pass smtp.mailfrom= smtp.helo=mx.b.example; dkim=pass header.b= a/b= header.d=b", "mx.example",
+     ["spf=pass smtp.mailfrom= smtp.helo=mx.b.example", "dkim=pass header.b=a/b= header.d=b"]),
     ("mx.example; spf=; auth=pass smtp.auth=ann", "mx.example", ["auth=pass smtp.auth=ann"]),
     ("\"mx;1\".example; iprev=pass", "mx;1.example", ["iprev=pass"]),
     ("mx.example; spf=pass (never closed; dkim=pass", "mx.example", ["spf=pass comment: never closed; dkim=pass"]),
