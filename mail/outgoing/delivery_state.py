@@ -178,23 +178,32 @@ def mark_seen(post_id: int, now: datetime) -> None:
     )
     thread_id = db.session.scalar(select(Post.thread_id).where(Post.id == post_id))
     if thread_id is not None:
-        close_failures(thread_id, now)
+        close_failures([thread_id], now)
 
 
-def close_failures(thread_id: int, now: datetime) -> None:
-    """Take the failure mark from a document when none of its failures waits to be seen; the caller commits."""
+def sent_again(post_ids: Collection[int], now: datetime) -> None:
+    """Emails of these posts are queued again: their documents are marked no more, unless something else failed there.
+
+    The caller commits.
+    """
+    threads = db.session.scalars(select(Post.thread_id).where(Post.id.in_(listed(post_ids))).distinct()).all()
+    close_failures(threads, now)
+
+
+def close_failures(thread_ids: Collection[int], now: datetime) -> None:
+    """Take the failure mark from documents none of whose failures waits to be seen; the caller commits."""
     unseen = (
         exists()
         .where(Recipient.mail_id == OutgoingMail.id, Recipient.state.in_(FAILED), Recipient.seen_at.is_(None))
-        .where(OutgoingMail.post_id == Post.id, Post.thread_id == thread_id)
+        .where(OutgoingMail.post_id == Post.id, Post.thread_id == Document.thread_id)
     )
     cleared = db.session.execute(
         update(Document)
-        .where(Document.thread_id == thread_id, Document.failure_unread, ~unseen)
+        .where(Document.thread_id.in_(listed(thread_ids)), Document.failure_unread, ~unseen)
         .values(failure_unread=False)
         .returning(Document.thread_id, Document.type_id)
     ).all()
-    Event.add(thread_topics(cleared) or [f"thread:{thread_id}"], now)
+    Event.add([*(f"thread:{thread_id}" for thread_id in thread_ids), *thread_topics(cleared)], now)
 
 
 def notify_inboxes(pairs: Sequence[tuple[int, int]], kind: str, now: datetime) -> None:

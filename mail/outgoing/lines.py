@@ -15,7 +15,7 @@ from mail.errors import NotCorrected
 from mail.message.address import normalise, show_address
 from mail.message.compose import header, with_addresses, with_id
 from mail.message.extra_headers import encoded_headers
-from mail.outgoing.delivery_state import FAILED, SENDING, mark_doubts, mark_failures, show_progress
+from mail.outgoing.delivery_state import FAILED, SENDING, mark_doubts, mark_failures, sent_again, show_progress
 from mail.outgoing.enqueue import decision_columns, too_large, waits_for_server
 from mail.queue.journal import State
 from mail.sentences import Why, why
@@ -176,7 +176,7 @@ def queue_again(line_ids: Collection[int], reason: Why, now: datetime) -> tuple[
     mails, ids = {line.mail_id for line in again}, [line.id for line in again]
     note(ids, reason, now)
     decide_again(mails, now)
-    show_progress(posts_of_mails(mails), now)
+    sent_again(posts_of_mails(mails), now)
     ended = db.session.execute(select(Recipient.state, Recipient.why).where(Recipient.id.in_(ids))).all()
     failed = next((line.why for line in ended if line.state == "failed"), None)
     return sum(line.state == "queued" for line in ended), failed

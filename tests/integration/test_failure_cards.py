@@ -93,6 +93,16 @@ def test_a_report_that_names_nobody_can_be_ignored(app, admin):
     assert 'href="/document/1"' not in admin.get("/documents/ticket?failed=on").text
 
 
+def test_a_failure_that_is_sent_again_from_the_list_marks_its_document_no_more(app, admin):
+    fail(app, "failed", "mailbox_full")
+    with app.app_context():
+        mark_failures(db.session.scalars(select(OutgoingMail.post_id)).all(), now())
+        db.session.commit()
+    assert 'href="/document/1"' in admin.get("/documents/ticket?failed=on").text
+    admin.post("/admin/outgoing-mails/action", {"action": "retry", "rowid": 1})
+    assert 'href="/document/1"' not in admin.get("/documents/ticket?failed=on").text
+
+
 def test_servers_are_for_administrators(app):
     fail(app, "failed", "login_refused")
     page = Visitor(app).as_role("marketing").get("/document/1")

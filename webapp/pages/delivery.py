@@ -37,7 +37,7 @@ def _back(document: Document) -> ResponseReturnValue:
 
 
 def _close(document: Document) -> None:
-    delivery_state.close_failures(document.thread_id, now())
+    delivery_state.close_failures([document.thread_id], now())
     db.session.commit()
     wake()
 
