@@ -29,8 +29,7 @@ from mail.errors import (
     TookTooLong,
 )
 from mail.sentences import SENTENCES, Why, why
-from mail.transport import network, refusal
-from mail.transport.sasl import AccessTokens
+from mail.transport import network, refusal, sasl
 from mail.transport.spool import Spool, bytes_of
 
 Kind = Literal["imap", "pop3"]
@@ -54,7 +53,7 @@ class MailboxTarget:
     user: str = ""
     password: str = field(default="", repr=False)
     auth: Literal["password", "oauth2"] = "password"
-    tokens: AccessTokens | None = field(default=None, repr=False, compare=False)
+    tokens: sasl.AccessTokens | None = field(default=None, repr=False, compare=False)
     folder: str = "INBOX"
     shared: str = ""  # the mailbox of somebody else, in which the folder is
     move_to: str = ""  # the folder for fetched mails, which the test tries
@@ -329,12 +328,12 @@ class ProtocolSession(ABC):
         return kind(host=self.target.host, reply=said)
 
     def login_refused(self, said: str, explained: str = "") -> MailError:
-        """Return the error for a refused log-in: only sometimes the password is to blame.
+        """Return the error for a refused log-in; ``explained``: what the server said of a token before it did."""
+        error = self._login_error(f"{said} ({explained})" if explained else said)
+        return sasl.without_password(error, self.target.user, self.target.password)
 
-        ``explained`` is what the server said of a token before it refused it.
-        """
-        if explained:
-            said = f"{said} ({explained})"
+    def _login_error(self, said: str) -> MailError:
+        """Name it: only sometimes the password is to blame."""
         target, codes = self.target, refusal.codes(said)
         if codes & refusal.IN_USE:
             return MailboxBusy(host=target.host, user=target.user, reply=said)

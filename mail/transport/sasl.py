@@ -13,6 +13,7 @@ from typing import Protocol
 from mail.errors import ConnectionFailed, MailError, TokenRefused
 
 WAYS = ("XOAUTH2", "OAUTHBEARER")  # the first is what Google and Microsoft document
+SHORTEST_SECRET = 4  # letters; a shorter one is found in many words
 CHALLENGE_LIMIT = 4096
 
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 2.1
@@ -135,6 +136,27 @@ def masked(said: str, *secrets: str) -> str:
     for secret in secrets:
         said = said.replace(secret, "***")
     return said
+
+
+def said_of_password(user: str, password: str) -> list[str]:
+    """Return how a password stands in what a client says, as a server may repeat it: the longest first.
+
+    >>> said_of_password("ann", "secret")
+    ['AGFubgBzZWNyZXQ=', 'c2VjcmV0', 'secret']
+    """
+    if len(password) < SHORTEST_SECRET:
+        return []
+    return [encoded(f"\0{user}\0{password}".encode()), encoded(password.encode()), password]
+
+
+def without_password(error: MailError, user: str, password: str) -> MailError:
+    """Return the error of a refused log-in whose words do not hold the password, if the server repeats it.
+
+    It is left out of what is shown only: what the words mean was read before.
+    """
+    values = error.why["values"]
+    said = masked(str(values.get("reply", "")), *said_of_password(user, password))
+    return type(error)(**values | {"reply": said}) if "reply" in values else error
 
 
 def _is_word(value: object) -> bool:

@@ -29,14 +29,20 @@ class Login(Protocol):
     def tokens(self) -> sasl.AccessTokens | None: ...
 
 
-def by_password(login: Login, offered: Sequence[str], ask: Ask) -> None:
-    """Log in with user and password by the best way that both sides know."""
+def by_password(login: Login, offered: Sequence[str], ask: Ask, hide: Callable[[str], None]) -> None:
+    """Log in with user and password by the best way that both sides know.
+
+    ``hide`` is told what must not be shown, whoever says it.
+    """
     way = next((way for way in _WAYS if way in offered), None)
     if way is None:
         raise LoginNotOffered(host=login.host, offered=_shown(offered))
+    for secret in sasl.said_of_password(login.user, login.password):
+        hide(secret)
     reply = _WAYS[way](login, ask)
     if not _is_in(reply):
-        raise login_refused(login.host, login.user, parts_of(reply), _shown(offered))
+        refused = login_refused(login.host, login.user, parts_of(reply), _shown(offered))
+        raise sasl.without_password(refused, login.user, login.password)
 
 
 def by_token(login: Login, offered: Sequence[str], ask: Ask, hide: Callable[[str], None]) -> None:

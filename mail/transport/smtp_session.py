@@ -314,7 +314,7 @@ class SmtpSession(SMTP):
         """Log in with the password or with a token, as far as the target has one."""
         offered = str(self.esmtp_features.get("auth", "")).upper().split()
         if self.target.auth == "password":
-            smtp_login.by_password(self.target, offered, self.ask)
+            smtp_login.by_password(self.target, offered, self.ask, self._hide)
         elif self.target.auth == "oauth2":
             smtp_login.by_token(self.target, offered, self.ask, self._hide)
 
