@@ -11,6 +11,7 @@ from models.base import db, holds
 from models.contact import Contact
 from models.job import Worker
 from models.mailing import CHUNK_SIZE, Chunk, Mailing, Trace
+from models.parameter import CUSTOM_IS_OFF
 
 _MAILING: Any = Mailing.__table__
 _CHUNK: Any = Chunk.__table__
@@ -22,7 +23,9 @@ COUNTED = ("sent", "failed", "deferred", "unknown")  # the totals that a chunk c
 # --- taking one
 
 _NOW = bindparam("now", type_=_MAILING.c.next_try_at.type)
-_SENDABLE = select(_MAILING.c.id, _MAILING.c.server_id, _MAILING.c.content_key, _MAILING.c.tries).where(
+_SENDABLE = select(
+    _MAILING.c.id, _MAILING.c.server_id, _MAILING.c.content_key, _MAILING.c.tries, CUSTOM_IS_OFF.label("custom_off")
+).where(
     _MAILING.c.state == "sending",
     or_(
         _MAILING.c.next_try_at.is_(None), _MAILING.c.next_try_at <= bindparam("now", type_=_MAILING.c.next_try_at.type)
@@ -57,7 +60,10 @@ _LEAVE = update(_CHUNK).where(*_OURS).values(state=bindparam("new_state"), worke
 
 
 def sendable(now: datetime) -> Sequence[Row[Any]]:
-    """Return id, server, content and tries of the mailings that have a chunk to send now."""
+    """Return id, server, content and tries of the mailings that have a chunk to send now.
+
+    ``custom_off``: the records of servers are not to be used, but for those that somebody named.
+    """
     return db.session.connection().execute(_SENDABLE, {"now": now}).all()
 
 

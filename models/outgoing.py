@@ -22,6 +22,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from models.base import Id, Json, Model, UtcDateTime, db, holds, index_of_few, one_of
 from models.job import Worker
+from models.parameter import CUSTOM_IS_OFF
 
 if TYPE_CHECKING:
     from models.contact import Contact
@@ -184,6 +185,12 @@ class RelayId(Model):
     trace_id: Mapped[int | None] = mapped_column(ForeignKey("trace.id", ondelete="CASCADE"))
 
 
+# Without Custom Email Servers a record sends only what was told to use it, whatever was decided before.
+_CHOSEN = case(
+    (OutgoingMail.forced_server_id.is_(None) & CUSTOM_IS_OFF, 0), else_=func.coalesce(OutgoingMail.server_id, 0)
+).label("chosen")
+
+
 @dataclass(frozen=True)
 class Claimed:
     """A line that this worker holds, with what its delivery needs; plain values, no row objects."""
@@ -201,7 +208,7 @@ class Claimed:
     message_id: str
     content_blob_id: int
     size: int
-    chosen: int  # the server of the mail, 0 for none or the default server: another one when the record was deleted
+    chosen: int  # its server, 0 for none or the default server: another one when the record is not to be used any more
 
 
 def due_servers(now: datetime) -> list[int]:
@@ -279,7 +286,7 @@ def _take(which: ColumnElement[bool], worker_id: int, now: datetime) -> list[Cla
             OutgoingMail.message_id,
             OutgoingMail.content_blob_id,
             OutgoingMail.size,
-            func.coalesce(OutgoingMail.server_id, 0).label("chosen"),
+            _CHOSEN,
         )
         .join(OutgoingMail, Recipient.mail_id == OutgoingMail.id)
         .where(Recipient.id.in_(taken))

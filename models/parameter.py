@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, String, Text
+from sqlalchemy import ForeignKey, String, Text, exists
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Id, Model, UtcDateTime
@@ -21,3 +21,7 @@ class SystemParameter(Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+# Whether an admin turned Custom Email Servers off: asked for with every claim, so as part of its statement.
+CUSTOM_IS_OFF = exists().where(SystemParameter.key == "mail.custom_servers", SystemParameter.value == "0")

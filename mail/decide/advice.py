@@ -177,7 +177,10 @@ _TABLE: tuple[tuple[Advice, tuple[str, ...]], ...] = (
             "certificate_wrong_name", "client_certificate_unusable",
         ),
     ),
-    (_advice(Fixer.ADMINISTRATOR, Remedy.SERVER, Remedy.RETRY), ("no_server", "server_off", "server_gone")),
+    (
+        _advice(Fixer.ADMINISTRATOR, Remedy.SERVER, Remedy.RETRY),
+        ("no_server", "server_off", "server_gone", "mailing_server_gone", "mailing_custom_off"),
+    ),
     # --- this office
     (
         _advice(Fixer.ADMINISTRATOR, Remedy.RETRY),
@@ -226,7 +229,7 @@ _TABLE: tuple[tuple[Advice, tuple[str, ...]], ...] = (
             "self_test_plus_returned", "self_test_plus_refused", "self_test_plus_missing", "self_test_plus_no_sender",
         ),
     ),
-    (_advice(Fixer.NOBODY), ("line_self_test",)),
+    (_advice(Fixer.NOBODY), ("line_self_test", "test_ran_out")),
     # --- it passes
     (
         _advice(Fixer.NOBODY, Remedy.RETRY),

@@ -48,6 +48,7 @@ class ChunkWork:
     server_id: int | None  # None: the default server
     content_key: str
     tries: int
+    custom_off: bool = False  # only servers that somebody named are used
 
     @property
     def from_state(self) -> str:

@@ -27,6 +27,7 @@ from mail.mailing.chunk_record import (
     record_progress,
     write_results,
 )
+from mail.mailing.ready import without_custom_servers
 from mail.mailing.rendered import MailingRecipient, bare_address, rendered_mailing
 from mail.mailing.signed_ahead import SignedAhead
 from mail.message.dkim import SigningKey, UnsignedHeader
@@ -101,7 +102,7 @@ def _claim(mailing: Any, worker: WorkerLease) -> ChunkWork | None:
     if taken is None:
         return None
     held = taken.id, taken.first_id, taken.last_id, taken.pass_number
-    return ChunkWork(*held, mailing.id, mailing.server_id, mailing.content_key, mailing.tries)
+    return ChunkWork(*held, mailing.id, mailing.server_id, mailing.content_key, mailing.tries, mailing.custom_off)
 
 
 # --- send it
@@ -186,6 +187,9 @@ class ChunkBatch(DeliveryBatch[Any]):
         try:
             if work.server_id is None and not self.letter.decision.is_default_server:
                 raise ServerGone(id=self.letter.decision.server_id)  # the record was deleted, which emptied the column
+            if work.custom_off and (off := without_custom_servers(self.letter.decision)):
+                results.back, results.stop = True, off
+                return results
             now = self.clock()
             found = chunk_rows.recipients(work.mailing_id, work.first_id, work.last_id, work.from_state, now)
             results.reserved = quota.reserve(self.server_id, len(found), now)
@@ -195,7 +199,8 @@ class ChunkBatch(DeliveryBatch[Any]):
             if self.waiting:
                 deliver_batch(self, self.connections, self.journal, self.worker)
         except ServerGone as error:
-            results.back, results.stop = True, error.why
+            gone = why("mailing_server_gone") if error.code == ServerGone.code else error.why
+            results.back, results.stop = True, gone
         finally:
             if self._ahead:
                 self.connections.signing.give_back(self._ahead.process)

@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Any
 
 from mail.decide.sender import Decision
-from mail.errors import MailError, ServerGone
+from mail.errors import MailError
 from mail.mailing.rendered import broken_links, compile_for, content_key, decide_for, request_of
 from mail.outgoing import forecast
 from mail.outgoing.forecast import Forecast
 from mail.sentences import Why, say, why
-from mail.settings import office
+from mail.settings import office, parameters
 from models import Mailing, Subscription
 from models import audience as audience_rows
 
@@ -83,5 +83,13 @@ def in_the_way(decision: Decision) -> Why | None:
     """Return why nothing may go out by this decision: no server, or links that would lead nowhere."""
     usable = {server.id for server in office.load().servers if server.active}
     if decision.failure is None and not decision.is_default_server and decision.server_id not in usable:
-        return ServerGone(id=decision.server_id).why
-    return decision.failure or broken_links(decision)
+        return why("mailing_server_gone")
+    off = None if parameters.CUSTOM_SERVERS.get() else without_custom_servers(decision)
+    return decision.failure or off or broken_links(decision)
+
+
+def without_custom_servers(decision: Decision) -> Why | None:
+    """Return why a server may not be used while Custom Email Servers is off: a search found it, nobody named it."""
+    if decision.server_id is None or any(step["code"] == "search_forced" for step in decision.steps):
+        return None
+    return why("mailing_custom_off", server=decision.server_name)

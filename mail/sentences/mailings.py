@@ -23,6 +23,13 @@ SENTENCES: dict[str, Any] = {
         "This mailing has already started, so it can't become a draft again. Pause or cancel it instead."
     ),
     "mailing_paused_by": _l("Paused by %(user)s. Press Resume to send it to the remaining recipients."),
+    "mailing_server_gone": _l(
+        "The outgoing server of this mailing was deleted or turned off. Press Resume to choose the server again."
+    ),
+    "mailing_custom_off": _l(
+        "Custom Email Servers was turned off, so this mailing no longer goes through “%(server)s”. Press Resume to "
+        "choose the server again."
+    ),
     "mailing_cancelled_by": _l("Cancelled by %(user)s. The remaining recipients will not get it."),
     "mailing_paused_failures": Counted(
         "tried",

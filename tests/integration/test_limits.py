@@ -315,7 +315,7 @@ def test_no_wait_for_a_limit_is_longer_than_a_day(desk: Desk, clock: Clock, smtp
     [
         ("limit_day", timedelta(hours=20), 0),
         ("limit_day", timedelta(days=3), 1),
-        ("server_away", timedelta(hours=20), 1),
+        ("mailing_server_gone", timedelta(hours=20), 1),
         (None, timedelta(hours=20), 1),
     ],
 )

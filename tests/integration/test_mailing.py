@@ -223,7 +223,7 @@ def no_address(_id: int) -> None:
 @pytest.mark.parametrize(
     ("happens", "code"),
     [
-        (no_server, "server_away"),
+        (no_server, "mailing_server_gone"),
         (no_field, "merge_unknown_field"),
         (no_subscribers, "mailing_nobody"),
         (no_address, "links_lead_nowhere"),
@@ -443,8 +443,10 @@ def test_a_server_that_is_away_fails_nobody_and_delays_no_other_mailing(app, sen
         assert (row.state, row.why, row.tries, states(waiting)) == ("done", None, 0, {"sent": 3})
 
 
-@pytest.mark.parametrize("how", ["off", "gone"])
-def test_a_server_that_was_taken_away_pauses_the_mailing(app, sender, postfix, how):
+@pytest.mark.parametrize(
+    ("how", "code"), [("off", "mailing_server_gone"), ("gone", "mailing_server_gone"), ("custom", "mailing_custom_off")]
+)
+def test_a_server_that_was_taken_away_pauses_the_mailing(app, sender, postfix, how, code):
     with app.app_context():
         server_id = add_server(postfix.port)
         add_server(postfix.port, "other")
@@ -454,13 +456,20 @@ def test_a_server_that_was_taken_away_pauses_the_mailing(app, sender, postfix, h
         server = db.session.get(OutgoingServer, server_id)
         if how == "off":
             server.active = False
+        elif how == "custom":
+            parameters.put("mail.custom_servers", "0", NOW)
         else:
             db.session.delete(server)
         db.session.commit()
     sender.until_idle()
     with app.app_context():
         row = mailing_of(id)
-        assert (row.state, row.why["code"], states(id)) == ("paused", "server_away", {"queued": 2})
+        assert (row.state, row.why["code"], states(id)) == ("paused", code, {"queued": 2})
+        if how == "custom":  # it may be turned on again as well
+            parameters.put("mail.custom_servers", "1", NOW)
+            db.session.execute(update(OutgoingServer).where(OutgoingServer.id == server_id).values(active=False))
+            db.session.commit()
+            office.forget()
         mailing.resume(id, NOW)
         assert mailing_of(id).decision["server_name"] == "other"
     sender.until_idle()

@@ -712,6 +712,21 @@ def test_with_no_server_left_mail_waits_and_goes_out_when_there_is_one(desk: Des
     assert desk.lines()["ann@x.test"] == ("sent", None)
 
 
+def test_once_custom_servers_are_off_what_waits_for_one_goes_another_way(desk: Desk, smtp_sink: Any) -> None:
+    """The way back to practice says so: real people would get what waited."""
+    server_id = desk.server(smtp_sink.port)
+    desk.mail("ann@x.test", "bob@x.test")
+    with desk.app.app_context():
+        office.back_to_practice(datetime.now(UTC))
+        db.session.commit()
+    desk.send_all()
+    away = ("queued", "practice_away")  # it does not listen here
+    assert desk.lines() == {"ann@x.test": away, "bob@x.test": away}
+    desk.mail("cat@x.test", forced_server_id=server_id)
+    desk.send_all()
+    assert desk.lines()["cat@x.test"] == ("sent", None), "somebody named it"
+
+
 def test_the_envelope_of_a_post_that_waits_for_a_server_is_amber(desk: Desk, smtp_sink: Any) -> None:
     with desk.app.app_context():
         parameters.put("mail.live", "1", datetime.now(UTC))
