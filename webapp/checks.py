@@ -39,6 +39,7 @@ OUTGOING = ("outgoing_test", "outgoing_mail", "self_test")
 USES = {
     "filter": _l("in FROM Filtering"),
     "domain": _l("for a domain in FROM Filtering"),
+    "colleague": _l("for your colleagues"),
     "default": _l("default address"),
     "bounce": _l("bounce address"),
     "you": _l("your address"),
@@ -244,7 +245,7 @@ class SenderRow:
     @property
     def is_refused(self) -> bool:
         """Whether the server can't be used as long as it refuses this address."""
-        return any(step["state"] == "failed" for step in self.said)
+        return any(step["state"] == "failed" and step["why"]["code"] != "test_ran_out" for step in self.said)
 
 
 def told(steps: list[Any]) -> tuple[list[Any], list[SenderRow], list[Any]]:
@@ -275,7 +276,7 @@ def _row(steps: list[Any]) -> SenderRow:
 
 def cell_of(step: Any) -> tuple[str, Any]:
     """Return the look and the word of a cell."""
-    if step is None or step["state"] == "skipped":
+    if step is None or step["state"] == "skipped" or step["why"]["code"] == "test_ran_out":
         return "off", _l("not tried")
     if step["why"]["code"] == "test_sender_deferred":
         return "doubt", _l("not now")

@@ -16,7 +16,7 @@ USUAL = "notifications"
 
 
 class TestedSender(NamedTuple):
-    """An address that a server may be given, and what for: ``filter``, ``domain``, ``default`` or ``bounce``.
+    """An address that a server may be given: for ``filter``, ``domain``, ``colleague``, ``default`` or ``bounce``.
 
     ``is_needed`` False: emails reach the server in another way, so a refusal does no harm. ``unused``: it is never
     given this address, and why.
@@ -37,10 +37,12 @@ def senders_of(
 ) -> list[TestedSender]:
     """Return every address that a server would be given, each once.
 
-    The addresses of its filter, one of each of its domains (``people`` holds one of a colleague by domain), the
-    default address and the bounce address of each of our domains, as far as the server would send as them.
+    The addresses of its filter, one of each of its domains (``people`` holds one of a colleague by domain), without a
+    filter one of a colleague in each of our domains; the default address and the bounce address of each of our domains,
+    as far as the server would send as them.
     """
-    found = [*_of_filter(server, office, people), *_defaults(server, servers, office), *_bounces(server, office)]
+    of_people = [*_of_filter(server, office, people), *_of_colleagues(server, servers, office, people)]
+    found = [*of_people, *_defaults(server, servers, office), *_bounces(server, office)]
     merged: dict[str, TestedSender] = {}
     for one in found:
         before = merged.get(one.address)
@@ -63,6 +65,16 @@ def _of_filter(server: Server, office: Office, people: Mapping[str, str]) -> lis
     ]  # fmt: skip
 
 
+def _of_colleagues(
+    server: Server, servers: Sequence[Server], office: Office, people: Mapping[str, str]
+) -> list[TestedSender]:
+    """Whom a server without a filter leaves their own address, where no other server sends for them."""
+    if server.filters or server.rewrite == "always":
+        return []
+    ours = [one for domain in office.all_domains if (one := people.get(domain.name))]
+    return [TestedSender(one, ("colleague",)) for one in ours if _is_chosen(server, servers, office, one)]
+
+
 def _defaults(server: Server, servers: Sequence[Server], office: Office) -> list[TestedSender]:
     """The default addresses: that of the first domain stands in for all that the filter does not have."""
     first = office.default_address
@@ -76,11 +88,21 @@ def _defaults(server: Server, servers: Sequence[Server], office: Office) -> list
 
 def _instead(server: Server, servers: Sequence[Server], office: Office, default: str) -> Why | None:
     """Why a server with a filter is not needed for the default address; None when it sends as it."""
-    ours = [replace(one, active=True) if one.id == server.id else one for one in servers]
-    chosen = choose(STRANGER, ours, office).server
+    chosen = _chosen(server, servers, office, STRANGER)
     if chosen is None or chosen.id == server.id:
         return None
     return why("test_default_elsewhere", address=default, server=chosen.name)
+
+
+def _is_chosen(server: Server, servers: Sequence[Server], office: Office, sender: str) -> bool:
+    chosen = _chosen(server, servers, office, sender)
+    return chosen is not None and chosen.id == server.id
+
+
+def _chosen(server: Server, servers: Sequence[Server], office: Office, sender: str) -> Server | None:
+    """Which server sends for a From, once the tested one is in use."""
+    ours = [replace(one, active=True) if one.id == server.id else one for one in servers]
+    return choose(sender, ours, office).server
 
 
 def _bounces(server: Server, office: Office) -> list[TestedSender]:

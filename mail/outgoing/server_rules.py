@@ -3,11 +3,12 @@
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, replace
+from typing import cast
 
 from sqlalchemy import select
 
 from mail.decide.senders import TestedSender, senders_of
-from mail.decide.servers import Server, read_filter
+from mail.decide.servers import Rewrite, Server, read_filter
 from mail.errors import ChangeRefused, MailError
 from mail.message.address import domain_of, normalise
 from mail.message.extra_headers import read_headers
@@ -104,15 +105,16 @@ def senders_of_test(server: OutgoingServer | None) -> list[TestedSender]:
     """Return every address that a server (None: the default server) would be given as a sender."""
     snapshot = office.load()
     known = server_of(server)
-    domains = {entry for entry in known.filters if "@" not in entry}
+    ours = {domain.name for domain in snapshot.office.all_domains}
+    domains = {entry for entry in known.filters if "@" not in entry} if known.filters else ours
     return senders_of(known, snapshot.servers, snapshot.office, _people(domains) if domains else {})
 
 
 def server_of(server: OutgoingServer | None) -> Server:
     """Return what decisions know of a server record, or of the default server with the filter that counts for it."""
     if server is not None:
-        filters = read_filter(server.from_filter)
-        return Server(server.id, server.name, server.priority, filters, verp=server.verp)
+        filters, rewrite = read_filter(server.from_filter), cast(Rewrite, server.rewrite)
+        return Server(server.id, server.name, server.priority, filters, rewrite, verp=server.verp)
     default, known = settings().default_server, office.load().office
     return Server(None, default.name, filters=known.default_from_filter or read_filter(default.from_filter))
 

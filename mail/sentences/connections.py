@@ -183,6 +183,7 @@ SENTENCES: dict[str, Any] = {
         "The certificate presented is for %(subject)s and valid until %(expires)s. Its SHA-256 fingerprint: %(shown)s."
     ),
     "test_tls_off": _l("No encryption: the user, the password and all emails can be read in transit."),
+    "test_tls_off_no_login": _l("No encryption: all emails can be read in transit."),
     "test_login": _l("The server accepted the user %(user)s."),
     "test_login_by_certificate": _l("The client certificate was presented; the server did not object."),
     "test_login_off": _l("This server has no login."),
@@ -208,6 +209,13 @@ SENTENCES: dict[str, Any] = {
         "The server does not accept emails from %(address)s at the moment: “%(reply)s”. Test again in a few minutes."
     ),
     "test_not_tried": _l("Skipped because an earlier step failed."),
+    "test_ran_out": Counted(
+        "seconds",
+        "The test is limited to %(seconds)s second, and the server responds too slowly to finish it. Test again when "
+        "it is less busy.",
+        "The test is limited to %(seconds)s seconds, and the server responds too slowly to finish it. Test again when "
+        "it is less busy.",
+    ),
     "test_out_of_time": Counted(
         "seconds",
         "Skipped: the test is limited to %(seconds)s second, and the earlier steps used it up.",

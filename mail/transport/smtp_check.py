@@ -79,7 +79,8 @@ class _SmtpTest(ConnectionTest):
 
     def secure(self) -> tuple[StepState, Why]:
         if self.target.encryption == "none":
-            return ("warning" if self.target.auth in SIGNS_IN else "skipped"), why("test_tls_off")
+            says_secret = self.target.auth in SIGNS_IN
+            return ("warning", why("test_tls_off")) if says_secret else ("skipped", why("test_tls_off_no_login"))
         if self.target.encryption == "tls":
             self.session.secure()
         else:

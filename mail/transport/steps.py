@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from cryptography import x509
 
-from mail.errors import CertificateRefused, MailError
+from mail.errors import CertificateRefused, MailError, TimedOut
 from mail.sentences import Why, ended, why
 from mail.transport.network import HostAddress, fingerprint
 
@@ -105,11 +105,21 @@ class ConnectionTest(ABC):
         try:
             state, reason = action()
         except MailError as error:
-            state, reason = "failed", ended(self.reason(error))
-            self._refused = isinstance(error, CertificateRefused)
             late = self.out_of_time()
+            reason = self._too_late(error, time.monotonic() - started) if late else self.reason(error)
+            state, reason = "failed", ended(reason)
+            self._refused = isinstance(error, CertificateRefused)
             self._blocked = why("test_out_of_time", seconds=round(self.seconds)) if late else why("test_not_tried")
         return ConnectionStep(name, state, reason, round(time.monotonic() - started, 3))
+
+    def _too_late(self, error: MailError, took: float) -> Why:
+        """Return why a step failed at the end of the time: often the steps before were slow, and not this one."""
+        reason = self.reason(error)
+        if not isinstance(error, TimedOut):
+            return reason
+        if took < self.seconds / 2:
+            return why("test_ran_out", seconds=round(self.seconds))
+        return why(reason["code"], **reason["values"] | {"seconds": max(round(took), 1)})
 
     def _look_up(self) -> tuple[StepState, Why]:
         shown = ", ".join(dict.fromkeys(address.ip for address in self.look_up()))

@@ -460,7 +460,7 @@ def test_each_address_has_a_row_of_the_matrix(app, admin):
         *of_sender("c@x.test", ["domain"], mail_from=("failed", why("test_sender_deferred", address="c@x.test",
                                                                    reply="450 later", cause="greylisted"))),
         *of_sender("d@x.test", ["bounce"], note=("skipped", why("test_bounce_unused", address="d@x.test"))),
-        *of_sender("e@x.test", ["filter"], mail_from=("skipped", why("test_out_of_time", seconds=20))),
+        *of_sender("e@x.test", ["filter"], mail_from=("failed", why("test_ran_out", seconds=20))),
     ]  # fmt: skip
     change(app, ServerCheck, number, state="running", steps=steps)
     page = admin.get(f"/checks/{number}").text
@@ -471,7 +471,8 @@ def test_each_address_has_a_row_of_the_matrix(app, admin):
         "c@x.test for a domain in FROM Filtering not now not tried The server does not accept emails from c@x.test at "
         "the moment: “450 later”. Test again in a few minutes. Who can fix this: nobody; try again later",
         f"d@x.test bounce address not tried not tried {say(why('test_bounce_unused', address='d@x.test'))}",
-        f"e@x.test in FROM Filtering not tried not tried {say(why('test_out_of_time', seconds=20))}",
+        f"e@x.test in FROM Filtering not tried not tried {say(why('test_ran_out', seconds=20))} Who can fix this: "
+        "nobody; try again later",
     ]
     assert "<not yours>" not in page and "Working" in page
     blocked = [{**step, "state": "skipped", "why": why("test_not_tried")} for step in steps[1:]]

@@ -996,6 +996,28 @@ def test_a_test_names_the_step_that_fails_and_skips_the_rest(receivers, fault, f
     assert steps[-1].name == "rcpt_to"
 
 
+@pytest.mark.parametrize("way", [b"PLAIN", b"LOGIN"])
+def test_a_server_that_repeats_the_password_does_not_make_us_show_it(way: bytes) -> None:
+    def repeats(connection: socket.socket) -> None:
+        connection.sendall(b"220 odd.test ESMTP\r\n")
+        for number in range(4):
+            line = connection.recv(1024)
+            if number == 0:
+                connection.sendall(b"250-odd.test\r\n250 AUTH %b\r\n" % way)
+            elif way == b"LOGIN" and number < 3:
+                connection.sendall(b"334 VXNlcm5hbWU6\r\n")
+            else:
+                connection.sendall(b"535 not a command: secret-word %b\r\n" % line.strip())
+
+    transcript = Transcript()
+    with misbehaving(repeats) as port:
+        steps = steps_of(target(port, auth="password", user="clerk", password="secret-word"), transcript=transcript)
+    shown = transcript.take() + "".join(say(step.why) for step in steps)
+    assert "not a command: *** " in shown and "login_refused" in {step.why["code"] for step in steps}
+    coded = (base64.b64encode(word).decode() for word in (b"secret-word", b"\0clerk\0secret-word"))
+    assert not any(secret in shown for secret in ("secret-word", *coded))
+
+
 def test_a_test_says_what_is_open_to_see(receivers, trusted: Authority, tmp_path):
     receiver = receivers(login=True)
     login = {"auth": "password", "user": "clerk", "password": "pässword"}
@@ -1025,6 +1047,21 @@ def test_a_test_never_takes_longer_than_its_time(monkeypatch):
             ("skipped", "test_out_of_time"),
         ]
         assert not any("automatically" in say(step.why) for step in steps), "nobody repeats a test"
+        assert next(step.why["values"]["seconds"] for step in steps if step.state == "failed") == 1, "as long as it was"
+
+    def takes_its_time(connection: socket.socket) -> None:
+        connection.sendall(b"220 odd.test ESMTP\r\n")
+        while connection.recv(1024):
+            stop.wait(0.1)
+            connection.sendall(b"250 fine\r\n")
+
+    with misbehaving(takes_its_time) as port:
+        steps = steps_of(target(port, timeout=30), [f"a{number}@x.test" for number in range(9)], seconds=0.6)
+    assert [(step.state, step.why["code"]) for step in steps if step.state != "ok"][:3] == [
+        ("skipped", "test_tls_off_no_login"),
+        ("skipped", "test_login_off"),
+        ("failed", "test_ran_out"),  # not that this server did not respond
+    ]
     stop.set()
 
 

@@ -66,6 +66,22 @@ def test_a_domain_is_tried_as_a_colleague_of_it() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("values", "others", "is_tried"),
+    [
+        ({}, (), True),
+        ({"rewrite": "never"}, (), True),
+        ({"rewrite": "always"}, (), False),
+        ({}, (Server(3, "Main", filters=("mycompany.com",)),), False),  # which sends for her
+        ({}, (Server(3, "Off", filters=("mycompany.com",), active=False),), True),
+    ],
+)
+def test_without_a_filter_a_colleague_is_tried_who_keeps_her_address(values, others, is_tried) -> None:
+    people = {"mycompany.com": "ann@mycompany.com", "elsewhere.com": "bob@elsewhere.com"}
+    found = tried(server(**values), *others, people=people)
+    assert found == ({"ann@mycompany.com": "colleague"} if is_tried else {}) | {DEFAULT: "default", BOUNCE: "bounce"}
+
+
 def test_an_office_without_addresses_has_those_of_the_filter_alone() -> None:
     nothing = Office(default_from="", catchall_domain="")
     assert tried(server("shop.com"), office=nothing) == {"notifications@shop.com": "domain"}
