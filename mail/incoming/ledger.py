@@ -151,19 +151,28 @@ def close(cases: Sequence[Case], now: datetime) -> None:
     _forget_originals([case.id for case in cases if not case.keeps.original and case.routing.state != "quarantined"])
 
 
-def forget_discarded(ids: Sequence[int]) -> None:
-    """Let go of the originals of mails that were discarded, where their incoming server keeps none."""
+def let_go_of_discarded(ids: Sequence[int]) -> set[int]:
+    """Let go of the originals of mails that were discarded, where their incoming server keeps none.
+
+    Returns their contents, which are to be deleted after the commit if nobody else needs them: that takes its time.
+    """
     unwanted = select(ReceivedMail.id).join(IncomingServer, IncomingServer.id == ReceivedMail.incoming_server_id)
     unwanted = unwanted.where(ReceivedMail.id.in_(ids), IncomingServer.keep_original.is_(False))
-    _forget_originals(db.session.scalars(unwanted).all())
+    return _let_go_of_originals(db.session.scalars(unwanted).all())
+
+
+def _let_go_of_originals(ids: Sequence[int]) -> set[int]:
+    if not ids:
+        return set()
+    found = db.session.scalars(select(ReceivedMail.blob_id).where(ReceivedMail.id.in_(ids)))
+    blobs = {blob_id for blob_id in found if blob_id is not None}
+    db.session.execute(update(ReceivedMail).where(ReceivedMail.id.in_(ids)).values(blob_id=None))
+    return blobs
 
 
 def _forget_originals(ids: Sequence[int]) -> None:
-    if not ids:
-        return
-    blobs = set(db.session.scalars(select(ReceivedMail.blob_id).where(ReceivedMail.id.in_(ids)))) - {None}
-    db.session.execute(update(ReceivedMail).where(ReceivedMail.id.in_(ids)).values(blob_id=None))
-    users = (ReceivedMail.blob_id, Attachment.blob_id, OutgoingMail.content_blob_id, PracticeMail.blob_id)
-    db.session.execute(
-        delete(Blob).where(Blob.id.in_(blobs), *(~exists().where(column == Blob.id) for column in users))
-    )
+    if blobs := _let_go_of_originals(ids):
+        users = (ReceivedMail.blob_id, Attachment.blob_id, OutgoingMail.content_blob_id, PracticeMail.blob_id)
+        db.session.execute(
+            delete(Blob).where(Blob.id.in_(blobs), *(~exists().where(column == Blob.id) for column in users))
+        )

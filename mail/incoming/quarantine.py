@@ -31,6 +31,7 @@ from models import (
     db,
     reading,
 )
+from models.contents import delete_unused
 from models.faults import keeps_waiting
 
 ASKED = "asked"  # its server is asked for the mail again
@@ -45,32 +46,40 @@ def retry(received_id: int, now: datetime) -> str:
 
     One whose server did not give it out is asked for once more: it stays until the worker has fetched it (``ASKED``).
     """
-    if _ask_again(_quarantined(received_id), now):
-        return ASKED
+    if state := _ask_again(_quarantined(received_id), now):
+        return state
     db.session.rollback()
     return _again(received_id, None, now)
 
 
 def retry_later(received_id: int, now: datetime) -> str:
     """Let the worker do what ``retry`` does: it may take long. Commits, then call ``wake("received")``."""
-    if _ask_again(_quarantined(received_id), now):
-        return ASKED
+    if state := _ask_again(_quarantined(received_id), now):
+        return state
     release([ReceivedMail.id == received_id], now)
     return "received"
 
 
-def _ask_again(row: ReceivedMail, now: datetime) -> bool:
-    """Ask a server once more for a mail that it did not give out, and commit; False for any other mail."""
-    if row.incoming_server_id is None or not {step["code"] for step in row.decision or []} & set(NOT_GIVEN):
-        return False
+def _ask_again(row: ReceivedMail, now: datetime) -> str:
+    """Ask a server once more for a mail that it did not give out, and commit; "" for any other mail.
+
+    One whose mailbox is another one by now stays, and says so: its number means nothing there.
+    """
+    if not {step["code"] for step in row.decision or []} & set(NOT_GIVEN):
+        return ""
+    server = db.session.get(IncomingServer, row.incoming_server_id) if row.incoming_server_id else None
+    if server is None or server.source != row.source:
+        row.result, row.decision = "", [why("mailbox_mail_left_behind")]
+        db.session.commit()
+        return "quarantined"
     row.result, row.attempts = intake.NOT_BROUGHT, 0
     row.decision = [step for step in row.decision or [] if step["code"] != "mailbox_mail_asked_again"]
     row.decision = [*row.decision, why("mailbox_mail_asked_again")]
-    _ask_for_fetch(row.incoming_server_id, now)
+    _ask_for_fetch(server.id, now)
     Event.add(["incoming"], now)
     db.session.commit()
     wake("check")
-    return True
+    return ASKED
 
 
 def _ask_for_fetch(server_id: int, now: datetime) -> None:
@@ -110,9 +119,10 @@ def drop(received_id: int, now: datetime) -> str:
     state: str = db.session.scalars(select(DROPPED_STATE).where(ReceivedMail.id == row.id)).one()
     row.state, row.held, row.unknown_address, row.processed_at = state, "", "", now
     row.decision = [*(row.decision or []), why("quarantine_dropped")]
-    ledger.forget_discarded([row.id])
+    unwanted = ledger.let_go_of_discarded([row.id])
     Event.add(["incoming"], now)
     db.session.commit()
+    delete_unused(unwanted)
     return state
 
 

@@ -14,9 +14,11 @@ from mail.incoming import ledger
 from mail.sentences import Why, why
 from mail.transport.mailbox import NOT_GIVEN
 from models import Event, ReceivedMail, RouteResult, db, writing
+from models.contents import delete_unused
 from models.slices import SliceSize
 
-PROBLEMS = ("mailbox_mail_too_large", *NOT_GIVEN)  # why a mail was not brought, or only its header
+# Why a mail was not brought, or only its header.
+PROBLEMS = ("mailbox_mail_too_large", "mailbox_mail_left_behind", *NOT_GIVEN)
 # What is left of a mail that is taken out for good: one that reached some of its places was processed.
 DROPPED_STATE = case(
     (exists().where(RouteResult.received_mail_id == ReceivedMail.id, RouteResult.post_id.is_not(None)), "processed"),
@@ -52,31 +54,32 @@ def discard(which: Conditions, now: datetime) -> int:
 def _change(which: Conditions, now: datetime, discards: bool) -> int:
     """Change the mails of the quarantine that fit, slice by slice."""
     waiting = select(ReceivedMail.id, ReceivedMail.decision).where(*which, ReceivedMail.state == "quarantined")
-    changed, last = 0, 0
+    changed, last, unwanted = 0, 0, set[int]()
     with writing():
         while True:
             with _slices.slice() as size:
                 some = waiting.where(ReceivedMail.id > last).order_by(ReceivedMail.id).limit(size)
                 rows = db.session.execute(some.with_for_update()).all()
                 if rows:
-                    _write(rows, now, discards)
+                    unwanted = _write(rows, now, discards)
                     Event.add(["incoming"], now)
                 db.session.commit()
+            delete_unused(unwanted)
             changed += len(rows)
             if len(rows) < size:
                 return changed
             last = rows[-1].id
 
 
-def _write(rows: Sequence[Any], now: datetime, discards: bool) -> None:
+def _write(rows: Sequence[Any], now: datetime, discards: bool) -> set[int]:
+    """Write down what becomes of some mails, and return the contents that nobody needs any more."""
     statement, values = _RELEASED, [{"mail": row.id, "steps": kept_problem(row.decision)} for row in rows]
     if discards:
         dropped = why("quarantine_dropped")
         statement = _DISCARDED
         values = [{"mail": row.id, "steps": [*(row.decision or []), dropped], "at": now} for row in rows]
     db.session.connection().execute(statement, values)
-    if discards:
-        ledger.forget_discarded([row.id for row in rows])
+    return ledger.let_go_of_discarded([row.id for row in rows]) if discards else set()
 
 
 def kept_problem(decision: Sequence[Why] | None) -> list[Why] | None:

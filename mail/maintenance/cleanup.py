@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import delete, func, or_, select, update
-from sqlalchemy.exc import IntegrityError
 
 from mail.settings import rehearsal
 from mail.settings.parameters import (
@@ -42,6 +41,7 @@ from models import (
     db,
     reading,
 )
+from models.contents import delete_unused, references_to
 
 SLICE = 500  # rows of one transaction: short, so that nobody waits for it
 KEEP_LOGIN_DAYS = 30
@@ -116,7 +116,7 @@ def _raw_mails(now: datetime) -> Iterator[int]:
         ).all()
         db.session.commit()
         let_go = set(gone)
-        _delete_unused([row.blob_id for row in old if row.id in let_go])
+        delete_unused([row.blob_id for row in old if row.id in let_go])
         yield len(gone)
 
 
@@ -194,16 +194,6 @@ def _all_of(table: Any, old: Any) -> Iterator[int]:
         yield _delete(table, ids)
 
 
-def references_to(table: Any) -> list[Any]:
-    """Return the columns of all tables that refer to this one."""
-    return [
-        column
-        for other in db.metadata.tables.values()
-        for column in other.columns
-        if any(key.column.table is table.__table__ for key in column.foreign_keys)
-    ]
-
-
 def _contents(now: datetime) -> Iterator[int]:
     """Remove bytes that nothing refers to. Each hour looks at another part of them, so that the work stays small."""
     with reading():
@@ -214,29 +204,12 @@ def _contents(now: datetime) -> Iterator[int]:
     for after in range(first, min(first + SWEPT, newest), SLICE):
         with reading():
             ids = db.session.scalars(select(Blob.id).where(Blob.id > after, Blob.id <= after + SLICE)).all()
-        yield _delete_unused(ids)
+        yield delete_unused(ids)
 
 
 def _delete(table: Any, ids: Collection[int]) -> int:
     deleted = change_rows(delete(table).where(table.id.in_(ids)))
     db.session.commit()
-    return deleted
-
-
-def _delete_unused(blob_ids: Collection[int]) -> int:
-    """Delete those of these contents that nothing refers to; a reference made at this very moment keeps its own."""
-    columns = references_to(Blob)
-    with reading():
-        used = {found for column in columns for found in db.session.scalars(select(column).where(column.in_(blob_ids)))}
-    unused = delete(Blob).where(Blob.id.in_(set(blob_ids) - used))
-    for column in columns:
-        unused = unused.where(~select(1).where(column == Blob.id).exists())
-    try:
-        deleted = change_rows(unused)
-        db.session.commit()
-    except IntegrityError:  # PostgreSQL: somebody referred to one of them meanwhile; the next sweep takes the others
-        db.session.rollback()
-        return 0
     return deleted
 
 

@@ -233,6 +233,10 @@ SENTENCES: dict[str, Any] = {
         "The server lists this email but did not return it, not even when asked again. It stays on the server, and "
         "CoquiMail keeps asking for it. Press Retry to ask again now, or show this to the provider."
     ),
+    "mailbox_mail_left_behind": _l(
+        "This email was never fetched, and CoquiMail can't ask for it any more: since then, the incoming server was "
+        "removed or leads to another mailbox, or the emails there got new numbers. Look for it in the mailbox itself."
+    ),
     "mailbox_mail_gone": _l("The email was removed from the mailbox before it could be fetched."),
     "mailbox_mail_asked_again": _l("Somebody pressed Retry: the server is asked for this email again."),
     "mailbox_test_tls_off": _l("No encryption: the password and all emails can be read in transit."),

@@ -37,6 +37,7 @@ from models import (
     Thread,
     User,
     Worker,
+    contents,
     db,
 )
 from models.store import pack
@@ -191,6 +192,9 @@ def test_the_newest_runs_of_each_action_stay() -> None:
 
 def test_many_rows_go_slice_by_slice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cleanup, "SLICE", 3)
+    monkeypatch.setattr(contents, "AT_ONCE", 12)
+    deletions: list[float] = []
+    monkeypatch.setattr(contents, "give_way", deletions.append)
     db.session.add_all([Event(at=days_ago(9), topic="t") for _ in range(8)])
     for number in range(8):
         received("quarantined" if number % 2 else "processed", 400, b"mail %d" % number)
@@ -198,6 +202,8 @@ def test_many_rows_go_slice_by_slice(monkeypatch: pytest.MonkeyPatch) -> None:
     slices = list(cleanup.slices(NOW))
     assert all(sum(counts.values()) <= 3 for counts in slices)
     assert sum(counts.get("events", 0) for counts in slices) == 8
+    assert db.session.scalar(select(func.count(Blob.id))) == 4
+    assert len(deletions) == 3, "large contents go in transactions of their own: nobody waits long for the lock"
     assert sum(counts.get("raw_mails", 0) for counts in slices) == 4
 
 

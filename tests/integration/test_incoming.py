@@ -475,6 +475,7 @@ def test_a_person_says_where_it_goes(desk: FrontDesk) -> None:
         assert quarantine.route_to_type(rows[1].id, desk.types["task"], NOW) == "processed"
         assert quarantine.reject(rows[2].id, "Wrong address, sorry.", NOW) == "rejected"
         assert quarantine.drop(rows[3].id, NOW) == "ignored"
+        assert set(Blob.read_all([row.blob_id or 0 for row in rows])) == {row.blob_id for row in rows[:3]}
     assert [post.subject for post in desk.posts(document.thread_id)] == ["Number 0"]
     assert [one.title for one in desk.documents("task")] == ["Number 1"]
     relay, answer = desk.sent()

@@ -218,6 +218,21 @@ def test_retry_fetches_a_mail_anew(app: Flask) -> None:
         assert office.states() == Counter(processed=3)
 
 
+def test_retry_says_that_a_mail_was_left_behind_in_another_mailbox(app: Flask) -> None:
+    with by_imap(app, ScriptedImap(mails(), hidden={2})) as office:
+        office.fetch()
+        (row,) = [row for row in office.desk.ledger() if row.state == "quarantined"]
+        with app.app_context():
+            db.session.get_one(IncomingServer, office.id).become_another()
+            db.session.commit()
+            for retry in (quarantine.retry, quarantine.retry, quarantine.retry_later):
+                assert retry(row.id, NOW) in ("quarantined", "received")
+                flow.process_waiting(NOW, office.desk.worker)
+                after = db.session.get_one(ReceivedMail, row.id, populate_existing=True)
+                assert after.state == "quarantined"
+                assert "mailbox_mail_left_behind" in [step["code"] for step in after.decision or []]
+
+
 def test_what_is_deleted_between_search_and_fetch_is_gone_and_no_row(app: Flask) -> None:
     server = ScriptedImap(mails())
 
