@@ -231,7 +231,10 @@ def _post(case: Case, outcome: NewDocument | PostTo | Reply | AutoNote, context:
 
 def _addressed(case: Case) -> dict[str, Any] | None:
     message = case.message
-    named = addressed(message.raw_header("to"), message.raw_header("cc")) if message.cc or len(message.to) > 1 else None
+    authors = message.raw_header("from") if message.from_header.count("@") > 1 else ""
+    if not (message.cc or len(message.to) > 1 or authors):
+        return None
+    named = addressed(message.raw_header("to"), message.raw_header("cc"), authors)
     return named and named | {header: [storable(one) for one in named[header]] for header in ("to", "cc")}
 
 

@@ -333,7 +333,7 @@ def _html_quote(body: str) -> int | None:
             if start is None and is_quote:
                 start, closed = mark.start(), 0
             elif start is None and not is_block and rules <= _MOST_RULES and _outlook_header(body, mark):
-                return mark.start()
+                return _with_separator(body, mark.start())
         if found.startswith("<blockquote"):
             depth += 1
     if start is None or not says_something(body[start:]):
@@ -362,6 +362,17 @@ def _outlook_header(body: str, mark: re.Match[str]) -> bool:
     at = mark.end() if is_rule else mark.start()
     lines = [line for line in text_of_html(body[at : at + 3000]).split("\n") if line.strip()]
     return bool(lines) and _is_header(lines[:8], divided=is_rule or "border-top" in mark[0])
+
+
+def _with_separator(body: str, start: int) -> int:
+    """A header may be introduced by `---- Original message ----`, which belongs to the quote."""
+    found = _SEPARATOR_ABOVE.search(body, max(start - 300, 0), start)
+    return found.start() if found and SEPARATORS.fullmatch(found[1].strip()) else start
+
+
+_SEPARATOR_ABOVE = re.compile(
+    r"(?:<(?:div|span|p|br)[^<>]*+>\s*+){1,4}(-{2}[^<>]{1,80})(?:\s*+</?(?:div|span|p|br)[^<>]*+>)*+\s*+\Z"
+)
 
 
 def _with_attribution(body: str, start: int) -> int:

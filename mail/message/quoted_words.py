@@ -11,11 +11,12 @@ WROTE = (
     "a scris", "写道", "寫道", "のメール", "님이 작성",
 )  # fmt: skip
 SEPARATORS = re.compile(
-    r"[ \t]*-{2,20}[ \t]*(?:original message|ursprüngliche nachricht|message d'origine|mensaje original"
+    r"[ \t]*-{2,20}[ \t]*(?:original message|ursprüngliche nachricht|message d['’]origine|mensaje original"
     r"|messaggio originale"
     r"|oorspronkelijk bericht|mensagem original|oprindelig meddelelse|originalmeddelande|wiadomość oryginalna"
     r"|исходное сообщение|forwarded message|weitergeleitete nachricht|message transféré|mensaje reenviado"
-    r"|messaggio inoltrato|begin forwarded message|reply message)[ \t]*-{0,20}[ \t]*",
+    r"|messaggio inoltrato|begin forwarded message|reply message|původní zpráva|orijinal mesaj|元のメッセージ"
+    r"|الرسالة الأصلية)[ \t]*-{0,20}[ \t]*",
     re.IGNORECASE,
 )
 # The block that Outlook puts above what it quotes: a line for the sender, and below it at least two of the others.

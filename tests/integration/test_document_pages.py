@@ -39,6 +39,8 @@ from models import (
     db,
 )
 from tests.web import PASSWORD, Visitor, words
+from webapp.pages import bodies
+from webapp.pages.documents import files_of
 
 AT = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 
@@ -64,6 +66,24 @@ def clerk(app) -> Visitor:
 def write(visitor: Visitor, text: str = "Hello", *files: tuple[str, bytes], kind: str = "message"):
     given = {"words": text, "kind": kind, "files": [(io.BytesIO(content), name) for name, content in files]}
     return visitor.post("/document/1/posts", given, content_type="multipart/form-data")
+
+
+# --- the files of a post
+
+
+def test_each_picture_is_shown_in_the_text_or_listed():
+    files = [
+        Attachment(name=name, type=kind, cid=cid)
+        for name, kind, cid in [
+            ("first.png", "image/png", "same"),
+            ("second.jpg", "image/JPG", "same"),
+            ("paste.heic", "image/heic", "paste"),
+            ("plan.pdf", "application/pdf", None),
+        ]
+    ]
+    post = Post(html='<p><img data-cid="same"><img data-cid="paste"></p>', attachments=files)
+    assert bodies.pictures(post) == {"same": files[1]}
+    assert [file.name for file in files_of(post)] == ["first.png", "paste.heic", "plan.pdf"]
 
 
 # --- the size of an email

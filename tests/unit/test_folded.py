@@ -86,6 +86,11 @@ HTMLS = [
     ("Zoho", '<div>Yes.</div><div class="zmail_extra"><br><div>---- On Mon, 02 Nov 2026 11:00:00 +0100 <b>Ann</b> '
      "wrote ---</div><br><blockquote>Is it?</blockquote></div>",
      "Yes.", "", "---- On Mon, 02 Nov 2026 11:00:00 +0100 Ann wrote ---\nIs it?"),
+    ("Samsung", '<div dir="auto">Ja.</div><div id="composer_signature"><div style="font-size:85%">Von meinem Galaxy '
+     'gesendet</div></div><div><br></div><div align="left"><div>-------- Ursprüngliche Nachricht --------</div><div>Von:'
+     " Ann &lt;a@x.test&gt; </div><div>Datum: 02.11.26  11:00  (GMT+01:00) </div><div>An: b@y.test </div><div>Betreff: "
+     "Stühle </div><div><br></div></div><div>Na?</div>",
+     "Ja.", "Von meinem Galaxy gesendet", "-------- Ursprüngliche Nachricht --------\nVon: Ann <a@x.test>…"),
     # words that only look like it
     ("a form filled in by hand", "<div><b>From:</b> Berlin<br><b>To:</b> Hamburg<br><b>Date:</b> 3 May</div><p>Two "
      "people.</p>", "From: Berlin\nTo: Hamburg\nDate: 3 May\nTwo people.", "", ""),

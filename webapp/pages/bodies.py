@@ -24,14 +24,18 @@ blueprint = Blueprint("bodies", __name__)
 SANDBOX = "sandbox allow-same-origin allow-popups allow-popups-to-escape-sandbox"
 POLICY = f"{SANDBOX}; default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'self'"
 POLICY_WITH_REMOTE = POLICY.replace("img-src 'self' data:", "img-src 'self' data: https: http:")
-SHOWN_IN_PLACE = {"image/png", "image/jpeg", "image/gif", "image/webp"}  # no SVG: it can carry scripts
+_SHOWN_AS = {  # as programs call them, too; no SVG: it can carry scripts
+    **dict.fromkeys(("image/png", "image/x-png"), "image/png"),
+    **dict.fromkeys(("image/jpeg", "image/jpg", "image/pjpeg"), "image/jpeg"),
+    **{kind: kind for kind in ("image/gif", "image/webp", "image/bmp")},
+}
 
 PAGE = """<!doctype html><html><head><meta charset="utf-8"><base target="_blank"><style>
 body {{ margin: .65rem .9rem; font: 15px/1.5 system-ui, sans-serif; color: #1a2721; background: #fff; }}
 body {{ overflow-wrap: anywhere; }}
 img {{ max-width: 100%; height: auto; }} pre {{ white-space: pre-wrap; }} table {{ max-width: 100%; }}
-blockquote {{ margin: .5em 0; padding-left: 1em; border-left: 3px solid #dfe3da; color: #57655d; }}
-</style><title>{title}</title></head><body>{body}</body></html>"""
+blockquote {{ margin: .5em 0; padding-inline-start: 1em; border-inline-start: 3px solid #dfe3da; color: #57655d; }}
+</style><title>{title}</title></head><body dir="auto">{body}</body></html>"""
 
 
 def framed(html: str, title: str = "", remote: bool = False) -> Response:
@@ -50,6 +54,11 @@ def folded(post: Post) -> dict[str, tuple[int, int]]:
     return folded_parts(post.html or post.text, post.fold_at, is_html=bool(post.html))
 
 
+def pictures(post: Post) -> dict[str, Attachment]:
+    """Return the pictures that a post may show in its text, by their Content-IDs: of two with the same one the last."""
+    return {file.cid: file for file in post.attachments if file.cid and file.type.lower() in _SHOWN_AS}
+
+
 @blueprint.get("/posts/<int:post_id>/body")
 @login_required
 def body(post_id: int) -> Response:
@@ -63,7 +72,7 @@ def body(post_id: int) -> Response:
     remote = request.args.get("remote") == "1"
     if not post.html:
         return framed(text_to_html(part), post.subject)
-    images = {attachment.cid: url_for(".inline", attachment_id=attachment.id) for attachment in post.attachments}
+    images = {cid: url_for(".inline", attachment_id=file.id) for cid, file in pictures(post).items()}
     return framed(with_images(part, images.get, remote), post.subject, remote)
 
 
@@ -72,9 +81,10 @@ def body(post_id: int) -> Response:
 def inline(attachment_id: int) -> Response:
     """Answer an image that a mail shows in its text; anything else is only to be downloaded."""
     attachment = db.session.get(Attachment, attachment_id) or abort(404)
-    if attachment.type.lower() not in SHOWN_IN_PLACE:
+    shown_as = _SHOWN_AS.get(attachment.type.lower())
+    if shown_as is None:
         return download(attachment_id)
-    answer = Response(Blob.read(attachment.blob_id), mimetype=attachment.type.lower())
+    answer = Response(Blob.read(attachment.blob_id), mimetype=shown_as)
     answer.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
     answer.headers["Cache-Control"] = "private, max-age=86400, immutable"
     return answer

@@ -251,10 +251,9 @@ def words_of(post: Post) -> Markup:
 
 def files_of(post: Post) -> list[Attachment]:
     """Return the files of a post that are not images which its text shows in place."""
-    shown = shown_ids(post.html) if any(file.cid for file in post.attachments) else set()
-    return [
-        file for file in post.attachments if file.cid not in shown or file.type.lower() not in bodies.SHOWN_IN_PLACE
-    ]
+    pictures = bodies.pictures(post)
+    shown = shown_ids(post.html) if pictures else set()
+    return [file for file in post.attachments if file.cid not in shown or pictures.get(file.cid) is not file]
 
 
 @blueprint.post("/document/<int:document_id>")
