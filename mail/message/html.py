@@ -22,6 +22,7 @@ _EVERYWHERE = {"style", "dir", "lang", "title", "align", "id"}
 _CELLS = {"bgcolor", "width", "height", "valign", "colspan", "rowspan", "nowrap"}
 _ATTRIBUTES = {
     "*": _EVERYWHERE,
+    "div": {"name"},
     "a": {"href", "name"},
     "img": {"src", "alt", "width", "height", "border"},
     "table": {"bgcolor", "width", "height", "border", "cellpadding", "cellspacing"},
@@ -62,6 +63,7 @@ _MARKED_IDS = {
     "ms-outlook-mobile-signature",
     "composer_signature",
     "_rc_sig",
+    "quote",
     "reply-intro",
     "OLK_SRC_BODY_SECTION",
     "mail-editor-reference-message-container",
@@ -74,7 +76,7 @@ def _filter_attribute(tag: str, name: str, value: str) -> str | None:
         if "url" in lowered or "\\" in value or "expression" in lowered or "image" in lowered:
             kept = [one for one in value.split(";") if not _LOADS.search(one)]
             return ";".join(kept) or None
-    elif name == "id":
+    elif name == "id" or (name == "name" and tag == "div"):
         return value if value in _MARKED_IDS else None
     elif name in ("href", "src", "cite"):
         scheme = value.strip().partition(":")[0].lower()
@@ -221,6 +223,20 @@ def with_images(cleaned: str, cid_url: Callable[[str], str | None], remote: bool
         return f' src="{source[2]}"' if source[1] == "data-src" and remote else source[0]
 
     return _IMAGE.sub(lambda tag: _SOURCE.sub(back, tag[0]), cleaned)
+
+
+def with_bracketed(html: str) -> str:
+    """Return HTML in which an address that nobody escaped is words, no tag that browsers hide.
+
+    >>> with_bracketed("From: Ann <ann@x.example>, see <https://x.example/a>")
+    'From: Ann &lt;ann@x.example>, see &lt;https://x.example/a>'
+    """
+    return _BRACKETED.sub("&lt;", html)
+
+
+_BRACKETED = re.compile(
+    r"""<(?=(?:[^<>\s"'=/]{1,64}@[^<>\s"'=/]{1,255}|(?:https?://|mailto:)[^<>\s"']{1,1000})>)""", re.IGNORECASE
+)
 
 
 def content_ids(html: str) -> set[str]:

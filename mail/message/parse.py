@@ -17,7 +17,7 @@ from mail.message.address import Address, parse_addresses
 from mail.message.arrival import moment
 from mail.message.content_type import content_type
 from mail.message.contents import body_text
-from mail.message.html import text_of_html
+from mail.message.html import text_of_html, with_bracketed
 from mail.message.parts import Part, named_parts, words_among
 from mail.message.structure import KNOWN_FIELD, LARGEST_HEADER, MOST_PARTS, Bodies, StructureReader, first_field
 from mail.message.words import decode_words
@@ -187,8 +187,10 @@ def _parse(raw: bytes, arrived_at: datetime) -> IncomingMessage:
         bodies, reader = _other_bodies(bodies, reader, fields, body)
     message.too_much = reader.too_much
     message.html, message.text = bodies.html, bodies.text or ""
-    if bodies.html is not None and bodies.text is None:
-        message.text, message.has_text = text_of_html(bodies.html), False
+    if message.html is not None:
+        message.html = with_bracketed(message.html)
+        if bodies.text is None:
+            message.text, message.has_text = text_of_html(message.html), False
     message.attachments = list(islice(named_parts(reader.leaves, message.html or ""), MOST_PARTS + 1))
     if len(message.attachments) > MOST_PARTS:  # a winmail.dat may hold as many as it likes
         message.too_much = message.too_much or why("parse_too_many_parts", limit=MOST_PARTS)

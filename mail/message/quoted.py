@@ -59,9 +59,12 @@ def _is_to_be_read(quote: str, above: str, author: str) -> bool:
 
     Outlook puts the name of who writes into a quote before each answer, in brackets.
     """
-    if FORWARDED.search(quote[:200].strip().partition("\n")[0]) or ANSWERS_BELOW.search(above):
+    if FORWARDED.search(quote[:200].strip().partition("\n")[0]) or ANSWERS_BELOW.search(above) or _ARROW.search(quote):
         return True
     return bool(author) and f"[{author}]" in quote
+
+
+_ARROW = re.compile(r"^[ \t]*+(?:[-=]{1,4}>|→)", re.MULTILINE)  # by which people point to their answers
 
 
 def folded_parts(body: str, at: int, is_html: bool = False) -> dict[str, tuple[int, int]]:
@@ -118,12 +121,16 @@ def _fold_text(body: str) -> int | None:
     starts = [0]
     for line in lines[:-1]:
         starts.append(starts[-1] + len(line) + 1)
-    cut = _before_trailing_quote(lines, _first_folded(lines))
+    first = _first_folded(lines)
+    cut = _before_trailing_quote(lines, first) if first is not None else len(lines)
     return starts[cut] if cut < len(lines) else None
 
 
-def _first_folded(lines: list[str]) -> int:
-    """The line at which a signature or a quote without marks begins; behind the last one if there is none."""
+def _first_folded(lines: list[str]) -> int | None:
+    """The line at which a signature or a quote without marks begins; behind the last one if there is none.
+
+    None if there are answers in such a quote: then lines with marks may be some, too.
+    """
     dashes = 0
     for number, line in enumerate(lines):
         if line in ("-- ", "--"):
@@ -131,7 +138,7 @@ def _first_folded(lines: list[str]) -> int:
             if dashes <= _MOST_LOOKS and _is_signature(lines[number + 1 : number + 200], line):
                 return number
         if _begins_quote(lines, number):
-            return len(lines) if _words_between_quotes(lines[number:]) else number
+            return None if _words_between_quotes(lines[number:]) else number
     return len(lines)
 
 
@@ -240,12 +247,12 @@ def _before_trailing_quote(lines: list[str], cut: int) -> int:
 _MARKED = (
     r'<(?:div|p)\b[^<>]*\b(?:class="[^"<>]*(?:gmail_quote|gmail_attr|moz-cite-prefix|yahoo_quoted|protonmail_quote'
     r'|OutlookMessageHeader|zmail_extra)|id="(?:divRplyFwdMsg|appendonsend|reply-intro|OLK_SRC_BODY_SECTION'
-    r'|mail-editor-reference-message-container)")'
+    r'|mail-editor-reference-message-container)"|name="quote")'
 )
 _MARKED_TAG = re.compile(_MARKED)
 _CONTAINER = re.compile(  # the marks of elements that hold the whole quote; the others stand above it
     r'<div\b[^<>]*\b(?:class="[^"<>]*(?:gmail_quote|yahoo_quoted|protonmail_quote|zmail_extra)'
-    r'|id="(?:OLK_SRC_BODY_SECTION|mail-editor-reference-message-container)")'
+    r'|id="(?:OLK_SRC_BODY_SECTION|mail-editor-reference-message-container)"|name="quote")'  # name: GMX and web.de
 )
 _QUOTE_MARKS = re.compile(
     _MARKED
@@ -278,7 +285,8 @@ def _lasts(html: str, mark: str) -> bool:
     if not mark.rstrip().endswith("--"):
         end = _end_of_element(html)
         signed = text_of_html(html[:end][:20_000]).split("\n")
-        return not any(map(POSTSCRIPT.match, signed)) and not _says_something(html[end:])
+        is_signature = says_something(html[:end]) and not any(map(POSTSCRIPT.match, signed))
+        return is_signature and not _says_something(html[end:])
     below = text_of_html(html[len(mark) :][:20_000])
     return not below or _is_signature(below.split("\n"), "-- " if mark.endswith(" ") else "--")
 
@@ -331,7 +339,7 @@ def _html_quote(body: str) -> int | None:
                 silent = mark.start()
                 is_own = is_block and not is_quote
             if start is None and is_quote:
-                start, closed = mark.start(), 0
+                start, closed = mark.start() + (is_marked.start() if is_marked else 0), 0
             elif start is None and not is_block and rules <= _MOST_RULES and _outlook_header(body, mark):
                 return _with_separator(body, mark.start())
         if found.startswith("<blockquote"):

@@ -168,6 +168,8 @@ TEXTS = [
     "Hallo,\ns.u.\n\nVon: Ann <a@x.test>\nGesendet: Montag, 2. November 2026\nAn: Bob\n\nWie viele?\nFünf.\n",
     "以下にお答えします。\n\n差出人: Ann <a@x.test>\n送信日時: 2026年11月2日\n宛先: Bob\n\n何脚ですか？\n300脚です。\n",
     "Hi.\n\nFrom: Ann <a@x.test>\nSent: Monday, 2 November 2026 11:00\nTo: Bob\n\nHow many?\n[Bob Builder] Five.\n",
+    "Hi.\n\nFrom: Ann <a@x.test>\nSent: Monday, 2 November 2026 11:00\nTo: Bob\n\nHow many?\n>>> 5\nWhen?\n>>> Now",
+    "Hi.\n\nFrom: Ann <a@x.test>\nSent: Monday, 2 November 2026 11:00\nTo: Bob\n\nHow many?\n--> 5\nWhen?\n==> Now",
 ]
 
 

@@ -67,6 +67,11 @@ HTMLS = [
      "\n<b>Von:</b>&nbsp;&quot;Ann&quot; &lt;a@x.test&gt;<br/>\n<b>An:</b>&nbsp;bob@y.test<br/>\n<b>Betreff:</b>&nbsp;"
      'Stühle</div><div name="quoted-content">Wirklich?</div></div></div></div>',
      "Ja.", "Bob", "Gesendet: Montag, 02. November 2026 um 11:00 Uhr…"),
+    ("GMX, words below", '<div><div>Ja.</div><div><div name="quote" style="border-left:2px solid #C3D9E5;"><div><b>Von:'
+     "</b> Ann &lt;a@x.test&gt;<br/><b>Gesendet:</b> Montag, 02. November 2026 um 11:00 Uhr<br/><b>An:</b> b@y.test"
+     '</div><div name="quoted-content">Na?</div></div></div><div>300 Stühle</div></div>',
+     "Ja.\nVon: Ann <a@x.test>\nGesendet: Montag, 02. November 2026 um 11:00 Uhr\nAn: b@y.test\nNa?\n300 Stühle",
+     "", ""),
     ("Notes", '<font size=2 face="sans-serif">Yes.</font><br><br><br><br><font size=1 color=#5f5f5f face="sans-serif">'
      'From: &nbsp; &nbsp;</font><font size=1 face="sans-serif">Ann/Company</font><br><font size=1 color=#5f5f5f>To: '
      '&nbsp;</font><font size=1>Bob/Company@Company</font><br><font size=1>Date: &nbsp;</font><font size=1>2.11.2026 '
@@ -83,13 +88,16 @@ HTMLS = [
      'class="protonmail_quote">On Monday, November 2nd, 2026 at 11:00, Ann &lt;a@x.test&gt; wrote:<br><blockquote '
      'class="protonmail_quote" type="cite">Is it?</blockquote></div>',
      "Yes.", "Sent with Proton Mail.", "On Monday, November 2nd, 2026 at 11:00…"),
+    ("Proton, no signature", '<div>Yes.</div><div class="protonmail_signature_block"><div></div></div><div '
+     'class="protonmail_quote">On Monday, Ann &lt;a@x.test&gt; wrote:<br>Is it?</div>',
+     "Yes.", "", "On Monday, Ann <a@x.test> wrote:\nIs it?"),
     ("Zoho", '<div>Yes.</div><div class="zmail_extra"><br><div>---- On Mon, 02 Nov 2026 11:00:00 +0100 <b>Ann</b> '
      "wrote ---</div><br><blockquote>Is it?</blockquote></div>",
      "Yes.", "", "---- On Mon, 02 Nov 2026 11:00:00 +0100 Ann wrote ---\nIs it?"),
     ("Samsung", '<div dir="auto">Ja.</div><div id="composer_signature"><div style="font-size:85%">Von meinem Galaxy '
-     'gesendet</div></div><div><br></div><div align="left"><div>-------- Ursprüngliche Nachricht --------</div><div>Von:'
-     " Ann &lt;a@x.test&gt; </div><div>Datum: 02.11.26  11:00  (GMT+01:00) </div><div>An: b@y.test </div><div>Betreff: "
-     "Stühle </div><div><br></div></div><div>Na?</div>",
+     'gesendet</div></div><div><br></div><div align="left"><div>-------- Ursprüngliche Nachricht --------</div><div>'
+     "Von: Ann &lt;a@x.test&gt; </div><div>Datum: 02.11.26  11:00  (GMT+01:00) </div><div>An: b@y.test </div><div>"
+     "Betreff: Stühle </div><div><br></div></div><div>Na?</div>",
      "Ja.", "Von meinem Galaxy gesendet", "-------- Ursprüngliche Nachricht --------\nVon: Ann <a@x.test>…"),
     # words that only look like it
     ("a form filled in by hand", "<div><b>From:</b> Berlin<br><b>To:</b> Hamburg<br><b>Date:</b> 3 May</div><p>Two "

@@ -67,6 +67,9 @@ OFFICE_PAGE = part(
         (multipart(part("text/plain", "the words"), BLANK_PAGE, kind="alternative"), "the words", []),
         (multipart(part("text/plain", "the words"), OFFICE_PAGE, kind="alternative"), "the words", []),
         (multipart(part("text/html", "<p>page"), BLANK_PAGE, kind="alternative"), "page", []),
+        # an address that nobody escaped is no tag
+        ("Content-Type: text/html\n\n<p>Ann <ann@x.test>, see <https://x.test/a>.",
+         "Ann <ann@x.test>, see <https://x.test/a>.", []),
     ],
 )  # fmt: skip
 def test_what_a_person_can_read_is_shown(raw, shown, attachments):
