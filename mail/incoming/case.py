@@ -38,7 +38,8 @@ class Case:
     """A received mail on its way: read, then routed, then filed.
 
     ``arrived_at`` is when it reached its own server, ``asked`` what had to be known about it, ``released`` the place at
-    which a person let it pass the loop brake, ``answer_id`` the mail that tells its sender why it is rejected.
+    which a person let it pass the loop brake, ``chosen`` the steps that end with what a person chose for it,
+    ``answer_id`` the mail that tells its sender why it is rejected.
     """
 
     id: int
@@ -51,6 +52,7 @@ class Case:
     asked: LookUp = field(default_factory=LookUp)
     routing: Routing = field(default_factory=lambda: Routing((), ()))
     released: str = ""
+    chosen: tuple[Why, ...] = ()
     answer_id: int | None = None
     is_written: bool = False  # by us: nobody else was quicker
 

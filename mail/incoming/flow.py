@@ -15,12 +15,12 @@ from typing import Any
 
 from sqlalchemy import update
 
-from mail.decide.routing import route
 from mail.decide.sender_proof import seen_with
 from mail.documents.documents import NumberTaken, types
 from mail.errors import MailboxRefused, MailError
 from mail.incoming import apply, intake, ledger, put_off
 from mail.incoming.answers import TooManyAnswers
+from mail.incoming.by_hand import decide
 from mail.incoming.case import Case, failure_of, read_case
 from mail.incoming.intake import AT_ONCE, GIVEN_UP, Owed, StoredMail, in_process
 from mail.incoming.lookup import RoutingContext, load_context, load_threads
@@ -268,7 +268,7 @@ def understand(stored: Sequence[StoredMail], worker: WorkerLease, now: datetime,
                 if hurry and is_heavy(raw) and (late or put_off.waiting()):
                     raise TakesLong
                 cases.append(read_case(one.id, raw, one.keeps, now, one.arrived_at, one.problem, hurry))
-                cases[-1].released = one.released
+                cases[-1].released, cases[-1].chosen = one.released, one.chosen
             except TakesLong:
                 late.append(one.id)
             except Exception as error:  # a mistake of ours in reading one mail; the others are none the worse for it
@@ -316,7 +316,7 @@ def route_group(cases: Sequence[Case], now: datetime) -> tuple[list[Case], Routi
         for case in cases:
             if group and context.depends_on_earlier(case):
                 break
-            case.routing = route(case.message, case.asked, context.facts(case))
+            case.routing = decide(case, context)
             if group and context.is_for_many(case.routing):
                 break
             context.learn(case)

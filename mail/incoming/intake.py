@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import ColumnElement, case, delete, or_, select, update
 
-from mail.incoming import put_off
+from mail.incoming import by_hand, put_off
 from mail.incoming.case import Retention
 from mail.incoming.position import ServerView
 from mail.incoming.retention import retention_of_others, retentions
@@ -65,6 +65,7 @@ class StoredMail:
     owed: bool = False
     is_missing: bool = False
     released: str = ""  # where a person let it pass the loop brake
+    chosen: tuple[Why, ...] = ()  # the steps that end with what a person chose for it
 
     @property
     def raw(self) -> bytes:
@@ -369,10 +370,11 @@ def _with_contents(rows: Iterable[Any]) -> list[StoredMail]:
             keeps=keeps.get(row.incoming_server_id) or retention_of_others(row.source),
             arrived_at=row.arrived_at,
             attempts=row.attempts,
-            problem=row.decision[0] if row.decision else None,
+            problem=row.decision[0] if row.decision and not chosen else None,
             released=row.held,
+            chosen=chosen,
         )
-        for row in rows
+        for row, chosen in ((row, by_hand.chosen(row.decision)) for row in rows)
     ]
 
 

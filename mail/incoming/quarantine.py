@@ -1,24 +1,20 @@
 """What a person does with an email in quarantine."""
 
-from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import select
 
 from mail.decide.answer import AnswerTo, answer_to
-from mail.decide.outcomes import Duplicate, NewDocument, Outcome, PostTo, Rejected, Routing
-from mail.decide.trust import trust
-from mail.incoming import intake, ledger
+from mail.incoming import by_hand, intake, ledger
 from mail.incoming.answers import TooManyAnswers
-from mail.incoming.case import Case, Retention, read_case
+from mail.incoming.case import Retention, read_case
 from mail.incoming.flow import give_up, route_group, write_group
-from mail.incoming.lookup import BY_HAND, RoutingContext, load_context, load_threads
 from mail.incoming.people import address_book
 from mail.incoming.quarantine_groups import DROPPED_STATE, kept_problem, release
+from mail.incoming.reader import is_heavy
 from mail.incoming.retention import retention_of_others
 from mail.message.parse import IncomingMessage
 from mail.sentences import Why, why
-from mail.settings import office
 from mail.settings.wake import wake
 from mail.transport.mailbox import NOT_GIVEN
 from models import (
@@ -44,6 +40,7 @@ class NotInQuarantine(LookupError):
 def retry(received_id: int, now: datetime) -> str:
     """Route a mail anew by the rules as they are now; return the state it comes to. Commits.
 
+    One that takes long to be read is left to the worker (``"received"``): call ``wake("received")`` then.
     One whose server did not give it out is asked for once more: it stays until the worker has fetched it (``ASKED``).
     """
     if state := _ask_again(_quarantined(received_id), now):
@@ -56,8 +53,7 @@ def retry_later(received_id: int, now: datetime) -> str:
     """Let the worker do what ``retry`` does: it may take long. Commits, then call ``wake("received")``."""
     if state := _ask_again(_quarantined(received_id), now):
         return state
-    release([ReceivedMail.id == received_id], now)
-    return "received"
+    return _leave_to_worker(received_id, None, now)
 
 
 def _ask_again(row: ReceivedMail, now: datetime) -> str:
@@ -89,23 +85,18 @@ def _ask_for_fetch(server_id: int, now: datetime) -> None:
 
 
 def route_to_document(received_id: int, document_id: int, now: datetime) -> str:
-    """Post a mail from quarantine in the chatter of a document; return the state it comes to. Commits."""
-    document = db.session.get(Document, document_id)
-    if document is None:
-        raise LookupError(f"document {document_id}")
-    step = why("quarantine_routed_document", number=document.number)
-    return _again(received_id, (PostTo(document.thread_id, alias_id=0, follow=True), step), now)
+    """Post a mail from quarantine in the chatter of a document; return the state it comes to, as ``retry``. Commits."""
+    return _again(received_id, by_hand.to_document(db.session.get_one(Document, document_id)), now)
 
 
 def route_to_type(received_id: int, type_id: int, now: datetime) -> str:
-    """Open a new document of a type for a mail from quarantine; return the state it comes to. Commits."""
-    return _again(received_id, (NewDocument(type_id), why("quarantine_routed_type")), now)
+    """Open a new document of a type for a mail from quarantine; return the state it comes to, as ``retry``. Commits."""
+    return _again(received_id, by_hand.to_type(type_id), now)
 
 
 def reject(received_id: int, text: str, now: datetime) -> str:
-    """Answer a mail from quarantine with a text of ours; return the state it comes to. Commits."""
-    outcome = Rejected(why("quarantine_rejected"), BY_HAND, text=text.strip())
-    return _again(received_id, (outcome, why("quarantine_rejected_by_hand")), now)
+    """Answer a mail from quarantine with a text of ours; return the state it comes to, as ``retry``. Commits."""
+    return _again(received_id, by_hand.rejected(text), now)
 
 
 def answer_of(message: IncomingMessage) -> AnswerTo:
@@ -138,11 +129,11 @@ def _quarantined(received_id: int, lock: bool = True) -> ReceivedMail:
     return row
 
 
-Forced = tuple[Outcome, Why]  # what a person says, and the step that tells it
+def _again(received_id: int, step: Why | None, now: datetime) -> str:
+    """Take a mail from quarantine through the flow again, to where a person says or by the rules.
 
-
-def _again(received_id: int, forced: Forced | None, now: datetime) -> str:
-    """Take a mail from quarantine through the flow again, to where a person says or by the rules."""
+    One that takes long to be read is left to the worker, with the step that says where to: it is "received" again.
+    """
     db.session.rollback()  # nobody waits for the database while the mail is read
     with reading():
         row = _quarantined(received_id, lock=False)
@@ -150,11 +141,14 @@ def _again(received_id: int, forced: Forced | None, now: datetime) -> str:
         raw = Blob.read(row.blob_id) if row.blob_id is not None else b""
         server = db.session.get(IncomingServer, row.incoming_server_id) if row.incoming_server_id else None
         keeps = Retention.of(server) if server is not None else retention_of_others(row.source)
-    problem = kept_problem(before) if forced is None else None
+    if is_heavy(raw):
+        return _leave_to_worker(received_id, step, now)
+    problem = kept_problem(before) if step is None else None
     try:
         mail = read_case(received_id, raw, keeps, now, arrived_at, problem[0] if problem else None)
         mail.released = held  # whoever asks for it again means that it is no loop
-        context = _forced(mail, forced, before, now) if forced is not None else route_group([mail], now)[1]
+        mail.chosen = (*before, step) if step is not None else ()
+        context = route_group([mail], now)[1]
     except Exception as error:  # a mistake of ours: the mail stays where it is
         db.session.rollback()
         if keeps_waiting(error):
@@ -165,25 +159,13 @@ def _again(received_id: int, forced: Forced | None, now: datetime) -> str:
         if not write_group([mail], context, now, last_try=True, state="quarantined"):
             return "quarantined"
     except TooManyAnswers:
-        return _again(received_id, forced, now)
+        return _again(received_id, step, now)
     if not mail.is_written:
         raise NotInQuarantine(f"received mail {received_id}")
     return mail.routing.state
 
 
-def _forced(mail: Case, forced: Forced, before: Sequence[Why], now: datetime) -> RoutingContext:
-    """Decide about a mail as a person says; a place that has had a copy of it has it once."""
-    office.forget()
-    outcome, step = forced
-    with reading():
-        context = load_context([mail], now)
-        if outcome.target in context.done.get(mail.key, ()):
-            is_there = why("route_duplicate")
-            mail.routing = Routing((Duplicate(is_there),), (*before, step, is_there))
-            return context
-        answer = answer_to(mail.message, context.book) if isinstance(outcome, Rejected) else AnswerTo()
-        steps = [*before, step, *([answer.why_not] if answer.why_not else [])]
-        believed = trust(mail.message, mail.asked, context.facts(mail))
-        mail.routing = Routing((outcome,), tuple(steps), (), answer.address, believed.mark, believed.reason)
-        load_threads(context, [mail.routing])
-    return context
+def _leave_to_worker(received_id: int, step: Why | None, now: datetime) -> str:
+    if not release([ReceivedMail.id == received_id], now, step):
+        raise NotInQuarantine(f"received mail {received_id}")
+    return "received"

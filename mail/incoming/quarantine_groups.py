@@ -3,7 +3,7 @@
 In slices: nobody waits for a group, however large it is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -38,21 +38,21 @@ _slices = SliceSize(200, least=20, most=500)
 Conditions = Sequence[ColumnElement[bool]]
 
 
-def release(which: Conditions, now: datetime) -> int:
-    """Route the mails of the quarantine that fit anew, by the worker; return how many.
+def release(which: Conditions, now: datetime, step: Why | None = None) -> int:
+    """Let the worker route the mails of the quarantine that fit, anew or where a person's step says; return how many.
 
     Commits, then call ``wake("received")``.
     """
-    return _change(which, now, discards=False)
+    return _change(which, now, lambda rows: _release(rows, step))
 
 
 def discard(which: Conditions, now: datetime) -> int:
     """Take the mails that fit out of quarantine for good, unread by anybody; return how many. Commits."""
-    return _change(which, now, discards=True)
+    return _change(which, now, lambda rows: _discard(rows, now))
 
 
-def _change(which: Conditions, now: datetime, discards: bool) -> int:
-    """Change the mails of the quarantine that fit, slice by slice."""
+def _change(which: Conditions, now: datetime, write: Callable[[Sequence[Any]], set[int]]) -> int:
+    """Change the mails of the quarantine that fit, slice by slice; ``write`` returns contents nobody needs any more."""
     waiting = select(ReceivedMail.id, ReceivedMail.decision).where(*which, ReceivedMail.state == "quarantined")
     changed, last, unwanted = 0, 0, set[int]()
     with writing():
@@ -61,7 +61,7 @@ def _change(which: Conditions, now: datetime, discards: bool) -> int:
                 some = waiting.where(ReceivedMail.id > last).order_by(ReceivedMail.id).limit(size)
                 rows = db.session.execute(some.with_for_update()).all()
                 if rows:
-                    unwanted = _write(rows, now, discards)
+                    unwanted = write(rows)
                     Event.add(["incoming"], now)
                 db.session.commit()
             delete_unused(unwanted)
@@ -71,15 +71,19 @@ def _change(which: Conditions, now: datetime, discards: bool) -> int:
             last = rows[-1].id
 
 
-def _write(rows: Sequence[Any], now: datetime, discards: bool) -> set[int]:
-    """Write down what becomes of some mails, and return the contents that nobody needs any more."""
-    statement, values = _RELEASED, [{"mail": row.id, "steps": kept_problem(row.decision)} for row in rows]
-    if discards:
-        dropped = why("quarantine_dropped")
-        statement = _DISCARDED
-        values = [{"mail": row.id, "steps": [*(row.decision or []), dropped], "at": now} for row in rows]
-    db.session.connection().execute(statement, values)
-    return ledger.let_go_of_discarded([row.id for row in rows]) if discards else set()
+def _release(rows: Sequence[Any], step: Why | None) -> set[int]:
+    values = [
+        {"mail": row.id, "steps": [*(row.decision or []), step] if step else kept_problem(row.decision)} for row in rows
+    ]
+    db.session.connection().execute(_RELEASED, values)
+    return set()
+
+
+def _discard(rows: Sequence[Any], now: datetime) -> set[int]:
+    dropped = why("quarantine_dropped")
+    values = [{"mail": row.id, "steps": [*(row.decision or []), dropped], "at": now} for row in rows]
+    db.session.connection().execute(_DISCARDED, values)
+    return ledger.let_go_of_discarded([row.id for row in rows])
 
 
 def kept_problem(decision: Sequence[Why] | None) -> list[Why] | None:

@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select, update
 
-from mail.incoming import apply, flow, intake, quarantine, reader
+from mail.incoming import apply, by_hand, flow, intake, quarantine, reader
 from mail.incoming.case import Retention
 from mail.maintenance.simulate_arrival import given_from_ledger, simulate_arrival
 from mail.outgoing import delivery_state
@@ -464,7 +464,7 @@ def test_nobodys_mail_waits_for_a_person(desk: FrontDesk) -> None:
     assert answer.text.startswith(f"The address slaes@{DOMAIN} does not exist. Please write to {SALES} instead.")
 
 
-def test_a_person_says_where_it_goes(desk: FrontDesk) -> None:
+def test_a_person_says_where_it_goes(desk: FrontDesk, monkeypatch: pytest.MonkeyPatch) -> None:
     document = desk.document(followers=[desk.contact("bob@customer.test")])
     rows = desk.receive(*(mail(ANN, f"hr@{DOMAIN}", f"Number {n}") for n in range(4)))
     with desk.app.app_context():
@@ -489,6 +489,23 @@ def test_a_person_says_where_it_goes(desk: FrontDesk) -> None:
     assert [row.blob_id is None for row in desk.ledger()] == [False, False, False, True], (
         "its server keeps no originals"
     )
+    monkeypatch.setattr(quarantine, "is_heavy", lambda raw: True)
+    rows = desk.receive(*(mail(BOB, f"hr@{DOMAIN}", f"Heavy {n}") for n in range(4)))
+    with desk.app.app_context():
+        assert quarantine.route_to_document(rows[0].id, document.id, NOW) == "received"
+        assert quarantine.route_to_type(rows[1].id, desk.types["task"], NOW) == "received"
+        assert quarantine.reject(rows[2].id, "Too heavy.\0", NOW) == "received"
+        assert quarantine.retry(rows[3].id, NOW) == "received"
+        with pytest.raises(quarantine.NotInQuarantine):
+            quarantine.reject(rows[0].id, "Too heavy.", NOW)
+        flow.process_waiting(NOW, desk.worker)
+    ends = desk.ledger([row.id for row in rows])
+    assert [row.state for row in ends] == ["processed", "processed", "rejected", "quarantined"]
+    steps = [[step["code"] for step in row.decision or []] for row in ends]
+    assert steps[0][-2:] == ["route_unknown_address", "quarantine_routed_document"], "both are told"
+    assert [post.subject for post in desk.posts(document.thread_id)] == ["Number 0", "Heavy 0"]
+    assert [one.title for one in desk.documents("task")] == ["Number 1", "Heavy 1"]
+    assert desk.sent()[-1].text.startswith("Too heavy.")
 
 
 def test_both_copies_of_a_mail_can_be_decided(desk: FrontDesk) -> None:
@@ -507,7 +524,7 @@ def test_both_copies_of_a_mail_can_be_decided(desk: FrontDesk) -> None:
 def test_a_mistake_of_ours_leaves_a_mail_to_be_decided(desk: FrontDesk, monkeypatch: pytest.MonkeyPatch) -> None:
     (row,) = desk.receive(mail(ANN, f"hr@{DOMAIN}"))
     with monkeypatch.context() as patch, desk.app.app_context():
-        patch.setattr(quarantine, "route_group", lambda *_: 1 / 0)
+        patch.setattr(by_hand, "route", lambda *_: 1 / 0)
         assert quarantine.retry(row.id, NOW) == "quarantined"
         patch.setattr(flow.ledger, "note_results", lambda *_: 1 / 0)  # after the answer was queued
         assert quarantine.reject(row.id, "Sorry.", NOW) == "quarantined"
@@ -516,7 +533,7 @@ def test_a_mistake_of_ours_leaves_a_mail_to_be_decided(desk: FrontDesk, monkeypa
     assert (row.decision or [])[-1]["code"] == "process_failed"
     assert desk.sent() == []
     with monkeypatch.context() as patch, desk.app.app_context():
-        patch.setattr(quarantine, "route_group", lambda *_: 1 / 0)  # what a person says needs no rules
+        patch.setattr(by_hand, "route", lambda *_: 1 / 0)  # what a person says needs no rules
         assert quarantine.reject(row.id, "Sorry.", NOW) == "rejected"
 
 

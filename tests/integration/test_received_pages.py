@@ -8,7 +8,7 @@ from flask import Flask
 from sqlalchemy import select, update
 
 from mail.documents.documents import start_document
-from mail.incoming import aliases, flow, intake
+from mail.incoming import aliases, flow, intake, quarantine
 from mail.queue.lease import WorkerLease
 from mail.sentences import why
 from mail.settings import office
@@ -258,6 +258,23 @@ def test_retrying_many_is_left_to_the_worker(pages: Flask, admin: Visitor) -> No
     form["rowid"] = [str(numbers[1])]
     page = words(admin.post("/admin/received-mails/action", form, follow_redirects=True))
     assert "None of the selected emails is in quarantine" in page
+
+
+def test_what_takes_long_to_read_is_left_to_the_worker(
+    pages: Flask, admin: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = received(pages, "info@office.test")
+    monkeypatch.setattr(quarantine, "is_heavy", lambda raw: True)
+    assert "1 email is being processed." in decide(admin, number, what="type", type=str(type_id(pages, "ticket")))
+    page = f"/admin/received-mails/details?id={number}"
+    waits = admin.get(page).text
+    assert f'data-poll-url="{page}"' in waits and "Not routed yet" in waits
+    assert "data-done" not in admin.get(page, headers={"X-Fragment": "1"}).text
+    with pages.app_context():
+        flow.process_waiting(now(), WorkerLease.register(now()))
+    part = admin.get(page, headers={"X-Fragment": "1"}).text
+    assert "data-done" in part and "Not routed yet" not in part and "<html" not in part
+    assert "data-poll-url" not in admin.get(page).text
 
 
 def test_a_mail_is_posted_on_the_document_that_a_person_names(pages: Flask, admin: Visitor) -> None:

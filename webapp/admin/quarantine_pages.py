@@ -110,6 +110,9 @@ class QuarantinePages(AdminView):
         if state == quarantine.ASKED:
             flash(gettext("The server is asked for this email again. Reload this page in a moment."), "success")
             return
+        if state == "received":
+            say_processed(1)
+            return
         wake()
         if state == "quarantined":
             flash(gettext("Nothing has changed: this email stays in quarantine, for the reason below."), "error")

@@ -119,6 +119,15 @@ class ReceivedMailView(QuarantinePages):
 
     # --- the page of one mail
 
+    @expose("/details")
+    def details_view(self) -> ResponseReturnValue:
+        """Show one email, or only what changes for a page that is open while it waits."""
+        if request.headers.get("X-Fragment"):
+            row = self._row(request.args.get("id", ""))
+            answer: str = self.render("admin/received_mail_live.html", row=row, message=self.message_of(row))
+            return answer
+        return super().details_view()
+
     def say(self, reason: Why | None) -> str:
         """Return the sentence of a step."""
         return say(reason)
