@@ -4,10 +4,10 @@ import secrets
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, delete, text, update
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, delete, select, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from models.base import Encrypted, Id, Json, Model, UtcDateTime, change_rows, db, index_of_few, one_of
+from models.base import Encrypted, Id, Json, Model, UtcDateTime, db, index_of_few, one_of
 from models.oauth import OauthAccount
 
 RECEIVED_STATES = ("received", "processed", "duplicate", "ignored", "rejected", "quarantined")
@@ -74,13 +74,14 @@ class IncomingServer(Model):
         """Where its mails come from, in the ledger."""
         return f"server:{self.id}:{self.mailbox}"
 
-    def become_another(self) -> int:
+    def become_another(self) -> bool:
         """Forget how far the mailbox was read: server or user lead to another one from now on. The caller commits.
 
-        Returns how many mails the former mailbox was not told of, and never will be.
+        Returns whether there are mails that the former mailbox was not told of, and never will be: nobody asks for
+        those of a source that is no more.
         """
-        owed = update(ReceivedMail).where(ReceivedMail.source == self.source, ReceivedMail.acknowledged.is_(False))
-        left = change_rows(owed.values(acknowledged=True, copied=False))
+        owed = select(ReceivedMail.id).where(ReceivedMail.source == self.source, ReceivedMail.acknowledged.is_(False))
+        left = db.session.scalar(owed.limit(1)) is not None
         self.mailbox, self.confirmed_at, self.checks_seen = new_mailbox(), None, None
         db.session.execute(delete(MailboxState).where(MailboxState.incoming_server_id == self.id))
         return left

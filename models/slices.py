@@ -6,10 +6,11 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import ARRAY, BigInteger, Select, func, literal, select
+from sqlalchemy import ARRAY, BigInteger, Select, func, literal, select, update
+from sqlalchemy.orm import InstrumentedAttribute
 
 from models import sqlite
-from models.base import db
+from models.base import change_rows, db
 
 Item = TypeVar("Item")
 
@@ -69,6 +70,21 @@ class SliceSize:
         took, worked = time.monotonic() - began, time.thread_time() - worked
         self.learn(*(worked, SHORT) if in_process else (took, SHORT_BESIDE_OTHERS))
         give_way(took)
+
+
+_cutting = SliceSize(2_000, least=200, most=20_000)
+
+
+def cut_from(reference: InstrumentedAttribute[int | None], number: int) -> None:
+    """Empty a reference to a row before it is deleted, slice by slice; the deletion would do it at once. Commits."""
+    table: Any = reference.class_
+    while True:
+        with _cutting.slice() as size:
+            some = select(table.id).where(reference == number).limit(size)
+            done = change_rows(update(table).where(table.id.in_(some)).values({reference.key: None}))
+            db.session.commit()
+        if done < size:
+            return
 
 
 def give_way(seconds: float) -> None:

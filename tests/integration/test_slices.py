@@ -14,7 +14,7 @@ from mail.incoming.known_ids import KnownIds, known_ids
 from mail.mailing import blacklist, mailing
 from mail.outgoing import delivery_state, failures
 from mail.queue.lease import WorkerLease
-from models import Blob, Mailing, SystemParameter, Trace, db, sqlite
+from models import Blob, IncomingServer, Mailing, ReceivedMail, SystemParameter, Trace, db, slices, sqlite
 from models.slices import SliceSize, by_hundreds
 from models.store import pack
 from tests.integration.mass import add_contacts, draft, prepare
@@ -42,6 +42,25 @@ def test_who_waits_is_seen_until_it_had_its_turn(app):
         waiter.join()
         assert not sqlite.someone_waits(db.engine)
         assert db.session.scalar(select(SystemParameter.value).where(SystemParameter.key == "waited")) == "1"
+
+
+def test_what_names_a_row_that_is_to_be_deleted_is_cut_from_it_in_short_transactions(app, monkeypatch):
+    monkeypatch.setattr(slices, "_cutting", SliceSize(2, least=2, most=2))
+    with app.app_context():
+        gone, other = IncomingServer(name="gone", host="a.test"), IncomingServer(name="other", host="b.test")
+        db.session.add_all((gone, other))
+        db.session.flush()
+        same = {"source": "x", "size": 1, "received_at": NOW}
+        rows = [ReceivedMail(source_key=str(n), incoming_server_id=gone.id, **same) for n in range(5)]
+        db.session.add_all((*rows, ReceivedMail(source_key="other", incoming_server_id=other.id, **same)))
+        db.session.commit()
+        gaps = []
+        monkeypatch.setattr(slices, "give_way", gaps.append)
+        slices.cut_from(ReceivedMail.incoming_server_id, gone.id)
+        assert len(gaps) == 3
+        assert db.session.scalars(select(ReceivedMail.source_key).where(ReceivedMail.incoming_server_id > 0)).all() == [
+            "other"
+        ]
 
 
 @only_sqlite

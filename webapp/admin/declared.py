@@ -201,7 +201,7 @@ class Declared(ModelView):
         return ""
 
     def before_delete(self, row: Any) -> None:
-        """Do what belongs to the deletion of a row, in its transaction."""
+        """Do what belongs to the deletion of a row: in its transaction, or long before it in short ones."""
 
     def after_delete(self, row: Any) -> None:
         """Do what follows from a deleted row, after the commit."""

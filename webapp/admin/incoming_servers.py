@@ -13,7 +13,8 @@ from mail.decide.believed_results import is_named
 from mail.decide.sender_proof import LEAST_SEEN, believed_server
 from mail.incoming import server_rules
 from mail.sentences import say
-from models import DocumentType, IncomingServer, ScheduledAction, ServerCheck, db
+from models import DocumentType, IncomingServer, ReceivedMail, ScheduledAction, ServerCheck, db
+from models.slices import cut_from
 from webapp import checks, sign_in_words, template_helpers
 from webapp.admin import servers
 from webapp.admin.base import AdminView, Button, ChoiceFilter, Empty, FieldGroup, YesNo, action, expose
@@ -376,6 +377,9 @@ class IncomingServerView(AdminView):
         """Ask the worker to fetch the mailbox now."""
         checks.ask("fetch", server.id)
         return redirect(self.row_url(server))
+
+    def before_delete(self, row: IncomingServer) -> None:
+        cut_from(ReceivedMail.incoming_server_id, row.id)
 
     def after_delete(self, row: IncomingServer) -> None:
         checks.forget(TESTS, row.id)
