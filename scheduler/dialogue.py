@@ -5,8 +5,10 @@ answer to each recipient. There is no log-in: this server takes mail for its own
 """
 
 import asyncio
+import re
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Any, Protocol
@@ -16,6 +18,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session, TLSSetupException
 
 PIECE = 64 * 1024  # octets of a mail that are read at once
 END = b"\r\n.\r\n"
+SIZE = re.compile("[0-9]{1,20}")  # of MAIL FROM (RFC 1870)
 MOST_RECIPIENTS = 1000  # of one mail (RFC 5321 asks for a hundred)
 MOST_STRANGERS = 20  # recipients that are not ours, from a server elsewhere, since its last mail
 SILENCE = 300.0  # seconds (RFC 5321 4.5.3.2.7)
@@ -205,6 +208,12 @@ class _Dialogue(SMTP):
             found: tuple[str | None, str | None] = super()._getaddr(arg)
         except IndexError:  # what its parser makes of "<": the address is malformed
             return None, None
+        return found
+
+    def _getparams(self, params: Sequence[str]) -> dict[str, str | bool] | None:
+        found: dict[str, str | bool] | None = super()._getparams(params)
+        if found and not SIZE.fullmatch(str(found.get("SIZE", "0"))):  # its own check takes ² for a digit
+            return None
         return found
 
     async def smtp_DATA(self, arg: str) -> None:

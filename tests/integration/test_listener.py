@@ -176,6 +176,9 @@ def test_what_is_too_large_or_too_much_is_not_kept(app: Flask, monkeypatch: pyte
     with listening(app, "smtp") as port, closing(smtplib.SMTP("127.0.0.1", port)) as client:
         client.ehlo()
         assert client.mail(SENDER, ["SIZE=400001"])[0] == 552
+        client.command_encoding = "utf-8"
+        sizes = ("SIZE=²", "SIZE=٤", "SIZE=", "SIZE", f"SIZE={'1' * 400}")
+        assert {client.docmd("MAIL", f"FROM:<{SENDER}> {size}")[0] for size in sizes} == {501}
         for octets, code in ((400_001, 552), (300_001, 452), (290_000, 250), (290_000, 250)):
             client.rset()
             client.mail(SENDER)
