@@ -9,7 +9,7 @@ from models.base import Id, Model, UtcDateTime
 
 
 class SlowedDomain(Model):
-    """How far the pace of a domain on a server (0: the default server) is lowered, and until when it waits."""
+    """How far the pace of a domain ("": all) on a server (0: the default server) is lowered, until when it waits."""
 
     __tablename__ = "slowed_domain"
 

@@ -8,6 +8,7 @@ from flask_babel import format_number, gettext, ngettext
 from markupsafe import Markup
 from sqlalchemy import select
 
+from mail.decide.slowdown import ALL
 from mail.outgoing import forecast
 from mail.queue.slowdown import reason_of, slowed_domains
 from mail.sentences import say
@@ -43,14 +44,16 @@ def of_mailing(row: Mailing, name: str) -> list[Markup]:
         return []
     untried = select(Trace.why).where(Trace.mailing_id == row.id, Trace.state == "deferred", Trace.attempts == 0)
     reasons = [why for why in db.session.scalars(untried.limit(LOOKED_AT)) if why]
-    domains = {why["values"].get("domain") for why in reasons}
+    domains = {why["values"].get("domain", ALL) for why in reasons}
     return _slowed(row.server_id or 0, name, now(), domains)
 
 
 def _slowed(server_id: int, name: str, moment: datetime, domains: Container[Any] | None = None) -> list[Markup]:
     waits = Markup(gettext("Emails to %(domain)s wait until %(time)s. %(reason)s"))  # noqa: S704
+    all_wait = Markup(gettext("All emails wait until %(time)s. %(reason)s"))  # noqa: S704
     return [
-        waits % {"domain": domain, "time": until(one.until), "reason": say(reason_of(one, name, f"@{domain}"))}
+        (all_wait if domain == ALL else waits)
+        % {"domain": domain, "time": until(one.until), "reason": say(reason_of(one, name, f"@{domain}"))}
         for (_, domain), one in sorted(slowed_domains(server_id).items())
         if one.holds(moment) and (domains is None or domain in domains)
     ]

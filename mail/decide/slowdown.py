@@ -1,5 +1,7 @@
 """How the pace for one recipient domain is lowered after answers that mean "slow down", and how it recovers. Pure.
 
+An answer to MAIL FROM, before any recipient is named, means all that is sent through the server: the domain ``ALL``.
+
 The law (docs/decisions/0046): each such answer makes the domain wait, one step longer than the last time. A step is
 taken back for each time as long as its wait that passes without another one. Greylisting has a wait of its own: it
 asks for a second try, not for fewer emails.
@@ -14,10 +16,26 @@ GREYLISTED_WAIT = timedelta(minutes=5)  # after which most of those who greylist
 LONGEST_WAIT = WAITS[-1]
 MARGIN = timedelta(minutes=2)  # the clocks of machines that work together differ a little
 
-# What an answer about a recipient was taken for -> how many of them, with nothing accepted between, make a domain wait.
-ANSWERS: Mapping[str, int] = {"sending_limit_now": 1, "greylisted": 500}
-REASONS: Mapping[str, str] = {"sending_limit_now": "domain_slowed", "greylisted": "domain_greylisted"}
-ABOUT_RECIPIENT = frozenset({"rcpt", "data", "end"})  # before that, an answer can't mean one domain
+ALL = ""
+# What an answer was taken for -> how many of them, with nothing accepted between, make a domain wait.
+ANSWERS: Mapping[str, int] = {"sending_limit_now": 1, "server_limit_now": 1, "greylisted": 500}
+REASONS: Mapping[str, str] = {
+    "sending_limit_now": "domain_slowed", "server_limit_now": "server_slowed", "greylisted": "domain_greylisted"
+}  # fmt: skip
+_ABOUT_RECIPIENT = frozenset({"rcpt", "data", "end"})
+
+
+def asked_for(code: str, phase: str) -> str:
+    """Return what an answer of a phase, that put an email off for this reason, asks for; "" for nothing of the kind.
+
+    >>> [asked_for("sending_limit_now", phase) for phase in ("connect", "mail", "rcpt", "end")]
+    ['', 'server_limit_now', 'sending_limit_now', 'sending_limit_now']
+    >>> asked_for("greylisted", "mail"), asked_for("greylisted", "rcpt"), asked_for("mailbox_full_now", "rcpt")
+    ('', 'greylisted', '')
+    """
+    if phase == "mail":
+        return "server_limit_now" if code == "sending_limit_now" else ""
+    return code if phase in _ABOUT_RECIPIENT and code in ANSWERS else ""
 
 
 class Slowdown(NamedTuple):

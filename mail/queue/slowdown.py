@@ -11,7 +11,7 @@ from datetime import datetime
 
 from sqlalchemy import delete, select, tuple_
 
-from mail.decide.slowdown import ABOUT_RECIPIENT, ANSWERS, Slowdown, slower
+from mail.decide.slowdown import ALL, ANSWERS, Slowdown, asked_for, slower
 from mail.message.address import domain_of
 from mail.sentences import Why, why
 from mail.transport.smtp import Outcome
@@ -36,15 +36,15 @@ class Slowdowns:
 
     def of(self, server_id: int, address: str, now: datetime) -> Slowdown | None:
         """Return what an email to this address has to wait for, None when it may go."""
-        found = self._known.get((server_id, domain_of(address)))
-        return found if found and found.holds(now) else None
+        found = [self._known.get((server_id, domain)) for domain in (ALL, domain_of(address))]
+        return max((one for one in found if one and one.holds(now)), key=lambda one: one.until, default=None)
 
     def answered(self, server_id: int, address: str, outcome: Outcome, now: datetime) -> None:
-        """Note an answer that was no acceptance: the domain waits when it means "slow down"."""
-        cause = outcome.why["code"] if outcome.why else ""
-        if not outcome.temporary or outcome.phase not in ABOUT_RECIPIENT or cause not in ANSWERS:
+        """Note an answer that was no acceptance: the domain, or all, waits when it means "slow down"."""
+        cause = asked_for(outcome.why["code"], outcome.phase) if outcome.temporary and outcome.why else ""
+        if not cause:
             return
-        key = server_id, domain_of(address)
+        key = server_id, ALL if cause == "server_limit_now" else domain_of(address)
         with self._lock:
             self._answers[(*key, cause)] += 1
             before = self._known.get(key)
@@ -100,4 +100,6 @@ def slowed_domains(*of_servers: int) -> dict[Key, Slowdown]:
 
 def reason_of(slowdown: Slowdown, server_name: str, address: str) -> Why:
     """Return why an email waits for its domain."""
+    if slowdown.code == "server_slowed":
+        return why("server_slowed", server=server_name)
     return why(slowdown.code, server=server_name, domain=domain_of(address))

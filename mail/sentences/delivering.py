@@ -195,6 +195,9 @@ SENTENCES: dict[str, Any] = {
         "“%(server)s” was told to send fewer emails to %(domain)s at a time. The rest waits a while and is then sent "
         "automatically."
     ),
+    "server_slowed": _l(
+        "“%(server)s” asked for fewer emails at a time. The rest waits a while and is then sent automatically."
+    ),
     "domain_greylisted": _l(
         "%(domain)s accepts emails from new senders only at a second attempt some minutes later (greylisting). The "
         "rest waits that long and then goes out automatically."

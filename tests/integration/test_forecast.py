@@ -124,8 +124,11 @@ def test_the_form_of_a_server_says_what_waits_for_it(pages: Flask, admin: Visito
             until = NOW + timedelta(minutes=minutes)
             row = SlowedDomain(server_id=number, domain=domain, steps=3, until=until, code="domain_slowed")
             db.session.add(row)
+        until = NOW + timedelta(minutes=2)
+        db.session.add(SlowedDomain(server_id=number, domain="", steps=1, until=until, code="server_slowed"))
         db.session.commit()
     page = words(admin.get(f"{SERVERS}/edit?id={number}"))
+    assert "All emails wait until 13:47 UTC . “Main” asked for fewer emails at a time." in page
     assert "201 emails wait. Within these limits, the last one goes out Nov 29, 00:00 UTC ." in page
     assert (
         "Emails to busy.test wait until 13:50 UTC . “Main” was told to send fewer emails to busy.test at a time."

@@ -32,7 +32,8 @@ class Provider:
     """A server that refuses the recipients of one domain in its words, as long as it is told to."""
 
     def __init__(self, refusal: str, domain: str = "busy.test") -> None:
-        self.refusal, self.domain = refusal, domain
+        self.refusal, self.domain, self.at_mail = refusal, domain, False
+        self.refused = 0
         self.tried: Counter[str] = Counter()
         self.accepted: list[str] = []
 
@@ -49,6 +50,9 @@ class Provider:
                     if reply.startswith(b"421"):
                         connection.sendall(reply)
                         return
+            elif line[:4].upper() == b"MAIL" and self.at_mail and self.refusal:
+                self.refused += 1
+                reply = self.refusal.encode() + b"\r\n"
             elif line[:4].upper() == b"DATA":
                 connection.sendall(b"354 go on\r\n")
                 while lines.readline() not in (b".\r\n", b""):
@@ -117,6 +121,15 @@ def test_lines_of_a_slowed_domain_wait_with_its_name_and_all_others_go(desk: Des
         [tried] = [line for line in lines if line.wait == "retry"]
         assert {line.next_try_at for line in lines if line.wait == "limit"} == {until + timedelta(minutes=2)}
         assert tried.next_try_at == until + DELAYS[tried.attempts - 1]
+        provider.at_mail = True
+        clock.now += timedelta(minutes=20)
+        desk.send_all()  # before a recipient is named: one more email is tried, and all wait
+        assert provider.refused == 1
+        lines = waiting_lines(desk.app)
+        assert {say(line.why) for line in lines if line.wait == "limit"} == {
+            "“main” asked for fewer emails at a time. The rest waits a while and is then sent automatically."
+        }
+        assert {line.next_try_at for line in lines if line.wait == "limit"} == {clock.now + timedelta(minutes=1)}
         provider.refusal = ""
         clock.now += timedelta(minutes=20)
         desk.send_all()
