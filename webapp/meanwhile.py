@@ -15,6 +15,8 @@ from flask import flash, request
 from flask_babel import gettext
 from wtforms import Field, Form, PasswordField
 
+from webapp.template_helpers import format_datetime
+
 LOADED = "_loaded"  # the hidden field
 SIMPLE = (str, int, float, Decimal, datetime, list, type(None))
 
@@ -127,7 +129,7 @@ def _shown(value: Any, field: Field | None) -> str:
     if isinstance(value, bool):
         return gettext("on") if value else gettext("off")
     if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%d %H:%M UTC")
+        return format_datetime(value)
     values = value if isinstance(value, list) else [value]
     return ", ".join(_label(one, field) for one in values)
 

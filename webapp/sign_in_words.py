@@ -37,7 +37,7 @@ def holds(account: OauthAccount) -> str:
     end = ends_at(account)
     if end is None:
         return gettext("until it is revoked")
-    on, days = format_date(end, "medium"), (end - now()).days
+    on, days = format_date(end), (end - now()).days
     if days < 0:
         return gettext("ended on %(date)s", date=on)
     return ngettext("until %(date)s (%(num)s day left)", "until %(date)s (%(num)s days left)", days, date=on)

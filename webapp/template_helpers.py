@@ -102,7 +102,7 @@ def priority(value: int) -> Markup:
     return Markup('<span class="priority" title="{}">{}</span>').format(words, stars)
 
 
-def format_datetime(moment: datetime, style: str) -> str:
+def format_datetime(moment: datetime, style: str = "medium") -> str:
     """Return a moment in the reader's zone; one that the calendar there does not have, by its UTC date."""
     try:
         return str(_format_datetime(moment, style))
@@ -115,14 +115,14 @@ def ago(moment: datetime | None, missing: str = "–") -> Markup:
     if moment is None:
         return Markup('<span class="text-secondary">{}</span>').format(missing)
     said = format_timedelta(moment - now(), add_direction=True, threshold=1.2)
-    return _time(moment, said, format_datetime(moment, "long"))
+    return _time(moment, said)
 
 
-def at(moment: datetime | None, style: str = "medium", missing: str = "–") -> Markup:
+def at(moment: datetime | None, missing: str = "–") -> Markup:
     """Return a moment with date and time in the reader's zone."""
     if moment is None:
         return Markup('<span class="text-secondary">{}</span>').format(missing)
-    return _time(moment, format_datetime(moment, style), format_datetime(moment, "full"))
+    return _time(moment, format_datetime(moment))
 
 
 def zone_name() -> str:
@@ -134,8 +134,8 @@ def due(moment: datetime | None) -> Markup:
     """Return a moment that is waited for: date and time, with the zone that they are meant in."""
     if moment is None:
         return at(moment)
-    said = gettext("%(time)s (%(zone)s)", time=format_datetime(moment, "short"), zone=zone_name())
-    return _time(moment, said, format_datetime(moment, "full"))
+    said = gettext("%(time)s (%(zone)s)", time=format_datetime(moment), zone=zone_name())
+    return _time(moment, said)
 
 
 def until(moment: datetime) -> Markup:
@@ -146,7 +146,7 @@ def until(moment: datetime) -> Markup:
     if here.utcoffset() != utc.utcoffset():
         yours = _day_and_time(here, utc.replace(tzinfo=here.tzinfo), locale)
         said = gettext("%(utc)s (%(yours)s your time)", utc=said, yours=yours)
-    return _time(moment, said, format_datetime(moment, "full"), "until")
+    return _time(moment, said, "until")
 
 
 def _day_and_time(moment: datetime, known: datetime, locale: Any) -> str:
@@ -157,7 +157,8 @@ def _day_and_time(moment: datetime, known: datetime, locale: Any) -> str:
     return f"{format_skeleton('MMMd', moment, tzinfo=moment.tzinfo, locale=locale)}, {said}"
 
 
-def _time(moment: datetime, said: str, title: str, look: str = "") -> Markup:
+def _time(moment: datetime, said: str, look: str = "") -> Markup:
+    title = format_datetime(moment, "full")
     iso = moment.astimezone(UTC).isoformat(timespec="seconds")
     named = Markup(' class="{}"').format(look) if look else ""
     return Markup('<time datetime="{}" title="{}"{}>{}</time>').format(iso, title, named, said)
@@ -255,7 +256,7 @@ def joined(values: Iterable[Any], by: str = ", ") -> Markup:
 def source_of(fact: DnsHost | Provider | ProviderDns | PublishedLimit | Quirk) -> Markup:
     """Return a link to the page that says so, with its date."""
     site = fact.source.split("/")[2].removeprefix("www.")
-    when = gettext("as of %(date)s", date=format_date(fact.seen, "long"))
+    when = gettext("as of %(date)s", date=format_date(fact.seen))
     return Markup('<a href="{}" target="_blank" rel="noopener noreferrer">{}</a>, {}').format(fact.source, site, when)
 
 

@@ -9,7 +9,6 @@ import secrets
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
-from flask_babel import format_date
 from sqlalchemy import select, update
 
 from mail.decide.dkim_record import judge_dkim
@@ -124,7 +123,7 @@ def remove(key: DkimKeyPair, now: datetime) -> None:
     if found.state == "signing":
         raise ChangeRefused({"key": why("dkim_key_in_use", **about)})
     if until is not None and until > now:
-        raise ChangeRefused({"key": why("dkim_key_needed", **about, date=str(format_date(until, "long")))})
+        raise ChangeRefused({"key": why("dkim_key_needed", **about, on=f"{until:%Y-%m-%d}")})
     db.session.delete(found)
     _tell(now)
 

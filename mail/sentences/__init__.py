@@ -5,9 +5,11 @@ still be explained, in the reader's language.
 """
 
 import re
+from datetime import date
 from typing import Any, TypedDict
 
-from flask_babel import get_translations
+from babel.dates import format_date
+from flask_babel import get_locale, get_translations
 from flask_babel import lazy_gettext as _l
 
 from mail.sentences import (
@@ -80,6 +82,7 @@ class Why(TypedDict):
 
 AGAIN = _l("CoquiMail will try again automatically.")
 _PROMISE = "%(again)s"  # where a sentence says so, unless it is about what has ended
+DATES = ("on", "begin", "end")
 _MERGE_FIELD = re.compile(r'\{\{[^{}"]*(?:"([^"]*)")?[^{}"]*\}\}')
 
 
@@ -130,8 +133,11 @@ def _number(value: Any) -> int:
 
 
 def _shown(name: str, value: Any) -> Any:
-    """Return a value as a sentence shows it: a reason in words, a subject without merge fields.
+    """Return a value as a sentence shows it: a reason in words, a date as its reader writes it, a subject without
+    merge fields.
 
+    >>> _shown("on", "2026-11-28")
+    'Nov 28, 2026'
     >>> _shown("mailing", 'News for {{ contact.first_name or "you" }} of {{contact.company}}')
     'News for you of …'
     >>> say(why("dns_worse", domain="acme.com", what=why("dns_checked")))
@@ -139,9 +145,18 @@ def _shown(name: str, value: Any) -> Any:
     """
     if isinstance(value, dict) and "code" in value:
         return say(Why(code=value["code"], values=value.get("values", {})))
+    if name in DATES:
+        return _day(value)
     if name not in ("mailing", "subject") or not isinstance(value, str):
         return value
     return _MERGE_FIELD.sub(lambda field: field[1] or "…", value)
+
+
+def _day(value: str) -> str:
+    try:
+        return str(format_date(date.fromisoformat(value), locale=get_locale() or "en"))
+    except ValueError:
+        return value
 
 
 class _Named(dict[str, Any]):

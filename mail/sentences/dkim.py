@@ -22,7 +22,7 @@ SENTENCES: dict[str, Any] = {
     ),
     "dkim_key_needed": _l(
         "The key %(selector)s was not removed: emails that it signed may still be on their way. Keep its record in the "
-        "DNS of %(domain)s until %(date)s, then remove the key."
+        "DNS of %(domain)s until %(on)s, then remove the key."
     ),
     "dkim_removable": _l(
         "An old key of %(domain)s is no longer needed. Delete its record %(record)s in DNS, then remove the key."

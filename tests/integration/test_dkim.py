@@ -325,7 +325,7 @@ def test_the_record_of_a_key_that_was_stopped_is_needed_for_a_week(context: Flas
     signing_keys.stop(DOMAIN, NOW)
     db.session.commit()
     assert key.state == ("retired" if is_lost else "ready"), "what can't be read is never used again"
-    with pytest.raises(ChangeRefused, match=r"may still be on their way.* until November 29, 2026"):
+    with pytest.raises(ChangeRefused, match=r"may still be on their way.* until Nov 29, 2026"):
         signing_keys.remove(key, NOW + timedelta(days=6))
     signing_keys.remove(key, NOW + timedelta(days=7))
     db.session.commit()

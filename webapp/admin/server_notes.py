@@ -29,7 +29,7 @@ def learned(row: OutgoingServer) -> list[str]:
         found.append(gettext("emails of up to %(size)s", size=template_helpers.size(known.largest)))
     if not known or not found:
         return []
-    on = format_date(known.learned_at, "medium")
+    on = format_date(known.learned_at)
     return [gettext("Learned on %(date)s: %(what)s.", date=on, what=", ".join(found))]
 
 

@@ -36,7 +36,7 @@ class ShownKey:
     @property
     def removable_on(self) -> str:
         """The day of that moment, as it is read."""
-        return str(format_date(self.removable_at, "long"))
+        return str(format_date(self.removable_at))
 
     @property
     def is_awaited(self) -> bool:
