@@ -215,6 +215,7 @@ def _for_every_page() -> dict[str, Any]:
         "menu": _menu,
         "sends_through": office.sends_through,
         "rehearsal": rehearsal_state.current,
+        "closed_listeners": receiving.closed_listeners,
         "say": say,
         "last_event": live.last_event,
         "locale": get_locale,

@@ -14,6 +14,7 @@ from sqlalchemy import func, select
 from mail.settings import office, rehearsal
 from mail.settings.clock import now
 from models import Event, db
+from webapp.pages import receiving
 
 MOST = 500  # events in one answer; a page that was hidden for long is told to fetch everything
 LATE = timedelta(seconds=10)  # how long a transaction may take between taking its id and its commit
@@ -26,7 +27,12 @@ blueprint = Blueprint("live", __name__)
 @login_required
 def banner() -> str:
     """Answer what stands above every page, for a page that was open when a server began to send."""
-    return render_template("parts/banner.html", sender=office.sends_through(), rehearsed=rehearsal.current())
+    return render_template(
+        "parts/banner.html",
+        sender=office.sends_through(),
+        rehearsed=rehearsal.current(),
+        closed=receiving.closed_listeners(),
+    )
 
 
 def last_event() -> int:

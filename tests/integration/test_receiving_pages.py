@@ -155,10 +155,14 @@ def test_the_page_says_whether_the_listener_is_open(pages: Flask, admin: Visitor
     shown = admin.get(PAGE).text
     assert "can&#39;t receive emails at lmtp://127.0.0.1:8024: Address already in use" in shown
     assert "see it arrive" not in shown
+    banner = "banner-stop d-print-none"
+    assert banner in admin.get("/inbox").text and "127.0.0.1:8024: Address already in use" in admin.get("/banner").text
+    assert banner not in Visitor(pages).as_role("user").get("/inbox").text, "nothing that a user could do about it"
     reason = why("listener_rehearses", address="lmtp://127.0.0.1:8024")
     work(pages, {name: said | {"why": reason} for name, said in OPEN.items()})
-    assert "during the rehearsal" in admin.get(PAGE).text
+    assert "during the rehearsal" in admin.get(PAGE).text and banner not in admin.get("/inbox").text
     work(pages, OPEN)
+    assert banner not in admin.get("/inbox").text
     shown = admin.get(PAGE).text
     assert "lmtp://127.0.0.1:8024" in shown and "see it arrive" in shown and "Redirect these" not in shown
     assert admin.post(f"{PAGE}test").status_code == 302

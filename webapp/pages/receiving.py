@@ -96,6 +96,13 @@ def _listeners() -> tuple[list[RunningListener], int]:
     return list(found.values()), len(rows)
 
 
+def closed_listeners() -> list[RunningListener]:
+    """Return the listeners that should be open and are not, for the banner of admins."""
+    if auth.role() != "admin":
+        return []
+    return [one for one in _listeners()[0] if not one.is_open and not one.is_starting and not one.is_closed_on_purpose]
+
+
 def _redirects(reception: Reception) -> list[Redirect]:
     """Where mail to each address of ours must be redirected to; none if all of it arrives here already."""
     aliases = db.session.execute(
