@@ -132,8 +132,28 @@ def clean_html(html: str) -> str:
     """
     if _is_tangled(html):
         return text_to_html(text_of_html(html))
-    cleaned = _CLEANER.clean(_in_short_texts(html.replace("\0", "")))
+    cleaned = _CLEANER.clean(_in_short_texts(_with_field_values(html.replace("\0", ""))))
     return _IMAGE.sub(_put_aside, cleaned) if "<img" in cleaned else cleaned
+
+
+def _with_field_values(html: str) -> str:
+    """Put what a person filled into the fields of a form in their place: of such a field only its words are shown."""
+    return _FIELD.sub(_value_of_field, html) if "<input" in html.lower() else html
+
+
+def _value_of_field(tag: re.Match[str]) -> str:
+    said: dict[str, str] = {}
+    for name, *values in _FIELD_ATTRIBUTE.findall(tag[1]):
+        said.setdefault(name.lower(), "".join(values))
+    kind = said.get("type", "text").lower()
+    if kind in ("checkbox", "radio"):
+        return " ☑ " if "checked" in said else " ☐ "
+    value = said.get("value") if kind not in ("hidden", "password", "image", "file") else ""
+    return f" {value} " if value else ""
+
+
+_FIELD = re.compile(r"<input\b([^<>]{0,2000})>", re.IGNORECASE)
+_FIELD_ATTRIBUTE = re.compile(r"""([^\s"'=/]{1,40}+)(?:\s*+=\s*+(?:"([^"]*+)"|'([^']*+)'|([^\s"']++)))?+""")
 
 
 def _in_short_texts(html: str) -> str:
@@ -335,7 +355,7 @@ _UNSEEN = [(re.compile("<!(?=--)"), re.compile("(?<=--)!?>")), _marks_of("style"
 def _seen(html: str) -> str:
     for opening, closing in _UNSEEN:
         html = _without(html, opening, closing)
-    return html
+    return _with_field_values(html)
 
 
 def _without(html: str, opening: re.Pattern[str], closing: re.Pattern[str]) -> str:

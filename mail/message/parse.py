@@ -220,10 +220,13 @@ def _from_its_first_line(raw: bytes) -> bytes:
 def _other_bodies(
     bodies: Bodies, reader: StructureReader, fields: dict[str, list[str]], body: int
 ) -> tuple[Bodies, StructureReader]:
-    """Where a mail without a body has its words: above its parts, in a text with a name, in what Outlook packed."""
-    above = body_text(reader.raw[slice(*reader.above)], "", reader.problems).strip()
-    if above and not _SAID_BY_PROGRAMS.search(above):
-        return Bodies(text=above), reader
+    """Where a mail without a body has its words: above or below its parts, in a text with a name, in what Outlook
+    packed.
+    """
+    for beside in reader.beside:
+        words = body_text(reader.raw[slice(*beside)], "", reader.problems).strip()
+        if words and not _SAID_BY_PROGRAMS.search(words):
+            return Bodies(text=words), reader
     again = StructureReader(reader.raw, reader.problems, named_are_bodies=True)
     named = again.part(fields, body, len(reader.raw), depth=0, default="text/plain")
     if not named.are_empty:

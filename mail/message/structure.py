@@ -69,7 +69,7 @@ class StructureReader:
         self.leaves: list[Leaf] = []
         self.parts = 0
         self.is_untouched = True  # no leaf was read
-        self.above = (0, 0)  # where something stands above the first part of all
+        self.beside = ((0, 0), (0, 0))  # where something stands above the first part of all, and below the last one
         self.too_much: Why | None = None
 
     def header(self, start: int, end: int, known: re.Pattern[str] = KNOWN_FIELD) -> tuple[Fields, int]:
@@ -136,7 +136,10 @@ class StructureReader:
         if not closed:
             self._note("parse_not_closed")
         if depth == 0:
-            self.above = start, max(self.raw.rfind(b"\n", start, spans[0][0] - 1), start)
+            above = max(self.raw.rfind(b"\n", start, spans[0][0] - 1), start)
+            below = self.raw.find(b"\n", min(spans[-1][1] + 2, end), end) if closed else -1
+            are_words = below >= 0 and not _LOOKS_LIKE_BOUNDARY.search(self.raw, below, end)
+            self.beside = (start, above), (below, end) if are_words else (end, end)
         if depth >= DEEPEST:
             self._stop(why("parse_too_deep", limit=DEEPEST))
             return Bodies()

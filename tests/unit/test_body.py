@@ -51,6 +51,10 @@ from tests.effort import little_work
         ("<p>unclosed <b>bold", "<p>unclosed <b>bold</b></p>"),
         ("<?xml version='1.0' encoding='utf-8'?><p>a</p>", "<p>a</p>"),
         ("<!-- only a comment -->", ""),
+        ("<td>Name: <INPUT type='text' name=n value=\"Ann &amp; Bob\"></td>", "Name:  Ann &amp; Bob "),
+        ("<p>Size <input value=XL /></p>", "<p>Size  XL </p>"),
+        ('<input type=checkbox checked>Tea<input type="radio" value=1>Milk', " ☑ Tea ☐ Milk"),
+        ('a<input type=hidden value=token><input type="password" value="secret"><input data-value=x>', "a"),
         ("a\0b", "ab"),
         ("", ""),
     ],
@@ -291,6 +295,7 @@ HOSTILE = {
     "tables": "<table><tr><td>" * 30_000,
     "entities": "&#" * 150_000,
     "quotes": "<a \"'" * 100_000,
+    "fields": "<input " * 50_000 + ">" + '<input value="a' * 50_000,
 }
 
 
