@@ -13,7 +13,7 @@ from typing import Any
 
 from babel.dates import format_skeleton
 from flask import current_app, url_for
-from flask_babel import format_date, format_number, format_timedelta, get_locale, get_timezone, gettext
+from flask_babel import format_date, format_number, format_time, format_timedelta, get_locale, get_timezone, gettext
 from flask_babel import format_datetime as _format_datetime
 from flask_babel import lazy_gettext as _l
 from markupsafe import Markup, escape
@@ -102,10 +102,16 @@ def priority(value: int) -> Markup:
     return Markup('<span class="priority" title="{}">{}</span>').format(words, stars)
 
 
-def format_datetime(moment: datetime, style: str = "medium") -> str:
-    """Return a moment in the reader's zone; one that the calendar there does not have, by its UTC date."""
+def format_datetime(moment: datetime, style: str = "") -> str:
+    """Return a moment in the reader's zone; one that the calendar there does not have, by its UTC date.
+
+    Without a style it has no seconds, which only its title shows.
+    """
     try:
-        return str(_format_datetime(moment, style))
+        if style:
+            return str(_format_datetime(moment, style))
+        joined: str = get_locale().datetime_formats["medium"]
+        return joined.format(format_time(moment, "short"), format_date(moment))
     except OverflowError:  # a date of a stranger's
         return f"{moment:%Y-%m-%d}"
 
@@ -135,7 +141,7 @@ def due(moment: datetime | None) -> Markup:
     if moment is None:
         return at(moment)
     said = gettext("%(time)s (%(zone)s)", time=format_datetime(moment), zone=zone_name())
-    return _time(moment, said)
+    return _time(moment, said, "until")
 
 
 def until(moment: datetime) -> Markup:
