@@ -2,22 +2,21 @@
 
 import csv
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from mail.decide.advice import ADVICE
 from mail.sentences import SENTENCES, say
-from mail.transport.mailbox import ProtocolSession, translate
+from mail.transport.imap import ImapSession
+from mail.transport.mailbox import MailboxTarget, translate
 
 with (Path(__file__).parents[1] / "data" / "mailbox_answers.csv").open(newline="") as file:
     ROWS = list(csv.DictReader(file))
 
 
 def reason_of(said, host="mail.x.test", auth="password"):
-    session = SimpleNamespace(target=SimpleNamespace(host=host, user="clerk", auth=auth))
-    session.refused = lambda words: ProtocolSession.refused(session, words)
-    return translate(ProtocolSession.login_refused(session, said)).why
+    target = MailboxTarget("Odd", "imap", host, 143, "none", "clerk", "a secret of the tests", auth=auth)
+    return translate(ImapSession(target, line=None).login_refused(said)).why
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['source']}-{row['cause']}")
