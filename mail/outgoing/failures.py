@@ -17,7 +17,6 @@ from models.slices import by_hundreds
 from models.store import upsert
 
 LONGEST_TEXT = 2000
-_Once = tuple[int | None, int | None, str | None] | str | None  # line, trace, address; an address alone
 _SAME_MAIL = timedelta(hours=12)  # reports that prove no mail of ours and come within this time count once
 _COUNTING = {kind.value for kind in FailureKind if kind.counts}
 
@@ -39,7 +38,7 @@ def record(failures: Sequence[Failure], now: datetime) -> list[str]:
     """Write failures down and return the addresses (keys) whose count rose; the caller commits.
 
     A failure counts against its address if its kind does and if no other one of the same mail counted before: a second
-    report, or a report after a refusal, is recorded and changes nothing. An address that was corrected is another one.
+    report, or a report after a refusal, is recorded and changes nothing.
     """
     rows = []
     risen: list[str] = []
@@ -47,7 +46,7 @@ def record(failures: Sequence[Failure], now: datetime) -> list[str]:
     for failure in failures:
         key = normalise(failure.address)
         mail = (failure.recipient_id, failure.trace_id)
-        once = key if mail == (None, None) else (*mail, key)
+        once = key if mail == (None, None) else mail
         counts = key is not None and failure.kind in _COUNTING and once not in counted_before
         if counts and key is not None:
             risen.append(key)
@@ -71,18 +70,18 @@ def record(failures: Sequence[Failure], now: datetime) -> list[str]:
     return risen
 
 
-def _counted(failures: Sequence[Failure], now: datetime) -> set[_Once]:
+def _counted(failures: Sequence[Failure], now: datetime) -> set[tuple[int | None, int | None] | str | None]:
     """The mails among these that have counted already, and the addresses that just did without a mail that is known."""
     lines = {failure.recipient_id for failure in failures if failure.recipient_id is not None}
     traces = {failure.trace_id for failure in failures if failure.trace_id is not None}
-    found: set[_Once] = set()
+    found: set[tuple[int | None, int | None] | str | None] = set()
     alone = {key for one in failures if not (one.recipient_id or one.trace_id) and (key := normalise(one.address))}
     for some in by_hundreds(lines):
-        query = select(Bounce.recipient_id, Bounce.address_key).where(Bounce.counted, Bounce.recipient_id.in_(some))
-        found |= {(line, None, key) for line, key in db.session.execute(query)}
+        query = select(Bounce.recipient_id).where(Bounce.counted, Bounce.recipient_id.in_(some))
+        found |= {(line, None) for line in db.session.scalars(query)}
     for some in by_hundreds(traces):
-        query = select(Bounce.trace_id, Bounce.address_key).where(Bounce.counted, Bounce.trace_id.in_(some))
-        found |= {(None, trace, key) for trace, key in db.session.execute(query)}
+        query = select(Bounce.trace_id).where(Bounce.counted, Bounce.trace_id.in_(some))
+        found |= {(None, trace) for trace in db.session.scalars(query)}
     for keys in by_hundreds(alone):
         just_now = select(Bounce.address_key).where(
             Bounce.counted, Bounce.address_key.in_(keys), Bounce.at > now - _SAME_MAIL,

@@ -112,7 +112,10 @@ def _reported(line: Recipient) -> Iterator[TimelineEntry]:
         elif bounce.kind == "complaint":
             look, reason = "bounced", why("timeline_complaint")
         else:
-            look, reason = "bounced", why(f"bounced_{bounce.kind}", address=line.address, text=bounce.text)
+            look, reason = (
+                "bounced",
+                why(f"bounced_{bounce.kind}", address=bounce.address_key or line.address, text=bounce.text),
+            )
             bounced = bounced or bounce.at == line.bounced_at
         yield TimelineEntry(bounce.at, look, reason, received_mail_id=bounce.received_mail_id)  # type: ignore[arg-type]
     if line.bounced_at is not None and not bounced and line.state == "bounced":

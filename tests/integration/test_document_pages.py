@@ -23,6 +23,7 @@ from models import (
     AddressHealth,
     Attachment,
     Blob,
+    Bounce,
     Contact,
     Document,
     DocumentType,
@@ -332,6 +333,10 @@ def test_a_late_report_about_the_dead_address_says_nothing_about_the_right_one(a
         assert dict(db.session.execute(select(AddressHealth.address_key, AddressHealth.bounces)).all()) == {
             "gone@x.test": 1, "right@x.test": 1,
         }  # fmt: skip
+        kept = select(Bounce.address_key, Bounce.counted).order_by(Bounce.id)
+        assert db.session.execute(kept).all() == [
+            ("gone@x.test", True), ("gone@x.test", False), ("right@x.test", True),
+        ]  # fmt: skip
 
 
 def test_a_cancelled_email_is_not_due(app, clerk):
