@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from mail.decide.signing import UNSIGNED_WAITS
 from mail.decide.verp import bounce_address_of, shared_by_all
@@ -173,6 +174,7 @@ class LineBatch(DeliveryBatch[Claimed]):
         self._put_off: defaultdict[datetime, list[tuple[Claimed, Why]]] = defaultdict(list)
         self._unsigned: defaultdict[str, list[tuple[Claimed, Why]]] = defaultdict(list)  # by the domain of the key
         self._recorded_at = time.monotonic()
+        self._is_gone = False
 
     def chosen_elsewhere(self) -> list[Claimed]:
         """Return the lines whose mail has no such server: its record was deleted, or there was none to begin with."""
@@ -269,6 +271,7 @@ class LineBatch(DeliveryBatch[Claimed]):
             if keeps_waiting(error):
                 raise
             log.exception("results can't be written down together")
+            self._is_gone = isinstance(error, IntegrityError)  # the record of the server was deleted meanwhile
             for one in noted:
                 self._write_alone(one)
         with contextlib.suppress(JournalFailed):  # it begins nothing until it could be
@@ -282,7 +285,7 @@ class LineBatch(DeliveryBatch[Claimed]):
         now = clock_now()
         holder = {"holder": self.worker.id}
         db.session.connection().execute(RESULT, [result | holder for _, _, result in noted])
-        attempts = [attempt_of(line, tried, now, self.server_id, self.server_name) for line, tried, _ in noted]
+        attempts = [attempt_of(line, tried, now, self.server_name, is_gone=self._is_gone) for line, tried, _ in noted]
         db.session.execute(insert(DeliveryAttempt), attempts)
         given = [(line.id, given_by_relay(tried)) for line, tried, _ in noted if tried.outcome.accepted]
         insert_rows(RelayId, [{"recipient_id": id, "name": name} for id, name in given if name])

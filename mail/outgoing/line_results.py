@@ -41,12 +41,12 @@ def result_of(line: Claimed, outcome: Any, now: datetime) -> dict[str, Any]:
     return result | {"state": "failed", "why": reason and ended(reason)}
 
 
-def attempt_of(line: Claimed, tried: Try, now: datetime, server_id: int, server_name: str) -> dict[str, Any]:
-    """Return the row of a try in the history of its line."""
+def attempt_of(line: Claimed, tried: Try, now: datetime, server_name: str, *, is_gone: bool) -> dict[str, Any]:
+    """Return the row of a try in the history of its line; ``is_gone``: the record of its server was deleted."""
     return {
         "recipient_id": line.id,
         "at": now,
-        "server_id": line.chosen or None,
+        "server_id": None if is_gone else line.chosen or None,
         "server_name": server_name,
         "phase": tried.outcome.phase,
         "code": tried.outcome.code,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet, MultiFernet
 from flask import Flask
-from sqlalchemy import event, select, update
+from sqlalchemy import delete, event, select, update
 
 from mail.documents.file_links import most_octets
 from mail.errors import JournalFailed
@@ -45,7 +45,7 @@ from scheduler.identity import WorkerIdentity
 from scheduler.loops import Loop, LoopGroup, NotNow
 from scheduler.sending import ConnectionShares, PersonalSenders, SendingThread, ServerWatch
 from tests.integration.mass import add_contacts, draft, prepare
-from tests.servers.misbehaving import SILENT_AT, misbehaving, silent_at
+from tests.servers.misbehaving import SILENT_AT, dialogue, misbehaving, silent_at
 from tests.waiting import wait_until
 
 ONE_DATABASE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
@@ -196,6 +196,22 @@ def test_a_result_that_can_not_be_stored_loses_its_words_only(desk: Desk, smtp_s
     with desk.app.app_context():
         event.remove(db.engine, "before_cursor_execute", refuse)
     assert set(desk.lines().values()) == {("sent", None)}
+
+
+def test_a_server_that_is_deleted_while_it_sends_takes_no_reason_with_it(desk: Desk, monkeypatch) -> None:
+    class Deleted(deliver.LineBatch):
+        def goes_on(self) -> bool:
+            db.session.execute(delete(OutgoingServer))
+            db.session.commit()
+            return super().goes_on()
+
+    monkeypatch.setattr(deliver, "LineBatch", Deleted)
+    replies = {b"RCPT": b"550 5.1.1 No such user\r\n"}
+    with misbehaving(dialogue(b"220 mx.test ESMTP\r\n", replies, b"250 ok\r\n")) as port:
+        desk.server(port)
+        desk.mail("bad@x.test")
+        desk.send_all()
+    assert desk.lines() == {"bad@x.test": ("failed", "no_such_mailbox")}
 
 
 def test_a_batch_that_fails_three_times_is_taken_apart(desk: Desk, smtp_sink: Any, monkeypatch) -> None:
