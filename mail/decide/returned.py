@@ -258,6 +258,8 @@ def is_challenge(own: OwnWords) -> bool:
 
 _CHALLENGE = re.compile(
     r"(?<!@)boxbe\.com|(?<!\d )sender verification(?! (?:fail|error|callout|unsuccess|reject))"
+    r"|mailinblack|tira-teima|bestätigen sie,? dass sie (?:ein mensch|keine? (?:ro)?bot)"
+    r"|confirme[rz]? que vous (?:êtes|n['’]êtes)|confirm[ae] que (?:você|usted|é|es) (?:um|uma|un|una)\b"
     r"|verify that you are (?:a )?(?:human|person|real)|challenge[/-]response"
     r"|(?<!@)spam ?arrest|\btmda\b.{0,80}confirm|confirm that you are (?:not a (?:spammer|robot)|a (?:human|person))",
     re.IGNORECASE | re.DOTALL,

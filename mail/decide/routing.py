@@ -165,7 +165,19 @@ def _report(case: RoutingCase) -> list[Outcome] | None:
     case.step(f"route_report_{report.about.value}", addresses=names, n=len(report.recipients))
     case.step("route_report_ours" if about or token else "route_report_not_ours")
     case.steps += report.problems
-    return [Bounced(report, about, token)]
+    bounced = Bounced(report, about, token)
+    return [bounced, *_challenge_shown(case, bounced)]
+
+
+def _challenge_shown(case: RoutingCase, bounced: Bounced) -> list[Outcome]:
+    """Somebody has to do what a challenge asks, or its reader gets nothing: it is a note in its thread as well."""
+    if bounced.report.about is not About.CHALLENGE:
+        return []
+    known = bounced.about or case.facts.signed.get(bounced.token) or case.answered()
+    if known is None or known.thread_id is None:
+        return []
+    case.step("route_auto_reply_noted", thread=known.thread_id)
+    return [AutoNote(known.thread_id, known.post_id)]
 
 
 def _automatic_answer(case: RoutingCase) -> list[Outcome] | None:

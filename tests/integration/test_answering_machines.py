@@ -44,11 +44,12 @@ def test_who_is_away_is_no_failure_not_even_at_a_unique_bounce_address(desk: Fro
         .replace(b"Tue, 3 Nov", b"Sun, 22 Nov")
         for raw in (*whole, *bare)
     ]
-    rows = desk.receive(*raws)
-    assert {row.state for row in rows} == {"processed"}
+    to, text = f"bounce+{token}@{DOMAIN}", "Spam Arrest: confirm that you are a person"
+    *rows, challenged = desk.receive(*raws, mail(f"Mail System <{ANN}>", to, "Confirm", text, Return_Path="<>"))
+    assert {row.state for row in (*rows, challenged)} == {"processed"} and challenged.result == "challenge"
     assert Counter(row.result for row in rows[: len(whole)]) == {"auto_reply": len(whole)}
     posts = desk.posts(thread_id)
-    assert len(posts) == 1 + 2 * len(whole) - 2, "two machines without a header are recorded, and blame nobody"
+    assert len(posts) == 1 + 2 * len(whole) - 2 + 1, "two machines without a header are recorded, and blame nobody"
     assert [one for one in desk.sent() if one.id > sent.id and one.to == {ANN}] == [], "nobody answered a machine"
     with desk.app.app_context():
         assert db.session.scalars(select(Recipient.state).where(Recipient.id == sent.lines[ANN])).all() == ["sent"]

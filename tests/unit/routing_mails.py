@@ -191,7 +191,7 @@ MAILS = [
     ("107", "feedback of 21"),
     ("108", "receipt of 21"),
     ("109", "auto-note 100"),
-    ("110", "challenge of nothing"),
+    ("110", "challenge of nothing, auto-note 100"),
     ("111", "bounce of nothing"),
     ("112", "bounce of nothing"),
     # 3: automatic answers of many programs

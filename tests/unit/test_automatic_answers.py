@@ -154,3 +154,21 @@ def test_what_a_program_answers_as_nobody_needs_no_known_words(header: str, expe
     first, _, rest = header.partition("\n") if header.startswith("Return-Path") else ("Return-Path: <>", "", header)
     raw = NOBODY.replace("Return-Path: <>", first) + f"{rest}\nIn-Reply-To: <n1@mycompany.test>\n\nTakk.\n"
     assert outcome(raw.encode()) == expected
+
+
+@pytest.mark.parametrize(
+    ("to", "answers", "expected"),
+    [
+        ("bounce+a2b3c4", "", ["Bounced", "AutoNote"]),
+        ("catchall", "In-Reply-To: <n1@mycompany.test>\n", ["Bounced", "AutoNote"]),
+        ("catchall", "", ["Bounced"]),
+    ],
+)
+def test_a_challenge_is_shown_in_its_thread_too(to: str, answers: str, expected: list[str]) -> None:
+    raw = NOBODY.replace("Ann Lee <ann@", "<no-reply@").replace("notifications", to) + (
+        f"Subject: Your order\n{answers}Content-Type: text/plain; charset=utf-8\n\n"
+        "Bestätigen Sie, dass Sie ein Mensch sind: https://home.test/c\n"
+    )
+    routing = routed(raw.encode())
+    assert [type(one).__name__ for one in routing.outcomes] == expected
+    assert (routing.state, routing.result) == ("processed", "challenge")
