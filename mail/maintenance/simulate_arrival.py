@@ -103,6 +103,8 @@ class SimulatedArrival:
     author: str = ""
     recipients: tuple[str, ...] = ()
     subject: str = ""
+    in_reply_to: str = ""
+    envelope_from: str = ""
     steps: tuple[Why, ...] = ()
     consequences: tuple[Consequence, ...] = ()
     answer_to: str = ""
@@ -190,6 +192,8 @@ def _simulated(case: Case, given: GivenMail, now: datetime) -> SimulatedArrival:
         author=case.author_text,
         recipients=tuple(message.recipients),
         subject=message.subject,
+        in_reply_to=" ".join(message.references),
+        envelope_from="<>" if message.return_path == "" else message.return_path or "",
         steps=(*message.problems, *routing.steps),
         consequences=tuple(_consequence(outcome, case, context, placed) for outcome in routing.outcomes),
         answer_to=routing.answer_to,

@@ -64,7 +64,7 @@ SENTENCES: dict[str, Any] = {
     "route_alias": _l("It was sent to the alias %(address)s, which creates a new document."),
     "route_alias_fixed": _l("It was sent to the alias %(address)s, which posts all emails on one document."),
     "route_alias_retired": _l("%(address)s is a retired alias; it keeps receiving emails until you remove it."),
-    "route_no_action": _l("The incoming server has no action for incoming emails."),
+    "route_no_action": _l("It did not come through an incoming server that creates documents."),
     "route_action": _l("The incoming server's action creates a new document from it."),
     "route_unknown_address": _l(
         "%(address)s is not one of our addresses. Make it an alias, or route this email to a document manually."

@@ -436,7 +436,8 @@ def test_an_empty_list_says_what_to_do(app, admin):
     assert "No server yet" in page and "Add one." in page and 'href="/admin/sample-servers/new"' in page
     servers(app, "one")
     page = admin.get("/admin/sample-servers/?search=zzz").text
-    assert "No results" in page and "Show all" in page
+    assert "No results" in page and "Nothing matches your search." in page and "Show all" in page
+    assert "Nothing matches these filters." in admin.get("/admin/received-mails/?state=quarantined").text
 
 
 @pytest.mark.parametrize(

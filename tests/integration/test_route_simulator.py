@@ -151,8 +151,10 @@ def test_a_received_email_is_explained_as_if_it_came_for_the_first_time(pages, a
         flow.process_waiting(now(), WorkerLease.register(now()))
         number = kept.id
     assert f"{PAGE}?received={number}" in admin.get(f"/admin/received-mails/details?id={number}").text
-    page = words(admin.get(f"{PAGE}?received={number}"))
-    assert "As if this email arrived now" in page and "It would create a new document" in page
+    page = admin.get(f"{PAGE}?received={number}")
+    assert "As if this email arrived now" in words(page) and "It would create a new document" in words(page)
+    for value in ("&#34;Zoe&#34; &lt;zoe@zed.test&gt;", "sales@office.test", "A question"):  # to be changed, and asked again
+        assert f'value="{value}"' in page.text
     assert "Nothing: the same email has already reached" in words(admin.post(PAGE, {"mail": raw.decode()}))
     with pages.app_context():
         db.session.get_one(ReceivedMail, number).blob_id = None

@@ -9,7 +9,13 @@ from sqlalchemy import select
 from wtforms import Form, SelectField, StringField, TextAreaField
 from wtforms.fields.choices import SelectChoice
 
-from mail.maintenance.simulate_arrival import GivenMail, as_json, given_from_ledger, simulate_arrival
+from mail.maintenance.simulate_arrival import (
+    GivenMail,
+    SimulatedArrival,
+    as_json,
+    given_from_ledger,
+    simulate_arrival,
+)
 from mail.sentences import say
 from mail.settings.clock import now
 from models import IncomingServer, ReceivedMail, db
@@ -33,13 +39,19 @@ class ArrivalForm(Form):
     envelope_from = StringField(_l("Envelope sender"), default="")
 
 
-def _form(given: GivenMail | None = None) -> ArrivalForm:
+def _form() -> ArrivalForm:
     form = ArrivalForm(request.form)
     servers = db.session.execute(select(IncomingServer.id, IncomingServer.name).order_by(IncomingServer.name)).all()
     form.server_id.choices = [NO_SERVER, *(SelectChoice(one.id, one.name) for one in servers)]
-    if given is not None:
-        form.server_id.data = given.server_id or 0
     return form
+
+
+def _fill(form: ArrivalForm, given: GivenMail, found: SimulatedArrival) -> None:
+    """Let the form say what the header of a received email says, so that a person can change it and ask again."""
+    form.server_id.data = given.server_id or 0
+    form.to.data = ", ".join(found.recipients)
+    for name in ("sender", "subject", "in_reply_to", "envelope_from"):
+        form[name].data = getattr(found, name)
 
 
 def _given(form: ArrivalForm) -> GivenMail:
@@ -57,12 +69,13 @@ def incoming() -> ResponseReturnValue:
     """Say what would become of an email: pasted, from a file, described, or of the ledger (``?received=``)."""
     received = db.session.get(ReceivedMail, request.args.get("received", 0, type=int))
     stored = given_from_ledger(received.id) if received is not None and request.method == "GET" else None
-    form = _form(stored)
+    form = _form()
     found = None
     if request.method == "POST" and form.validate():
         found = simulate_arrival(_given(form), now())
     elif stored is not None:
         found = simulate_arrival(stored, now())
+        _fill(form, stored, found)
     return render_template(
         "pages/simulator_incoming.html",
         form=form,
