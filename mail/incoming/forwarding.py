@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from mail.decide.forwarding import ForwardingRequest, host_of
 from mail.sentences import why
-from mail.settings.notices import tell_admins
+from mail.settings.notices import is_done, tell_admins
 from models import Event, ReceivedMail, db
 
 OPEN, DONE = "forwarding", "forwarding_done"  # results in the ledger
@@ -74,6 +74,7 @@ def mark_done(received_id: int, user: str, now: datetime) -> bool:
         return False
     row.state, row.result, row.processed_at = "processed", DONE, now
     row.decision = [*(row.decision or []), why("forwarding_done", user=user)]
+    is_done(f"{_PAGE}{received_id}", now)
     Event.add(["incoming"], now)
     db.session.commit()
     return True

@@ -85,5 +85,5 @@ def _errors(server: IncomingServer, password_stays_behind: bool) -> dict[str, Wh
 
 
 def tested_key(server: IncomingServer) -> str:
-    """Return what stands for all that a test of a mailbox depends on."""
-    return settings_key(astuple(replace(target_of(server), name="", tokens=None)))
+    """Return what stands for all that a test of a mailbox depends on: the same during a rehearsal, and in a copy."""
+    return settings_key(astuple(replace(target_of(server), name="", tokens=None, spool="", read_only=False)))

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from mail.sentences import why
 from models import Event, Notification, User, db
@@ -19,3 +19,13 @@ def tell_admins(code: str, values: dict[str, Any], link: str, now: datetime) -> 
     for user_id in admins:
         db.session.add(Notification(user_id=user_id, kind="notice", why=reason, link=link, at=now))
     Event.add([f"inbox:{user_id}" for user_id in admins], now)
+
+
+def is_done(link: str, now: datetime) -> None:
+    """Mark the notices that lead there as read for every admin: somebody did what they ask for. The caller commits."""
+    unread = update(Notification).where(
+        Notification.user_id.in_(select(User.id).where(User.role == "admin")), Notification.read_at.is_(None),
+        Notification.kind == "notice", Notification.link == link,
+    )  # fmt: skip
+    told = db.session.scalars(unread.values(read_at=now).returning(Notification.user_id)).all()
+    Event.add([f"inbox:{user_id}" for user_id in told], now)

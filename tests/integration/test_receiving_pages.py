@@ -259,6 +259,7 @@ def test_one_in_doubt_waits_in_quarantine_and_its_link_is_text(pages: Flask, adm
     with pages.app_context():
         row = db.session.get_one(ReceivedMail, number)
         assert (row.state, row.result) == ("processed", "forwarding_done")
+    assert "may be a request to confirm" not in words(admin.get("/inbox").text)  # what is done is no news
 
 
 @pytest.mark.heavy

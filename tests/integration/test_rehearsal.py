@@ -188,6 +188,11 @@ def test_everybody_sees_on_every_page_that_nothing_leaves(pages: Flask, admin: V
     with pages.app_context():
         work_off()
     assert "rehearsal" not in words(user.get("/inbox"))
+    with pages.app_context():
+        flow.begin(why("rehearsal_copied_here", here="vm (/srv/office.db)"), now())
+    said = words(user.get("/inbox"))
+    assert "This may be a copy of the real office." in said and "/srv/office.db" not in said
+    assert "/srv/office.db" in words(admin.get("/settings/"))
 
 
 def test_nobody_changes_by_hand_what_is_kept_of_it(pages: Flask, admin: Visitor) -> None:
