@@ -24,6 +24,7 @@ from mail.sentences import Why, say
 from mail.settings.clock import now
 from mail.settings.dns_hosts import DnsHost
 from mail.settings.providers import Provider, ProviderDns, PublishedLimit, Quirk
+from webapp import auth
 
 # state -> (its look: wait, busy, good, bad, doubt, off; the word shown)
 STATES: dict[str, tuple[str, Any]] = {
@@ -78,9 +79,9 @@ def state(name: str, title: str = "") -> Markup:
     return Markup('<span class="state state-{}" title="{}">{}</span>').format(look, title, label)
 
 
-def fixer(reason: Why | None, to_administrator: bool = False, goes_on: bool = False) -> Markup:
+def fixer(reason: Why | None, goes_on: bool = False) -> Markup:
     """Return the line that says who can fix a failure; ``goes_on``: it is tried again automatically."""
-    said = say(told_fixer(reason, has_ended=not goes_on, to_administrator=to_administrator))
+    said = say(told_fixer(reason, has_ended=not goes_on, to_administrator=auth.role() == "admin"))
     return Markup('<span class="fixer">{}</span>').format(said)
 
 

@@ -66,7 +66,7 @@ def advice_for(reason: Why | None) -> Advice:
 
 
 def told_fixer(reason: Why | None, *, has_ended: bool, to_administrator: bool = False) -> Why:
-    """Return the sentence that says who can fix a failure; on pages of administrators that may be the reader.
+    """Return the sentence that says who can fix a failure; for an administrator that may be the reader.
 
     What has ended passes as well, but nothing is tried again then unless somebody wants it.
 

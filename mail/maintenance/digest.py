@@ -267,7 +267,7 @@ def _post(user: User, one: _Failed, url: str) -> Markup:
     lines = one.envelope.failed
     for line in lines[:MOST_RECIPIENTS]:
         reason: Why | None = line.why  # type: ignore[assignment]
-        fixer = say(told_fixer(reason, has_ended=True))
+        fixer = say(told_fixer(reason, has_ended=True, to_administrator=user.role == "admin"))
         to = show_address(line.name or (line.contact.name if line.contact else ""), line.address)
         parts.append(Markup("<p><b>{}</b><br>{}<br><i>{}</i></p>").format(to, say(reason), fixer))
     rest = len(lines) - MOST_RECIPIENTS
