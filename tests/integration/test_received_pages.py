@@ -84,7 +84,8 @@ def test_one_click_makes_an_alias_and_processes_all_that_waited_for_it(pages: Fl
     page = words(admin.get(f"/admin/received-mails/details?id={numbers[0]}"))
     assert "starting with the 2 emails to it in quarantine." in page
     shown = admin.get(f"/admin/received-mails/details?id={numbers[2]}").text
-    assert "starting with the email to it in quarantine." in words(shown) and 'data-confirm="Reject this email?' in shown
+    assert "starting with the email to it in quarantine." in words(shown)
+    assert 'data-confirm="Reject this email?' in shown
     for path in ("/admin/received-mails/", "/admin/aliases/"):
         assert "Review unknown addresses" in words(admin.get(path))
     rows = re.findall(r"<tr>.*?</tr>", admin.get("/admin/received-mails/unknown-addresses").text, re.DOTALL)
