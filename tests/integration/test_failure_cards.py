@@ -127,7 +127,7 @@ def test_a_mail_that_was_sent_needs_no_advice(app, admin):
 
 def test_an_email_that_waits_for_a_server_says_who_can_help(app, admin):
     fail(app, "queued", "no_server")
-    for reader, who in ((admin, "you"), (Visitor(app).as_role("user"), "your administrator")):
+    for reader, who in ((admin, "you"), (Visitor(app).as_role("marketing"), "your administrator")):
         assert f"Who can fix this: {who} " in words(reader.get("/document/1"))
 
 
