@@ -7,25 +7,17 @@ import re
 from itertools import islice
 
 from mail.message.html import says_something, text_of_html
-from mail.message.quoted_words import (
-    ANSWERS_BELOW,
-    DATE_LINE,
-    FORWARDED,
-    FROM_LINE,
-    HTML_HEADER,
-    LINE_ABOVE,
-    OTHER_LINE,
-    POSTSCRIPT,
-    REACHED,
-    SEPARATORS,
-    SUBJECT_LINE,
-    WROTE,
+from mail.message.quoted_lines import (
+    attribution,
+    begins_quote,
+    is_header,
+    is_marked,
+    is_signature,
+    words_between_quotes,
 )
+from mail.message.quoted_words import ANSWERS_BELOW, FORWARDED, HTML_HEADER, POSTSCRIPT, SEPARATORS
 
-_LIST_ITEM = re.compile(r"[ \t]*(?:[-*•–+]|\d{1,3}[.)])[ \t]")
-_LONGEST_SIGNATURE = 12  # lines
 _MOST_LOOKS = 20  # lines of dashes below which a signature is looked for
-_LONGEST_LINE = 1000  # of a line more than this is not looked at
 _LOOKED_ABOVE = 10_000  # characters above a quote
 _MOST_RULES = 100  # horizontal rules of a page behind which a quoted header is looked for
 
@@ -42,28 +34,29 @@ def fold_at(body: str, is_html: bool = False, *, answers: bool = True, author: s
     >>> text[: fold_at(text)]
     'Fine, thanks.\\n\\n'
     """
-    at = _fold_html(body) if is_html else _fold_text(body)
+    at, quote = _fold_html(body) if is_html else _fold_text(body)
     if at is None or not (text_of_html(body[:at]) if is_html else body[:at].strip()):
         return None
-    start, end = folded_parts(body, at, is_html).get("quoted", (0, 0))
-    if not end:
-        return at
-    above, quote = body[max(start - _LOOKED_ABOVE, 0) : start], body[start:end]
-    if is_html:
-        above, quote = text_of_html(above), text_of_html(quote)
-    return at if answers and not _is_to_be_read(quote, above, author) else None
+    is_folded = quote is None or (answers and not _is_to_be_read(body, quote, is_html, author))
+    return at if is_folded else None
 
 
-def _is_to_be_read(quote: str, above: str, author: str) -> bool:
-    """Say whether a quote is passed on, or holds words of the writer: those above it tell so, or a program marked them.
+def _is_to_be_read(body: str, quote: int, is_html: bool, author: str) -> bool:
+    """Say whether a quote is passed on, or holds words of the writer: those above it tell so, or they are marked.
 
     Outlook puts the name of who writes into a quote before each answer, in brackets.
     """
-    if FORWARDED.search(quote[:200].strip().partition("\n")[0]) or ANSWERS_BELOW.search(above) or _ARROW.search(quote):
+    above, begins, rest = body[max(quote - _LOOKED_ABOVE, 0) : quote], body[quote : quote + 1000], body[quote:]
+    if is_html:
+        above, begins = text_of_html(above), text_of_html(begins)
+    if FORWARDED.search(begins.strip().partition("\n")[0][:200]) or ANSWERS_BELOW.search(above.lower()):
         return True
-    return bool(author) and f"[{author}]" in quote
+    if any(arrow in rest for arrow in _ARROWS) and _ARROW.search(text_of_html(rest) if is_html else rest):
+        return True
+    return bool(author) and f"[{author}]" in rest
 
 
+_ARROWS = ("->", "=>", "-&gt;", "=&gt;", "→")
 _ARROW = re.compile(r"^[ \t]*+(?:[-=]{1,4}>|→)", re.MULTILINE)  # by which people point to their answers
 
 
@@ -96,8 +89,8 @@ def _quote_below(body: str, at: int, is_html: bool) -> int:
         quote = _html_quote(body)
         return quote if quote is not None and quote > at else len(body)
     lines = body[at:].split("\n")
-    begins = (number for number in range(1, len(lines)) if _begins_quote(lines, number))
-    cut = _before_trailing_quote(lines, next(begins, len(lines)))
+    begins = next((n for n in range(1, len(lines)) if is_marked(lines[n]) or begins_quote(lines, n)), len(lines))
+    cut = _before_trailing_quote(lines, begins + is_marked(lines[begins])) if begins < len(lines) else begins
     return at + sum(len(line) + 1 for line in lines[:cut]) if cut < len(lines) else len(body)
 
 
@@ -108,7 +101,7 @@ def _signature_below(body: str, at: int, is_html: bool) -> int:
         signature = _SIGNATURE_MARKS.search(body, closed) if closed > at else None
         return _with_dashes(body, signature.start()) if signature else len(body)
     lines = body[at:].split("\n")
-    last = max((number for number, line in enumerate(lines) if line.lstrip().startswith(">")), default=len(lines))
+    last = max((number for number, line in enumerate(lines) if is_marked(line)), default=len(lines))
     dashes = next((number for number in range(last, len(lines)) if lines[number] in ("-- ", "--")), len(lines))
     return at + sum(len(line) + 1 for line in lines[:dashes]) if dashes < len(lines) else len(body)
 
@@ -116,14 +109,18 @@ def _signature_below(body: str, at: int, is_html: bool) -> int:
 # --- text
 
 
-def _fold_text(body: str) -> int | None:
+def _fold_text(body: str) -> tuple[int | None, int | None]:
+    """Where what is folded begins, and the quote in it."""
     lines = body.split("\n")
     starts = [0]
     for line in lines[:-1]:
         starts.append(starts[-1] + len(line) + 1)
     first = _first_folded(lines)
     cut = _before_trailing_quote(lines, first) if first is not None else len(lines)
-    return starts[cut] if cut < len(lines) else None
+    if cut == len(lines):
+        return None, None
+    quote = _quote_below(body, starts[cut], is_html=False) if lines[cut] in ("-- ", "--") else starts[cut]
+    return starts[cut], quote if quote < len(body) else None
 
 
 def _first_folded(lines: list[str]) -> int | None:
@@ -135,109 +132,23 @@ def _first_folded(lines: list[str]) -> int | None:
     for number, line in enumerate(lines):
         if line in ("-- ", "--"):
             dashes += 1
-            if dashes <= _MOST_LOOKS and _is_signature(lines[number + 1 : number + 200], line):
+            if dashes <= _MOST_LOOKS and is_signature(lines[number + 1 : number + 200], line):
                 return number
-        if _begins_quote(lines, number):
-            return None if _words_between_quotes(lines[number:]) else number
+        if begins_quote(lines, number):
+            return None if words_between_quotes(lines[number:]) else number
     return len(lines)
-
-
-def _words_between_quotes(lines: list[str]) -> bool:
-    """Say whether somebody wrote below lines with marks: an answer, or what seems to be one."""
-    quoted = False
-    for number, line in enumerate(lines):
-        if line.lstrip().startswith(">"):
-            quoted = True
-        elif quoted and line.strip() and not LINE_ABOVE.fullmatch(line[:_LONGEST_LINE]):
-            return not _ends_as_signature(lines[number:])
-    return False
-
-
-def _ends_as_signature(lines: list[str]) -> bool:
-    return lines[0] in ("-- ", "--") and _is_signature(lines[1:200], lines[0])
-
-
-def _is_signature(following: list[str], dashes: str) -> bool:
-    """Say whether the lines below dashes are a name and an address: few, short, no list; then the end or a quote."""
-    signed: list[str] = []
-    for number, line in enumerate(following):
-        if line.lstrip().startswith(">") or _begins_quote(following, number):
-            if _words_between_quotes(following[number:]):
-                return False
-            break
-        signed += [line] if line.strip() else []
-        if len(signed) > _LONGEST_SIGNATURE:
-            return False
-    longest = 200 if dashes == "-- " else 60  # without the blank of RFC 3676 it may be anything
-    if not signed or any(len(line) > longest or _LIST_ITEM.match(line) or POSTSCRIPT.match(line) for line in signed):
-        return False
-    return dashes == "-- " or any(REACHED.search(line) for line in signed)
-
-
-def _begins_quote(lines: list[str], number: int) -> bool:
-    """Say whether all from this line on is what a program quoted below the answer."""
-    line = lines[number][:_LONGEST_LINE]
-    if not line.strip():
-        return False
-    if SEPARATORS.fullmatch(line):
-        return True
-    if FROM_LINE.match(line):
-        above = next((other for other in reversed(lines[max(number - 3, 0) : number]) if other.strip()), "")
-        if _is_header(lines[number : number + 8], bool(LINE_ABOVE.fullmatch(above[:_LONGEST_LINE]))):
-            return True
-    end = _attribution(lines, number)
-    # Without marks in front of them: Outlook on phones. With marks, only the quote at the very end is folded.
-    if end is None:
-        return False
-    after = next((other for other in lines[end + 1 : end + 20] if other.strip()), "")
-    said_by_program = any(_NAMED.search(other[:_LONGEST_LINE]) for other in lines[number : end + 1])
-    return said_by_program and bool(after) and not after.lstrip().startswith(">")
-
-
-_NAMED = re.compile(r"<[^<>\s]*@|\[mailto:|<mailto:")  # as programs write an address; people leave out the brackets
-
-
-def _is_header(lines: list[str], divided: bool) -> bool:
-    """Say whether lines are the header that Outlook puts above what it quotes, not a person's `From: … To: …`.
-
-    ``divided``: a rule stands above.
-    """
-    block = [line[:_LONGEST_LINE] for line in lines if line.strip()][:6]
-    if len(block) > 2 and OTHER_LINE.match(block[0]) and FROM_LINE.match(block[1]):
-        block[:2] = block[1], block[0]  # some write the date first
-    others = [line for line in block[1:] if OTHER_LINE.match(line)]
-    if len(others) < 2 or not FROM_LINE.match(block[0]):
-        return False
-    if not divided and not any(DATE_LINE.match(line) for line in others):
-        return False
-    return any("@" in line or SUBJECT_LINE.match(line) for line in [block[0], *others])
-
-
-def _attribution(lines: list[str], number: int) -> int | None:
-    """The last line of `On <date>, <somebody> wrote:` that begins here, in at most three lines; None if it is none."""
-    joined = ""
-    for end in range(number, min(number + 3, len(lines))):
-        line = lines[end][:_LONGEST_LINE].strip()
-        if not line or line.startswith(">"):
-            return None
-        joined = f"{joined} {line}".strip()
-        if line[-1] in (":", "："):
-            lowered = joined.lower()
-            dated = any(character.isdigit() for character in joined)
-            return end if dated and len(joined) < 400 and any(word in lowered for word in WROTE) else None
-    return None
 
 
 def _before_trailing_quote(lines: list[str], cut: int) -> int:
     """Move the cut up over the `>` lines, the empty ones and the attribution directly above it."""
     first = cut
-    while first > 0 and (not lines[first - 1].strip() or lines[first - 1].lstrip().startswith(">")):
+    while first > 0 and (not lines[first - 1].strip() or is_marked(lines[first - 1])):
         first -= 1
-    quoted = next((n for n in range(first, cut) if lines[n].lstrip().startswith(">")), None)
+    quoted = next((n for n in range(first, cut) if is_marked(lines[n])), None)
     if quoted is None:
         return cut
     for above in range(max(first - 3, 0), first):
-        if _attribution(lines, above) == first - 1:
+        if attribution(lines, above) == first - 1:
             return above
     return quoted
 
@@ -267,11 +178,12 @@ _SIGNATURE_MARKS = re.compile(
 )
 
 
-def _fold_html(body: str) -> int | None:
+def _fold_html(body: str) -> tuple[int | None, int | None]:
+    """Where what is folded begins, and the quote in it."""
     quote = _html_quote(body)
     closed = 0 if quote is not None else max(body.rfind("</blockquote"), 0)
     signature = _signature_in(body, closed, quote if quote is not None else len(body))
-    return quote if signature is None else _with_dashes(body, signature)
+    return quote if signature is None else _with_dashes(body, signature), quote
 
 
 def _signature_in(body: str, start: int, end: int) -> int | None:
@@ -285,10 +197,10 @@ def _lasts(html: str, mark: str) -> bool:
     if not mark.rstrip().endswith("--"):
         end = _end_of_element(html)
         signed = text_of_html(html[:end][:20_000]).split("\n")
-        is_signature = says_something(html[:end]) and not any(map(POSTSCRIPT.match, signed))
-        return is_signature and not _says_something(html[end:])
+        signs = says_something(html[:end]) and not any(map(POSTSCRIPT.match, signed))
+        return signs and not _says_something(html[end:])
     below = text_of_html(html[len(mark) :][:20_000])
-    return not below or _is_signature(below.split("\n"), "-- " if mark.endswith(" ") else "--")
+    return not below or is_signature(below.split("\n"), "-- " if mark.endswith(" ") else "--")
 
 
 def _end_of_element(html: str) -> int:
@@ -369,7 +281,7 @@ def _outlook_header(body: str, mark: re.Match[str]) -> bool:
     is_rule = not mark[0].endswith(":")
     at = mark.end() if is_rule else mark.start()
     lines = [line for line in text_of_html(body[at : at + 3000]).split("\n") if line.strip()]
-    return bool(lines) and _is_header(lines[:8], divided=is_rule or "border-top" in mark[0])
+    return bool(lines) and is_header(lines[:8], divided=is_rule or "border-top" in mark[0])
 
 
 def _with_separator(body: str, start: int) -> int:
@@ -395,6 +307,6 @@ def _with_attribution(body: str, start: int) -> int:
             words = text_of_html(before[at:]).split("\n") if at >= 0 else []
             if not words or len(words) > 3:
                 break
-            if len(" ".join(words)) < 400 and _attribution(words, 0) == len(words) - 1:
+            if len(" ".join(words)) < 400 and attribution(words, 0) == len(words) - 1:
                 return start - len(before) + at
     return start
