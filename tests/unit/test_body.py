@@ -196,6 +196,7 @@ HTMLS = [
     '<p>Yes.</p>‖<div style="border-top:solid #E1E1E1 1.0pt"><p><b>From:</b> Ann<br><b>Sent:</b> Monday<br>'
     "<b>To:</b> Bob<br><b>Subject:</b> Hi</p></div><p>Is it?</p>",
     "<p>Ja.</p>‖<hr><p><b>Von:</b> Ann<br><b>Gesendet:</b> Montag<br><b>An:</b> Bob<br><b>Betreff:</b> Hi</p>Ja?",
+    "<p>Ja.</p>‖<p><b>Sent:</b> Monday, 2 November 2026<br><b>From:</b> Ann &lt;a@x.test&gt;<br><b>To:</b> Bob</p>Na?",
     '<p>Yes.</p>‖<div class="gmail_signature">Bob</div>',
     '<p>Yes.</p>‖<div class="gmail_signature">Bob</div><div class="gmail_quote"><blockquote>Is it?</blockquote></div>',
     "<p>Yes.</p>‖<br>-- <br>Bob",
