@@ -112,7 +112,7 @@ _FULL = _any_of(
     r"mail(?:box|folder) full",
     r"QuotaExceeded",
     r"too much mail data",
-    rf"mail ?box{_NEAR}is (?:over)?full|(?:account|disk) (?:is )?full|message storage limit",
+    rf"mail ?box{_NEAR}is (?:over)?full|(?:account is|disk) full|message storage limit",
     rf"(?:postfach|mailbox|kontingent|speicher\w{{0,12}}){_NEAR}\b(?:voll|überfüllt|überschritten|erschöpft|vol)\b",
     rf"\bbo[iî]te{_NEAR}\b(?:pleine|saturée)\b|quota {_NEAR}dépassé",
     rf"\b(?:buzón|bandeja|cuota){_NEAR}\b(?:llen[oa]|excedida|superada)\b|\bcasella{_NEAR}\bpiena\b|\bcaixa{_NEAR}\bcheia\b",

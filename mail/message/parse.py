@@ -90,7 +90,8 @@ class IncomingMessage:
     @property
     def is_generated(self) -> bool:
         """Say whether its header says that no person wrote it: Exchange's absence notes call themselves so."""
-        return self.auto_submitted != "no" or "x-auto-response-suppress" in self.fields
+        is_bulk = self.raw_header("precedence").strip().lower() in ("bulk", "junk")
+        return is_bulk or self.auto_submitted != "no" or "x-auto-response-suppress" in self.fields
 
     @property
     def auto_submitted(self) -> str:

@@ -145,6 +145,7 @@ NOBODY = "Return-Path: <>\nFrom: Ann Lee <ann@home.test>\nTo: notifications@myco
     [
         ("Auto-Submitted: auto-generated\nX-Auto-Response-Suppress: All\nSubject: Sjálfvirkt svar: Offer", "AutoNote"),
         ("X-Auto-Response-Suppress: All\nSubject: Re: Offer", "AutoNote"),
+        ("Precedence: bulk\nSubject: Re: Offer", "AutoNote"),
         ("Auto-Submitted: no\nSubject: Re: Offer", "Reply"),
         ("Subject: Re: Offer", "Reply"),
         ("Return-Path: <ann@home.test>\nAuto-Submitted: auto-generated\nSubject: [SUP-12] Offer", "Reply"),
