@@ -79,6 +79,11 @@ class Decision:
     warnings: list[Why] = field(default_factory=list)
     failure: Why | None = None
 
+    @property
+    def is_forced(self) -> bool:
+        """Say whether somebody named the server, and no search found it."""
+        return any(step["code"] == "search_forced" for step in self.steps)
+
     def as_json(self) -> dict[str, Any]:
         """Return what is stored with the mail."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}

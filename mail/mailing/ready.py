@@ -90,6 +90,6 @@ def in_the_way(decision: Decision) -> Why | None:
 
 def without_custom_servers(decision: Decision) -> Why | None:
     """Return why a server may not be used while Custom Email Servers is off: a search found it, nobody named it."""
-    if decision.server_id is None or any(step["code"] == "search_forced" for step in decision.steps):
+    if decision.server_id is None or decision.is_forced:
         return None
     return why("mailing_custom_off", server=decision.server_name)

@@ -216,9 +216,10 @@ def with_footer(html: str, company: str, address: str) -> str:
 
 
 def content_key(mailing: Mailing, decision: Decision) -> str:
-    """Return a hash of all that decides what a mailing sends."""
+    """Return a hash of all that decides what a mailing sends, and through which server."""
     content = [mailing.subject, mailing.preview, mailing.html, decision.from_after, decision.reply_to]
     content += [decision.envelope_sender, office.base_url(), *sorted(str(one.id) for one in mailing.lists)]
+    content += [str(decision.server_id), str(decision.is_default_server), str(decision.is_forced)]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 

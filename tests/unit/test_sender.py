@@ -155,6 +155,7 @@ def test_a_parameter_that_is_not_empty_wins_over_the_environment(filter_of_envir
 def test_the_from_of_a_mailing_with_its_own_server(servers, sender, forced, sent_as):
     decision = decide(Request(sender, forced_server=forced.id), servers, OURS)
     assert (decision.server_id, decision.from_after) == (forced.id, sent_as)
+    assert decision.is_forced and not decide(Request(sender), servers, OURS).is_forced
 
 
 @pytest.mark.parametrize(
