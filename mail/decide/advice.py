@@ -244,7 +244,7 @@ _TABLE: tuple[tuple[Advice, tuple[str, ...]], ...] = (
     (
         _advice(Fixer.YOU, Remedy.RETRY),
         ("in_doubt", "unknown_final", "unknown_power_cut", "trace_in_doubt", "doubt_left", "left_the_queue",
-         "cancelled_in_doubt", "gave_up",
+         "rehearsal_left_unsent", "cancelled_in_doubt", "gave_up",
          "unknown_test_email", "test_email_lost",
          "mailing_paused_failures", "mailing_all_in_doubt"),
     ),

@@ -142,8 +142,11 @@ def _leave(found: Rehearsal, some: Sequence[int], now: datetime) -> None:
     assert found.end is not None
     taken = update(Recipient).where(Recipient.id.in_(some), Recipient.state == "sent")
     change_rows(taken.values(state="queued", sent_at=None))
-    lines.note(some, why("rehearsal_left_unsent", user=found.end.who), now)
+    reason = why("rehearsal_left_unsent", user=found.end.who)
+    lines.note(some, reason, now)
     lines.cancel(some, now, found.end.who)
+    left = update(Recipient).where(Recipient.id.in_(some), Recipient.state == "cancelled")
+    change_rows(left.values(why=reason))
 
 
 def _release(_found: Rehearsal, some: Sequence[int], now: datetime) -> None:

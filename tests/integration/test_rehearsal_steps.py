@@ -101,7 +101,9 @@ def test_what_is_written_after_somebody_ended_it_is_sent_for_real(app: Flask) ->
         flow.end(False, False, now(), None, "Ann")
         waiting_mail("real@x.test")
         work_off()
-        assert [line.state for line in lines()] == ["cancelled", "queued"]
+        left, real = lines()
+        assert (left.state, left.why) == ("cancelled", why("rehearsal_left_unsent", user="Ann"))
+        assert real.state == "queued"
 
 
 @pytest.mark.parametrize("ends", [False, True])

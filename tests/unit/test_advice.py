@@ -25,8 +25,8 @@ FOR_NOW = {line.cause for line in TEMPORARY} | {"deferred"}
 DECIDED = {"no_server", "server_off", "server_gone", "from_missing", "from_invalid", "from_not_verified_alone",
            "address_unusable", "larger_than_allowed"}  # fmt: skip
 TRACED = {"gave_up", "unknown_once", "unknown_final", "unknown_power_cut", "doubt_waits", "doubt_left",
-          "doubt_sent_again", "trace_in_doubt", "left_the_queue", "cancelled_in_doubt", "unknown_test_email",
-          "test_email_lost"}  # fmt: skip
+          "doubt_sent_again", "trace_in_doubt", "left_the_queue", "rehearsal_left_unsent", "cancelled_in_doubt",
+          "unknown_test_email", "test_email_lost"}  # fmt: skip
 BOUNCED = {f"bounced_{kind.value}" for kind in FailureKind if kind.failed}
 
 
