@@ -3,6 +3,7 @@
 from mail.decide.dmarc import organisation
 from mail.decide.verdicts import About, Verdict
 from mail.dns_answers import DnsAnswers
+from mail.message.domains import normalise_domain
 from mail.sentences import why
 
 
@@ -16,9 +17,19 @@ def is_absent(domain: str, answers: DnsAnswers) -> bool:
 
 def absent(domain: str) -> Verdict:
     """Return the verdict that says so; it stands where SPF does, the first of all."""
-    return Verdict("spf", "bad", (why("domain_absent", domain=organisation(domain)),))
+    return Verdict("spf", "bad", (why("domain_absent", domain=_registered(domain)),))
 
 
 def later(about: About, domain: str, subject: str = "") -> Verdict:
     """Return the verdict on everything else."""
-    return Verdict(about, "unknown", (why("domain_absent_first", domain=organisation(domain)),), subject=subject)
+    return Verdict(about, "unknown", (why("domain_absent_first", domain=_registered(domain)),), subject=subject)
+
+
+def _registered(domain: str) -> str:
+    """Return the domain that somebody registered, as people write it.
+
+    >>> _registered("news.xn--bcher-kva.example")
+    'bücher.example'
+    """
+    found = organisation(domain)
+    return normalise_domain(found) or found

@@ -233,7 +233,11 @@ def _html(user: User, news: _News) -> Markup:
 
 
 def _failures(user: User, news: _News, url: str) -> list[Markup]:
-    words = gettext("These messages did not reach everyone, or it is unknown whether they did:")
+    words = ngettext(
+        "This message did not reach everyone, or it is unknown whether it did:",
+        "These messages did not reach everyone, or it is unknown whether they did:",
+        news.number,
+    )
     parts = [Markup("<p>{}</p>").format(words)]
     parts += [_post(user, one, url) for one in news.failed]
     rest = news.number - len(news.failed)
