@@ -48,8 +48,18 @@ class Fetcher:
                 return found
             promise: Future[FetchSummary] = Future()
             self._running[server_id] = promise
-        threading.Thread(target=self._run, args=(server_id, promise), name=f"fetch-{server_id}", daemon=True).start()
+        name = f"fetch-{server_id}"
+        try:
+            threading.Thread(target=self._run, args=(server_id, promise), name=name, daemon=True).start()
+        except RuntimeError as error:  # the system gives no further thread: the next run asks again
+            log.error("fetching server %s can't begin: %s", server_id, error)
+            self._end(promise, FetchSummary(server_id, why=_unexpected(error)))
         return promise
+
+    def _end(self, promise: Future[FetchSummary], fetched: FetchSummary) -> None:
+        with self._lock:
+            del self._running[fetched.server_id]
+        promise.set_result(fetched)
 
     def is_fetching(self, server_id: int) -> bool:
         """Say whether a fetch of this server is under way here."""
@@ -67,13 +77,10 @@ class Fetcher:
             missing = what_is_missing(error)
             if missing is None:
                 log.exception("fetching server %s failed", server_id)
-            reason = missing or why("unexpected_failure", error=type(error).__name__, detail=str(error)[:300])
-            fetched = FetchSummary(server_id, why=reason)
+            fetched = FetchSummary(server_id, why=missing or _unexpected(error))
         finally:
             self._mailboxes.ended(opening, fetched.why, soon=fetched.elsewhere or missing is not None)
-            with self._lock:
-                del self._running[server_id]
-            promise.set_result(fetched)
+            self._end(promise, fetched)
 
     def _fetch(self, server_id: int, opening: Opening) -> FetchSummary:
         with self._app.app_context(), self._identity.alone(f"fetch:{server_id}") as lease:
@@ -85,3 +92,7 @@ class Fetcher:
                 mails += result.kept
                 if result.why or not self._mailboxes.keep(opening):
                     return FetchSummary(server_id, mails, result.why, result.remark)
+
+
+def _unexpected(error: Exception) -> Why:
+    return why("unexpected_failure", error=type(error).__name__, detail=str(error)[:300])

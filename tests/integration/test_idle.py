@@ -425,6 +425,14 @@ def test_a_mailbox_that_another_worker_fetches_is_looked_at_again_in_its_time() 
     assert mailboxes.due() == [1]
 
 
+def test_a_fetch_that_gets_no_thread_says_so_and_the_next_one_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    fetcher = Fetcher(None, None, OpenMailboxes())  # type: ignore[arg-type]
+    full = RuntimeError("can't start new thread")
+    monkeypatch.setattr("scheduler.fetching.threading.Thread.start", lambda _thread: (_ for _ in ()).throw(full))
+    reason = fetcher.start(1).result(0).why
+    assert reason is not None and "can't start new thread" in say(reason) and not fetcher.is_fetching(1)
+
+
 @ONE_DATABASE
 def test_after_an_hour_a_mailbox_may_wait_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(open_mailboxes, "OFF_FOR", 0.2)
