@@ -48,9 +48,8 @@ from models.faults import keeps_waiting
 
 log = logging.getLogger("coquimail.incoming")
 
-# What is taken apart and stored at once, over all mailboxes together; a mail needs some five times its bytes for it.
-# Nothing inside waits for a network, or one slow server would stop the others. Beside the largest mail there is room
-# for a batch: it need not wait for one that takes long.
+# What is taken apart and stored at once, over all mailboxes: a mail needs some five times its bytes. Nothing inside
+# waits for a network. Beside the largest mail there is room for a batch: it need not wait for one that takes long.
 MEMORY = ByteBudget(LARGEST_MAIL + BATCH_BYTES)
 GROUP = 16  # mails that are filed in one transaction
 REMARKS = {"mark_read": "mark_read_failed", "move": "move_failed", "delete": "delete_failed"}
@@ -88,10 +87,9 @@ def fetch(
     A server that can't be reached, says "not now" or ends the talk is no exception: the reason is in the result and
     on the server, and the next run asks for the rest. Call it for one server from one place at a time.
     """
-    server = load_server(server_id)
+    fetched, server = FetchResult(server_id), load_server(server_id)
     if server is None:
-        return FetchResult(server_id)
-    fetched = FetchResult(server_id)
+        return fetched
     try:
         with open_mailbox(to_fetch(server)) as mailbox:
             server = as_numbered_now(server, mailbox)
@@ -272,6 +270,8 @@ def understand(stored: Sequence[StoredMail], worker: WorkerLease, now: datetime,
             except TakesLong:
                 late.append(one.id)
             except Exception as error:  # a mistake of ours in reading one mail; the others are none the worse for it
+                if keeps_waiting(error):  # the disk has no room for what is read of it
+                    raise
                 counts += give_up(one.id, error, now)
         put_off.put_off(late)
         return counts + _file(cases, worker, now)

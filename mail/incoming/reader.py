@@ -4,6 +4,8 @@ What such a process can't do in its time and memory is left out: then the mail i
 those were found it goes to quarantine. Its bytes are stored in any case. All work is done here, once: pages show it.
 """
 
+import errno
+import os
 import pickle
 import subprocess
 import sys
@@ -25,6 +27,8 @@ LONGEST_TEXT = 1_000_000  # characters of a body that are shown as text
 LONGEST_HTML = 8_000_000  # … and as HTML, which may hold its pictures
 HURRY = 3  # seconds that other mail may wait for a heavy one
 CHILD_PATIENCE = 60  # seconds; its time of CPU is far less
+NO_ROOM = os.EX_TEMPFAIL  # how a child ends whose answer does not fit on the disk
+OUT_OF_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _PROJECT = Path(__file__).resolve().parents[2]
 _one_child = {True: threading.Lock(), False: threading.Lock()}  # one in a hurry, one that is not: both are bounded
 
@@ -43,7 +47,10 @@ class ReadMail(NamedTuple):
 
 
 def read_mail(raw: bytes, now: datetime, hurry: bool = False) -> ReadMail:
-    """Return a mail, parsed, cleaned and folded. In a hurry it raises ``TakesLong`` when that takes too long."""
+    """Return a mail, parsed, cleaned and folded.
+
+    In a hurry it raises ``TakesLong`` when that takes too long, or while the disk has no room for it; else ``OSError``.
+    """
     return _read_within_limits(raw, now, hurry) if is_heavy(raw) else body_of(parse(raw, now))
 
 
@@ -91,7 +98,7 @@ def _ask_child(raw: bytes, now: datetime, hurry: bool) -> list[Any]:
     try:
         with tempfile.TemporaryFile() as said:  # an answer may be as large as the mail
             try:
-                subprocess.run(
+                done = subprocess.run(
                     command,
                     input=raw,
                     stdout=said,
@@ -100,13 +107,19 @@ def _ask_child(raw: bytes, now: datetime, hurry: bool) -> list[Any]:
                     timeout=HURRY if hurry else CHILD_PATIENCE,
                     check=False,
                 )
+                if done.returncode == NO_ROOM:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except subprocess.TimeoutExpired as slow:
                 if hurry:
                     raise TakesLong from slow
             said.seek(0)
             return _frames(said)
-    except OSError:  # no room for another process, or for what it says
-        return []
+    except OSError as error:
+        if error.errno not in OUT_OF_ROOM:  # no memory for another process
+            return []
+        if hurry:
+            raise TakesLong from error
+        raise
 
 
 def _frames(said: IO[bytes]) -> list[Any]:

@@ -3,13 +3,14 @@
 It sets its own limits before it looks at anything; beyond them it ends, and what it has said by then counts.
 """
 
+import os
 import pickle
 import resource
 import sys
 from datetime import datetime
 from typing import Any
 
-from mail.incoming.reader import LONGEST_TEXT, body_of
+from mail.incoming.reader import LONGEST_TEXT, NO_ROOM, OUT_OF_ROOM, body_of
 from mail.message.parse import message_key, parse
 
 MOST_MEMORY = 512 * 1024 * 1024  # octets of address space
@@ -33,8 +34,13 @@ def main() -> None:
 
 def _say(value: Any) -> None:
     said = pickle.dumps(value)
-    sys.stdout.buffer.write(len(said).to_bytes(8, "big") + said)
-    sys.stdout.buffer.flush()
+    try:
+        sys.stdout.buffer.write(len(said).to_bytes(8, "big") + said)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        if error.errno in OUT_OF_ROOM:
+            os._exit(NO_ROOM)  # at once: what is left to be written does not fit either
+        raise
 
 
 if __name__ == "__main__":

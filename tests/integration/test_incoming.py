@@ -1,5 +1,6 @@
 """Mail in, from the ledger to documents, posts, answers and red envelopes, on both databases."""
 
+import os
 from collections import Counter
 from datetime import timedelta
 from threading import Thread
@@ -965,5 +966,10 @@ def test_what_takes_long_lets_the_others_go_first(desk, monkeypatch):
         assert flow.process_waiting(NOW, desk.worker) == Counter(processed=1)
         assert [(row.state, row.worker_id) for row in desk.ledger()][::2] == [("received", None)] * 2
         assert flow.process_waiting(NOW, desk.worker) == Counter(), "they wait for their turn"
+        with monkeypatch.context() as full, pytest.raises(OSError, match="No space left"):
+            full.setattr(
+                "mail.incoming.reader.tempfile.TemporaryFile", lambda: os.fdopen(os.open("/dev/full", os.O_RDWR), "w+b")
+            )
+            flow.process_put_off(NOW, desk.worker)
         assert [flow.process_put_off(NOW, desk.worker) for _ in range(3)] == [*[Counter(processed=1)] * 2, Counter()]
     assert [(row.state, row.attempts) for row in desk.ledger()] == [("processed", 0)] * 3

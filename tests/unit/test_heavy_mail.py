@@ -1,6 +1,7 @@
 """Any text up to the limits: little work in the worker itself, whatever strangers wrote, and nothing is lost."""
 
 import io
+import os
 import tracemalloc
 from datetime import UTC, datetime
 
@@ -140,6 +141,17 @@ def test_a_child_that_is_killed_or_broken_loses_no_mail(monkeypatch, seconds):
     read = read_mail(raw, NOW)
     assert read.message.too_much is not None and read.message.too_much["code"] == "parse_too_heavy"
     assert read.message.raw is raw and read.message.subject == "s" and read.message.text.startswith("words words")
+
+
+def test_a_full_disk_is_no_fault_of_a_mail(monkeypatch):
+    monkeypatch.setattr(reader.tempfile, "TemporaryFile", lambda: os.fdopen(os.open("/dev/full", os.O_RDWR), "w+b"))
+    raw = mail("words ", LARGE + 1, b"plain")
+    with pytest.raises(OSError, match="No space left"):
+        read_mail(raw, NOW)
+    monkeypatch.setattr(reader, "HURRY", reader.CHILD_PATIENCE)
+    with pytest.raises(reader.TakesLong) as waits:
+        read_mail(raw, NOW, hurry=True)
+    assert isinstance(waits.value.__cause__, OSError)
 
 
 def test_half_an_answer_of_the_child_is_not_believed():
