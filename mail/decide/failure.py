@@ -157,7 +157,7 @@ _GONE = _any_of(
     r"unknown (?:host|domain|e-?mail)|name or service not known|mail domain [^.]{0,40}unknown",
     r"has been replaced by",
     rf"\b(?:destinatari[oa]|us[uú][aá]ri[oa]|utente|cuenta|correo|dirección|indirizzo|casella|endereço)\b{_NEAR} "
-    r"(?:desconocid|sconosciut|desconhecid|ine[sx]istente|no existe|non esist|não exist|non trovat|não encontrad)",
+    r"(?:desconocid|sconosciut|desconhecid|ine[sx]istente|no existe|non (?:esist|trovat)|não (?:exist|foi encontr))",
     r"no se (?:ha )?encontr\w{1,6} (?:la dirección|el (?:usuario|destinatario|buzón))",
     rf"\b(?:utilisateur|destinataire|adresse|boîte)\b{_NEAR} (?:inconnue?|invalide|introuvable|n['’]existe)",
     rf"\b(?:empf(?:ä|ae)nger\w{{0,12}}|benutzer\w{{0,12}}|(?:e-?mail-?)?adresse|postfach)\b{_NEAR} "

@@ -92,7 +92,8 @@ _TO_ASK = re.compile(
     r"\b(?:contact\w*|questions?|assist\w*|help|support|complain\w*|instead|alternativ\w*|further|inquir\w*|enquir\w*"
     r"|ask|notify|feedback|administrator|helpdesk|visit|resolve|new address|moved to|write to|please use|urgen\w+"
     r"|wenden|kontakt\w*|vertret\w*|dringend\w*|neue adresse|contactez|joindre|diríjase|rivolg\w+|contatt\w+"
-    r"|please (?:write|e-?mail|mail)|(?:report|forward) (?:it|this|them|spam|abuse|phishing) to)\b",
+    r"|please (?:write|e-?mail|mail)|(?:report|forward) (?:it|this|them|spam|abuse|phishing) to"
+    r"|report (?:(?:any|all|suspicious|suspected|spam|phishing|e-?mails?|messages?|mails?) ){1,4}to)\b|^\s*report to\b",
     re.IGNORECASE,
 )
 _FROM = re.compile(r"\b(?:from|by|sender|von|de|par|da)[\s:<\"'(\[]*$", re.IGNORECASE)

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-_MAIL = re.compile(r"mailto:([^\s@!]+@[^\s@!]+)(?:![0-9]+[kmgt]?)?", re.IGNORECASE)
+_MAIL = re.compile(r"mailto:([^\s@!?]+@[^\s@!?]+)(?:\?[^\s!]*+)?(?:![0-9]+[kmgt]?)?", re.IGNORECASE)
 _BARE = re.compile(r"[^\s@:!]+@[^\s@:!]+")
 _OTHER = re.compile(r"(?!mailto:)[a-z][a-z0-9+.-]*:[^\s]+", re.IGNORECASE)
 
@@ -23,6 +23,8 @@ class ReportUris(NamedTuple):
 def read_uris(rua: str) -> ReportUris:
     """Return the URIs of a list; an address that only lacks its ``mailto:`` gets it.
 
+    >>> read_uris("mailto:a@x.com?subject=DMARC!10m").addresses
+    ('a@x.com',)
     >>> found = read_uris("mailto:a@x.com!10m, https://x.com/r,b@y.com, odd")
     >>> print(found.kept, found.addresses, found.others, found.broken)
     ('mailto:a@x.com!10m', 'https://x.com/r', 'mailto:b@y.com') ('a@x.com',) ('https://x.com/r',) ('b@y.com', 'odd')

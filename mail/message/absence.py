@@ -46,7 +46,8 @@ _TAG = re.compile(
     r"\s*(?:\[([^\[\]]{0,60})\]|\(([^()]{0,60})\)|\{([^{}]{0,60})\}|【([^【】]{0,60})】|\*{2,}([^*]{1,60})\*{2,})"
 )
 _PREFIX = re.compile(
-    r"[\W_]*(?:auto|automatic|ext|external|extern|externe|externo|esterno|spam|bulk|info)\s*:", re.IGNORECASE
+    r"[\W_]*(?:auto|automatic|ext|external|extern|externe|externo|esterno|spam|bulk|info|caution|warning|vorsicht)\s*:",
+    re.IGNORECASE,
 )
 
 

@@ -23,6 +23,7 @@ OOO: Re: your offer
 [EXT] Out-of-Office: Your order
 [EXTERNAL] [SPAM?] Automatic reply: Your order
 EXTERNAL: Automatic reply: Your order
+Caution: Automatic reply: Your order
 *** Out of office *** Re: Offer
 «Out of office» until Monday
 "Out of office" Ann Lee

@@ -646,7 +646,7 @@ def test_read_receipts():
                 "No se encontró la dirección",
                 "Indirizzo inesistente",
                 "L’adresse b@y.test n’existe pas",
-                "Endereço não encontrado",
+                "O endereço b@y.test não foi encontrado",
                 "De ontvanger bestaat niet",
                 "Nieznany użytkownik",
                 "Пользователь не найден",

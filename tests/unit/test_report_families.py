@@ -82,7 +82,8 @@ def test_late_or_failed(subject: str, words: str, is_late: bool) -> None:
         ("In urgent cases write to c@z.test", Surety.NO, []),
         ("Ask postmaster@x.test", Surety.NO, []),
         (
-            "Doubts? Write to it@z.test. Report spam to abuse@z.test.\nNot delivered to a@x.test",
+            "Doubts? Write to it@z.test. Report spam to abuse@z.test.\nReport to us@z.test. Report suspicious "
+            "emails to you@z.test.\nNot delivered to a@x.test",
             Surety.PROBABLY,
             ["a@x.test"],
         ),
