@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import ARRAY, BigInteger, Select, func, literal, select, update
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, Select, func, literal, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from models import sqlite
@@ -75,12 +75,12 @@ class SliceSize:
 _cutting = SliceSize(2_000, least=200, most=20_000)
 
 
-def cut_from(reference: InstrumentedAttribute[int | None], number: int) -> None:
+def cut_from(reference: InstrumentedAttribute[int | None], number: int, *which: ColumnElement[bool]) -> None:
     """Empty a reference to a row before it is deleted, slice by slice; the deletion would do it at once. Commits."""
     table: Any = reference.class_
     while True:
         with _cutting.slice() as size:
-            some = select(table.id).where(reference == number).limit(size)
+            some = select(table.id).where(reference == number, *which).limit(size)
             done = change_rows(update(table).where(table.id.in_(some)).values({reference.key: None}))
             db.session.commit()
         if done < size:

@@ -8,14 +8,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import and_, exists, func, or_, select, update
 
 from mail.decide.sender import Decision, decide
 from mail.errors import ChangeRefused
 from mail.outgoing.lines import UNSENT, Again, decide_again, note, queue_again, request_of_mail, sort_out
 from mail.sentences import Why, why
 from mail.settings import office
-from models import OutgoingMail, OutgoingServer, Recipient, change_rows, db
+from models import DeliveryAttempt, OutgoingMail, OutgoingServer, Recipient, change_rows, db
+from models.slices import cut_from
 
 AUTOMATIC = 0  # stands for a server that is searched for, as for any other email
 
@@ -112,8 +113,14 @@ def in_doubt(line_ids: Collection[int], mail_ids: Collection[int]) -> int:
     return db.session.scalar(select(func.count()).where(Recipient.mail_id.in_(mail_ids), meant, doubtful)) or 0
 
 
-def note_deleted(server: OutgoingServer, now: datetime) -> None:
-    """Keep in the history of emails for which a server was chosen that it is deleted; the caller does, and commits."""
+def prepare_deletion(server: OutgoingServer, now: datetime) -> None:
+    """Cut what has ended from a server, slice by slice, and note its deletion at the emails for which it was chosen.
+
+    Commits on its way; the caller deletes it, and commits.
+    """
+    cut_from(DeliveryAttempt.server_id, server.id)
+    still_goes = exists().where(Recipient.mail_id == OutgoingMail.id, Recipient.state.in_(("queued", "sending")))
+    cut_from(OutgoingMail.server_id, server.id, ~still_goes)
     chosen = select(Recipient.id).join(OutgoingMail, Recipient.mail_id == OutgoingMail.id)
     unsent = chosen.where(OutgoingMail.forced_server_id == server.id, Recipient.state.in_(UNSENT))
     note(unsent, why("line_server_deleted", server=server.name), now)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import insert, select, update
 
-from mail.outgoing import server_rules
+from mail.outgoing import another_server, server_rules
 from mail.sentences import say, why
 from mail.settings import parameters
 from models import OutgoingMail, OutgoingServer, Recipient, db
@@ -148,10 +148,20 @@ def test_an_email_that_can_not_be_sent_says_why_and_does_not_block_the_others(ap
     assert "1 email is queued again." in said and [line.state for line in lines(app)] == ["queued", "failed"]
 
 
+def server_after_preparing(app, number):
+    """Return the server of the email after what is done, in short transactions, before a server is deleted."""
+    with app.app_context():
+        another_server.prepare_deletion(db.session.get_one(OutgoingServer, number), datetime.now(UTC))
+        db.session.rollback()
+        return db.session.get_one(OutgoingMail, 1).server_id
+
+
 def test_a_chosen_server_that_was_deleted_is_in_the_history(app, admin, servers):
     fail(app, "failed", "login_refused")
     admin.post(FORM, {"id": "1", "server": str(servers["Home"])})
+    assert server_after_preparing(app, servers["Home"]) == servers["Home"], "it waits, and knows where it goes"
     fail(app, "failed", "login_refused")
+    assert server_after_preparing(app, servers["Home"]) is None
     answer = admin.post("/admin/outgoing-servers/delete", {"id": servers["Home"]}, follow_redirects=True)
     assert "Home" not in words(admin.get("/admin/outgoing-servers/")), words(answer)
     page = words(admin.get("/admin/outgoing-mails/details?id=1"))

@@ -17,8 +17,7 @@ from mail.settings.clock import now
 from mail.settings.config import settings
 from mail.settings.providers import PROVIDERS, Provider, at
 from mail.settings.wake import wake
-from models import DeliveryAttempt, OutgoingServer, ServerCheck, db
-from models.slices import cut_from
+from models import OutgoingServer, ServerCheck, db
 from webapp import checks, sign_in_words, template_helpers, waiting_words
 from webapp.admin import provider_words, server_notes, servers
 from webapp.admin.base import AdminView, Button, Empty, FieldGroup, YesNo
@@ -380,8 +379,7 @@ class OutgoingServerView(AdminView):
         return say(server_rules.in_use(row))
 
     def before_delete(self, row: OutgoingServer) -> None:
-        cut_from(DeliveryAttempt.server_id, row.id)
-        another_server.note_deleted(row, now())
+        another_server.prepare_deletion(row, now())
 
     def after_delete(self, row: OutgoingServer) -> None:
         checks.forget(checks.OUTGOING, row.id)
