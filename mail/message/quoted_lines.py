@@ -8,6 +8,7 @@ import re
 from mail.message.quoted_words import (
     DATE_LINE,
     FROM_LINE,
+    LIKE_A_DATE,
     LINE_ABOVE,
     OTHER_LINE,
     POSTSCRIPT,
@@ -20,6 +21,7 @@ from mail.message.quoted_words import (
 _LIST_ITEM = re.compile(r"[ \t]*(?:[-*•–+]|\d{1,3}[.)])[ \t]")
 _LONGEST_SIGNATURE = 12  # lines
 LONGEST_LINE = 1000  # of a line more than this is not looked at
+_AROUND = " \t\r\xa0\u200e\u200f\u202a\u202b\u202c\u202d\u202e"  # blanks, and what turns the direction
 
 
 def is_marked(line: str) -> bool:
@@ -85,7 +87,7 @@ _NAMED = re.compile(r"<[^<>\s]*@|\[mailto:|<mailto:")  # as programs write an ad
 def is_header(lines: list[str], divided: bool) -> bool:
     """Say whether lines are the header that Outlook puts above what it quotes, not a person's `From: … To: …`.
 
-    ``divided``: a rule stands above.
+    ``divided``: a rule stands above, as people put one above a draft: it has no date.
     """
     block = [line[:LONGEST_LINE] for line in lines if line.strip()][:6]
     if len(block) > 2 and OTHER_LINE.match(block[0]) and FROM_LINE.match(block[1]):
@@ -93,7 +95,7 @@ def is_header(lines: list[str], divided: bool) -> bool:
     others = [line for line in block[1:] if OTHER_LINE.match(line)]
     if len(others) < 2 or not FROM_LINE.match(block[0]):
         return False
-    if not divided and not any(DATE_LINE.match(line) for line in others):
+    if not any(map((LIKE_A_DATE if divided else DATE_LINE).match, block[1:] if divided else others)):
         return False
     return any("@" in line or SUBJECT_LINE.match(line) for line in [block[0], *others])
 
@@ -102,7 +104,7 @@ def attribution(lines: list[str], number: int) -> int | None:
     """The last line of `On <date>, <somebody> wrote:` that begins here, in at most three lines; None if it is none."""
     joined = ""
     for end in range(number, min(number + 3, len(lines))):
-        line = lines[end][:LONGEST_LINE].strip()
+        line = lines[end][:LONGEST_LINE].strip(_AROUND)
         if not line or line.startswith(">"):
             return None
         joined = f"{joined} {line}".strip()

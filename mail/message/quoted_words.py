@@ -8,7 +8,7 @@ import re
 WROTE = (
     "wrote", "schrieb", "écrit", "ecrit", "escribió", "escribio", "ha scritto", "scritto", "schreef", "escreveu",
     "napisał", "pisze", "skrev", "kirjoitti", "написал", "пишет", "yazdı", "napsal", "napísal", "írta", "έγραψε",
-    "a scris", "写道", "寫道", "のメール", "님이 작성",
+    "a scris", "写道", "寫道", "のメール", "님이 작성", "كتب", "كتابة", "כתב", "מאת",
 )  # fmt: skip
 SEPARATORS = re.compile(
     r"[ \t]*-{2,20}[ \t]*(?:original message|ursprüngliche nachricht|message d['’]origine|mensaje original"
@@ -42,10 +42,16 @@ SUBJECT_LINE = re.compile(
     r"|主题|주제|제목)\*?[ \t]*[:：]",
     re.IGNORECASE,
 )
+_SENT = (
+    "sent|gesendet|envoyé|enviado|inviato|verzonden|skickat|sendt|lähetetty|wysłano|отправлено|gönderilen|送信日時"
+    "|发送时间"
+)
+_DATE = "date|datum|fecha|data|dato|päivämäärä|日時|날짜"
 DATE_LINE = re.compile(
-    r"[ \t*]*(?:(?:sent|gesendet|envoyé|enviado|inviato|verzonden|skickat|sendt|lähetetty|wysłano|отправлено|gönderilen"
-    r"|送信日時|发送时间)\*?[ \t]*[:：].*\d"
-    r"|(?:date|datum|fecha|data|dato|päivämäärä|日時|날짜)\*?[ \t]*[:：].*\d[:.h]\d\d)",
+    rf"[ \t*]*(?:(?:{_SENT})\*?[ \t]*[:：].*\d|(?:{_DATE})\*?[ \t]*[:：].*\d[:.h]\d\d)", re.IGNORECASE
+)
+LIKE_A_DATE = re.compile(  # also with a time behind a word or two that we do not know
+    rf"[ \t*]*(?:(?:{_SENT}|{_DATE})\*?[ \t]*[:：]|[^\s:：]{{2,25}}(?: [^\s:：]{{1,20}})?[ \t]*[:：].*\d[:.h]\d\d)",
     re.IGNORECASE,
 )
 # What dashes without the blank of RFC 3676 need below them: how somebody is reached.

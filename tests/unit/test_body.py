@@ -164,7 +164,10 @@ TEXTS = [
     "Order:\n--\nPlease send 300 chairs\nto Main Street 5",
     "Send it this way:\n\nFrom: sales@ours.example\nTo: bob@y.example\nSubject: Lunch at 10:30\n\nby Friday, please.",
     "Use these:\n\nFrom: sales@ours.example\nTo: bob@y.example\nDate: tomorrow\nSubject: Hello\n\nand confirm.",
-    "Yes.\n\n_____\n‖From: sales@ours.example\nTo: bob@y.example\nSubject: Hello\n\nIs it?",
+    "Yes.\n\n_____\n‖From: sales@ours.example\nTo: bob@y.example\nElküldve: 10:30\nSubject: Hello\n\nIs it?",
+    "Is this all right?\n\n_____\nFrom: sales@ours.example\nTo: bob@y.example\nSubject: Hello\n\nDear Bob, at 10:30 …",
+    "نعم\n\n‖في الجمعة، 27 نوفمبر 2026 في 9:00 ص كتب Ann <a@x.test>:\n> كم؟\n",
+    "כן\n\n‖\u202bב-27 בנוב׳ 2026 מאת \u202aAnn\u202c\u200f <\u202aa@x.test\u202c\u200f>:\u202c\n\n> כמה?\n",
     "Hi,\nam 3.5. um 10:30 schrieb Ihr Kollege max@x.example:\nWir liefern am Montag.\n\nDas ist nicht passiert!",
     # what is passed on, and quotes into which somebody wrote
     "FYI\n\n---------- Forwarded message ---------\nFrom: Ann <a@x.test>\nDate: Mon, 2 Nov 2026 11:00\n\n300 chairs.",
