@@ -212,9 +212,10 @@ class ServerWatch:
         return False
 
     def _free_limited(self, moment: datetime) -> None:
+        """Let go what waits for a limit that changed, or for a server that is not used any more."""
         with reading():
-            limits = {0: quota.limits_of(0, moment)} | quota.limits_of_all(moment)
-        for server in limits:
-            if limits[server] != self._limits.get(server):
+            limits = {0: quota.limits_of(0, moment)} | quota.limits_of_all(moment, ~quota.TURNED_OFF)
+        for server in limits.keys() | self._limits.keys():
+            if limits.get(server) != self._limits.get(server):
                 waiting.free_limited(server, moment)
         self._limits = limits

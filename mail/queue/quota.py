@@ -20,14 +20,17 @@ from models import OutgoingServer, Quota, SlowedDomain, change_rows, db
 from models.store import upsert
 
 REACHED: dict[int, str] = {SECOND: "limit_second", MINUTE: "limit_minute", HOUR: "limit_hour", DAY: "limit_day"}
+TURNED_OFF = ~OutgoingServer.active & ~OutgoingServer.draft
 USUAL_ONLINE = 200  # emails a day through the default server, where the office is hosted for others
 
 
 def limits_of(server_id: int, now: datetime) -> list[Limit]:
-    """Return the limits of a server (0: the default server); none for the practice mailbox, as in a rehearsal."""
+    """Return the limits of a server (0: the default server); none for the practice mailbox, as in a rehearsal, and
+    none for a server that was turned off: another one is chosen for what waits for it.
+    """
     if not server_id:
         return [] if rehearsal.is_on() else _limits_of_default(now)
-    return limits_of_all(now, OutgoingServer.id == server_id).get(server_id, [])
+    return limits_of_all(now, OutgoingServer.id == server_id, ~TURNED_OFF).get(server_id, [])
 
 
 def _limits_of_default(now: datetime) -> list[Limit]:

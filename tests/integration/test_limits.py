@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import event, select, update
+from sqlalchemy import delete, event, select, update
 
 from mail.decide.limits import DAY, Limit
 from mail.documents.contacts import find_or_make
@@ -286,6 +286,27 @@ def test_a_limit_that_is_raised_or_removed_lets_go_what_waits(desk: Desk, clock:
         clock.move(minutes=1)
         desk.send_all()
         assert desk.states()["sent"] == sent
+
+
+@pytest.mark.parametrize("how", ["turned off", "deleted"])
+def test_nothing_waits_for_the_limit_of_a_server_that_is_not_used_any_more(
+    desk: Desk, clock: Clock, smtp_sink: Any, how: str
+) -> None:
+    desk.server(smtp_sink.port, per_day=1)
+    post(desk, 3)
+    watch = ServerWatch(desk.connections)
+    look(desk, watch)
+    desk.send_all()
+    with desk.app.app_context():
+        if how == "deleted":
+            db.session.execute(delete(OutgoingServer))
+        else:
+            db.session.execute(update(OutgoingServer).values(active=False))
+        db.session.commit()
+    look(desk, watch)
+    desk.server(smtp_sink.port, "other")
+    desk.send_all()
+    assert desk.states()["sent"] == 3
 
 
 def look(desk: Desk, watch: ServerWatch) -> None:
