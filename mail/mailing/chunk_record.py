@@ -164,7 +164,7 @@ def _record_once(work: ChunkWork, results: ChunkResults, worker_id: int, now: da
     has_room = results.reserved is not None and results.reserved.give_back(results.unused)
     if results.failures:
         blacklist.consider(outgoing_failures.record(results.failures, now), work.mailing_id, now)
-    if results.back or results.others or _event_throttle.is_time(work.mailing_id):
+    if results.back or results.others or is_time_to_tell(work.mailing_id):
         Mailing.tell(work.mailing_id, now)
     db.session.commit()
     return has_room
@@ -253,3 +253,8 @@ class _EventThrottle:
 
 
 _event_throttle = _EventThrottle()
+
+
+def is_time_to_tell(mailing_id: int) -> bool:
+    """Return whether open pages were not told about a mailing within a second, by any thread of this process."""
+    return _event_throttle.is_time(mailing_id)

@@ -10,11 +10,12 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import and_, bindparam, exists, func, or_, select, update
 
 from mail.decide.sender import Decision
+from mail.mailing.chunk_record import is_time_to_tell
 from mail.mailing.ready import NotReady, decided, in_the_way, kept_decision, problems
 from mail.mailing.rendered import content_key, decide_for
 from mail.sentences import Why, why
@@ -197,8 +198,9 @@ def tend(now: datetime) -> bool:
         elif mailing.state == "scheduled":
             more |= begin(mailing.id, now)
         elif not mailing.prepared:
-            with _preparing.slice() as size:
-                more |= prepare_slice(mailing.id, now, size)
+            people = next_people(mailing.id, _preparing.rows)
+            with _preparing.slice():
+                more |= prepare_slice(mailing.id, now, people)
         else:
             _next_pass(mailing.id, now)
             _finish(mailing.id, now)
@@ -253,25 +255,42 @@ _COUNT = (
 )
 
 
-def prepare_slice(mailing_id: int, now: datetime, size: int) -> bool:
-    """Make the traces and chunks of the next contacts and commit; returns whether there are more.
+class People(NamedTuple):
+    """The contacts of a slice: those on the lists from behind ``after``, up to ``until``; None: all that are left."""
+
+    lists: Sequence[int]
+    after: int
+    until: int | None
+
+
+def next_people(mailing_id: int, size: int) -> People:
+    """Find the contacts that have no trace yet, so many at most, before anybody has to wait for it."""
+    with reading():
+        connection, of_mailing = db.session.connection(), {"mailing": mailing_id}
+        lists = connection.execute(_LISTS, of_mailing).scalars().all()
+        after = connection.execute(_SO_FAR, of_mailing).one()[0]
+        return People(lists, after, audience_rows.slice_end(lists, after, size))
+
+
+def prepare_slice(mailing_id: int, now: datetime, people: People) -> bool:
+    """Make the traces and chunks of contacts and commit; returns whether there may be more.
 
     Who is left out gets its trace as well, ``cancelled`` with the reason. How far it came is read from the traces
-    themselves, under the lock of the mailing: a kill costs one slice, and two workers make each trace once.
+    themselves, once more under the lock of the mailing: a kill costs one slice, and two workers make each trace once.
     """
-    of_mailing = {"mailing": mailing_id}
-    if db.session.connection().execute(_HOLD, of_mailing | {"now": now}).first() is None:
+    lists, after, until = people
+    connection, of_mailing = db.session.connection(), {"mailing": mailing_id}
+    is_held = connection.execute(_HOLD, of_mailing | {"now": now}).first() is not None
+    came_to, newest = connection.execute(_SO_FAR, of_mailing).one()
+    if not is_held or came_to != after:
         db.session.rollback()
-        return False
-    lists = db.session.scalars(_LISTS, of_mailing).all()
-    after, newest = db.session.execute(_SO_FAR, of_mailing).one()
-    until = audience_rows.slice_end(lists, after, size)
+        return is_held
     reasons = {word: why(f"left_out_{word}") for word in audience_rows.LEFT_OUT}
     made = audience_rows.make_traces(mailing_id, lists, after, until, reasons)
     audience_rows.cut_queued(mailing_id, newest)
-    counted = of_mailing | {"newest": newest, "made": made, "done": until is None}
-    db.session.connection().execute(_COUNT, counted)
-    Mailing.tell(mailing_id, now)
+    connection.execute(_COUNT, of_mailing | {"newest": newest, "made": made, "done": until is None})
+    if until is None or is_time_to_tell(mailing_id):
+        Mailing.tell(mailing_id, now)
     db.session.commit()
     if after == 0 or until is None:
         audience_rows.analyze(Trace, Chunk)

@@ -28,8 +28,9 @@ def prepare(mailing_id: int, now: datetime) -> None:
     """Make all traces and chunks of a mailing, as the worker does slice by slice."""
     more = mailing.begin(mailing_id, now)
     while more:
-        with mailing._preparing.slice() as size:
-            more = mailing.prepare_slice(mailing_id, now, size)
+        people = mailing.next_people(mailing_id, mailing._preparing.rows)
+        with mailing._preparing.slice():
+            more = mailing.prepare_slice(mailing_id, now, people)
 
 
 @dataclass
