@@ -15,10 +15,11 @@ from models.base import change_rows, db
 Item = TypeVar("Item")
 
 MOST_IDS = 500  # ids that one statement names: a database takes some ten thousand parameters, and plans them one by one
-SHORT = 0.012  # seconds that a slice may take on SQLite, where nobody else writes meanwhile
+SHORT = 0.008  # seconds that a slice may take on SQLite, where nobody else writes meanwhile
 # On PostgreSQL only who changes the same rows waits, and a transaction alone costs more.
 SHORT_BESIDE_OTHERS = 0.100
 GAP = 0.002  # seconds that who waits needs to notice that it is its turn
+TURN = 0.030  # seconds for who waited for a person: its commit, the sender that it wakes, and what that one claims
 
 
 def by_hundreds(ids: Collection[Item]) -> Iterator[Sequence[Item]]:
@@ -64,7 +65,8 @@ class SliceSize:
         smaller slices would not make them quicker.
         """
         in_process = db.engine.dialect.name == "sqlite"
-        db.session.connection()
+        with sqlite.patiently():
+            db.session.connection()
         began, worked = time.monotonic(), time.thread_time()
         yield self.rows
         took, worked = time.monotonic() - began, time.thread_time() - worked
@@ -88,8 +90,13 @@ def cut_from(reference: InstrumentedAttribute[int | None], number: int, *which: 
 
 
 def give_way(seconds: float) -> None:
-    """Let who waits for SQLite's write lock have its turn, for so many seconds at most; call it after a commit."""
+    """Let who waits for SQLite's write lock have its turn; call it after a commit.
+
+    Who waits for a person gets time for what follows as well, who waits patiently so many seconds at most.
+    """
     if db.engine.dialect.name == "sqlite":
+        if sqlite.someone_waits(db.engine, patient=False):
+            time.sleep(TURN)
         until = time.monotonic() + max(seconds, GAP)
-        while sqlite.someone_waits(db.engine) and time.monotonic() < until:
+        while sqlite.someone_waits(db.engine, patient=True) and time.monotonic() < until:
             time.sleep(GAP)

@@ -3,7 +3,7 @@
 One transaction writes at a time. SQLite's own waiting has no queue and sleeps up to a tenth of a second: whoever writes
 one short transaction after the other keeps all others out. Here who waits looks every millisecond and says that it
 waits, by a shared lock on a file beside the database; long work that is cut into slices asks ``someone_waits`` between
-two of them.
+two of them. There are two such files: who waits does so for a person, unless it works ``patiently``.
 """
 
 import fcntl
@@ -12,12 +12,15 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from sqlalchemy import Connection, Engine
 
 LOOK_EVERY = 0.001  # seconds between two tries of a writer that waits
 BUSY = sqlite3.SQLITE_BUSY
+
+_patient: ContextVar[bool] = ContextVar("patient", default=False)
 
 
 def prepare(dbapi_connection: Any, _record: Any) -> None:
@@ -71,7 +74,7 @@ def _begun(raw: Any) -> bool:
 
 def _begun_later(raw: Any, engine: Engine, patience: float) -> bool:
     until = time.monotonic() + patience
-    with waiting(engine):
+    with waiting(engine, patient=_patient.get()):
         while time.monotonic() < until:
             time.sleep(LOOK_EVERY)
             if _begun(raw):
@@ -83,17 +86,27 @@ def _begun_later(raw: Any, engine: Engine, patience: float) -> bool:
 
 
 @contextmanager
-def waiting(engine: Engine) -> Iterator[None]:
+def patiently() -> Iterator[None]:
+    """Wait inside this block like work for which nobody sits and waits (docs/decisions/0086)."""
+    token = _patient.set(True)
+    try:
+        yield
+    finally:
+        _patient.reset(token)
+
+
+@contextmanager
+def waiting(engine: Engine, patient: bool) -> Iterator[None]:
     """Say to all processes that somebody waits for the write lock."""
-    with _flag(engine) as flag:
+    with _flag(engine, patient) as flag:
         if flag is not None:
             fcntl.flock(flag, fcntl.LOCK_SH)
         yield
 
 
-def someone_waits(engine: Engine) -> bool:
-    """Return whether somebody waits for the write lock, in any process."""
-    with _flag(engine) as flag:
+def someone_waits(engine: Engine, patient: bool) -> bool:
+    """Return whether somebody waits for the write lock, patiently or not, in any process."""
+    with _flag(engine, patient) as flag:
         try:
             if flag is not None:
                 fcntl.flock(flag, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -103,10 +116,11 @@ def someone_waits(engine: Engine) -> bool:
 
 
 @contextmanager
-def _flag(engine: Engine) -> Iterator[int | None]:
+def _flag(engine: Engine, patient: bool) -> Iterator[int | None]:
     """The open file beside the database; None on a disk that has no room for it: then nobody is told."""
+    name = f"{engine.url.database}-{'patient' if patient else 'waiting'}"
     try:
-        descriptor = os.open(f"{engine.url.database}-waiting", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError:
         yield None
         return

@@ -24,7 +24,7 @@ from mail.settings import rehearsal
 from mail.settings.clock import now
 from mail.settings.config import settings
 from mail.settings.wake import wake
-from models import db, reading
+from models import db, reading, sqlite
 from scheduler.identity import WorkerIdentity
 from scheduler.loops import NotNow
 
@@ -157,7 +157,8 @@ class MassSenders(SenderPool):
 
     def send(self, held: WorkerLease, journal: Journal) -> bool:
         """Send a chunk."""
-        return chunks.send_some(held, self.connections, journal, claimed=self.call_another)
+        with sqlite.patiently():
+            return chunks.send_some(held, self.connections, journal, claimed=self.call_another)
 
     def say(self, reason: Why) -> None:
         """Put off the mailings that are due."""

@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+from contextlib import nullcontext
 from datetime import UTC, datetime
 
 import pytest
@@ -11,12 +12,13 @@ from sqlalchemy import func, select
 from mail.documents.threads import thread_views
 from mail.incoming import intake, lookup, put_off
 from mail.incoming.known_ids import KnownIds, known_ids
-from mail.mailing import blacklist, mailing
+from mail.mailing import blacklist, chunks, mailing
 from mail.outgoing import delivery_state, failures
 from mail.queue.lease import WorkerLease
 from models import Blob, IncomingServer, Mailing, ReceivedMail, SystemParameter, Trace, db, slices, sqlite
-from models.slices import SliceSize, by_hundreds
+from models.slices import GAP, TURN, SliceSize, by_hundreds
 from models.store import pack
+from scheduler.sending import MassSenders
 from tests.integration.mass import add_contacts, draft, prepare
 from tests.waiting import wait_until
 
@@ -24,24 +26,40 @@ NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 only_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 
 
-def write(app, key):
-    with app.app_context():
+def write(app, key, patient):
+    with app.app_context(), sqlite.patiently() if patient else nullcontext():
         db.session.add(SystemParameter(key=key, value="1"))
         db.session.commit()
+
+
+def patience_of(place, name, monkeypatch):
+    """Note with each call of a function whether it is made patiently."""
+    noted, function = [], getattr(place, name)
+
+    def note(*given, **named):
+        noted.append(sqlite._patient.get())
+        return function(*given, **named)
+
+    monkeypatch.setattr(place, name, note)
+    return noted
 
 
 @only_sqlite
 def test_who_waits_is_seen_until_it_had_its_turn(app):
     with app.app_context():
-        assert not sqlite.someone_waits(db.engine)
-        db.session.connection()  # the write lock is ours
-        waiter = threading.Thread(target=write, args=(app, "waited"))
-        waiter.start()
-        wait_until(lambda: sqlite.someone_waits(db.engine), 5)
-        db.session.rollback()
-        waiter.join()
-        assert not sqlite.someone_waits(db.engine)
-        assert db.session.scalar(select(SystemParameter.value).where(SystemParameter.key == "waited")) == "1"
+        for patient in (False, True):
+            assert not sqlite.someone_waits(db.engine, patient)
+            db.session.connection()  # the write lock is ours
+            waiter = threading.Thread(target=write, args=(app, f"waited{patient}", patient))
+            waiter.start()
+            wait_until(lambda patient=patient: sqlite.someone_waits(db.engine, patient), 5)
+            assert not sqlite.someone_waits(db.engine, not patient)
+            db.session.rollback()
+            waiter.join()
+            assert not sqlite.someone_waits(db.engine, patient)
+            written = select(SystemParameter.value).where(SystemParameter.key == f"waited{patient}")
+            assert db.session.scalar(written) == "1"
+            db.session.rollback()
 
 
 def test_what_names_a_row_that_is_to_be_deleted_is_cut_from_it_in_short_transactions(app, monkeypatch):
@@ -64,13 +82,23 @@ def test_what_names_a_row_that_is_to_be_deleted_is_cut_from_it_in_short_transact
 
 
 @only_sqlite
-@pytest.mark.parametrize(("waits", "least", "most"), [([False], 0, 0), ([True, False], 5, 5), ([True], 5, 10**6)])
+@pytest.mark.parametrize(
+    ("hurried", "patient", "turns", "least", "most"),
+    [
+        ([False], [False], 0, 0, 0),
+        ([True], [False], 5, 0, 0),
+        ([False], [True, False], 0, 5, 5),
+        ([True, False], [True, False], 3, 5, 5),
+        ([True], [True], 5, 5, 10**6),
+    ],
+)
 def test_a_mailing_that_is_queued_makes_a_gap_after_each_slice_while_somebody_waits(
-    app, monkeypatch, waits, least, most
+    app, monkeypatch, hurried, patient, turns, least, most
 ):
-    gaps, answers = [], itertools.cycle(waits)
+    gaps, answers = [], {False: itertools.cycle(hurried), True: itertools.cycle(patient)}
+    begun = patience_of(sqlite, "begin_writing", monkeypatch)
     monkeypatch.setattr("models.slices.time.sleep", gaps.append)
-    monkeypatch.setattr(sqlite, "someone_waits", lambda _engine: next(answers))
+    monkeypatch.setattr(sqlite, "someone_waits", lambda _engine, patient: next(answers[patient]))
     monkeypatch.setattr(mailing, "_preparing", SliceSize(100, least=100, most=100))
     with app.app_context():
         number = draft(add_contacts(450))
@@ -78,7 +106,17 @@ def test_a_mailing_that_is_queued_makes_a_gap_after_each_slice_while_somebody_wa
         prepare(number, NOW)  # it goes on though somebody always waits
         assert db.session.scalar(select(func.count()).select_from(Trace)) == 450
         assert db.session.get(Mailing, number).prepared
-    assert least <= len(gaps) <= most
+    assert begun.count(True) == 5, "each slice waits patiently itself"
+    assert gaps.count(TURN) == turns
+    assert least <= gaps.count(GAP) <= most
+
+
+def test_what_sends_mailings_waits_patiently(monkeypatch):
+    monkeypatch.setattr(chunks, "send_some", lambda *_, **__: True)
+    noted = patience_of(chunks, "send_some", monkeypatch)
+    assert MassSenders("mass", "mass", 1, None, None, bool).send(None, None)
+    assert noted == [True]
+    assert not sqlite._patient.get()
 
 
 @pytest.mark.parametrize(
