@@ -32,7 +32,7 @@ TITLES = {
     "outgoing_mail": _l("Test email"),
     "self_test": _l("Last test"),
     "incoming_test": _l("TEST & CONFIRM"),
-    "fetch": _l("Fetch now"),
+    "fetch": _l("Last fetch"),
     "arrival": _l("Last test"),
 }
 OUTGOING = ("outgoing_test", "outgoing_mail", "self_test")

@@ -193,6 +193,15 @@ def test_everybody_sees_on_every_page_that_nothing_leaves(pages: Flask, admin: V
     said = words(user.get("/inbox"))
     assert "This may be a copy of the real office." in said and "/srv/office.db" not in said
     assert "/srv/office.db" in words(admin.get("/settings/"))
+    with pages.app_context():
+        work_off()
+        add_server(9, "Relay")
+        db.session.commit()
+        waiting_mail("customer@x.test")
+    assert "Relay" in words(admin.get("/admin/outgoing-mails/"))
+    with pages.app_context():
+        deliver_in_practice()
+    assert "Relay" not in words(admin.get("/admin/outgoing-mails/"))  # it was chosen, but did not take the email
 
 
 def test_nobody_changes_by_hand_what_is_kept_of_it(pages: Flask, admin: Visitor) -> None:
