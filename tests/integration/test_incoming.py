@@ -640,14 +640,14 @@ def test_the_end_of_a_worker_in_good_order_does_not_count_against_a_mail(desk: F
 
 
 def test_a_mail_that_cannot_be_routed_stops_nobody(desk: FrontDesk, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = flow.route
+    real = by_hand.route
 
     def route(message: Any, *known: Any) -> Any:
         if message.subject == "1":
             raise ValueError("a mistake of ours")
         return real(message, *known)
 
-    monkeypatch.setattr(flow, "route", route)
+    monkeypatch.setattr(by_hand, "route", route)
     with desk.app.app_context():
         raws = [mail(f"a{n}@customer.test", subject=f"{n}") for n in range(3)]
         intake.keep("x", [FetchedMail(f"{n}", 1, None, raw) for n, raw in enumerate(raws)], NOW)
