@@ -167,9 +167,10 @@ def _last_known(server: ServerView, uidvalidity: int, last: int) -> list[KnownMa
     keys = [f"{uidvalidity}.{uid}" for uid in range(max(last - LAST_NUMBERS, 0) + 1, last + 1)]
     row = ReceivedMail
     came = (row.source == server.source, row.source_key.in_(keys), row.message_id.is_not(None))
+    found = select(row.source_key, row.size, row.message_id, row.received_at).where(*came)
     with reading():
-        rows = db.session.execute(select(row.source_key, row.size, row.message_id).where(*came)).all() if keys else ()
-    return [KnownMail(int(key.partition(".")[2]), size, message_id or "") for key, size, message_id in rows]
+        rows = db.session.execute(found).all() if keys else ()
+    return [KnownMail(int(key.partition(".")[2]), size, id or "", at) for key, size, id, at in rows]
 
 
 def _tell_by_date(server: ServerView, mailbox: Mailbox) -> ServerView:

@@ -120,7 +120,7 @@ def test_new_numbers_hide_no_mail_and_bring_nothing_old_even_if_the_first_run_is
 ) -> None:
     """RFC 3501 forbids it, servers that were restored do it: the same UIDVALIDITY, and the numbers from one on."""
     fetching.set(confirmed_at=datetime.now(UTC))
-    later = datetime.now(UTC) + timedelta(seconds=5)
+    later = max(datetime.now(UTC), fetching.desk.now) + timedelta(seconds=5)
 
     def arrive(subject: str, when: datetime = later) -> None:
         raw = mail(f"{subject}@customer.test", subject=subject, message_id=f"<{subject}@customer.test>")
