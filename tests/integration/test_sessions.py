@@ -220,6 +220,7 @@ def test_accounts_servers_and_parameters_ask_for_a_fresh_password(app, boss, pat
     stale(boss)
     answer = boss.post(path, {"name": "Eva of the seven seas"})
     assert (answer.status_code, "Confirm your password" in answer.text) == (403, True)
+    assert "Cancel" in answer.text  # it asks before a button does something, too
     assert "Eva of the seven seas" in answer.text
     again = boss.post(path, {"name": "Eva of the seven seas", "confirm_password": "wrong"})
     assert (again.status_code, "Incorrect password" in again.text) == (403, True)
