@@ -728,6 +728,7 @@ def test_a_mailbox_says_how_its_mail_arrives(app, admin, values, alive, says, si
     state = words(admin.get(f"{INCOMING}/{number}/state").text)
     assert says in state and silent not in state
     assert ("Connected, waiting for emails" in words(admin.get(f"{INCOMING}/").text)) is (says == "arrive immediately")
+    assert "be undone. Emails fetched from it stay here" in admin.get(f"{INCOMING}/edit?id={number}").text
 
 
 # --- scheduled actions

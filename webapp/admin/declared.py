@@ -95,6 +95,7 @@ class Declared(ModelView):
     references: ClassVar[dict[str, dict[str, Any]]] = {}
     buttons: ClassVar[tuple[Button, ...]] = ()
     empty: ClassVar[Empty] = Empty()
+    stays: ClassVar[Any] = ""  # what is left when a row is deleted, for whoever is about to do that
     rows_per_page: ClassVar[int] = 50
 
     model_form_converter = Converter

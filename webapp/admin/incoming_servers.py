@@ -45,6 +45,7 @@ class IncomingServerView(AdminView):
     trail = (_l("Settings"), _l("Technical"), _l("Email"))
     icon = "inbox"
     small = fresh_login = True
+    stays = _l("Emails fetched from it stay here, and those in the mailbox stay there.")
     columns = ("name", "host", "state", "last_success_at", "trouble", "priority")
     sortable, searchable = ("name", "priority", "last_success_at"), ("name", "host", "user")
     filters = (
