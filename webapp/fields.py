@@ -49,6 +49,17 @@ class SwitchField(BooleanField):
     """A yes or no, shown as a switch."""
 
 
+def moment_of(text: str) -> datetime | None:
+    """Return the moment that somebody entered, in their zone; None for what is none.
+
+    >>> moment_of("tomorrow")
+    """
+    try:
+        return to_utc(datetime.fromisoformat(text.strip())).replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
 class MomentField(StringField):
     """A date and time, entered in the reader's zone and kept in UTC."""
 
@@ -59,14 +70,9 @@ class MomentField(StringField):
 
     def process_formdata(self, valuelist: list[str]) -> None:
         text = valuelist[0].strip() if valuelist else ""
-        if not text:
-            self.data = None
-            return
-        try:
-            self.data = to_utc(datetime.fromisoformat(text)).replace(tzinfo=UTC)
-        except ValueError as error:
-            self.data = None
-            raise ValueError(gettext("Enter a date and time, such as 2026-03-31T09:30.")) from error
+        self.data = moment_of(text)
+        if text and self.data is None:
+            raise ValueError(gettext("Enter a date and time, such as 2026-03-31T09:30."))
 
 
 class ReferenceField(Field):

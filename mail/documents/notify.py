@@ -146,9 +146,12 @@ class ReadyNotification:
     mail: ReadyMail | None
 
 
-def prepare(news: Sequence[PostNotification], now: datetime) -> list[ReadyNotification]:
+def prepare(
+    news: Sequence[PostNotification], now: datetime, scheduled_at: datetime | None = None
+) -> list[ReadyNotification]:
     """Decide who is told of posts, and compose the mails: to be done before the transaction that stores the posts.
 
+    The mails wait until ``scheduled_at``, if that is given.
     Nobody is told twice: not the author, nor ``skip_addresses``, who have the mail already. Notes go to users only.
     """
     ready = []
@@ -162,7 +165,7 @@ def prepare(news: Sequence[PostNotification], now: datetime) -> list[ReadyNotifi
             link_large_files(one.post)
         else:
             one.post.linked = {}
-        mail = enqueue.prepare(_draft(one, now), by_mail, now) if by_mail else None
+        mail = enqueue.prepare(_draft(one, now), by_mail, now, scheduled_at) if by_mail else None
         one.post.domain = mail.domain if mail else ""
         ready.append(ReadyNotification(one.post, [*users, *one.named], mail))
     return ready

@@ -48,10 +48,12 @@ def post_from_browser(
     files: Sequence[NewFile],
     now: datetime,
     also: Sequence[str] = (),
+    scheduled_at: datetime | None = None,
 ) -> int:
     """Put what a user wrote into a thread, tell the followers, commit, and wake the worker; return the post's number.
 
-    ``kind`` is "message" or "note"; a message goes to the people in ``also``, too. Raises ``LookupError`` if there is
+    ``kind`` is "message" or "note"; a message goes to the people in ``also``, too. With ``scheduled_at`` it is in the
+    thread at once, and its emails leave then. Raises ``LookupError`` if there is
     no such thread, ``NothingWritten`` if nothing was written, ``PostTooLarge`` if the email would be larger than
     allowed, ``InvalidAddress``. Call it with nothing to be written: all that takes time is done while nobody waits for
     the database.
@@ -65,7 +67,8 @@ def post_from_browser(
             raise LookupError(f"thread {thread_id}")
         post, author = _written_by(user, place, html, kind, files, now), user.contact_id
         people = others.chosen(also) if kind == "message" else []
-        ready = prepare([PostNotification(post, place, references=reply_references(place, kind), others=people)], now)
+        told = PostNotification(post, place, references=reply_references(place, kind), others=people)
+        ready = prepare([told], now, scheduled_at)
     with writing():
         add_posts([post], now)
         if not place.follows(author):

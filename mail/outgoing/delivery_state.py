@@ -47,6 +47,11 @@ class Envelope:
         return [line for line in self.lines if line.state == "queued" and line.wait == "limit"]
 
     @property
+    def scheduled(self) -> list[Recipient]:
+        """The recipients whose email waits for the time that its author chose."""
+        return [line for line in self.lines if line.state == "queued" and line.wait == "schedule" and not line.is_held]
+
+    @property
     def stranded(self) -> bool:
         """Whether it waits for a server, as none is left."""
         return self.colour == "amber" and any(_state_of(line) == STRANDED for line in self.lines)

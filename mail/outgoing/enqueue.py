@@ -125,7 +125,7 @@ def prepare(
     content = compose(
         Draft(
             subject=draft.subject,
-            date=now,
+            date=scheduled_at or now,
             html=draft.html,
             text=draft.text,
             reply_to=decision.reply_to,

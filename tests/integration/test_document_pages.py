@@ -64,8 +64,8 @@ def clerk(app) -> Visitor:
     return Visitor(app).as_role("user")
 
 
-def write(visitor: Visitor, text: str = "Hello", *files: tuple[str, bytes], kind: str = "message"):
-    given = {"words": text, "kind": kind, "files": [(io.BytesIO(content), name) for name, content in files]}
+def write(visitor: Visitor, text: str = "Hello", *files: tuple[str, bytes], kind: str = "message", later: str = ""):
+    given = {"words": text, "kind": kind, "later": later, "files": [(io.BytesIO(content), name) for name, content in files]}
     return visitor.post("/document/1/posts", given, content_type="multipart/form-data")
 
 
@@ -337,6 +337,26 @@ def test_a_late_report_about_the_dead_address_says_nothing_about_the_right_one(a
         assert db.session.execute(kept).all() == [
             ("gone@x.test", True), ("gone@x.test", False), ("right@x.test", True),
         ]  # fmt: skip
+
+
+def test_a_message_leaves_at_the_time_that_its_author_chose(app, clerk):
+    refused = write(clerk, "See you tomorrow", later="2020-01-01T10:00")
+    assert "Choose a time in the future" in words(refused)
+    assert "See you tomorrow" in refused.text and 'value="2020-01-01T10:00"' in refused.text
+    later = (datetime.now(UTC) + timedelta(days=2)).replace(second=0, microsecond=0)
+    write(clerk, "See you tomorrow", later=f"{later:%Y-%m-%dT%H:%M}")
+    with app.app_context():
+        (line,) = db.session.scalars(select(Recipient))
+        assert (line.state, line.wait, line.next_try_at, line.mail.scheduled_at) == ("queued", "schedule", later, later)
+        sent = message_from_bytes(Blob.read(line.mail.content_blob_id), policy=policy.default)
+        assert sent["Date"].datetime == later
+        post_id = line.mail.post_id
+    assert "The email is scheduled for" in words(clerk.get("/document/1"))
+    clerk.post(f"/posts/{post_id}/cancel")
+    page = words(clerk.get("/document/1"))
+    assert "The email is scheduled for" not in page and "Cancelled" in page
+    write(clerk, "A note", kind="note", later="2020-01-01T10:00")
+    assert "A note" in words(clerk.get("/document/1")), "a note goes to nobody later"
 
 
 def test_a_cancelled_email_is_not_due(app, clerk):

@@ -1,5 +1,7 @@
 """The red envelope of a post: what people do about a recipient who did not get it."""
 
+from collections.abc import Sequence
+
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
@@ -29,6 +31,11 @@ def _document_of(line_id: int) -> Document:
         .join(Recipient, Recipient.mail_id == OutgoingMail.id)
         .where(Recipient.id == line_id)
     )
+    return db.session.scalar(found) or abort(404)
+
+
+def _document_of_post(post_id: int) -> Document:
+    found = select(Document).join(Post, Post.thread_id == Document.thread_id).where(Post.id == post_id)
     return db.session.scalar(found) or abort(404)
 
 
@@ -99,12 +106,28 @@ def _asked(document: Document, line_id: int, given: str, correction: AddressCorr
     )
 
 
+@blueprint.post("/posts/<int:post_id>/cancel")
+@login_required
+def cancel_scheduled(post_id: int) -> ResponseReturnValue:
+    """Take all emails of a post that wait for their time out of the queue."""
+    scheduled = (
+        select(Recipient.id)
+        .join(OutgoingMail)
+        .where(OutgoingMail.post_id == post_id, Recipient.state == "queued", Recipient.wait == "schedule")
+    )
+    ids = db.session.scalars(scheduled).all()
+    return _cancel(_document_of_post(post_id), ids)
+
+
 @blueprint.post("/lines/<int:line_id>/cancel")
 @login_required
 def cancel(line_id: int) -> ResponseReturnValue:
     """Take a waiting recipient out of the queue."""
-    document = _document_of(line_id)
-    cancelled = lines.cancel([line_id], now(), current_user.name)
+    return _cancel(_document_of(line_id), [line_id])
+
+
+def _cancel(document: Document, line_ids: Sequence[int]) -> ResponseReturnValue:
+    cancelled = lines.cancel(line_ids, now(), current_user.name)
     if cancelled.in_doubt:
         flash(gettext("The email will not be sent again, but an earlier attempt may have arrived."), "info")
     elif cancelled.unsent:
@@ -119,11 +142,7 @@ def cancel(line_id: int) -> ResponseReturnValue:
 @login_required
 def seen(post_id: int) -> ResponseReturnValue:
     """Ignore the failures of a post: they stay red on it, and no list warns of them any more."""
-    document_id = db.session.scalar(
-        select(Document.id).join(Post, Post.thread_id == Document.thread_id).where(Post.id == post_id)
-    )
-    if document_id is None:
-        abort(404)
+    document = _document_of_post(post_id)
     delivery_state.mark_seen(post_id, now())
     db.session.commit()
-    return redirect(url_for("documents.show", document_id=document_id))
+    return _back(document)

@@ -29,6 +29,7 @@ from models import Attachment, Document, DocumentType, Event, Follower, Post, Re
 from models.slices import listed
 from webapp import searching
 from webapp.auth import own_page
+from webapp.fields import moment_of
 from webapp.pages import bodies
 from webapp.pages.plain_text import html_of_words
 from webapp.security import LARGEST_POST
@@ -146,7 +147,11 @@ def show(document_id: int) -> ResponseReturnValue:
 
 
 def _page(
-    document: Document, typed: str = "", kind: str = "message", ticked: Sequence[str] | None = None
+    document: Document,
+    typed: str = "",
+    kind: str = "message",
+    ticked: Sequence[str] | None = None,
+    later: str = "",
 ) -> ResponseReturnValue:
     return render_template(
         "pages/document.html",
@@ -156,6 +161,7 @@ def _page(
         priorities=PRIORITIES,
         typed=typed,
         typed_kind=kind,
+        later=later,
         most_octets=file_links.most_octets(),
         links_lead_here=office.links_lead_here(),
         most_upload=LARGEST_POST,
@@ -315,13 +321,17 @@ def write(document_id: int) -> ResponseReturnValue:
     files = [_file(file) for file in request.files.getlist("files") if file.filename]
     words = request.form.get("words", "")
     unread = documents_posts.has_unread(current_user.id, document.thread_id)
-    also = request.form.getlist("also")
+    also, later = request.form.getlist("also"), request.form.get("later", "") if kind == "message" else ""
+    at = moment_of(later)
+    if later and (at is None or at <= now()):
+        flash(gettext("Choose a time in the future, or leave it empty to send the message now."), "error")
+        return _page(document, words, kind, also, later)
     try:
         html = html_of_words(words)
-        documents_posts.post_from_browser(current_user, document.thread_id, html, kind, files, now(), also)
+        documents_posts.post_from_browser(current_user, document.thread_id, html, kind, files, now(), also, at)
     except (NothingWritten, PostTooLarge, InvalidAddress) as error:
         flash(say(error.why), "error")
-        return _page(document, words, kind, also)
+        return _page(document, words, kind, also, later)
     if unread:
         with writing():
             documents_posts.mark_read(current_user.id, document.thread_id, now())

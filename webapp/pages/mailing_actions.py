@@ -1,12 +1,11 @@
 """What people do with a mailing: send, schedule, pause, decide about doubts, copy, delete, and a test email."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import get_args
 
 from flask import abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
-from flask_babel import gettext, ngettext, to_utc
+from flask_babel import gettext, ngettext
 from flask_login import current_user
 from sqlalchemy import select
 
@@ -24,6 +23,7 @@ from mail.settings import parameters
 from mail.settings.clock import now
 from mail.settings.wake import wake
 from models import Event, Mailing, OutgoingMail, Recipient, db
+from webapp.fields import moment_of
 from webapp.pages.mailing_editor import SAMPLES
 from webapp.pages.mailings import blueprint, find_mailing
 
@@ -42,7 +42,7 @@ def send(mailing_id: int) -> ResponseReturnValue:
     """Let a draft go out, at once or at the time of the form."""
     at = None
     if request.form.get("when") == "later":
-        at = _moment(request.form.get("at", ""))
+        at = moment_of(request.form.get("at", ""))
         if at is None or at <= now():
             flash(gettext("Choose a time in the future, then press Schedule."), "error")
             return _back(mailing_id)
@@ -53,14 +53,6 @@ def send(mailing_id: int) -> ResponseReturnValue:
     else:
         flash(gettext("The mailing is scheduled.") if at else gettext("The mailing is being sent."), "success")
     return _back(mailing_id)
-
-
-def _moment(text: str) -> datetime | None:
-    """A time of a form, in the zone of who writes it."""
-    try:
-        return to_utc(datetime.fromisoformat(text.strip())).replace(tzinfo=UTC)
-    except ValueError:
-        return None
 
 
 @blueprint.post("/<int:mailing_id>/draft")
