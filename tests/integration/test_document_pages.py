@@ -65,7 +65,8 @@ def clerk(app) -> Visitor:
 
 
 def write(visitor: Visitor, text: str = "Hello", *files: tuple[str, bytes], kind: str = "message", later: str = ""):
-    given = {"words": text, "kind": kind, "later": later, "files": [(io.BytesIO(content), name) for name, content in files]}
+    attached = [(io.BytesIO(content), name) for name, content in files]
+    given = {"words": text, "kind": kind, "later": later, "files": attached}
     return visitor.post("/document/1/posts", given, content_type="multipart/form-data")
 
 
