@@ -185,7 +185,7 @@ SENTENCES: dict[str, Any] = {
         "The new record is made of %(count)s records. Delete the old ones.",
         "The new record is made of %(count)s records. Delete the old ones.",
     ),
-    "spf_change_mended": _l("The new record has “%(mended)s” instead of “%(term)s”."),
+    "spf_change_mended": _l("The new record replaces “%(term)s” with “%(mended)s”."),
     "spf_change_unreadable": _l("The new record leaves out “%(term)s”, which no receiver can read."),
     "spf_change_twice": _l("The new record leaves out “%(term)s”: a record may have only one of these."),
     "spf_change_ptr": _l(
