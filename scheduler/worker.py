@@ -15,6 +15,7 @@ from mail.queue.connections import Connections
 from mail.queue.lease import LEASE
 from mail.settings.clock import now
 from mail.settings.config import settings
+from mail.settings.process import EndRequest
 from models import db
 from scheduler import recovery, signing
 from scheduler.actions import Actions
@@ -48,6 +49,7 @@ class WorkerProcess:
 
     def __init__(self, app: Flask) -> None:
         self._app = app
+        self._end_request = EndRequest()
         self._stopping, self._ended = threading.Event(), threading.Event()
         self._identity = WorkerIdentity(recovery.recover_claims)
         with app.app_context():
@@ -123,8 +125,8 @@ class WorkerProcess:
         return False
 
     def stop(self) -> None:
-        """Ask the worker to end; returns at once."""
-        self._stopping.set()
+        """Ask the worker to end; returns at once, also in a signal handler."""
+        self._end_request.ask()
 
     def run(self) -> int:
         """Work until ``stop`` and return the exit status: 0 when nothing was left under way."""
@@ -134,7 +136,7 @@ class WorkerProcess:
         for loop in self._watched:
             loop.start()
         log.info("worker started: %s loops", len(self._watched))
-        while not self._stopping.wait(WATCH):
+        while not self._end_request.comes_within(WATCH):
             for loop in [loop for loop in self.loops if loop.retired]:
                 self.loops.remove(loop)
             for loop in self._watched:
@@ -145,6 +147,7 @@ class WorkerProcess:
         """Let what is under way finish, hand back what is not, and say good-bye."""
         began = time.monotonic()
         log.info("ending")
+        self._stopping.set()
         self._actions.shutdown()
         self._identity.stop()
         self._listener.wake()
@@ -188,9 +191,13 @@ class WorkerProcess:
 def install_signals(worker: WorkerProcess) -> None:
     """End in good order at the first SIGTERM or SIGINT, at once at the second."""
 
+    asked = False
+
     def ask(_number: int, _frame: object) -> None:
-        if worker._stopping.is_set():
+        nonlocal asked
+        if asked:
             os._exit(1)
+        asked = True
         worker.stop()
 
     for number in (signal.SIGTERM, signal.SIGINT):

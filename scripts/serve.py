@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 PORT, BIND = os.environ.get("PORT") or "8000", os.environ.get("COQUI_BIND") or "127.0.0.1"
 # What ``flask upgrade`` and ``flask first-start`` do, in one process: the second start has to be quick.
@@ -88,14 +89,23 @@ def describe(status: int) -> str:
     return f"status {status}" if status >= 0 else f"killed by {signal.Signals(-status).name}"
 
 
-def keep_alive(children: Children, asked: threading.Event) -> None:
+def asked_within(seconds: float, signals: SimpleQueue[int]) -> bool:
+    """Return True as soon as a signal asks us to end, False when none does for so long."""
+    with contextlib.suppress(Empty):
+        signals.get(timeout=seconds)
+        return True
+    return False
+
+
+def keep_alive(children: Children, signals: SimpleQueue[int]) -> None:
     """Start what died again, until somebody asks to end."""
-    while not asked.wait(0.2):
+    while not asked_within(0.2, signals):
         for name, child in children.items():
             if child.poll() is not None:
                 say(f"{name} ended unexpectedly ({describe(child.returncode)}); starting it again in {PAUSE:g} s")
-                if not asked.wait(PAUSE):
-                    children[name] = start(*COMMANDS[name])
+                if asked_within(PAUSE, signals):
+                    return
+                children[name] = start(*COMMANDS[name])
 
 
 def end(children: Children) -> int:
@@ -123,13 +133,13 @@ def main() -> int:
     said = prepare() if port_is_free() else None
     if said is None:
         return 2
-    asked = threading.Event()
+    signals: SimpleQueue[int] = SimpleQueue()  # the handler may fill it inside get(); an Event may lock up there
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-            signal.signal(number, lambda *_: asked.set())
+            signal.signal(number, lambda number, _: signals.put(number))
     children = {name: start(*words) for name, words in COMMANDS.items()}
     threading.Thread(target=announce, args=(said,), daemon=True).start()
-    keep_alive(children, asked)
+    keep_alive(children, signals)
     return end(children)
 
 

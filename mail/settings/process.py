@@ -1,8 +1,10 @@
 """What each of our processes does when it begins, and once it has started."""
 
+import contextlib
 import ctypes
 import gc
 import os
+import queue
 
 from sqlalchemy.orm import configure_mappers
 
@@ -35,3 +37,25 @@ def start_is_over() -> None:
     configure_mappers()  # otherwise the first look into the database does it
     gc.collect()
     gc.freeze()
+
+
+class EndRequest:
+    """The wish that this process end, which a signal handler may utter at any moment.
+
+    An ``Event`` must not carry it: the thread that the signal interrupts may hold the lock of that very event, and then
+    neither goes on. A ``SimpleQueue`` is made to be filled from inside its own calls.
+    """
+
+    def __init__(self) -> None:
+        self._asked: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def ask(self) -> None:
+        """Ask the process to end; returns at once."""
+        self._asked.put(None)
+
+    def comes_within(self, seconds: float) -> bool:
+        """Return True as soon as somebody has asked, False when nobody did for so long."""
+        with contextlib.suppress(queue.Empty):
+            self._asked.get(timeout=seconds)
+            return True
+        return False
