@@ -153,7 +153,10 @@ _TABLE: tuple[tuple[Advice, tuple[str, ...]], ...] = (
     # --- our domain, our address, our account
     (
         _advice(Fixer.ADMINISTRATOR, Remedy.SERVER, Remedy.RETRY),
-        ("blocked_without_proof", "blocked_without_proof_now", "sender_not_found", "sender_not_found_now"),
+        (
+            "blocked_without_proof", "blocked_without_proof_now", "sender_not_found", "sender_not_found_now",
+            "account_not_ready",
+        ),
     ),
     (
         _advice(Fixer.PROVIDER, Remedy.SERVER, Remedy.RETRY),

@@ -28,6 +28,10 @@ SENTENCES: dict[str, Any] = {
         "The email provider does not let your account send emails: “%(reply)s”. Ask the provider to unblock it; if "
         "nobody here sent spam, change the password of the account first."
     ),
+    "account_not_ready": _l(
+        "The email provider does not let your account send this yet: “%(reply)s”. Log in there and complete what is "
+        "missing, such as the approval of the account or the verification of a domain."
+    ),
     "format_refused": _l(
         "The server refused the form of the email, not its recipient: “%(reply)s”. Another outgoing server may accept "
         "it; report this to the developers."
@@ -166,7 +170,7 @@ SENTENCES: dict[str, Any] = {
     "address_has_it": _l("%(address)s is already a recipient of this email."),
     "address_alone": _l("Enter the address alone, without a name: %(address)s"),
     "address_too_late": _l("This email is being sent already. Wait for its result."),
-    "address_unchanged": _l("%(address)s is the address that failed. Enter the correct one, or press Retry."),
+    "address_unchanged": _l("%(address)s is the address that failed. Enter the correct one."),
     "address_of_ours": _l("%(address)s is one of our own addresses: the office would write to itself."),
     "address_of_colleague": _l(
         "%(name)s has an account here. Ask an administrator to change the address on the page of the contact."

@@ -66,8 +66,8 @@ _TLS = (
 )
 _LOGIN = (
     r"authenticat\w* (?:is )?(?:required|needed|first)|must (?:first )?authenticate|(?:auth|log ?in|login)\w* "
-    r"(?:is )?(?:required|first|needed)|not (?:authenticated|logged in)|log ?in (?:first|to)|issue an? auth|"
-    r"turn on smtp auth"
+    r"(?:is )?(?:required|first|needed)|not (?:authenticated|logged in)|log ?in (?:first|to send)|issue an? auth|"
+    r"turn on smtp auth|unauthenticated senders not allowed"
 )
 _NO_PASSWORDS = r"basic auth\w* is (?:disabled|not (?:supported|allowed))"
 _RELAY = (
@@ -76,18 +76,26 @@ _RELAY = (
 )
 _ACCOUNT = (
     r"\bsending (?:for this account is |is |has been )?(?:denied|paused|disabled)|sending account has been|"
-    r"bad outbound sender|spam abuse detected|tenant has exceeded|blocked from sending|account is not yet activated"
+    r"bad outbound sender|spam abuse detected|tenant has exceeded|blocked from sending|unusual sending activity|"
+    r"(?:outgoing (?:mail|e-?mail)|your (?:\w+ )?account)\b.{0,80}\b(?:suspended|disabled|blocked)|"
+    r"not allowed to send: account disabled"
+)
+_NOT_READY = (  # the account is new: its domain, its plan or its approval is missing
+    r"not yet activated|pending approval|not allowed to send: (?:sandbox|the domain is unverified)|"
+    r"\b(?:trial|free) accounts?\b.{0,30}\bonly (?:send|be used)|demo domains? can only|"
+    r"only send (?:test(?:ing)? )?e-?mails to (?:your own|verified)"
 )
 
 # --- who we are: our address, its name, our proof, our sender
 
 _REVERSE = r"reverse (?:dns|hostname)|\bptr\b|\brdns\b|cannot find your (?:reverse )?hostname|ip name lookup failed"
-_HELO = r"\b(?:helo|ehlo)\b.{0,40}(?:rejected|invalid|not allowed)|bad helo"
+_HELO = r"\b(?:helo|ehlo)\b.{0,40}(?:rejected|invalid|not allowed|should be|must be)|(?:bad|invalid) (?:helo|ehlo)"
 _LISTED_LINK = r"\bdbl\b|\bur[il]bl\b|domain is listed"  # these lists hold names of domains, not addresses of servers
 _LIST = (
     r"black ?-?list|block ?-?list|deny ?list|\brbls?\b|dnsbl|spamhaus|barracuda ?(?:reputation|central)|spamcop|"
     r"\bip(?:/domain)? reputation|(?:poor|bad|low) (?:\w+ )?reputation|list(?:ed|ing) (?:in|at|on|by)|"
-    r"(?:ip|client|host|address|server)\b[^.;]{0,40}\bblocked|blocked (?:using|by)|host rejected|"
+    r"(?:ip|client|host|address|server)\b(?:[^.;]|\.(?=\d)){0,40}\bblocked|host rejected|"
+    r"blocked (?:using|by)(?! (?:the |our )?(?:content|spam|virus|policy|message))|ipcheck\.proofpoint|"
     r"not in whitelist|host network not allowed|banned send(?:er ?\[|ing ip)|"
     r"permanently deferred|to send email directly to our servers"
 )
@@ -99,13 +107,14 @@ _PROOF = (
 )
 _SENDER_NOT_FOUND = (
     r"sender address rejected: (?:domain|unverified)|domain of sender|sender verify|from: domain is invalid|"
-    r"unresolvable rfc.5321 (?:from )?domain"
+    r"unresolvable rfc.5321 (?:from )?domain|sender domain must exist"
 )
 _SENDER = (
     r"\b(?:sender|from address|mail from|return.path|envelope)\b[^.;]{0,60}\b"
     r"(?:reject|refus|denied|not (?:owned|a valid|allowed|permitted|authori[sz]ed|verified)|"
     r"n[o']t (?:match|exist|belong)|invalid|unknown)|send as|sendasdenied|on behalf|sender you used|"
-    r"not (?:allowed|permitted|authori[sz]ed) to send|(?:not|isn't) (?:owned|verified)"
+    r"not (?:allowed|permitted|authori[sz]ed) to (?:send|perform\W+ses:send)|(?:not|isn't) (?:owned|verified)|"
+    r"not a sender signature|unauthori[sz]ed sender"
 )
 
 # --- rates
@@ -158,13 +167,18 @@ _GONE = (
 
 _DANGEROUS = (
     r"\bvirus|malware|infected|potential security issue|security policies|"
-    r"(?:illegal|blocked|banned|unwanted|blacklisted|prohibited) (?:attachment|file)"
+    r"(?:illegal|blocked|banned|unwanted|blacklisted|prohibited|dangerous|unsafe) (?:attachment|file)|- banned: |"
+    r"\battachments?\b.{0,40}\b(?:not (?:allowed|permitted|accepted)|blocked|forbidden|prohibited)|"
+    r"\b(?:blocked|rejected|refused)\b.{0,40}\battach(?:ed|ment)"
 )
 _SPAM = (
-    r"\bspam|unsolicited|\bbulk|\bphish|banned|content (?:rejected|filter|not)|ofr_506|mail rejete|"
+    r"\bspam|unsolicited|\bbulk|\bphish|banned|content (?:rejected|denied|filter|not)|ofr_506|mail rejete|"
     r"nature of the content"
 )
-_FORMAT = r"\brfc ?(?:822|2822|5322)\b|malformed|bare ?line ?feeds?|lines? too long|duplicate header|missing a valid"
+_FORMAT = (
+    r"\brfc ?(?:822|2822|5322)\b|malformed|bare ?line ?feeds?|lines? too long|duplicate header|missing a valid|"
+    r"line length|headers? (?:fail|too (?:large|long|many))|too many (?:mime|headers?|parts)"
+)
 _SIZE = (
     r"too (?:large|big|long)|(?:message|mail|size)\b.{0,40}\b(?:exceed|limit|maximum)|exceed\w*.{0,40}\bsize|"
     r"taille limite"
@@ -172,11 +186,12 @@ _SIZE = (
 _LOOP = r"\bhops\b|hop count|mail loop|looping|routing loop|too many received"
 
 FINAL = (
-    Meaning("mail_loop", words=_LOOP, enhanced=r"5\.4\.(?:6|14)", at=_TO),
     Meaning("encryption_wanted", words=_TLS),
     Meaning("recipient_forbidden", words=_CLOSED, at=_TO),
     Meaning("password_login_off", words=_NO_PASSWORDS),
+    Meaning("account_not_ready", words=_NOT_READY),
     Meaning("account_blocked", words=_ACCOUNT, enhanced=r"5\.7\.(?:50[1-3]|7[0-4]\d|750)"),
+    Meaning("mail_loop", words=_LOOP, enhanced=r"5\.4\.(?:6|14)", at=_TO),
     Meaning("login_wanted", words=_LOGIN, codes=(530,)),
     Meaning("needs_smtputf8_there", words=r"smtputf8|\beai\b|internationali[sz]ed", enhanced=r"5\.6\.7"),
     Meaning("session_full", words=SESSION),
@@ -189,9 +204,9 @@ FINAL = (
     Meaning("relay_denied", words=_RELAY, at=_TO),
     Meaning("sender_not_found", words=_SENDER_NOT_FOUND, enhanced=r"5\.1\.8"),
     Meaning("sender_refused", words=_SENDER, enhanced=r"5\.1\.7|5\.7\.60"),
-    Meaning("format_refused", words=_FORMAT, enhanced=r"5\.6\.(?:0|11)", at=("data", "end")),
+    Meaning("format_refused", words=_FORMAT, enhanced=r"5\.6\.(?:[0-6]|11)", at=("data", "end")),
     Meaning("recipient_limit", words=_THEIR_RATE, enhanced=r"5\.2\.12[12]", at=_TO),
-    Meaning("sending_limit", words=_OUR_RATE, enhanced=r"5\.4\.5|5\.1\.90", at=_TO),
+    Meaning("sending_limit", words=_OUR_RATE, enhanced=r"5\.4\.5|5\.1\.90"),
     Meaning("sending_limit", words=r"\brate\b|too many (?:messages|e?-?mails|recipients)", at=_TO),
     Meaning("mailbox_full", words=_FULL, enhanced=r"5\.2\.2", at=_TO),
     Meaning("too_large_there", words=_SIZE, enhanced=r"5\.(?:3\.4|2\.3)"),
@@ -209,6 +224,8 @@ TEMPORARY = (
     Meaning("encryption_wanted", words=_TLS),
     Meaning("too_many_connections", words=CONNECTIONS),
     Meaning("greylisted", words=_GREY),
+    Meaning("account_not_ready", words=_NOT_READY),
+    Meaning("account_blocked", words=_ACCOUNT),
     Meaning("no_reverse_name_now", words=_REVERSE, enhanced=r"4\.7\.2[35]"),
     Meaning("helo_refused", words=_HELO),
     Meaning("sending_limit_now", enhanced=r"4\.7\.28"),
@@ -257,7 +274,7 @@ LOGIN = (
     Refusal(TooManyConnections, CONNECTIONS),
     Refusal(EncryptionWanted, _TLS, (538,)),
     Refusal(LoginNotOffered, codes=(500, 502, 503, 504)),
-    Refusal(AppPasswordWanted, r"\bapp(?:lication)?[- ](?:specific )?password"),
+    Refusal(AppPasswordWanted, r"\bapp(?:lication)?[- ](?:specific )?password|authori[sz]ation code"),
     Refusal(SmtpLoginOff, r"smtpclientauth\w* is disabled"),
     Refusal(PasswordLoginOff, _NO_PASSWORDS),
     Refusal(LoginDeferred, r"too many (?:bad |failed )?(?:log-?in|auth)"),
