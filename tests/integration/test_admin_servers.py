@@ -475,6 +475,13 @@ def test_each_address_has_a_row_of_the_matrix(app, admin):
         "nobody; try again later",
     ]
     assert "<not yours>" not in page and "Working" in page
+    change(app, OutgoingServer, 1, draft=False, active=True)
+    change(app, ServerCheck, number, state="failed")
+    done = admin.get(f"/checks/{number}").text
+    assert "what it refuses is marked as failed" in done and "wait until it works" not in done
+    change(app, ServerCheck, number, steps=[steps[0] | {"state": "failed"}])
+    assert "the emails it should send wait until it works" in admin.get(f"/checks/{number}").text
+    change(app, ServerCheck, number, state="running")
     blocked = [{**step, "state": "skipped", "why": why("test_not_tried")} for step in steps[1:]]
     change(app, ServerCheck, number, steps=blocked)
     assert "sender-table" not in admin.get(f"/checks/{number}").text

@@ -353,6 +353,7 @@ def test_a_message_leaves_at_the_time_that_its_author_chose(app, clerk):
         assert sent["Date"].datetime == later
         post_id = line.mail.post_id
     assert "The email is scheduled for" in words(clerk.get("/document/1"))
+    assert "Scheduled for" in words(Visitor(app).as_role("admin").get("/admin/outgoing-mails/"))
     clerk.post(f"/posts/{post_id}/cancel")
     page = words(clerk.get("/document/1"))
     assert "The email is scheduled for" not in page and "Cancelled" in page

@@ -214,5 +214,6 @@ def _moment(line: Recipient) -> Markup:
         said = gettext("until %(time)s", time=template_helpers.until(line.next_try_at))
         return Markup("<div>" + said + "</div>")  # noqa: S704 - a time
     if line.state == "queued":
-        return template_helpers.due(line.next_try_at)
+        when = template_helpers.due(line.next_try_at)
+        return Markup(gettext("Scheduled for %(time)s.", time=when)) if line.wait == "schedule" else when  # noqa: S704
     return template_helpers.ago(line.sent_at or line.bounced_at or line.next_try_at)
