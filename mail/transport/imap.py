@@ -98,6 +98,15 @@ class ImapConnection(IMAPClient):  # type: ignore[misc]  # the library has no ty
             raise IMAPClientError(said.decode("utf-8", "replace") if isinstance(said, bytes) else status)
         return list(answer)
 
+    def found(self, uids: str) -> set[int]:
+        """Return those of some UIDs that are there, by SEARCH; none where the server refuses to search."""
+        try:
+            return set(self.search(["UID", uids]))
+        except imaplib.IMAP4.abort:
+            raise
+        except IMAPClientError:
+            return set()
+
     def select(self, folder: str, *, readonly: bool) -> dict[bytes, Any]:
         """Open a folder, also one that can only be read, and return what the server says of it."""
         with contextlib.suppress(imaplib.IMAP4.readonly):

@@ -134,8 +134,11 @@ class ImapMailbox(ImapSession):
             last = upto
 
     def _named(self, uids: str) -> dict[int, ListedMail]:
+        """What is there of some UIDs; some servers leave a mail out of every answer that describes several."""
         with self.our_errors():
             listed = numbers(self.session.fetched(uids, LISTING))
+            left_out = self.session.found(uids) - listed.keys()
+        listed |= {uid: ListedMail(uid, "", 0) for uid in left_out}
         return {uid: mail._replace(key=f"{self.uidvalidity}.{uid}") for uid, mail in listed.items()}
 
     def listed(self, uids: Sequence[int]) -> dict[int, ListedMail]:

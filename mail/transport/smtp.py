@@ -312,7 +312,10 @@ class ServerConnection(Connection):
             rest = bytes(pieces[last:])
         self._phase = "end"
         session.transmit(rest + ending)
-        return session.read_reply(self.target.answer_timeout)
+        reply = session.read_reply(self.target.answer_timeout)
+        if reply[:1] not in b"245":
+            session.not_understood()  # nobody knows whether that is a yes
+        return reply
 
     def _failed(self, error: Exception, mail: "_Submission") -> Outcome:
         if isinstance(error, ConnectionFailed):

@@ -172,7 +172,7 @@ class SmtpSession(SMTP):
     def assert_nothing_more(self) -> None:
         """Raise ``NotUnderstood`` when more was answered than asked."""
         if self._rest:
-            self._not_understood()
+            self.not_understood()
 
     def _read_slowly(self, data: bytes, timeout: float | None) -> bytes:
         """Answers of several lines, in pieces, or two at once; a server that drips bytes gets no more time for it."""
@@ -184,19 +184,19 @@ class SmtpSession(SMTP):
                 if time.monotonic() > until:
                     raise TimedOut(host=self.target.host, seconds=round(timeout or self.target.timeout))
                 if len(data) > REPLY_LIMIT or (len(data) - start > 3 and not data[start : start + 3].isdigit()):
-                    self._not_understood()
+                    self.not_understood()
                 data += self._receive(timeout)
                 continue
             line = data[start : newline + 1]
             if not line[:3].isdigit() or line[3:4] not in (b" ", b"-", b"\r", b"\n"):
-                self._not_understood()
+                self.not_understood()
             if line[3:4] != b"-":
                 self._rest = data[newline + 1 :]
                 return data[: newline + 1]
             start = newline + 1
 
-    def _not_understood(self) -> NoReturn:
-        """Say that it is no SMTP, and not a word of it: it may be a service that is nobody's business here."""
+    def not_understood(self) -> NoReturn:
+        """Raise that it is no SMTP, and not a word of it: it may be a service that is nobody's business here."""
         raise NotUnderstood(host=self.target.host, port=self.target.port)
 
     def _receive(self, timeout: float | None) -> bytes:
@@ -280,7 +280,7 @@ class SmtpSession(SMTP):
         finally:
             self.transcript = transcript
         if reply[:3] != b"220" and reply[:1] not in (b"4", b"5"):
-            self._not_understood()
+            self.not_understood()
         shown = reply if b"SMTP" in reply.upper() or reply[:1] != b"2" else b"220 (the text is not shown)"
         if self.transcript:
             self.transcript.received(shown)
@@ -305,7 +305,7 @@ class SmtpSession(SMTP):
         if reply[:3] != b"220":  # offered, but not now
             raise TlsFailed(host=self.target.host, detail=said_in(reply))
         if self._rest:  # bytes from before the encryption would be read as if they came after it (CVE-2011-0411)
-            self._not_understood()
+            self.not_understood()
         self.secure()
         self.helo_resp = self.ehlo_resp = None
         self.esmtp_features, self.does_esmtp = {}, False

@@ -268,7 +268,7 @@ def test_a_missing_folder_comes_with_the_names_of_those_that_are_there(target: M
 
 def reach(port: int, **changes: object) -> MailboxTarget:
     target = MailboxTarget(
-        "Odd", "imap", HOST, port, "none", "u", "p", timeout_connect=1, timeout_read=1, timeout_run=2, allow_local=True
+        "Odd", "imap", HOST, port, "none", "u", "p", timeout_connect=1, timeout_read=1, timeout_run=30, allow_local=True
     )
     return replace(target, **changes)  # type: ignore[arg-type]
 

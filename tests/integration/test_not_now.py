@@ -126,6 +126,15 @@ def test_the_second_time_mails_are_asked_for_one_by_one(refused: set[int], bring
     assert (error is not None) == ends
 
 
+@pytest.mark.parametrize("skipped", [{1}, {2}, {3}, {1, 2, 3}])
+def test_a_mail_that_its_server_leaves_out_of_its_lists_comes_too(skipped: set[int]) -> None:
+    assert brought(fetched(ScriptedImap(mails(), skipped=skipped))[0]) == dict.fromkeys(("7.1", "7.2", "7.3"), True)
+    batches, error = fetched(ScriptedImap(mails(), skipped=skipped, hidden={2}))
+    assert (brought(batches), error) == ({"7.1": True, "7.2": False, "7.3": True}, None)
+    refuses = ScriptedImap(mails(), refuse("^UID SEARCH", "BAD unknown"))
+    assert list(brought(fetched(refuses)[0]).values()) == [True] * 3, "a server that can't search"
+
+
 # --- the same from the mailbox to the ledger
 
 

@@ -184,7 +184,7 @@ def test_each_step_that_fails_names_its_cause(dovecot: Dovecot, target: MailboxT
 
 def reach(port: int, **changes: object) -> MailboxTarget:
     target = MailboxTarget(
-        "Odd", "pop3", HOST, port, "none", "u", "p", timeout_connect=1, timeout_read=1, timeout_run=2, allow_local=True
+        "Odd", "pop3", HOST, port, "none", "u", "p", timeout_connect=1, timeout_read=1, timeout_run=30, allow_local=True
     )
     return replace(target, **changes)  # type: ignore[arg-type]
 

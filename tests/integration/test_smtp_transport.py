@@ -615,7 +615,7 @@ def test_421_closes_and_is_temporary(moment):
     assert server.connections == 2
 
 
-@pytest.mark.parametrize("answer", ["hello\r\n", "25\r\n", "x" * 100_000, "999-\r\nabc\r\n"])
+@pytest.mark.parametrize("answer", ["hello\r\n", "25\r\n", "x" * 100_000, "999-\r\nabc\r\n", "354 go\r\n", "600 x\r\n"])
 @pytest.mark.parametrize("moment", ["mail", "end"])
 def test_nonsense_is_no_acceptance(moment, answer):
     with misbehaving(Server(moment, answer).talk) as port, ServerConnection(target(port)) as connection:

@@ -40,6 +40,8 @@ def refuse(step: str, reply: str, times: int = 1_000_000) -> Fault:
 class ScriptedImap:
     """A mailbox by IMAP; ``hidden`` mails are listed, and left out of every answer with bodies.
 
+    ``skipped`` ones are found by a search, and left out of every answer about more than one mail.
+
     It remembers which mails were marked as read (``seen``) or deleted, and which were ``copied`` to another folder,
     whichever its name: that folder, ``done``, can be opened and looked into.
     """
@@ -47,6 +49,7 @@ class ScriptedImap:
     mails: dict[int, bytes]
     fault: Fault = none
     hidden: set[int] = field(default_factory=set)
+    skipped: set[int] = field(default_factory=set)
     folders: tuple[str, ...] = ("INBOX",)
     offers: str = "IMAP4rev1 UIDPLUS MOVE"
     heard: list[str] = field(default_factory=list)
@@ -101,8 +104,11 @@ class ScriptedImap:
         if command.startswith("LIST"):
             return "".join(f'* LIST () "/" "{name}"\r\n' for name in self.folders).encode() + done
         if command.startswith("UID FETCH"):
-            chosen = self._chosen(command.split()[2], opened)
+            named = command.split()[2]
+            chosen = [uid for uid in self._chosen(named, opened) if named.isdigit() or uid not in self.skipped]
             return b"".join(self._fetched(uid, opened[uid], command) for uid in chosen) + done
+        if command.startswith("UID SEARCH UID"):
+            return f"* SEARCH {' '.join(map(str, self._chosen(command.split()[3], opened)))}\r\n".encode() + done
         if command == "UID SEARCH DELETED" and opened is self.done:
             return b"* SEARCH\r\n" + done
         if command.startswith("UID"):
@@ -121,7 +127,7 @@ class ScriptedImap:
         return f"* {len(mails)} EXISTS\r\n{numbers}".encode()
 
     def _changed(self, name: str, numbers: str, rest: str = "") -> bytes:
-        """Do what is to be done with some mails; ``UID SEARCH DELETED`` is the only search that is answered."""
+        """Do what is to be done with some mails; of searches ``UID SEARCH DELETED`` is answered here."""
         if name == "SEARCH":
             return f"* SEARCH {' '.join(map(str, sorted(self.deleted)))}\r\n".encode()
         chosen = self._chosen(numbers, self.mails)
