@@ -58,7 +58,16 @@ def is_signature(following: list[str], dashes: str) -> bool:
     longest = 200 if dashes == "-- " else 60  # without the blank of RFC 3676 it may be anything
     if not signed or any(len(line) > longest or _LIST_ITEM.match(line) or POSTSCRIPT.match(line) for line in signed):
         return False
-    return dashes == "-- " or any(REACHED.search(line) for line in signed)
+    return dashes == "-- " or (any(map(REACHED.search, signed)) and not any(map(_says_something, signed)))
+
+
+def _says_something(line: str) -> bool:
+    """Say whether a line is a sentence, or gives a value to a word: nobody's name, and no way to reach somebody."""
+    return bool(_SENTENCE.fullmatch(line) or (_VALUE.match(line) and not REACHED.search(line)))
+
+
+_SENTENCE = re.compile(r"(?:.*[!?！？。]|(?:\S+[ \t]+){3,30}\S*\.)[ \t]*")
+_VALUE = re.compile(r"[ \t]*[^\W\d][^:：]{0,30}[:：][ \t]*\S")
 
 
 def begins_quote(lines: list[str], number: int) -> bool:

@@ -162,6 +162,10 @@ TEXTS = [
     # what a person writes out, as a program would write it
     "On 3 May 2026 at 10:30 your colleague wrote:\nWe deliver on Monday.\n\nThat did not happen!",
     "Order:\n--\nPlease send 300 chairs\nto Main Street 5",
+    "Our offer:\n--\nPrice: 3 €\nDelivery: in May\nPhone: +49 30 123456\n",
+    "Hello\n--\nThe parcel did not come.\n+49 30 123456\n",
+    "Hello\n--\nIs it ready?\nwww.y.example\n",
+    "Yes.\n\n‖--\nBob Builder\nBuilder Ltd.\nTel.: +49 30 123\nWeb: www.y.example\n",
     "Send it this way:\n\nFrom: sales@ours.example\nTo: bob@y.example\nSubject: Lunch at 10:30\n\nby Friday, please.",
     "Use these:\n\nFrom: sales@ours.example\nTo: bob@y.example\nDate: tomorrow\nSubject: Hello\n\nand confirm.",
     "Yes.\n\n_____\n‖From: sales@ours.example\nTo: bob@y.example\nElküldve: 10:30\nSubject: Hello\n\nIs it?",
