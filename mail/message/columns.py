@@ -15,16 +15,21 @@ _ADDRESS = re.compile(
     r"(?:e ?mails?|mail)(?: ?\d)?(?: ?(?:address|addresses|adresse|id))?(?: ?\d)?(?: value)?"
     r"|correo(?: electr[oó]nico)?|direcci[oó]n de correo(?: electr[oó]nico)?|adresse (?:e ?mail|électronique)|courriel"
     r"|indirizzo (?:e ?mail|di posta elettronica)|endereço de e ?mail|normalized email|email normalized"
+    r"|e ?mail ?ad(?:res(?:se|sen?)?|dr)|adres e ?mail|e ?post(?: ?adress?e?)?|sähköposti(?:osoite)?|e postacím"
+    r"|электронная почта|адрес электронной почты|メール(?:アドレス)?|邮箱|(?:电子)?邮件(?:地址)?|電子郵件|이메일"
 )
 _POSTAL = {"address", "adresse", "dirección", "direccion"}  # of mail only where no other column is
 _FULL = {
     "name", "full name", "display name", "contact", "contact name", "nombre", "nombre completo", "nom complet",
-    "vollständiger name", "anzeigename", "nome", "kontakt", "ansprechpartner", "complete name",
+    "vollständiger name", "anzeigename", "nome", "kontakt", "ansprechpartner", "complete name", "customer", "kunde",
+    "cliente", "client", "klant", "navn", "namn", "naam", "nimi", "név", "имя и фамилия", "фио", "氏名", "名前", "姓名",
+    "이름",
 }  # fmt: skip
 _FIRST = {"first name", "firstname", "given name", "fname", "vorname", "prénom", "prenom", "middle name",
-          "additional name"}  # fmt: skip
+          "additional name", "fornavn", "förnamn", "voornaam", "etunimi", "imię", "jméno", "keresztnév", "имя", "名"}  # fmt: skip
 _LAST = {"last name", "lastname", "surname", "family name", "lname", "nachname", "familienname", "apellido",
-         "apellidos", "nom", "cognome"}  # fmt: skip
+         "apellidos", "nom", "cognome", "etternavn", "efternavn", "efternamn", "achternaam", "sukunimi", "nazwisko",
+         "příjmení", "vezetéknév", "фамилия", "姓"}  # fmt: skip
 _COMPANY = {"company", "company name", "organization", "organisation", "organization name", "organization 1 name",
             "firma", "empresa", "société", "unternehmen", "azienda"}  # fmt: skip
 

@@ -22,14 +22,19 @@ _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codec
 _ARCHIVES = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"%PDF")  # .xlsx, .ods, .docx; .xls; .pdf
 _LINE_END = re.compile(r"\r\n|[\r\n\u2028\u2029]")
 _UNSEEN = re.compile("[\0\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
-_BULLET = re.compile(r"\A\s*(?:[-*•·–]\s+|\d{1,5}[.)]\s+)")
-_LABEL = re.compile(r"\A\s*(?:to|cc|bcc|from|reply-to|an|von|para|de|à|e-?mail|mail)\s*:\s*", re.IGNORECASE)
+_BULLET = re.compile(r"\A\s*(?:[-*•·–>]\s+|\d{1,5}[.)]\s+)+")
+_LABEL = re.compile(
+    r"\A\s*(?:to|b?cc|from|reply-to|an|b?kopie|von|para|cco?|de|à|cci|da|aan|van|till?|kopia|från|fra|do|dw|od|кому|копия|от"
+    r"|e-?mail|mail)\s*:\s*",
+    re.IGNORECASE,
+)
 _GROUP = re.compile(r"\A\s*(?!mailto:)[^\W\d][\w .-]{0,60}:\s*(?=[^\s])", re.IGNORECASE)
 _OLD_BRACKETS = re.compile(r"\[mailto:([^\[\]<>]*)\]", re.IGNORECASE)  # Outlook's, above the mail that it answers
 _DELIMITER_LINE = re.compile(r"sep=(.)", re.IGNORECASE)
 _OPEN_CELL = re.compile(r'(?:^|[\t;,|])"(?:[^"]|"")*$')
 _PIECES = re.compile(r'"(?:[^"\\]|\\.)*"|<[^<>]*>|\([^()]*\)|[^"<>(),;]+|.', re.DOTALL)
 _IN_BRACKETS = re.compile(r"([^<>]*)<\s*([^<>]*?)\s*>([^<>]*)")
+_AROUND_NAMES = " \t-–—|/>:;,"  # what people put between a name and an address
 _QUOTES = {'"': '"', "'": "'", "“": "”", "„": "“", "‘": "’", "«": "»"}
 # The end of a domain after a comma that should have been a dot; also "es" of "eve@readers,es".
 _TAIL = re.compile(r"(?:[a-z0-9-]+\.)+[a-z]{2,}|com|org|net|edu|gov|info|biz|test|[a-z]{2}")
@@ -347,12 +352,12 @@ def _mailboxes(piece: str, dotted: bool = True) -> list[Address]:
     others = [word for word in words if "@" not in word]
     if None in addresses or (others and len(addresses) > 1):
         return []
-    name = _name(" ".join(others).rstrip(":"))
+    name = _name(" ".join(others).strip(_AROUND_NAMES))
     return [Address(name, address) for address in addresses if address]
 
 
 def _bare(text: str, dotted: bool) -> str | None:
-    """The address in a word, as written; a domain without a dot is what a comma or a blank left of it."""
+    """The address in a word, as written; a domain without an end is what a comma or a blank left of it."""
     text = text.strip() if text.strip()[:1] == '"' and '"@' in text else text.strip("()[]“”‘’'\" ,;")
     if text[:7].lower() == "mailto:":
         text = text[7:]
@@ -361,7 +366,8 @@ def _bare(text: str, dotted: bool) -> str | None:
     if key is None or (text[:1] != '"' and len(text.split()) > 1):
         return None
     domain = key.rpartition("@")[2]
-    return text if "." in domain or domain.startswith("[") or not dotted else None
+    is_whole = "." in domain and len(domain.rpartition(".")[2]) > 1
+    return text if is_whole or domain.startswith("[") or not dotted else None
 
 
 def _name(text: str) -> str:

@@ -35,6 +35,9 @@ CASES = {
     "an apostrophe in the name": ("Pat O'Neil <pat@x.test>", [("Pat O'Neil", "pat@x.test")], []),
     "an apostrophe in the address": ("pat.o'neil@x.test", [("", "pat.o'neil@x.test")], []),
     "a quoted local part": ('"pat oneil"@x.test', [("", '"pat oneil"@x.test')], []),
+    "marks around a name": ("Ann Lee - ann@x.test\nBob | bob@y.test", [ANN, BOB], []),
+    "quoted lines": ("> Ann Lee <ann@x.test>\n> - carl@z.test", [ANN, CARL], []),
+    "a label in another language": ("Kopie: carl@z.test\nTill: Bob <bob@y.test>", [CARL, BOB], []),
     # To lines
     "Outlook": ("Ann Lee <ann@x.test>; Bob <bob@y.test>", [ANN, BOB], []),
     "Outlook, last name first": ("Lee, Ann <ann@x.test>; Bob <bob@y.test>", [("Lee, Ann", "ann@x.test"), BOB], []),
@@ -74,6 +77,15 @@ CASES = {
     "German, short": ("Vorname;Name;E-Mail\nAnn;Lee;ann@x.test", [ANN], []),
     "Spanish": ("Nombre,Apellidos,Correo electrónico\nAnn,Lee,ann@x.test", [ANN], []),
     "French": ("Prénom;Nom;Adresse e-mail\nAnn;Lee;ann@x.test", [ANN], []),
+    "Norwegian": ("Fornavn;Etternavn;E-post\nAnn;Lee;ann@x.test", [ANN], []),
+    "Swedish": ("Namn\tE-postadress\nAnn Lee\tann@x.test", [ANN], []),
+    "Dutch": ("Naam;E-mailadres\nAnn Lee;ann@x.test", [ANN], []),
+    "Polish": ("Imię;Nazwisko;Adres e-mail\nAnn;Lee;ann@x.test", [ANN], []),
+    "Czech": ("Jméno;Příjmení;E-mail\nAnn;Lee;ann@x.test", [ANN], []),
+    "Russian": ("Имя;Фамилия;Электронная почта\nAnn;Lee;ann@x.test", [ANN], []),
+    "Japanese": ("氏名,メールアドレス\nAnn Lee,ann@x.test", [ANN], []),
+    "Chinese": ("姓名,邮箱\nAnn Lee,ann@x.test", [ANN], []),
+    "a list of customers": ("Kunde;Mailadresse\nAnn Lee;ann@x.test", [ANN], []),
     "one column": ("Email\ncarl@z.test\nbob@y.test", [CARL, ("", "bob@y.test")], []),
     "Mailchimp": (
         "Email Address,First Name,Last Name,MEMBER_RATING\nann@x.test,Ann,Lee,2",
@@ -104,6 +116,7 @@ CASES = {
     # what is no address
     "a comma for a dot": ("eve@readers,test", [], [("eve@readers,test", BAD)]),
     "a comma for the last dot": ("eve@my.readers,com", [], [("eve@my.readers,com", BAD)]),
+    "a blank in the last word": ("eve@readers.t est", [], [("eve@readers.t est", BAD)]),
     "no dot at all": ("eve@readers", [], [("eve@readers", BAD)]),
     "two signs": ("eve@@readers.test", [], [("eve@@readers.test", BAD)]),
     "a blank inside": ("Eve <eve @readers.test>", [], [("Eve <eve @readers.test>", BAD)]),
