@@ -87,6 +87,9 @@ _SAYS_NOTHING = frozenset(["", *_SILENT_NAMES.split()])
 # Python's codecs that are no character sets; some take quadratic time.
 _NO_CHARSETS = frozenset(["idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined", "mbcs", "oem"])
 
+# However a code page of Windows or DOS is called: win1252, cp-1252, IBM00858, csWindows1250.
+_CODE_PAGE = re.compile(r"(?:cs|x-)?(?:cp|win|windows|ms|ansi|ibm|dos)[-_]?0*(\d{3,5})")
+
 _META_WITHIN = 1024  # octets of a page in which its <meta> is looked for (HTML, 13.2.3.2)
 _COMMENT = re.compile(rb"<!--.*?-->", re.DOTALL)
 _META = re.compile(rb"""<meta[\s/][^>]*?charset\s*=\s*["']?\s*([^\s"'/>;]++)""", re.IGNORECASE)
@@ -137,6 +140,9 @@ def codec_of(label: str) -> str | None:
     label = label[:80].partition("(")[0].strip(" \t\r\n'\"<>;,").lower()
     if label in _SAYS_NOTHING:
         return ""
+    if label not in _CODECS:
+        page = _CODE_PAGE.fullmatch(label)
+        label = f"cp{page[1]}" if page else label.removeprefix("cs")  # csGBK, csUTF8: IANA's names for printers
     if label in _CODECS:
         return _CODECS[label]
     try:

@@ -40,27 +40,35 @@ AutoReply
 Auto-Response: Offer
 Automated response: we got your mail
 I'm out of the office
+I am out of office until 5 May
+Currently out of office
 I am away from my mail
 On vacation: back on Monday
 Vacation reply
 Automatische Antwort: Angebot
 Auto-Antwort: Angebot
+Automatische E-Mail-Antwort: Angebot
 Abwesenheitsnotiz: Angebot
 Abwesenheits-Notiz
 [Abwesenheit] Angebot
 Abwesend bis 3. Mai
 Ann Lee ist derzeit nicht im Büro
 Automatisch antwoord: Offerte
+Automatische reactie: Offerte
 Afwezigheidsbericht
 Réponse automatique : Devis
 REPONSE-AUTOMATIQUE: Devis
 [Réponse automatique] Devis
 Message d'absence
+Notification d'absence : Devis
 Message d\u2019absence
 Absente du bureau
 Respuesta automática: Pedido
 Respuesta-automatica
 Fuera-de-la-oficina
+Ausencia de la oficina: Pedido
+Assenza dall'ufficio
+Automaattivastaus: Tarjous
 Risposta automatica: Ordine
 Nieobecność w biurze: Oferta
 Automatické odpovědi: Nabídka

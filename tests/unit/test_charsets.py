@@ -73,7 +73,11 @@ def mail_with(octets: bytes, label: str) -> IncomingMessage:
     return parse("\n".join(lines).encode(), datetime(2026, 11, 2, tzinfo=UTC))
 
 
-@pytest.mark.parametrize("label", sorted({*_CODECS, "cp437", "cp850", "cp852", "ISO-8859-1", "Windows-1251", "X-GBK"}))
+OTHERS = {"cp437", "cp850", "cp852", "ISO-8859-1", "Windows-1251", "X-GBK", "win1252", "cp-1252", "IBM00858", "dos-850"}
+OTHERS |= {"Windows1257", "ansi-1250", "csWindows1250", "csGBK", "csGB18030", "csUTF8"}
+
+
+@pytest.mark.parametrize("label", sorted({*_CODECS, *OTHERS}))
 def test_the_same_text_everywhere(label):
     text, octets = sample(codec_of(label) or "")
     message = mail_with(octets, label)
