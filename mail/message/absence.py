@@ -9,11 +9,14 @@ _PHRASES = """
     auto reply; autoreply; auto response; autoresponse; auto answer; auto responder; autoresponder
     out of office; out of the office; outofoffice; ooo; away from my office; away from the office; away from office
     away from my mail; away from mail; i am away from my mail; i am away from the office; i am out of the office
-    i'm away from the office; i'm out of the office; i'm out of office; i am out of office; on vacation; vacation reply; vacation message
+    i'm away from the office; i'm out of the office; i'm out of office; i am out of office; on vacation
+    vacation reply; vacation message
     currently out of office; currently out of the office
-    automatische antwort; automatische e-mail-antwort; auto antwort; autoantwort; automatische rückmeldung; abwesend; abwesenheit*; nicht im büro
+    automatische antwort; automatische e-mail-antwort; auto antwort; autoantwort; automatische rückmeldung; abwesend
+    abwesenheit*; nicht im büro
     automatisch antwoord; automatische reactie; afwezig; afwezigheid*; niet op kantoor
-    réponse automatique; réponse auto; absence du bureau; absent du bureau; absente du bureau; message d'absence; notification d'absence
+    réponse automatique; réponse auto; absence du bureau; absent du bureau; absente du bureau; message d'absence
+    notification d'absence
     respuesta automática; fuera de oficina; fuera de la oficina; mensaje de ausencia; ausencia de la oficina
     risposta automatica; fuori sede; fuori ufficio; assenza dall'ufficio
     resposta automática; fora do escritório; ausência do escritório

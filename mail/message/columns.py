@@ -26,7 +26,8 @@ _FULL = {
     "이름",
 }  # fmt: skip
 _FIRST = {"first name", "firstname", "given name", "fname", "vorname", "prénom", "prenom", "middle name",
-          "additional name", "fornavn", "förnamn", "voornaam", "etunimi", "imię", "jméno", "keresztnév", "имя", "名"}  # fmt: skip
+          "additional name", "fornavn", "förnamn", "voornaam", "etunimi", "imię", "jméno", "keresztnév", "имя",
+          "名"}  # fmt: skip
 _LAST = {"last name", "lastname", "surname", "family name", "lname", "nachname", "familienname", "apellido",
          "apellidos", "nom", "cognome", "etternavn", "efternavn", "efternamn", "achternaam", "sukunimi", "nazwisko",
          "příjmení", "vezetéknév", "фамилия", "姓"}  # fmt: skip
