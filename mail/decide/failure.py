@@ -111,12 +111,13 @@ _FULL = _any_of(
     r"not (?:have )?(?:enough|sufficient) (?:storage |disk |free )?space",
     r"mail(?:box|folder) full",
     r"QuotaExceeded",
-    r"too much mail data",
+    r"too much mail data|storage (?:space |limit )?(?:is )?(?:exceeded|exhausted|full)|maximum mailbox size",
     rf"mail ?box{_NEAR}is (?:over)?full|(?:account is|disk) full|message storage limit",
-    rf"(?:postfach|mailbox|kontingent|speicher\w{{0,12}}){_NEAR}\b(?:voll|überfüllt|überschritten|erschöpft|vol)\b",
+    rf"(?:postfach|mailbox|kontingent|quota|speicher\w{{0,12}}){_NEAR}\b(?:voll|überfüllt|überschritten|erschöpft|vol)\b",
     rf"\bbo[iî]te{_NEAR}\b(?:pleine|saturée)\b|quota {_NEAR}dépassé",
     rf"\b(?:buzón|bandeja|cuota){_NEAR}\b(?:llen[oa]|excedida|superada)\b|\bcasella{_NEAR}\bpiena\b|\bcaixa{_NEAR}\bcheia\b",
-    rf"\bskrzynk\w{{1,3}}{_NEAR}(?:pełna|przepełnion)|\bящик{_NEAR}(?:переполнен|заполнен)|\bbrevlåda{_NEAR}\bfull\b",
+    rf"\bskrzynk\w{{1,3}}{_NEAR}(?:pełna|przepełnion)|\bящик{_NEAR}(?:переполнен|заполнен)|\bschránk\w{{1,3}}{_NEAR}plná",
+    rf"\b(?:brevlåd|postlåd|innboks|postboks|postkass)\w{{0,4}}{_NEAR}\b(?:full|fuld)\b",
     r"(?:メールボックス|容量)[^。]{0,30}(?:一杯|いっぱい|満杯|超え|超過)|(?:邮箱|收件箱|信箱)[^。]{0,10}(?:已满|已滿)",
 )
 _GONE = _any_of(
@@ -158,6 +159,10 @@ _GONE = _any_of(
     r"has been replaced by",
     rf"\b(?:destinatari[oa]|us[uú][aá]ri[oa]|utente|cuenta|correo|dirección|indirizzo|casella|endereço)\b{_NEAR} "
     r"(?:desconocid|sconosciut|desconhecid|ine[sx]istente|no existe|non (?:esist|trovat)|não (?:exist|foi encontr))",
+    r"no existe (?:el|la|este|esta|ning[uú]n) (?:buzón|usuario|cuenta|destinatari[oa]|dirección)",
+    rf"\b(?:mottagar|mottaker|modtager|användar|bruker|bruger|adress)\w{{0,4}}{_NEAR} fin(?:ns inte|nes ikke|des ikke)",
+    r"\b(?:okänd|ukendt|ukjent) (?:mottagare|användare|bruger|modtager|bruker|mottaker)",
+    r"\btuntematon (?:käyttäjä|vastaanottaja)|\bneznámý (?:uživatel|příjemce|adresát)",
     r"no se (?:ha )?encontr\w{1,6} (?:la dirección|el (?:usuario|destinatario|buzón))",
     rf"\b(?:utilisateur|destinataire|adresse|boîte)\b{_NEAR} (?:inconnue?|invalide|introuvable|n['’]existe)",
     rf"\b(?:empf(?:ä|ae)nger\w{{0,12}}|benutzer\w{{0,12}}|(?:e-?mail-?)?adresse|postfach)\b{_NEAR} "
@@ -206,11 +211,15 @@ _LATER = _any_of(
     r"(?<!and )(?<!then )try again", r"temporar", r"timed? ?out", r"too many", r"this hour", r"gr[ae]y-?list"
 )
 _BLOCKED = _any_of(
-    r"\bspam|unsolicited|bulk mail|virus|malware|banned|prohibited",
+    r"\bspam|unsolicited|bulk mail|virus|malware|banned|prohibit|\bphish|suspicious (?:message|content|link|e?-?mail)",
+    r"too many complaints|\bur[il]\b.{0,40}\blisted|\blisted (?:by|at|in|on)\b|\bptr\b|\brdns\b|rfc.{0,20}compliant",
+    r"bad outbound sender|as this sender|sender(?: is| was)? ?not ?(?:allowed|permitted|authenticated|authori[sz]ed)",
+    r"delivery not authori[sz]ed|only (?:members|accepts? \w+ from)|recipient(?:'s)? rules|rule imposed",
+    r"\bIP\b.{0,40}(?:gesperrt|geblockt|bloqu)|indésirable|contenido no",
     r"\brelay(?:ing)? (?:access )?(?:denied|not permitted)|unable to relay|bad dns ptr|dial-?up|\bip not allowed",
-    r"\bblock(?:ed|list|ing)|black ?list|\brbls?\b|dnsbl|\bpolicy|reputation",
+    r"\bblock(?:ed|ing| ?list)|(?:black|deny) ?list|\brbls?\b|dnsbl|\bpolicy|reputation",
     r"\bdmarc|\bspf\b|\bdkim",
     r"not (?:authori[sz]ed|permitted|allowed) to send",
     r"content (?:reject|filter|not)|attachment|message (?:size|rejected due)",
-    r"too large|size limit|exceeds? (?:the )?(?:maximum|size|message)",
+    r"too (?:large|big)|size limit|exceeds? (?:the )?(?:maximum|size|message)",
 )

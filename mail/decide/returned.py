@@ -260,7 +260,12 @@ _CHALLENGE = re.compile(
     r"(?<!@)boxbe\.com|(?<!\d )sender verification(?! (?:fail|error|callout|unsuccess|reject))"
     r"|mailinblack|tira-teima|bestätigen sie,? dass sie (?:ein mensch|keine? (?:ro)?bot)"
     r"|confirme[rz]? que vous (?:êtes|n['’]êtes)|confirm[ae] que (?:você|usted|é|es) (?:um|uma|un|una)\b"
-    r"|verify that you are (?:a )?(?:human|person|real)|challenge[/-]response"
+    r"|(?:verify|prove) (?:that )?you(?: are|['’]re) (?:a )?(?:human|person|real)|challenge[/-]response"
+    r"|list of approved senders|(?:senders|people)(?: that| whom?)? I have approved"
+    r"|\b(?:click|follow|visit)\b[^.\n]{0,60}\bto (?:release|unblock|deliver) (?:it|your|the|this)\b"
+    r"|\b(?:when|once|until) you(?: have)? confirm(?:ed)?\b"
+    r"|klicken sie[^.\n]{0,60}(?:freizugeben|zuzustellen)|confirm[ae] que usted es"
+    r"|prouver que vous êtes|dimostra(?:re)? (?:di essere|che sei)"
     r"|(?<!@)spam ?arrest|\btmda\b.{0,80}confirm|confirm that you are (?:not a (?:spammer|robot)|a (?:human|person))",
     re.IGNORECASE | re.DOTALL,
 )
