@@ -208,6 +208,7 @@ class Claimed:
     message_id: str
     content_blob_id: int
     size: int
+    scheduled_at: datetime | None
     chosen: int  # its server, 0 for none or the default server: another one when the record is not to be used any more
 
 
@@ -286,6 +287,7 @@ def _take(which: ColumnElement[bool], worker_id: int, now: datetime) -> list[Cla
             OutgoingMail.message_id,
             OutgoingMail.content_blob_id,
             OutgoingMail.size,
+            OutgoingMail.scheduled_at,
             _CHOSEN,
         )
         .join(OutgoingMail, Recipient.mail_id == OutgoingMail.id)

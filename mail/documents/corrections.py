@@ -20,8 +20,6 @@ from mail.sentences import Why, why
 from mail.settings import office
 from models import Contact, Document, Follower, Recipient, Subscription, Thread, User, change_rows, db
 
-CORRECTED = ("failed", "bounced", "unknown")  # states of a line whose address may be wrong
-
 
 @dataclass(frozen=True, slots=True)
 class AddressCorrection:
@@ -49,7 +47,7 @@ def plan(line_id: int, text: str, is_admin: bool) -> AddressCorrection:
         raise NotCorrected(why("address_unusable", address=text.strip()[:320]))
     if given.name:
         raise NotCorrected(why("address_alone", address=given.address))
-    if line.state not in CORRECTED:
+    if line.state not in lines.CORRECTED:
         raise NotCorrected(why("address_too_late"))
     if given.key == line.address_key:
         raise NotCorrected(why("address_unchanged", address=given.address))

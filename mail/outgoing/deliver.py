@@ -9,7 +9,7 @@ import logging
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import insert, select, update
@@ -33,9 +33,10 @@ from mail.outgoing.delivery import (
     remember_live,
 )
 from mail.outgoing.delivery_state import mark_doubts, mark_failures, mark_untold, show_progress
+from mail.outgoing.enqueue import waits_for_server
 from mail.outgoing.line_results import RESULT, attempt_of, doubt_of, result_of
-from mail.outgoing.lines import decide_again, free_doubted, posts_of_lines, whole
-from mail.outgoing.waiting import NOT_TRIED, hand_back, use_room, wait_for_limit
+from mail.outgoing.lines import decide_again, free_doubted, left_early, posts_of_lines, whole
+from mail.outgoing.waiting import NOT_TRIED, PAUSE, hand_back, use_room, wait_for_limit
 from mail.queue import quota
 from mail.queue.concurrency import ServerConcurrency
 from mail.queue.connections import Connections
@@ -55,7 +56,6 @@ log = logging.getLogger("coquimail.outgoing")
 
 BATCH = 20  # lines of one claim
 RECORD_EVERY = 1.0  # seconds after which results are written down, although lines of the batch are still to be sent
-PAUSE = timedelta(seconds=30)  # for what is our own trouble: the journal, a key, a mistake
 MOST_FAILED = 3  # failed batches after which a line goes alone
 
 _failed_batches: Counter[int] = Counter()  # by line; of this process
@@ -122,8 +122,7 @@ def _apart(lines: list[Claimed]) -> tuple[list[Claimed], list[Claimed]]:
 
 
 def _send(batch: "LineBatch", connections: Connections) -> None:
-    elsewhere = batch.chosen_elsewhere()
-    if elsewhere:
+    if elsewhere := batch.chosen_elsewhere():
         _decide_anew(batch, elsewhere)
     try:
         if batch.waiting:
@@ -140,8 +139,8 @@ def _decide_anew(batch: "LineBatch", lines: Sequence[Claimed]) -> None:
         batch.waiting.remove(line)
     without = decide_again({line.mail_id for line in lines}, clock_now())
     for line in lines:
-        if line.mail_id in without:
-            batch.note(line, Try(not_tried(without[line.mail_id])))
+        if reason := without.get(line.mail_id):
+            batch.note(line, Try(not_tried(reason)._replace(temporary=waits_for_server(reason))))
     hand_back([line.id for line in lines if line.mail_id not in without], batch.worker.id)
 
 
@@ -204,7 +203,8 @@ class LineBatch(DeliveryBatch[Claimed]):
             self._content = (0, b"")  # only one at a time: they may be large
             with reading():
                 self._content = line.content_blob_id, Blob.read(line.content_blob_id)
-        content = whole(line.id, line.name, line.address, line.from_header, self._content[1], line.message_id)
+        date = left_early(line.scheduled_at, line.first_try_at)
+        content = whole(line.id, line.name, line.address, line.from_header, self._content[1], line.message_id, date)
         token = office.tokens().make(TokenKind.LINE_BOUNCE, line.id)
         keys = signing_keys().of_sender(line.from_header) if self.signs else ()
         return Parcel(

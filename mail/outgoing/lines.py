@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from email.utils import format_datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import exists, insert, literal, select, update
@@ -28,12 +29,20 @@ from models.outgoing import HELD, Claimed
 from models.slices import by_hundreds
 
 _REPLY = "reply_to_"  # how the codes of its steps begin
+CORRECTED = (*FAILED, "unknown")  # states of a line whose address may be wrong
 UNSENT = (*FAILED, "unknown", "queued", "cancelled")  # states of a line that may be sent once more
 
 
-def whole(line_id: int, name: str, address: str, from_header: str, content: bytes, message_id: str) -> bytes:
-    """The mail as one recipient gets it: what differs between recipients comes before what they share."""
+def whole(
+    line_id: int, name: str, address: str, from_header: str, content: bytes, message_id: str, date: datetime | None
+) -> bytes:
+    """The mail as one recipient gets it: what differs between recipients comes before what they share.
+
+    ``date``: when it left, if that was before the time that it was scheduled for.
+    """
     token = office.tokens().make(TokenKind.LINE, line_id)
+    if date is not None:
+        content = header("Date", format_datetime(date)) + content.partition(b"\r\n")[2]
     shared = with_id(content, message_id)
     return header("X-CoquiMail-Id", token) + with_addresses(shared, from_header, show_address(name, address))
 
@@ -45,13 +54,21 @@ def whole_mail(line_id: int) -> bytes | None:
         return None
     mail, content = line.mail, Blob.read(line.mail.content_blob_id)
     added = keep_our_id(mail.server.host) + encoded_headers(mail.server.headers) if mail.server else b""
-    return added + whole(line.id, line.name, line.address, mail.from_header, content, mail.message_id)
+    date = left_early(mail.scheduled_at, line.first_try_at or line.next_try_at)
+    return added + whole(line.id, line.name, line.address, mail.from_header, content, mail.message_id, date)
+
+
+def left_early(scheduled_at: datetime | None, first_try_at: datetime) -> datetime | None:
+    """Return when a scheduled mail left, if somebody sent it before its time; else None, and its Date is right."""
+    return first_try_at if scheduled_at is not None and first_try_at < scheduled_at else None
 
 
 def decide_again(mail_ids: Collection[int], now: datetime) -> dict[int, Why]:
-    """Choose the server and the From of waiting mails anew; where that fails the lines say so. The caller commits.
+    """Choose the server and the From of waiting mails anew; where that fails the queued lines say so. The caller
+    commits.
 
-    Returns the mails that have no server left, and why: they wait for one.
+    Returns the mails that can't be sent, and why; with no server left they wait for one. A line that is being sent is
+    its sender's: it may arrive.
     """
     office.forget()
     snapshot = office.load()
@@ -61,18 +78,17 @@ def decide_again(mail_ids: Collection[int], now: datetime) -> dict[int, Why]:
         decision = decide(request_of_mail(mail, mail.forced_server_id), snapshot.servers, snapshot.office)
         for name, value in decision_columns(_replied_to_as(before, decision, mail.reply_to)).items():
             setattr(mail, name, value)
-        values: dict[str, Any] = {"server_id": decision.server_id or 0}
-        failure = decision.failure or too_large(mail.size)
-        waits = waits_for_server(failure)
-        if failure:
-            values |= {"why": failure} if waits else {"state": "failed", "why": failure, "wait": ""}
-        if failure and waits:
-            without[mail.id] = failure
         db.session.flush()
         _note_decision(mail.id, before, decision, now)
         waiting = update(Recipient).where(Recipient.mail_id == mail.id, Recipient.state.in_(SENDING))
-        change_rows(waiting.values(values))
-        if failure and not waits and mail.post_id:
+        change_rows(waiting.values(server_id=decision.server_id or 0))
+        failure = decision.failure or too_large(mail.size)
+        if failure is None:
+            continue
+        without[mail.id] = failure
+        ends: dict[str, Any] = {} if waits_for_server(failure) else {"state": "failed", "wait": ""}
+        queued = update(Recipient).where(Recipient.mail_id == mail.id, Recipient.state == "queued")
+        if change_rows(queued.values(why=failure, **ends)) and ends and mail.post_id:
             mark_failures([mail.post_id], now)
     return without
 
@@ -196,6 +212,19 @@ def settle_arrived(line_ids: Collection[int], now: datetime, who: str) -> int:
     return len(arrived)
 
 
+def send_now(line_ids: Collection[int], now: datetime, who: str) -> int:
+    """Have lines that wait for the time that their author chose leave now; returns how many.
+
+    Not one that was cancelled meanwhile, or that a rehearsal holds. The caller commits and wakes.
+    """
+    scheduled = (Recipient.state == "queued", Recipient.wait == "schedule", Recipient.next_try_at < HELD)
+    early = update(Recipient).where(Recipient.id.in_(line_ids), *scheduled).values(wait="", next_try_at=now)
+    leave = db.session.execute(early.returning(Recipient.id, Recipient.mail_id)).all()
+    note([line.id for line in leave], why("line_sent_early", user=who), now)
+    show_progress(posts_of_mails({line.mail_id for line in leave}), now)
+    return len(leave)
+
+
 class Cancelled(NamedTuple):
     """How many lines were cancelled before they were sent, and how many that may have arrived before."""
 
@@ -230,15 +259,18 @@ def assert_free(line: Recipient, key: str) -> None:
 
 
 def correct_address(line_id: int, address: str, now: datetime, who: str) -> None:
-    """Send a failed line to another address; raises ``NotCorrected``. The caller commits and wakes."""
+    """Send a failed line to another address; raises ``NotCorrected``, also if somebody has sent it again meanwhile. The
+    caller commits and wakes.
+    """
     key = normalise(address)
     line = db.session.get(Recipient, line_id)
     if key is None or line is None:
         raise NotCorrected(why("address_unusable", address=address))
     assert_free(line, key)
     corrected = why("address_corrected_by", who=who, before=line.address, after=address.strip())
-    line.address, line.address_key = address.strip(), key
-    db.session.flush()
+    failed = update(Recipient).where(Recipient.id == line_id, Recipient.state.in_(CORRECTED))
+    if not change_rows(failed.values(address=address.strip(), address_key=key)):
+        raise NotCorrected(why("address_too_late"))
     queue_again([line_id], corrected, now)
 
 

@@ -52,7 +52,8 @@ def _queued(line: Recipient) -> Iterator[TimelineEntry]:
     yield TimelineEntry(mail.created_at, "queued", by)
     if (first := _first_decision(line, decision)) is not None:
         yield TimelineEntry(mail.created_at, "decided", first)
-    if line.state == "failed" and decision.failure and line.why and line.why["code"] == decision.failure["code"]:
+    decided = line.state == "failed" and not line.attempts  # what failed at a worker is one of its tries
+    if decided and decision.failure and line.why and line.why["code"] == decision.failure["code"]:
         yield TimelineEntry(line.next_try_at, "failed", decision.failure)
 
 

@@ -21,7 +21,7 @@ from models.slices import listed
 SHOWN = 200  # lines of one server that say what they wait for: the first ones
 AT_ONCE = 200  # lines of one transaction
 LOOKED_AT = 2_000  # emails that wait for a limit, the newest ones
-PAUSE = timedelta(seconds=30)  # for what is our own trouble
+PAUSE = timedelta(seconds=30)  # for what is our own trouble: the journal, a key, a mistake
 
 # What a claim changed is as before: a line that was never tried has no first try either, else it is given up too early.
 NOT_TRIED: dict[str, Any] = {

@@ -48,6 +48,7 @@ SENTENCES: dict[str, Any] = {
         "%(count)s emails were skipped: what happened to them is already known.",
     ),
     "line_sent_again": _l("%(user)s sent it again."),
+    "line_sent_early": _l("%(user)s sent it before its scheduled time."),
     "line_cancelled": _l("%(user)s cancelled it before it was sent."),
     "line_cancelled_in_doubt": _l("%(user)s cancelled it, but an earlier attempt may have arrived."),
     "line_arrived": _l("It was unknown whether this email had arrived; %(user)s confirmed that it did."),

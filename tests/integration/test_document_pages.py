@@ -16,6 +16,9 @@ from mail.decide.reported import About, Report, Reported
 from mail.documents import contacts, posts
 from mail.documents.documents import start_document
 from mail.incoming import reports
+from mail.outgoing.deliver import LineBatch
+from mail.outgoing.lines import whole_mail
+from mail.queue.lease import WorkerLease
 from mail.settings import office, parameters
 from mail.settings.clock import now
 from mail.settings.tokens import TokenKind
@@ -39,6 +42,7 @@ from models import (
     User,
     db,
 )
+from models.outgoing import claim
 from tests.web import PASSWORD, Visitor, words
 from webapp.pages import bodies
 from webapp.pages.documents import files_of
@@ -340,6 +344,10 @@ def test_a_late_report_about_the_dead_address_says_nothing_about_the_right_one(a
         ]  # fmt: skip
 
 
+def date_of(line: Recipient) -> datetime:
+    return message_from_bytes(whole_mail(line.id), policy=policy.default)["Date"].datetime
+
+
 def test_a_message_leaves_at_the_time_that_its_author_chose(app, clerk):
     refused = write(clerk, "See you tomorrow", later="2020-01-01T10:00")
     assert "Choose a time in the future" in words(refused)
@@ -349,14 +357,27 @@ def test_a_message_leaves_at_the_time_that_its_author_chose(app, clerk):
     with app.app_context():
         (line,) = db.session.scalars(select(Recipient))
         assert (line.state, line.wait, line.next_try_at, line.mail.scheduled_at) == ("queued", "schedule", later, later)
-        sent = message_from_bytes(Blob.read(line.mail.content_blob_id), policy=policy.default)
-        assert sent["Date"].datetime == later
+        assert date_of(line) == later
         post_id = line.mail.post_id
     assert "The email is scheduled for" in words(clerk.get("/document/1"))
     assert "Scheduled for" in words(Visitor(app).as_role("admin").get("/admin/outgoing-mails/"))
     clerk.post(f"/posts/{post_id}/cancel")
     page = words(clerk.get("/document/1"))
     assert "The email is scheduled for" not in page and "Cancelled" in page
+    early = words(clerk.post(f"/posts/{post_id}/send-now", follow_redirects=True))
+    assert "no longer waits for its time" in early, "nobody sends what somebody has cancelled"
+    with app.app_context():
+        db.session.execute(update(Recipient).values(state="queued", wait="schedule", next_try_at=later))
+        db.session.commit()
+    assert "The email is being sent" in words(clerk.post(f"/posts/{post_id}/send-now", follow_redirects=True))
+    with app.app_context():
+        (line,) = db.session.scalars(select(Recipient))
+        assert (line.state, line.wait) == ("queued", "") and line.next_try_at <= datetime.now(UTC)
+        assert date_of(line) == line.next_try_at.replace(microsecond=0)
+        worker = WorkerLease.register(datetime.now(UTC))
+        (claimed,) = claim(worker.id, line.server_id, datetime.now(UTC), 5)
+        sent = message_from_bytes(LineBatch(0, [claimed], worker, None).compose(claimed).content, policy=policy.default)
+        assert sent["Date"].datetime == claimed.first_try_at.replace(microsecond=0)
     write(clerk, "A note", kind="note", later="2020-01-01T10:00")
     assert "A note" in words(clerk.get("/document/1")), "a note goes to nobody later"
 

@@ -15,9 +15,10 @@ from flask import Flask
 from sqlalchemy import delete, event, select, update
 
 from mail.documents.file_links import most_octets
-from mail.errors import JournalFailed
+from mail.errors import JournalFailed, NotCorrected
 from mail.mailing import chunks, mailing
 from mail.outgoing import deliver, enqueue, lines
+from mail.outgoing.delivery import Try
 from mail.outgoing.delivery_state import envelopes
 from mail.outgoing.enqueue import OutgoingDraft, To
 from mail.queue.connections import LEARNED_FOR, Connections
@@ -26,7 +27,7 @@ from mail.queue.lease import WorkerLease
 from mail.sentences import say
 from mail.settings import office, parameters
 from mail.settings.config import settings
-from mail.transport.smtp import ServerConnection
+from mail.transport.smtp import Outcome, ServerConnection
 from models import (
     Blob,
     Bounce,
@@ -41,6 +42,7 @@ from models import (
     db,
 )
 from models.base import FERNET
+from models.outgoing import claim
 from scheduler.identity import WorkerIdentity
 from scheduler.loops import Loop, LoopGroup, NotNow
 from scheduler.sending import ConnectionShares, PersonalSenders, SendingThread, ServerWatch
@@ -741,6 +743,28 @@ def test_once_custom_servers_are_off_what_waits_for_one_goes_another_way(desk: D
     desk.mail("cat@x.test", forced_server_id=server_id)
     desk.send_all()
     assert desk.lines()["cat@x.test"] == ("sent", None), "somebody named it"
+
+
+def test_what_a_worker_holds_is_left_to_it(desk: Desk) -> None:
+    """While it is sent somebody retries another recipient of the same email, whose size is not allowed any more."""
+    server_id = desk.server(2525)
+    desk.mail("ann@x.test", "bob@x.test")
+    desk.change("bob@x.test", state="cancelled")
+    now = datetime.now(UTC)
+    with desk.app.app_context():
+        held = claim(desk.worker.id, server_id, now, 5)
+        db.session.execute(update(OutgoingMail).values(size=99_000_000))
+        bob = db.session.scalars(select(Recipient.id).where(Recipient.address == "bob@x.test")).one()
+        assert lines.queue_again([bob, held[0].id], {"code": "line_sent_again", "values": {"user": "Bob"}}, now)[1]
+        with pytest.raises(NotCorrected):
+            lines.correct_address(held[0].id, "cat@x.test", now, "Bob")
+        db.session.commit()
+    assert desk.lines() == {"ann@x.test": ("sending", None), "bob@x.test": ("failed", "larger_than_allowed")}
+    with desk.app.app_context():
+        batch = deliver.LineBatch(server_id, held, desk.worker, desk.journal)
+        batch.note(held[0], Try(Outcome("end", 250, "2.0.0", "ok", True, False, False, None)))
+        batch.record()
+    assert desk.lines()["ann@x.test"] == ("sent", None), "it arrived"
 
 
 def test_the_envelope_of_a_post_that_waits_for_a_server_is_amber(desk: Desk, smtp_sink: Any) -> None:

@@ -106,17 +106,33 @@ def _asked(document: Document, line_id: int, given: str, correction: AddressCorr
     )
 
 
+@blueprint.post("/posts/<int:post_id>/send-now")
+@login_required
+def send_now(post_id: int) -> ResponseReturnValue:
+    """Have all emails of a post that wait for their time leave now."""
+    document = _document_of_post(post_id)
+    if lines.send_now(_scheduled(post_id), now(), current_user.name):
+        flash(gettext("The email is being sent."), "success")
+    else:
+        flash(gettext("This email no longer waits for its time."), "error")
+    db.session.commit()
+    wake()
+    return _back(document)
+
+
 @blueprint.post("/posts/<int:post_id>/cancel")
 @login_required
 def cancel_scheduled(post_id: int) -> ResponseReturnValue:
     """Take all emails of a post that wait for their time out of the queue."""
-    scheduled = (
-        select(Recipient.id)
-        .join(OutgoingMail)
-        .where(OutgoingMail.post_id == post_id, Recipient.state == "queued", Recipient.wait == "schedule")
-    )
-    ids = db.session.scalars(scheduled).all()
-    return _cancel(_document_of_post(post_id), ids)
+    return _cancel(_document_of_post(post_id), _scheduled(post_id))
+
+
+def _scheduled(post_id: int) -> Sequence[int]:
+    """The recipients of a post whose email waits for its time."""
+    waits = Recipient.state == "queued", Recipient.wait == "schedule"
+    return db.session.scalars(
+        select(Recipient.id).join(OutgoingMail).where(OutgoingMail.post_id == post_id, *waits)
+    ).all()
 
 
 @blueprint.post("/lines/<int:line_id>/cancel")
