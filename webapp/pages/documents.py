@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
@@ -40,6 +41,7 @@ blueprint = Blueprint("documents", __name__)
 PAGE = 50  # documents of one list page
 BOARD = 30  # cards of one column of the board
 POSTS = 40  # posts shown at first
+LATEST = timedelta(days=366)  # for which a message can be scheduled: a year that was mistyped is none
 
 
 # --- the list and the board of a type
@@ -323,8 +325,8 @@ def write(document_id: int) -> ResponseReturnValue:
     unread = documents_posts.has_unread(current_user.id, document.thread_id)
     also, later = request.form.getlist("also"), request.form.get("later", "") if kind == "message" else ""
     at = moment_of(later)
-    if later and (at is None or at <= now()):
-        flash(gettext("Choose a time in the future, or leave it empty to send the message now."), "error")
+    if later and (at is None or not now() < at < now() + LATEST):
+        flash(gettext("Choose a time within the next year, or leave it empty to send the message now."), "error")
         return _page(document, words, kind, also, later)
     try:
         html = html_of_words(words)
