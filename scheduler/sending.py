@@ -20,7 +20,7 @@ from mail.queue.connections import Connections, connections_allowed
 from mail.queue.journal import Journal
 from mail.queue.lease import WorkerLease
 from mail.sentences import Why
-from mail.settings import rehearsal
+from mail.settings import parameters, rehearsal
 from mail.settings.clock import now
 from mail.settings.config import settings
 from mail.settings.wake import wake
@@ -140,8 +140,13 @@ class PersonalSenders(SenderPool):
         return deliver.next_server(self.connections.servers) is not None
 
     def send(self, held: WorkerLease, journal: Journal) -> bool:
-        """Send the lines of one server."""
-        return deliver.send_some(held, self.connections, journal, self.stopping, self.call_another) > 0
+        """Send the lines of one server; once Custom Email Servers is turned on or off, others may be meant."""
+        before = self.connections.custom_off
+
+        def ends() -> bool:
+            return self.stopping() or self.connections.custom_off != before
+
+        return deliver.send_some(held, self.connections, journal, ends, self.call_another) > 0
 
     def say(self, reason: Why) -> None:
         """Put off the lines that are due."""
@@ -166,7 +171,9 @@ class MassSenders(SenderPool):
 
 
 class ConnectionShares:
-    """The loop that tells the senders how many connections each server record allows this worker, and of rehearsals."""
+    """The loop that tells the senders how many connections each server record allows this worker, and whether records
+    are used: of rehearsals, and of Custom Email Servers.
+    """
 
     def __init__(self, connections: Connections, identity: WorkerIdentity) -> None:
         self._connections, self._servers, self._identity = connections, connections.servers, identity
@@ -176,6 +183,7 @@ class ConnectionShares:
         own, halted = self._identity.current().id, self._connections.halted
         with reading():
             self._connections.heed(rehearsal.current())
+            self._connections.custom_off = not parameters.CUSTOM_SERVERS.get()
             allowed = connections_allowed()
             workers = lease.alive_ids() if any(allowed.values()) else []
         for server, most in allowed.items():
@@ -209,6 +217,7 @@ class ServerWatch:
             waiting.free_waiting(moment)
         self._had_server = has_server
         self._free_limited(moment)
+        waiting.leave_records(moment)
         self._slowdowns.share(moment)
         return False
 

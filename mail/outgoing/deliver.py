@@ -300,7 +300,7 @@ class LineBatch(DeliveryBatch[Claimed]):
             free_doubted(self.server_id, now)
             self.frees_doubted = False
         if self.goes_live and any(result["state"] == "sent" for _, _, result in noted):
-            remember_live(self.server_id, now)
+            remember_live(self.server_id, self.began_at)
         db.session.commit()
 
     def _write_alone(self, noted: tuple[Claimed, Try, dict[str, Any]]) -> None:

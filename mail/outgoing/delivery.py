@@ -29,6 +29,7 @@ from mail.queue.lease import LeaseLost, Stopping, WorkerLease
 from mail.queue.slowdown import Slowdowns, reason_of
 from mail.sentences import Why
 from mail.settings import office
+from mail.settings.clock import now as clock_now
 from mail.transport.relay_ids import relay_id
 from mail.transport.sasl import SignInWaits
 from mail.transport.smtp import Outcome, ServerConnection, unexpected
@@ -92,6 +93,7 @@ class DeliveryBatch(ABC, Generic[Item]):
 
     def __init__(self, server_id: int) -> None:
         self.server_id = server_id
+        self.began_at = clock_now()
         self.server_name = ""
         self.signs = True  # we do, not the server
         self.waiting: deque[Item] = deque()
@@ -350,9 +352,11 @@ _LIVE = "coquimail-live"  # when this process saw last that the office is live
 ASKED_AGAIN = 10.0  # seconds
 
 
-def remember_live(server_id: int, now: datetime) -> None:
-    """A server took mail: if it is a real one the practice mailbox will not take over any more; the caller commits."""
+def remember_live(server_id: int, given_at: datetime) -> None:
+    """A server took mail that it was given then: if it is a real one the practice mailbox will not take over any more;
+    the caller commits.
+    """
     seen = current_app.extensions.get(_LIVE, float("-inf"))
     if time.monotonic() - seen > ASKED_AGAIN and not office.is_practice(server_id):
-        office.go_live(now)
+        office.go_live(given_at)
         current_app.extensions[_LIVE] = time.monotonic()

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, bindparam, case, func, or_, select, update
 
 from mail.outgoing.delivery_state import show_progress
-from mail.outgoing.lines import posts_of_mails
+from mail.outgoing.lines import decide_again, posts_of_mails
 from mail.queue.quota import Reservation
 from mail.sentences import Why
 from mail.settings import office
@@ -16,10 +16,12 @@ from mail.settings.signing import READ_AGAIN
 from mail.settings.wake import wake
 from models import Mailing, OutgoingMail, Post, Recipient, change_rows, db, reading
 from models.base import holds
+from models.parameter import CUSTOM_IS_OFF
 from models.slices import listed
 
 SHOWN = 200  # lines of one server that say what they wait for: the first ones
 AT_ONCE = 200  # lines of one transaction
+ANEW_AT_ONCE = 20  # lines of one transaction that chooses their servers anew
 LOOKED_AT = 2_000  # emails that wait for a limit, the newest ones
 PAUSE = timedelta(seconds=30)  # for what is our own trouble: the journal, a key, a mistake
 
@@ -120,6 +122,28 @@ def free_limited(server_id: int, now: datetime) -> None:
     _free_mailings(server_id, now)
     db.session.commit()
     wake()
+
+
+def leave_records(now: datetime) -> None:
+    """Once Custom Email Servers is off, what waits for the server of a record that nobody chose goes another way now.
+
+    Commits on its way.
+    """
+    waits = (holds(Recipient.state, "queued"), Recipient.server_id > 0, Recipient.wait.in_(("limit", "retry")))
+    unchosen = select(Recipient.id, Recipient.mail_id).join(OutgoingMail).where(OutgoingMail.forced_server_id.is_(None))
+    some = unchosen.where(*waits).limit(ANEW_AT_ONCE)
+    while True:
+        with reading():
+            is_off = db.session.scalar(select(CUSTOM_IS_OFF))
+            found = db.session.execute(some).all() if is_off else ()
+        if not found:
+            break
+        same = (Recipient.id.in_([line.id for line in found]), Recipient.state == "queued")
+        change_rows(update(Recipient).where(*same).values(wait="", why=None, next_try_at=now))
+        decide_again({line.mail_id for line in found}, now)
+        show_progress(posts_of_mails({line.mail_id for line in found}), now)
+        db.session.commit()
+        wake()
 
 
 def use_room(server_id: int, emails: int, now: datetime) -> None:

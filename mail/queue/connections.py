@@ -98,6 +98,7 @@ class Connections:
         self.claims: Counter[int] = Counter()  # of personal mail, by server
         self.signing = SigningProcesses()
         self.rehearses = False  # as far as this process knows
+        self.custom_off = False  # Custom Email Servers, as far as this process knows
         self.halted = False  # a rehearsal begins or ends: nothing is claimed, and what was claimed goes back
         self._lock = threading.Lock()
         self._idle: dict[int, list[_Kept]] = {}

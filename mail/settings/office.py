@@ -130,14 +130,16 @@ def is_live() -> bool:
     return bool(parameters.LIVE.get())
 
 
-def go_live(now: datetime) -> None:
-    """Note that a real mail server accepted an email; any number of senders may say so. The caller commits."""
+def go_live(given_at: datetime) -> None:
+    """Note that a real mail server accepted an email that it was given then; any number of senders may say so.
+
+    What was on its way when somebody went back to practice does not end that. The caller commits.
+    """
     if not is_live():
-        row = {"key": parameters.LIVE.key, "value": "1", "changed_at": now}
-        change = {"value": "1", "changed_at": now}
-        db.session.execute(
-            upsert(SystemParameter).values(row).on_conflict_do_update(index_elements=["key"], set_=change)
-        )
+        change = {"value": "1", "changed_at": given_at}
+        row = upsert(SystemParameter).values(key=parameters.LIVE.key, **change)
+        since = or_(SystemParameter.changed_at.is_(None), SystemParameter.changed_at <= given_at)
+        db.session.execute(row.on_conflict_do_update(index_elements=["key"], set_=change, where=since))
         forget()
 
 

@@ -732,14 +732,28 @@ def test_with_no_server_left_mail_waits_and_goes_out_when_there_is_one(desk: Des
 
 def test_once_custom_servers_are_off_what_waits_for_one_goes_another_way(desk: Desk, smtp_sink: Any) -> None:
     """The way back to practice says so: real people would get what waited."""
-    server_id = desk.server(smtp_sink.port)
-    desk.mail("ann@x.test", "bob@x.test")
+    server_id, before = desk.server(smtp_sink.port, per_day=1), datetime.now(UTC)
+    desk.mail("sent@x.test", "limited@x.test")
+    desk.send_all()
+    desk.mail("ann@x.test", "retried@x.test")
+    desk.change("retried@x.test", wait="retry", next_try_at=before + timedelta(hours=1))
     with desk.app.app_context():
         office.back_to_practice(datetime.now(UTC))
         db.session.commit()
     desk.send_all()
+    limited = {address for address, (_, code) in desk.lines().items() if code == "limit_day"}
+    assert limited == {"limited@x.test", "ann@x.test"}, "whatever is due is asked first what its server may be given"
+    with desk.app.app_context():
+        office.go_live(before)
+        assert not office.is_live(), "what the server had in hand does not end the practice"
+        ServerWatch(desk.connections).work()
+    desk.send_all()
     away = ("queued", "practice_away")  # it does not listen here
-    assert desk.lines() == {"ann@x.test": away, "bob@x.test": away}
+    others = {address: line for address, line in desk.lines().items() if address != "sent@x.test"}
+    assert others == dict.fromkeys(("limited@x.test", "ann@x.test", "retried@x.test"), away)
+    with desk.app.app_context():
+        db.session.execute(update(OutgoingServer).values(per_day=None))
+        db.session.commit()
     desk.mail("cat@x.test", forced_server_id=server_id)
     desk.send_all()
     assert desk.lines()["cat@x.test"] == ("sent", None), "somebody named it"
