@@ -29,8 +29,9 @@ class Bounce(Model):
         Index(None, "address_key", "at"),
         Index("uq_bounce_trace_counted", "trace_id", unique=True, sqlite_where=text("counted = 1"),
               postgresql_where=text("counted")),
-        Index("uq_bounce_recipient_counted", "recipient_id", unique=True, sqlite_where=text("counted = 1"),
-              postgresql_where=text("counted")),
+        # By address as well: somebody may have corrected it since.
+        Index("uq_bounce_recipient_counted", "recipient_id", "address_key", unique=True,
+              sqlite_where=text("counted = 1"), postgresql_where=text("counted")),
         one_of("kind", "hard", "soft", "blocked", "full", "complaint", "delay"),
     )  # fmt: skip
 

@@ -37,16 +37,15 @@ class Failure:
 def record(failures: Sequence[Failure], now: datetime) -> list[str]:
     """Write failures down and return the addresses (keys) whose count rose; the caller commits.
 
-    A failure counts against its address if its kind does and if no other one of the same mail counted before: a second
-    report, or a report after a refusal, is recorded and changes nothing.
+    A failure counts against its address if its kind does and if no other one of the same mail counted against it
+    before: a second report, or a report after a refusal, is recorded and changes nothing.
     """
     rows = []
     risen: list[str] = []
     counted_before = _counted(failures, now)
     for failure in failures:
         key = normalise(failure.address)
-        mail = (failure.recipient_id, failure.trace_id)
-        once = key if mail == (None, None) else mail
+        once = _counts_once_for(failure, key)
         counts = key is not None and failure.kind in _COUNTING and once not in counted_before
         if counts and key is not None:
             risen.append(key)
@@ -70,24 +69,34 @@ def record(failures: Sequence[Failure], now: datetime) -> list[str]:
     return risen
 
 
-def _counted(failures: Sequence[Failure], now: datetime) -> set[tuple[int | None, int | None] | str | None]:
-    """The mails among these that have counted already, and the addresses that just did without a mail that is known."""
+_Once = tuple[str, int | str | None, str | None]
+
+
+def _counts_once_for(failure: Failure, key: str | None) -> _Once:
+    """A recipient of a mailing, a line and its present address, or an address without a mail that is known."""
+    if failure.recipient_id is not None:
+        return "line", failure.recipient_id, key
+    return ("trace", failure.trace_id, None) if failure.trace_id is not None else ("address", key, None)
+
+
+def _counted(failures: Sequence[Failure], now: datetime) -> set[_Once]:
+    """What among these has counted already, for an address without a known mail: just now."""
     lines = {failure.recipient_id for failure in failures if failure.recipient_id is not None}
     traces = {failure.trace_id for failure in failures if failure.trace_id is not None}
-    found: set[tuple[int | None, int | None] | str | None] = set()
+    found: set[_Once] = set()
     alone = {key for one in failures if not (one.recipient_id or one.trace_id) and (key := normalise(one.address))}
     for some in by_hundreds(lines):
-        query = select(Bounce.recipient_id).where(Bounce.counted, Bounce.recipient_id.in_(some))
-        found |= {(line, None) for line in db.session.scalars(query)}
+        of_lines = select(Bounce.recipient_id, Bounce.address_key).where(Bounce.counted, Bounce.recipient_id.in_(some))
+        found |= {("line", row.recipient_id, row.address_key) for row in db.session.execute(of_lines)}
     for some in by_hundreds(traces):
-        query = select(Bounce.trace_id).where(Bounce.counted, Bounce.trace_id.in_(some))
-        found |= {(None, trace) for trace in db.session.scalars(query)}
+        of_traces = select(Bounce.trace_id).where(Bounce.counted, Bounce.trace_id.in_(some))
+        found |= {("trace", trace, None) for trace in db.session.scalars(of_traces)}
     for keys in by_hundreds(alone):
         just_now = select(Bounce.address_key).where(
             Bounce.counted, Bounce.address_key.in_(keys), Bounce.at > now - _SAME_MAIL,
             Bounce.recipient_id.is_(None), Bounce.trace_id.is_(None),
         )  # fmt: skip
-        found |= set(db.session.scalars(just_now))
+        found |= {("address", key, None) for key in db.session.scalars(just_now)}
     return found
 
 

@@ -325,13 +325,17 @@ def test_a_correction_says_who_made_it_and_keeps_no_capital_in_the_domain(app, c
         assert log[-1]["values"]["who"] == "User"
 
 
+def bounce(line: int, address: str) -> None:
+    token = office.tokens().make(TokenKind.LINE_BOUNCE, line)
+    report = Report(About.BOUNCE, (Reported(address, FailureKind.HARD, "5.1.1", "no such user"),))
+    reports.record(Bounced(report, None, token), None, datetime.now(UTC))
+
+
 def test_a_late_report_about_the_dead_address_says_nothing_about_the_right_one(app, clerk, failed):
     correct(clerk, failed, "right@x.test", "email")
     with app.app_context():
-        token = office.tokens().make(TokenKind.LINE_BOUNCE, failed)
         for address in ("gone@x.test", "gone@x.test", "right@x.test"):
-            report = Report(About.BOUNCE, (Reported(address, FailureKind.HARD, "5.1.1", "no such user"),))
-            reports.record(Bounced(report, None, token), None, datetime.now(UTC))
+            bounce(failed, address)
             db.session.expire_all()
             line = db.session.get(Recipient, failed)
             assert line.state == ("queued" if address == "gone@x.test" else "bounced")
@@ -342,6 +346,12 @@ def test_a_late_report_about_the_dead_address_says_nothing_about_the_right_one(a
         assert db.session.execute(kept).all() == [
             ("gone@x.test", True), ("gone@x.test", False), ("right@x.test", True),
         ]  # fmt: skip
+        db.session.commit()
+    correct(clerk, failed, "third@x.test", "email")
+    with app.app_context():
+        bounce(failed, "third@x.test")
+        bounce(failed, "third@x.test")
+        assert db.session.get(AddressHealth, "third@x.test").bounces == 1, "each address that the line had counts once"
 
 
 def date_of(line: Recipient) -> datetime:
