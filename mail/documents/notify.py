@@ -165,7 +165,7 @@ def prepare(
             link_large_files(one.post)
         else:
             one.post.linked = {}
-        mail = enqueue.prepare(_draft(one, now), by_mail, now, scheduled_at) if by_mail else None
+        mail = enqueue.prepare(_draft(one, scheduled_at or now), by_mail, now, scheduled_at) if by_mail else None
         one.post.domain = mail.domain if mail else ""
         ready.append(ReadyNotification(one.post, [*users, *one.named], mail))
     return ready
@@ -184,9 +184,9 @@ def notify(ready: Sequence[ReadyNotification], now: datetime) -> bool:
     return bool(mails)
 
 
-def _draft(news: PostNotification, now: datetime) -> OutgoingDraft:
+def _draft(news: PostNotification, leaves_at: datetime) -> OutgoingDraft:
     post, place = news.post, news.place
-    html, text = notification_bodies(post, place, links_to(post, now))
+    html, text = notification_bodies(post, place, links_to(post, leaves_at))
     return OutgoingDraft(
         kind="post",
         author=post.author_address,

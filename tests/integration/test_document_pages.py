@@ -128,7 +128,9 @@ def test_what_is_too_large_for_an_email_leaves_as_a_link(app, clerk):
         posts.follow(1, db.session.scalar(select(Contact.id).where(Contact.address_key == "gone@x.test")))
         db.session.commit()
     movie = bytes(range(256)) * 4_000
-    assert write(clerk, "See", ("small.txt", b"small"), ("Film ü.mp4", movie)).status_code == 302
+    leaves = datetime.now(UTC) + timedelta(days=60)
+    files = ("small.txt", b"small"), ("Film ü.mp4", movie)
+    assert write(clerk, "See", *files, later=f"{leaves:%Y-%m-%dT%H:%M}").status_code == 302
     page = words(clerk.get("/document/1"))
     assert "small.txt" in page and page.count("sent as a link") == 1
     with app.app_context():
@@ -137,6 +139,8 @@ def test_what_is_too_large_for_an_email_leaves_as_a_link(app, clerk):
         number = db.session.scalar(select(Attachment.link_id).where(Attachment.name == "Film ü.mp4"))
         expired = office.tokens().make(TokenKind.DOWNLOAD, number, now())
         other = office.tokens().make(TokenKind.DOWNLOAD, number + 1, now() + timedelta(days=1))
+        works = re.search(r"/d/([a-z2-7]+)", content.get_body(("plain",)).get_content())[1]
+        assert office.tokens().read(works, leaves + timedelta(days=29)), "30 days from when the email leaves"
     assert mail.size < 20_000 and [part.get_filename() for part in content.iter_attachments()] == ["small.txt"]
     text, html_part = (content.get_body((kind,)).get_content() for kind in ("plain", "html"))
     (link,) = re.findall(r"/d/[a-z2-7]+", text)
