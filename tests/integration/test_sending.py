@@ -759,6 +759,23 @@ def test_once_custom_servers_are_off_what_waits_for_one_goes_another_way(desk: D
     assert desk.lines()["cat@x.test"] == ("sent", None), "somebody named it"
 
 
+def test_what_is_in_hand_stops_once_custom_servers_are_off(desk: Desk) -> None:
+    class Accepted(list[str]):
+        def append(self, who: str) -> None:
+            super().append(who)
+            desk.connections.custom_off = True
+
+    limited = Limited()
+    limited.accepted = Accepted()
+    with misbehaving(limited.talk) as port:
+        desk.server(port)
+        desk.mail("ann@x.test", "bob@x.test")
+        with desk.app.app_context():
+            pool = PersonalSenders("personal", "queue", 1, WorkerIdentity(), desk.connections, lambda: False)
+            assert pool.send(desk.worker, desk.journal)
+    assert desk.lines() == {"ann@x.test": ("sent", None), "bob@x.test": ("queued", None)}
+
+
 def test_what_a_worker_holds_is_left_to_it(desk: Desk) -> None:
     """While it is sent somebody retries another recipient of the same email, whose size is not allowed any more."""
     server_id = desk.server(2525)
