@@ -217,9 +217,8 @@ class ServerWatch:
             waiting.free_waiting(moment)
         self._had_server = has_server
         self._free_limited(moment)
-        waiting.leave_records(moment)
         self._slowdowns.share(moment)
-        return False
+        return waiting.leave_records(moment)
 
     def _free_limited(self, moment: datetime) -> None:
         """Let go what waits for a limit that changed, or for a server that is not used any more."""

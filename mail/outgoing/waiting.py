@@ -1,5 +1,6 @@
 """What waiting mail waits for, where people see it: on the lines, on the mailings, in open pages."""
 
+import time
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,7 +18,7 @@ from mail.settings.wake import wake
 from models import Mailing, OutgoingMail, Post, Recipient, change_rows, db, reading
 from models.base import holds
 from models.parameter import CUSTOM_IS_OFF
-from models.slices import listed
+from models.slices import give_way, listed
 
 SHOWN = 200  # lines of one server that say what they wait for: the first ones
 AT_ONCE = 200  # lines of one transaction
@@ -124,26 +125,29 @@ def free_limited(server_id: int, now: datetime) -> None:
     wake()
 
 
-def leave_records(now: datetime) -> None:
+def leave_records(now: datetime) -> bool:
     """Once Custom Email Servers is off, what waits for the server of a record that nobody chose goes another way now.
 
-    Commits on its way.
+    Some of it: returns whether there may be more. Commits.
     """
     waits = (holds(Recipient.state, "queued"), Recipient.server_id > 0, Recipient.wait.in_(("limit", "retry")))
     unchosen = select(Recipient.id, Recipient.mail_id).join(OutgoingMail).where(OutgoingMail.forced_server_id.is_(None))
     some = unchosen.where(*waits).limit(ANEW_AT_ONCE)
-    while True:
-        with reading():
-            is_off = db.session.scalar(select(CUSTOM_IS_OFF))
-            found = db.session.execute(some).all() if is_off else ()
-        if not found:
-            break
-        same = (Recipient.id.in_([line.id for line in found]), Recipient.state == "queued")
-        change_rows(update(Recipient).where(*same).values(wait="", why=None, next_try_at=now))
-        decide_again({line.mail_id for line in found}, now)
-        show_progress(posts_of_mails({line.mail_id for line in found}), now)
-        db.session.commit()
-        wake()
+    with reading():
+        is_off = db.session.scalar(select(CUSTOM_IS_OFF))
+        found = db.session.execute(some).all() if is_off else ()
+    if not found:
+        return False
+    began = time.monotonic()
+    mails = {line.mail_id for line in found}
+    same = (Recipient.id.in_([line.id for line in found]), Recipient.state == "queued")
+    change_rows(update(Recipient).where(*same).values(wait="", why=None, next_try_at=now))
+    decide_again(mails, now)
+    show_progress(posts_of_mails(mails), now)
+    db.session.commit()
+    wake()
+    give_way(time.monotonic() - began)
+    return True
 
 
 def use_room(server_id: int, emails: int, now: datetime) -> None:
