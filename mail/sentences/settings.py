@@ -113,6 +113,8 @@ SENTENCES: dict[str, Any] = {
         "number", "%(number)s more mailing is not finished", "%(number)s more mailings are not finished"
     ),
     "used_by_waiting_mails": Counted(
-        "number", "%(number)s waiting email must go through it", "%(number)s waiting emails must go through it"
+        "number",
+        "%(number)s waiting email under Email ‣ Outgoing emails must go through it",
+        "%(number)s waiting emails under Email ‣ Outgoing emails must go through it",
     ),
 }

@@ -233,7 +233,7 @@ DAILY_LIMIT: Parameter[int | None] = Parameter(
     a_number,
     _l(
         "How many emails a day the default server sends; what exceeds it waits for the next day (UTC). 0 is no limit. "
-        "Empty: 200 where CoquiMail is hosted online, no limit on your own machine."
+        "Empty: 200 where CoquiMail is hosted online, else no limit. See also mail.daily_limit.until and .reason."
     ),
     range(10_000_001),
 )

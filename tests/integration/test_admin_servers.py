@@ -536,6 +536,14 @@ def test_the_default_server_can_be_tested(app, admin):
     check = only(app, ServerCheck)
     assert (check["kind"], check["server_id"]) == ("outgoing_test", 0)
     assert f"/checks/{check['id']}" in admin.get("/settings/").text
+    shown = why("test_certificate_shown", subject="x", expires="2099-01-01", shown="63:B7", fingerprint="63b7")
+    failed = {"name": "tls", "state": "failed", "why": why("certificate_self_signed", host="h"), "seconds": 0.1}
+    steps = [failed, {"name": "certificate", "state": "ok", "why": shown, "seconds": 0.1}]
+    with app.app_context():
+        tested = server_rules.tested_key(None)
+    change(app, ServerCheck, check["id"], state="failed", steps=steps, tested=tested)
+    done = words(admin.get(f"/checks/{check['id']}").text)
+    assert "MAIL_SERVER" in done and "only offered for servers that you add" in done and "Correct the form" not in done
     admin.post("/settings/test-default-server", {"mail": "1"})
     assert only(app, ServerCheck)["kind"] == "outgoing_mail"
     assert admin.get("/settings/").text.count('data-poll-url="/checks/') == 2

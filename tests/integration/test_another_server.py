@@ -68,7 +68,7 @@ def test_an_email_goes_through_the_chosen_server_and_says_who_chose_it(app, admi
         assert (mail.forced_server_id, mail.server_id) == (servers["Home"], servers["Home"])
         assert mail.from_header == '"User" <user@home.test>'
         refused = say(server_rules.in_use(db.session.get(OutgoingServer, servers["Home"])))
-    assert "1 waiting email must go through it" in refused
+    assert "1 waiting email under Email ‣ Outgoing emails must go through it" in refused
     page = words(admin.post(FORM, {"id": "1", "server": "0"}, follow_redirects=True))
     assert "Admin set the choice of the server to automatic." in page
     with app.app_context():

@@ -487,7 +487,7 @@ def test_what_is_no_limit_is_refused(pages: Flask, admin: Visitor, text: str) ->
     ("until", "shown"),
     [
         ("2099-12-31", ["0 of 500 used today", "Set until Dec 31, 2099.", "New shop"]),
-        ("2020-12-31", ["0 of 200 used today"]),
+        ("2020-12-31", ["0 of 200 used today", "applied until Dec 31, 2020; now the usual limit does."]),
     ],
 )
 def test_the_daily_limit_is_shown_with_its_reason_and_its_last_day(

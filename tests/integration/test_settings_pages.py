@@ -107,6 +107,7 @@ def test_custom_email_servers_reveals_the_links_when_it_is_saved(app, admin):
     assert revealed() == [True, True]
     assert admin.post(SETTINGS, {**OFFICE, "custom_servers": ""}).status_code == 302
     assert (value(app, CUSTOM_SERVERS), revealed()) == (0, [False, False])
+    assert "appear here. Until then" in admin.get(SETTINGS).text
     admin.post(SETTINGS, OFFICE)
     assert (value(app, CUSTOM_SERVERS), revealed()) == (1, [True, True])
 

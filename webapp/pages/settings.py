@@ -23,6 +23,7 @@ from mail.settings.clock import now
 from mail.settings.config import settings
 from mail.settings.parameters import (
     CATCHALL_DOMAIN,
+    DAILY_LIMIT,
     DAILY_LIMIT_REASON,
     DAILY_LIMIT_UNTIL,
     DEFAULT_SENDS_FROM,
@@ -93,6 +94,7 @@ def _page(values: dict[str, Any] | None = None, errors: dict[str, str] | None = 
         limits=quota.usage(DEFAULT_SERVER, now()),
         waiting=waiting_words.of_server(DEFAULT_SERVER, settings().default_server.name),
         limit_changed=quota.is_changed(now()),
+        limit_set=DAILY_LIMIT.get(),
         limit_reason=DAILY_LIMIT_REASON.get(),
         limit_until=DAILY_LIMIT_UNTIL.get(),
         server=settings().default_server,
