@@ -5,10 +5,10 @@ followers and senders were composed before it began: ``prepare``.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import select
 
@@ -72,15 +72,22 @@ def prepare(cases: Sequence[Case], context: RoutingContext, now: datetime) -> Re
     return ReadyGroup(cases, list(zip(placed, told, strict=True)), answers.prepare(cases, context, now))
 
 
-def write(group: ReadyGroup, context: RoutingContext, now: datetime, state: str) -> bool:
-    """Write down what was decided about these mails; return whether something is to be sent. The caller commits.
+class Written(NamedTuple):
+    """What is to be done after the commit: ``queued`` emails are to be sent, ``unwanted`` contents to be deleted."""
+
+    queued: bool = False
+    unwanted: Collection[int] = ()
+
+
+def write(group: ReadyGroup, context: RoutingContext, now: datetime, state: str) -> Written:
+    """Write down what was decided about these mails; return what is left to do after the commit, by the caller.
 
     Mails that are no longer in ``state``, because another worker took them, are left to it. An exception means that
     nothing of the group may stay; after ``NumberTaken`` it is to be prepared again.
     """
     cases = group.cases = _still_waiting(group.cases, state)
     if not cases:
-        return False
+        return Written()
     context = replace(context, authors=dict(context.authors), made=set(context.made))  # with contacts that may not stay
     _make_contacts(cases, context, now)
     waiting = {case.id for case in cases}
@@ -100,9 +107,9 @@ def write(group: ReadyGroup, context: RoutingContext, now: datetime, state: str)
     posts = {(one.case.id, one.outcome.target): (one.post.id, one.place.document_id) for one in placed}
     ledger.note_results(cases, posts)
     ledger.note_aliases(cases, now)
-    ledger.close(cases, now)
+    unwanted = ledger.close(cases, now)
     Event.add(["incoming"], now)
-    return queued
+    return Written(queued, unwanted)
 
 
 def _still_waiting(cases: Sequence[Case], state: str) -> list[Case]:

@@ -44,6 +44,7 @@ from mail.settings.wake import wake
 from mail.transport import mailbox_open
 from mail.transport.mailbox import BATCH_BYTES, LARGEST_MAIL, FetchedBatch, Look, Mailbox, MailboxTarget
 from models import Event, IncomingServer, ReceivedMail, db, reading
+from models.contents import delete_unused
 from models.faults import keeps_waiting
 
 log = logging.getLogger("coquimail.incoming")
@@ -337,7 +338,7 @@ def write_group(
     On the last try such a mail goes to quarantine; ``TooManyAnswers``: decide again. ``state``: in which they wait.
     """
     try:
-        queued = _write(group, context, now, state)
+        written = _write(group, context, now, state)
     except Exception as error:
         db.session.rollback()
         if keeps_waiting(error) or isinstance(error, TooManyAnswers):
@@ -349,18 +350,19 @@ def write_group(
         return False
     for case in group:
         log.info("mail %s: %s %s", case.id, case.routing.state, case.routing.result)
-    if queued:
+    if written.queued:
         wake()
+    delete_unused(written.unwanted)
     return True
 
 
-def _write(group: Sequence[Case], context: RoutingContext, now: datetime, state: str) -> bool:
+def _write(group: Sequence[Case], context: RoutingContext, now: datetime, state: str) -> apply.Written:
     """Compose all that is to be sent, then write everything down: nobody waits for the database meanwhile."""
     while True:
         with reading():
             ready = apply.prepare(group, context, now)
         try:
-            queued = apply.write(ready, context, now, state)
+            written = apply.write(ready, context, now, state)
             db.session.commit()
         except NumberTaken:
             db.session.rollback()
@@ -370,7 +372,7 @@ def _write(group: Sequence[Case], context: RoutingContext, now: datetime, state:
         else:
             for case in ready.cases:
                 case.is_written = True
-            return queued
+            return written
 
 
 def give_up(

@@ -1,6 +1,6 @@
 """Requests of providers to confirm that they forward to us: who is told, which are open, and that one is done."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -74,7 +74,12 @@ def mark_done(received_id: int, user: str, now: datetime) -> bool:
         return False
     row.state, row.result, row.processed_at = "processed", DONE, now
     row.decision = [*(row.decision or []), why("forwarding_done", user=user)]
-    is_done(f"{_PAGE}{received_id}", now)
+    decided([received_id], now)
     Event.add(["incoming"], now)
     db.session.commit()
     return True
+
+
+def decided(received_ids: Iterable[int], now: datetime) -> None:
+    """Mark the notices about some emails as read: a person said what happens to these. The caller commits."""
+    is_done([f"{_PAGE}{received_id}" for received_id in received_ids], now)

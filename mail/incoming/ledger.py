@@ -5,15 +5,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, delete, exists, func, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy import case as sql_case
 
 from mail.decide.outcomes import Rejected, SelfTested
+from mail.incoming import forwarding
 from mail.incoming.case import Case, storable
 from mail.incoming.lookup import targets
 from mail.sentences import Why
 from mail.settings.parameters import VERP
-from models import Alias, Attachment, Blob, IncomingServer, OutgoingMail, PracticeMail, ReceivedMail, RouteResult, db
+from models import Alias, IncomingServer, ReceivedMail, RouteResult, db
 from models.store import insert_rows
 
 
@@ -141,14 +142,22 @@ _CLOSED = (
 )
 
 
-def close(cases: Sequence[Case], now: datetime) -> None:
-    """Write into the ledger what became of each mail, and let go of originals that are not wanted."""
+def close(cases: Sequence[Case], now: datetime) -> set[int]:
+    """Write into the ledger what became of each mail, and let go of originals that are not wanted.
+
+    Returns their contents, as ``let_go_of_discarded``.
+    """
     rows = []
     for case in cases:
         values = ledger_values(case) | {"processed_at": now}
         rows.append({"mail": case.id, **{f"{name}_": value for name, value in values.items()}})
     db.session.connection().execute(_CLOSED, rows)
-    _forget_originals([case.id for case in cases if not case.keeps.original and case.routing.state != "quarantined"])
+    decided = [case.id for case in cases if case.chosen]
+    if decided:
+        forwarding.decided(decided, now)
+    return _let_go_of_originals(
+        [case.id for case in cases if not case.keeps.original and case.routing.state != "quarantined"]
+    )
 
 
 def let_go_of_discarded(ids: Sequence[int]) -> set[int]:
@@ -168,11 +177,3 @@ def _let_go_of_originals(ids: Sequence[int]) -> set[int]:
     blobs = {blob_id for blob_id in found if blob_id is not None}
     db.session.execute(update(ReceivedMail).where(ReceivedMail.id.in_(ids)).values(blob_id=None))
     return blobs
-
-
-def _forget_originals(ids: Sequence[int]) -> None:
-    if blobs := _let_go_of_originals(ids):
-        users = (ReceivedMail.blob_id, Attachment.blob_id, OutgoingMail.content_blob_id, PracticeMail.blob_id)
-        db.session.execute(
-            delete(Blob).where(Blob.id.in_(blobs), *(~exists().where(column == Blob.id) for column in users))
-        )

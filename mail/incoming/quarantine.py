@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import select
 
 from mail.decide.answer import AnswerTo, answer_to
-from mail.incoming import by_hand, intake, ledger
+from mail.incoming import forwarding, intake, ledger
 from mail.incoming.answers import TooManyAnswers
 from mail.incoming.case import Retention, read_case
 from mail.incoming.flow import give_up, route_group, write_group
@@ -19,7 +19,6 @@ from mail.settings.wake import wake
 from mail.transport.mailbox import NOT_GIVEN
 from models import (
     Blob,
-    Document,
     Event,
     IncomingServer,
     ReceivedMail,
@@ -53,7 +52,7 @@ def retry_later(received_id: int, now: datetime) -> str:
     """Let the worker do what ``retry`` does: it may take long. Commits, then call ``wake("received")``."""
     if state := _ask_again(_quarantined(received_id), now):
         return state
-    return _leave_to_worker(received_id, None, now)
+    return leave_to_worker(received_id, None, now)
 
 
 def _ask_again(row: ReceivedMail, now: datetime) -> str:
@@ -69,7 +68,8 @@ def _ask_again(row: ReceivedMail, now: datetime) -> str:
         db.session.commit()
         return "quarantined"
     row.result, row.attempts = intake.NOT_BROUGHT, 0
-    row.decision = [step for step in row.decision or [] if step["code"] != "mailbox_mail_asked_again"]
+    former = ("mailbox_mail_asked_again", "mailbox_mail_no_longer_asked")
+    row.decision = [step for step in row.decision or [] if step["code"] not in former]
     row.decision = [*row.decision, why("mailbox_mail_asked_again")]
     _ask_for_fetch(server.id, now)
     Event.add(["incoming"], now)
@@ -84,19 +84,9 @@ def _ask_for_fetch(server_id: int, now: datetime) -> None:
         db.session.add(ServerCheck(kind="fetch", server_id=server_id, requested_at=now, steps=[]))
 
 
-def route_to_document(received_id: int, document_id: int, now: datetime) -> str:
-    """Post a mail from quarantine in the chatter of a document; return the state it comes to, as ``retry``. Commits."""
-    return _again(received_id, by_hand.to_document(db.session.get_one(Document, document_id)), now)
-
-
-def route_to_type(received_id: int, type_id: int, now: datetime) -> str:
-    """Open a new document of a type for a mail from quarantine; return the state it comes to, as ``retry``. Commits."""
-    return _again(received_id, by_hand.to_type(type_id), now)
-
-
-def reject(received_id: int, text: str, now: datetime) -> str:
-    """Answer a mail from quarantine with a text of ours; return the state it comes to, as ``retry``. Commits."""
-    return _again(received_id, by_hand.rejected(text), now)
+def decide(received_id: int, step: Why, now: datetime) -> str:
+    """Do with a mail from quarantine what a person chose (``by_hand``); return the state it comes to. Commits."""
+    return _again(received_id, step, now)
 
 
 def answer_of(message: IncomingMessage) -> AnswerTo:
@@ -111,6 +101,7 @@ def drop(received_id: int, now: datetime) -> str:
     row.state, row.held, row.unknown_address, row.processed_at = state, "", "", now
     row.decision = [*(row.decision or []), why("quarantine_dropped")]
     unwanted = ledger.let_go_of_discarded([row.id])
+    forwarding.decided([row.id], now)
     Event.add(["incoming"], now)
     db.session.commit()
     delete_unused(unwanted)
@@ -142,7 +133,7 @@ def _again(received_id: int, step: Why | None, now: datetime) -> str:
         server = db.session.get(IncomingServer, row.incoming_server_id) if row.incoming_server_id else None
         keeps = Retention.of(server) if server is not None else retention_of_others(row.source)
     if is_heavy(raw):
-        return _leave_to_worker(received_id, step, now)
+        return leave_to_worker(received_id, step, now)
     problem = kept_problem(before) if step is None else None
     try:
         mail = read_case(received_id, raw, keeps, now, arrived_at, problem[0] if problem else None)
@@ -165,7 +156,8 @@ def _again(received_id: int, step: Why | None, now: datetime) -> str:
     return mail.routing.state
 
 
-def _leave_to_worker(received_id: int, step: Why | None, now: datetime) -> str:
+def leave_to_worker(received_id: int, step: Why | None, now: datetime) -> str:
+    """Let the worker do it, or route the mail anew: it may take long. Commits, then call ``wake("received")``."""
     if not release([ReceivedMail.id == received_id], now, step):
         raise NotInQuarantine(f"received mail {received_id}")
     return "received"

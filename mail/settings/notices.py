@@ -1,5 +1,6 @@
 """What admins must know although nobody wrote it: a notice in the inbox of each of them."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -21,11 +22,11 @@ def tell_admins(code: str, values: dict[str, Any], link: str, now: datetime) -> 
     Event.add([f"inbox:{user_id}" for user_id in admins], now)
 
 
-def is_done(link: str, now: datetime) -> None:
+def is_done(links: Sequence[str], now: datetime) -> None:
     """Mark the notices that lead there as read for every admin: somebody did what they ask for. The caller commits."""
     unread = update(Notification).where(
         Notification.user_id.in_(select(User.id).where(User.role == "admin")), Notification.read_at.is_(None),
-        Notification.kind == "notice", Notification.link == link,
+        Notification.kind == "notice", Notification.link.in_(links),
     )  # fmt: skip
     told = db.session.scalars(unread.values(read_at=now).returning(Notification.user_id)).all()
     Event.add([f"inbox:{user_id}" for user_id in told], now)

@@ -472,9 +472,9 @@ def test_a_person_says_where_it_goes(desk: FrontDesk, monkeypatch: pytest.Monkey
         db.session.add(IncomingServer(id=9, name="hr@", host="mail.test", keep_original=False))
         db.session.execute(update(ReceivedMail).where(ReceivedMail.id == rows[3].id).values(incoming_server_id=9))
         db.session.commit()
-        assert quarantine.route_to_document(rows[0].id, document.id, NOW) == "processed"
-        assert quarantine.route_to_type(rows[1].id, desk.types["task"], NOW) == "processed"
-        assert quarantine.reject(rows[2].id, "Wrong address, sorry.", NOW) == "rejected"
+        assert quarantine.decide(rows[0].id, by_hand.to_document(document), NOW) == "processed"
+        assert quarantine.decide(rows[1].id, by_hand.to_type(desk.types["task"]), NOW) == "processed"
+        assert quarantine.decide(rows[2].id, by_hand.rejected("Wrong address, sorry."), NOW) == "rejected"
         assert quarantine.drop(rows[3].id, NOW) == "ignored"
         assert set(Blob.read_all([row.blob_id or 0 for row in rows])) == {row.blob_id for row in rows[:3]}
     assert [post.subject for post in desk.posts(document.thread_id)] == ["Number 0"]
@@ -493,12 +493,12 @@ def test_a_person_says_where_it_goes(desk: FrontDesk, monkeypatch: pytest.Monkey
     monkeypatch.setattr(quarantine, "is_heavy", lambda raw: True)
     rows = desk.receive(*(mail(BOB, f"hr@{DOMAIN}", f"Heavy {n}") for n in range(4)))
     with desk.app.app_context():
-        assert quarantine.route_to_document(rows[0].id, document.id, NOW) == "received"
-        assert quarantine.route_to_type(rows[1].id, desk.types["task"], NOW) == "received"
-        assert quarantine.reject(rows[2].id, "Too heavy.\0", NOW) == "received"
+        assert quarantine.decide(rows[0].id, by_hand.to_document(document), NOW) == "received"
+        assert quarantine.decide(rows[1].id, by_hand.to_type(desk.types["task"]), NOW) == "received"
+        assert quarantine.decide(rows[2].id, by_hand.rejected("Too heavy.\0"), NOW) == "received"
         assert quarantine.retry(rows[3].id, NOW) == "received"
         with pytest.raises(quarantine.NotInQuarantine):
-            quarantine.reject(rows[0].id, "Too heavy.", NOW)
+            quarantine.decide(rows[0].id, by_hand.rejected("Too heavy."), NOW)
         flow.process_waiting(NOW, desk.worker)
     ends = desk.ledger([row.id for row in rows])
     assert [row.state for row in ends] == ["processed", "processed", "rejected", "quarantined"]
@@ -514,7 +514,10 @@ def test_both_copies_of_a_mail_can_be_decided(desk: FrontDesk) -> None:
     first, second, third = desk.receive(raw, raw, mail(ANN, f"hr@{DOMAIN}"))
     with desk.app.app_context():
         task = desk.types["task"]
-        assert [quarantine.route_to_type(row.id, task, NOW) for row in (first, second)] == ["processed", "duplicate"]
+        assert [quarantine.decide(row.id, by_hand.to_type(task), NOW) for row in (first, second)] == [
+            "processed",
+            "duplicate",
+        ]
         db.session.execute(update(ReceivedMail).where(ReceivedMail.id == first.id).values(state="quarantined"))
         db.session.commit()
         assert quarantine.drop(first.id, NOW) == "processed"  # it has its document
@@ -528,14 +531,14 @@ def test_a_mistake_of_ours_leaves_a_mail_to_be_decided(desk: FrontDesk, monkeypa
         patch.setattr(by_hand, "route", lambda *_: 1 / 0)
         assert quarantine.retry(row.id, NOW) == "quarantined"
         patch.setattr(flow.ledger, "note_results", lambda *_: 1 / 0)  # after the answer was queued
-        assert quarantine.reject(row.id, "Sorry.", NOW) == "quarantined"
+        assert quarantine.decide(row.id, by_hand.rejected("Sorry."), NOW) == "quarantined"
     (row,) = desk.ledger()
     assert (row.state, row.unknown_address, row.answer_id) == ("quarantined", f"hr@{DOMAIN}", None)
     assert (row.decision or [])[-1]["code"] == "process_failed"
     assert desk.sent() == []
     with monkeypatch.context() as patch, desk.app.app_context():
         patch.setattr(by_hand, "route", lambda *_: 1 / 0)  # what a person says needs no rules
-        assert quarantine.reject(row.id, "Sorry.", NOW) == "rejected"
+        assert quarantine.decide(row.id, by_hand.rejected("Sorry."), NOW) == "rejected"
 
 
 def test_who_was_slower_is_told_so(desk: FrontDesk, monkeypatch: pytest.MonkeyPatch) -> None:

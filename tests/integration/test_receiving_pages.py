@@ -260,6 +260,11 @@ def test_one_in_doubt_waits_in_quarantine_and_its_link_is_text(pages: Flask, adm
         row = db.session.get_one(ReceivedMail, number)
         assert (row.state, row.result) == ("processed", "forwarding_done")
     assert "may be a request to confirm" not in words(admin.get("/inbox").text)  # what is done is no news
+    for file, decision in (("26", {"what": "drop"}), ("31", {"what": "type", "type": "1"})):
+        number = asked(pages, file)
+        assert words(admin.get("/inbox").text).count("may be a request to confirm") == 1
+        admin.post("/admin/received-mails/decide", {"id": number, **decision})
+        assert "may be a request to confirm" not in words(admin.get("/inbox").text), "a person has decided"
 
 
 @pytest.mark.heavy

@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select, update
 
-from mail.incoming import flow, intake, lookup, quarantine, quarantine_groups
+from mail.incoming import by_hand, flow, intake, lookup, quarantine, quarantine_groups
 from mail.incoming.answers import TooManyAnswers
 from mail.incoming.case import Retention
 from mail.maintenance.simulate_arrival import SimulatedArrival, given_from_ledger, simulate_arrival
@@ -272,7 +272,7 @@ def test_two_batches_that_were_decided_together_do_not_answer_twice_as_much(desk
 def test_what_a_person_answers_from_quarantine_goes_to_who_may_be_answered(desk: FrontDesk) -> None:
     rows = desk.receive(mail(ANN, "x@else.test"), mail(ANN, "x@else.test", Return_Path="<>"))
     with desk.app.app_context():
-        assert [quarantine.reject(row.id, "Sorry.", NOW) for row in rows] == ["rejected", "ignored"]
+        assert [quarantine.decide(row.id, by_hand.rejected("Sorry."), NOW) for row in rows] == ["rejected", "ignored"]
         assert lookup.answers_since(NOW) == 0, "they are no automatic replies"
     assert [sent.to for sent in desk.sent()] == [{"ann@customer.test"}]
 

@@ -12,7 +12,7 @@ from flask_babel import lazy_gettext as _l
 from sqlalchemy import func, select
 
 from mail.decide.answer import AnswerTo
-from mail.incoming import adviser, quarantine, quarantine_groups
+from mail.incoming import adviser, by_hand, quarantine, quarantine_groups
 from mail.incoming.adviser import UnknownAddress
 from mail.incoming.quarantine_groups import HeldGroup
 from mail.maintenance.simulate_arrival import foretold
@@ -75,24 +75,26 @@ class QuarantinePages(AdminView):
         return back
 
     def _decision(self, what: str, several: bool) -> Callable[[int], str]:
-        match what:
-            case "retry":
-                retry = quarantine.retry_later if several else quarantine.retry
-                return lambda mail: retry(mail, now())
-            case "drop":
-                return lambda mail: quarantine.drop(mail, now())
-            case "reject":
-                text = request.form.get("text", "")
-                return lambda mail: quarantine.reject(mail, text, now())
-            case "type":
-                type_id = self._type_id()
-                return lambda mail: quarantine.route_to_type(mail, type_id, now())
-            case "document":
-                number = request.form.get("document", "").strip()
-                found = db.session.scalar(select(Document.id).where(func.lower(Document.number) == number.lower()))
-                if found is not None:
-                    return lambda mail: quarantine.route_to_document(mail, found, now())
-        raise ActionRefused(gettext("This document does not exist. Document numbers look like OPP/00012."))
+        """Return what is to be done with each email; what takes long is left to the worker if they are several."""
+        if what == "drop":
+            return lambda mail: quarantine.drop(mail, now())
+        if what == "retry":
+            retry = quarantine.retry_later if several else quarantine.retry
+            return lambda mail: retry(mail, now())
+        step = self._step(what)
+        decide = quarantine.leave_to_worker if several else quarantine.decide
+        return lambda mail: decide(mail, step, now())
+
+    def _step(self, what: str) -> Why:
+        if what == "reject":
+            return by_hand.rejected(request.form.get("text", ""))
+        if what == "type":
+            return by_hand.to_type(self._type_id())
+        number = request.form.get("document", "").strip()
+        found = db.session.scalar(select(Document).where(func.lower(Document.number) == number.lower()))
+        if what != "document" or found is None:
+            raise ActionRefused(gettext("This document does not exist. Document numbers look like OPP/00012."))
+        return by_hand.to_document(found)
 
     def _type_id(self) -> int:
         wanted = request.form.get("type", 0, type=int)
