@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 
 from mail.decide.senders import TestedSender
 from mail.errors import JournalFailed, MailError
-from mail.incoming import flow, position
+from mail.incoming import position
 from mail.incoming import server_rules as mailbox_rules
 from mail.maintenance import arrival_test, self_test_rows
 from mail.message.address import wire_address
@@ -295,7 +295,7 @@ def _confirm(server_id: int, target: MailboxTarget) -> ConnectionStep:
         db.session.rollback()
         return ConnectionStep("confirm", "failed", why("check_changed"), 0.0)
     moment = now()
-    flow.confirm(server, look, moment)
+    position.confirm(server, look, moment)
     Event.add(["incoming_servers"], moment)
     said = why("check_confirmed_all" if server.fetch_existing else "check_confirmed")
     db.session.commit()

@@ -18,18 +18,18 @@ from sqlalchemy import update
 from mail.decide.sender_proof import seen_with
 from mail.documents.documents import NumberTaken, types
 from mail.errors import MailboxRefused, MailError
-from mail.incoming import apply, intake, ledger, put_off
+from mail.incoming import apply, intake, ledger, mailbox_notices, put_off
 from mail.incoming.answers import TooManyAnswers
 from mail.incoming.by_hand import decide
 from mail.incoming.case import Case, failure_of, read_case
 from mail.incoming.intake import AT_ONCE, GIVEN_UP, Owed, StoredMail, in_process
 from mail.incoming.lookup import RoutingContext, load_context, load_threads
 from mail.incoming.position import (
+    LeftAlone,
     ServerView,
     as_numbered_now,
-    begin_after,
+    forget_former,
     go_on_after,
-    leave_alone,
     load_server,
     position_in,
     to_fetch,
@@ -42,7 +42,7 @@ from mail.sentences import Why, why
 from mail.settings import office
 from mail.settings.wake import wake
 from mail.transport import mailbox_open
-from mail.transport.mailbox import BATCH_BYTES, LARGEST_MAIL, FetchedBatch, Look, Mailbox, MailboxTarget
+from mail.transport.mailbox import BATCH_BYTES, LARGEST_MAIL, FetchedBatch, Mailbox, MailboxTarget
 from models import Event, IncomingServer, ReceivedMail, db, reading
 from models.contents import delete_unused
 from models.faults import keeps_waiting
@@ -97,11 +97,16 @@ def fetch(
             run = _Run(server, mailbox, worker, now, fetched)
             if not server.target.read_only:
                 run.catch_up()
-            for batch in mailbox.batches(position_in(server, mailbox)):
+            position = position_in(server, mailbox)
+            for batch in mailbox.batches(position):
                 run.take(batch)
+            if position.old_before:
+                forget_former(server)
             run.ask_again()
     except MailError as error:
         fetched.why = error.why
+        if server.failed and not isinstance(error, LeftAlone):
+            mailbox_notices.tell(server.id, server.target.name, error, server.read_at, now)
     _note_run(server, fetched, now)
     return fetched
 
@@ -183,24 +188,12 @@ class _Run:
         db.session.commit()
 
 
-def confirm(server: IncomingServer, look: Look, now: datetime) -> None:
-    """Turn a tested server from draft into confirmed; the caller commits.
-
-    What is in its mailbox at the first time is left alone, unless the admin asked for it (``fetch_existing``). What
-    came between a change of the password and the next test is not: it is fetched, whatever numbers it has by then.
-    """
-    first = server.confirmed_at is None
-    server.state, server.confirmed_at, server.why = "confirmed", server.confirmed_at or now, None
-    if first and server.kind == "imap":
-        begin_after(server.id, server.folder or "INBOX", look.uidvalidity, max(look.uidnext - 1, 0))
-    elif first and not server.fetch_existing:
-        leave_alone(server, look.keys, now)
-
-
 def _note_run(server: ServerView, fetched: FetchResult, now: datetime) -> None:
     values: dict[str, Any] = {"why": fetched.why or fetched.remark}
     if fetched.why is None:
         values["last_success_at"] = now
+        if server.failed:
+            mailbox_notices.is_over(server.id, now)
     if values["why"] is not None:
         values["last_failure_at"] = now
     if fetched.names:

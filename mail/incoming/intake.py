@@ -8,12 +8,13 @@ from datetime import datetime
 from itertools import accumulate
 from typing import Any, NamedTuple, Protocol
 
-from sqlalchemy import ColumnElement, case, delete, or_, select, update
+from sqlalchemy import ColumnElement, case, delete, literal, or_, select, update
 
 from mail.incoming import by_hand, put_off
 from mail.incoming.case import Retention
-from mail.incoming.position import ServerView
+from mail.incoming.position import ServerView, without_old
 from mail.incoming.retention import retention_of_others, retentions
+from mail.incoming.totals import LEFT_ALONE
 from mail.message.arrival import top_received
 from mail.queue.lease import LEASE, WorkerLease
 from mail.sentences import Why, why
@@ -108,10 +109,11 @@ def store(server: ServerView, batch: FetchedBatch, worker: WorkerLease, now: dat
             delete(ReceivedMail).where(
                 ReceivedMail.source == server.source,
                 ReceivedMail.source_key.in_(batch.keys),
-                ReceivedMail.result == "left_alone",
+                ReceivedMail.result == LEFT_ALONE,
             )
         )
-    return _insert(server.source, batch.mails, now, server.id, server.keeps, worker, server.after_fetch)
+    mails = without_old(server, batch, now)
+    return _insert(server.source, mails, now, server.id, server.keeps, worker, server.after_fetch)
 
 
 def _insert(
@@ -206,12 +208,22 @@ def bring(server: ServerView, batch: FetchedBatch, worker: WorkerLease, now: dat
         values = rows[mail.source_key[:255]]
         del values["received_at"]
         values["attempts"] = ReceivedMail.attempts + 1 if mail.is_missing else 0
+        if mail.is_missing:
+            values["decision"] = _last_time(values["decision"])
         values["worker_id"] = None if mail.is_missing else worker.id
         changed = update(ReceivedMail).where(*waits, ReceivedMail.source_key == mail.source_key[:255]).values(values)
         row = db.session.execute(changed.returning(ReceivedMail.id, ReceivedMail.arrived_at)).first()
         if row is not None and not mail.is_missing:
             brought.append(_stored(row.id, mail, row.arrived_at, server.keeps, server.after_fetch))
     return brought
+
+
+def _last_time(decision: list[Why]) -> ColumnElement[Any]:
+    """Return what is said of a mail that did not come again: after so many times, that nobody asks any more."""
+    words = ReceivedMail.decision.type
+    ended = [*decision, why("mailbox_mail_no_longer_asked", times=MOST_ASKED)]
+    was_last = ReceivedMail.attempts + 1 >= MOST_ASKED
+    return case((was_last, literal(ended, words)), else_=literal(decision, words))
 
 
 class Owed(NamedTuple):

@@ -1,35 +1,51 @@
 """How far a mailbox was read, and what was there before us."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from mail.errors import MailboxSecretUnreadable, MailError
+from mail.incoming import mailbox_notices
 from mail.incoming.case import Retention
+from mail.incoming.totals import LEFT_ALONE
+from mail.message.arrival import top_received
 from mail.queue.access_tokens import AccountTokens
-from mail.sentences import why
+from mail.sentences import Why, why
 from mail.settings import rehearsal
 from mail.settings.config import settings
 from mail.transport import imap_numbers
 from mail.transport.imap_numbers import KnownMail
-from mail.transport.mailbox import After, Mailbox, MailboxTarget, Position, translate
+from mail.transport.mailbox import (
+    After,
+    FetchedBatch,
+    FetchedMail,
+    Look,
+    Mailbox,
+    MailboxTarget,
+    Position,
+    translate,
+)
 from mail.transport.sasl import AccountMissing
 from models import (
     IncomingServer,
     MailboxState,
     ReceivedMail,
     Unreadable,
+    change_rows,
     db,
     reading,
 )
+from models.slices import SliceSize, by_hundreds
 from models.store import insert_rows, upsert
 
 LAST_UID = 2**32 - 1  # RFC 3501 2.3.1.1
 LAST_NUMBERS = 10  # that are looked at in each run
 REFUSED = ("mailbox_refused", "mailbox_later")  # the last run ended because the server did not give a mail
+IS_LEFT_ALONE = (ReceivedMail.state == "ignored", ReceivedMail.result == LEFT_ALONE)  # as the index has it
+_forgotten = SliceSize(200, least=20, most=2_000)
 
 
 def target_of(server: IncomingServer) -> MailboxTarget:
@@ -79,10 +95,11 @@ class ServerView:
     target: MailboxTarget
     states: dict[int, tuple[int, int]]
     confirmed_at: datetime | None
+    read_at: datetime | None  # until then all was read that there was
     fetch_existing: bool
     after_fetch: After
     move_to: str
-    refused: bool
+    failed: str  # why the last run did, as a code
     keeps: Retention
     learns: bool  # which server checks senders
     checks_seen: dict[str, int] | None
@@ -111,10 +128,11 @@ def load_server(server_id: int) -> ServerView | None:
             target=target,
             states={state.uidvalidity: (state.last_uid, state.start_uid) for state in states},
             confirmed_at=row.confirmed_at,
+            read_at=max(filter(None, (row.confirmed_at, row.last_success_at)), default=None),
             fetch_existing=row.fetch_existing,
             after_fetch=row.after_fetch,  # type: ignore[arg-type]
             move_to=row.move_to,
-            refused=(row.why or {}).get("code") in REFUSED,
+            failed=(row.why or {}).get("code", ""),
             keeps=Retention.of(row),
             learns=row.sender_checks != "off",
             checks_seen=row.checks_seen,
@@ -139,6 +157,21 @@ def _is_perhaps_a_copy() -> bool:
 
 
 # --- how far a mailbox was read
+
+
+def confirm(server: IncomingServer, look: Look, now: datetime) -> None:
+    """Turn a tested server from draft into confirmed; the caller commits.
+
+    What is in its mailbox at the first time is left alone, unless the admin asked for it (``fetch_existing``). What
+    came between a change of the password and the next test is not: it is fetched, whatever numbers it has by then.
+    """
+    first = server.confirmed_at is None
+    mailbox_notices.is_over(server.id, now)
+    server.state, server.confirmed_at, server.why = "confirmed", server.confirmed_at or now, None
+    if first and server.kind == "imap":
+        begin_after(server.id, server.folder or "INBOX", look.uidvalidity, max(look.uidnext - 1, 0))
+    elif first and not server.fetch_existing:
+        leave_alone(server, look.keys, now, why("left_alone"))
 
 
 def as_numbered_now(server: ServerView, mailbox: Mailbox) -> ServerView:
@@ -186,12 +219,12 @@ def _tell_by_date(server: ServerView, mailbox: Mailbox) -> ServerView:
 
 def position_in(server: ServerView, mailbox: Mailbox) -> Position:
     """Return where to go on in a mailbox."""
-    return replace(_position(server, mailbox), again=server.refused)
+    return replace(_position(server, mailbox), again=server.failed in REFUSED)
 
 
 def _position(server: ServerView, mailbox: Mailbox) -> Position:
     if not server.is_imap:
-        return Position(unknown=lambda keys: _unknown(server, keys))
+        return _position_by_uidl(server, mailbox.look().keys)
     uidvalidity = mailbox.uidvalidity
     if server.fetch_existing and uidvalidity not in server.states:
         return Position(uidvalidity, 0)
@@ -253,28 +286,61 @@ def _is_still_read(server: ServerView) -> bool:
     return db.session.scalar(same) == server.mailbox
 
 
-def leave_alone(server: IncomingServer, keys: Iterable[str], now: datetime) -> None:
-    """Note mails of a POP3 mailbox that were there before us: its server tells neither an order nor a date."""
+# --- POP3: its server tells neither an order nor a date, and a mail is known by its UIDL alone
+
+
+def leave_alone(server: IncomingServer | ServerView, keys: Iterable[str], now: datetime, reason: Why) -> None:
+    """Note mails of a mailbox that were there before us."""
     note = {
         "source": server.source,
         "incoming_server_id": server.id,
         "size": 0,
         "state": "ignored",
-        "result": "left_alone",
-        "decision": [why("left_alone")],
+        "result": LEFT_ALONE,
+        "decision": [reason],
         "received_at": now,
         "processed_at": now,
     }
     insert_rows(ReceivedMail, [{**note, "source_key": key[:255]} for key in keys], skip_known=True)
 
 
-def _unknown(server: ServerView, keys: Sequence[str]) -> Collection[str]:
-    """Return which of these UIDLs are not here yet."""
-    here = select(ReceivedMail.source_key).where(ReceivedMail.source == server.source)
+def without_old(server: ServerView, batch: FetchedBatch, now: datetime) -> Sequence[FetchedMail]:
+    """Return the mails of a batch but for those that were there before us: these are noted. The caller commits."""
+    before = batch.position.old_before
+    if before is None:
+        return batch.mails
+    old = {mail.source_key for mail in batch.mails if (arrived := top_received(mail.raw)) and arrived < before}
+    leave_alone(server, old, now, why("left_alone_again"))
+    return [mail for mail in batch.mails if mail.source_key not in old]
+
+
+def forget_former(server: ServerView) -> None:
+    """Forget what was left alone under UIDLs that no mail has any more; commits."""
+    which = (*IS_LEFT_ALONE, ReceivedMail.source == server.source, ReceivedMail.received_at <= server.read_at)
+    former = select(ReceivedMail.id).where(*which)
+    while True:
+        with _forgotten.slice() as size:
+            done = change_rows(delete(ReceivedMail).where(ReceivedMail.id.in_(former.limit(size))))
+            db.session.commit()
+        if done < size:
+            return
+
+
+def _position_by_uidl(server: ServerView, listed: Sequence[str]) -> Position:
+    """Return which of these mails are not here yet.
+
+    If none of all that we knew is there any more, the mailbox may have moved to another server, which gave every mail
+    a new UIDL: then the date of arrival tells what was there before us, until all of it was read once.
+    """
+    here: dict[str, datetime] = {}
+    found = select(ReceivedMail.source_key, ReceivedMail.received_at).where(ReceivedMail.source == server.source)
     if server.fetch_existing:
-        here = here.where(ReceivedMail.result != "left_alone")
-    known: set[str] = set()
+        found = found.where(ReceivedMail.result != LEFT_ALONE)
     with reading():
-        for start in range(0, len(keys), 500):
-            known.update(db.session.scalars(here.where(ReceivedMail.source_key.in_(keys[start : start + 500]))))
-    return [key for key in keys if key not in known]
+        for some in by_hundreds(listed):
+            rows = db.session.execute(found.where(ReceivedMail.source_key.in_(some)))
+            here |= {row.source_key: row.received_at for row in rows}
+        is_another = server.read_at is not None and not any(at <= server.read_at for at in here.values())
+        had_others = is_another and listed and db.session.execute(found.where(*IS_LEFT_ALONE).limit(1)).first()
+    old_before = server.confirmed_at if had_others else None
+    return Position(unknown=lambda keys: [key for key in keys if key not in here], old_before=old_before)

@@ -142,6 +142,11 @@ SENTENCES: dict[str, Any] = {
         "This email was in the mailbox before CoquiMail was connected to it, so it was not fetched. The incoming "
         "server has a setting that also fetches existing emails."
     ),
+    "left_alone_again": _l(
+        "This email was left in the mailbox because it arrived before CoquiMail was connected to it. It was looked at "
+        "again because the mailbox no longer lists any email that CoquiMail knew, as after a move to another server. "
+        "The incoming server has a setting that also fetches existing emails."
+    ),
     "process_failed": _l(
         "The email could not be processed (%(error)s). Press Retry. If that fails again, choose a document for it, and "
         "report this to the developers."

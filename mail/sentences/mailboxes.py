@@ -21,6 +21,9 @@ SENTENCES: dict[str, Any] = {
         "%(host)s allows no more connections: “%(reply)s”. For an hour, CoquiMail connects to its mailboxes only while "
         "it fetches them."
     ),
+    "notice_mailbox_fails": _l(
+        "The emails in the mailbox “%(server)s” can't be fetched. They stay there until they can. %(reason)s"
+    ),
     "idle_lost": Counted(
         "seconds",
         "%(host)s ended the connection. CoquiMail connects again after %(seconds)s second.",

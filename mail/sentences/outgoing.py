@@ -83,6 +83,10 @@ SENTENCES: dict[str, Any] = {
     ),
     "address_corrected_by": _l("%(who)s changed the address from %(before)s to %(after)s."),
     "address_corrected": _l("The address was changed from %(before)s to %(after)s."),
+    "mailbox_port_not_allowed": _l(
+        "Port %(port)s of %(host)s is not a mail port. Use 993 for TLS or 143 for STARTTLS with IMAP, 995 or 110 with "
+        "POP3, or ask the person who maintains this server to allow local addresses."
+    ),
     "mailbox_connection_refused": _l(
         "%(host)s was found, but nothing responds on port %(port)s. Check the port and the encryption (IMAP: 993 for "
         "TLS, 143 for STARTTLS; POP3: 995 and 110). If they are correct, ask the provider whether the service is "
@@ -227,12 +231,16 @@ SENTENCES: dict[str, Any] = {
         "on the server."
     ),
     "mailbox_mail_unreadable": _l(
-        "The server could not return this email: “%(reply)s”. It stays on the server, and CoquiMail keeps asking for "
-        "it. Press Retry to ask again now, or show this to the provider."
+        "The server could not return this email: “%(reply)s”. It stays on the server, and CoquiMail asks for it again "
+        "with the next fetches. Press Retry to ask now, or show this to the provider."
     ),
     "mailbox_mail_missing": _l(
         "The server lists this email but did not return it, not even when asked again. It stays on the server, and "
-        "CoquiMail keeps asking for it. Press Retry to ask again now, or show this to the provider."
+        "CoquiMail asks for it again with the next fetches. Press Retry to ask now, or show this to the provider."
+    ),
+    "mailbox_mail_no_longer_asked": _l(
+        "CoquiMail asked for this email %(times)s more times without success, and no longer asks automatically. Press "
+        "Retry to ask again."
     ),
     "mailbox_mail_left_behind": _l(
         "This email was never fetched, and CoquiMail can't ask for it any more: since then, the incoming server was "

@@ -78,13 +78,15 @@ class Position:
 
     IMAP goes on after ``last_uid`` as long as the server's ``uidvalidity`` is the same; with another one it begins at
     the first mail. POP3 has no order to rely on: ``unknown`` is asked which keys of a list are new. Mails up to the
-    UID and before the date of ``old`` are left alone (IMAP). ``again``: a mail was refused, each is asked for alone.
+    UID and before the date of ``old`` are left alone (IMAP); of POP3 the caller tells those before ``old_before`` by
+    their header. ``again``: a mail was refused, each is asked for alone.
     """
 
     uidvalidity: int = 0
     last_uid: int = 0
     unknown: Callable[[Sequence[str]], Collection[str]] = all_of_them
     old: tuple[int, datetime] | None = None
+    old_before: datetime | None = None
     again: bool = False
 
 

@@ -130,6 +130,7 @@ class Pop3Session(mailbox.ProtocolSession):
         super().__init__(target, line)
         self._session: Pop3Connection | None = None
         self._offers: dict[str, list[str]] = {}
+        self._keys: dict[int, str] | None = None
 
     @property
     def session(self) -> Pop3Connection:
@@ -191,6 +192,9 @@ class Pop3Session(mailbox.ProtocolSession):
                 if not _said(error).startswith("-ERR"):
                     raise
                 self._offers = {"USER": []}
+        return self._offered()
+
+    def _offered(self) -> tuple[str, ...]:
         return tuple(" ".join([name, *values]) for name, values in self._offers.items())
 
     def upgrade(self) -> None:
@@ -234,10 +238,15 @@ class Pop3Session(mailbox.ProtocolSession):
     def look(self) -> Look:
         """Return what is in the mailbox."""
         keys = self.keys()
-        return Look(capabilities=self.capabilities(), mails=len(keys), keys=tuple(keys.values()))
+        return Look(capabilities=self._offered(), mails=len(keys), keys=tuple(keys.values()))
 
     def keys(self) -> dict[int, str]:
-        """Return the UIDL of each mail by its number in this connection."""
+        """Return the UIDL of each mail by its number in this connection: neither changes while it lasts."""
+        if self._keys is None:
+            self._keys = self._listed_keys()
+        return self._keys
+
+    def _listed_keys(self) -> dict[int, str]:
         with self.our_errors():
             try:
                 listed = self.session.uidl()[1]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,13 +15,16 @@ from cryptography.fernet import Fernet, MultiFernet
 from flask import Flask
 from sqlalchemy import func, select, update
 
+from mail.errors import LoginRefused, MailboxLater
 from mail.incoming import flow, intake, position, quarantine, server_rules
 from mail.incoming.case import Retention
 from mail.incoming.flow import FetchResult
 from mail.sentences import say, why
-from mail.transport.mailbox import FetchedMail
+from mail.transport import mailbox as mailbox_module
+from mail.transport.mailbox import FetchedBatch, FetchedMail, Mailbox, MailboxTarget, Position
 from mail.transport.mailbox_open import open_mailbox
-from models import IncomingServer, MailboxState, OauthAccount, OauthProvider, ReceivedMail, Worker, db
+from mail.transport.pop3 import Pop3Mailbox
+from models import IncomingServer, MailboxState, Notification, OauthAccount, OauthProvider, ReceivedMail, Worker, db
 from models.base import FERNET
 from tests.integration.frontdesk import DOMAIN, NOW, FrontDesk, mail
 from tests.servers.dovecot import Dovecot
@@ -55,7 +59,7 @@ class Fetching:
             server = self.server()
             with open_mailbox(position.target_of(server)) as box:
                 look = box.look()
-            flow.confirm(server, look, NOW)
+            position.confirm(server, look, NOW)
             db.session.commit()
 
     def server(self) -> IncomingServer:
@@ -160,6 +164,26 @@ def test_the_ledger_knows_when_a_mail_reached_its_own_server(
     assert (row.arrived_at, row.received_at) == (arrived, NOW)
 
 
+def test_admins_hear_once_of_a_mailbox_that_refuses_for_long(by_imap: Fetching) -> None:
+    def refuse(target: MailboxTarget) -> Mailbox:
+        raise LoginRefused(host=target.host, user=target.user, reply="wrong password")
+
+    def notices() -> list[bool]:
+        with by_imap.app.app_context():
+            return [at is not None for at in db.session.scalars(select(Notification.read_at))]
+
+    by_imap.desk.user("Boss", role="admin")
+    by_imap.confirm()
+    for round_ in range(2):
+        for minutes, told in ((5, 0), (25, 0), (40, 1), (60, 1)):
+            with by_imap.app.app_context():
+                by_imap.desk.now = NOW + timedelta(hours=round_, minutes=minutes)
+                assert flow.fetch(by_imap.server_id, by_imap.desk.worker, by_imap.desk.now, refuse).why
+            assert notices() == [True] * round_ + [False] * told
+        assert by_imap.fetch().why is None
+        assert notices() == [True] * (round_ + 1)
+
+
 def test_a_mail_that_somebody_read_meanwhile_comes_too(fetching: Fetching) -> None:
     fetching.confirm()
     fetching.arrive("read by a person", seen=True)
@@ -237,6 +261,50 @@ def test_new_numbers_bring_nothing_twice_and_nothing_old(by_imap: Fetching) -> N
     assert by_imap.titles() == ["one", "two", "three"]
     with by_imap.app.app_context():
         assert db.session.scalar(select(func.count(MailboxState.id))) == 2
+
+
+def test_a_pop3_mailbox_that_moved_brings_nothing_twice_and_nothing_old(
+    app: Flask, dovecot: Dovecot, mailbox: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def arrive(subject: str, day: int) -> None:
+        top = f"Received: from a by mail.office.test; {day} Nov 2026 07:15:00 +0100\r\n" if day else ""
+        raw = mail(f"{subject}@customer.test", subject=subject, message_id=f"<{subject}@customer.test>")
+        dovecot.append(mailbox, top.encode() + raw)
+
+    def cut_after_one(target: MailboxTarget) -> Mailbox:
+        found = Pop3Mailbox(target)
+        batches = found.batches
+
+        def some(after: Position) -> Iterator[FetchedBatch]:
+            yield next(batches(after))
+            raise MailboxLater(host="mail.test", reply="not now")
+
+        monkeypatch.setattr(found, "batches", some)
+        return found
+
+    fetching = Fetching(app, dovecot, mailbox, "pop3")
+    arrive("old", 21)
+    arrive("older", 20)
+    fetching.confirm()
+    arrive("one", NOW.day + 1)
+    assert fetching.fetch().counts == Counter(processed=1)
+    dovecot.change_uidvalidity(mailbox)
+    arrive("two", NOW.day + 2)
+    arrive("three", 0)  # nobody knows when it arrived: that is no reason to pass it over
+    monkeypatch.setattr(mailbox_module, "BATCH_MAILS", 1)
+    with app.app_context():
+        assert flow.fetch(fetching.server_id, fetching.desk.worker, NOW + timedelta(minutes=5), cut_after_one).why
+    fetching.desk.now = NOW + timedelta(minutes=10)
+    assert fetching.fetch().counts == Counter(processed=2, duplicate=1)
+    assert fetching.titles() == ["one", "two", "three"]
+    with app.app_context():
+        notes = db.session.scalars(select(ReceivedMail.decision).where(ReceivedMail.result == "left_alone")).all()
+    assert notes == [[why("left_alone_again")]] * 2
+    assert fetching.fetch().kept == 0
+    arrive("found", 20)  # what a person puts there later is no old mail
+    assert fetching.fetch().kept == 1
+    fetching.set(fetch_existing=True)
+    assert fetching.fetch().kept == 2
 
 
 def test_a_copy_in_the_mailbox_of_another_alias_is_a_duplicate(by_imap: Fetching) -> None:

@@ -216,8 +216,12 @@ def test_retry_fetches_a_mail_anew(app: Flask) -> None:
         assert office.states() == Counter(processed=2, quarantined=1)
         (row,) = [row for row in office.desk.ledger() if row.state == "quarantined"]
         with app.app_context():
-            db.session.query(ReceivedMail).filter_by(id=row.id).update({"attempts": 10_000})
+            db.session.query(ReceivedMail).filter_by(id=row.id).update({"attempts": intake.MOST_ASKED - 2})
             db.session.commit()
+        said = ["mailbox_mail_unreadable", "mailbox_mail_no_longer_asked"]
+        for ends in (said[:1], said):
+            office.fetch()
+            assert [step["code"] for step in office.desk.ledger([row.id])[0].decision or []] == ends
         server.fault = refuse("nothing", "")
         office.fetch()
         assert office.states()["quarantined"] == 1, "after so many times only a person asks again"

@@ -81,7 +81,7 @@ class Bench:
             db.session.commit()
             with open_mailbox(position.target_of(row)) as box:
                 look = box.look()
-            flow.confirm(row, look, now())
+            position.confirm(row, look, now())
             db.session.commit()
 
     def new_worker(self) -> None:

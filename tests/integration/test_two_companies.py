@@ -51,7 +51,7 @@ class Company:
             self.server_id = row.id
             with open_mailbox(position.target_of(row)) as box:
                 look = box.look()
-            flow.confirm(row, look, NOW)
+            position.confirm(row, look, NOW)
             db.session.commit()
 
     @property
