@@ -24,8 +24,8 @@ SENTENCES: dict[str, Any] = {
         "by which the mail server is reached from the internet."
     ),
     "port_not_allowed": _l(
-        "Port %(port)s of %(host)s is not a mail port. Use one of %(ports)s, or ask the person who maintains this "
-        "server to allow local addresses."
+        "Port %(port)s of %(host)s is not a mail port. Use 465 for TLS or 587 for STARTTLS, or ask the person who "
+        "maintains this server to allow local addresses."
     ),
     "connection_refused": _l(
         "%(host)s was found, but nothing responds on port %(port)s. Check the port and the encryption (465 for TLS, "

@@ -128,7 +128,7 @@ def look_up(
     local addresses are allowed).
     """
     if not allow_local and port not in ports:
-        raise PortNotAllowed(host=host, port=port, ports=", ".join(map(str, sorted(ports))))
+        raise PortNotAllowed(host=host, port=port)
     found = _getaddrinfo(host, port, timeout)
     addresses = [HostAddress(family, str(place[0]), port) for family, _, _, _, place in found]
     usable = [address for address in dict.fromkeys(addresses) if permitted(address.ip, allow_local)]

@@ -12,7 +12,8 @@ export function connectForms(part) {
       if (port && (port.value === "" || usual.has(port.value)) && wanted) port.value = wanted;
     });
   }
-  // <div data-shown-if="auth=password,certificate">: shown while that field has one of these values
+  // <div data-shown-if="auth=password,certificate">: shown while that field has one of these values; an <option> that
+  // is not shown can't be chosen either
   for (const block of part.querySelectorAll("[data-shown-if]")) {
     const [name, values] = block.dataset.shownIf.split("=");
     const form = block.closest("form") || document;
@@ -21,6 +22,13 @@ export function connectForms(part) {
       const field = [...fields].find((one) => one.type !== "radio" || one.checked);
       const value = field?.type === "checkbox" ? (field.checked ? "1" : "") : field?.value ?? "";
       block.hidden = !values.split(",").includes(value);
+      if (block.localName !== "option") return;
+      block.disabled = block.hidden;
+      if (block.hidden && block.selected) {
+        const choice = block.closest("select");
+        choice.selectedIndex = 0;
+        choice.dispatchEvent(new Event("change", { bubbles: true }));
+      }
     };
     fields.forEach((field) => field.addEventListener("change", show));
     show();

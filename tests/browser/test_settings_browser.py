@@ -102,8 +102,13 @@ def test_the_port_of_a_mailbox_depends_on_type_and_encryption(admin: Page) -> No
         expect(port).to_have_value(number)
     expect(admin.locator("#folder")).to_be_hidden()
     expect(admin.locator("#move_to")).to_be_hidden()
+    expect(admin.locator("#after_fetch option:enabled")).to_have_count(2)  # POP3 has no folders
+    admin.locator("#kind").select_option("imap")
     admin.locator("#after_fetch").select_option("move")
     expect(admin.locator("#move_to")).to_be_visible()
+    admin.locator("#kind").select_option("pop3")
+    expect(admin.locator("#after_fetch")).to_have_value("mark_read")
+    expect(admin.locator("#move_to")).to_be_hidden()
 
 
 def test_a_test_waits_for_the_worker_and_shows_each_step(admin: Page, running_app: App) -> None:

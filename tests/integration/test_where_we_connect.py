@@ -116,8 +116,9 @@ def test_a_name_that_changes_its_mind_is_asked_once_for_each_connection(resolver
 def test_only_mail_ports_are_reached(port, resolver, reached):
     resolver("outside.test", [["1.1.1.1"]])
     smtp = SmtpTarget("x", "outside.test", port, "none", timeout=3)
-    list(smtp_steps(smtp, ["a@office.test"]))
-    list(mailbox_open.test_steps(mailbox("imap", "outside.test", port, encryption="none")))
+    told = [say(step.why) for step in smtp_steps(smtp, ["a@office.test"])]
+    read = [say(step.why) for step in mailbox_open.test_steps(mailbox("imap", "outside.test", port, encryption="none"))]
+    assert "Use 465 for TLS" in " ".join(told) and "Use 993 for TLS" in " ".join(read)
     assert reached == []
 
 

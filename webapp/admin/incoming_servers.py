@@ -1,5 +1,6 @@
 """Incoming servers: the mailboxes that are fetched, and what happens to their mail."""
 
+from dataclasses import replace
 from typing import Any
 
 from flask import flash, g, redirect, request, url_for
@@ -11,8 +12,9 @@ from sqlalchemy import Select, select
 
 from mail.decide.believed_results import is_named
 from mail.decide.sender_proof import LEAST_SEEN, believed_server
-from mail.incoming import server_rules
+from mail.incoming import mailbox_notices, server_rules
 from mail.sentences import say
+from mail.settings.clock import now
 from models import DocumentType, IncomingServer, ReceivedMail, ScheduledAction, ServerCheck, db
 from models.slices import cut_from
 from webapp import checks, sign_in_words, template_helpers
@@ -113,7 +115,7 @@ class IncomingServerView(AdminView):
             ("off", _l("Do not use them")),
         ),
         "after_fetch": (
-            ("mark_read", _l("Keep it there, marked as read")),
+            ("mark_read", _l("Keep it there (IMAP: marked as read)")),
             ("move", _l("Move it to a folder")),
             ("delete", _l("Delete it on the server")),
         ),
@@ -300,6 +302,10 @@ class IncomingServerView(AdminView):
         form.password.shown_if = "authentication=password"
         form.folder.shown_if = "kind=imap"
         form.move_to.shown_if = "after_fetch=move"
+        form.after_fetch.choices = [
+            replace(choice, render_kw={"data-shown-if": "kind=imap"}) if choice.value == "move" else choice
+            for choice in form.after_fetch.choices
+        ]
         form.checked_by.shown_if = "sender_checks=set"
         sign_in_words.preselect(form)
         return form
@@ -381,6 +387,7 @@ class IncomingServerView(AdminView):
 
     def before_delete(self, row: IncomingServer) -> None:
         cut_from(ReceivedMail.incoming_server_id, row.id)
+        mailbox_notices.is_over(row.id, now())
 
     def after_delete(self, row: IncomingServer) -> None:
         checks.forget(TESTS, row.id)
