@@ -16,7 +16,7 @@ from sqlalchemy import event, func, select, update
 from mail.documents import contacts
 from mail.documents.documents import start_document
 from mail.documents.threads import NewFile
-from mail.incoming import apply, flow, intake
+from mail.incoming import apply, flow, intake, put_off
 from mail.incoming.case import read_case
 from mail.mailing import mailing
 from mail.maintenance import practice
@@ -111,6 +111,8 @@ def test_sixteen_large_mails_are_relayed_in_short_transactions(desk: FrontDesk, 
         blobs = set(db.session.scalars(select(ReceivedMail.blob_id).where(ReceivedMail.id.in_(originals))))
     with desk.app.app_context():
         flow.process_waiting(NOW, desk.worker)
+        while put_off.waiting():  # a busy machine takes long for each
+            flow.process_put_off(NOW, desk.worker)
         assert db.session.scalar(select(func.count(Blob.id)).where(Blob.id.in_(blobs))) == 0
     assert len(desk.sent(kind="post")) - before == 16
     assert is_watched(locks, desk.app, "mail/incoming/flow.py:_write")
