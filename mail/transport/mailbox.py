@@ -76,10 +76,9 @@ def all_of_them(keys: Sequence[str]) -> Collection[str]:
 class Position:
     """How far the caller has read.
 
-    IMAP goes on after ``last_uid`` as long as the server's ``uidvalidity`` is the same; with another one it begins at
-    the first mail. POP3 has no order to rely on: ``unknown`` is asked which keys of a list are new. Mails up to the
-    UID and before the date of ``old`` are left alone (IMAP); of POP3 the caller tells those before ``old_before`` by
-    their header. ``again``: a mail was refused, each is asked for alone.
+    IMAP goes on after ``last_uid`` if ``uidvalidity`` is the same, else it begins at the first mail. POP3 has no order:
+    ``unknown`` is asked which keys are new. Mails up to the UID and before the date of ``old`` are left alone; of POP3,
+    the caller leaves those before ``old_before``. ``again``: a mail was refused, each is asked for alone.
     """
 
     uidvalidity: int = 0
