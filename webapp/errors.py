@@ -8,11 +8,12 @@ import re
 import time
 from typing import Any, NamedTuple
 
-from flask import Flask, current_app, g, make_response, render_template, request, url_for
+from flask import Flask, current_app, g, has_request_context, make_response, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 from flask_wtf.csrf import CSRFError
+from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from werkzeug.exceptions import BadRequest, HTTPException, TooManyRequests
 
@@ -50,6 +51,7 @@ OUR_FAULT = StopPage(
     _l("The error has been logged; try again in a moment."),
     lost=True,
 )
+MAYBE_SAVED = _l("What you sent may have been saved before this happened. Check before you send it again.")
 DATABASE_PAGES = {
     DatabaseFault.AWAY: StopPage(
         503,
@@ -179,7 +181,30 @@ def apologise(error: Exception) -> ResponseReturnValue:
         raise error
     _forget_database()
     page = DATABASE_PAGES[fault] if fault else OUR_FAULT
-    return _answer(page, typed=typed_fields(), again=request.method == "POST", alone=True)
+    again = request.method == "POST"
+    if again and _may_be_saved(fault):
+        page, again = page._replace(text=MAYBE_SAVED, lost=False), False
+    return _answer(page, typed=typed_fields(), again=again, alone=True)
+
+
+# --- whether something was saved although the request failed
+
+
+@event.listens_for(db.session, "before_commit")
+def _begin_to_save(_session: object) -> None:
+    if has_request_context():
+        g.saving = True
+
+
+@event.listens_for(db.session, "after_commit")
+def _note_saved(_session: object) -> None:
+    if has_request_context():
+        g.saving, g.saved = False, True
+
+
+def _may_be_saved(fault: DatabaseFault | None) -> bool:
+    """Whether a part was saved, or the connection was cut in the commit: then nobody but the database knows."""
+    return "saved" in g or (fault is DatabaseFault.AWAY and "saving" in g and g.saving)
 
 
 def _log(error: Exception, fault: DatabaseFault | None, told: dict[DatabaseFault, float] = {}) -> None:  # noqa: B006

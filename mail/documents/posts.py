@@ -49,14 +49,16 @@ def post_from_browser(
     now: datetime,
     also: Sequence[str] = (),
     scheduled_at: datetime | None = None,
+    unread: bool = False,
 ) -> int:
     """Put what a user wrote into a thread, tell the followers, commit, and wake the worker; return the post's number.
 
     ``kind`` is "message" or "note"; a message goes to the people in ``also``, too. With ``scheduled_at`` it is in the
-    thread at once, and its emails leave then. Raises ``LookupError`` if there is
-    no such thread, ``NothingWritten`` if nothing was written, ``PostTooLarge`` if the email would be larger than
-    allowed, ``InvalidAddress``. Call it with nothing to be written: all that takes time is done while nobody waits for
-    the database.
+    thread at once, and its emails leave then. ``unread``: what was said before waits in the user's inbox, and is read
+    by now. Raises ``LookupError`` if there is no such thread, ``NothingWritten`` if nothing was written,
+    ``PostTooLarge`` if the email would be larger than allowed, ``InvalidAddress``. Call it with nothing to be written:
+    all that takes time is done while nobody waits for the database. All is one transaction: after a failure nobody has
+    to guess how much of it was saved.
     """
     if kind not in ("message", "note"):
         raise ValueError(kind)
@@ -70,6 +72,8 @@ def post_from_browser(
         told = PostNotification(post, place, references=reply_references(place, kind), others=people)
         ready = prepare([told], now, scheduled_at)
     with writing():
+        if unread:
+            mark_read(user.id, thread_id, now)
         add_posts([post], now)
         if not place.follows(author):
             follow(thread_id, author, why("follow_posted"))

@@ -3,12 +3,14 @@
 import html
 import io
 import re
+import sqlite3
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 
 import pytest
 from flask import Flask
 from sqlalchemy import func, select, update
+from sqlalchemy.exc import OperationalError
 
 from mail.decide.failure import FailureKind
 from mail.decide.outcomes import Bounced
@@ -248,9 +250,18 @@ def test_a_page_asks_for_what_it_shows_to_be_marked_as_read_and_no_get_does(app,
     assert Visitor(app).client.post("/document/1/read").status_code == 400
 
 
-def test_who_answers_has_read_it(app, clerk, told):
+def test_who_answers_has_read_it_and_both_are_saved_or_nothing_is(app, clerk, told, monkeypatch):
+    def fail(*_):
+        raise OperationalError("UPDATE", {}, sqlite3.OperationalError("disk I/O error"))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(posts, "mark_read", fail)
+        assert "Nothing was saved" in write(clerk).text
     write(clerk)
     assert is_read(app, told)
+    with app.app_context():
+        user = db.session.scalar(select(User))
+        assert len(db.session.scalars(select(Post.id).where(Post.author_contact_id == user.contact_id)).all()) == 1
 
 
 # --- a dead address

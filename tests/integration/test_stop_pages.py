@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 from flask import Flask, request
 from sqlalchemy import Connection, event, text
+from sqlalchemy.exc import OperationalError
 
 from mail.settings.logs import DiscreetFormatter
 from models import db, writing
@@ -37,6 +38,16 @@ def fail(kind: str) -> str:
                 connection.exec_driver_sql(f"PRAGMA max_page_count = {_pages(connection)}")
                 connection.detach()
                 connection.exec_driver_sql("CREATE TABLE filler AS SELECT zeroblob(1000000) AS x")
+        case "cut after a part was saved":
+            with writing():
+                db.session.execute(text("UPDATE system_parameter SET value = value"))
+                db.session.commit()
+            raise OperationalError("UPDATE", {}, sqlite3.OperationalError("disk I/O error"))
+        case "cut in the commit":
+            pid = db.session.scalar(text("SELECT pg_backend_pid()"))
+            with db.engine.connect() as other:
+                other.execute(text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": pid})
+            db.session.commit()
         case "cut":
             db.session.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
         case "slow":
@@ -136,6 +147,20 @@ def test_every_failure_has_its_page_and_keeps_what_was_typed(kept, visitor, capl
     assert ('http-equiv="refresh"' in shown.text, 'http-equiv="refresh"' in answer.text) == (code == 503, False)
     assert visitor.get("/fails/fine").text == "fine"
     assert (visitor.get("/events").status_code == 200) is as_user
+
+
+@pytest.mark.parametrize(
+    ("kept", "kind"),
+    [("sqlite", "cut after a part was saved"), ("postgresql", "cut after a part was saved"),
+     ("postgresql", "cut in the commit")],
+    indirect=["kept"],
+)  # fmt: skip
+def test_what_may_have_been_saved_is_not_said_to_be_lost_and_not_sent_again_unseen(kept, visitor, kind):
+    answer = visitor.post(f"/fails/{kind}", {"words": TYPED})
+    assert answer.status_code == 503
+    assert "may have been saved" in answer.text and "Nothing was saved" not in answer.text
+    assert "Try again" not in answer.text
+    assert html.escape(TYPED.split("\r\n")[0]) in answer.text, "it can be copied"
 
 
 def fields(page: str) -> list[tuple[str, str]]:

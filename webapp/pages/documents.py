@@ -26,7 +26,7 @@ from mail.outgoing import delivery_state
 from mail.sentences import say
 from mail.settings import office
 from mail.settings.clock import now
-from models import Attachment, Document, DocumentType, Event, Follower, Post, ReceivedMail, Stage, User, db, writing
+from models import Attachment, Document, DocumentType, Event, Follower, Post, ReceivedMail, Stage, User, db
 from models.slices import listed
 from webapp import searching
 from webapp.auth import own_page
@@ -322,22 +322,18 @@ def write(document_id: int) -> ResponseReturnValue:
     kind = "note" if request.form.get("kind") == "note" else "message"
     files = [_file(file) for file in request.files.getlist("files") if file.filename]
     words = request.form.get("words", "")
-    unread = documents_posts.has_unread(current_user.id, document.thread_id)
     also, later = request.form.getlist("also"), request.form.get("later", "") if kind == "message" else ""
     at = moment_of(later)
     if later and (at is None or not now() < at < now() + LATEST):
         flash(gettext("Choose a time within the next year, or leave it empty to send the message now."), "error")
         return _page(document, words, kind, also, later)
     try:
-        html = html_of_words(words)
-        documents_posts.post_from_browser(current_user, document.thread_id, html, kind, files, now(), also, at)
+        html, thread = html_of_words(words), document.thread_id
+        unread = documents_posts.has_unread(current_user.id, thread)
+        documents_posts.post_from_browser(current_user, thread, html, kind, files, now(), also, at, unread)
     except (NothingWritten, PostTooLarge, InvalidAddress) as error:
         flash(say(error.why), "error")
         return _page(document, words, kind, also, later)
-    if unread:
-        with writing():
-            documents_posts.mark_read(current_user.id, document.thread_id, now())
-            db.session.commit()
     return redirect(url_for(".show", document_id=document_id) + "#chatter")
 
 
