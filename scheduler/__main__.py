@@ -37,7 +37,8 @@ def main() -> int:
     if problem:
         return _refuse(problem)
     worker = WorkerProcess(app)
-    install_signals(worker)
+    worker.register()
+    install_signals(worker)  # until now nothing was under way: a signal ended us at once
     start_is_over()
     return worker.run()
 

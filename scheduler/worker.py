@@ -42,6 +42,7 @@ WATCH = 1.0  # seconds between two looks at the loops
 HEARTBEAT = 2.0
 PATIENCE = 7.5  # seconds for what is under way at the end; what takes longer is recovered by the next worker
 CUT_AFTER = 1.5  # seconds for fetches and tests, with which nothing is lost
+LAST_WORDS = 1.0  # seconds more for the database, which may be away: the next worker can do without them
 
 
 class WorkerProcess:
@@ -128,10 +129,13 @@ class WorkerProcess:
         """Ask the worker to end; returns at once, also in a signal handler."""
         self._end_request.ask()
 
-    def run(self) -> int:
-        """Work until ``stop`` and return the exit status: 0 when nothing was left under way."""
+    def register(self) -> None:
+        """Give this worker its row; waits as long as the database makes it wait."""
         with self._app.app_context():
             self._identity.begin()
+
+    def run(self) -> int:
+        """Work until ``stop`` and return the exit status: 0 when nothing was left under way."""
         self._actions.start()
         for loop in self._watched:
             loop.start()
@@ -158,15 +162,22 @@ class WorkerProcess:
         self._connections.close()
         while self._identity.busy(also_what_may_be_cut=time.monotonic() < began + CUT_AFTER) and time.monotonic() < end:
             time.sleep(0.02)
-        self._excuse()
-        if not late and not self._identity.busy():
-            self._hand_back()
-        else:
+        nothing_left = not late and not self._identity.busy()
+        if not nothing_left:
             log.warning("still under way at the end: %s; the next worker recovers it", late or "a scheduled action")
+        last = threading.Thread(target=self._say_goodbye, args=(nothing_left,), name="goodbye", daemon=True)
+        last.start()
+        last.join(max(end - time.monotonic(), 0.0) + LAST_WORDS)
         self._ended.set()
         self._heart.notify()
-        log.info("ended after %.1f s", time.monotonic() - began)
-        return 1 if late else 0
+        unheard = last.is_alive()
+        log.info("ended after %.1f s%s", time.monotonic() - began, "; the database did not answer" if unheard else "")
+        return 1 if late or unheard else 0
+
+    def _say_goodbye(self, nothing_left: bool) -> None:
+        self._excuse()
+        if nothing_left:
+            self._hand_back()
 
     def _excuse(self) -> None:
         """Say that no mail is to blame for this end: three workers that die with a mail put it into quarantine."""

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -42,9 +43,10 @@ from models import (
     User,
     Worker,
     db,
+    reading,
 )
 from models.outgoing import claim
-from scheduler import recovery
+from scheduler import recovery, worker
 from scheduler.__main__ import MIGRATIONS, newest_version, wait_for_database
 from scheduler.identity import WorkerIdentity
 from scheduler.loops import Loop, NotNow, _Said, say_once
@@ -143,6 +145,25 @@ def test_sigterm_hands_back_what_was_not_begun(office: Office, postfix: Postfix)
     office.worker()
     wait_until(lambda: set(office.states().values()) == {"sent"}, 20)
     assert [len(postfix.wait_for(person)) for person in people] == [1] * len(people)
+
+
+@ONE_DATABASE
+def test_the_end_does_not_wait_for_a_database_that_is_locked(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "PATIENCE", 0.0)
+    monkeypatch.setattr(worker, "LAST_WORDS", 0.05)
+    process = worker.WorkerProcess(app)
+    process.register()
+    with app.app_context():
+        with closing(sqlite3.connect(db.engine.url.database, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            assert process._end() == 1
+            assert not has_ended(), "what it had to say is not said yet"
+        wait_until(has_ended, 5)
+
+
+def has_ended() -> bool:
+    with reading():
+        return bool(db.session.scalar(select(Worker.ended)))
 
 
 @ONE_DATABASE
@@ -394,7 +415,7 @@ def test_the_log_says_once_a_minute_what_is_missing(app: Flask, caplog: pytest.L
 
 
 @ONE_DATABASE
-def test_a_loop_that_dies_is_started_again(app: Flask) -> None:
+def test_a_loop_that_dies_is_started_again(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     stopping = threading.Event()
     calls: list[str] = []
 
@@ -413,9 +434,14 @@ def test_a_loop_that_dies_is_started_again(app: Flask) -> None:
         "loop_died",
         "ZeroDivisionError",
     )
+    loop._wait = 0.01
+    with monkeypatch.context() as full:  # the system gives no further thread
+        full.setattr(threading.Thread, "start", lambda _: (_ for _ in ()).throw(RuntimeError()))
+        wait_until(lambda: loop.revive() or loop.says()["restarts"] == 1, 5)
+        assert not loop.alive() and loop.says()["why"]["values"]["error"] == "RuntimeError"
     wait_until(lambda: loop.revive() or loop.alive(), 5)
     wait_until(lambda: len(calls) >= 2, 5)
-    assert loop.says()["restarts"] == 1
+    assert loop.says()["restarts"] == 2
     wait_until(lambda: loop.says()["why"] is None, 5)
     stopping.set()
     loop.notify()
