@@ -76,7 +76,12 @@ class Checks:
             self._free.release()
             return True
         self._count(kind, 1)  # before its thread runs: the next one may be claimed at once
-        threading.Thread(target=self._run, args=(check_id, kind), name=f"check-{check_id}", daemon=True).start()
+        try:
+            threading.Thread(target=self._run, args=(check_id, kind), name=f"check-{check_id}", daemon=True).start()
+        except RuntimeError:  # the system gives no further thread
+            self._is_over(kind)
+            self._left.add(check_id)
+            raise
         return True
 
     def _count(self, kind: str, change: int) -> None:
@@ -95,8 +100,11 @@ class Checks:
             log.warning("test %s was left: the database is away", check_id)
             self._left.add(check_id)
         finally:
-            self._count(kind, -1)
-            self._free.release()
+            self._is_over(kind)
+
+    def _is_over(self, kind: str) -> None:
+        self._count(kind, -1)
+        self._free.release()
 
     def _do(self, check_id: int) -> None:
         check = db.session.get(ServerCheck, check_id)

@@ -105,10 +105,16 @@ class Loop:
         self._started, self._due, self._wait = 0.0, 0.0, FIRST_WAIT
 
     def start(self) -> None:
-        """Start the thread."""
+        """Start the thread; where the system gives no further one, ``revive`` asks again."""
         self._started = time.monotonic()
-        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            self.why = why("loop_died", error=type(error).__name__, detail=str(error))
+            log.error("loop %s can't begin: %s", self.name, error)
+        else:
+            self._thread = thread
 
     def notify(self) -> None:
         """Let the loop look at once; a call while it works is not lost."""

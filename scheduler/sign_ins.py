@@ -43,7 +43,12 @@ class SignIns:
         if not state:
             self._free.release()
             return True
-        threading.Thread(target=self._run, args=(found, state), name=f"sign-in-{found}", daemon=True).start()
+        try:
+            threading.Thread(target=self._run, args=(found, state), name=f"sign-in-{found}", daemon=True).start()
+        except RuntimeError:  # the system gives no further thread
+            self._free.release()
+            self._left.add(found)
+            raise
         return True
 
     def _run(self, number: int, state: str) -> None:

@@ -29,7 +29,7 @@ from mail.transport import oauth_http
 from mail.transport.oauth_http import HttpAnswer, OauthRefused, OauthUnreachable
 from models import IncomingServer, OauthAccount, OauthProvider, OauthSignIn, OutgoingServer, User, db
 from scheduler.identity import WorkerIdentity
-from scheduler.sign_ins import SignIns
+from scheduler.sign_ins import MOST, SignIns
 from tests.servers.authorization import AuthorizationServer
 from tests.servers.certificates import Authority
 from tests.web import Visitor, words
@@ -393,6 +393,15 @@ def test_what_can_not_be_written_down_is_ended_later(desk: Any, monkeypatch: pyt
     loop.work()
     db.session.expire_all()
     assert (row.state, reasons(row)[-1], loop._left) == ("failed", "sign_in_lost", set())
+    other, _ = desk.start("google")
+    loop = SignIns(desk.app, SimpleNamespace(current=lambda: SimpleNamespace(id=desk.worker)))  # type: ignore[arg-type]
+    with monkeypatch.context() as full, pytest.raises(RuntimeError):  # the system gives no further thread
+        full.setattr(threading.Thread, "start", lambda _: (_ for _ in ()).throw(RuntimeError()))
+        full.setattr(sign_in, "due", lambda _: other.id)
+        loop.work()
+    loop.work()
+    db.session.expire_all()
+    assert (other.state, reasons(other)[-1], loop._free._value) == ("failed", "sign_in_lost", MOST)
 
 
 def test_a_code_that_nobody_types_ends(desk: Any) -> None:

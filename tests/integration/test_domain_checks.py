@@ -152,6 +152,17 @@ def test_many_changed_domains_do_not_hold_up_the_test_of_a_server(app, monkeypat
             ended.get(timeout=10)
         assert loop.work() and began.get(timeout=10) == "domain" and not loop.work()
         assert ended.get(timeout=10) == "domain"
+        requests.ask(["d.test"], NOW)
+        with monkeypatch.context() as full, pytest.raises(RuntimeError):  # the system gives no further thread
+            full.setattr(threading.Thread, "start", no_thread)
+            loop.work()
+        assert not loop.work() and ended.get(timeout=10) == "domain"
+        [lost] = db.session.scalars(select(ServerCheck).where(ServerCheck.state == "failed")).all()
+        assert (lost.domain, lost.steps[-1]["why"]["code"]) == ("d.test", "check_lost")
+
+
+def no_thread(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
 
 
 _count = Checks._count
