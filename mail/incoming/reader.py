@@ -7,6 +7,7 @@ those were found it goes to quarantine. Its bytes are stored in any case. All wo
 import errno
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,7 @@ HURRY = 3  # seconds that other mail may wait for a heavy one
 CHILD_PATIENCE = 60  # seconds; its time of CPU is far less
 NO_ROOM = os.EX_TEMPFAIL  # how a child ends whose answer does not fit on the disk
 OUT_OF_ROOM = (errno.ENOSPC, errno.EDQUOT)
+ENDS_WITH_US = (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)  # systemd asks all of a service to end, as a terminal
 _PROJECT = Path(__file__).resolve().parents[2]
 _one_child = {True: threading.Lock(), False: threading.Lock()}  # one in a hurry, one that is not: both are bounded
 
@@ -49,7 +51,8 @@ class ReadMail(NamedTuple):
 def read_mail(raw: bytes, now: datetime, hurry: bool = False) -> ReadMail:
     """Return a mail, parsed, cleaned and folded.
 
-    In a hurry it raises ``TakesLong`` when that takes too long, or while the disk has no room for it; else ``OSError``.
+    In a hurry it raises ``TakesLong`` when that takes too long, when the process that reads it is asked to end, or
+    while the disk has no room for it; else ``OSError``.
     """
     return _read_within_limits(raw, now, hurry) if is_heavy(raw) else body_of(parse(raw, now))
 
@@ -109,6 +112,10 @@ def _ask_child(raw: bytes, now: datetime, hurry: bool) -> list[Any]:
                 )
                 if done.returncode == NO_ROOM:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                if done.returncode in ENDS_WITH_US:  # no fault of the mail; if we go on after all, it is read
+                    if hurry:
+                        raise TakesLong
+                    return _ask_child(raw, now, hurry)
             except subprocess.TimeoutExpired as slow:
                 if hurry:
                     raise TakesLong from slow

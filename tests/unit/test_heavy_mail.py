@@ -2,6 +2,7 @@
 
 import io
 import os
+import sys
 import tracemalloc
 from datetime import UTC, datetime
 
@@ -152,6 +153,20 @@ def test_a_full_disk_is_no_fault_of_a_mail(monkeypatch):
     with pytest.raises(reader.TakesLong) as waits:
         read_mail(raw, NOW, hurry=True)
     assert isinstance(waits.value.__cause__, OSError)
+
+
+def test_a_child_that_is_asked_to_end_says_nothing_about_its_mail(monkeypatch, tmp_path):
+    """systemd asks it together with the worker that waits for it, which goes on for a moment."""
+    python, asked = tmp_path / "python", tmp_path / "asked"
+    python.write_text(f'#!/bin/sh\n[ -e {asked} ] || {{ touch {asked}; kill -TERM $$; }}\nexec {sys.executable} "$@"\n')
+    python.chmod(0o700)
+    monkeypatch.setattr(reader.sys, "executable", str(python))
+    raw = mail("words ", LARGE + 1, b"plain")
+    monkeypatch.setattr(reader, "HURRY", reader.CHILD_PATIENCE)
+    with pytest.raises(reader.TakesLong):
+        read_mail(raw, NOW, hurry=True)
+    asked.unlink()
+    assert read_mail(raw, NOW).message.too_much is None
 
 
 def test_half_an_answer_of_the_child_is_not_believed():
