@@ -11,13 +11,13 @@ from datetime import datetime
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from flask import Flask
-from sqlalchemy.exc import DBAPIError
 
 from mail.decide.practice_address import wish_of
 from mail.maintenance import practice
 from mail.queue.connections import practice_listens_at
 from mail.settings.clock import now
 from models import db, reading
+from models.faults import keeps_waiting
 
 HOST = "127.0.0.1"
 LARGEST = 50 * 1024 * 1024  # octets of a mail
@@ -77,7 +77,9 @@ class Receiver:
                         return CLOSED
                 stored = practice.store(envelope.mail_from or "", envelope.rcpt_tos, content, moment)
                 db.session.commit()
-            except DBAPIError:
+            except Exception as error:  # aiosmtpd would refuse the mail for good
+                if not keeps_waiting(error):
+                    log.exception("the practice mailbox could not store an email")
                 return "451 4.3.0 The practice mailbox can't store emails at the moment"
             self._act(stored, envelope.rcpt_tos, moment)
         return "250 2.0.0 Stored in the practice mailbox"

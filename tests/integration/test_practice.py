@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from flask import Flask
 from sqlalchemy import select
+from sqlalchemy.exc import TimeoutError
 
 from mail.documents.contacts import find_or_make
 from mail.documents.posts import post_from_browser
@@ -165,22 +166,28 @@ def received(office: Office) -> list[ReceivedMail]:
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_a_mail_is_accepted_only_once_it_is_stored(app, monkeypatch) -> None:
-    """The receiver alone, with a database that has lost its table."""
+    """The receiver alone, with a database that has no connection left, and one that has lost its table."""
 
     heard: list[int | None] = []
     monkeypatch.setattr("scheduler.practice.practice_listens_at", heard.append)
     ended = threading.Event()
     receiver = threading.Thread(target=Receiver(app, ended).work)
     receiver.start()
-    port = wait_until(lambda: heard and heard[0], 5)
-    with app.app_context():
-        PracticeMail.__table__.drop(db.engine)
-    with smtplib.SMTP("127.0.0.1", port) as client:
-        with pytest.raises(smtplib.SMTPDataError) as refused:
-            client.sendmail("a@x.test", ["b@x.test"], b"Subject: Hello\r\n\r\nHello\r\n")
-        assert refused.value.smtp_code == 451
-    ended.set()
-    receiver.join(5)
+    try:
+        port = wait_until(lambda: heard and heard[0], 5)
+        store = practice.store
+        monkeypatch.setattr(practice, "store", lambda *_: (_ for _ in ()).throw(TimeoutError("QueuePool limit")))
+        with smtplib.SMTP("127.0.0.1", port) as client:
+            for _ in range(2):
+                with pytest.raises(smtplib.SMTPDataError) as refused:
+                    client.sendmail("a@x.test", ["b@x.test"], b"Subject: Hello\r\n\r\nHello\r\n")
+                assert refused.value.smtp_code == 451
+                monkeypatch.setattr(practice, "store", store)
+                with app.app_context():
+                    PracticeMail.__table__.drop(db.engine, checkfirst=True)
+    finally:
+        ended.set()
+        receiver.join(5)
     assert heard[-1] is None
     assert not receiver.is_alive()
 
