@@ -45,7 +45,11 @@ class WorkerIdentity:
         """Return the lease of a new row of this process; if the database was copied nothing leaves from now on."""
         rehearsal.begin_where_copied(now())
         fresh = WorkerLease.register(now())
-        lease.leave_mark(fresh.id)
+        try:
+            lease.leave_mark(fresh.id)
+        except OSError:  # or each further try would leave one more worker that seems to have died
+            fresh.end()
+            raise
         with self._lock:
             self._current = fresh
             self._users[fresh] = 0

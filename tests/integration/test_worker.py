@@ -285,6 +285,19 @@ def test_a_lease_of_one_thing_is_held_by_one(app: Flask) -> None:
         assert lease.take("thing", second.id, 5)
 
 
+@ONE_DATABASE
+def test_a_worker_that_can_not_write_into_its_folder_leaves_none_behind_that_seems_dead(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(lease, "leave_mark", lambda _: (_ for _ in ()).throw(full))
+    with app.app_context():
+        for _ in range(2):
+            with pytest.raises(OSError, match="No space"):
+                WorkerIdentity().begin()
+        assert [worker.ended for worker in db.session.scalars(select(Worker))] == [True, True]
+
+
 def test_a_failure_is_recovered_and_the_same_row_goes_on(dead: WorkerLease) -> None:
     """What was left half done is recovered by the journal; meanwhile nothing is claimed, and other work goes on."""
     identity = WorkerIdentity(recovery.recover_claims)
