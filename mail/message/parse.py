@@ -261,7 +261,8 @@ def _read_header(message: IncomingMessage) -> None:
     message.resent_to = _keys(fields, *_RESENT_HEADERS)
     message.subject = message.header("subject")
     message.date = _date(message.raw_header("date"), message.arrived_at, problems)
-    message.references = _ids(message.raw_header("in-reply-to") + " " + message.raw_header("references"))
+    answered = [value for name in ("in-reply-to", "references") for value in fields.get(name, ())]
+    message.references = list(dict.fromkeys(id for value in answered for id in _ids(value)))
     message.content_type, parameters = content_type(message.raw_header("content-type"), "text/plain")
     message.report_type = parameters.get("report-type", "").lower()
     message.is_auto_reply = _is_auto_reply(message)
@@ -287,7 +288,7 @@ def _message_id(value: str) -> str | None:
 
 
 def _ids(value: str) -> list[str]:
-    """The ids in References and In-Reply-To, each once; white space that folding left inside is removed.
+    """The ids in References or In-Reply-To; white space that folding left inside is removed.
 
     Some programs write long ones as encoded words, against the rule (RFC 2047 5).
     """
@@ -296,7 +297,7 @@ def _ids(value: str) -> list[str]:
     found = ["".join(match.split()) for match in _ID.findall(value)]
     if "<" not in value:
         found = [f"<{word}>" for word in value.split() if "@" in word]
-    return list(dict.fromkeys(found))
+    return found
 
 
 _ID = re.compile(r"<[^<>]++>")

@@ -128,6 +128,8 @@ def test_message_ids_are_trimmed(header, expected):
         ("References: <long-id-that-was-\n folded@x>", ["<long-id-that-was-folded@x>"]),
         ("In-Reply-To: Your message of Monday <a@x>", ["<a@x>"]),
         ("In-Reply-To: a@x", ["<a@x>"]),
+        ("In-Reply-To: a@x\nReferences: <b@x>", ["<a@x>", "<b@x>"]),
+        ("In-Reply-To: <a@x>\nReferences: <b@x>\nIn-Reply-To: <c@x>", ["<a@x>", "<c@x>", "<b@x>"]),
         ("In-Reply-To: =?utf-8?q?=3C1234567890=40?=\n =?utf-8?q?x=2Etest=3E?=", ["<1234567890@x.test>"]),
         ("References: <a@x><b@x>,<c@x>", ["<a@x>", "<b@x>", "<c@x>"]),
         ("Subject: none", []),
