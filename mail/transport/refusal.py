@@ -12,6 +12,7 @@ from mail.errors import (
     EncryptionWanted,
     LoginBlocked,
     LoginRefused,
+    MailboxLater,
     MailboxTurnedOff,
     PasswordLoginOff,
     WebLoginWanted,
@@ -41,13 +42,31 @@ _LATER_WORDS = re.compile(
 # What the words of a refused log-in mean, whatever code stands before them; the first line that fits counts.
 LOGIN: tuple[tuple[type[ConnectionFailed], str], ...] = (
     (AppPasswordWanted, r"\bapp(?:lication)?[- ](?:specific )?password|authori[sz](?:ed|ation) code"),
-    (WebLoginWanted, r"web ?login|(?:your|a) (?:web )?browser|\bWEBALERT\b"),
+    (AppPasswordWanted, r"\b(?:two|2)[- ]?(?:factor|step)\b|\b[2m]fa\b"),
+    (WebLoginWanted, r"web ?login|(?:your|a) (?:web )?browser|\bWEBALERT\b|verify your (?:account|identity)"),
     (PasswordLoginOff, r"basic ?auth\w*[- ]?(?:is |has been )?(?:blocked|disabled)"),
-    (EncryptionWanted, r"plain-?text auth\w* (?:is )?(?:disallowed|disabled|not allowed)|\[PRIVACYREQUIRED\]"),
+    (
+        EncryptionWanted,
+        r"(?:plain|clear)-?text (?:auth\w*|log-?ins?) (?:is |are )?(?:disallowed|disabled|not (?:allowed|permitted))"
+        r"|\[PRIVACYREQUIRED\]|\b(?:ssl|tls|encryption) (?:is )?required",
+    ),
     (LoginRefused, r"password is incorrect|invalid credentials or"),
-    (MailboxTurnedOff, r"(?:imap|pop3?)\b[^.]{0,30}\b(?:disabled|not (?:enabled|allowed|activated))"),
+    (
+        MailboxTurnedOff,
+        r"(?:imap4?|pop3?)\b[^.]{0,30}\b(?:disabled|not (?:enabled|allowed|activated|active|permitted))",
+    ),
     (MailboxTurnedOff, r"enabled? (?:for )?(?:imap|pop)|protocol (?:is )?disabled"),
-    (LoginBlocked, r"authenticated but not connected|unsafe login"),
+    (LoginBlocked, r"authenticated but not connected|unsafe login|password (?:has |is )?expired|must be changed"),
+    (
+        LoginBlocked,
+        r"\bip\b[^.]{0,40}\b(?:not|blocked|denied)\b|from your country|is over ?quota|\bpayment\b",
+    ),
+    (MailboxLater, r"internal (?:server )?error|maintenance|being (?:moved|migrated)"),
+    (
+        LoginBlocked,
+        r"^(?!.*(?:temporar|later|try again|too many)).*\b(?:account|mailbox|user|log-?in|access|licen[cs]e)\b"
+        r"[^.]{0,40}\b(?:suspended|disabled|deactivated|blocked|locked|expired|inactive|not (?:yet )?active)\b",
+    ),
 )
 ABOUT_PASSWORDS = (AppPasswordWanted, PasswordLoginOff, LoginRefused)
 # Exchange Online and Outlook.com say no more than "AUTHENTICATE failed." or "LOGIN failed." to every password, right or

@@ -273,15 +273,16 @@ GREETING = (
 LOGIN = (
     Refusal(TooManyConnections, CONNECTIONS),
     Refusal(EncryptionWanted, _TLS, (538,)),
-    Refusal(LoginNotOffered, codes=(500, 502, 503, 504)),
+    Refusal(LoginNotOffered, r"mechanism\b.{0,20}\b(?:too weak|not supported|unsupported)", (500, 502, 503, 504)),
     Refusal(AppPasswordWanted, r"\bapp(?:lication)?[- ](?:specific )?password|authori[sz]ation code"),
+    Refusal(AppPasswordWanted, r"\b(?:two|2)[- ]?(?:factor|step)\b|\b[2m]fa\b"),
     Refusal(SmtpLoginOff, r"smtpclientauth\w* is disabled"),
     Refusal(PasswordLoginOff, _NO_PASSWORDS),
     Refusal(LoginDeferred, r"too many (?:bad |failed )?(?:log-?in|auth)"),
     Refusal(
         AccountLocked,
         r"your (?:web )?browser|\blocked|disabled|suspended|not yet activated|unauthorized ip|credits exceeded|"
-        r"did not meet the criteria",
+        r"did not meet the criteria|\bexpired|deactivated|inactive|\bblocked|\bip\b[^.]{0,40}\bnot\b|must be changed",
         (525,),
     ),
 )
