@@ -204,7 +204,7 @@ _TABLE: tuple[tuple[Advice, tuple[str, ...]], ...] = (
             "mailbox_folder_refused", "mailbox_folder_not_made", "mailbox_read_only", "mailbox_no_mark",
             "mailbox_no_delete", "mailbox_no_expunge", "mailbox_moved_to_itself", "mailbox_no_room",
             "mailbox_not_understood", "mailbox_connection_refused", "mailbox_timed_out", "mailbox_tls_failed",
-            "mailbox_starttls_missing",
+            "mailbox_starttls_missing", "mailbox_port_not_allowed",
         ),
     ),
     (
