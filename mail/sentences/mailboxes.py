@@ -22,7 +22,7 @@ SENTENCES: dict[str, Any] = {
         "it fetches them."
     ),
     "notice_mailbox_fails": _l(
-        "The emails in the mailbox “%(server)s” can't be fetched. They stay there until they can. %(reason)s"
+        "CoquiMail can't fetch the emails in the mailbox “%(server)s”; they stay on its server. %(reason)s"
     ),
     "idle_lost": Counted(
         "seconds",
