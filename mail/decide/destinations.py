@@ -69,7 +69,8 @@ def _brake(case: RoutingCase, outcome: Outcome, answer: AnswerTo) -> Outcome:
     if sender in facts.loop_allowed or domain_of(sender) in facts.loop_allowed:
         case.step("route_loop_allowed", sender=sender)
         return outcome
-    reason = case.step("reject_loop", n=count, limit=facts.loop_threshold, minutes=facts.loop_minutes)
     if outcome.target not in facts.told and answer.why_not is None:
+        reason = case.step("reject_loop", n=count, limit=facts.loop_threshold, minutes=facts.loop_minutes)
         return Rejected(reason, outcome.target, getattr(outcome, "alias_id", None))
+    case.step("route_loop_over", limit=facts.loop_threshold, minutes=facts.loop_minutes)
     return Quarantined(case.step("route_loop_held", sender=sender or "–"), held=outcome.target)

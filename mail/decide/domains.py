@@ -3,12 +3,15 @@
 The first is the alias domain of General Settings: its addresses come from the system parameters.
 """
 
+import re
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from mail.decide.servers import Server
 from mail.message.address import domain_of, local_part, normalise
+
+_ALIAS = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +179,15 @@ class OwnAddresses:
     def _has(self, address: str) -> bool:
         local, _, domain = address.rpartition("@")
         return address in self.addresses or (domain in self.domains and local in self.everywhere)
+
+
+def fits_alias(local: str) -> bool:
+    """Say whether this can stand before the @ of an address of ours.
+
+    >>> [fits_alias(local) for local in ("sales", "sales+web", "o'neill", "a..b", "-a")]
+    [True, False, False, False, False]
+    """
+    return _ALIAS.fullmatch(local) is not None and ".." not in local
 
 
 def without_tag(address: str) -> str:

@@ -248,7 +248,7 @@ _FOOTER = re.compile(r"\n(?:-- ?|_{8,}[^\n]*)\n")  # of a scanner, which speaks 
 def _said_about(addresses: Collection[str], words: str, kind: FailureKind | None) -> tuple[Reported, ...]:
     """Recipients with what the report says after each of their addresses, and the kind which that means."""
     lowered = words.lower()
-    places = sorted((lowered.find(address), address) for address in addresses)
+    places = sorted((_place_of(address, lowered), address) for address in addresses)
     found = []
     for number, (start, address) in enumerate(places):
         end = places[number + 1][0] if number + 1 < len(places) else len(words)
@@ -260,3 +260,9 @@ def _said_about(addresses: Collection[str], words: str, kind: FailureKind | None
             reason = kind_in_report(status, lowered.replace(address, ""), words)
         found.append(Reported(address, reason, status, short(said)))
     return tuple(found)
+
+
+def _place_of(address: str, words: str) -> int:
+    """Where an address stands, with the bracket before it; -1 if it does not."""
+    found = words.find(address)
+    return found - 1 if words[max(found - 1, 0) : found] == "<" else found

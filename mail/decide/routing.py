@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from mail.decide.aggregate_rule import aggregate_outcome
 from mail.decide.destinations import each_once, may_answer
+from mail.decide.domains import fits_alias
 from mail.decide.facts import (
     AliasRule,
     Facts,
@@ -335,12 +336,15 @@ def _nobody(case: RoutingCase) -> list[Outcome] | None:
     former = next((address for address in strangers if domain_of(address) in case.book.former_domains), "")
     if former:
         return [Quarantined(case.step("route_former_domain", address=former, domain=domain_of(former)))]
+    if bounce := case.book.among(case.recipients, "bounce"):
+        return [Quarantined(case.step("route_bounce_address", address=bounce[0].address))]
     return [Quarantined(case.step("route_nobody"))]
 
 
 def _unknown(case: RoutingCase, address: str) -> Rejected | Quarantined:
     """What becomes of a mail to an address of ours that nobody has."""
-    reason = case.step("route_unknown_address", address=address)
+    code = "route_unknown_address" if fits_alias(local_part(address)) else "route_unfit_address"
+    reason = case.step(code, address=address)
     if not case.facts.answers_unknown or may_answer(case.message, case.facts).why_not is not None:
         return Quarantined(reason, address)
     instead = case.book.for_new_mail(domain_of(address))

@@ -6,11 +6,12 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, func, literal_column, select
 
+from mail.decide.domains import fits_alias
 from mail.incoming import aliases
 from mail.incoming.people import address_book
 from mail.incoming.quarantine_groups import discard, release
 from mail.message.address import domain_of, local_part
-from mail.settings.parameters import CATCHALL_DOMAIN, NotValid
+from mail.settings.parameters import CATCHALL_DOMAIN
 from models import Alias, ReceivedMail, db
 
 MOST_SHOWN = 100  # addresses at once: whoever tries names at random makes many
@@ -46,7 +47,9 @@ def unknown_addresses(limit: int = MOST_SHOWN) -> list[UnknownAddress]:
         .limit(limit)
     )
     return [
-        UnknownAddress(row.unknown_address, row.n, row.senders, row.last_at, row.newest_id, _fits(row.unknown_address))
+        UnknownAddress(
+            row.unknown_address, row.n, row.senders, row.last_at, row.newest_id, can_be_alias(row.unknown_address)
+        )
         for row in rows
     ]
 
@@ -62,12 +65,9 @@ def waiting_for(address: str) -> int:
     return db.session.scalar(query.where(IS_UNKNOWN, ReceivedMail.unknown_address == address)) or 0
 
 
-def _fits(address: str) -> bool:
-    try:
-        aliases.check_local_part(local_part(address))
-    except NotValid:
-        return False
-    return True
+def can_be_alias(address: str) -> bool:
+    """Say whether an alias may have an address that nobody has, as far as its letters go."""
+    return fits_alias(local_part(address))
 
 
 def has_alias(address: str) -> bool:

@@ -37,6 +37,7 @@ SENTENCES: dict[str, Any] = {
         "It would stay in quarantine, together with the other emails that look like a loop, until a person decides."
     ),
     "arrival_contact": _l("%(who)s would be added to the contacts, and follow the document."),
+    "arrival_contact_only": _l("%(who)s would be added to the contacts."),
     "arrival_responsible": _l("%(who)s would be responsible for it."),
     "arrival_files": Counted("n", "%(n)s attachment would be kept.", "%(n)s attachments would be kept."),
     "arrival_no_files": _l("Its attachments would not be kept: the incoming server is set that way."),

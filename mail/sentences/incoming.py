@@ -34,7 +34,7 @@ SENTENCES: dict[str, Any] = {
     ),
     "route_report_delivered": _l("This report says that the email to %(addresses)s was delivered."),
     "route_report_receipt": _l("This is a read receipt from %(addresses)s."),
-    "route_report_complaint": _l("This is a complaint: a recipient reported one of our emails as spam. %(addresses)s"),
+    "route_report_complaint": _l("This is a complaint: a recipient reported an email as spam. %(addresses)s"),
     "route_report_feedback": _l("This is a report from an email provider, but not a complaint. %(addresses)s"),
     "route_report_challenge": _l(
         "The sender's mail server asks us to prove that we are not a machine. Nothing failed."
@@ -69,6 +69,14 @@ SENTENCES: dict[str, Any] = {
     "route_unknown_address": _l(
         "%(address)s is not one of our addresses. Make it an alias, or route this email to a document manually."
     ),
+    "route_unfit_address": _l(
+        "%(address)s is not one of our addresses, and can't be made an alias: aliases only have letters a to z, "
+        "digits, dots and dashes. Route this email to a document or a type manually, or discard it."
+    ),
+    "route_bounce_address": _l(
+        "%(address)s is the bounce address, which only receives delivery failures. Route this email to a document or a "
+        "type manually, or discard it."
+    ),
     "route_own_sender": _l(
         "%(address)s is the address that emails are sent from by default; emails to it create nothing. Route this "
         "email to a document or a type manually, or make the address an alias."
@@ -80,6 +88,11 @@ SENTENCES: dict[str, Any] = {
     "route_nobody": _l("No rule matches this email. Route it to a document or a type manually, or discard it."),
     "route_loop_allowed": _l("%(sender)s is exempt from loop protection (system parameter mail.gateway.allowed)."),
     "route_loop_released": _l("A person decided that these emails are not a loop: loop protection was skipped."),
+    "route_loop_over": Counted(
+        "minutes",
+        "More than %(limit)s emails came from the same sender to the same address within %(minutes)s minute.",
+        "More than %(limit)s emails came from the same sender to the same address within %(minutes)s minutes.",
+    ),
     "route_loop_held": _l(
         "Held together with the other emails from %(sender)s, because they look like a loop. If they are wanted, open "
         "Received emails and choose “Accept all”."
@@ -135,6 +148,7 @@ SENTENCES: dict[str, Any] = {
     "follow_contact": _l("is the customer of this document"),
     "follow_responsible": _l("is responsible for this document"),
     "follow_author": _l("sent the original email"),
+    "follow_reply_to": _l("receives replies, as the sender asked"),
     "follow_posted": _l("has posted"),
     "follow_opened": _l("created this document"),
     "follow_wrote": _l("sent an email that was posted here"),

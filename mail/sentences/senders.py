@@ -6,7 +6,7 @@ from flask_babel import lazy_gettext as _l
 
 SENTENCES: dict[str, Any] = {
     "route_not_checked": _l(
-        "It names %(address)s as its sender, and nothing proves that this user sent it: marked as “Not checked”."
+        "It names %(address)s as its sender, and nothing proves that it is from there: marked as “Not checked”."
     ),
     "route_forged": _l(
         "It names %(address)s as its sender, but the receiving mail server did not confirm it: marked as “Not "

@@ -184,5 +184,6 @@ def test_absence_notes_at_the_bounce_address_blame_nobody(
 def test_a_person_who_writes_to_the_bounce_address_is_heard(desk: FrontDesk) -> None:
     (row,) = desk.receive(mail("Ann <ann@customer.test>", to=f"bounce@{DOMAIN}", text="Please call me."))
     assert row.state == "quarantined", "nobody's address, but a person's words: somebody has to look"
+    assert row.decision[-1]["code"] == "route_bounce_address"
     with desk.app.app_context():
         assert db.session.scalars(select(Bounce.id)).all() == []

@@ -31,6 +31,7 @@ def test_who_failed(file: Path, at_bounce_address: bool) -> None:
     report = told(file, at_bounce_address=at_bounce_address)
     assert report is not None
     assert [name for one in report.failures for name in one.addresses] == ["b@y.test"]
+    assert not report.failures[0].text.startswith("b@y.test>"), "a bracket that was cut"
 
 
 @pytest.mark.parametrize("at_bounce_address", [False, True])

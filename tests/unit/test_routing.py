@@ -125,6 +125,7 @@ def test_line_ends_make_no_difference(file):
         ("To: bounce+test@mycompany.test, catchall@mycompany.test", "reject_catchall catchall"),
         ("To: bounce+test@mycompany.test, ann@home.test", "quarantine"),
         ("To: sales+test@mycompany.test", "quarantine sales+test@mycompany.test"),
+        ("To: ann@home.test, bounce@mycompany.test", "quarantine"),
     ],
 )
 def test_only_a_mail_to_nobody_else_shows_that_a_plus_arrives(header, expected):
@@ -252,7 +253,10 @@ def test_the_state_in_the_ledger(file, state, result):
     [("61", {**LOOP, "answers_left": 0}, "alias:1"), ("66", {**LOOP, "told": {"alias:1"}}, "alias:1"), ("84", {}, "")],
 )
 def test_the_place_that_the_brake_keeps_a_mail_from(file, changes, held):
-    assert routed(read(file), **changes).held == held
+    routing = routed(read(file), **changes)
+    assert routing.held == held
+    says = {step["code"] for step in routing.steps}
+    assert bool(held) == ("route_loop_over" in says) and "reject_loop" not in says, "nobody is told to wait"
 
 
 TOLD = {"answers_unknown": True}
@@ -264,6 +268,7 @@ TOLD = {"answers_unknown": True}
         ("85", {}, "quarantined", "nobody@mycompany.test"),
         ("85", TOLD, "rejected", ""),
         ("85", {**TOLD, "answers_left": 0}, "quarantined", "nobody@mycompany.test"),
+        ("167", {}, "quarantined", "sales+offer@mycompany.test"),
         ("84", TOLD, "quarantined", ""),
         ("61", TOLD, "processed", ""),
     ],
@@ -271,6 +276,7 @@ TOLD = {"answers_unknown": True}
 def test_the_address_that_nobody_has(file, changes, state, address):
     routing = routed(read(file), **changes)
     assert (routing.state, routing.unknown_address) == (state, address)
+    assert ("Make it an alias" in say(routing.steps[-1])) == (address == "nobody@mycompany.test"), "not with a plus"
     if state == "rejected":
         words = "The address nobody@mycompany.test does not exist. Please write to sales@mycompany.test instead."
         assert [say(outcome.reason) for outcome in routing.outcomes] == [words]

@@ -45,6 +45,12 @@ class QuarantinePages(AdminView):
         """Return what *Retry* would make of an email, as the rules are now; nothing where that takes long to say."""
         return foretold(row.id, now())
 
+    def unknown_address_of(self, rows: Sequence[ReceivedMail]) -> str:
+        """Return the address that all of these emails were sent to and that may become an alias, "" for none."""
+        addresses = {row.unknown_address for row in rows}
+        address = addresses.pop() if len(addresses) == 1 else ""
+        return address if adviser.can_be_alias(address) else ""
+
     def waiting_for(self, address: str) -> int:
         """Return how many emails wait for an address that nobody has."""
         return adviser.waiting_for(address)

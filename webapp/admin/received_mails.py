@@ -19,6 +19,7 @@ from mail.message.parse import IncomingMessage
 from mail.sentences import Why, say
 from models import (
     Blob,
+    Bounce,
     Document,
     IncomingServer,
     ReceivedMail,
@@ -26,6 +27,7 @@ from models import (
     RouteResult,
     SelfTestPart,
     ServerCheck,
+    Trace,
     db,
 )
 from models.incoming import RECEIVED_STATES
@@ -53,6 +55,15 @@ RESULTS = {
     "not_brought": _l("Not handed out by its server"),
     "left_alone": _l("Left in its mailbox"),
 }
+
+REPORTED = {
+    "hard": _l("bounced: the mailbox does not exist"),
+    "soft": _l("bounced"),
+    "blocked": _l("bounced: refused because of the content or the sender"),
+    "full": _l("bounced: the mailbox is full"),
+    "delay": _l("delayed"),
+    "complaint": _l("complained"),
+}  # of an address, in a report
 
 STATE_WORDS = {
     "received": _l("waiting"),
@@ -147,6 +158,16 @@ class ReceivedMailView(QuarantinePages):
         """Return the domain that a DMARC report is about, "" for any other mail."""
         steps = (row.decision or []) if row.result == "dmarc" else []
         return next((str(step["values"]["domain"]) for step in steps if step["code"] == "route_dmarc"), "")
+
+    def reported_of(self, row: ReceivedMail) -> Sequence[Any]:
+        """Return what was recorded of a report: addresses (None: no recipient of ours), and what was sent to them."""
+        recorded = select(Bounce.address_key, Bounce.kind, Bounce.recipient_id, Trace.mailing_id)
+        recorded = recorded.outerjoin(Trace, Trace.id == Bounce.trace_id).where(Bounce.received_mail_id == row.id)
+        return db.session.execute(recorded.order_by(Bounce.id)).all()
+
+    def reported_as(self, kind: str) -> Any:
+        """Return what a report says of an address, in words."""
+        return REPORTED[kind]
 
     def request_of(self, row: ReceivedMail) -> OpenRequest | None:
         """Return what an email asks to confirm, as long as nobody did."""
