@@ -201,7 +201,12 @@ def _name_people(one: Placed, context: RoutingContext) -> None:
         one.document.contact_id = one.post.author_contact_id
         correspondent = _correspondent(one, context)
         if correspondent is not None:
-            one.document.followers[correspondent] = why("follow_author")
+            one.document.followers[correspondent] = _why_follows(one, correspondent, "follow_author")
+
+
+def _why_follows(one: Placed, contact_id: int, wrote: str) -> Why:
+    """Why somebody follows because of a mail: they wrote it, or its writer asked that they get the replies."""
+    return why(wrote if contact_id == one.post.author_contact_id else "follow_reply_to")
 
 
 def _post(case: Case, outcome: NewDocument | PostTo | Reply | AutoNote, context: RoutingContext) -> PostDraft:
@@ -284,7 +289,7 @@ def _welcomed(placed: Sequence[Placed], context: RoutingContext) -> list[tuple[i
         if isinstance(one.outcome, PostTo) and one.outcome.follow:
             contact_id = _correspondent(one, context)
             if contact_id is not None and not one.place.follows(contact_id):
-                found.append((one.place.thread_id, contact_id, why("follow_wrote")))
+                found.append((one.place.thread_id, contact_id, _why_follows(one, contact_id, "follow_wrote")))
     return found
 
 

@@ -270,9 +270,11 @@ def _further(one: Placed, case: Case, context: RoutingContext) -> Iterator[Why]:
     if isinstance(one.outcome, NewDocument | PostTo) and one.outcome.make_contact:
         found = case.asked.authorship
         people = {person.key: person for person in (found.author, found.answer_to) if person is not None}
-        for key, person in people.items():
+        has_follower = context.correspondent_of(case) is not None
+        for key, person in reversed(people.items()):
             if key not in context.authors and key not in context.book:
-                yield why("arrival_contact", who=str(person))
+                yield why("arrival_contact_only" if has_follower else "arrival_contact", who=str(person))
+                has_follower = True
     if one.document is not None and one.document.responsible is not None:
         yield why("arrival_responsible", who=one.document.responsible.name)
     files = [file for file in one.post.files if not file.cid]

@@ -70,6 +70,9 @@ def test_what_is_only_described_says_what_would_become_of_it(pages, admin):
     assert "Zoe" in said(told) and "would be added to the contacts" in said(told)
     assert "Nobody would be notified." in said(told)
     assert [step["code"] for step in told["steps"]][-1] == "route_alias"
+    contacts = said(asked(admin, mail=f"{HEAD}Reply-To: Boss <boss@zed.test>\r\n\r\nHow much?\r\n"))
+    assert '"Boss" <boss@zed.test> would be added to the contacts, and follow the document.' in contacts
+    assert '"Zoe" <zoe@zed.test> would be added to the contacts. ' in contacts
     assert all(step["sentence"] and "%(" not in step["sentence"] for step in told["steps"])
     assert rows(pages) == before
 
@@ -129,7 +132,19 @@ def test_a_report_names_whom_it_would_count_against(pages, admin, thread):
     )
     told = asked(admin, mail=report)
     assert told["result"] == "bounce" and "cat@x.test would be recorded as failed: hard." in said(told)
-    assert "It counts against none" in said(asked(admin, mail=report.replace("cat@", "bob@").replace("<", "<x")))
+    other = report.replace("cat@", "bob@").replace("<", "<x")
+    assert "It counts against none" in said(asked(admin, mail=other))
+    pages_of = [read_now(pages, admin, mail) for mail in (report, other)]
+    assert "Reported cat@x.test bounced: the mailbox does not exist" in pages_of[0]
+    assert "Reported none of your recipients Why it was" in pages_of[1]
+
+
+def read_now(app: Flask, visitor: Visitor, mail: str) -> str:
+    """Let an email arrive, and return its page."""
+    with app.app_context():
+        [kept] = intake.keep("practice", [FetchedMail(str(len(mail)), len(mail), now(), mail.encode())], now())
+        flow.process_waiting(now(), WorkerLease.register(now()))
+        return words(visitor.get(f"/admin/received-mails/details?id={kept.id}"))
 
 
 def test_a_file_is_read_and_an_empty_form_is_not(pages, admin):

@@ -209,7 +209,7 @@ def test_answers_go_to_the_reply_to_of_an_ordinary_mail(desk: FrontDesk) -> None
     (document,) = desk.documents()
     assert document.contact is not None
     assert document.contact.address_key == "ann@customer.test"
-    assert set(desk.followers(document.thread_id)) == {"team@customer.test"}
+    assert desk.followers(document.thread_id) == {"team@customer.test": "follow_reply_to"}, "Ann wrote it"
     desk.receive(mail(ANN, CATCHALL, "Re:", answers=["<first@customer.test>"], **{"Reply-To": "team@customer.test"}))
     assert desk.sent() == [], "neither of them gets Ann's own words"
 
