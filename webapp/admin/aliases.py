@@ -164,7 +164,7 @@ class AliasView(AdminView):
             "retire",
             _l("Retire"),
             "archive",
-            confirm=_l("Retire this alias? Its address is still recognized for old replies, until you delete it."),
+            confirm=_l("Retire this alias? Emails to its address are still accepted, until you delete it."),
             when=lambda row: row.role == "alias" and row.state == "active",
         ),
     )
@@ -319,7 +319,10 @@ class AliasView(AdminView):
         """Keep an alias known for old replies, while nothing offers it any more."""
         aliases.retire(row)
         db.session.commit()
-        flash(gettext("%(address)s is retired. Replies to it still arrive.", address=row.address_key), "success")
+        flash(
+            gettext("%(address)s is retired. Emails to it are accepted until you delete it.", address=row.address_key),
+            "success",
+        )
         return redirect(self.get_url(".index_view"))
 
     # --- deleting
