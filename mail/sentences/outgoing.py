@@ -30,6 +30,11 @@ SENTENCES: dict[str, Any] = {
         "%(count)s email was skipped: it is already waiting to be sent.",
         "%(count)s emails were skipped: they are already waiting to be sent.",
     ),
+    "again_not_scheduled": Counted(
+        "count",
+        "%(count)s email was skipped: it does not wait for a scheduled time.",
+        "%(count)s emails were skipped: they do not wait for a scheduled time.",
+    ),
     "again_address": Counted(
         "count",
         "%(count)s email was skipped: its address does not work. Correct the address first.",

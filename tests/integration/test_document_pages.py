@@ -386,7 +386,8 @@ def test_a_message_leaves_at_the_time_that_its_author_chose(app, clerk):
         assert date_of(line) == later
         post_id = line.mail.post_id
     assert "The email is scheduled for" in words(clerk.get("/document/1"))
-    assert "Scheduled for" in words(Visitor(app).as_role("admin").get("/admin/outgoing-mails/"))
+    admin = Visitor(app).as_role("admin")
+    assert "Scheduled for" in words(admin.get("/admin/outgoing-mails/"))
     clerk.post(f"/posts/{post_id}/cancel")
     page = words(clerk.get("/document/1"))
     assert "The email is scheduled for" not in page and "Cancelled" in page
@@ -395,7 +396,10 @@ def test_a_message_leaves_at_the_time_that_its_author_chose(app, clerk):
     with app.app_context():
         db.session.execute(update(Recipient).values(state="queued", wait="schedule", next_try_at=later))
         db.session.commit()
+    assert "Send now" in words(admin.get("/admin/outgoing-mails/details?id=1"))
     assert "The email is being sent" in words(clerk.post(f"/posts/{post_id}/send-now", follow_redirects=True))
+    many = {"action": "send_now", "rowid": "1"}
+    assert "skipped: it does not wait" in words(admin.post("/admin/outgoing-mails/action", many, follow_redirects=True))
     with app.app_context():
         (line,) = db.session.scalars(select(Recipient))
         assert (line.state, line.wait) == ("queued", "") and line.next_try_at <= datetime.now(UTC)

@@ -113,6 +113,17 @@ class OutgoingMailView(AdminView):
         wake()
         show_again(again)
 
+    @action("send_now", _l("Send now"))
+    def send_now(self, ids: list[str]) -> None:
+        """Have scheduled lines leave before their time."""
+        leaving = lines.send_now([line.id for line in self.chosen(ids)], now(), current_user.name)
+        db.session.commit()
+        wake()
+        if leaving:
+            flash(ngettext("%(num)s email is being sent.", "%(num)s emails are being sent.", leaving), "success")
+        if leaving < len(ids):
+            flash(say(why("again_not_scheduled", count=len(ids) - leaving)), "info")
+
     @action("arrived", _l("It arrived"))
     def arrived(self, ids: list[str]) -> None:
         """Take lines in doubt as sent, because somebody knows that they arrived."""
