@@ -72,8 +72,10 @@ def wait_for_limit(reserved: Reservation, now: datetime) -> int:
         .where(Recipient.state == "queued", Recipient.server_id == reserved.server_id, Recipient.next_try_at <= now)
         .order_by(Recipient.next_try_at, Recipient.id)
         .limit(AT_ONCE)
+        .with_for_update(skip_locked=True)  # whoever takes or cancels some is not waited for: they may wait for us
+        .cte("due")
     )
-    lines = update(Recipient).where(Recipient.id.in_(due), Recipient.state == "queued")
+    lines = update(Recipient).where(Recipient.id.in_(select(due.c.id)), Recipient.state == "queued")
     values = {"why": reserved.why, "wait": "limit", "next_try_at": reserved.until}
     waits = db.session.execute(
         lines.values(values).returning(Recipient.id, Recipient.mail_id, Recipient.first_try_at)
@@ -176,24 +178,24 @@ def _let_go(lines: Sequence[Any], now: datetime) -> None:
     if not lines:
         return
     same = (Recipient.id.in_([line.id for line in lines]), Recipient.state == "queued", Recipient.wait == "limit")
-    change_rows(update(Recipient).where(*same).values(next_try_at=now))
+    change_rows(update(Recipient).where(*same).values(wait="", why=None, next_try_at=now))
     _move_first_try((line.id, line.first_try_at, now - line.next_try_at) for line in lines)
 
 
 def _free_mailings(server_id: int, now: datetime) -> int:
     of_server = (Mailing.state == "sending", func.coalesce(Mailing.server_id, 0) == server_id)
     waits = (*of_server, Mailing.waits_for_limit(), Mailing.next_try_at > now)
-    return change_rows(update(Mailing).where(*waits).values(next_try_at=None))
+    return change_rows(update(Mailing).where(*waits).values(why=None, next_try_at=None))
 
 
 def free_signed_in(server_id: int, now: datetime) -> None:
     """There is a token for a server again: what waited for one goes on now; commits."""
     for_one = Recipient.why["code"].as_string().like("account_%")
     lines = (Recipient.state == "queued", Recipient.server_id == server_id, Recipient.next_try_at > now, for_one)
-    freed = change_rows(update(Recipient).where(*lines).values(next_try_at=now))
+    freed = change_rows(update(Recipient).where(*lines).values(wait="", why=None, next_try_at=now))
     of_server = (Mailing.state == "sending", Mailing.server_id == server_id, Mailing.next_try_at > now)
     waits = Mailing.why["code"].as_string().like("account_%")
-    freed += change_rows(update(Mailing).where(*of_server, waits).values(next_try_at=None))
+    freed += change_rows(update(Mailing).where(*of_server, waits).values(why=None, next_try_at=None))
     db.session.commit()
     if freed:
         wake()
@@ -276,9 +278,10 @@ def is_there_a_server() -> bool:
 
 
 def free_waiting(now: datetime) -> None:
-    """There is a server again: lines that waited for one go on now; commits."""
-    unscheduled = (Recipient.state == "queued", Recipient.wait != "schedule")
-    for_one = (*unscheduled, Recipient.why["code"].as_string() == "no_server")
-    if change_rows(update(Recipient).where(*for_one).values(next_try_at=now)):
+    """There is a server again: lines that waited for one go on now, scheduled ones at their time; commits."""
+    for_one = Recipient.state == "queued", Recipient.why["code"].as_string() == "no_server"
+    lines = update(Recipient).where(*for_one)
+    if change_rows(lines.where(Recipient.wait != "schedule").values(wait="", why=None, next_try_at=now)):
         wake()
+    change_rows(lines.values(why=None))
     db.session.commit()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import delete, event, select, update
+from sqlalchemy import delete, event, select, text, update
 
 from mail.decide.limits import DAY, Limit
 from mail.documents.contacts import find_or_make
@@ -197,8 +197,9 @@ def test_room_that_a_mailing_did_not_use_lets_go_what_waited_for_it(desk: Desk, 
         sender.until_idle()
     with desk.app.app_context():
         assert states(id) == {"deferred": 8}
-        assert mailing_of(other_id).next_try_at is None
-    assert waiting_lines(desk.app)[0].next_try_at == NOW
+        assert (mailing_of(other_id).next_try_at, mailing_of(other_id).why) == (None, None)
+    (line,) = waiting_lines(desk.app)
+    assert (line.next_try_at, line.wait, line.why) == (NOW, "", None), "if it has to wait again, then not for a limit"
     sender.close()
 
 
@@ -253,6 +254,18 @@ def test_many_lines_wait_for_a_limit_in_small_transactions(desk: Desk, clock: Cl
     desk.send_all()
     assert desk.states() == {"sent": 1, "queued": 1199}
     assert {line.wait for line in waiting_lines(desk.app)} == {"limit"}
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)  # SQLite has one writer at a time
+def test_a_line_that_somebody_else_changes_is_not_waited_for(desk: Desk, clock: Clock) -> None:
+    server = desk.server(2525)
+    post(desk, 2)
+    reserved = quota.Reservation(server, 0, NOW, why={"code": "limit_day", "values": {}}, until=MIDNIGHT)
+    with desk.app.app_context(), db.engine.connect() as person:
+        person.execute(select(Recipient.id).where(Recipient.address == "r0@x.test").with_for_update())
+        db.session.execute(text("SET LOCAL lock_timeout = '5s'"))
+        assert waiting.wait_for_limit(reserved, NOW) == 1
+    assert [line.wait for line in waiting_lines(desk.app)] == ["", "limit"]
 
 
 def test_other_servers_do_not_wait(desk: Desk, clock: Clock, smtp_sink: Any) -> None:
