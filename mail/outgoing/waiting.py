@@ -132,7 +132,7 @@ def leave_records(now: datetime) -> bool:
 
     Some of it: returns whether there may be more. Commits.
     """
-    waits = (holds(Recipient.state, "queued"), Recipient.server_id > 0, Recipient.wait.in_(("limit", "retry")))
+    waits = (holds(Recipient.state, "queued"), Recipient.server_id > 0, Recipient.wait != "schedule")
     unchosen = select(Recipient.id, Recipient.mail_id).join(OutgoingMail).where(OutgoingMail.forced_server_id.is_(None))
     some = unchosen.where(*waits).limit(ANEW_AT_ONCE)
     with reading():
