@@ -52,7 +52,7 @@ def retry_later(received_id: int, now: datetime) -> str:
     """Let the worker do what ``retry`` does: it may take long. Commits, then call ``wake("received")``."""
     if state := _ask_again(_quarantined(received_id), now):
         return state
-    return leave_to_worker(received_id, None, now)
+    return _leave_to_worker(received_id, None, now)
 
 
 def _ask_again(row: ReceivedMail, now: datetime) -> str:
@@ -85,8 +85,16 @@ def _ask_for_fetch(server_id: int, now: datetime) -> None:
 
 
 def decide(received_id: int, step: Why, now: datetime) -> str:
-    """Do with a mail from quarantine what a person chose (``by_hand``); return the state it comes to. Commits."""
-    return _again(received_id, step, now)
+    """Do with a mail from quarantine what a person chose (``by_hand``); return the state it comes to. Commits.
+
+    One that its server did not give out stays: there is nothing to file, and nobody would ask for it any more.
+    """
+    return _again(received_id, step, now) if _is_here(received_id) else "quarantined"
+
+
+def decide_later(received_id: int, step: Why, now: datetime) -> str:
+    """Let the worker do what ``decide`` does: it may take long. Commits, then call ``wake("received")``."""
+    return _leave_to_worker(received_id, step, now) if _is_here(received_id) else "quarantined"
 
 
 def answer_of(message: IncomingMessage) -> AnswerTo:
@@ -133,7 +141,7 @@ def _again(received_id: int, step: Why | None, now: datetime) -> str:
         server = db.session.get(IncomingServer, row.incoming_server_id) if row.incoming_server_id else None
         keeps = Retention.of(server) if server is not None else retention_of_others(row.source)
     if is_heavy(raw):
-        return leave_to_worker(received_id, step, now)
+        return _leave_to_worker(received_id, step, now)
     problem = kept_problem(before) if step is None else None
     try:
         mail = read_case(received_id, raw, keeps, now, arrived_at, problem[0] if problem else None)
@@ -156,8 +164,12 @@ def _again(received_id: int, step: Why | None, now: datetime) -> str:
     return mail.routing.state
 
 
-def leave_to_worker(received_id: int, step: Why | None, now: datetime) -> str:
-    """Let the worker do it, or route the mail anew: it may take long. Commits, then call ``wake("received")``."""
+def _is_here(received_id: int) -> bool:
+    with reading():
+        return _quarantined(received_id, lock=False).blob_id is not None
+
+
+def _leave_to_worker(received_id: int, step: Why | None, now: datetime) -> str:
     if not release([ReceivedMail.id == received_id], now, step):
         raise NotInQuarantine(f"received mail {received_id}")
     return "received"

@@ -11,7 +11,7 @@ from flask import Flask
 from sqlalchemy import update
 
 from mail import errors
-from mail.incoming import flow, intake, quarantine, server_rules
+from mail.incoming import by_hand, flow, intake, quarantine, server_rules
 from mail.incoming.flow import FetchResult
 from mail.sentences import say
 from mail.transport import mailbox
@@ -226,6 +226,9 @@ def test_retry_fetches_a_mail_anew(app: Flask) -> None:
         office.fetch()
         assert office.states()["quarantined"] == 1, "after so many times only a person asks again"
         with app.app_context():
+            task = by_hand.to_type(office.desk.types["task"])
+            assert quarantine.decide(row.id, task, NOW) == "quarantined", "there is nothing to file yet"
+            assert quarantine.decide_later(row.id, task, NOW) == "quarantined"
             assert quarantine.retry(row.id, NOW) == quarantine.ASKED
         assert office.fetch().counts == Counter(processed=1)
         assert office.states() == Counter(processed=3)

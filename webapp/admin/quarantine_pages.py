@@ -88,7 +88,7 @@ class QuarantinePages(AdminView):
             retry = quarantine.retry_later if several else quarantine.retry
             return lambda mail: retry(mail, now())
         step = self._step(what)
-        decide = quarantine.leave_to_worker if several else quarantine.decide
+        decide = quarantine.decide_later if several else quarantine.decide
         return lambda mail: decide(mail, step, now())
 
     def _step(self, what: str) -> Why:
