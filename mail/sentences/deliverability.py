@@ -197,9 +197,9 @@ SENTENCES: dict[str, Any] = {
     "spf_change_void": _l("The new record leaves out “%(term)s”, which finds no address."),
     "spf_change_dead": _l("The new record leaves out “%(term)s”: after “all” it never had any effect."),
     "spf_change_all": _l(
-        "The new record ends with “~all” instead of “%(term)s”: email from other servers is suspicious."
+        "The new record ends with “~all” instead of “%(term)s”: email from other servers is treated as suspicious."
     ),
-    "spf_change_end": _l("The new record ends with “~all”: email from other servers is suspicious."),
+    "spf_change_end": _l("The new record ends with “~all”: email from other servers is treated as suspicious."),
     "spf_change_given_up": _l(
         "To stay within 10 DNS lookups, the new record leaves out “%(terms)s”. Paste it only if no email of this "
         "domain is sent that way any more. Otherwise keep the old record, and send the email of one service from "

@@ -166,9 +166,10 @@ class QuarantinePages(AdminView):
         self._tell(states)
         if waiting:
             words = ngettext(
-                "Stopped, because this takes long. %(num)s email is still in quarantine: select it again to continue.",
-                "Stopped, because this takes long. %(num)s emails are still in quarantine: select them again to "
+                "Stopped because this is taking a long time. %(num)s email is still in quarantine: select it again to "
                 "continue.",
+                "Stopped because this is taking a long time. %(num)s emails are still in quarantine: select them "
+                "again to continue.",
                 len(waiting),
             )
             flash(words, "warning")
