@@ -283,6 +283,8 @@ class ImapSession(mailbox.ProtocolSession):
                 raise self._not_opened(plain(str(error))) from error
             if not seen.get(b"UIDVALIDITY"):
                 raise MailboxUnusable(host=self.target.host, detail="UIDVALIDITY")
+            if (seen.get(b"UIDNEXT") or 0) <= seen[b"EXISTS"]:  # so many mails have more numbers: it can't be true
+                seen.pop(b"UIDNEXT", None)
             return seen
 
     def _not_opened(self, said: str) -> MailError:

@@ -298,6 +298,7 @@ GREETING = b"* OK hello\r\n"
         (dialogue(GREETING, SPEAKS | {b"LOGIN": b"%t NO wrong\r\n"}, OK), errors.LoginRefused),
         (dialogue(GREETING, SPEAKS | {b"LOGIN": b"* BYE\r\n"}, OK), errors.ConnectionLost),
         (dialogue(GREETING, SPEAKS | {b"SELECT": b"* 1 EXISTS\r\n" + OK}, OK), errors.MailboxUnusable),
+        (dialogue(GREETING, SPEAKS | {b"SELECT": b"* OK [UIDVALIDITY 7] ok\r\n" + OK}, OK), errors.NotUnderstood),
         (dialogue(GREETING, SPEAKS | {b"SELECT": b"%t NO [INUSE] locked\r\n"}, OK), errors.MailboxBusy),
         (dialogue(GREETING, SPEAKS | {b"BODY": b"* 1 FETCH (UID 1 BODY[] {99999999999}\r\n"}, OK),
          errors.NotUnderstood),
@@ -312,8 +313,9 @@ def test_a_server_that_misbehaves_is_an_error_with_a_name(script: object, error:
     assert say(caught.value.why)
 
 
-def test_what_is_there_is_known_of_a_server_that_does_not_tell_its_next_number() -> None:
-    selected = SELECTED.replace(b"* OK [UIDNEXT 2] ok\r\n", b"")
+@pytest.mark.parametrize("said", [b"", b"* OK [UIDNEXT 1] ok\r\n"], ids=["nothing", "what can't be true"])
+def test_what_is_there_is_known_of_a_server_that_does_not_tell_its_next_number(said: bytes) -> None:
+    selected = SELECTED.replace(b"* OK [UIDNEXT 2] ok\r\n", said)
     script = dialogue(GREETING, SPEAKS | {b"SELECT": selected, b"EXAMINE": selected}, OK)
     with misbehaving(script) as port, open_mailbox(reach(port)) as box:
         assert (box.look().uidnext, box.uidnext) == (2, 0)
