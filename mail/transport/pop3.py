@@ -8,6 +8,7 @@ import contextlib
 import poplib
 import re
 import socket
+from collections import Counter
 from collections.abc import Collection, Generator, Iterator, Sequence
 
 from mail.errors import (
@@ -35,7 +36,7 @@ from mail.transport.mailbox import (
     translate,
 )
 from mail.transport.mailbox_sign_in import sign_in_by_token
-from mail.transport.sort_out import Answer, SortedAnswers, sort_out
+from mail.transport.sort_out import Answer, NotGiven, SortedAnswers, sort_out
 from mail.transport.spool import IN_MEMORY, Spool
 
 LONGEST_LINE = 1_000_000  # octets; mails with a picture in one line exist, and poplib stops at 2,048
@@ -264,6 +265,20 @@ class Pop3Session(mailbox.ProtocolSession):
             rows = [line.split() for line in self.session.list()[1]]
             return {int(row[0]): int(row[1]) for row in rows if len(row) >= 2}
 
+    def numbers(self) -> dict[str, list[int]]:
+        """Return the numbers of each mail in this connection by its UIDL.
+
+        A mail of another size under the same one is another mail: some servers are that careless.
+        """
+        keys = self.keys()
+        shared = {key for key, count in Counter(keys.values()).items() if count > 1}
+        sizes, first, found = self.sizes() if shared else {}, dict[str, int](), dict[str, list[int]]()
+        for number, key in keys.items():
+            size = sizes.get(number, 0)
+            is_another = key in shared and first.setdefault(key, size) != size
+            found.setdefault(f"{key} {size}" if is_another else key, []).append(number)
+        return found
+
     def end(self) -> None:
         """QUIT: only now does the server delete what it was told to. One that does not answer any more is left."""
         if self._session is not None and self.line.socket is not None and not self.line.late:
@@ -303,12 +318,8 @@ class Pop3Mailbox(Pop3Session):
         yield from self._brought([key for key in keys if key in numbers], Position(again=True))
 
     def _listed(self) -> dict[str, list[int]]:
-        """Return the numbers of each mail in this connection by its UIDL."""
         if self._numbers is None:
-            found: dict[str, list[int]] = {}
-            for number, key in self.keys().items():
-                found.setdefault(key, []).append(number)
-            self._numbers = found
+            self._numbers = self.numbers()
         return self._numbers
 
     def _brought(self, keys: Sequence[str], after: Position) -> Iterator[FetchedBatch]:
@@ -344,7 +355,7 @@ class Pop3Mailbox(Pop3Session):
                         asked += 1
                     done += 1
                     answer = self._answer()
-                yield mail, answer
+                yield mail, answer if answer or not mail.size else NotGiven()
         except GeneratorExit:
             for _ in range(asked - done):
                 with self.our_errors():

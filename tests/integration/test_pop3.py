@@ -241,7 +241,8 @@ def test_the_same_mail_twice_is_fetched_once_and_deleted_twice() -> None:
 
     def script(connection: socket.socket) -> None:
         connection.sendall(GREETING)
-        twice = SPEAKS | {b"UIDL": b"+OK\r\n1 same\r\n2 same\r\n.\r\n"}
+        twice = SPEAKS | {b"UIDL": b"+OK\r\n1 same\r\n2 same\r\n3 same\r\n.\r\n"}
+        twice[b"LIST"] = twice[b"LIST"].replace(b"3 7", b"3 8")  # another mail under the same UIDL
         for line in connection.makefile("rb"):
             heard.append(line.strip())
             connection.sendall(next((reply for key, reply in twice.items() if key in line), b"+OK\r\n"))
@@ -249,8 +250,9 @@ def test_the_same_mail_twice_is_fetched_once_and_deleted_twice() -> None:
     with misbehaving(script) as port, Pop3Mailbox(reach(port)) as box:
         (batch,) = box.batches(Position())
         box.acknowledge(batch.keys, "delete")
-    assert batch.keys == ["same"]
-    assert [line for line in heard if line.startswith((b"RETR", b"DELE"))] == [b"RETR 1", b"DELE 1", b"DELE 2"]
+    assert batch.keys == ["same", "same 8"]
+    told = [line for line in heard if line.startswith((b"RETR", b"DELE"))]
+    assert told == [b"RETR 1", b"RETR 3", b"DELE 1", b"DELE 2", b"DELE 3"]
 
 
 def test_a_server_that_drips_bytes_is_cut_off_after_the_time_for_the_whole_run() -> None:
