@@ -29,7 +29,6 @@ from mail.decide.outcomes import (
     SelfTested,
     Unsubscribed,
 )
-from mail.decide.reported import About
 from mail.decide.routing import route
 from mail.documents.notify import ReadyNotification, mark_reasons
 from mail.documents.threads import FollowerView
@@ -214,11 +213,9 @@ def _consequence(outcome: Outcome, case: Case, context: RoutingContext, placed: 
         case NewDocument() | PostTo() | Reply() | AutoNote():
             return _at_document(*placed[outcome.target], case, context)
         case Bounced(report):
-            blamed = reports.would_blame(outcome)
-            code = "arrival_report_complains" if report.about is About.COMPLAINT else "arrival_report_blames"
-            told = [why(code, address=address, kind=kind) for address, kind in blamed]
-            return Consequence((why("arrival_report", kind=report.about.value),
-                                *(told or [why("arrival_report_blames_nobody")])))  # fmt: skip
+            told = [why(f"arrival_{kind}", address=address) for address, kind in reports.would_blame(outcome)]
+            is_about = why("arrival_report", kind=report.about.value)
+            return Consequence((is_about, *(told or [why("arrival_report_blames_nobody")])))
         case Aggregate(report):
             return Consequence((why("arrival_aggregate", domain=report.domain),))
         case ForwardingAsked():
