@@ -19,11 +19,12 @@ from tests.web import Visitor, words
 from webapp.admin import quarantine_pages
 
 
-def received(app: Flask, to: str) -> int:
-    """Let a mail arrive and be routed; return its number in the ledger."""
+def received(app: Flask, to: str, number: int | None = None) -> int:
+    """Let a mail arrive and be routed; return its number in the ledger. ``number``: it has come before."""
     with app.app_context():
         count = len(db.session.scalars(select(ReceivedMail.id)).all())
-        head = f"From: Zoe <zoe@zed.test>\r\nTo: {to}\r\nMessage-ID: <{count}@zed.test>\r\nSubject: A question\r\n"
+        number = count if number is None else number
+        head = f"From: Zoe <zoe@zed.test>\r\nTo: {to}\r\nMessage-ID: <{number}@zed.test>\r\nSubject: A question\r\n"
         raw = f"{head}\r\nHow much?\r\n".encode()
         [kept] = intake.keep("practice", [FetchedMail(str(count), len(raw), now(), raw)], now())
         flow.process_waiting(now(), WorkerLease.register(now()))
@@ -231,6 +232,9 @@ def test_the_sums_add_up_on_the_page_and_as_json(pages: Flask, admin: Visitor) -
     page = words(admin.get("/admin/received-mails/totals"))
     assert "4 received = 2 processed + 1 rejected + 1 in quarantine" in page and "1 more email was in a mailbox" in page
     assert Visitor(pages).as_role("user").get("/admin/received-mails/totals.json").status_code == 403
+    copy = received(pages, "sales@office.test", number=0)
+    assert state_of(pages, copy) == "duplicate"
+    assert "OPP/00001 A question" in words(admin.get(f"/admin/received-mails/details?id={copy}")), "where it is"
 
 
 def test_only_what_fits_an_email_is_offered(pages: Flask, admin: Visitor) -> None:

@@ -15,7 +15,7 @@ from mail.incoming.adviser import IS_UNKNOWN
 from mail.incoming.forwarding import OpenRequest
 from mail.incoming.reader import look_at
 from mail.message.authentication_results import results_in
-from mail.message.parse import IncomingMessage
+from mail.message.parse import IncomingMessage, message_key
 from mail.sentences import Why, say
 from models import (
     Blob,
@@ -180,10 +180,13 @@ class ReceivedMailView(QuarantinePages):
         query = select(ServerCheck.server_id).join(SelfTestPart, SelfTestPart.check_id == ServerCheck.id)
         return db.session.scalar(query.where(SelfTestPart.received_mail_id == row.id).limit(1))
 
-    def documents_of(self, row: ReceivedMail) -> Sequence[Document]:
-        """Return the documents that this mail opened or was posted on."""
+    def documents_of(self, row: ReceivedMail, message: IncomingMessage | None) -> Sequence[Document]:
+        """Return the documents that this mail opened or was posted on, or that it had reached before."""
+        came = RouteResult.received_mail_id == row.id
+        if row.state == "duplicate" and message is not None:
+            came = RouteResult.message_key == message_key(message)
         query = select(Document).join(RouteResult, RouteResult.document_id == Document.id)
-        return db.session.scalars(query.where(RouteResult.received_mail_id == row.id).distinct()).all()
+        return db.session.scalars(query.where(came).distinct()).all()
 
     def reply_of(self, row: ReceivedMail) -> Recipient | None:
         """Return the line of the email that told the sender why theirs is rejected."""
