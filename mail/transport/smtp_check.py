@@ -1,12 +1,13 @@
 """EDGE: Test Connection of an outgoing server: every step that a delivery would take, told as it is known."""
 
+import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from socket import socket
 
-from mail.errors import InvalidAddress, NeedsSmtputf8
+from mail.errors import ConnectionLost, InvalidAddress, NeedsSmtputf8
 from mail.sentences import Why, why
 from mail.transport import network
 from mail.transport.smtp_answers import Answer, parts_of, reason_of
@@ -147,9 +148,10 @@ class _SmtpTest(ConnectionTest):
         return "failed", reason
 
     def take_back(self, reply: bytes) -> None:
-        """End the mail that was begun, unless the server is hanging up."""
+        """End the mail that was begun, unless the server is hanging up: what it said before is the reason."""
         if reply[:3] != b"421":
-            self.session.ask(b"RSET\r\n")
+            with contextlib.suppress(ConnectionLost):
+                self.session.ask(b"RSET\r\n")
 
     def refused(self, at: RefusedAt, answer: Answer, sender: str, recipient: str) -> Why:
         """Return why an address was not accepted; what passes is to be tested again, not to be waited for."""

@@ -4,6 +4,7 @@
 and ``smtp_check.py`` shows each step to a person.
 """
 
+import contextlib
 import re
 import socket
 import time
@@ -192,7 +193,7 @@ class SmtpSession(SMTP):
                 self.not_understood()
             if line[3:4] != b"-":
                 self._rest = data[newline + 1 :]
-                return data[: newline + 1]
+                return line[:3] + data[3 : newline + 1]  # of two codes that of the last line counts (RFC 5321 4.2.1)
             start = newline + 1
 
     def not_understood(self) -> NoReturn:
@@ -290,9 +291,10 @@ class SmtpSession(SMTP):
 
     def introduce(self) -> list[str]:
         """Say EHLO (or HELO to an old server) and return what the server offers."""
-        code, _ = self.ehlo()
+        code, text = self.ehlo()
         if code != 250:
-            code, text = self.helo()
+            with contextlib.suppress(ConnectionLost):  # it has said why, and hung up
+                code, text = self.helo()
             if code != 250:
                 raise greeting_refused(self.target.host, parts_of(b"%d %b" % (code, text)))
         return [f"{name.upper()} {value}".strip() for name, value in self.esmtp_features.items()]

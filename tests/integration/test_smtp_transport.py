@@ -936,6 +936,12 @@ def test_a_test_of_postfix_by_both_encryptions(postfix: Postfix, trusted: Author
         assert "expires" in say(tls.why)
 
 
+def test_a_refused_sender_is_named_though_the_server_hangs_up_then():
+    with misbehaving(odd(mail=b"553 5.7.1 Sender address rejected: not owned by user\r\n", rset=b"")) as port:
+        *_, sender, recipient = steps_of(target(port), ["one@office.test"])
+    assert (sender.why["code"], recipient.state) == ("sender_refused", "skipped")
+
+
 def test_a_test_goes_on_after_a_refused_sender(receiver):
     receiver.answers |= {
         "one@office.test": "553 5.7.1 Sender address rejected: not owned by user",
@@ -1106,7 +1112,11 @@ def odd(ehlo: bytes = b"250 odd.test\r\n", **replies: bytes) -> Callable[[socket
                 while lines.readline() not in (b".\r\n", b""):
                     pass
                 command = "dot"
-            connection.sendall(replies.get(command, ehlo if command == "ehlo" else b"250 fine\r\n"))
+            answer = replies.get(command, ehlo if command == "ehlo" else b"250 fine\r\n")
+            connection.sendall(answer)
+            if not answer:
+                connection.shutdown(socket.SHUT_RDWR)
+                return
 
     return script
 
@@ -1145,6 +1155,11 @@ LOGIN = {"auth": "password", "user": "clerk", "password": "pässword"}
         (odd(rcpt=b"550 \xff\xfe\x00\x1b[31m\r\n"), {}, ANN, "recipient_refused"),
         (odd(dot=b"250 \xff\xfe\x00\r\n"), {}, ANN, None),
         (odd(dot=b"\xb2\xb2\xb2 what\r\n"), {}, ANN, "in_doubt"),
+        (odd(dot=b"354 go on\r\n"), {}, ANN, "in_doubt"),
+        (odd(dot=b"250-fine\r\n550 5.7.1 spam\r\n"), {}, ANN, "blocked_as_spam"),
+        (odd(dot=b"550-wait\r\n250 fine\r\n"), {}, ANN, None),
+        (odd(b"421 4.7.0 Too many connections\r\n", helo=b""), {}, ANN, "too_many_connections"),
+        (odd(b"554 blocked using zen.spamhaus.org\r\n", helo=b""), {}, ANN, "greeting_blocked"),
         (odd(mail=b"2\xb20 what\r\n"), {}, ANN, "not_understood"),
     ],
 )
