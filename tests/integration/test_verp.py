@@ -318,6 +318,7 @@ def test_a_relay_that_keeps_our_id_leaves_nothing_to_remember(desk, tmp_path, wo
         "2.0.0 Message for <ANN@customer.test> from <bounce@mycompany.test> accepted",
         "2.6.0 <ann@customer.test> [InternalId=7] Queued mail for delivery",
         "2.6.0 <Bounce@mycompany.test> Queued mail for delivery",
+        "2.0.0 OK <ann@customer.test> [Hostname=mx.relay.test]",
     ],
 )
 def test_an_address_is_no_id_of_an_email(desk, tmp_path, words):
