@@ -6,6 +6,7 @@
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Literal
 
 from mail.decide.aggregate_report import aggregate_report
@@ -13,12 +14,14 @@ from mail.decide.author import Authorship, authorship
 from mail.decide.domains import OwnAddresses, without_tag
 from mail.decide.report import returned_ids
 from mail.message.address import domain_of, local_part, normalise
+from mail.message.arrival import moment
 from mail.message.dmarc_report import AggregateReport
 from mail.message.parse import IncomingMessage, message_key
 from mail.sentences import Why
 
 Policy = Literal["everyone", "contacts", "followers", "users"]
 
+CLOCK_IS_OFF = timedelta(days=30)  # between a Date and the arrival: then it says nothing
 MOST_IDS = 200  # of References, and of a returned mail, that are looked up: the first and the last ones
 ANSWERS_AN_HOUR = 20  # answers that the system writes, over all
 
@@ -215,16 +218,17 @@ class LookUp:
         return self.authorship.answer_to.key if self.authorship.answer_to else ""
 
 
-def look_up(message: IncomingMessage, book: AddressBook, number: int = 0) -> LookUp:
+def look_up(message: IncomingMessage, book: AddressBook, number: int = 0, arrived_at: datetime | None = None) -> LookUp:
     """Return what must be known about a mail; the lists of many mails can be asked for in one query each.
 
-    ``number`` tells mails apart that have nothing else to be told apart by: the row of the ledger.
+    ``number`` tells mails apart that have nothing else to be told apart by: the row of the ledger. ``arrived_at``: when
+    it reached its own server, if that was not now.
     """
     ids = [message.message_id, message.own_id, message.loop_tag, *both_ends(message.references, MOST_IDS)]
     ids += both_ends(returned_ids(message, at_bounce_address=bool(bounce_aliases(message, book))), MOST_IDS)
     ids += [unsubscribe_token(message.subject), bounce_token(message, book)]
     return LookUp(
-        _key(message, number),
+        _key(message, number, arrived_at or message.arrived_at),
         message.from_key,
         authorship(message, book),
         tuple(dict.fromkeys(id for id in ids if id)),
@@ -232,10 +236,14 @@ def look_up(message: IncomingMessage, book: AddressBook, number: int = 0) -> Loo
     )
 
 
-def _key(message: IncomingMessage, number: int) -> str:
-    """The key of a mail's copies; a mail without Message-ID and Date has none but itself."""
+def _key(message: IncomingMessage, number: int, arrived_at: datetime) -> str:
+    """The key of a mail's copies; a mail with neither a Message-ID nor a Date of its time has none but itself.
+
+    A device without a clock dates every alarm alike, some seconds after it was turned on.
+    """
     key = message_key(message)
-    if message.message_id or message.own_id or message.raw_header("date").strip():
+    date = moment(message.raw_header("date"))
+    if message.message_id or message.own_id or (date is not None and abs(arrived_at - date) < CLOCK_IS_OFF):
         return key
     return hashlib.sha256(f"{key} {number}".encode()).hexdigest()
 

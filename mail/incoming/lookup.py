@@ -213,7 +213,7 @@ def load_context(cases: Sequence[Case], now: datetime, but: int = 0) -> RoutingC
     found = RoutingContext(now, _loop_brake(), book, openings)
     found.answers_unknown = bool(parameters.ANSWER_UNKNOWN.get())
     for case in cases:
-        case.asked = look_up(case.message, book, case.id)
+        case.asked = look_up(case.message, book, case.id, case.arrived_at)
     asked = [case.asked for case in cases]
     found.ids = known_ids({id for one in asked for id in one.ids})
     found.done = _done({one.message_key for one in asked}, but)

@@ -1,6 +1,7 @@
 """Where a mail goes: raw mails in files, one line each, through all rules of the gateway."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -98,6 +99,24 @@ def test_where_a_mail_goes(file, expected):
     message = read(file)
     routing = routed(message)
     assert ", ".join(map(in_words, routing.outcomes)) == expected
+
+
+@pytest.mark.parametrize(
+    ("header", "same"),
+    [
+        ("Message-ID: <1@ups.test>\nDate: Thu, 01 Jan 1970 00:00:37 +0000", True),
+        ("Date: Mon, 02 Nov 2026 09:00:00 +0000", True),
+        ("Date: Thu, 01 Jan 1970 00:00:37 +0000", False),  # a device without a clock
+        ("Date: Sun, 02 Nov 2036 09:00:00 +0000", False),
+        ("Date: now", False),
+        ("Subject: Alarm", False),
+    ],
+)
+def test_what_tells_copies_from_mails_that_are_alike(header, same):
+    message = parse(f"From: ups@office.test\nTo: sales@mycompany.test\n{header}\n\nPower restored\n".encode(), NOW)
+    assert (look_up(message, BOOK, 1).message_key == look_up(message, BOOK, 2).message_key) is same
+    weeks_later = look_up(message, BOOK, 2, NOW + timedelta(days=60)).message_key
+    assert (look_up(message, BOOK, 1).message_key == weeks_later) is (same and "Message-ID" in header)
 
 
 @pytest.mark.parametrize("file", [file for file, _ in MAILS])
