@@ -45,4 +45,5 @@ def answers_itself(message: IncomingMessage, copy: KnownMessage, known: Mapping[
     named = (found for id in message.references if (found := known.get(id)) is not None)
     if any(found.same_as(copy) for found in named):
         return True
-    return bool(copy.sender) and bool(message.from_key) and message.from_key != copy.sender
+    other_sender = bool(copy.sender) and bool(message.from_key) and message.from_key != copy.sender
+    return other_sender and not message.is_list  # a list passes copies on as its own

@@ -276,4 +276,5 @@ MAILS = [
     ("181", "quarantine"),
     ("182", "quarantine"),
     ("183", "quarantine"),
+    ("184", "duplicate"),
 ]
