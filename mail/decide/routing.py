@@ -14,6 +14,7 @@ from mail.decide.domains import fits_alias
 from mail.decide.facts import (
     AliasRule,
     Facts,
+    KnownMessage,
     LookUp,
     bounce_aliases,
     bounce_token,
@@ -217,21 +218,30 @@ def _reply(case: RoutingCase) -> list[Outcome] | None:
         return None
     written_to = case.book.among([*case.message.to, *case.message.resent_to])
     others = [alias for alias in written_to if alias.opens_something and alias.type_id != known.type_id]
-    if others:
-        case.step("route_forward", addresses=", ".join(alias.address for alias in others))
+    also = {alias: case.answered_too(alias) for alias in others}
+    forwards = [alias for alias in others if also[alias] is None]
+    if forwards:
+        case.step("route_forward", addresses=", ".join(alias.address for alias in forwards))
         case.forwarded_from = known
         return None
+    threads = dict.fromkeys([known, *filter(None, also.values())])
+    return [_reply_in(case, one) for one in threads]
+
+
+def _reply_in(case: RoutingCase, known: KnownMessage) -> Outcome:
+    """The post in one thread, or the rejection by the aliases of its type."""
+    assert known.thread_id is not None
     own = [alias for alias in case.aliases if alias.type_id == known.type_id]
     case.hits += [alias.id for alias in own]
     case.step("route_reply", thread=known.thread_id)
     refusals = [refusal for alias in own if (refusal := _refusal(case, alias, known.thread_id)) is not None]
     if refusals and len(refusals) == len(own):
-        return [replace(refusals[0], target=f"thread:{known.thread_id}")]
+        return replace(refusals[0], target=f"thread:{known.thread_id}")
     case.hits += [alias.id for alias in case.book.among(case.recipients, "catchall")]
     from_outside = known.is_note and case.sender.user_id is None
     if from_outside:
         case.step("route_note_from_outside")
-    return [Reply(known.thread_id, known.post_id, known.is_note, from_outside)]
+    return Reply(known.thread_id, known.post_id, known.is_note, from_outside)
 
 
 def _unsubscribe(case: RoutingCase) -> list[Outcome] | None:

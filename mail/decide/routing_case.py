@@ -2,7 +2,7 @@
 
 from functools import cached_property
 
-from mail.decide.facts import Facts, KnownMessage, LookUp, bounce_aliases, named_ids
+from mail.decide.facts import AliasRule, Facts, KnownMessage, LookUp, bounce_aliases, named_ids
 from mail.decide.outcomes import Outcome
 from mail.decide.reply import answered
 from mail.decide.report import read_report
@@ -42,6 +42,14 @@ class RoutingCase:
     def answered(self) -> KnownMessage | None:
         """The message of ours that this one answers."""
         return answered(self._named_ids, self.facts.signed, self.facts.stored, self.sender.follows)
+
+    def answered_too(self, alias: AliasRule) -> KnownMessage | None:
+        """The message that this one answers in a thread of an alias' type: one mail to two aliases opened two."""
+        ids, facts = self._named_ids, self.facts
+        if alias.fixed_thread_id is not None or any(id in facts.signed for id in ids):
+            return None
+        of_type = {id: [one for one in facts.stored.get(id, ()) if one.type_id == alias.type_id] for id in ids}
+        return answered(ids, {}, of_type, self.sender.follows)
 
     def answered_trace(self) -> int | None:
         """The recipient of a mailing who answers it with this mail, of several mailings the last."""

@@ -119,6 +119,21 @@ def test_what_tells_copies_from_mails_that_are_alike(header, same):
     assert (look_up(message, BOOK, 1).message_key == weeks_later) is (same and "Message-ID" in header)
 
 
+@pytest.mark.parametrize(
+    ("to", "references", "expected"),
+    [
+        ("support@mycompany.test, project@mycompany.test", "<shared@home.test>", "reply 300, reply 200"),
+        ("support@mycompany.test, team@mycompany.test", "<shared@home.test>", "reject_users thread:300, reply 200"),
+        ("support@mycompany.test, sales@mycompany.test", "<shared@home.test>", "new by 2, new by 1"),  # a forward
+        ("support@mycompany.test, project@mycompany.test", "<shared@home.test> <n2@mycompany.test>", "new by 5"),
+    ],
+)
+def test_who_answers_all_of_a_mail_to_two_aliases_writes_in_both_threads(to, references, expected):
+    header = f"From: ann@home.test\nTo: {to}\nReferences: {references}\nMessage-ID: <all@home.test>"
+    routing = routed(parse(f"{header}\n\nFine.\n".encode(), NOW))
+    assert ", ".join(map(in_words, routing.outcomes)) == expected
+
+
 @pytest.mark.parametrize("file", [file for file, _ in MAILS])
 def test_line_ends_make_no_difference(file):
     message = parse(raw(file).replace(b"\n", b"\r\n"), NOW)
