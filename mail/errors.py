@@ -85,6 +85,10 @@ class TimedOut(ConnectionFailed):
     code = "timed_out"
 
 
+class FellSilent(TimedOut):  # after its greeting: port and encryption are right
+    code = "fell_silent"
+
+
 class ConnectionLost(ConnectionFailed):
     code = "connection_lost"
 

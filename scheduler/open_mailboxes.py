@@ -28,8 +28,8 @@ MOST_ROUNDS = 20  # fetches in a row over one connection
 OFF_FOR = 3600.0  # seconds without waiting, after a server refused to
 SOON = 2.0  # seconds until a mailbox is looked at again that another worker fetches, or that no database was there for
 NO_ANSWER = frozenset(  # a second try locks out nobody
-    ("mailbox_connection_refused", "mailbox_timed_out", "mailbox_connection_lost", "mailbox_ended", "unreachable",
-     "name_lookup_failed")
+    ("mailbox_connection_refused", "mailbox_timed_out", "mailbox_fell_silent", "mailbox_connection_lost",
+     "mailbox_ended", "unreachable", "name_lookup_failed")
 )  # fmt: skip
 
 

@@ -214,7 +214,8 @@ _TABLE: tuple[tuple[Advice, tuple[str, ...]], ...] = (
     ),
     (
         _advice(Fixer.NOBODY),
-        ("mailbox_busy", "mailbox_later", "mailbox_ended", "mailbox_connection_lost", "mailbox_took_too_long"),
+        ("mailbox_busy", "mailbox_later", "mailbox_ended", "mailbox_connection_lost", "mailbox_fell_silent",
+         "mailbox_took_too_long"),
     ),
     # --- the test of an outgoing server, from end to end
     (
@@ -239,8 +240,8 @@ _TABLE: tuple[tuple[Advice, tuple[str, ...]], ...] = (
         (
             "deferred", "server_busy", "greylisted", "too_many_connections", "session_full", "sending_limit_now",
             "recipient_limit", "recipient_limit_now", "blocked_as_spam_now", "greeting_deferred", "login_deferred",
-            "connection_lost", "domain_slowed", "server_slowed", "domain_greylisted", "server_away", "server_slow",
-            "practice_away", "unknown_once", "doubt_waits", "doubt_sent_again",
+            "connection_lost", "fell_silent", "domain_slowed", "server_slowed", "domain_greylisted", "server_away",
+            "server_slow", "practice_away", "unknown_once", "doubt_waits", "doubt_sent_again",
         ),
     ),
     # --- only a person can know

@@ -18,6 +18,11 @@ SENTENCES: dict[str, Any] = {
         "%(host)s did not respond within %(seconds)s seconds. A firewall may be blocking the port, or the encryption "
         "may not match the port (465 for TLS, 587 for STARTTLS).",
     ),
+    "once_fell_silent": Counted(
+        "seconds",
+        "%(host)s stopped responding: nothing came for %(seconds)s second. Send another test email in a few minutes.",
+        "%(host)s stopped responding: nothing came for %(seconds)s seconds. Send another test email in a few minutes.",
+    ),
     "once_connection_lost": _l(
         "%(host)s closed the connection before the email was handed over. Nothing was sent. Send another test email."
     ),

@@ -106,6 +106,11 @@ SENTENCES: dict[str, Any] = {
         "may not match the port (IMAP: 993 for TLS, 143 for STARTTLS; POP3: 995 and 110). Emails stay on the server. "
         "%(again)s",
     ),
+    "mailbox_fell_silent": Counted(
+        "seconds",
+        "%(host)s stopped responding: nothing came for %(seconds)s second. Emails stay on the server. %(again)s",
+        "%(host)s stopped responding: nothing came for %(seconds)s seconds. Emails stay on the server. %(again)s",
+    ),
     "mailbox_connection_lost": _l(
         "%(host)s closed the connection. Emails that were not stored yet stay on the server and are fetched next time."
     ),

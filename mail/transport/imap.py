@@ -207,6 +207,7 @@ class ImapSession(mailbox.ProtocolSession):
                 if isinstance(greeting, bytes):
                     raise self._nonsense() from error
                 raise
+            self.line.greeted = True
             return plain(self.session.welcome.decode("utf-8", "replace")).removeprefix("* OK ")
 
     def capabilities(self) -> tuple[str, ...]:

@@ -237,7 +237,8 @@ class MailboxConnection:
         self.addresses: list[network.HostAddress] = []
         self.socket: socket.socket | None = None
         self.seconds = seconds or target.timeout_run
-        self.late, self._watch = False, threading.Timer(self.seconds, self._cut)
+        self.greeted = self.late = False
+        self._watch = threading.Timer(self.seconds, self._cut)
         self.go_on()
 
     def go_on(self) -> None:
@@ -282,7 +283,8 @@ class MailboxConnection:
         """Return our name for what a socket said."""
         if self.late:
             return TookTooLong(host=self.target.host, seconds=round(self.seconds))
-        return translate(network.connection_error(error, self.target.host, self.target.port, self.target.timeout_read))
+        to, greeted = self.target, self.greeted
+        return translate(network.connection_error(error, to.host, to.port, to.timeout_read, greeted))
 
     def close(self) -> None:
         """Let go of the connection, whatever state it is in."""

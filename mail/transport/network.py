@@ -31,6 +31,7 @@ from mail.errors import (
     ClientCertificateUnusable,
     ConnectionLost,
     ConnectionRefused,
+    FellSilent,
     MailError,
     NameLookupFailed,
     NameNotFound,
@@ -276,10 +277,10 @@ def tls_error(error: Exception, host: str, seconds: float) -> MailError:
     return TlsFailed(host=host, detail=_reason(error))
 
 
-def connection_error(error: OSError, host: str, port: int, seconds: float) -> MailError:
-    """Return our name for what a socket said."""
+def connection_error(error: OSError, host: str, port: int, seconds: float, greeted: bool = False) -> MailError:
+    """Return our name for what a socket said; ``greeted``: the server had said before that it is one."""
     if isinstance(error, TimeoutError | BlockingIOError):
-        return TimedOut(host=host, seconds=round(seconds))
+        return timed_out(host, seconds, greeted)
     if isinstance(error, ConnectionRefusedError):
         return ConnectionRefused(host=host, port=port)
     if isinstance(error, ConnectionResetError | BrokenPipeError | ConnectionAbortedError | ssl.SSLEOFError):
@@ -289,6 +290,11 @@ def connection_error(error: OSError, host: str, port: int, seconds: float) -> Ma
     if isinstance(error, ssl.SSLError):
         return TlsFailed(host=host, detail=_reason(error))
     return Unreachable(host=host, port=port, detail=_reason(error))
+
+
+def timed_out(host: str, seconds: float, greeted: bool) -> TimedOut:
+    """Return the error for a server that does not answer in time."""
+    return (FellSilent if greeted else TimedOut)(host=host, seconds=round(seconds))
 
 
 def _reason(error: Exception) -> str:

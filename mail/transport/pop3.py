@@ -182,6 +182,7 @@ class Pop3Session(mailbox.ProtocolSession):
                 raise
             if not self._session.welcome.startswith(b"+OK"):
                 raise self._nonsense()
+            self.line.greeted = True
             return _plain(self._session.welcome.decode("utf-8", "replace")).removeprefix("+OK").strip()
 
     def capabilities(self) -> tuple[str, ...]:

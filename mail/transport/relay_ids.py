@@ -1,8 +1,8 @@
 """The Message-ID that a relay gave an email in place of ours, read from its answer to the final dot. Pure.
 
 Amazon SES and Postmark replace the Message-ID and answer with the first part of theirs; Exchange, Microsoft 365 and
-Brevo name a Message-ID in angle brackets. A reply to such an email refers to the relay's id alone. Postmark can be asked
-to keep ours.
+Brevo name a Message-ID in angle brackets. A reply to such an email refers to the relay's id alone. Postmark can be
+asked to keep ours.
 """
 
 import re

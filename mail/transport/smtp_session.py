@@ -19,7 +19,6 @@ from mail.errors import (
     MailError,
     NotUnderstood,
     StarttlsMissing,
-    TimedOut,
     TlsFailed,
 )
 from mail.transport import network, sasl, smtp_login
@@ -111,6 +110,7 @@ class SmtpSession(SMTP):
         self.target = target
         self.transcript = transcript
         self.deadline = deadline
+        self.greeted = False  # the server has said that it is one
         self.used = False  # a mail was tried over it
         self.accepted = 0  # mails that the server took over it
         self.put_off = 0  # temporary refusals in a row since then
@@ -183,7 +183,7 @@ class SmtpSession(SMTP):
             newline = data.find(b"\n", start)
             if newline < 0:
                 if time.monotonic() > until:
-                    raise TimedOut(host=self.target.host, seconds=round(timeout or self.target.timeout))
+                    raise network.timed_out(self.target.host, timeout or self.target.timeout, self.greeted)
                 if len(data) > REPLY_LIMIT or (len(data) - start > 3 and not data[start : start + 3].isdigit()):
                     self.not_understood()
                 data += self._receive(timeout)
@@ -215,7 +215,7 @@ class SmtpSession(SMTP):
                     raise self.error_for(error) from error
                 until = until or time.monotonic() + timeout - self.target.timeout
                 if time.monotonic() >= until:
-                    raise TimedOut(host=self.target.host, seconds=round(timeout)) from error
+                    raise network.timed_out(self.target.host, timeout, self.greeted) from error
             except OSError as error:
                 raise self.error_for(error) from error
             else:
@@ -231,7 +231,8 @@ class SmtpSession(SMTP):
         self.sock.settimeout(min(left, self.target.timeout))
 
     def error_for(self, error: OSError) -> MailError:
-        return network.connection_error(error, self.target.host, self.target.port, self.target.timeout)
+        target = self.target
+        return network.connection_error(error, target.host, target.port, target.timeout, self.greeted)
 
     # --- opening, step by step; the test of a server shows each
 
@@ -287,6 +288,7 @@ class SmtpSession(SMTP):
             self.transcript.received(shown)
         if reply[:1] != b"2":
             raise greeting_refused(self.target.host, parts_of(reply))
+        self.greeted = True
         return said_in(shown)
 
     def introduce(self) -> list[str]:

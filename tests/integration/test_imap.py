@@ -302,7 +302,7 @@ GREETING = b"* OK hello\r\n"
         (dialogue(GREETING, SPEAKS | {b"SELECT": b"%t NO [INUSE] locked\r\n"}, OK), errors.MailboxBusy),
         (dialogue(GREETING, SPEAKS | {b"BODY": b"* 1 FETCH (UID 1 BODY[] {99999999999}\r\n"}, OK),
          errors.NotUnderstood),
-        (dialogue(GREETING, SPEAKS | {b"BODY": b"* 1 FETCH (UID 1 BODY[] {100}\r\nshort"}, OK), errors.TimedOut),
+        (dialogue(GREETING, SPEAKS | {b"BODY": b"* 1 FETCH (UID 1 BODY[] {100}\r\nshort"}, OK), errors.FellSilent),
         (dialogue(GREETING, SPEAKS | {b"CAPABILITY": b"* CAPABILITY IMAP4rev1 LOGINDISABLED\r\n" + OK}, OK),
          errors.LoginNotOffered),
     ],

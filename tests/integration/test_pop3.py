@@ -212,7 +212,7 @@ SPEAKS = {
         (dialogue(GREETING, SPEAKS | {b"PASS": b"-ERR wrong\r\n"}, b"-ERR\r\n"), errors.LoginRefused),
         (dialogue(GREETING, SPEAKS | {b"UIDL": b"-ERR not here\r\n"}, b"-ERR\r\n"), errors.MailboxUnusable),
         (dialogue(GREETING, SPEAKS | {b"UIDL": b"+OK\r\nx y\r\n.\r\n"}, b"-ERR\r\n"), errors.NotUnderstood),
-        (dialogue(GREETING, SPEAKS | {b"RETR": b"+OK\r\nno end"}, b"-ERR\r\n"), errors.TimedOut),
+        (dialogue(GREETING, SPEAKS | {b"RETR": b"+OK\r\nno end"}, b"-ERR\r\n"), errors.FellSilent),
         (dialogue(GREETING, SPEAKS | {b"RETR": b"nonsense\r\n"}, b"-ERR\r\n"), errors.NotUnderstood),
     ],
 )

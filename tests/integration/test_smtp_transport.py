@@ -492,7 +492,7 @@ def test_only_after_the_final_dot_a_cut_leaves_doubt(tmp_path, moment, phase, in
         outcome = send(connection, **kept.in_flight("l1"))
     assert (outcome.phase, outcome.in_doubt, outcome.accepted, outcome.code) == (phase, in_doubt, False, None)
     assert outcome.temporary is not in_doubt
-    assert outcome.why["code"] == ("in_doubt" if in_doubt else "timed_out" if how == "silent" else "connection_lost")
+    assert outcome.why["code"] == ("in_doubt" if in_doubt else "fell_silent" if how == "silent" else "connection_lost")
     assert read_folder(tmp_path, 1) == journal
     assert server.mails == []
 
@@ -523,7 +523,7 @@ def test_a_server_that_stops_reading_is_left(tmp_path):
         outcome = send(connection, content=b"x: y\r\n\r\n" + b"a long line\r\n" * 2_000_000)
         ended.set()
     assert (outcome.phase, outcome.in_doubt, outcome.temporary) == ("content", False, True)
-    assert outcome.why["code"] == "timed_out"
+    assert outcome.why["code"] == "fell_silent"
 
 
 def test_a_slow_answer_to_the_final_dot_is_waited_for():
