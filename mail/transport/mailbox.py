@@ -256,10 +256,8 @@ class MailboxConnection:
 
     def look_up(self) -> list[network.HostAddress]:
         """Find the addresses of the server."""
-        target = self.target
-        self.addresses = network.look_up(
-            target.host, target.port, allow_local=target.allow_local, timeout=self._left(target.timeout_connect)
-        )
+        to, left = self.target, self._left(self.target.timeout_connect)
+        self.addresses = network.look_up(to.host, to.port, allow_local=to.allow_local, timeout=left)
         return self.addresses
 
     def connect(self) -> str:
