@@ -53,7 +53,8 @@ SESSION = (
     r"\b(?:per|this|each|in (?:this|one|a|the)|for (?:this|one|a|the)|of (?:this|the)|on (?:this|one|a|the)|one|single)"
     r" (?:smtp )?(?:session|connection)\b|"
     r"(?:session|connection)(?:'s)? (?:message |mail |transaction |rate |recipient )?(?:limit|quota|maximum|is full)|"
-    r"(?:session|connection) (?:has |was )?(?:exceeded|reached)|open a new (?:session|connection)|please re-?connect"
+    r"(?:session|connection) (?:has |was )?(?:exceeded|reached)|open a new (?:session|connection)|please re-?connect|"
+    r"too many (?:\w+ ){0,4}(?:errors|commands)\b"
 )
 CONNECTIONS = (
     r"too many (?:concurrent |simultaneous |open |parallel |smtp )*(?:connections?|sessions?)|"
