@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from mail.errors import (
     MailboxDeleteRefused,
     MailboxExpungeRefused,
+    MailboxLater,
     MailboxMarkRefused,
     MailboxReadOnly,
     MailboxRefused,
@@ -40,6 +41,7 @@ class ImapMailbox(ImapSession):
     def __init__(self, target: MailboxTarget) -> None:
         super().__init__(target, MailboxConnection(target))
         self._move_to = ""  # the folder for fetched mails, once it was found
+        self._again = False  # a request was refused in the last run
         self.copied: set[str] = set()
         self.perhaps_copied: set[str] = set()
         self._lost: MailError | None = None  # why the folder is not open any more
@@ -87,6 +89,7 @@ class ImapMailbox(ImapSession):
 
     def batches(self, after: Position) -> Iterator[FetchedBatch]:
         """Yield the mails above ``after.last_uid``; all of them when the server counts anew (another UIDVALIDITY)."""
+        self._again = after.again
         last = after.last_uid if after.uidvalidity == self.uidvalidity else 0
         for listed, upto in self._windows(last):
             for group in in_batches([mail for mail in listed if not _is_old(mail, after)]):
@@ -134,12 +137,29 @@ class ImapMailbox(ImapSession):
             last = upto
 
     def _named(self, uids: str) -> dict[int, ListedMail]:
-        """What is there of some UIDs; some servers leave a mail out of every answer that describes several."""
-        with self.our_errors():
-            listed = numbers(self.session.fetched(uids, LISTING))
-            left_out = self.session.found(uids) - listed.keys()
-        listed |= {uid: ListedMail(uid, "", 0) for uid in left_out}
+        """What is there of some UIDs.
+
+        A mail that a server can't describe it leaves out of every answer about several, or it refuses them all. Such a
+        mail gets a size, or an empty answer would pass for its content.
+        """
+        try:
+            with self.our_errors():
+                listed = numbers(self.session.fetched(uids, LISTING))
+                left_out = self.session.found(uids) - listed.keys()
+        except MailboxRefused as refused:
+            listed, left_out = {}, self._found(uids, refused)
+        listed |= {uid: ListedMail(uid, "", 1) for uid in left_out}
         return {uid: mail._replace(key=f"{self.uidvalidity}.{uid}") for uid, mail in listed.items()}
+
+    def _found(self, uids: str, refused: MailboxRefused) -> set[int]:
+        """Return which of some UIDs are there, where the server refuses the second time to list them."""
+        if not self._again or isinstance(refused, MailboxLater):
+            raise refused
+        with self.our_errors():
+            found = self.session.found(uids)
+        if not found:
+            raise refused
+        return found
 
     def listed(self, uids: Sequence[int]) -> dict[int, ListedMail]:
         """Return those of some mails that are still in the folder."""

@@ -136,6 +136,21 @@ def test_a_mail_that_its_server_leaves_out_of_its_lists_comes_too(skipped: set[i
     assert (brought(batches), error) == ({"7.1": True, "7.2": False, "7.3": True}, None)
     refuses = ScriptedImap(mails(), refuse("^UID SEARCH", "BAD unknown"))
     assert list(brought(fetched(refuses)[0]).values()) == [True] * 3, "a server that can't search"
+    empty = b'* 2 FETCH (UID 2 BODY[] "")\r\n%t OK done\r\n'
+    nothing = ScriptedImap(mails(), lambda said: empty if said.startswith("UID FETCH 2 (UID BODY") else None, {2})
+    nothing.skipped = {2}
+    assert brought(fetched(nothing)[0]) == {"7.1": True, "7.2": False, "7.3": True}, "no empty mail to be deleted"
+
+
+def test_a_mail_that_spoils_the_list_does_not_stop_the_others() -> None:
+    spoilt = r"FETCH (1:3|([\d,]+,)?2(,[\d,]+)?) .UID (RFC822|BODY)"
+    server = ScriptedImap(mails(), refuse(spoilt, "NO The requested message could not be converted"))
+    assert brought(fetched(server)[0]) == {}
+    batches, error = fetched(server, again=True)
+    assert (brought(batches), error) == ({"7.1": True, "7.2": False, "7.3": True}, None)
+    server.fault = refuse(spoilt + "|SEARCH", "NO cannot")
+    batches, error = fetched(server, again=True)
+    assert (batches, error is None) == ([], False), "the position stays where nothing can be known"
 
 
 # --- the same from the mailbox to the ledger
