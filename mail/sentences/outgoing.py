@@ -30,6 +30,11 @@ SENTENCES: dict[str, Any] = {
         "%(count)s email was skipped: it is already waiting to be sent.",
         "%(count)s emails were skipped: they are already waiting to be sent.",
     ),
+    "cancel_too_late": Counted(
+        "count",
+        "%(count)s email was skipped: it no longer waits to be sent.",
+        "%(count)s emails were skipped: they no longer wait to be sent.",
+    ),
     "again_not_scheduled": Counted(
         "count",
         "%(count)s email was skipped: it does not wait for a scheduled time.",

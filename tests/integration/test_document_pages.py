@@ -419,8 +419,13 @@ def test_a_cancelled_email_is_not_due(app, clerk):
         number = db.session.scalar(update(Recipient).values(next_try_at=soon).returning(Recipient.id))
         db.session.commit()
     clerk.post(f"/lines/{number}/cancel")
-    page = words(Visitor(app).as_role("admin").get("/admin/outgoing-mails/"))
+    admin = Visitor(app).as_role("admin")
+    page = words(admin.get("/admin/outgoing-mails/"))
     assert "Cancelled" in page and not re.search(r"\bin \d+ second", page)
+    again = words(
+        admin.post("/admin/outgoing-mails/action", {"action": "cancel", "rowid": number}, follow_redirects=True)
+    )
+    assert "1 email was skipped: it no longer waits" in again and "cancelled." not in again
 
 
 def test_only_this_email_leaves_the_contact(app, clerk, failed):

@@ -182,7 +182,7 @@ class OutgoingMailView(AdminView):
         """Take waiting lines out of the queue."""
         cancelled = lines.cancel([line.id for line in self.chosen(ids)], now(), current_user.name)
         db.session.commit()
-        if cancelled.unsent or not cancelled.in_doubt:
+        if cancelled.unsent:
             words = ngettext("%(num)s email was cancelled.", "%(num)s emails were cancelled.", cancelled.unsent)
             flash(words, "success")
         if cancelled.in_doubt:
@@ -192,6 +192,8 @@ class OutgoingMailView(AdminView):
                 cancelled.in_doubt,
             )
             flash(words, "info")
+        if sum(cancelled) < len(ids):
+            flash(say(why("cancel_too_late", count=len(ids) - sum(cancelled))), "error")
 
     @action("delete", _l("Delete"))
     def action_delete(self, ids: list[str]) -> None:
