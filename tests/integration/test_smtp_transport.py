@@ -1057,12 +1057,12 @@ def test_a_test_never_takes_longer_than_its_time(monkeypatch):
 
     def takes_its_time(connection: socket.socket) -> None:
         connection.sendall(b"220 odd.test ESMTP\r\n")
-        while connection.recv(1024):
-            stop.wait(0.1)
+        while said := connection.recv(1024):
+            stop.wait(0 if said.startswith(b"EHLO") else 0.1)  # a busy machine takes its time as well
             connection.sendall(b"250 fine\r\n")
 
     with misbehaving(takes_its_time) as port:
-        steps = steps_of(target(port, timeout=30), [f"a{number}@x.test" for number in range(9)], seconds=0.6)
+        steps = steps_of(target(port, timeout=30), [f"a{number}@x.test" for number in range(9)], seconds=1.5)
     assert [(step.state, step.why["code"]) for step in steps if step.state != "ok"][:3] == [
         ("skipped", "test_tls_off_no_login"),
         ("skipped", "test_login_off"),
