@@ -418,9 +418,11 @@ def test_a_signature_and_a_cipher_are_named_in_the_chatter(pages: Flask, protoco
     assert said in html.unescape(page) and "post-doubt" not in page
 
 
-def test_what_the_receiving_server_checked_is_shown(pages: Flask, admin: Visitor) -> None:
+def test_what_the_receiving_server_wrote_is_shown(pages: Flask, admin: Visitor) -> None:
     line = "Authentication-Results: mx.office.test; spf=pass smtp.mailfrom=zed.test; dmarc=fail"
     number = received(pages, "sales@office.test")
-    assert "Sender checks" not in words(admin.get(f"/admin/received-mails/details?id={number}"))
-    number = received(pages, f"sales@office.test\r\n{line}")
-    assert "mx.office.test: SPF pass, DMARC fail" in words(admin.get(f"/admin/received-mails/details?id={number}"))
+    page = words(admin.get(f"/admin/received-mails/details?id={number}"))
+    assert "Sender checks" not in page and "Delivered to" not in page
+    number = received(pages, f"joe@else.test\r\nDelivered-To: sales@office.test\r\n{line}")
+    page = words(admin.get(f"/admin/received-mails/details?id={number}"))
+    assert "mx.office.test: SPF pass, DMARC fail" in page and "Delivered to sales@office.test" in page

@@ -154,6 +154,10 @@ class ReceivedMailView(QuarantinePages):
         said = ", ".join(f"{method.upper()} {word}" for method, word in words.items() if word)
         return f"{top.server}: {said}" if top and top.server and said else said
 
+    def delivered_to(self, message: IncomingMessage) -> list[str]:
+        """Return the recipients that To and Cc do not name, as of a blind copy."""
+        return [address for address in message.delivered_to if address not in (*message.to, *message.cc)]
+
     def reported_domain(self, row: ReceivedMail) -> str:
         """Return the domain that a DMARC report is about, "" for any other mail."""
         steps = (row.decision or []) if row.result == "dmarc" else []
