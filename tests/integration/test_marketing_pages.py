@@ -11,6 +11,8 @@ from sqlalchemy import event, func, select, update
 
 from mail.documents.documents import start_document
 from mail.mailing import blacklist, doubts, mailing, ready
+from mail.outgoing import failures
+from mail.outgoing.failures import Failure
 from mail.sentences import why
 from mail.settings import office, parameters
 from mail.settings.clock import now
@@ -857,6 +859,7 @@ def test_the_page_of_a_contact_tells_how_its_mail_arrives(app, mary):
             db.session.flush()
             at = now() - timedelta(days=days)
             db.session.add(Bounce(address_key=contact.address_key, kind="hard", at=at, counted=True, trace_id=trace.id))
+        failures.record([Failure(contact.address, "hard", "", "unknown")], now())
         blacklist.add(contact.address, "manual", now())
         document = start_document(db.session.scalar(select(DocumentType)), "A chair", now())
         document.contact_id = contact.id
@@ -864,6 +867,11 @@ def test_the_page_of_a_contact_tells_how_its_mail_arrives(app, mary):
         number = contact.id
     page = words(mary.get(f"/admin/contacts/edit?id={number}"))
     assert "3 of 5 bounces in 30 days, 4 of 7 days apart." in page
+    assert "1 email to this address was not delivered, and none has come from it since." in page
+    with app.app_context():
+        failures.heard_from(["r0@example.test"])
+        db.session.commit()
+    assert "not delivered" not in words(mary.get(f"/admin/contacts/edit?id={number}"))
     assert "Mailings skip this address" in page and "Everybody Subscribed" in page and "A chair" in page
     assert "2 days ago Bounced" in page and "6 days ago Bounced" in page
     assert "blacklisted" in words(mary.get("/admin/contacts/?search=Reader0"))

@@ -15,7 +15,7 @@ from mail.documents import contact_rules
 from mail.mailing import blacklist
 from mail.sentences import Why, say
 from mail.settings.clock import now
-from models import BlacklistedAddress, Contact, Document, Post, Subscription, Trace, User, db
+from models import AddressHealth, BlacklistedAddress, Contact, Document, Post, Subscription, Trace, User, db
 from webapp import auth
 from webapp.admin import servers
 from webapp.admin.base import AdminView, Empty, FieldGroup, YesNo, action
@@ -198,6 +198,11 @@ class ContactView(AdminView):
     def arithmetic_of(self, row: Contact) -> Arithmetic | None:
         """Return how near the address is to the blacklist."""
         return blacklist.arithmetic(row.address_key, now()) if row.address_key else None
+
+    def bounces_of(self, row: Contact) -> int:
+        """Return how many emails, also of documents, did not reach this contact since it was last heard from."""
+        counted = select(AddressHealth.bounces).where(AddressHealth.address_key == row.address_key)
+        return db.session.scalar(counted) or 0
 
     def log_of(self, row: Contact) -> Sequence[Post]:
         """Return what was noted about a contact, the newest first."""
