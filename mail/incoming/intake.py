@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, case, delete, literal, or_, select, update
 
 from mail.incoming import by_hand, put_off
 from mail.incoming.case import Retention
-from mail.incoming.position import ServerView, without_old
+from mail.incoming.position import NOT_BROUGHT, ServerView, without_old
 from mail.incoming.retention import retention_of_others, retentions
 from mail.incoming.totals import LEFT_ALONE
 from mail.message.arrival import top_received
@@ -28,7 +28,6 @@ AT_ONCE = (50, 8, 1)  # mails that are claimed at once, by how many workers died
 GIVEN_UP = len(AT_ONCE) - 1 + 3  # deaths: with three of them the mail was alone
 ASKED_AT_ONCE = 50  # mails that did not come, or that the server is to be told of
 MOST_ASKED = 288  # times that a mail that does not come is asked for: a day at the usual interval; Retry begins anew
-NOT_BROUGHT = "not_brought"
 
 
 class Content(Protocol):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 
 from mail.errors import MailboxSecretUnreadable, MailError
 from mail.incoming import mailbox_notices
@@ -44,6 +44,7 @@ from models.store import insert_rows, upsert
 LAST_UID = 2**32 - 1  # RFC 3501 2.3.1.1
 LAST_NUMBERS = 10  # that are looked at in each run
 REFUSED = ("mailbox_refused", "mailbox_later")  # the last run ended because the server did not give a mail
+NOT_BROUGHT = "not_brought"  # the result of a mail that is listed and did not come
 IS_LEFT_ALONE = (ReceivedMail.state == "ignored", ReceivedMail.result == LEFT_ALONE)  # as the index has it
 _forgotten = SliceSize(200, least=20, most=2_000)
 
@@ -190,6 +191,7 @@ def as_numbered_now(server: ServerView, mailbox: Mailbox) -> ServerView:
         db.session.rollback()
         return server
     confirmed_at = row.confirmed_at
+    leave_behind(row.source)
     row.become_another()
     row.confirmed_at = confirmed_at  # what arrived before is still not ours
     return _tell_by_date(replace(server, mailbox=row.mailbox, source=row.source, states={}), mailbox)
@@ -284,6 +286,16 @@ def _is_still_read(server: ServerView) -> bool:
     """Whether nobody made the server lead to another mailbox; nobody does until the caller commits."""
     same = select(IncomingServer.mailbox).where(IncomingServer.id == server.id).with_for_update(read=True)
     return db.session.scalar(same) == server.mailbox
+
+
+def leave_behind(source: str) -> None:
+    """Note that mails which a mailbox did not give out can't be asked for any more: it is no more, or another one.
+
+    The caller commits.
+    """
+    waits = (ReceivedMail.source == source, ReceivedMail.state == "quarantined", ReceivedMail.result == NOT_BROUGHT)
+    left = {"result": "", "decision": [why("mailbox_mail_left_behind")]}
+    db.session.execute(update(ReceivedMail).where(*waits).values(left))
 
 
 # --- POP3: its server tells neither an order nor a date, and a mail is known by its UIDL alone

@@ -5,11 +5,12 @@ from datetime import datetime
 from sqlalchemy import select
 
 from mail.decide.answer import AnswerTo, answer_to
-from mail.incoming import forwarding, intake, ledger
+from mail.incoming import forwarding, ledger
 from mail.incoming.answers import TooManyAnswers
 from mail.incoming.case import Retention, read_case
 from mail.incoming.flow import give_up, route_group, write_group
 from mail.incoming.people import address_book
+from mail.incoming.position import NOT_BROUGHT
 from mail.incoming.quarantine_groups import DROPPED_STATE, kept_problem, release
 from mail.incoming.reader import is_heavy
 from mail.incoming.retention import retention_of_others
@@ -67,7 +68,7 @@ def _ask_again(row: ReceivedMail, now: datetime) -> str:
         row.result, row.decision = "", [why("mailbox_mail_left_behind")]
         db.session.commit()
         return "quarantined"
-    row.result, row.attempts = intake.NOT_BROUGHT, 0
+    row.result, row.attempts = NOT_BROUGHT, 0
     former = ("mailbox_mail_asked_again", "mailbox_mail_no_longer_asked")
     row.decision = [step for step in row.decision or [] if step["code"] not in former]
     row.decision = [*row.decision, why("mailbox_mail_asked_again")]

@@ -4,7 +4,7 @@ from dataclasses import astuple, replace
 from typing import Literal
 
 from mail.errors import ChangeRefused
-from mail.incoming.position import target_of
+from mail.incoming.position import leave_behind, target_of
 from mail.message.address import normalise
 from mail.sentences import Why, why
 from mail.settings import sign_in_rules
@@ -43,6 +43,7 @@ def check(server: IncomingServer, password_given: bool) -> list[Consequence]:
     if any(was_changed(server, name) for name in ANOTHER_MAILBOX):
         if server.confirmed_at is not None:  # one that was never confirmed was never read
             follows.append("another_mailbox")
+        leave_behind(server.source)
         if server.become_another():
             follows.append("left_behind")
     return follows

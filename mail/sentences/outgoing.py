@@ -261,7 +261,10 @@ SENTENCES: dict[str, Any] = {
         "This email was never fetched, and CoquiMail can't ask for it any more: since then, the incoming server was "
         "removed or leads to another mailbox, or the emails there got new numbers. Look for it in the mailbox itself."
     ),
-    "mailbox_mail_gone": _l("The email was removed from the mailbox before it could be fetched."),
+    "mailbox_mail_gone": _l(
+        "When CoquiMail asked for this email again, it was no longer in the mailbox: it was removed, or its server "
+        "gave it another number, under which it is fetched as a new email."
+    ),
     "mailbox_mail_asked_again": _l("Somebody pressed Retry: the server is asked for this email again."),
     "mailbox_test_tls_off": _l("No encryption: the password and all emails can be read in transit."),
     "mailbox_test_writable": _l("The folder can be read and written."),

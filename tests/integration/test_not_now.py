@@ -257,8 +257,12 @@ def test_retry_says_that_a_mail_was_left_behind_in_another_mailbox(app: Flask) -
         office.fetch()
         (row,) = [row for row in office.desk.ledger() if row.state == "quarantined"]
         with app.app_context():
-            db.session.get_one(IncomingServer, office.id).become_another()
+            server = db.session.get_one(IncomingServer, office.id)
+            server.user = "somebody.else"
+            assert "another_mailbox" in server_rules.check(server, password_given=True)
             db.session.commit()
+            said = db.session.get_one(ReceivedMail, row.id, populate_existing=True).decision or []
+            assert [step["code"] for step in said] == ["mailbox_mail_left_behind"], "nobody asks for it any more"
             for retry in (quarantine.retry, quarantine.retry, quarantine.retry_later):
                 assert retry(row.id, NOW) in ("quarantined", "received")
                 flow.process_waiting(NOW, office.desk.worker)

@@ -13,6 +13,7 @@ from sqlalchemy import Select, select
 from mail.decide.believed_results import is_named
 from mail.decide.sender_proof import LEAST_SEEN, believed_server
 from mail.incoming import mailbox_notices, server_rules
+from mail.incoming.position import leave_behind
 from mail.sentences import say
 from mail.settings.clock import now
 from models import DocumentType, IncomingServer, ReceivedMail, ScheduledAction, ServerCheck, db
@@ -386,6 +387,7 @@ class IncomingServerView(AdminView):
         return redirect(self.row_url(server))
 
     def before_delete(self, row: IncomingServer) -> None:
+        leave_behind(row.source)
         cut_from(ReceivedMail.incoming_server_id, row.id)
         mailbox_notices.is_over(row.id, now())
 
