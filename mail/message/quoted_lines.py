@@ -10,6 +10,7 @@ from mail.message.quoted_words import (
     FROM_LINE,
     LIKE_A_DATE,
     LINE_ABOVE,
+    OF_A_FIRM,
     OTHER_LINE,
     POSTSCRIPT,
     REACHED,
@@ -63,7 +64,8 @@ def is_signature(following: list[str], dashes: str) -> bool:
 
 def _says_something(line: str) -> bool:
     """Say whether a line is a sentence, or gives a value to a word: nobody's name, and no way to reach somebody."""
-    return bool(_SENTENCE.fullmatch(line) or (_VALUE.match(line) and not REACHED.search(line)))
+    is_value = _VALUE.match(line) and not (REACHED.search(line) or OF_A_FIRM.match(line))
+    return bool(_SENTENCE.fullmatch(line) or is_value)
 
 
 _SENTENCE = re.compile(r"(?:.*[!?！？。]|(?:\S+[ \t]+){3,30}\S*\.)[ \t]*")

@@ -59,6 +59,13 @@ REACHED = re.compile(
     r"[\w.+-]{1,64}@[\w-]{1,63}\.\w|\bwww\.\w|\bhttps?://|(?:\+|\b0|\b\d{3}[-.)] ?|\()\d[\d ()/.-]{5,20}\d",
     re.IGNORECASE,
 )
+# What a signature says of a firm, as the law of some countries asks for.
+OF_A_FIRM = re.compile(
+    r"[ \t]*(?:geschäfts|vorstand|sitz\b|register|amtsgericht|handelsregister|hrb|ust\b|ust-|steuer|vat\b|ceo\b"
+    r"|managing|director|company|siren|siret|tva\b|nif\b|cif\b|p\.? ?iva|btw\b|kvk|address|adresse|anschrift|office"
+    r"|büro|dirección|indirizzo|iban|bic\b)",
+    re.IGNORECASE,
+)
 # The first line of what is passed on: of Gmail, Apple, Thunderbird, Outlook.
 FORWARDED = re.compile(
     r"\b(?:forwarded|weitergeleitete|transféré|reenviado|inoltrato|doorgestuurd|encaminhada|vidarebefordrat"

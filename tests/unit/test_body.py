@@ -166,6 +166,7 @@ TEXTS = [
     "Hello\n--\nThe parcel did not come.\n+49 30 123456\n",
     "Hello\n--\nIs it ready?\nwww.y.example\n",
     "Yes.\n\n‖--\nBob Builder\nBuilder Ltd.\nTel.: +49 30 123\nWeb: www.y.example\n",
+    "Ja.\n\n‖--\nBob\nBau GmbH\nGeschäftsführer: Bob Bauer\nSitz der Gesellschaft: Berlin\nwww.bau.example\n",
     "Send it this way:\n\nFrom: sales@ours.example\nTo: bob@y.example\nSubject: Lunch at 10:30\n\nby Friday, please.",
     "Use these:\n\nFrom: sales@ours.example\nTo: bob@y.example\nDate: tomorrow\nSubject: Hello\n\nand confirm.",
     "Yes.\n\n_____\n‖From: sales@ours.example\nTo: bob@y.example\nElküldve: 10:30\nSubject: Hello\n\nIs it?",
