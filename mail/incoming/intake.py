@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, case, delete, literal, or_, select, update
 from mail.incoming import by_hand, put_off
 from mail.incoming.case import Retention
 from mail.incoming.position import NOT_BROUGHT, ServerView, without_old
-from mail.incoming.retention import retention_of_others, retentions
+from mail.incoming.retention import retentions
 from mail.incoming.totals import LEFT_ALONE
 from mail.message.arrival import top_received
 from mail.queue.lease import LEASE, WorkerLease
@@ -373,12 +373,12 @@ def _with_contents(rows: Iterable[Any]) -> list[StoredMail]:
         contents: Mapping[int, bytes | Content] = (
             {blob: _LateContent(rows[0].size, blob) for blob in blobs} if late else Blob.read_all(blobs)
         )
-        keeps = retentions({row.incoming_server_id for row in rows if row.incoming_server_id is not None})
+        keeps = retentions(rows)
     return [
         StoredMail(
             id=row.id,
             content=contents.get(row.blob_id, b""),
-            keeps=keeps.get(row.incoming_server_id) or retention_of_others(row.source),
+            keeps=keeps[row.id],
             arrived_at=row.arrived_at,
             attempts=row.attempts,
             problem=row.decision[0] if row.decision and not chosen else None,

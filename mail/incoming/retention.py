@@ -1,6 +1,7 @@
 """What holds for received emails by where they came from: what is kept of them, and whose word on senders counts."""
 
 from collections.abc import Collection, Iterable
+from typing import Any
 
 from sqlalchemy import select
 
@@ -14,10 +15,14 @@ from models import IncomingServer, db
 LOOKED_AT = 20  # emails of one run that are looked at
 
 
-def retentions(server_ids: Collection[int]) -> dict[int, Retention]:
-    """Return what these incoming servers say of their emails."""
-    if not server_ids:
-        return {}
+def retentions(rows: Collection[Any]) -> dict[int, Retention]:
+    """Return what holds for received emails by their number: what their incoming servers say, if they have one."""
+    ids = {row.incoming_server_id for row in rows} - {None}
+    servers = _of_servers(ids) if ids else {}
+    return {row.id: servers.get(row.incoming_server_id) or retention_of_others(row.source) for row in rows}
+
+
+def _of_servers(server_ids: Collection[int]) -> dict[int, Retention]:
     server = IncomingServer
     found = db.session.execute(
         select(

@@ -961,11 +961,13 @@ def test_a_mistake_of_ours_in_reading_one_mail_stops_no_other(desk: FrontDesk, m
 
 def test_what_takes_long_lets_the_others_go_first(desk, monkeypatch):
     monkeypatch.setattr("mail.incoming.reader.HURRY", 0.001)
+    ask, asked = reader._ask_child, list[bool]()
+    monkeypatch.setattr(reader, "_ask_child", lambda *of: (asked.append(db.session().in_transaction()), ask(*of))[1])
     heavy, light, other = "words " * 200_000, "words", "other words " * 100_000
     mails = [mail(ANN, subject=text[:5], text=text) for text in (heavy, light, other)]
     with desk.app.app_context():
         fetched = [FetchedMail(str(number), len(raw), None, raw) for number, raw in enumerate(mails)]
-        intake.keep("practice", fetched, NOW)
+        intake.keep("lmtp", fetched, NOW)
         assert flow.process_waiting(NOW, desk.worker) == Counter(processed=1)
         assert [(row.state, row.worker_id) for row in desk.ledger()][::2] == [("received", None)] * 2
         assert flow.process_waiting(NOW, desk.worker) == Counter(), "they wait for their turn"
@@ -976,3 +978,4 @@ def test_what_takes_long_lets_the_others_go_first(desk, monkeypatch):
             flow.process_put_off(NOW, desk.worker)
         assert [flow.process_put_off(NOW, desk.worker) for _ in range(3)] == [*[Counter(processed=1)] * 2, Counter()]
     assert [(row.state, row.attempts) for row in desk.ledger()] == [("processed", 0)] * 3
+    assert asked == [False] * len(asked), "nobody waits for the database while a mail is read"
