@@ -53,9 +53,9 @@ class Office:
         """Start a worker and return it once it is registered and all its loops run."""
         before = self.workers()
         program = self.running.start_worker()
-        wait_until(lambda: "worker started" in program.output() or not program.running(), 30)
+        wait_until(lambda: "worker started" in program.output() or not program.running())
         assert program.running(), program.output()
-        wait_until(lambda: len(self.workers()) > len(before), 10)
+        wait_until(lambda: len(self.workers()) > len(before))
         return program
 
     def workers(self) -> list[Worker]:
@@ -140,7 +140,7 @@ class Office:
             db.session.commit()
             check_id = row.id
             wake("check")
-        return wait_until(lambda: self._finished(check_id), 30)
+        return wait_until(lambda: self._finished(check_id))
 
     def _finished(self, check_id: int) -> ServerCheck | None:
         with self.looking():

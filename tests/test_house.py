@@ -32,7 +32,7 @@ class Served:
         )
 
     def wait_until_ready(self) -> None:
-        wait_until(lambda: "CoquiMail is ready" in self.program.output() or not self.program.running(), 60)
+        wait_until(lambda: "CoquiMail is ready" in self.program.output() or not self.program.running())
         assert self.program.running(), self.program.output()
 
     @contextlib.contextmanager
@@ -92,7 +92,7 @@ def test_first_start_to_orderly_end(served: Served) -> None:
     first = served.children()
     assert set(first) == {"web", "worker"}
     os.kill(first["worker"], signal.SIGKILL)
-    wait_until(lambda: served.children().get("worker") not in (None, first["worker"]), 10)
+    wait_until(lambda: served.children().get("worker") not in (None, first["worker"]))
     assert "worker ended unexpectedly (killed by SIGKILL)" in served.program.output()
     assert served.children()["web"] == first["web"]
 
@@ -105,10 +105,10 @@ def test_first_start_to_orderly_end(served: Served) -> None:
 def test_nobody_outlives_a_supervisor_that_is_killed(served: Served) -> None:
     served.wait_until_ready()
     with served.explained():
-        wait_until(lambda: len(family(served.program.pid)) >= 5, 20)  # itself, the worker, gunicorn and its two
+        wait_until(lambda: len(family(served.program.pid)) >= 5)  # itself, the worker, gunicorn and its two
     everybody = family(served.program.pid)
     os.kill(served.program.pid, signal.SIGKILL)
-    wait_until(lambda: not [pid for pid in everybody if alive(pid)], 15)
+    wait_until(lambda: not [pid for pid in everybody if alive(pid)])
 
 
 @pytest.mark.parametrize("unit", sorted((ROOT / "docs" / "systemd").glob("*.service")), ids=lambda path: path.stem)
@@ -134,9 +134,7 @@ def test_a_port_that_is_taken_is_said_at_once(tmp_path: Path) -> None:
     with socket.create_server((HOST, 0)) as taken:
         port = str(taken.getsockname()[1])
         env = os.environ | {"PORT": port, "COQUI_DATA": str(tmp_path)}
-        done = subprocess.run(
-            [sys.executable, "scripts/serve.py"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=30
-        )
+        done = subprocess.run([sys.executable, "scripts/serve.py"], cwd=ROOT, env=env, capture_output=True, text=True)
     assert done.returncode == 2
     assert f"cannot listen on 127.0.0.1:{port}" in done.stdout
     assert "PORT=" in done.stdout

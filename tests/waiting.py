@@ -5,10 +5,11 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+PATIENCE = 60.0  # seconds: it costs nothing where all is well, and a busy machine is no fault
 Seen = TypeVar("Seen")
 
 
-def wait_until(condition: Callable[[], Seen], seconds: float = 10.0, every: float = 0.05) -> Seen:
+def wait_until(condition: Callable[[], Seen], seconds: float = PATIENCE, every: float = 0.05) -> Seen:
     """Return the first true value of ``condition``; an AssertionError names it when it stays false for ``seconds``."""
     end = time.monotonic() + seconds
     while True:

@@ -76,11 +76,11 @@ def test_accounts_are_connected(
     assert looks_well(someone) == []
     page.get_by_role("button", name="Connect", exact=True).click()
     link = page.get_by_role("link", name="Sign in with Google")
-    expect(link).to_be_visible(timeout=office.LONG)
+    expect(link).to_be_visible()
     assert looks_well(someone) == []
     link.click()
     sign_in_there(page)
-    expect(page.get_by_text("Connected. Test the server now.")).to_be_visible(timeout=office.LONG)
+    expect(page.get_by_text("Connected. Test the server now.")).to_be_visible()
     expect(page.get_by_text(f"The mailbox is {ADDRESS}.")).to_be_visible()
     assert looks_well(someone) == []
     page.get_by_role("link", name="Back to the server").click()
@@ -92,10 +92,10 @@ def test_accounts_are_connected(
     page.locator("#sign-in-flow").select_option("device")
     page.get_by_role("button", name="Connect", exact=True).click()
     shown = page.locator(".sign-in-code [data-copy]")
-    expect(shown).to_be_visible(timeout=office.LONG)
+    expect(shown).to_be_visible()
     assert looks_well(someone) == []
     authorization.enter_code(f"{authorization.url}/device?user_code={shown.get_attribute('data-copy')}", ADDRESS)
-    expect(page.get_by_text("Connected. Test the server now.")).to_be_visible(timeout=office.LONG)
+    expect(page.get_by_text("Connected. Test the server now.")).to_be_visible()
     page.goto("/admin/connected-accounts/")
     expect(page.get_by_role("row", name=ADDRESS)).to_have_count(2)
     assert looks_well(someone) == []

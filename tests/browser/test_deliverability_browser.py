@@ -43,7 +43,7 @@ def check_now(page: Page) -> None:
     """Press the button and wait for what was found."""
     with page.expect_navigation():  # a check may be over before its page is shown
         page.get_by_role("button", name="Check now").first.click()
-    expect(page.get_by_role("heading", name="Looking up DNS")).to_be_hidden(timeout=office.LONG)
+    expect(page.get_by_role("heading", name="Looking up DNS")).to_be_hidden()
 
 
 def copy_record(page: Page, kind: str) -> str:

@@ -42,17 +42,17 @@ def test_from_no_signature_to_one_that_verifies(
     page.goto(f"/deliverability/{DOMAIN}")
     page.get_by_role("button", name="Check now").first.click()
     create = page.get_by_role("button", name="Create key")
-    expect(create).to_be_visible(timeout=office.LONG)
+    expect(create).to_be_visible()
 
     # A key, its record in DNS, signing.
     create.click()
-    expect(page.get_by_text("Waiting for DNS")).to_be_visible(timeout=office.LONG)
+    expect(page.get_by_text("Waiting for DNS")).to_be_visible()
     expect(page.get_by_role("button", name="Start signing")).to_have_count(0)
     assert looks_well(someone) == []
     first, value = publish(page, name_server)
     page.get_by_role("button", name="Look again").click()
     start = page.get_by_role("button", name="Start signing")
-    expect(start).to_be_visible(timeout=office.LONG)
+    expect(start).to_be_visible()
     start.click()
     expect(page.locator(".dkim-key").get_by_text("Signing", exact=True)).to_be_visible()
 
@@ -60,7 +60,7 @@ def test_from_no_signature_to_one_that_verifies(
     page.goto("/admin/outgoing-servers/")
     page.get_by_role("link", name="Relay").first.click()
     page.get_by_role("button", name="Send me a test email").click()
-    expect(page.get_by_text("The server took the email.")).to_be_visible(timeout=office.LONG)
+    expect(page.get_by_text("The server took the email.")).to_be_visible()
     mail = postfix.wait_for("ada@mycompany.test")[0].raw
     assert verified(mail, {first: value}) == [True]
 
@@ -68,9 +68,9 @@ def test_from_no_signature_to_one_that_verifies(
     page.goto(f"/deliverability/{DOMAIN}")
     page.get_by_role("button", name="Replace RSA key").click()
     page.get_by_role("button", name="Replace RSA key").last.click()
-    expect(page.get_by_text("Waiting for DNS")).to_be_visible(timeout=office.LONG)
+    expect(page.get_by_text("Waiting for DNS")).to_be_visible()
     second, _ = publish(page, name_server)
     page.get_by_role("button", name="Look again").click()
-    expect(page.get_by_text("Keep its record in DNS until")).to_be_visible(timeout=office.LONG)
+    expect(page.get_by_text("Keep its record in DNS until")).to_be_visible()
     assert second != first
     assert looks_well(someone) == []

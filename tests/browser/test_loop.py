@@ -59,7 +59,7 @@ def test_from_a_customers_mail_to_the_answer_and_back(
 
     # The clerk answers; customer and second follower get it, the author does not.
     office.post(clerk, "We can deliver in May.")
-    expect(clerk.locator(".envelope-green")).to_be_visible(timeout=office.LONG)
+    expect(clerk.locator(".envelope-green")).to_be_visible()
     answer = postfix.wait_for("carla@customer.test")[0]
     assert b'\nFrom: "Clerk" <notifications@mycompany.test>' in answer.raw
     assert str(answer.message["Reply-To"]).endswith("<sales@mycompany.test>")
@@ -71,7 +71,7 @@ def test_from_a_customers_mail_to_the_answer_and_back(
     to, reply = office.reply_to(answer, CUSTOMER, "May is fine.")
     assert to == "sales@mycompany.test"
     office.send(postfix, CUSTOMER, to, reply)
-    expect(clerk.locator(".post")).to_have_count(3, timeout=office.LONG)
+    expect(clerk.locator(".post")).to_have_count(3)
     expect(clerk.frame_locator("iframe.mail-body").first.locator("body")).to_have_text("May is fine.")
     relayed = postfix.wait_for("clerk@home.test")[0]
     assert b'\nFrom: "Carla Customer" <notifications@mycompany.test>' in relayed.raw
@@ -83,7 +83,7 @@ def test_from_a_customers_mail_to_the_answer_and_back(
     office.add_follower(clerk, "gone@partner.test")
     office.post(clerk, "The offer is attached.")
     red = clerk.locator(".envelope-red")
-    expect(red).to_be_visible(timeout=2 * office.LONG)
+    expect(red).to_be_visible()
     red.click()
     expect(clerk.get_by_text("The person has left the company").first).to_be_visible()
     clerk.goto("/documents/opportunity?failed=1")

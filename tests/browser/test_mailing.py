@@ -80,14 +80,14 @@ def test_a_mailing_and_a_post_go_their_own_ways(
     mailing = page.url
     page.get_by_role("button", name="Send", exact=True).first.click()
     page.locator("#ask-yes").click()
-    wait_until(lambda: len(dedicated.mails()) > 20, 30)
+    wait_until(lambda: len(dedicated.mails()) > 20)
 
     # Pause: within two seconds nothing more goes out; a chatter post goes out all the same, through the first server.
     page.goto(mailing)
     page.get_by_role("button", name="Pause").click()
     expect(page.get_by_role("button", name="Resume")).to_be_visible()
     last: list[float] = []
-    wait_until(lambda: dedicated.idle() and nothing_arrived_for(dedicated, 2.0, last), 20)
+    wait_until(lambda: dedicated.idle() and nothing_arrived_for(dedicated, 2.0, last))
     page.goto("/documents/task/new")
     page.locator("#title").fill("Water the plants")
     page.locator("#customer").fill("Paul <paul@customer.test>")
@@ -101,8 +101,8 @@ def test_a_mailing_and_a_post_go_their_own_ways(
     dedicated.slow_down(0)
     page.goto(mailing)
     page.get_by_role("button", name="Resume").click()
-    wait_until(lambda: len(dedicated.mails()) >= READERS - 1, 60)
-    expect(page.get_by_text("Done").first).to_be_visible(timeout=office.LONG)
+    wait_until(lambda: len(dedicated.mails()) >= READERS - 1)
+    expect(page.get_by_text("Done").first).to_be_visible()
     got = [mail.recipient for mail in dedicated.mails()]
     assert sorted(got) == sorted(
         f"reader{n}@readers.test" for n in range(READERS) if f"reader{n}@readers.test" != LEFT_OUT

@@ -33,13 +33,13 @@ def test_quarantine_and_route_simulator(running_app: App, person: Callable[..., 
     office.open_document(page, "opportunity", "20 chairs")
     number = page.locator(".breadcrumb-item").last.inner_text()
     page.goto("/admin/received-mails/?state=quarantined")
-    page.get_by_role("link", name="And 5 tables").click(timeout=office.LONG)
+    page.get_by_role("link", name="And 5 tables").click()
     expect(page.get_by_text("It would stay in quarantine until a person decides.")).to_be_visible()
     assert not somebody.axe() and not somebody.scrolls_sideways()
     page.get_by_label("Document number").fill(number)
     page.get_by_role("button", name="Post on this document").click()
     page.get_by_role("link", name=number).click()
-    expect(page.frame_locator(".mail-body").first.get_by_text("They should match.")).to_be_visible(timeout=office.LONG)
+    expect(page.frame_locator(".mail-body").first.get_by_text("They should match.")).to_be_visible()
 
     # One click makes an alias of an address that nobody has; what waited for it goes on.
     page.goto("/admin/received-mails/")
@@ -59,5 +59,5 @@ def test_quarantine_and_route_simulator(running_app: App, person: Callable[..., 
     expect(page.get_by_text("Please write to sales@office.test instead.").first).to_be_visible()
     assert not somebody.axe() and not somebody.scrolls_sideways()
     page.goto("/admin/received-mails/totals")
-    expect(page.get_by_text("4 received = 4 processed")).to_be_visible(timeout=office.LONG)
+    expect(page.get_by_text("4 received = 4 processed")).to_be_visible()
     assert not somebody.axe() and not somebody.scrolls_sideways()

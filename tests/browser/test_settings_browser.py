@@ -122,9 +122,9 @@ def test_a_test_waits_for_the_worker_and_shows_each_step(admin: Page, running_ap
     admin.get_by_role("button", name="Test Connection").click()
     expect(admin.get_by_text("Waiting for the worker")).to_be_visible()
     running_app.move_clock(11)
-    expect(admin.get_by_text("No worker is running")).to_be_visible(timeout=office.LONG)
+    expect(admin.get_by_text("No worker is running")).to_be_visible()
     running_app.start_worker()
-    expect(admin.locator("[data-done]")).to_be_visible(timeout=office.LONG)
+    expect(admin.locator("[data-done]")).to_be_visible()
     failed = admin.locator(".steps-list .failed")
     expect(failed).to_contain_text(f"nothing responds on port {port}")
     admin.get_by_role("link", name="Back").click()
@@ -139,7 +139,7 @@ def test_the_banner_goes_when_the_first_server_has_passed_its_test(
     admin.goto("/admin/outgoing-servers/")
     expect(admin.locator(".banner")).to_contain_text("No mail server is set up yet")
     office.add_outgoing_server(admin, "Ours", smtp_sink.port)
-    expect(admin.locator(".banner")).to_have_count(0, timeout=office.LONG)
+    expect(admin.locator(".banner")).to_have_count(0)
 
 
 @ONE_DATABASE
@@ -156,29 +156,29 @@ def test_a_mailbox_is_confirmed_and_fetched_before_ones_eyes(
     state = admin.locator("main [data-live]").first
     expect(state).to_contain_text("Confirmed")
     admin.get_by_role("button", name="Fetch now").click()
-    expect(admin.locator("[data-done]")).to_contain_text("fetched.", timeout=office.LONG)
-    expect(state).not_to_contain_text("never", timeout=office.LONG)
+    expect(admin.locator("[data-done]")).to_contain_text("fetched.")
+    expect(state).not_to_contain_text("never")
     admin.goto("/documents/opportunity")
-    expect(admin.get_by_role("link", name="A question", exact=True)).to_be_visible(timeout=office.LONG)
+    expect(admin.get_by_role("link", name="A question", exact=True)).to_be_visible()
     admin.goto("/admin/incoming-servers/")
     admin.get_by_role("link", name="Sales", exact=True).click()
     admin.locator("#password").fill("another")
     admin.get_by_role("button", name="Save").click()
     expect(admin.locator("main [data-live]").first).to_contain_text("Draft")
     admin.get_by_role("button", name="TEST & CONFIRM").click()
-    expect(admin.locator(".steps-list .failed")).to_contain_text("refused the user", timeout=office.LONG)
+    expect(admin.locator(".steps-list .failed")).to_contain_text("refused the user")
 
 
 def test_an_edited_interval_counts_at_once_and_runs_appear_by_themselves(admin: Page, running_app: App) -> None:
     admin.goto("/admin/scheduled-actions/")
     expect(admin.get_by_text("No worker is running")).to_be_visible()
     running_app.start_worker()
-    expect(admin.get_by_text("1 worker is running")).to_be_visible(timeout=office.LONG)
+    expect(admin.get_by_text("1 worker is running")).to_be_visible()
     office.fetch_every(admin, 5)
     runs = admin.locator("tbody tr")
     before = runs.count()
-    expect(runs.nth(before + 1)).to_be_visible(timeout=office.LONG)  # two more, without a reload
+    expect(runs.nth(before + 1)).to_be_visible()  # two more, without a reload
     admin.goto("/admin/scheduled-actions/")
     row = admin.get_by_role("row", name=re.compile("Clean-up"))
     row.get_by_role("button", name="Run now").click()
-    expect(admin.get_by_role("row", name=re.compile("by Run now"))).to_contain_text("Done", timeout=office.LONG)
+    expect(admin.get_by_role("row", name=re.compile("by Run now"))).to_contain_text("Done")

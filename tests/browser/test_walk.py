@@ -130,7 +130,7 @@ def unlabelled(page: Page) -> list[str]:
 @pytest.mark.parametrize("width", [1440, 390])
 @pytest.mark.parametrize("role", ROLES)
 def test_every_page_on_every_screen(lively_office: App, person: Callable[..., Person], role: str, width: int) -> None:
-    wait_until(lambda: "processed" in lively_office.log(), 30)
+    wait_until(lambda: "processed" in lively_office.log())
     someone = person(lively_office.url, width=width, height=900)
     page = office.log_in(someone, f"{role}@home.test")
     if role == "admin":
@@ -164,7 +164,7 @@ def test_every_page_on_every_screen(lively_office: App, person: Callable[..., Pe
 
 
 def test_no_column_is_cut_off(lively_office: App, person: Callable[..., Person]) -> None:
-    wait_until(lambda: "processed" in lively_office.log(), 30)
+    wait_until(lambda: "processed" in lively_office.log())
     someone = person(lively_office.url)
     page = office.log_in(someone, "admin@home.test")
     office.developer_mode(page)

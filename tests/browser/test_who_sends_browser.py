@@ -65,7 +65,7 @@ def test_a_header_is_explained_and_reports_say_who_sends(
     page.goto(f"/deliverability/{DOMAIN}")
     page.get_by_role("link", name=f"Who sends as {DOMAIN}").click()
     expect(page.get_by_role("heading", name=f"Who sends as {DOMAIN}")).to_be_visible()
-    expect(page.get_by_text("Receivers reported 22 emails: 14 passed, 8 failed.")).to_be_visible(timeout=office.LONG)
+    expect(page.get_by_text("Receivers reported 22 emails: 14 passed, 8 failed.")).to_be_visible()
     expect(page.get_by_role("row", name="203.0.113.66")).to_contain_text("Stranger")
     expect(page.get_by_role("row", name="198.51.100.99")).to_contain_text("Forwarded")
     looks_right(someone)

@@ -233,7 +233,7 @@ def test_two_workers_warn_once(account: OauthAccount, app: Flask, monkeypatch: p
     found, tell = threading.Barrier(2), account_notices.days_left
 
     def both_have_looked(*given: Any) -> int | None:
-        found.wait(10)
+        found.wait(60)
         return tell(*given)
 
     monkeypatch.setattr(account_notices, "days_left", both_have_looked)
@@ -246,7 +246,7 @@ def test_two_workers_warn_once(account: OauthAccount, app: Flask, monkeypatch: p
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     ((words, _),) = notices()
     assert "ends in 5 days" in words
 

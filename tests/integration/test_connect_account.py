@@ -245,7 +245,7 @@ def test_a_renewal_under_way_sends_nothing_to_a_provider_that_was_just_entered(
     def account_was_read(*_: Any) -> None:  # its provider may not be yet
         if between and not sent:
             between[0].start()
-            between.pop().join(10)
+            between.pop().join(60)
 
     between: list[threading.Thread] = []
     monkeypatch.setattr(oauth_http, "ask", ask)

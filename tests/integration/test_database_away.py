@@ -83,8 +83,8 @@ def test_connections_that_were_cut_are_replaced(door, postgres_url, tmp_path):
         assert db.session.scalar(text("SELECT 1")) == 1
         db.session.commit()
         with psycopg.connect(postgres_url.replace("postgresql+psycopg", "postgresql"), autocommit=True) as other:
-            other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
-                          "AND pid <> pg_backend_pid()")  # fmt: skip
+            other.execute("SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity "  # it waits for their end
+                          "WHERE datname = current_database() AND pid <> pg_backend_pid()")  # fmt: skip
         assert db.session.scalar(text("SELECT 2")) == 2
         db.session.commit()
         db.engine.dispose()

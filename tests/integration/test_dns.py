@@ -166,7 +166,7 @@ ASKED = Question("acme.example", "TXT")
 def test_outcomes_are_told_apart(staged, outcome, said):
     server = LyingNameServer(staged)
     try:
-        answer = Resolver([(HOST, server.port)], seconds=0.5).ask(ASKED)
+        answer = Resolver([(HOST, server.port)], seconds=0.5 if outcome == "silent" else 30).ask(ASKED)
     finally:
         server.close()
     assert answer.outcome == outcome
@@ -183,7 +183,7 @@ def test_what_does_not_belong_to_the_question_is_passed_over(header):
 
     server = LyingNameServer(staged, lambda: answers[-1:])
     try:
-        assert Resolver([(HOST, server.port)], seconds=5).ask(ASKED).records == ("v=spf1 -all",)
+        assert Resolver([(HOST, server.port)], seconds=30).ask(ASKED).records == ("v=spf1 -all",)
         assert len(answers) == 1
     finally:
         server.close()

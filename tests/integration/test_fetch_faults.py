@@ -204,7 +204,7 @@ def test_a_mailbox_that_is_made_anew_while_it_waits(app: Flask, dovecot: Dovecot
     dovecot.add_mailbox(mailbox)
     dovecot.append(mailbox, letter(2))
     desk.rest()
-    wait_until(lambda: desk.fetcher.start(server_id).result(30).why is None or None, 30)
+    wait_until(lambda: desk.fetcher.start(server_id).result(60).why is None or None)
     desk.until(lambda: desk.arrived() == 2)
     with app.app_context():
         assert len(db.session.scalars(select(ReceivedMail)).all()) == 2

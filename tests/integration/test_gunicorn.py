@@ -81,7 +81,7 @@ def office(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> It
         add_account(app, f"{role}@home.test", role.capitalize(), role)
     make_lively(app)
     app.start()
-    wait_until(lambda: "processed" in app.log(), 30)
+    wait_until(lambda: "processed" in app.log())
     yield app
     app.close()
 

@@ -193,7 +193,7 @@ class Desk:
             self.look()
             return bool(condition())
 
-        wait_until(turn, 20, every=0.01)
+        wait_until(turn, every=0.01)
 
     def row(self, server_id: int) -> IncomingServer:
         with self.app.app_context():
@@ -255,7 +255,7 @@ def test_one_connection_for_each_mailbox_whoever_fetches(
     dovecot.append(mailbox, letter(3))
     desk.until(lambda: desk.arrived() == 3)
     desk.rest()
-    assert desk.fetcher.start(server_id).result(10).why is None
+    assert desk.fetcher.start(server_id).result(60).why is None
     assert desk.mailboxes._waiting[server_id] is box, "the scheduled fetch went over it as well"
 
 
@@ -328,10 +328,10 @@ def test_a_lost_connection_is_made_again_and_later_each_time(desk: Desk, monkeyp
         desk.until(lambda: desk.why(server_id) == "idle_lost")
         assert not desk.waits(server_id) and not desk.mailboxes.due()
         assert "3,600" in say(desk.row(server_id).idle_why) or "3600" in say(desk.row(server_id).idle_why)
-        assert desk.fetcher.start(server_id).result(10).why is None, "the scheduled fetch does not wait for that"
+        assert desk.fetcher.start(server_id).result(60).why is None, "the scheduled fetch does not wait for that"
         desk.until(lambda: desk.waits(server_id) and not desk.why(server_id))
         desk.mailboxes._waiting[server_id].opened_at -= open_mailboxes.STEADY
-        assert desk.fetcher.start(server_id).result(10).why is None, "it goes over the connection of before"
+        assert desk.fetcher.start(server_id).result(60).why is None, "it goes over the connection of before"
         desk.rest()
         server.connections[0].shutdown(socket.SHUT_RDWR)
         desk.until(lambda: desk.mailboxes._courses[server_id].losses == 0)
@@ -350,13 +350,13 @@ def test_a_database_that_was_away_is_no_reason_to_wait_for_the_schedule(
         desk.rest()
         locked = OperationalError("INSERT", {}, sqlite3.OperationalError("database is locked"))
         away.setattr(flow.intake, "unacknowledged", lambda *_: (_ for _ in ()).throw(locked))
-        reason = desk.fetcher.start(server_id).result(10).why
+        reason = desk.fetcher.start(server_id).result(60).why
         assert reason is not None and reason["code"] == "database_away"
         desk.rest()
         desk.look()
         assert desk.why(server_id) == "database_away" and not desk.mailboxes.due(), "each try would be a log-in"
         away.setattr(desk.fetcher._identity, "alone", lambda _thing: (_ for _ in ()).throw(locked))
-        assert desk.fetcher.start(server_id).result(10).why == reason
+        assert desk.fetcher.start(server_id).result(60).why == reason
         desk.rest()
         away.undo()
         server.mails[2] = letter(2)
@@ -382,7 +382,7 @@ def test_a_mailbox_that_can_not_wait_says_why_and_is_fetched_all_the_same(
         desk.rest()
         assert not desk.waits(server_id) and desk.row(server_id).why is None and desk.arrived() == 1
         server.mails[2] = letter(2)
-        assert desk.fetcher.start(server_id).result(10).mails == 1
+        assert desk.fetcher.start(server_id).result(60).mails == 1
         wait_until(lambda: not server.connections)
         desk.look()
         assert desk.why(server_id) == code
@@ -468,10 +468,10 @@ def test_mail_is_here_at_once_although_the_next_fetch_is_far_off(
         with office.looking():
             return db.session.get_one(IncomingServer, server_id)
 
-    wait_until(lambda: row().idle_since, 20)
+    wait_until(lambda: row().idle_since)
     for number in (1, 2):
         dovecot.append(mailbox, letter(number))
-        wait_until(lambda number=number: processed(office) == number, 10)
+        wait_until(lambda number=number: processed(office) == number)
     assert worker.terminate(10) == 0
 
 

@@ -86,7 +86,7 @@ def test_threads_that_ask_at_once_never_get_more_than_the_limit(app: Flask) -> N
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert sum(got) == 150 and (used(app, server), used(app, server, 3600)) == (150, 150)
 
 

@@ -318,7 +318,7 @@ def test_a_server_that_hangs_up_while_its_mail_is_stored_stops_nobody(
 ) -> None:
     begun, gone, goes_on = threading.Event(), threading.Event(), threading.Event()
     store, hang_up = push.store, getattr(dialogue.SmtpDialogue, end)
-    monkeypatch.setattr(push, "store", lambda *mails: (begun.set(), goes_on.wait(20), store(*mails)))
+    monkeypatch.setattr(push, "store", lambda *mails: (begun.set(), goes_on.wait(60), store(*mails)))
     monkeypatch.setattr(dialogue.SmtpDialogue, end, lambda *given: (hang_up(*given), gone.set())[0])
     key, certificate = authority.issue("localhost", tmp_path)
     with listening(app, "smtp", (certificate, key)) as port:
@@ -331,8 +331,8 @@ def test_a_server_that_hangs_up_while_its_mail_is_stored_stops_nobody(
             hasty.rcpt("sales@office.test")
             assert hasty.docmd("DATA")[0] == 354
             hasty.send(MAIL.encode() + b".\r\n")
-            assert begun.wait(20)
-        assert gone.wait(20)
+            assert begun.wait(60)
+        assert gone.wait(60)
         assert not listener._memory.take(listener.MEMORY), "the mail is still in it"
         goes_on.set()
         with closing(smtplib.SMTP("127.0.0.1", port, timeout=20)) as next_one:

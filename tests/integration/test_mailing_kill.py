@@ -46,7 +46,7 @@ def killed_again_and_again(running_app: App, office: Flask, postfix: Postfix, re
             return mailing_of(id).state == "done"
 
     wait_until(finished, 90)
-    wait_until(postfix.idle, 30)
+    wait_until(postfix.idle)
     with office.app_context():
         counted = states(id)
         unknown = set(db.session.scalars(select(Trace.address).where(Trace.state == "unknown")))
@@ -76,7 +76,7 @@ def test_two_workers_are_killed_and_started_in_turn(running_app, office, postfix
     first, _second = running_app.start_worker(), running_app.start_worker()
     with office.app_context():
         mailing.send(id, now())
-    wait_until(lambda: len(postfix.mails()) > 40, 30)
+    wait_until(lambda: len(postfix.mails()) > 40)
     first.kill()
     postfix.slow_down(0.005)
 
@@ -85,7 +85,7 @@ def test_two_workers_are_killed_and_started_in_turn(running_app, office, postfix
             return mailing_of(id).state == "done"
 
     wait_until(finished, 90)
-    wait_until(postfix.idle, 30)
+    wait_until(postfix.idle)
     with office.app_context():
         counted = states(id)
     got = Counter(mail.recipient for mail in postfix.mails())

@@ -115,7 +115,7 @@ def test_what_finding_the_host_took_is_missing_later(trusted: Authority, monkeyp
     began = time.monotonic()
     with misbehaving(silent) as port, pytest.raises(oauth_http.OauthUnreachable):
         oauth_http.ask(f"https://localhost:{port}/", allow_local=True, seconds=20)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
 
 
 def test_a_certificate_that_nobody_vouches_for_gets_no_secret(secured: Callable[[str], Script]) -> None:

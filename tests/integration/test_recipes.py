@@ -132,7 +132,7 @@ def test_postfix_with_a_pipe_and_with_aliases(
             )
             stand_in.ends_with(TRY_AGAIN)
             client.sendmail("ann@home.test", [f"sales@{DOMAIN}"], MAIL)
-            wait_until(lambda: server.log().count("status=deferred") >= 2, 20)
+            wait_until(lambda: server.log().count("status=deferred") >= 2)
             assert not server.idle()
     finally:
         server.close()

@@ -276,7 +276,7 @@ def test_a_batch_that_is_under_way_when_it_ends(app: Flask, written: bool, state
 
     sending = threading.Thread(target=send)
     try:
-        wait_until(lambda: listens(app, server), 20)
+        wait_until(lambda: listens(app, server))
         sending.start()
         assert connections.waits.wait(60)
         with app.app_context():
@@ -292,7 +292,7 @@ def test_a_batch_that_is_under_way_when_it_ends(app: Flask, written: bool, state
     finally:
         connections.may_go_on.set()
         ended.set()
-        receiver.join(5)
+        receiver.join(60)
         connections.close()
         journal.close()
 

@@ -118,7 +118,7 @@ class Bench:
             if name := self_test.next_to_send(check_id):
                 self.send(check_id, name)
                 continue
-            wait_until(self.postfix.idle, 20)
+            wait_until(self.postfix.idle)
             before = self.seen()
             for server_id in self_test_rows.mailboxes(check_id):
                 flow.fetch(server_id, self.identity.current(), now())
@@ -346,7 +346,7 @@ def test_a_worker_that_dies_is_followed_by_another_one(
         if to_send:
             bench.send(check_id, to_send)
         else:
-            wait_until(bench.postfix.idle, 20)
+            wait_until(bench.postfix.idle)
             flow.fetch(1, bench.identity.current(), now())
             db.session.expire_all()
     with monkeypatch.context() as patched, pytest.raises(Killed):
@@ -375,7 +375,7 @@ def test_what_comes_after_the_test_is_noted(bench: Bench) -> None:
     elsewhere = (bench.postfix.delivered / "elsewhere" / "new").iterdir()
     late = max(elsewhere, key=lambda file: file.stat().st_mtime_ns)  # others lie there from other tests
     late.rename(bench.dovecot.maildir(bench.box) / "new" / late.name)
-    wait_until(lambda: flow.fetch(1, bench.identity.current(), now()).kept > 0, 20)
+    wait_until(lambda: flow.fetch(1, bench.identity.current(), now()).kept > 0)
     assert bench.table(check_id)["delivery"] == "warning self_test_late"
     assert db.session.scalars(select(Document)).all() == []
 
@@ -548,7 +548,7 @@ def test_two_clicks_are_one_test(app: Flask) -> None:
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_no_more_are_claimed_than_run_at_once(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     goes_on = threading.Event()
-    monkeypatch.setattr(SelfTests, "run", lambda *_: goes_on.wait(20))
+    monkeypatch.setattr(SelfTests, "run", lambda *_: goes_on.wait(60))
     with app.app_context():
         identity = WorkerIdentity(recovery.recover_claims)
         identity.begin()
@@ -560,4 +560,4 @@ def test_no_more_are_claimed_than_run_at_once(app: Flask, monkeypatch: pytest.Mo
             assert [loop.work() for _ in range(3)] == [True, True, False]
         finally:
             goes_on.set()
-        wait_until(loop.work, 20)
+        wait_until(loop.work)

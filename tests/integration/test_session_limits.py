@@ -75,7 +75,7 @@ def test_every_mail_goes_out_at_once_and_the_limit_is_learned(moment, refusal, c
     server = LimitedServer(moment, refusal, closes=closes)
     people = [f"p{number}@example.com" for number in range(10)]
     with misbehaving(server.talk) as port:
-        target = SmtpTarget("test", HOST, port, timeout=10.0, allow_local=True)
+        target = SmtpTarget("test", HOST, port, allow_local=True)
         with ServerConnection(target) as connection:
             outcomes = [connection.deliver("", person, MAIL) for person in people]
             assert connection.most_mails == 3
@@ -90,7 +90,7 @@ def test_without_words_three_in_a_row_are_tried_over_a_new_connection(moment, re
     """There a single refusal may mean this recipient alone (greylisting, a full mailbox)."""
     server = LimitedServer(moment, refusal)
     with misbehaving(server.talk) as port:
-        target = SmtpTarget("test", HOST, port, timeout=10.0, allow_local=True)
+        target = SmtpTarget("test", HOST, port, allow_local=True)
         with ServerConnection(target) as connection:
             outcomes = [connection.deliver("", f"p{number}@example.com", MAIL) for number in range(6)]
             assert [outcome.accepted for outcome in outcomes] == [True] * 3 + [False] * 2 + [True]
@@ -101,7 +101,7 @@ def test_without_words_three_in_a_row_are_tried_over_a_new_connection(moment, re
 def test_a_server_that_puts_everybody_off_is_not_asked_over_ever_new_connections():
     server = LimitedServer("mail", "450 4.7.0 Slow down", most=0)
     with misbehaving(server.talk) as port:
-        target = SmtpTarget("test", HOST, port, timeout=10.0, allow_local=True)
+        target = SmtpTarget("test", HOST, port, allow_local=True)
         with ServerConnection(target) as connection:
             outcomes = [connection.deliver("", f"p{number}@example.com", MAIL) for number in range(10)]
             assert connection.most_mails is None

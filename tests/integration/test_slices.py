@@ -52,7 +52,7 @@ def test_who_waits_is_seen_until_it_had_its_turn(app):
             db.session.connection()  # the write lock is ours
             waiter = threading.Thread(target=write, args=(app, f"waited{patient}", patient))
             waiter.start()
-            wait_until(lambda patient=patient: sqlite.someone_waits(db.engine, patient), 5)
+            wait_until(lambda patient=patient: sqlite.someone_waits(db.engine, patient))
             assert not sqlite.someone_waits(db.engine, not patient)
             db.session.rollback()
             waiter.join()

@@ -61,7 +61,7 @@ SENDER, ANN = "bounce@office.test", "ann@example.com"
 
 
 def target(port: int, **more) -> SmtpTarget:
-    return SmtpTarget(**{"name": "test", "host": HOST, "port": port, "timeout": 10.0, "allow_local": True} | more)
+    return SmtpTarget(**{"name": "test", "host": HOST, "port": port, "timeout": 30.0, "allow_local": True} | more)
 
 
 def send(connection: ServerConnection, recipient: str = ANN, content: bytes = MAIL, **more) -> Outcome:
@@ -484,9 +484,10 @@ class Server:
 )
 def test_only_after_the_final_dot_a_cut_leaves_doubt(tmp_path, moment, phase, in_doubt, journal, how):
     server = Server(moment, how)
+    patience = {"timeout": 0.3, "answer_timeout": 0.5} if how == "silent" else {}
     with (
         misbehaving(server.talk) as port,
-        ServerConnection(target(port, timeout=0.3, answer_timeout=0.5)) as connection,
+        ServerConnection(target(port, **patience)) as connection,
         Journal.open(tmp_path, 1, "c1") as kept,
     ):
         outcome = send(connection, **kept.in_flight("l1"))
@@ -516,7 +517,7 @@ def test_a_server_that_stops_reading_is_left(tmp_path):
             connection.sendall(b"354 go\r\n" if line.startswith(b"DATA") else b"250 ok\r\n")
             if line.startswith(b"DATA"):
                 break
-        ended.wait(30)
+        ended.wait(60)
 
     ended = threading.Event()
     with misbehaving(stuck) as port, ServerConnection(target(port, timeout=0.3)) as connection:
@@ -886,7 +887,7 @@ def test_where_a_connection_may_go(host, port, allow_local, error):
 def test_the_second_address_is_tried_when_the_first_is_dead(receiver):
     dead = network.HostAddress(socket.AF_INET, "127.0.0.3", free_port())
     alive = network.HostAddress(socket.AF_INET, HOST, receiver.port)
-    with network.open_socket("mail.test", [dead, alive], timeout=5) as connection:
+    with network.open_socket("mail.test", [dead, alive], timeout=30) as connection:
         assert connection.getpeername() == (HOST, receiver.port)
 
 

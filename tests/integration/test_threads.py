@@ -338,7 +338,7 @@ def test_two_who_write_in_a_thread_at_once_wait_for_each_other_and_never_in_a_ri
     document, both, failed = desk.document(), threading.Barrier(2), []
 
     def written(posts: object) -> None:
-        both.wait(20)  # each has its post in the thread before either notes that something was said there
+        both.wait(60)  # each has its post in the thread before either notes that something was said there
 
     monkeypatch.setattr(documents_posts, "_attach", written)
 
@@ -354,7 +354,7 @@ def test_two_who_write_in_a_thread_at_once_wait_for_each_other_and_never_in_a_ri
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert failed == []
 
 

@@ -170,7 +170,7 @@ def test_two_workers_with_many_threads_ask_once(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     with workers[1].app_context():
         db.engine.dispose()
     assert not errors and len(found) == 8 and len(set(found)) == 1
@@ -237,8 +237,8 @@ def test_the_worker_renews_what_nobody_needs_just_now(office: Flask, authorizati
     identity = WorkerIdentity()
     identity.begin()
     assert not Renewals(office, identity, Connections()).work()
-    wait_until(lambda: the(account).access_token != old, 10)
-    wait_until(lambda: not identity.busy(), 10)
+    wait_until(lambda: the(account).access_token != old)
+    wait_until(lambda: not identity.busy())
     assert the(resting).generation == 1 and not notices()
 
 
@@ -459,7 +459,7 @@ def test_a_token_that_ends_sooner_than_we_think_is_replaced(
         assert flow.fetch(server, worker, now()).why is None
         return the(account).generation > 1
 
-    wait_until(renewed, 20)
+    wait_until(renewed)
     assert the(account).forced
 
 

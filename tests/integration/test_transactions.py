@@ -104,7 +104,7 @@ def test_reading_does_not_wait_for_a_writer(app):
 
         reader = threading.Thread(target=look)
         reader.start()
-        reader.join(timeout=5)
+        reader.join(timeout=60)
         assert seen == [None]
 
 

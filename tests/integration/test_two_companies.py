@@ -77,7 +77,7 @@ class Company:
                 kept += flow.fetch(self.server_id, self.desk.worker, self.desk.now).kept
             return kept >= count
 
-        wait_until(all_here, 30)
+        wait_until(all_here)
 
     def document(self) -> Document:
         (found,) = (one for one in self.desk.documents("opportunity") if self.customer in one.sender)

@@ -154,7 +154,7 @@ class Scene(Office):
 
     def check_lines(self) -> int:
         """Every line is there once, at the receiver too, but for those in doubt; returns how many doubts there were."""
-        wait_until(self.receiver.idle, 20)
+        wait_until(self.receiver.idle)
         got = Counter((mail.recipient, str(mail.message["Message-ID"])) for mail in self.receiver.mails())
         with self.context():
             lines = db.session.execute(
@@ -194,7 +194,7 @@ class Scene(Office):
 
     def check_mailing(self, mailing_id: int, recipients: int) -> int:
         """Every recipient got it once, but for those in doubt; returns how many those are."""
-        wait_until(self.receiver.idle, 20)
+        wait_until(self.receiver.idle)
         got = Counter(mail.recipient for mail in self.receiver.mails())
         with self.context():
             counted = states(mailing_id)

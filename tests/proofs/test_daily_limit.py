@@ -88,7 +88,7 @@ class Hosted(Office):
         held: dict[str, str | None] = {}
         while "begun" not in held.values():
             os.kill(worker.pid, signal.SIGCONT)
-            wait_until(lambda: "begun" in self._journal(rows).values(), 30, every=0.01)
+            wait_until(lambda: "begun" in self._journal(rows).values(), every=0.01)
             os.kill(worker.pid, signal.SIGSTOP)  # or the other one has recovered it before we look
             with self.looking():
                 lines = select(Recipient.id).where(Recipient.state == "sending", Recipient.worker_id.in_(rows))
@@ -103,7 +103,7 @@ class Hosted(Office):
 
     def arrived(self) -> Counter[tuple[str, str]]:
         """What the receiver has got: recipient and Message-ID."""
-        wait_until(self.receiver.idle, 20)
+        wait_until(self.receiver.idle)
         return Counter((mail.recipient, str(mail.message["Message-ID"])) for mail in self.receiver.mails())
 
 
@@ -130,12 +130,12 @@ def test_two_workers_never_send_the_201st(hosted: Hosted, database: str, tmp_pat
     workers = [hosted.worker_of(0), hosted.worker_of(1)]
     with hosted.context():
         hosted.queue(110)
-        wait_until(lambda: hosted.lines()[("sent", "")] > LIMIT / 2, 30)
+        wait_until(lambda: hosted.lines()[("sent", "")] > LIMIT / 2)
         clerk.post(f"/document/{document}/posts", {"words": "I call you back.", "kind": "message"})
         wake()
-        wait_until(lambda: hosted.lines() == {("sent", ""): LIMIT, ("queued", "limit"): 21}, 30)
+        wait_until(lambda: hosted.lines() == {("sent", ""): LIMIT, ("queued", "limit"): 21})
     assert len(hosted.arrived()) == hosted.arrived().total() == LIMIT
-    wait_until(lambda: hosted.used(NOON) == LIMIT, 30)
+    wait_until(lambda: hosted.used(NOON) == LIMIT)
     for worker in workers:
         assert "outgoing: line" in worker.output(), "both took part"
 
@@ -150,14 +150,14 @@ def test_two_workers_never_send_the_201st(hosted: Hosted, database: str, tmp_pat
         for key, value in {".until": f"{NOON:%Y-%m-%d}", ".reason": "Fair", "": "205"}.items():
             parameters.put(f"mail.daily_limit{key}", value, NOON)
         db.session.commit()
-        wait_until(lambda: hosted.lines() == {("sent", ""): 205, ("queued", "limit"): 16}, 30)
+        wait_until(lambda: hosted.lines() == {("sent", ""): 205, ("queued", "limit"): 16})
         assert hosted.arrived().total() == 205
-        wait_until(lambda: hosted.used(NOON) == 205, 30)
+        wait_until(lambda: hosted.used(NOON) == 205)
         hosted.at(MIDNIGHT + timedelta(seconds=5))
-        wait_until(lambda: hosted.lines() == {("sent", ""): 221}, 30)
+        wait_until(lambda: hosted.lines() == {("sent", ""): 221})
         assert [limit.most for limit in quota.limits_of(0, MIDNIGHT)] == [LIMIT]
     assert hosted.arrived().total() == 221
-    wait_until(lambda: hosted.used(MIDNIGHT) == 16, 30)
+    wait_until(lambda: hosted.used(MIDNIGHT) == 16)
     assert "cat@customer.test" in {mail.recipient for mail in hosted.receiver.mails()}
     assert "waits until" not in words(clerk.get(f"/document/{document}"))
 
@@ -168,9 +168,9 @@ def test_two_workers_never_send_the_201st(hosted: Hosted, database: str, tmp_pat
     back, doubts = hosted.kill_while_it_sends(workers[1])
     hosted.receiver.slow_down(0)
     hosted.worker_of(1)
-    wait_until(lambda: hosted.lines() == {("sent", ""): 301}, 60)
+    wait_until(lambda: hosted.lines() == {("sent", ""): 301})
     # what the last batches had reserved in vain is given back right after their lines are sent
-    wait_until(lambda: hosted.used(MIDNIGHT) == 16 + 80 + back, 30)
+    wait_until(lambda: hosted.used(MIDNIGHT) == 16 + 80 + back)
     with hosted.looking():
         found = select(Recipient.address, OutgoingMail.message_id, Recipient.doubts).join(OutgoingMail)
         lines = db.session.execute(found).all()

@@ -88,7 +88,7 @@ def test_the_guide_works_line_by_line_and_leaks_nothing(debian: BareDebian) -> N
     try:
         data = "/var/lib/coquimail"
         listed = "find /var/lib/coquimail -name '*.sock' -o -name '*-wal'"
-        wait_until(lambda: {"sock", "wal"} <= set(re.findall(r"(sock|wal)$", debian.type(listed).stdout, re.M)), 60)
+        wait_until(lambda: {"sock", "wal"} <= set(re.findall(r"(sock|wal)$", debian.type(listed).stdout, re.M)))
         assert debian.mode(data) == "700 coqui"
         assert debian.mode("/etc/coquimail.env") == "600 root"
         open_to_others = debian.type(f"find {data} /etc/coquimail.env -perm /077").stdout

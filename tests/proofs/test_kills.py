@@ -71,7 +71,7 @@ def test_nothing_is_lost_and_nothing_twice(
         scene.set_action("fetch", interval=1, unit="seconds", next_run_at=datetime.now(UTC))
         deaths = Deaths(scene, chance)
         letters = LETTERS if many_kills < 50 else LETTERS // 2  # 2,000 in all
-        wait_until(lambda: all(box.over() for box in boxes), 20)
+        wait_until(lambda: all(box.over() for box in boxes))
         scene.receiver.slow_down(0.06, at_the_end=0.06)  # or the kills do not fit
         recipients = RECIPIENTS * (many_kills + 1)
         mailing_id = scene.mailing(recipients)
@@ -144,4 +144,4 @@ def test_every_email_goes_out_through_many_kills(scene: Scene, many_kills: int, 
 
 def wait_for(done: Callable[[], int], much: int) -> None:
     """Return as soon as so much was done."""
-    wait_until(lambda: done() >= much, 20, every=0.01)
+    wait_until(lambda: done() >= much, every=0.01)

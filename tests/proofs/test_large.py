@@ -71,13 +71,13 @@ def test_a_million_recipients_are_queued(office: Office, smtp_sink: SmtpSink, sa
         mailing_id = draft(million_contacts())
         began = time.monotonic()
         mailing.send(mailing_id, datetime.now(UTC))
-    wait_until(lambda: told(office, mailing_id).sent, 60, every=0.02)
+    wait_until(lambda: told(office, mailing_id).sent, every=0.02)
     first = time.monotonic() - began
     wait_until(lambda: told(office, mailing_id).prepared, 600)
     seconds, used = time.monotonic() - began, memory(worker)
     with office.context():
         mailing.pause(mailing_id, datetime.now(UTC))
-    wait_until(lambda: not taken(office, mailing_id), 60)
+    wait_until(lambda: not taken(office, mailing_id))
     with office.context():
         counted = states(mailing_id)
         assert counted.total() == MILLION

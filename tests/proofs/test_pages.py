@@ -67,14 +67,14 @@ class Clerk:
 
     def token(self, path: str) -> str:
         """Return the token that the forms of a page carry."""
-        found = TOKEN.search(self._opener.open(self.url + path, timeout=20).read().decode())
+        found = TOKEN.search(self._opener.open(self.url + path, timeout=60).read().decode())
         assert found is not None
         return found[1]
 
     def _post(self, path: str, token: str, **fields: str) -> tuple[int, str]:
         data = urllib.parse.urlencode({"csrf_token": token, **fields}).encode()
         try:
-            answer = self._opener.open(self.url + path, data, timeout=20)
+            answer = self._opener.open(self.url + path, data, timeout=60)
         except urllib.error.HTTPError as error:
             return error.code, str(error.headers.get("Location") or "")
         return answer.status, ""
@@ -107,7 +107,7 @@ def test_what_was_answered_as_saved_is_there(scene: Scene, kills: int, chance: C
     try:
         for _ in range(kills):
             before = saved(clerks)
-            wait_until(lambda before=before: saved(clerks) > before + PEOPLE, 30, every=0.01)
+            wait_until(lambda before=before: saved(clerks) > before + PEOPLE, every=0.01)
             chance.moment(0.3)
             running.kill_web()
             running.start_web()

@@ -97,7 +97,7 @@ def test_what_postfix_was_told_250_is_here_once(
         before = letters.stored()
         letters.post(LETTERS)
         goal = before + chance.random.randrange(1, LETTERS)
-        wait_until(lambda goal=goal: letters.stored() >= goal, 30, every=0.005)
+        wait_until(lambda goal=goal: letters.stored() >= goal, every=0.005)
         worker.kill()
         fits += not sender.idle()
         worker = pushed.worker()

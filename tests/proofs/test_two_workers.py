@@ -18,14 +18,14 @@ def test_two_workers_share_the_work(scene: Scene, dovecot: Dovecot, mailbox: str
         scene.set_action(code, interval=1, unit="seconds", next_run_at=first)
     scene.running.env["COQUI_MASS_CONNECTIONS"] = "1"  # so that none takes both chunks
     workers = [scene.worker(), scene.worker()]
-    wait_until(box.over, 20)
+    wait_until(box.over)
     scene.receiver.slow_down(0.02)  # so that both get something to do
     for part in range(6):
         box.deliver(LETTERS // 6)
         scene.queue(MAILS // 6)
         if part == 0:
             mailing_id = scene.mailing(RECIPIENTS)
-    wait_until(lambda: box.over() and not scene.unsent() and scene.mailing_state(mailing_id) == "done", 60)
+    wait_until(lambda: box.over() and not scene.unsent() and scene.mailing_state(mailing_id) == "done")
     assert scene.check_lines() == 0
     assert scene.check_mailing(mailing_id, RECIPIENTS) == 0
     box.check()

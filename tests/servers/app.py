@@ -75,11 +75,11 @@ class App:
         if wait:
             self.wait_for_web()
 
-    def wait_for_web(self, seconds: float = 60) -> None:
+    def wait_for_web(self) -> None:
         """Return when the pages answer."""
         assert self.web is not None
         web = self.web
-        wait_until(lambda: self.answers() or not web.running(), seconds)
+        wait_until(lambda: self.answers() or not web.running())
         assert web.running(), f"the pages ended:\n{web.output()[-3000:]}"
 
     def answers(self) -> bool:
@@ -111,7 +111,7 @@ class App:
         self.web.kill()
 
     def stop(self) -> None:
-        """End all of it as SIGTERM does; an AssertionError when that takes longer than ten seconds."""
+        """End all of it as SIGTERM does; an AssertionError when something of it goes on."""
         running = [program for program in (self.web, *self._more) if program is not None and program.running()]
         for program in running:
             program.process.terminate()

@@ -96,7 +96,7 @@ class AuthorizationServer:
             urllib.request.HTTPCookieProcessor(CookieJar()),
             _StopElsewhere(self.url),
         )
-        answer = opener.open(url, timeout=10)
+        answer = opener.open(url, timeout=60)
         for _ in range(8):
             page = answer.read().decode()
             if elsewhere := answer.headers.get("X-Elsewhere"):
@@ -106,17 +106,17 @@ class AuthorizationServer:
             if not forms:
                 return page
             if abort and not allow:
-                answer = opener.open(urllib.parse.urljoin(answer.url, html.unescape(abort[1])), timeout=10)
+                answer = opener.open(urllib.parse.urljoin(answer.url, html.unescape(abort[1])), timeout=60)
                 continue
             fields = _fields(forms[0], login)
             target = urllib.parse.urljoin(answer.url, html.unescape(_attribute(forms[0], "action")))
-            answer = opener.open(target, urllib.parse.urlencode(fields).encode(), timeout=10)
+            answer = opener.open(target, urllib.parse.urlencode(fields).encode(), timeout=60)
         raise AssertionError(f"no end of pages; the last one: {page[:2000]}")
 
     def _tell(self, door: str, **words: Any) -> Any:
         request = urllib.request.Request(f"{self.url}/test/{door}", json.dumps(words).encode(), method="POST")
         handlers = (urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=self._context))
-        with urllib.request.build_opener(*handlers).open(request, timeout=10) as answer:
+        with urllib.request.build_opener(*handlers).open(request, timeout=60) as answer:
             return json.load(answer)
 
     def log(self) -> str:

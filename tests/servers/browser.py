@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from tests.servers.process import PartMissing
 
+PATIENCE = 60_000  # milliseconds: it costs nothing where all is well, and a busy machine is no fault
+expect.set_options(timeout=PATIENCE)
 CHROMIUM = Path("/usr/bin/chromium-headless-shell")
 FLAGS = [
     "--no-sandbox",
@@ -60,7 +62,7 @@ class Browser:
             reduced_motion="reduce",
             ignore_https_errors=any_certificate,
         )
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(PATIENCE)
         return Person(context, url)
 
     def close(self) -> None:

@@ -267,7 +267,7 @@ class Dovecot:
     def kill(self) -> None:
         """Cut every connection at once; ``start`` brings it back with all mails."""
         self.program.kill()
-        wait_until(lambda: not any(answers(port) for port in self.ports.values()), 10)
+        wait_until(lambda: not any(answers(port) for port in self.ports.values()))
 
     def close(self) -> None:
         """End it and remove the mailboxes."""

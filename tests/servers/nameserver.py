@@ -85,7 +85,7 @@ class NameServer:
         self._write()
         for command in ("reload", "flush"):
             self._control(command)
-        wait_until(lambda: f"serial: {self.serial}\n" in self._control("zonestatus", ".") or self._refused(), 10)
+        wait_until(lambda: f"serial: {self.serial}\n" in self._control("zonestatus", ".") or self._refused())
         assert not self._refused(), self.program.output()[-2000:]
 
     def _refused(self) -> bool:
@@ -97,7 +97,7 @@ class NameServer:
 
     def _control(self, *words: str) -> str:
         command = ["/usr/sbin/rndc", "-c", str(self._key()), "-s", HOST, "-p", str(self.control), *words]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, f"{done.stdout}{done.stderr}{self.program.output()[-2000:]}"
         return done.stdout
 

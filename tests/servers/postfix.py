@@ -231,14 +231,14 @@ class Postfix:
         """Return the mails filed for one recipient, in the order of arrival."""
         return [mail for mail in self.mails() if mail.recipient.lower() == address.lower()]
 
-    def wait_for(self, address: str, count: int = 1, seconds: float = 20) -> list[Delivered]:
+    def wait_for(self, address: str, count: int = 1) -> list[Delivered]:
         """Return the mails of a recipient as soon as there are ``count``."""
-        wait_until(lambda: len(self.delivered_to(address)) >= count, seconds)
+        wait_until(lambda: len(self.delivered_to(address)) >= count)
         return self.delivered_to(address)
 
     def forget(self) -> None:
         """Drop what arrived so far and every special answer: a fresh server for the next test."""
-        wait_until(self.idle, 20)
+        wait_until(self.idle)
         new = self.delivered / "new"
         for file in new.iterdir() if new.is_dir() else ():
             file.unlink()
@@ -276,7 +276,7 @@ class Postfix:
     def stop(self) -> None:
         """End it; what it has filed and what waits in its queue stays."""
         self.program.kill()
-        wait_until(lambda: not answers(self.port), 10)
+        wait_until(lambda: not answers(self.port))
 
     def close(self) -> None:
         """End it and remove its files."""

@@ -87,7 +87,7 @@ class Postgres:
         command = [self.programs / "postgres", "-D", self.folder / "data", "-p", str(self.port), "-h", "127.0.0.1"]
         command += ["-k", self.folder]
         self.program = Program.start("postgres", command, self.folder / "output", user=self.user, cwd=self.folder)
-        wait_until(lambda: self._answers() or not self.program.running(), 30)
+        wait_until(lambda: self._answers() or not self.program.running())
         assert self.program.running(), self.program.output()
 
     def stop(self) -> None:

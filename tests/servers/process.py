@@ -124,12 +124,12 @@ class Program:
         """Return all that it has said so far."""
         return self.log.read_text(errors="replace")
 
-    def wait_for_port(self, port: int, seconds: float = 20) -> None:
+    def wait_for_port(self, port: int) -> None:
         """Return when the port accepts connections; when the program ends instead, an AssertionError shows why."""
-        wait_until(lambda: answers(port) or not self.running(), seconds)
+        wait_until(lambda: answers(port) or not self.running())
         assert self.running(), f"{self.name} ended with {self.process.returncode}:\n{self.output()[-3000:]}"
 
-    def terminate(self, seconds: float = 10) -> int:
+    def terminate(self, seconds: float = 60) -> int:
         """Ask it to end, return its exit status; after ``seconds`` it is killed, which is an AssertionError."""
         if self.running():
             self.process.terminate()
@@ -145,4 +145,4 @@ class Program:
         """``kill -9`` for the program and all its children, as a power cut would."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(60)

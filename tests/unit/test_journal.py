@@ -179,9 +179,7 @@ def test_kill_9_leaves_at_most_one_mail_in_doubt(tmp_path, number):
     accepted_file = tmp_path / "accepted"
     child = subprocess.Popen([sys.executable, "-c", SENDER, str(tmp_path), str(accepted_file)])
     try:
-        wait_until(
-            lambda: accepted_file.exists() and accepted_file.stat().st_size > 5000 * (number + 1), 30, every=0.003
-        )
+        wait_until(lambda: accepted_file.exists() and accepted_file.stat().st_size > 5000 * (number + 1), every=0.003)
     finally:
         os.kill(child.pid, signal.SIGKILL)
         child.wait()

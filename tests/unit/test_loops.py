@@ -35,4 +35,4 @@ def test_the_last_free_loop_stays_however_long_it_had_nothing_to_do() -> None:
         stopping.set()
         for one in (first, second):
             one.notify()
-            one.join(5)
+            one.join(60)
