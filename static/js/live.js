@@ -4,6 +4,7 @@
 //   data-poll-url="…" data-poll-every="5000"            fetched every 5 s (0.7 s without) until what came has [data-done]
 //   data-keyed                                          in such a part: a list whose items have ids; those that say the
 //                                                       same as before stay, with what was opened or loaded in them
+// While a question is open nothing is replaced: a button that is gone would do nothing after "yes".
 // A part in which somebody is typing is left alone until the cursor is elsewhere; but for one with data-keeps-choices,
 // whose script brings back what was ticked.
 const EVERY = 2000;
@@ -24,7 +25,8 @@ const withoutToken = (html) => html.replace(/name="csrf_token" value="[^"]*"/g, 
 const withoutTime = (html) => withoutToken(html).replace(/(<time[^>]*>)[^<]*/g, "$1"); // "a minute ago"
 
 export async function refresh(part, url = part.dataset.liveUrl) {
-  const text = await fragment(url);
+  let text = await fragment(url);
+  while (await questionAnswered()) text = await fragment(url);
   const said = withoutToken(text);
   if (part.innerHTML === text || shown.get(part) === said) return;
   shown.set(part, said);
@@ -34,6 +36,13 @@ export async function refresh(part, url = part.dataset.liveUrl) {
   for (const id of unfolded) document.getElementById(id)?.setAttribute("open", "");
   if (focused) document.getElementById(focused)?.focus(); // who works by keyboard stays where they were
   for (const piece of fresh) piece.dispatchEvent(new CustomEvent("coqui:fresh", { bubbles: true }));
+}
+
+// Waits for the answer to the question that is open, and for what the answer sends; returns whether one was open.
+async function questionAnswered() {
+  const dialog = document.querySelector("dialog[open]");
+  if (dialog) await new Promise((go) => dialog.addEventListener("close", () => setTimeout(go), { once: true }));
+  return Boolean(dialog);
 }
 
 // Puts what was fetched in place and returns the pieces that are new: the part itself, or items of its keyed list.

@@ -306,7 +306,7 @@ GREETING = b"* OK hello\r\n"
     ],
 )  # fmt: skip
 def test_a_server_that_misbehaves_is_an_error_with_a_name(script: object, error: type[errors.MailError]) -> None:
-    patience = {"timeout_read": 1} if issubclass(error, errors.TimedOut) else {}
+    patience = {"timeout_read": 0.5} if issubclass(error, errors.TimedOut) else {}
     with misbehaving(script) as port, pytest.raises(error) as caught:  # type: ignore[arg-type]
         all_batches(reach(port, **patience))
     assert say(caught.value.why)
@@ -358,11 +358,11 @@ def test_a_server_that_drips_bytes_is_cut_off_after_the_time_for_the_whole_run()
     stop = threading.Event()
 
     def script(connection: socket.socket) -> None:
-        while not stop.wait(0.2):
+        while not stop.wait(0.05):
             connection.sendall(b"*")
 
     with misbehaving(script) as port, pytest.raises(errors.TookTooLong):
-        all_batches(reach(port, timeout_run=1))
+        all_batches(reach(port, timeout_run=0.3))
     stop.set()
 
 

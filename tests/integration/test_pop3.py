@@ -215,7 +215,7 @@ SPEAKS = {
     ],
 )
 def test_a_server_that_misbehaves_is_an_error_with_a_name(script: Script, error: type[errors.MailError]) -> None:
-    patience = {"timeout_read": 1} if issubclass(error, errors.TimedOut) else {}
+    patience = {"timeout_read": 0.5} if issubclass(error, errors.TimedOut) else {}
     with misbehaving(script) as port, pytest.raises(error) as caught:
         all_batches(reach(port, **patience))
     assert say(caught.value.why)
@@ -258,9 +258,9 @@ def test_a_server_that_drips_bytes_is_cut_off_after_the_time_for_the_whole_run()
     stop = threading.Event()
 
     def script(connection: socket.socket) -> None:
-        while not stop.wait(0.2):
+        while not stop.wait(0.05):
             connection.sendall(b"+")
 
     with misbehaving(script) as port, pytest.raises(errors.TookTooLong):
-        all_batches(reach(port, timeout_run=1))
+        all_batches(reach(port, timeout_run=0.3))
     stop.set()
