@@ -33,7 +33,7 @@ test:
 
 quick:
 	@sh scripts/bootstrap.sh check
-	@$(MEMORY) $(PYTEST) -n 2 --quick -m "not slow and not heavy" $(PYTEST_ARGS)
+	@$(MEMORY) $(PYTEST) -n 3 --quick -m "not slow and not heavy" $(PYTEST_ARGS)
 
 check:
 	@sh scripts/bootstrap.sh check

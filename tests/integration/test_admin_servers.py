@@ -144,6 +144,7 @@ def test_all_pages_open_under_another_key(with_another_key):
     assert len(codes) > 50 and {path: code for path, code in codes.items() if code not in (200, 302, 404)} == {}
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("path", "form", "field", "typed", "empty"),
     [
@@ -606,6 +607,7 @@ def test_another_mailbox_has_to_be_confirmed_anew(app, admin, changes, state):
     assert only(app, IncomingServer)["state"] == state
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("changes", "another"),
     [

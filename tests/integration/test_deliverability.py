@@ -182,6 +182,7 @@ def test_a_change_for_the_worse_is_told_once_and_that_it_is_well_again(app, admi
     assert "Receivers trust emails from acme.test less" in words(admin.get("/inbox"))
 
 
+@pytest.mark.heavy
 def test_two_checks_at_once_tell_one_change_once(app, admin, monkeypatch):
     """Both look before either writes, as two workers do; the second one waits, and compares with the first."""
     with app.app_context():

@@ -280,6 +280,7 @@ def correct(visitor: Visitor, line: int, address: str, what: str = ""):
     return visitor.post(f"/lines/{line}/correct", {"address": address, "what": what}, follow_redirects=True)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("address", "said"),
     [

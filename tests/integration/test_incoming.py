@@ -919,6 +919,7 @@ def test_every_mail_is_in_exactly_one_state(desk: FrontDesk) -> None:
 # --- two workers, and mistakes of ours
 
 
+@pytest.mark.heavy
 def test_two_workers_take_each_mail_once(desk: FrontDesk) -> None:
     copies = [mail(f"c{n}@customer.test", f"{SALES}, {ORDERS}", f"Number {n}") for n in range(30)]
     with desk.app.app_context():
@@ -959,6 +960,7 @@ def test_a_mistake_of_ours_in_reading_one_mail_stops_no_other(desk: FrontDesk, m
 # --- what takes long
 
 
+@pytest.mark.heavy
 def test_what_takes_long_lets_the_others_go_first(desk, monkeypatch):
     monkeypatch.setattr("mail.incoming.reader.HURRY", 0.001)
     ask, asked = reader._ask_child, list[bool]()

@@ -171,6 +171,7 @@ def test_the_address_of_the_office_is_a_whole_address(text, kept):
         assert BASE_URL.read(text) == kept
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("came_by", "environment", "learned"),
     [

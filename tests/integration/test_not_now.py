@@ -64,6 +64,7 @@ def brought(batches: list[FetchedBatch]) -> dict[str, bool]:
 STEPS = [r"^LOGIN", r"^SELECT", r"RFC822\.SIZE", r"BODY\.PEEK"]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("reply", NOT_NOW)
 @pytest.mark.parametrize("step", STEPS)
 def test_an_imap_server_that_refuses_ends_the_run_and_brings_nothing(step: str, reply: str) -> None:
@@ -321,6 +322,7 @@ def test_a_mailbox_that_is_chosen_while_another_one_is_fetched_is_read_from_its_
         assert office.fetch().listed == 0
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("after_fetch", ["mark_read", "move", "delete"])
 @pytest.mark.parametrize("reply", ["NO [OVERQUOTA] full", "NO [NOPERM] no right", "NO no", "BAD no", "NO [LIMIT] wait"])
 @ONE_DATABASE
@@ -348,6 +350,7 @@ def test_a_server_that_cannot_mark_move_or_delete_stops_nothing(
         assert not [line for line in server.heard if "STORE" in line or "MOVE" in line], "once is enough"
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("offers", ["IMAP4rev1", "IMAP4rev1 UIDPLUS"])
 @pytest.mark.parametrize(
     "fault",

@@ -76,11 +76,13 @@ def silent(connection: socket.socket) -> None:
     connection.recv(1)
 
 
+@pytest.mark.heavy
 def test_a_silent_server_ends_in_time(trusted: Authority) -> None:
     with misbehaving(silent) as port, pytest.raises(oauth_http.OauthUnreachable):
         oauth_http.ask(f"https://localhost:{port}/", allow_local=True, seconds=0.3)
 
 
+@pytest.mark.heavy
 def test_a_drip_ends_in_time(trusted: Authority, tmp_path: Path) -> None:
     key, certificate = trusted.issue("drip", tmp_path)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

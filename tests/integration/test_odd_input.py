@@ -186,6 +186,7 @@ def odd_report(name: str, odd: bytes, returned: bool) -> bytes:
     return usual(headers, body + b"--b--\r\n")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("odd", HOSTILE)
 def test_an_email_with_what_no_database_takes_is_understood(app: Flask, odd: bytes) -> None:
     desk = FrontDesk(app)

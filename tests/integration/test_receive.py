@@ -157,6 +157,7 @@ def test_a_command_has_the_settings_of_the_services_and_no_others(tmp_path: Path
     assert said[-4:] == ["word=--app", "word=wsgi", "word=create-user", "word=a b"]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_the_program_for_mail_servers_stores_a_mail(tmp_path: Path, app: Flask, database: str) -> None:
     with app.app_context():

@@ -120,6 +120,7 @@ def test_our_own_addresses_are_never_blacklisted(desk: FrontDesk) -> None:
     assert blacklisted(desk) == []
 
 
+@pytest.mark.heavy
 def test_a_report_with_more_ids_than_a_database_takes_is_read(desk: FrontDesk) -> None:
     returned = "".join(f"Message-ID: <{number}@else.test>\r\n" for number in range(75_000)).encode() + b"\r\nx"
     (row,) = desk.receive(delivery_report("ann@customer.test", returned))

@@ -399,6 +399,7 @@ def test_a_second_doubt_waits_for_a_person(desk: Desk) -> None:
     assert desk.lines() == {"ann@x.test": ("unknown", "unknown_final")}
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("moment", ["mail", "rcpt", "data"])
 def test_cuts_before_the_content_are_tried_again_and_then_the_server_is_away(desk: Desk, moment: str) -> None:
     flaky = Flaky()

@@ -151,6 +151,7 @@ def opens(app: Flask, address: str) -> bool:
         return True
 
 
+@pytest.mark.heavy
 def test_no_log_in_leads_to_an_address_that_only_takes_forms(app):
     stranger, asked_again = Visitor(app), set()
     for path in addresses_of_forms(app):
@@ -267,6 +268,7 @@ def guess(app: Flask, times: int, address: str = BOSS, caller: str = THERE, kept
 LOCKED = "Too many failed attempts"
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("attack", "address", "caller", "known", "comes"),
     [
@@ -345,6 +347,7 @@ def test_passwords_cannot_be_guessed_elsewhere_either(app, boss, path):
     assert LOCKED in tried(PASSWORD)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("length", [513, 4096, 4097, 100_000])
 def test_a_password_of_any_length_is_only_wrong(app, boss, length):
     long = "ab c" * (length // 4 + 1)
@@ -362,6 +365,7 @@ WEAK = """aaaaaaaaaa 1234567890 qwertyuiop Password123 P@ssw0rd123 abcabcabcabc 
 ababababababababab asdfghjkl; sunshine2024 coquimail1 aaaaaaaaaaaaaaab 2024-11-27"""
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("weak", WEAK.split())
 @ONE_DATABASE
 def test_a_password_that_is_guessed_first_is_refused_everywhere(app, boss, weak):
@@ -396,6 +400,7 @@ def test_the_first_link_makes_the_admin_once(app):
     assert not list((app.extensions["coquimail"].data).glob("first-start*"))
 
 
+@pytest.mark.heavy
 def test_the_first_link_used_eight_times_at_once_makes_one_admin(app):
     link = first_link(app)
     visitors = [Visitor(app) for _ in range(8)]

@@ -494,11 +494,13 @@ def test_a_worker_refuses_a_database_of_another_version(app: Flask) -> None:
     assert "belongs to another version" in wait_for_database(app)
 
 
+@pytest.mark.heavy
 def test_a_worker_knows_the_newest_version_without_alembic() -> None:
     assert [newest_version()] == ScriptDirectory(str(MIGRATIONS)).get_heads()
     assert "alembic" not in loaded_by_a_worker()
 
 
+@pytest.mark.heavy
 def test_a_worker_loads_at_its_start_nothing_that_only_some_offices_need() -> None:
     seldom = {"authlib", "requests", "httpx", "dns", "publicsuffixlist", "dkim", "checkdmarc", "alembic"}
     assert not seldom & loaded_by_a_worker()

@@ -247,6 +247,7 @@ def test_a_name_never_forges_a_header_and_is_read_back(name, address):
     assert parse_addresses(show_address(name, address))[0].key == found[0].key
 
 
+@pytest.mark.heavy
 @given(
     st.text(
         alphabet=st.characters(codec="utf-8", exclude_categories=["Cc", "Cf", "Zl", "Zp", "Zs", "Cn", "Co"]),

@@ -116,11 +116,12 @@ def test_a_heavy_mail_reads_like_any_other():
     assert (read.message.text, read.message.problems, read.message.too_much) == (plain.text, plain.problems, None)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("unit", "size", "kind"),
     [
-        pytest.param("& ", 3_500_000, b"html", marks=pytest.mark.heavy),
-        pytest.param("<", 2_500_000, b"html", marks=pytest.mark.heavy),
+        ("& ", 3_500_000, b"html"),
+        ("<", 2_500_000, b"html"),
         ("words ", 1_200_000, b"plain"),
         ("> a\n", 1_200_000, b"plain"),
     ],
@@ -144,6 +145,7 @@ def test_a_child_that_is_killed_or_broken_loses_no_mail(monkeypatch, seconds):
     assert read.message.raw is raw and read.message.subject == "s" and read.message.text.startswith("words words")
 
 
+@pytest.mark.heavy
 def test_a_full_disk_is_no_fault_of_a_mail(monkeypatch):
     monkeypatch.setattr(reader.tempfile, "TemporaryFile", lambda: os.fdopen(os.open("/dev/full", os.O_RDWR), "w+b"))
     raw = mail("words ", LARGE + 1, b"plain")
