@@ -261,7 +261,8 @@ def test_a_check_is_asked_for_once_and_its_page_says_so(app, admin, acme):
 def asked_for(app: Flask) -> list[str]:
     """Return the domains whose check the worker is to do, and have them checked."""
     with app.app_context():
-        rows = db.session.scalars(select(ServerCheck).where(ServerCheck.state == "waiting")).all()
+        waiting = select(ServerCheck).where(ServerCheck.state == "waiting").order_by(ServerCheck.id)
+        rows = db.session.scalars(waiting).all()
         names = [row.domain for row in rows]
         for row in rows:
             row.state = "done"

@@ -337,7 +337,7 @@ def test_a_correction_says_who_made_it_and_keeps_no_capital_in_the_domain(app, c
     with app.app_context():
         contact = contacts.find("right@x.test")
         assert (db.session.get(Recipient, failed).address, contact.address) == ("Right@x.test", "Right@x.test")
-        log = db.session.scalars(select(Post.why).where(Post.thread_id == contact.thread_id)).all()
+        log = db.session.scalars(select(Post.why).where(Post.thread_id == contact.thread_id).order_by(Post.id)).all()
         assert log[-1]["values"]["who"] == "User"
 
 

@@ -125,7 +125,8 @@ def renewals(authorization: AuthorizationServer) -> int:
 
 def notices() -> list[str]:
     db.session.rollback()
-    return [say(one.why) for one in db.session.scalars(select(Notification).where(Notification.kind == "notice"))]
+    found = select(Notification).where(Notification.kind == "notice").order_by(Notification.id)
+    return [say(one.why) for one in db.session.scalars(found)]
 
 
 # --- renewing

@@ -16,7 +16,7 @@ STANDS_STILL = 12.0  # seconds, more than the ten after which a worker counts as
 @ON_POSTGRESQL_IN_THE_SOAK
 def test_sigterm_while_it_sends_leaves_nothing_in_doubt(scene: Scene, say: Say) -> None:
     recipients = 60
-    scene.receiver.slow_down(0.1, at_the_end=0.1)
+    scene.receiver.slow_down(0.3, at_the_end=0.3)  # there is time to ask
     worker = scene.worker()
     scene.queue(30)
     mailing_id = scene.mailing(recipients)
