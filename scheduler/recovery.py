@@ -52,15 +52,22 @@ class Recovery:
             return False
         if not lease.take(LEASE, held.id, HELD):
             raise NotNow
+        unreadable: JournalFailed | None = None
         try:
             for worker in found:
                 if self._stopping.is_set():
                     break
-                if lease.fence(worker):
-                    recover(worker.id, now())
+                try:
+                    if lease.fence(worker):
+                        recover(worker.id, now())
+                except JournalFailed as error:  # what the others left behind need not wait for it
+                    db.session.rollback()
+                    unreadable = error
         finally:
             lease.release(held.id, LEASE)
             db.session.commit()
+        if unreadable:
+            raise unreadable
         return False
 
     def _bring_forward(self) -> None:

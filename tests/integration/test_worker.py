@@ -235,6 +235,18 @@ def test_the_journal_decides(dead: WorkerLease) -> None:
     assert not lease.journal_is_here(dead.id)
 
 
+def test_a_journal_that_can_not_be_read_keeps_nobody_else_from_being_recovered(dead: WorkerLease) -> None:
+    (settings().journal_folder / f"{dead.id}.two.journal").mkdir()
+    other = WorkerLease.register(datetime.now(UTC))
+    lease.leave_mark(other.id)
+    for one in (dead, other):
+        silence(one.id, lease.LEASE + 1)
+    with pytest.raises(JournalFailed):
+        look_for_the_dead()
+    db.session.expire_all()
+    assert [db.session.get(Worker, one.id).ended for one in (dead, other)] == [False, True]
+
+
 def test_a_worker_that_is_alive_is_left_alone(dead: WorkerLease) -> None:
     assert {state for state, _ in look_for_the_dead().values()} == {"sending"}
 
