@@ -81,8 +81,8 @@ def in_words(decision: Decision) -> list[str]:
         f"Envelope sender: {decision.envelope_sender or '<>'}",
         f"Reply-To:        {decision.reply_to or '-'}",
     ]
-    for number, step in enumerate(decision.steps, 1):
-        lines.append(f"{number}. {say(step)}")
+    for step in decision.steps:
+        lines.append(say(step))  # the steps of the search have their numbers in it
         lines += [f"   - {say(one)}" for one in step["values"].get("looked_at", ())]
     lines += [f"Warning: {say(warning)}" for warning in decision.warnings]
     return [f"Failed: {say(decision.failure)}", *lines[4:]] if decision.failure else lines

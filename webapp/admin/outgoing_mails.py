@@ -55,7 +55,8 @@ class OutgoingMailView(AdminView):
     }
     formats = {
         "state": lambda view, line: template_helpers.state(line.state),
-        "why": lambda view, line: say(line.why),
+        "address": lambda view, line: _column(line.address),
+        "why": lambda view, line: _column(say(line.why)),
         "mail.server": lambda view, line: _server(line),
         "next_try_at": lambda view, line: _moment(line),
     }
@@ -211,6 +212,11 @@ def show_again(again: Again) -> None:
         flash(say(reason), "error" if not again.queued else "info")
     if again.failed:
         flash(say(again.failed), "error")
+
+
+def _column(words: str) -> str:
+    """Words with a long address in them, which must not push the last columns out of sight."""
+    return Markup('<span class="wrap-column">{}</span>').format(words) if words else ""
 
 
 def _server(line: Recipient) -> Any:
