@@ -1,8 +1,7 @@
 """Every failure that we name: its code, whether trying again later can help, and the sentence that explains it.
 
 The edge (``transport/``) translates what libraries and servers say into these once; nobody else in the house knows
-``smtplib``, ``ssl`` or ``socket``. The sentence is in ``sentences.SENTENCES`` under the error's code and tells what
-happened and who can fix it.
+``smtplib``, ``ssl`` or ``socket``. The sentence is in ``sentences.SENTENCES`` under the error's code.
 """
 
 from collections.abc import Mapping
@@ -139,6 +138,10 @@ class GreetingBlocked(GreetingRefused):  # our address is on a list, or has a ba
 
 class GreetingNoReverseName(GreetingRefused):  # our address has no name at all
     code = "greeting_no_reverse_name"
+
+
+class HeloRefused(GreetingRefused):  # it does not take the name that we introduce ourselves by
+    code = "helo_refused"
 
 
 class NoMailService(GreetingRefused):  # a host that says that it takes no mail
@@ -345,7 +348,7 @@ class InDoubt(DeliveryFailed):  # the content was sent completely, the answer wa
     code = "in_doubt"
 
 
-# --- what people ask for
+# --- what people ask for, and what they upload
 
 
 class PostTooLarge(MailError):
@@ -374,9 +377,6 @@ class NotHandedOver(MailError):
     def __init__(self, reason: Why) -> None:
         super().__init__()
         self.why = reason
-
-
-# --- what people upload
 
 
 class NotText(MailError):  # a workbook, where lines or CSV are read

@@ -44,6 +44,7 @@ USES = {
     "bounce": _l("bounce address"),
     "you": _l("your address"),
 }
+NOT_TRIED = ("test_not_tried", "test_out_of_time")
 CELLS = {
     "ok": ("good", _l("accepted")),
     "warning": ("doubt", _l("refused")),
@@ -253,7 +254,7 @@ def told(steps: list[Any]) -> tuple[list[Any], list[SenderRow], list[Any]]:
 
     Senders that were not tried at all, because an earlier step failed, are steps like others.
     """
-    if not any(step.get("address") and step["why"]["code"] != "test_not_tried" for step in steps):
+    if not any(step.get("address") and step["why"]["code"] not in NOT_TRIED for step in steps):
         return shortened(steps), [], []
     of_senders = [step for step in steps if step.get("address")]
     first = steps.index(of_senders[0])
@@ -285,7 +286,7 @@ def cell_of(step: Any) -> tuple[str, Any]:
 
 def shortened(steps: list[Any]) -> list[Any]:
     """Return the steps of a test with those that were not tried, because an earlier one failed, as one line."""
-    skipped = [step for step in steps if step["why"]["code"] == "test_not_tried"]
+    skipped = [step for step in steps if step["why"]["code"] in NOT_TRIED]
     if len(skipped) < 2:
         return steps
     tried = [step for step in steps if step not in skipped]

@@ -9,6 +9,7 @@ from mail.errors import (
     ConnectionFailed,
     GreetingDeferred,
     GreetingRefused,
+    HeloRefused,
     LoginDeferred,
     LoginRefused,
     PasswordLoginOff,
@@ -18,6 +19,7 @@ from mail.sentences import Why, why
 from mail.transport.smtp_meanings import (
     FINAL,
     GREETING,
+    HELO,
     LOGIN,
     SESSION,
     TEMPORARY,
@@ -103,6 +105,16 @@ def greeting_refused(host: str, answer: Answer) -> ConnectionFailed:
     """Return our name for a server that does not want to begin."""
     otherwise = GreetingDeferred if answer.temporary else GreetingRefused
     return _error(GREETING, answer, otherwise)(host=host, reply=str(answer))
+
+
+def introduction_refused(host: str, answer: Answer) -> ConnectionFailed:
+    """Return our name for a server that does not want to go on after EHLO: mostly it is our name that it refuses.
+
+    >>> introduction_refused("mx.test", Answer(501, "5.5.4", "Invalid domain name")).code
+    'helo_refused'
+    """
+    about_name = answer.code in (501, 504) or re.search(HELO, answer.text, re.IGNORECASE)
+    return HeloRefused(host=host, reply=str(answer)) if about_name else greeting_refused(host, answer)
 
 
 def login_refused(host: str, user: str, answer: Answer, offered: str, by_token: bool = False) -> ConnectionFailed:

@@ -90,7 +90,7 @@ _NOT_READY = (  # the account is new: its domain, its plan or its approval is mi
 # --- who we are: our address, its name, our proof, our sender
 
 _REVERSE = r"reverse (?:dns|hostname)|\bptr\b|\brdns\b|cannot find your (?:reverse )?hostname|ip name lookup failed"
-_HELO = r"\b(?:helo|ehlo)\b.{0,40}(?:rejected|invalid|not allowed|should be|must be)|(?:bad|invalid) (?:helo|ehlo)"
+HELO = r"\b(?:helo|ehlo)\b.{0,40}(?:rejected|invalid|not allowed|should be|must be)|(?:bad|invalid) (?:helo|ehlo)"
 _LISTED_LINK = r"\bdbl\b|\bur[il]bl\b|domain is listed"  # these lists hold names of domains, not addresses of servers
 _LIST = (
     r"black ?-?list|block ?-?list|deny ?list|\brbls?\b|dnsbl|spamhaus|barracuda ?(?:reputation|central)|spamcop|"
@@ -197,7 +197,7 @@ FINAL = (
     Meaning("needs_smtputf8_there", words=r"smtputf8|\beai\b|internationali[sz]ed", enhanced=r"5\.6\.7"),
     Meaning("session_full", words=SESSION),
     Meaning("no_reverse_name", words=_REVERSE, enhanced=r"5\.7\.25"),
-    Meaning("helo_refused", words=_HELO),
+    Meaning("helo_refused", words=HELO),
     Meaning("blocked_without_proof", words=_PROOF, enhanced=r"5\.7\.(?:2[0-7]|30|509|515)"),
     Meaning("blocked_as_dangerous", words=_DANGEROUS, at=("data", "end")),
     Meaning("blocked_as_spam", words=_LISTED_LINK),
@@ -228,7 +228,7 @@ TEMPORARY = (
     Meaning("account_not_ready", words=_NOT_READY),
     Meaning("account_blocked", words=_ACCOUNT),
     Meaning("no_reverse_name_now", words=_REVERSE, enhanced=r"4\.7\.2[35]"),
-    Meaning("helo_refused", words=_HELO),
+    Meaning("helo_refused", words=HELO),
     Meaning("sending_limit_now", enhanced=r"4\.7\.28"),
     Meaning("blocked_without_proof_now", words=_PROOF, enhanced=r"4\.7\.(?:2[0-7]|3[0-2])"),
     Meaning("sender_not_found_now", words=_SENDER_NOT_FOUND, enhanced=r"4\.1\.8"),

@@ -22,7 +22,7 @@ from mail.errors import (
     TlsFailed,
 )
 from mail.transport import network, sasl, smtp_login
-from mail.transport.smtp_answers import greeting_refused, parts_of, said_in
+from mail.transport.smtp_answers import greeting_refused, introduction_refused, parts_of, said_in
 
 PIECE = 131_072
 REPLY_LIMIT = 65_536
@@ -298,7 +298,7 @@ class SmtpSession(SMTP):
             with contextlib.suppress(ConnectionLost):  # it has said why, and hung up
                 code, text = self.helo()
             if code != 250:
-                raise greeting_refused(self.target.host, parts_of(b"%d %b" % (code, text)))
+                raise introduction_refused(self.target.host, parts_of(b"%d %b" % (code, text)))
         return [f"{name.upper()} {value}".strip() for name, value in self.esmtp_features.items()]
 
     def upgrade(self) -> None:

@@ -13,6 +13,7 @@ from mail.sentences import say
 from mail.transport.smtp import Outcome
 from mail.transport.smtp_answers import (
     greeting_refused,
+    introduction_refused,
     login_refused,
     parts_of,
     reason_of,
@@ -33,6 +34,8 @@ def meaning_of(row):
     answer = parts_of(reply_of(row).encode())
     if row["step"] == "greeting":
         return greeting_refused("mx.test", answer).why
+    if row["step"] == "ehlo":
+        return introduction_refused("mx.test", answer).why
     if row["step"] == "login":
         return login_refused("mx.test", "clerk", answer, "PLAIN").why
     return reason_of(row["step"], answer, "me@x.test", "ann@x.test", "mx.test")
@@ -48,7 +51,7 @@ def test_the_sentence_names_the_cause(row):
 def test_the_answers_are_many_and_come_from_many_servers():
     assert len({reply_of(row) for row in ROWS}) > 250
     assert len({row["source"].split(",")[0] for row in ROWS}) > 30
-    assert {row["step"] for row in ROWS} == {"greeting", "login", "mail", "rcpt", "data", "end"}
+    assert {row["step"] for row in ROWS} == {"greeting", "ehlo", "login", "mail", "rcpt", "data", "end"}
 
 
 def test_the_table_of_failure_cards_knows_80_causes_and_dialects():
@@ -109,7 +112,7 @@ def test_a_login_asks_for_the_password_only_when_that_is_wrong(row):
 
 
 @pytest.mark.parametrize(
-    "row", [row for row in ROWS if row["step"] in ("greeting", "login")], ids=lambda row: row["cause"]
+    "row", [row for row in ROWS if row["step"] in ("greeting", "ehlo", "login")], ids=lambda row: row["cause"]
 )
 def test_a_refused_connection_is_tried_again(row):
     named = {error.code: error for error in vars(errors).values() if isinstance(error, type) and hasattr(error, "code")}
