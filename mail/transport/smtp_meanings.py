@@ -82,7 +82,7 @@ _ACCOUNT = (
     r"not allowed to send: account disabled"
 )
 _NOT_READY = (  # the account is new: its domain, its plan or its approval is missing
-    r"not yet activated|pending approval|not allowed to send: (?:sandbox|the domain is unverified)|"
+    r"account is (?:not yet activated|pending approval)|not allowed to send: (?:sandbox|the domain is unverified)|"
     r"\b(?:trial|free) accounts?\b.{0,30}\bonly (?:send|be used)|demo domains? can only|"
     r"only send (?:test(?:ing)? )?e-?mails to (?:your own|verified)"
 )

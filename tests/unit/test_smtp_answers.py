@@ -73,6 +73,10 @@ def test_the_table_of_failure_cards_knows_80_causes_and_dialects():
         ("rcpt", "550 5.1.1 <blocked@x.test>: User unknown", "no_such_mailbox"),
         ("rcpt", "451 4.7.1 <virus@x.test>: Try again later", "deferred"),
         ("end", "552 5.2.2 Message exceeds the quota of the mailbox", "mailbox_full"),
+        ("rcpt", "550 5.2.1 Mailbox not yet activated", "recipient_disabled"),
+        ("rcpt", "550 5.2.1 The account of this user is disabled", "recipient_disabled"),
+        ("end", "554 5.7.1 Blocked by policy", "recipient_forbidden"),
+        ("end", "554 5.7.1 Blocked by our IP filter", "blocked_by_list"),
     ],
 )
 def test_words_that_look_alike_are_told_apart(step, reply, cause):
