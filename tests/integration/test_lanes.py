@@ -42,7 +42,7 @@ class SlowReceiver:
                 recipient = line.partition(b"<")[2].partition(b">")[0].decode()
             if command == b"DATA":
                 connection.sendall(b"354 go on\r\n")
-                for _ in iter(lines.readline, b".\r\n"):
+                while lines.readline() not in (b".\r\n", b""):
                     pass
                 if recipient.startswith("r"):
                     self.over.wait(self.seconds)

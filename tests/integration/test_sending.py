@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
+from itertools import takewhile
 from typing import Any
 
 import pytest
@@ -494,7 +495,7 @@ class Limited:
                 continue
             if line[:4].upper() == b"DATA":
                 connection.sendall(b"354 go on\r\n")
-                self.contents.append(b"".join(iter(lines.readline, b".\r\n")))
+                self.contents.append(b"".join(takewhile(lambda line: line != b".\r\n", lines)))
                 self.slow.wait(0.02)
                 taken += 1
                 self.accepted.append(recipient)

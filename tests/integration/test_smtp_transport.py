@@ -51,6 +51,7 @@ from mail.transport.smtp import Outcome, ServerConnection
 from mail.transport.smtp_check import test_steps
 from mail.transport.smtp_session import SmtpTarget, Transcript
 from mail.transport.steps import ConnectionStep
+from tests.effort import little_work
 from tests.servers.certificates import Authority
 from tests.servers.misbehaving import misbehaving, says, silent
 from tests.servers.postfix import Postfix
@@ -454,7 +455,9 @@ class Server:
                         return
                 content = b""
                 while not content.endswith(b"\r\n.\r\n"):
-                    content += lines.readline()
+                    if not (line := lines.readline()):  # it hung up
+                        return
+                    content += line
                 if not (faulty and self.moment == "end"):
                     self.mails.append(content)
                 if self._stops("end", connection, faulty, b"250 taken\r\n"):
@@ -473,6 +476,15 @@ class Server:
         with contextlib.suppress(OSError):
             connection.shutdown(socket.SHUT_RDWR)
         return True
+
+
+def test_the_server_of_these_tests_ends_with_its_connection():
+    """It went on reading nothing, and slowed down every test that came after."""
+    client, connection = socket.socketpair()
+    with client, connection, little_work(seconds=2):
+        client.sendall(b"DATA\r\nSubject: Hello\r\n")
+        client.shutdown(socket.SHUT_WR)
+        Server().talk(connection)
 
 
 @pytest.mark.parametrize("how", ["cut", pytest.param("silent", marks=pytest.mark.heavy)])

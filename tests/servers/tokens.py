@@ -65,7 +65,7 @@ class TokenServer:
                 self._say(self.refusal or b"535 5.7.8 Username and Password not accepted.")
             elif line == b"DATA":
                 self._say(b"354 go on")
-                while self.lines.readline() != b".\r\n":
+                while self.lines.readline() not in (b".\r\n", b""):
                     continue
                 self._say(b"250 OK")
             else:
