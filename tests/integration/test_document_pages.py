@@ -154,7 +154,7 @@ def test_what_is_too_large_for_an_email_leaves_as_a_link(app, clerk):
     assert answer.data == movie and answer.headers["Content-Length"] == str(len(movie))
     assert answer.headers["Content-Disposition"] == "attachment; filename*=UTF-8''Film%20%C3%BC.mp4"
     assert answer.mimetype == "application/octet-stream" and "sandbox" in answer.headers["Content-Security-Policy"]
-    for wrong in (f"/d/{expired}", f"/d/{other}", link[:-1], link[:-2] + "aa"):
+    for wrong in (f"/d/{expired}", f"/d/{other}", link[:-1], link[:-2] + ("bb" if link.endswith("aa") else "aa")):
         assert stranger.get(wrong).status_code == 404 and "no longer works" in stranger.get(wrong).text
         assert stranger.get(f"{wrong}/file").status_code == 303
 

@@ -130,7 +130,7 @@ def test_two_workers_never_send_the_201st(hosted: Hosted, database: str, tmp_pat
     workers = [hosted.worker_of(0), hosted.worker_of(1)]
     with hosted.context():
         hosted.queue(110)
-        wait_until(lambda: hosted.lines()[("sent", "")] > LIMIT / 2)
+        wait_until(lambda: hosted.lines() == {("sent", ""): LIMIT, ("queued", "limit"): 20})
         clerk.post(f"/document/{document}/posts", {"words": "I call you back.", "kind": "message"})
         wake()
         wait_until(lambda: hosted.lines() == {("sent", ""): LIMIT, ("queued", "limit"): 21})
