@@ -143,13 +143,21 @@ class ImapMailbox(ImapSession):
         mail gets a size, or an empty answer would pass for its content.
         """
         try:
+            listed = self._described(uids)
             with self.our_errors():
-                listed = numbers(self.session.fetched(uids, LISTING))
                 left_out = self.session.found(uids) - listed.keys()
         except MailboxRefused as refused:
             listed, left_out = {}, self._found(uids, refused)
-        listed |= {uid: ListedMail(uid, "", 1) for uid in left_out}
-        return {uid: mail._replace(key=f"{self.uidvalidity}.{uid}") for uid, mail in listed.items()}
+        return listed | {uid: ListedMail(uid, self._key(uid), 1) for uid in left_out}
+
+    def _described(self, uids: str) -> dict[int, ListedMail]:
+        """What the server tells of some UIDs: each with its true size."""
+        with self.our_errors():
+            listed = numbers(self.session.fetched(uids, LISTING))
+        return {uid: mail._replace(key=self._key(uid)) for uid, mail in listed.items()}
+
+    def _key(self, uid: int) -> str:
+        return f"{self.uidvalidity}.{uid}"
 
     def _found(self, uids: str, refused: MailboxRefused) -> set[int]:
         """Return which of some UIDs are there, where the server refuses the second time to list them."""
@@ -258,7 +266,7 @@ class ImapMailbox(ImapSession):
 
     def _found_copied(self, session: ImapConnection, uids: list[int]) -> set[str]:
         """Return the keys of those mails that have their copy already; the folder is opened anew."""
-        mails = self.listed(uids)
+        mails = self._described(",".join(map(str, uids)))  # with true sizes: they tell what may be a copy
         sought = traits(session, mails.values())
         try:
             alike, copies = copies_in(session, self._move_to, self.uidvalidity, set(sought.values()))

@@ -9,17 +9,19 @@ import imapclient
 import pytest
 from flask import Flask
 
+from mail.errors import MailboxRefused
 from mail.incoming import flow
 from mail.incoming.flow import FetchResult
 from mail.transport import imap_copies
 from mail.transport.imap import ImapConnection
 from mail.transport.imap_mailbox import ImapMailbox
-from mail.transport.mailbox import MailboxTarget
+from mail.transport.mailbox import MailboxTarget, Position
 from models import db
 from tests.integration.frontdesk import mail
 from tests.integration.test_fetch import Fetching
-from tests.integration.test_not_now import Office, by_imap, mails
+from tests.integration.test_not_now import Office, by_imap, mails, target
 from tests.servers.dovecot import Dovecot
+from tests.servers.misbehaving import misbehaving
 from tests.servers.process import HOST
 from tests.servers.scripted import LOST, NOT_NOW, Fault, ScriptedImap, none, refuse
 
@@ -254,6 +256,21 @@ def test_not_now_while_it_looks_for_copies_makes_no_second_one(app: Flask, step:
         assert Counter(server.copied) == Counter(range(1, 5))
         assert not server.mails
         assert office.states() == Counter(processed=4)
+
+
+def test_a_list_that_is_refused_while_it_looks_for_copies_makes_no_second_one() -> None:
+    """A mailbox that stayed open after a run that was refused: a mail that is only found has no size to compare."""
+    server, keys = ScriptedImap(mails(), offers="IMAP4rev1 UIDPLUS"), ["7.1", "7.2", "7.3"]
+    with misbehaving(server.talk) as port, ImapMailbox(target(port, server)) as box:
+        list(box.batches(Position(again=True)))
+        server.answer("UID COPY 1,2,3 Done", server.mails)
+        box.perhaps_copied.update(keys)
+        server.fault = refuse("SIZE", "NO cannot", times=1)
+        with pytest.raises(MailboxRefused):
+            box.acknowledge(keys, "move", "Done")
+        box.acknowledge(keys, "move", "Done")
+    assert Counter(server.copied) == Counter(range(1, 4))
+    assert not server.mails
 
 
 def test_a_folder_that_is_never_opened_gets_a_second_copy(app: Flask) -> None:
