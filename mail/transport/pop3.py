@@ -239,8 +239,7 @@ class Pop3Session(mailbox.ProtocolSession):
 
     def look(self) -> Look:
         """Return what is in the mailbox."""
-        keys = self.keys()
-        return Look(capabilities=self._offered(), mails=len(keys), keys=tuple(keys.values()))
+        return Look(capabilities=self._offered(), mails=len(self.keys()), keys=tuple(self.numbers()))
 
     def keys(self) -> dict[int, str]:
         """Return the UIDL of each mail by its number in this connection: neither changes while it lasts."""

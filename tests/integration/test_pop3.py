@@ -247,8 +247,10 @@ def test_the_same_mail_twice_is_fetched_once_and_deleted_twice() -> None:
             connection.sendall(next((reply for key, reply in twice.items() if key in line), b"+OK\r\n"))
 
     with misbehaving(script) as port, Pop3Mailbox(reach(port)) as box:
+        look = box.look()
         (batch,) = box.batches(Position())
         box.acknowledge(batch.keys, "delete")
+    assert (look.mails, look.keys) == (3, ("same", "same 8")), "what was there before us is known by the same names"
     assert batch.keys == ["same", "same 8"]
     told = [line for line in heard if line.startswith((b"RETR", b"DELE"))]
     assert told == [b"RETR 1", b"RETR 3", b"DELE 1", b"DELE 2", b"DELE 3"]
